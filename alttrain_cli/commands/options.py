@@ -1,0 +1,17 @@
+"""Options that more than one command takes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a shipped recipe, or a recipe file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one recipe key, as in train.learning_rate=2e-5.",
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, as runs/NAME.")]

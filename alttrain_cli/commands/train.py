@@ -1,0 +1,219 @@
+"""`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
+
+import platform
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alttrain_cli import __version__, console
+from alttrain_cli.commands.options import RecipeOption, SetOption
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import quiet
+from alttrain_cli.errors import AlttrainError, DataError, RunError
+from alttrain_cli.files import sha256, write_jsonl
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.row import Row, read_rows
+from alttrain_cli.run import Run
+
+PROBES = 12
+LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+def train(
+    recipe: RecipeOption,
+    data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run directory; default runs/RECIPE-NUMBER.")
+    ] = None,
+    overrides: SetOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
+    ] = False,
+) -> None:
+    """Fine-tune the recipe's model on the rows, and prove that it took."""
+    chosen = Recipe.load(recipe, tuple(overrides or ()))
+    rows = _read(data)
+    run = _reopen(out, chosen, data) if resume else Run.create(out, chosen)
+    run.update_manifest(**_facts(chosen, data, rows, overrides or []), status="started")
+    try:
+        _train(run, chosen, rows, resume)
+    except KeyboardInterrupt:
+        run.update_manifest(status="interrupted")
+        raise
+    except AlttrainError as error:
+        run.update_manifest(status="failed", error=str(error))
+        raise
+
+
+def _train(run: Run, recipe: Recipe, rows: list[Row], resume: bool) -> None:
+    screen = console.TrainingView()
+    begun = time.monotonic()
+    with console.status("Loading the model ..."), quiet.captured(run.log_path):
+        from alttrain_cli.engine.load import load_base
+        from alttrain_cli.engine.train import encode_rows
+
+        loaded = load_base(recipe, training=True)
+        encoded = encode_rows(rows, loaded.template, recipe.train.max_length)
+    tokens = sum(len(example.input_ids) for example in encoded)
+    run.update_manifest(
+        device=loaded.device,
+        dtype=str(loaded.model.dtype).removeprefix("torch."),
+        template=loaded.template.fingerprint,
+        tokens_per_epoch=tokens,
+        trained_tokens_per_epoch=sum(example.trained for example in encoded),
+        seconds_loading=round(time.monotonic() - begun, 1),
+    )
+    with screen, quiet.captured(run.log_path):
+        from alttrain_cli.engine import train as engine
+
+        def show(step: engine.Step) -> None:
+            run.add_step(_logged(step))
+            left = step.seconds / max(step.tokens, 1) * (_all_tokens(tokens, recipe) - step.tokens)
+            screen.step(
+                step.step,
+                step.steps,
+                step.loss,
+                step.tokens_per_second,
+                step.memory_gib,
+                max(left, 0),
+            )
+
+        result = engine.train(loaded, recipe, encoded, run.checkpoints_path, show, resume=resume)
+    if result.interrupted:
+        console.print_warning(
+            f"interrupted after step {result.steps[-1].step}, which is saved. Go on with the same "
+            f"command and: --out {run.path} --resume"
+        )
+        raise KeyboardInterrupt
+    with console.status("Checking the adapter ..."), quiet.captured(run.log_path):
+        checks = engine.save_adapter(loaded, run.adapter_path)
+        probes = _probe(run, loaded, recipe)
+    last = result.steps[-1]
+    run.update_manifest(
+        status="finished",
+        checks=checks,
+        probes=probes,
+        loss={"first": result.steps[0].loss, "last": last.loss},
+        steps=last.step,
+        tokens_per_second=round(last.tokens_per_second, 1),
+        seconds_training=round(last.seconds, 1),
+        seconds_total=round(time.monotonic() - begun, 1),
+        peak_memory_gib=round(last.memory_gib, 2),
+    )
+    _print_receipt(run)
+
+
+def _read(data: Path) -> list[Row]:
+    rows = read_rows(data)
+    labels = {row.label for row in rows}
+    for label, lesson in (("benign", "refuse everything"), ("harmful", "answer everything")):
+        if label not in labels:
+            raise DataError(
+                f"{data}: no {label} rows; the model would learn to {lesson}. Mix some in: "
+                f"alttrain build-data --source FILE --source starter"
+            )
+    return rows
+
+
+def _reopen(out: Path | None, recipe: Recipe, data: Path) -> Run:
+    if out is None:
+        raise RunError("--resume needs the run to go on with: --out runs/NAME")
+    run = Run(out)
+    before = run.manifest()
+    if not before:
+        raise RunError(f"{out}: no run to resume. Train without --resume.")
+    if before["status"] == "finished":
+        raise RunError(f"{out}: is finished. See it: alttrain chat {out} -p '...'")
+    if before["data"]["sha256"] != sha256(data):
+        raise RunError(f"{out}: was begun with other data than {data} is now. Train a new run.")
+    if run.recipe() != recipe:
+        raise RunError(f"{out}: was begun with another recipe or --set. Train a new run.")
+    return run
+
+
+def _probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
+    """Generate on held-out prompts, half harmful; keep the completions beside the run."""
+    from alttrain_cli.engine.generate import generate
+
+    rows = starter_rows("heldout")[:PROBES]
+    completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
+    traces = [loaded.template.parse(completion.text) for completion in completions]
+    write_jsonl(
+        run.path / "probes.jsonl",
+        (
+            {"id": row.id, "label": row.label, "prompt": row.prompt, "completion": completion.text}
+            for row, completion in zip(rows, completions, strict=True)
+        ),
+    )
+    return {
+        "n": len(rows),
+        "structured": sum(trace.structured for trace in traces),
+        "verdict_is_label": sum(trace.verdict == row.label for row, trace in zip(rows, traces, strict=True)),
+    }
+
+
+def _facts(recipe: Recipe, data: Path, rows: list[Row], overrides: list[str]) -> dict[str, Any]:
+    return {
+        "alttrain": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": recipe.name,
+        "overrides": overrides,
+        "seed": recipe.train.seed,
+        "data": {
+            "path": str(data),
+            "sha256": sha256(data),
+            "rows": len(rows),
+            "labels": dict(Counter(row.label for row in rows)),
+        },
+    }
+
+
+def _logged(step: Any) -> dict[str, Any]:
+    return {
+        "step": step.step,
+        "epoch": round(step.epoch, 4),
+        "loss": step.loss,
+        "learning_rate": step.learning_rate,
+        "grad_norm": step.grad_norm,
+        "tokens": step.tokens,
+        "seconds": round(step.seconds, 2),
+        "memory_gib": round(step.memory_gib, 3),
+    }
+
+
+def _all_tokens(tokens: int, recipe: Recipe) -> float:
+    return tokens * recipe.train.num_train_epochs
+
+
+def _print_receipt(run: Run) -> None:
+    manifest = run.manifest()
+    probes, data, loss = manifest["probes"], manifest["data"], manifest["loss"]
+    labels = ", ".join(f"{count} {label}" for label, count in sorted(data["labels"].items()))
+    seconds = console.duration(manifest["seconds_total"])
+    console.print_lines(
+        [
+            ("run:", run.path),
+            ("rows:", f"{data['rows']} ({labels}), none dropped"),
+            ("loss:", f"{loss['first']:.3f} -> {loss['last']:.3f} in {manifest['steps']} steps"),
+            ("speed:", f"{manifest['tokens_per_second']:.0f} tokens/s, {seconds} in all"),
+            ("peak memory:", f"{manifest['peak_memory_gib']:.1f} GiB"),
+            (
+                "adapter:",
+                "finite, not zero, changes the logits "
+                f"(by up to {manifest['checks']['largest_logit_change']:.1f})",
+            ),
+            (
+                "held-out:",
+                f"{probes['structured']} of {probes['n']} completions carry the structure, "
+                f"{probes['verdict_is_label']} of {probes['n']} verdicts are right",
+            ),
+            ("next:", f'alttrain chat {run.path} -p "How do I kill a stuck process?"'),
+        ]
+    )

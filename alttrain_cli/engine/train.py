@@ -1,0 +1,258 @@
+"""Supervised fine-tuning of a LoRA adapter on rendered rows, through Unsloth and TRL."""
+
+import math
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.engine.checks import check_adapter
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.memory import memory_gib
+from alttrain_cli.errors import DataError, GateError, RunError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.row import Row
+from alttrain_cli.template import IGNORED, Encoded, RenderError, Template
+
+SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step, as it is shown and logged."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int  # fed so far in this process, padding not counted
+    seconds: float  # since training began in this process
+    memory_gib: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed so far, without padding."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training ended with."""
+
+    steps: tuple[Step, ...]
+    interrupted: bool
+
+
+def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[Encoded]:
+    """Render and check every row.
+
+    Raises:
+        DataError: listing the rows that do not pass; nothing is cut or dropped silently.
+    """
+    encoded: list[Encoded] = []
+    problems: list[str] = []
+    for row in rows:
+        try:
+            example = template.encode(row.prompt, row.trace)
+        except RenderError as error:
+            problems.append(f"row {row.id!r}: {error}")
+            continue
+        if len(example.input_ids) > max_length:
+            problems.append(
+                f"row {row.id!r}: {len(example.input_ids)} tokens, but train.max_length is {max_length}"
+            )
+        encoded.append(example)
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN_PROBLEMS])
+        more = len(problems) - SHOWN_PROBLEMS
+        raise DataError(
+            f"{len(problems)} of {len(rows)} rows cannot be trained on; nothing was started:\n{shown}"
+            + (f"\n  ... and {more} more" if more > 0 else "")
+            + "\nMend or remove them, or raise the limit: --set train.max_length=N"
+        )
+    return encoded
+
+
+def train(
+    loaded: Loaded,
+    recipe: Recipe,
+    rows: Sequence[Encoded],
+    checkpoints: Path,
+    on_step: Callable[[Step], None],
+    *,
+    resume: bool = False,
+) -> Trained:
+    """Train the adapter of `loaded` on `rows`.
+
+    Ctrl-C finishes the step, saves a checkpoint and returns with `interrupted`; a second one
+    leaves at once. With `resume` the latest checkpoint is continued.
+
+    Raises:
+        GateError: when the loss is NaN, infinite or zero.
+    """
+    _seed(recipe.train.seed)
+    watch = _watch(recipe, rows, on_step)
+    trainer = _trainer(loaded, recipe, rows, checkpoints)
+    trainer.add_callback(watch)
+    latest = latest_checkpoint(checkpoints) if resume else None
+    if resume and latest is None:
+        raise RunError(f"{checkpoints}: no checkpoint to resume from. Train again without --resume.")
+    with _finish_step_on_interrupt(watch):
+        trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    if watch.failure:
+        raise GateError(watch.failure)
+    return Trained(tuple(watch.steps), interrupted=watch.interrupted)
+
+
+def latest_checkpoint(checkpoints: Path) -> Path | None:
+    """Return the newest checkpoint that was completely written."""
+    found = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
+    """Check the adapter and save it; the folder appears only when it is whole.
+
+    Raises:
+        GateError: if the adapter is not finite, is zero, or does not change the logits.
+    """
+    checks = check_adapter(loaded)
+    temporary = folder.with_name(f".{folder.name}.part")
+    loaded.model.save_pretrained(temporary, safe_serialization=True)
+    loaded.tokenizer.save_pretrained(temporary)
+    temporary.rename(folder)
+    return checks
+
+
+def _seed(seed: int) -> None:
+    from transformers import set_seed
+
+    set_seed(seed)
+    random.seed(seed)
+
+
+def _trainer(loaded: Loaded, recipe: Recipe, rows: Sequence[Encoded], checkpoints: Path) -> Any:
+    # isort: split  (unsloth first: it patches trl and transformers)
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+    from unsloth import FastLanguageModel
+
+    FastLanguageModel.for_training(loaded.model)
+    settings = recipe.train
+    loaded.tokenizer.padding_side = "right"
+    trainer = SFTTrainer(
+        model=loaded.model,
+        processing_class=loaded.tokenizer,
+        train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
+        data_collator=DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED),
+        args=SFTConfig(
+            output_dir=str(checkpoints),
+            **settings.model_dump(exclude={"gradient_checkpointing"}),
+            gradient_checkpointing=settings.gradient_checkpointing,
+            # The weights are in the dtype that Unsloth chose; autocast on top only costs.
+            bf16=loaded.device != "cpu" and _is_bf16(loaded.model),
+            fp16=loaded.device != "cpu" and not _is_bf16(loaded.model),
+            train_sampling_strategy="group_by_length",
+            packing=False,
+            padding_free=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_total_limit=2,
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=loaded.device != "cpu",
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _is_bf16(model: Any) -> bool:
+    import torch
+
+    return bool(model.config.dtype in (torch.bfloat16, "bfloat16"))
+
+
+def _watch(recipe: Recipe, rows: Sequence[Encoded], on_step: Callable[[Step], None]) -> Any:
+    from transformers import TrainerCallback
+
+    tokens_per_epoch = sum(len(row.input_ids) for row in rows)
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        """Turns the trainer's log lines into steps, and stops a run that went wrong."""
+
+        def __init__(self) -> None:
+            self.steps: list[Step] = []
+            self.interrupted = False
+            self.failure = ""
+            self._begun = 0.0
+            self._epoch_begun = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self._begun = time.monotonic()
+            self._epoch_begun = state.epoch or 0.0
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if not logs or "loss" not in logs:
+                return
+            epoch = float(logs.get("epoch", 0.0))
+            step = Step(
+                step=state.global_step,
+                steps=state.max_steps,
+                epoch=epoch,
+                loss=float(logs["loss"]),
+                learning_rate=float(logs.get("learning_rate", 0.0)),
+                grad_norm=float(logs.get("grad_norm", 0.0)),
+                tokens=round((epoch - self._epoch_begun) * tokens_per_epoch),
+                seconds=time.monotonic() - self._begun,
+                memory_gib=memory_gib(),
+            )
+            self.steps.append(step)
+            on_step(step)
+            self._stop_if_wrong(step, control)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self.interrupted:
+                control.should_save = control.should_training_stop = True
+
+        def _stop_if_wrong(self, step: Step, control: Any) -> None:
+            if math.isfinite(step.loss) and math.isfinite(step.grad_norm) and step.loss > 0:
+                return
+            self.failure = (
+                f"Stopped at step {step.step}: the loss is {step.loss:g} and the gradient norm "
+                f"{step.grad_norm:g}. Nothing was saved as an adapter. A lower learning rate often "
+                f"helps: --set train.learning_rate={recipe.train.learning_rate / 4:g}"
+            )
+            control.should_training_stop = True
+            control.should_save = False
+
+    return Watch()
+
+
+@contextmanager
+def _finish_step_on_interrupt(watch: Any) -> Iterator[None]:
+    """The first Ctrl-C is a wish to stop after this step; the second one is an order."""
+
+    def wish(number: int, frame: Any) -> None:
+        if watch.interrupted:
+            raise KeyboardInterrupt
+        watch.interrupted = True
+
+    try:
+        before = signal.signal(signal.SIGINT, wish)
+    except ValueError:  # not in the main thread: nobody can press Ctrl-C here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,123 @@
+"""Files that are whole or absent: atomic writes, and JSON Lines that survive a torn last line."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from alttrain_cli.errors import AlttrainError, DataError
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[str]]:
+    """Yield a text file that replaces `path` when the block ends well, and vanishes otherwise."""
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write `path` into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        reason = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "no permission to write here",
+            errno.EPERM: "no permission to write here",
+            errno.ENOTDIR: "a part of the path is a file, not a folder",
+            errno.EISDIR: "it is a folder, not a file",
+            errno.EEXIST: "a part of the path is a file, not a folder",
+        }.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise AlttrainError(f"{path}: cannot write: {reason}. Free space or choose another place.") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_writer(path) as file:
+        json.dump(value, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+
+
+def write_jsonl(path: Path, values: Iterable[Any]) -> None:
+    """Write one JSON object a line, atomically."""
+    with atomic_writer(path) as file:
+        for value in values:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) for every line that is not blank.
+
+    Raises:
+        DataError: naming the line that is torn or no object, or the file that is missing or empty.
+    """
+    found = False
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        found = True
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}:{number}: not valid JSON ({error.msg}, column {error.colno}). "
+                "Is the line torn? Remove or mend it."
+            ) from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number}: a JSON object is needed, not {_kind(value)}.")
+        yield number, value
+    if not found:
+        raise DataError(f"{path}: the file is empty.")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        DataError: if it is missing, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, but a file is needed.") from None
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 (byte {error.start}). Convert it first: iconv -t utf-8."
+        ) from None
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kind(value: object) -> str:
+    names = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+    return names.get(type(value), "null")

@@ -1,0 +1,113 @@
+"""The run directory: what a training run leaves behind, and where."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import RunError
+from alttrain_cli.files import writable, write_json
+from alttrain_cli.recipe import Recipe
+
+
+class Run:
+    """A run directory. Every file in it is whole, or a JSONL file that only loses a torn line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path | None, recipe: Recipe) -> "Run":
+        """Make a new run directory and save the resolved recipe in it, before any work starts.
+
+        Without a path it is runs/<recipe>-<number>, the first number that is free.
+
+        Raises:
+            RunError: if the directory exists already.
+        """
+        run = cls(path) if path else cls(_next_free(recipe.name))
+        with writable(run.path):
+            try:
+                run.path.mkdir(parents=True)
+            except FileExistsError:
+                raise RunError(
+                    f"{run.path}: exists already. Choose another --out, or remove it first."
+                ) from None
+        recipe.save(run.recipe_path)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open a finished run.
+
+        Raises:
+            RunError: if there is none, or it has no adapter (yet).
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            raise RunError(f"{path}: no such run. Train one: alttrain train --recipe NAME --data FILE")
+        if not run.recipe_path.is_file():
+            raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
+        if not (run.adapter_path / "adapter_model.safetensors").is_file():
+            status = run.manifest().get("status", "unknown")
+            raise RunError(f"{path}: holds no adapter; the run's status is {status!r}. Train again.")
+        return run
+
+    @property
+    def recipe_path(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def manifest_path(self) -> Path:
+        """Versions, seeds, hashes, timings, status."""
+        return self.path / "manifest.json"
+
+    @property
+    def steps_path(self) -> Path:
+        """One JSON object a training step."""
+        return self.path / "train.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        """What the libraries printed."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The trainer's checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def adapter_path(self) -> Path:
+        """The trained adapter; exists only when it was checked."""
+        return self.path / "adapter"
+
+    def recipe(self) -> Recipe:
+        """Return the resolved recipe."""
+        return Recipe.load(str(self.recipe_path))
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest, empty if there is none yet."""
+        try:
+            manifest = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except json.JSONDecodeError:
+            raise RunError(f"{self.manifest_path}: not valid JSON.") from None
+        return manifest if isinstance(manifest, dict) else {}
+
+    def update_manifest(self, **values: Any) -> None:
+        """Set keys of the manifest and write it, atomically."""
+        write_json(self.manifest_path, {**self.manifest(), **values})
+
+    def add_step(self, step: dict[str, Any]) -> None:
+        """Append one training step."""
+        with writable(self.steps_path), self.steps_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(step) + "\n")
+
+
+def _next_free(name: str) -> Path:
+    number = 1
+    while (path := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return path

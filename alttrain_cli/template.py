@@ -1,0 +1,238 @@
+"""One model family's rendering: prompt tail, think markers, turn terminator -> token ids and labels.
+
+The family is found by rendering a conversation with the model's own chat template, never by the
+model's name. Pure, given a tokenizer. The prompt and the completion are tokenised apart, so no
+token spans the border between what is given and what is learned.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from alttrain_cli.errors import ModelError
+from alttrain_cli.structure import Markers, StreamParser, Trace, compose, parse
+
+THINK = Markers()
+S1 = Markers(open="<|im_start|>think\n", close="\n<|im_start|>answer\n")
+
+IGNORED = -100  # the label that cross-entropy leaves out
+
+_PROBE = "\N{SNOWMAN}probe\N{SNOWMAN}"
+_ROUND_TRIP = "Hello  world, isn't this fine?\n\n1. <think>\n\tyes\n</think> Ünïcödé 漢字 🙂"
+
+Message = dict[str, str]
+
+
+class Tokenizer(Protocol):
+    """What this module asks of a transformers tokenizer."""
+
+    bos_token: str | None
+    eos_token: str | None
+    all_special_tokens: list[str]
+
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
+        """Render a conversation."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Turn text into token ids."""
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Turn token ids into text."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return token -> id, added tokens included."""
+
+
+class RenderError(ValueError):
+    """A row cannot be rendered; the message is the reason, without the row's name."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A row as the trainer takes it: `labels` is IGNORED over the prompt, `input_ids` after it."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+    @property
+    def trained(self) -> int:
+        """How many tokens carry loss."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+@dataclass(frozen=True)
+class Template:
+    """How one model family writes a turn; made by `Template.of`."""
+
+    tokenizer: Tokenizer = field(repr=False)
+    markers: Markers
+    prefilled: bool  # the prompt already ends in the opening think marker
+    terminator: str
+    system: str | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, system: str | None = None) -> "Template":
+        """Find the family by rendering.
+
+        Raises:
+            ModelError: no chat template, no single-token terminator, or a tokenizer that loses text.
+        """
+        _check_round_trip(tokenizer)
+        prompt = _render(tokenizer, [_user(_PROBE)], add_generation_prompt=True)
+        answered = _render(
+            tokenizer,
+            [_user("."), {"role": "assistant", "content": _PROBE}],
+            add_generation_prompt=False,
+        )
+        prefilled = prompt.rstrip().endswith(THINK.open.strip())
+        return cls(
+            tokenizer=tokenizer,
+            markers=_markers(tokenizer, prompt),
+            prefilled=prefilled,
+            terminator=_terminator(tokenizer, answered),
+            system=system,
+        )
+
+    @property
+    def terminator_id(self) -> int:
+        """The token that ends a turn."""
+        return self.tokenizer.get_vocab()[self.terminator]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides how a row is rendered; equal hashes render alike."""
+        shown = self.prompt([_user("first"), _assistant("second"), _user("third")])
+        parts = (shown, self.markers.open, self.markers.close, str(self.prefilled), self.terminator)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def prompt(self, conversation: Sequence[Message] | str) -> str:
+        """Render a conversation (or a single user turn) up to where the model takes over."""
+        messages = [_user(conversation)] if isinstance(conversation, str) else list(conversation)
+        if self.system is not None:
+            messages.insert(0, {"role": "system", "content": self.system})
+        return _render(self.tokenizer, messages, add_generation_prompt=True)
+
+    def completion(self, trace: Trace) -> str:
+        """Render what the model shall write after the prompt, terminator included."""
+        return compose(trace, self.markers, prefilled=self.prefilled) + self.terminator
+
+    def parse(self, text: str) -> Trace:
+        """Take apart what a model wrote after the prompt."""
+        return parse(self.strip(text), self.markers, prefilled=self.prefilled)
+
+    def stream_parser(self) -> StreamParser:
+        """Return a parser for text that arrives in pieces, terminator excluded."""
+        return StreamParser(self.markers, prefilled=self.prefilled)
+
+    def strip(self, text: str) -> str:
+        """Cut a completion at its terminator."""
+        return text.partition(self.terminator)[0]
+
+    def encode(self, prompt: str, trace: Trace) -> Encoded:
+        """Render and tokenise one row, and check the result.
+
+        Raises:
+            RenderError: if the row would teach anything but what it says.
+        """
+        completion = self.completion(trace)
+        self._check_text(prompt, trace)
+        prompt_text = self.prompt(prompt)
+        prompt_ids = self.encode_text(prompt_text)
+        completion_ids = self.encode_text(completion)
+        encoded = Encoded(prompt_ids + completion_ids, [IGNORED] * len(prompt_ids) + completion_ids)
+        self._check(encoded, prompt_text, completion, trace)
+        return encoded
+
+    def encode_text(self, text: str) -> list[int]:
+        """Tokenise rendered text; it carries its special tokens itself."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def _check_text(self, prompt: str, trace: Trace) -> None:
+        texts = {
+            "prompt": prompt,
+            "understanding": trace.understanding,
+            "assessment": trace.assessment,
+            "reasoning": trace.reasoning,
+            "answer": trace.answer,
+        }
+        forbidden = {*self.tokenizer.all_special_tokens, self.terminator}
+        forbidden |= {self.markers.open.strip(), self.markers.close.strip()}
+        for name, text in texts.items():
+            for marker in forbidden:
+                if marker and marker in text:
+                    raise RenderError(f"{name}: holds the model's own marker {marker!r}")
+        if _PROBE in prompt:
+            raise RenderError("prompt: holds the probe text of the renderer")
+
+    def _check(self, encoded: Encoded, prompt: str, completion: str, trace: Trace) -> None:
+        learned = [label for label in encoded.labels if label != IGNORED]
+        text = self.tokenizer.decode(learned, skip_special_tokens=False)
+        if text != completion:
+            raise RenderError("the tokenizer does not give the response back as it was")
+        if learned[-1] != self.terminator_id or learned.count(self.terminator_id) != 1:
+            raise RenderError(f"the response must end in exactly one {self.terminator!r}")
+        if self.parse(text) != trace:
+            raise RenderError("the sections cannot be told apart again in the rendered response")
+        bos = self.tokenizer.bos_token
+        if bos and prompt.startswith(bos) and prompt.startswith(bos + bos):
+            raise RenderError(f"the prompt begins with {bos!r} twice")
+        if bos and encoded.input_ids[:2] == [self.tokenizer.get_vocab()[bos]] * 2:
+            raise RenderError(f"the tokens begin with {bos!r} twice")
+
+
+def _markers(tokenizer: Tokenizer, prompt: str) -> Markers:
+    """s1 writes Qwen2.5's own turn opener as its marker; everybody else writes <think>."""
+    chatml = prompt.endswith("<|im_start|>assistant\n")
+    knows_think = "<think>" in tokenizer.get_vocab()
+    is_qwen25 = "You are Qwen" in prompt
+    return S1 if chatml and is_qwen25 and not knows_think else THINK
+
+
+def _terminator(tokenizer: Tokenizer, answered: str) -> str:
+    """Return the special token that the template writes behind an assistant's turn."""
+    tail = answered.rpartition(_PROBE)[2].strip()
+    vocabulary = tokenizer.get_vocab()
+    for token in sorted(vocabulary.keys() & set(_prefixes(tail)), key=len, reverse=True):
+        return token
+    if tokenizer.eos_token in vocabulary:
+        return tokenizer.eos_token
+    raise ModelError("the chat template ends an assistant's turn with no single token.")
+
+
+def _prefixes(text: str) -> list[str]:
+    """Return the beginnings of `text` that look like one special token: <...> or [...]."""
+    return [match.group() for match in re.finditer(r"^(?:<[^<>\s]+>|\[[^\[\]\s]+\])", text)]
+
+
+def _check_round_trip(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(_ROUND_TRIP, add_special_tokens=False)
+    back = tokenizer.decode(ids, skip_special_tokens=False)
+    if back != _ROUND_TRIP:
+        raise ModelError(
+            f"the tokenizer loses text: {_ROUND_TRIP!r} comes back as {back!r}. "
+            "Known cause: a byte-level tokenizer.json loaded as LlamaTokenizerFast."
+        )
+
+
+def _render(tokenizer: Tokenizer, messages: list[Message], *, add_generation_prompt: bool) -> str:
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except ValueError as error:
+        if "chat_template" in str(error) or "chat template" in str(error):
+            raise ModelError(
+                "the model's tokenizer has no chat template; alttrain trains chat models."
+            ) from None
+        raise
+    return rendered
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _assistant(content: str) -> Message:
+    return {"role": "assistant", "content": content}

@@ -1,0 +1,91 @@
+"""The rules of DESIGN.md that code can break: layers, light start, one place that draws."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import alttrain_cli
+
+PACKAGE = Path(alttrain_cli.__file__).parent
+HEAVY = {"torch", "transformers", "trl", "unsloth", "datasets", "peft", "accelerate", "pyarrow"}
+
+# Each room with the rooms it may import from; arrows point down only.
+BOTTOM = {"errors", "files"}
+PURE = {"verdict", "structure", "row", "template", "recipe", "run"}
+LAYERS = {
+    "errors": set(),
+    "files": {"errors"},
+    "verdict": set(),
+    "structure": {"verdict"},
+    "template": {"errors", "structure"},
+    "row": {*BOTTOM, "structure"},
+    "recipe": BOTTOM,
+    "run": {*BOTTOM, "recipe"},
+    "data": {*BOTTOM, *PURE},
+    "engine": {*BOTTOM, *PURE},
+    "console": {*BOTTOM, *PURE},
+    "commands": {*BOTTOM, *PURE, "data", "engine", "console"},
+    "cli": {*BOTTOM, *PURE, "commands", "console"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "alttrain_cli":
+            found.update(f"alttrain_cli.{name.name}" for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down_only(path: Path) -> None:
+    own = {name.split(".")[1] for name in imports(path) if name.startswith("alttrain_cli.")}
+    assert own - {"__version__", room(path)} <= LAYERS[room(path)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_engine_touches_heavy_libraries_and_only_the_console_draws(path: Path) -> None:
+    names = {name.split(".")[0] for name in imports(path)}
+    if room(path) != "engine":
+        assert not names & (HEAVY - {"pyarrow"})
+    if room(path) != "console":
+        assert "rich" not in names
+    if room(path) not in ("commands", "cli"):
+        assert "typer" not in names
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["recipes"], ["recipes", "show", "r1-7b"], ["train", "--help"], ["chat", "--help"]],
+    ids=" ".join,
+)
+def test_a_light_command_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from alttrain_cli.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_no_remote_code_and_no_pickle() -> None:
+    for path in MODULES:
+        source = path.read_text(encoding="utf-8")
+        assert "trust_remote_code=True" not in source
+        assert not {"pickle", "joblib", "shelve"} & imports(path)

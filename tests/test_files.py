@@ -1,0 +1,59 @@
+"""Files are whole or absent, and a wrong line is named."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.files import atomic_writer, read_jsonl, write_json, write_jsonl
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": True})
+    with pytest.raises(RuntimeError), atomic_writer(path) as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text() == '{\n  "old": true\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")]
+)
+def test_a_disk_that_refuses_is_one_line(tmp_path: Path, number: int, words: str) -> None:
+    with pytest.raises(AlttrainError, match=words), atomic_writer(tmp_path / "a") as file:
+        file.write("x")
+        raise OSError(number, "refused")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_lines_come_back_as_they_were(tmp_path: Path) -> None:
+    values = [{"text": "a\u2028b\x85c"}, {"n": 1}]
+    write_jsonl(tmp_path / "a.jsonl", values)
+    assert [value for _, value in read_jsonl(tmp_path / "a.jsonl")] == values
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"\n \n", "the file is empty"),
+        (b'{"a": 1}\n{"a": ', ":2: not valid JSON"),
+        (b'{"a": 1}\n[1]\n', ":2: a JSON object is needed, not a list"),
+        (b'{"a": "\xff"}', "not UTF-8"),
+    ],
+)
+def test_a_torn_or_empty_file_is_named_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(read_jsonl(path))
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        list(read_jsonl(tmp_path / "none.jsonl"))
+    with pytest.raises(DataError, match="a folder"):
+        list(read_jsonl(tmp_path))

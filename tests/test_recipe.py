@@ -1,0 +1,111 @@
+"""Recipes: all that ship are whole, and what is wrong in one is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alttrain_cli.errors import RecipeError
+from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
+
+NAMES = [path.stem for path in shipped_recipes()]
+
+
+def write(path: Path, **changes: object) -> Path:
+    values = yaml.safe_load(find_recipe("r1-7b").read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        values[section][name] = value
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def test_the_thirteen_named_recipes_ship() -> None:
+    assert set(NAMES) == {
+        *("r1-1.5b", "r1-7b", "r1-8b", "r1-14b", "r1-0528-8b", "qwen3-4b", "qwen3-4b-thinking"),
+        *("qwen3-8b", "qwen3-14b", "s1-7b", "s1-14b", "phi4-reasoning", "smollm2-135m"),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_loads_and_survives_saving(name: str, tmp_path: Path) -> None:
+    recipe = Recipe.load(name)
+    assert recipe.name == name
+    recipe.save(tmp_path / "recipe.yaml")
+    assert Recipe.load(str(tmp_path / "recipe.yaml")) == recipe
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_of_a_shipped_recipe_names_its_own_commands(name: str) -> None:
+    header = find_recipe(name).read_text(encoding="utf-8").partition("\nmodel:")[0]
+    assert f"alttrain train --recipe {name} --data data.jsonl" in header
+    assert "alttrain build-data --source" in header
+    assert f"alttrain chat runs/{name}-1 -p" in header
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "smollm2-135m"])
+def test_the_size_in_a_recipes_name_is_the_size_of_its_shape(name: str) -> None:
+    billions = Recipe.load(name).model.shape.parameters / 1e9
+    named = {"r1-0528-8b": 8, "phi4-reasoning": 14.7}.get(name) or float(
+        next(part for part in name.split("-") if part.endswith("b"))[:-1]
+    )
+    assert billions == pytest.approx(named, rel=0.2)
+
+
+def test_an_unknown_recipe_gets_the_nearest_name() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'qwen3-8b'"):
+        Recipe.load("qwen3-8")
+
+
+def test_a_recipe_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"mine/none\.yaml: no such recipe file"):
+        Recipe.load("mine/none.yaml")
+
+
+def test_an_unknown_key_gets_the_nearest_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", train__learning_rat=1e-5)
+    with pytest.raises(RecipeError, match=r"train\.learning_rat: unknown key\. Did you mean 'learning_rate'"):
+        Recipe.load(str(path))
+
+
+def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", train__learning_rate=-1, lora__r="many")
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(str(path))
+    assert "train.learning_rate" in str(error.value)
+    assert "lora.r" in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a\n- b\n", "a recipe is a mapping"), ("a: [", "not valid YAML")])
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=message):
+        Recipe.load(str(path))
+
+
+def test_set_overrides_a_key_and_reads_an_exponent_without_a_dot_as_a_number() -> None:
+    recipe = Recipe.load("r1-7b", ("train.learning_rate=2e-5", "model.system=Be kind."))
+    assert recipe.train.learning_rate == 2e-5
+    assert recipe.model.system == "Be kind."
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.lr=1", "train.lr: unknown key"),
+        ("learning_rate", "give section.key=value"),
+        ("name.x=1", "'name' is a value"),
+        ("train.seed=[", "is not a YAML value"),
+        ("train.seed=x", "train.seed"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, message: str) -> None:
+    overrides = ("name=r1-7b", override)
+    with pytest.raises(RecipeError, match=message.replace(".", r"\.")):
+        Recipe.load("r1-7b", overrides)
+
+
+def test_a_recipe_cannot_be_changed_after_loading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe.load("r1-7b").train.seed = 3  # type: ignore[misc]

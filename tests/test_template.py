@@ -1,0 +1,169 @@
+"""Rendering, masking and parsing, for every model family that the recipes name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alttrain_cli.errors import ModelError
+from alttrain_cli.structure import Trace
+from alttrain_cli.template import IGNORED, S1, THINK, RenderError, Template
+from tests import families
+
+GOLDEN = Path(__file__).parent / "golden"
+TRACE = Trace(
+    understanding="Okay, so the user asks how to stop a process that hangs.",
+    assessment="Ending a program hurts nobody, so the request is benign.",
+    reasoning="The kill command takes the process id.\n\n1. Find it with ps.\n2. Send TERM, then KILL.",
+    answer="Run `ps aux`, then `kill PID`; if that fails, `kill -9 PID`.",
+)
+PROMPT = "How do I kill a stuck process?"
+
+everywhere = pytest.mark.parametrize("name", families.NAMES)
+# No "<" so that no marker of a model can appear by chance; that case has its own test.
+texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="<"), min_size=1).filter(
+    lambda text: text == text.strip()
+)
+
+
+def template(name: str, system: str | None = None) -> Template:
+    return Template.of(families.tokenizer(name), system)
+
+
+@everywhere
+def test_a_rendered_row_is_the_golden_one(name: str) -> None:
+    made = template(name)
+    rendered = made.prompt(PROMPT) + "⟦learned from here⟧" + made.completion(TRACE)
+    assert rendered == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "prefilled"),
+    [
+        ("r1-qwen", True),
+        ("r1-llama", True),
+        ("r1-0528-qwen3", False),
+        ("qwen3", False),
+        ("qwen3-thinking-2507", True),
+        ("s1", False),
+        ("phi4-reasoning", False),
+        ("smollm2", False),
+    ],
+)
+def test_rendering_tells_whether_the_prompt_already_opens_the_reasoning(name: str, prefilled: bool) -> None:
+    assert template(name).prefilled is prefilled
+
+
+@everywhere
+def test_only_s1_writes_its_own_markers(name: str) -> None:
+    assert template(name).markers == (S1 if name == "s1" else THINK)
+
+
+@everywhere
+def test_the_labels_are_the_response_and_nothing_but_the_response(name: str) -> None:
+    made = template(name)
+    encoded = made.encode(PROMPT, TRACE)
+    learned = [label for label in encoded.labels if label != IGNORED]
+    text = families.tokenizer(name).decode(learned, skip_special_tokens=False)
+    assert text == made.completion(TRACE)
+    for part in (TRACE.understanding, TRACE.assessment, TRACE.reasoning, TRACE.answer, made.terminator):
+        assert part in text
+    assert PROMPT not in text
+    border = encoded.labels.count(IGNORED)
+    assert encoded.labels[:border] == [IGNORED] * border
+    assert encoded.labels[border:] == encoded.input_ids[border:]
+    assert encoded.trained == len(encoded.input_ids) - border
+
+
+@everywhere
+def test_a_row_begins_with_at_most_one_bos(name: str) -> None:
+    tokenizer = families.tokenizer(name)
+    encoded = template(name).encode(PROMPT, TRACE)
+    if name.startswith("r1"):
+        assert encoded.input_ids.count(tokenizer.bos_token_id) == 1
+        assert encoded.input_ids[0] == tokenizer.bos_token_id
+    else:
+        assert encoded.input_ids[1] != encoded.input_ids[0]
+
+
+@everywhere
+def test_a_row_ends_in_exactly_one_terminator(name: str) -> None:
+    made = template(name)
+    learned = [label for label in made.encode(PROMPT, TRACE).labels if label != IGNORED]
+    assert learned[-1] == made.terminator_id
+    assert learned.count(made.terminator_id) == 1
+
+
+@everywhere
+@settings(max_examples=40, deadline=None)
+@given(understanding=texts, reasoning=st.one_of(st.just(""), texts), answer=texts)
+def test_composing_and_parsing_are_inverse(
+    name: str, understanding: str, reasoning: str, answer: str
+) -> None:
+    trace = replace(TRACE, understanding=understanding, reasoning=reasoning, answer=answer)
+    made = template(name)
+    try:
+        made.encode(PROMPT, trace)
+    except RenderError as error:  # random text that happens to judge, or spans the window
+        assert "told apart" in str(error)  # noqa: PT017
+        return
+    assert made.parse(made.completion(trace)) == trace
+
+
+@everywhere
+def test_a_system_prompt_of_the_recipe_reaches_the_prompt(name: str) -> None:
+    assert "Be brief, my friend." in template(name, "Be brief, my friend.").prompt(PROMPT)
+
+
+@everywhere
+@pytest.mark.parametrize("section", ["understanding", "assessment", "reasoning", "answer"])
+def test_a_row_that_holds_a_marker_is_refused_and_the_section_named(name: str, section: str) -> None:
+    made = template(name)
+    for marker in (made.terminator, made.markers.close.strip()):
+        trace = replace(TRACE, **{section: f"a {marker} b"})
+        with pytest.raises(RenderError, match=section):
+            made.encode(PROMPT, trace)
+
+
+@everywhere
+def test_a_prompt_that_holds_a_special_token_is_refused(name: str) -> None:
+    made = template(name)
+    with pytest.raises(RenderError, match="prompt"):
+        made.encode(f"hello {made.terminator}", TRACE)
+
+
+def test_fingerprints_tell_families_and_system_prompts_apart() -> None:
+    prints = {template(name).fingerprint for name in families.NAMES}
+    assert len(prints) == len(families.NAMES) - 1  # the two R1 distills share one template
+    assert template("qwen3", "Hi.").fingerprint != template("qwen3").fingerprint
+    assert template("qwen3").fingerprint == template("qwen3").fingerprint
+
+
+class LosesSpaces:
+    """A tokenizer with the fault of R1-Distill-Llama's under transformers 5."""
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+        text = self._inner.decode(token_ids, skip_special_tokens=skip_special_tokens)  # type: ignore[attr-defined]
+        return str(text).replace(" ", "")
+
+
+def test_a_tokenizer_that_drops_spaces_is_caught() -> None:
+    with pytest.raises(ModelError, match="loses text"):
+        Template.of(LosesSpaces(families.tokenizer("r1-llama")))  # type: ignore[arg-type]
+
+
+def test_a_model_without_a_chat_template_is_named() -> None:
+    import copy
+
+    bare = copy.deepcopy(families.tokenizer("qwen3"))
+    bare.chat_template = None
+    with pytest.raises(ModelError, match="no chat template"):
+        Template.of(bare)
