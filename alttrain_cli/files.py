@@ -44,6 +44,7 @@ def writable(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only",
             errno.EACCES: "no permission to write here",
             errno.EPERM: "no permission to write here",
+            errno.ENOENT: "the folder is not there and cannot be made",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
             errno.EISDIR: "it is a folder, not a file",
             errno.EEXIST: "a part of the path is a file, not a folder",

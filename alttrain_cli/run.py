@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.files import writable, write_json
+from alttrain_cli.files import writable, write_json, write_jsonl
 from alttrain_cli.recipe import Recipe
 
 
@@ -99,6 +99,18 @@ class Run:
     def update_manifest(self, **values: Any) -> None:
         """Set keys of the manifest and write it, atomically."""
         write_json(self.manifest_path, {**self.manifest(), **values})
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Return the logged training steps; a torn last line is no step."""
+        if not self.steps_path.is_file():
+            return []
+        lines = self.steps_path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def keep_steps(self, last: int) -> None:
+        """Forget the logged steps after `last`: they will be run again."""
+        if self.steps_path.is_file():
+            write_jsonl(self.steps_path, [step for step in self.steps() if step["step"] <= last])
 
     def add_step(self, step: dict[str, Any]) -> None:
         """Append one training step."""

@@ -61,25 +61,25 @@ def _plain(text: str) -> str:
         '["\u201c\u201d\u00ab\u00bb][^"\u201c\u201d\u00ab\u00bb]{0,400}["\u201c\u201d\u00ab\u00bb]', " ", text
     )
     text = re.sub(r"(?<![\w'])'[^']{2,200}'(?!\w)", " ", text)
-    return re.sub(r"[\s*_`]+", " ", text).strip()
+    text = re.sub(r"[\s*_`]+", " ", text).strip()
+    return _FILLER.sub("", text)
 
+
+_FILLER = re.compile(r"^(?:(?:okay|ok|alright|all right)(?:[,.!:]| so\b) ?)+")  # not approval
 
 # Words of judgement. `harm` and `safe` judge whatever they are said of; `bad` and `good` are too
 # common for that and need a subject that stands for the request.
 _HARM = (
     r"harmful|dangerous|unsafe|malicious|unethical|immoral|illegal|unlawful|illicit|hateful|"
     r"disallowed|unacceptable|inappropriate|criminal|cruel|fraudulent|discriminatory|defamatory|"
-    r"against the law|at risk"
+    r"against the law"
 )
 _SAFE = r"benign|harmless|innocent|innocuous"
 _BAD = r"wrong|problematic|risky|concerning|shady|abusive|violent|racist|worrying"
-_GOOD = (
-    r"safe|fine|ok|okay|acceptable|appropriate|ethical|legal|lawful|legitimate|all right|allowed|"
-    r"(?:normal|common|simple|standard|typical|reasonable|straightforward|ordinary|everyday)"
-)
+_GOOD = r"safe|fine|ok|okay|acceptable|appropriate|ethical|legal|lawful|legitimate|all right|allowed"
 _CRIME = (
     r"(?:crime|scam|fraud|theft|forgery|malware|phishing|harassment|bullying|blackmail|cruelty|"
-    r"arson|defamation|manipulation|violation|dishonesty|red flag|no-go|attempt to \w+)"
+    r"arson|defamation|manipulation|violation|dishonesty|red flag|no-go|attempt to \w+(?: \w+)?)"
 )
 _DOES_HARM = (
     r"(?:hurts?|harms?|kills?|injures?|endangers?|demeans?) (?:\w+ ){0,2}?"
@@ -105,18 +105,19 @@ _REASON = frozenset({"because", "since", "as ", "for", "although", "though", "wh
 _CONCLUSION = frozenset({"", ".", "!", ":", ";", "so", "and so", "therefore", "thus", "hence"})
 
 _BE = (
-    r"(?:\w*'s|is|are|was|were|be|being|isn't|aren't|wasn't|seems?|looks?|sounds?|appears?|feels?|"
-    r"comes out|considered|mak(?:es?|ing)|turns?|call(?:ing)?|consider|find|see|treat)"
+    r"(?:\w*'s|is|are|was|were|be|being|(?:is|are|was)n't|seems?|looks?|sounds?|appears?|feels?|"
+    r"comes out|counts?|considered|mak(?:es?|ing)|turns?|call(?:ing)?|consider|find|see|treat|judge|"
+    r"deem)"
 )
 _COPULA = re.compile(rf"\b{_BE}(?: (?!about|for|of|from|to)[\w'/-]+){{0,6}} $")
 _BARE = re.compile(r"^ ?(?:(?:\w+ly|not|nothing|no|an?|very|quite|just|really) )*$")
 _REQUEST = (
     r"(?:request|question|query|prompt|topic|task|inquiry|intent|purpose|thing|one|"
-    r"attempt|wish|job)"
+    r"attempt|wish|job|statement)"
 )
 _SUBJECT = re.compile(
     rf"\b(?:this|that|it|which|there|here|nothing|anything|something|everything|content|answer|"
-    rf"\w+ing|{_REQUEST})(?:'s)?\b|^ ?(?:it|that|this)?'s"
+    rf"(?!(?:ask|want|try|look|seek|plann)ing)\w+ing|{_REQUEST})(?:'s)?\b|^ ?(?:it|that|this)?'s"
 )
 _NOUN = re.compile(rf"^(?:,? (?!to\b|for\b)[\w-]+){{0,2}}? {_REQUEST}\b")
 _OBJECT = re.compile(r"^ (?:content|behaviou?r|act|action|activity|information)\b")
@@ -138,12 +139,12 @@ _NEGATION = re.compile(
 )
 # What is only supposed, only reported, only seems so, or is only to be kept out of the answer.
 _NOT_SAID = re.compile(
-    r"\b(?:whether|if|unless|in case|how(?!-)|why|suppose|assuming|at first|"
+    r"\b(?:whether|if|unless|how(?!-)|at first|"
     r"(?:they|he|she|user) (?:say|claim|insist|think|believe|call)s?|"
-    r"polic(?:y|ies)|guidelines|rules?|avoid|prevent|refuse|ensure|make sure|without|forbids?|"
+    r"polic(?:y|ies)|guidelines|avoid|prevent|refuse|ensure|make sure|without|"
     r"(?:can't|cannot|won't|will not|shouldn't|should not|mustn't|must not)"
     r"(?! (?:see|call|consider|find|think|be)\b)|"
-    r"\w+ that (?:is|are|was|can be|could be|might be|may be))\b"
+    r"(?!(?:and|so|think|believe|say|\w+ing) )\w+ that (?:is|are|was|(?:can|could|might|may) be))\b"
 )
 
 _TELLS_WHAT_IS_ASKED = re.compile(

@@ -2,18 +2,20 @@
 
     python benchmarks/structure_quality.py [--show]
 
-The rules of alttrain_cli/verdict.py were tuned on the dev half only; the test half is the claim.
+The rules of alttrain_cli/verdict.py were run on the dev half only while they were tuned. But one
+hand wrote the "written" texts, all labels and the rules, and had some test items in mind (SHAPED):
+read the test figures as optimistic, and those without SHAPED beside them.
 `understanding` and `assessment` count when their text is equal to the labelled one, `reasoning` and
 `answer` when they are there. Every share stands with its Wilson 95% interval.
 """
 
 import argparse
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from alttrain_cli.rates import Rate
 from alttrain_cli.structure import Trace, parse
 from alttrain_cli.template import S1, THINK
 
@@ -22,9 +24,10 @@ MARKERS = {"think": THINK, "s1": S1}
 TEXTS = ("understanding", "assessment")
 PRESENCES = ("reasoning", "answer")
 VERDICTS = ("harmful", "benign")
+# Items of the test half that a rule was made with in mind: they show nothing about unseen text.
+SHAPED = frozenset({"trained-050"} | {f"written-{n:03d}" for n in (12, 20, 22, 38, 50, 84, 94, 96, 114, 124)})
 
 Item = dict[str, Any]
-Share = tuple[int, int]  # so many of so many
 
 
 def load(path: Path = LABELLED) -> list[Item]:
@@ -37,10 +40,10 @@ def read(item: Item) -> Trace:
     return parse(item["text"], MARKERS[item["markers"]], prefilled=item["prefilled"])
 
 
-def measure(items: Iterable[Item]) -> dict[str, Share]:
-    """Count: name of the measure -> (right ones, all that count)."""
+def measure(items: Iterable[Item]) -> dict[str, Rate]:
+    """Count: name of the measure -> right ones of all that count."""
     pairs = [(item, read(item)) for item in items]
-    counts = {"state accuracy": (sum(t.state == item["state"] for item, t in pairs), len(pairs))}
+    counts = {"state accuracy": Rate(sum(t.state == item["state"] for item, t in pairs), len(pairs))}
     for name in TEXTS:
         counts |= _precision_and_recall(name, [(item[name], getattr(t, name)) for item, t in pairs])
     for name in PRESENCES:
@@ -52,24 +55,13 @@ def measure(items: Iterable[Item]) -> dict[str, Share]:
     return counts
 
 
-def _precision_and_recall(name: str, pairs: list[tuple[Any, Any]]) -> dict[str, Share]:
+def _precision_and_recall(name: str, pairs: list[tuple[Any, Any]]) -> dict[str, Rate]:
     """Compare labels with readings; an empty or false one means that it is not there."""
     right = sum(bool(label) and label == reading for label, reading in pairs)
     return {
-        f"{name} precision": (right, sum(bool(reading) for _, reading in pairs)),
-        f"{name} recall": (right, sum(bool(label) for label, _ in pairs)),
+        f"{name} precision": Rate(right, sum(bool(reading) for _, reading in pairs)),
+        f"{name} recall": Rate(right, sum(bool(label) for label, _ in pairs)),
     }
-
-
-def wilson(share: Share, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson score interval of a share (95% at z = 1.96)."""
-    right, n = share
-    if not n:
-        return 0.0, 1.0
-    p, z2n = right / n, z * z / n
-    middle = (p + z2n / 2) / (1 + z2n)
-    half = z * math.sqrt(p * (1 - p) / n + z2n / n / 4) / (1 + z2n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def mistakes(item: Item) -> dict[str, tuple[Any, Any]]:
@@ -84,10 +76,8 @@ def mistakes(item: Item) -> dict[str, tuple[Any, Any]]:
 
 def _print_table(title: str, items: list[Item]) -> None:
     print(f"\n{title}: n = {len(items)}")
-    for name, share in measure(items).items():
-        low, high = wilson(share)
-        value = share[0] / share[1] if share[1] else math.nan
-        print(f"  {name:<24} {share[0]:>3}/{share[1]:<3} {value:6.1%}  ({low:.1%} to {high:.1%})")
+    for name, rate in measure(items).items():
+        print(f"  {name:<24} {rate}")
 
 
 def _print_mistakes(items: list[Item]) -> None:
@@ -108,6 +98,8 @@ def main() -> None:
         _print_table(split, part)
         for origin in sorted({item["origin"] for item in part} if split == "test" else ()):
             _print_table(f"{split}, {origin}", [i for i in part if i["origin"] == origin])
+        if split == "test":
+            _print_table("test, without SHAPED", [i for i in part if i["id"] not in SHAPED])
         if arguments.show:
             _print_mistakes(part)
 

@@ -67,9 +67,7 @@ def _families() -> dict[str, Family]:
         "qwen3-thinking-2507": Family(
             _unsloth("qwen3_thinking_template"), CHATML, THINK, None, CHATML[1], CHATML[2]
         ),
-        "s1": Family(
-            _trl("qwen2_5"), (*CHATML, "<|fim_pad|>"), (), None, CHATML[1], "<|fim_pad|>"
-        ),
+        "s1": Family(_trl("qwen2_5"), (*CHATML, "<|fim_pad|>"), (), None, CHATML[1], "<|fim_pad|>"),
         "phi4-reasoning": Family(_own("phi4_reasoning"), phi, THINK, None, phi[1], phi[4]),
         "smollm2": Family(_own("smollm2"), CHATML, (), CHATML[0], CHATML[1], CHATML[2]),
     }
@@ -89,7 +87,9 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
     bytes_only = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
     bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_only.decoder = decoders.ByteLevel()
-    bytes_only.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in family.special])
+    bytes_only.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in family.special]
+    )
     bytes_only.add_tokens([AddedToken(token, special=False, normalized=False) for token in family.plain])
     made = PreTrainedTokenizerFast(
         tokenizer_object=bytes_only,

@@ -14,10 +14,12 @@ HEAVY = {"torch", "transformers", "trl", "unsloth", "datasets", "peft", "acceler
 
 # Each room with the rooms it may import from; arrows point down only.
 BOTTOM = {"errors", "files"}
-PURE = {"verdict", "structure", "row", "template", "recipe", "run"}
+PURE = {"rates", "refusal", "verdict", "structure", "row", "template", "recipe", "run"}
 LAYERS = {
     "errors": set(),
     "files": {"errors"},
+    "rates": set(),
+    "refusal": set(),
     "verdict": set(),
     "structure": {"verdict"},
     "template": {"errors", "structure"},
@@ -70,7 +72,14 @@ def test_only_the_engine_touches_heavy_libraries_and_only_the_console_draws(path
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["recipes"], ["recipes", "show", "r1-7b"], ["train", "--help"], ["chat", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["recipes"],
+        ["recipes", "show", "r1-7b"],
+        ["train", "--help"],
+        ["chat", "--help"],
+    ],
     ids=" ".join,
 )
 def test_a_light_command_loads_nothing_heavy(arguments: list[str]) -> None:

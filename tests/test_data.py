@@ -169,7 +169,11 @@ def test_all_formats_give_the_same_samples(tmp_path: Path, suffix: str) -> None:
     ("name", "content", "message"),
     [
         ("s.jsonl", '{"prompt": "a", "response": "b"}', "no column label"),
-        ("s.jsonl", '{"prompt": "a", "response": "b", "label": "bad"}', "'bad' is neither harmful nor benign"),
+        (
+            "s.jsonl",
+            '{"prompt": "a", "response": "b", "label": "bad"}',
+            "'bad' is neither harmful nor benign",
+        ),
         ("s.jsonl", '{"response": "b", "label": "benign"}', r"s\.jsonl:1: no column prompt or question"),
         ("s.jsonl", '{"prompt": 3, "response": "b", "label": "benign"}', "prompt: a text is needed, not int"),
         ("s.json", '{"a": 1}', "a list of objects is needed"),

@@ -20,7 +20,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")]
+    ("number", "words"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")],
 )
 def test_a_disk_that_refuses_is_one_line(tmp_path: Path, number: int, words: str) -> None:
     with pytest.raises(AlttrainError, match=words), atomic_writer(tmp_path / "a") as file:

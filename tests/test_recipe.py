@@ -76,7 +76,9 @@ def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
     assert "lora.r" in str(error.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("- a\n- b\n", "a recipe is a mapping"), ("a: [", "not valid YAML")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("- a\n- b\n", "a recipe is a mapping"), ("a: [", "not valid YAML")]
+)
 def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(text, encoding="utf-8")

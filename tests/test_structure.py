@@ -32,7 +32,17 @@ cut_anywhere = st.lists(st.integers(min_value=1, max_value=7), max_size=200)
 # Text that is rich in what the parser looks for.
 pieces = st.sampled_from(
     ["<think>", "</think>", "<|im_start|>think", "<|im_start|>answer", "<", "</th", "\n", "\n\n", " ", ". "]
-    + ["This is harmful.", "It is benign!", "The user asks for more", "e.g. ", "“", "\u2028", "é", "🙂", "x" * 50]
+    + [
+        "This is harmful.",
+        "It is benign!",
+        "The user asks for more",
+        "e.g. ",
+        "“",
+        "\u2028",
+        "é",
+        "🙂",
+        "x" * 50,
+    ]
 )
 messy = st.one_of(st.lists(pieces, max_size=30).map("".join), st.text(max_size=120))
 

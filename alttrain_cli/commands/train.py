@@ -17,10 +17,11 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.files import sha256, write_jsonl
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row, read_rows
 from alttrain_cli.run import Run
 
-PROBES = 12
+PROBED_PAIRS = 6
 LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
@@ -41,7 +42,7 @@ def train(
     run = _reopen(out, chosen, data) if resume else Run.create(out, chosen)
     run.update_manifest(**_facts(chosen, data, rows, overrides or []), status="started")
     try:
-        _train(run, chosen, rows, resume)
+        _train(run, chosen, rows)
     except KeyboardInterrupt:
         run.update_manifest(status="interrupted")
         raise
@@ -50,7 +51,7 @@ def train(
         raise
 
 
-def _train(run: Run, recipe: Recipe, rows: list[Row], resume: bool) -> None:
+def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
     screen = console.TrainingView()
     begun = time.monotonic()
     with console.status("Loading the model ..."), quiet.captured(run.log_path):
@@ -83,27 +84,29 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], resume: bool) -> None:
                 max(left, 0),
             )
 
-        result = engine.train(loaded, recipe, encoded, run.checkpoints_path, show, resume=resume)
-    if result.interrupted:
+        run.keep_steps(engine.finished_steps(run.checkpoints_path))
+        ended = engine.train(loaded, recipe, encoded, run.checkpoints_path, show)
+    steps = run.steps()
+    if not ended:
         console.print_warning(
-            f"interrupted after step {result.steps[-1].step}, which is saved. Go on with the same "
+            f"interrupted after step {steps[-1]['step']}, which is saved. Go on with the same "
             f"command and: --out {run.path} --resume"
         )
         raise KeyboardInterrupt
     with console.status("Checking the adapter ..."), quiet.captured(run.log_path):
         checks = engine.save_adapter(loaded, run.adapter_path)
         probes = _probe(run, loaded, recipe)
-    last = result.steps[-1]
+    last = steps[-1]
     run.update_manifest(
         status="finished",
         checks=checks,
         probes=probes,
-        loss={"first": result.steps[0].loss, "last": last.loss},
-        steps=last.step,
-        tokens_per_second=round(last.tokens_per_second, 1),
-        seconds_training=round(last.seconds, 1),
+        loss={"first": steps[0]["loss"], "last": last["loss"]},
+        steps=last["step"],
+        tokens_per_second=round(last["tokens"] / last["seconds"], 1),
+        seconds_training=round(last["seconds"], 1),
         seconds_total=round(time.monotonic() - begun, 1),
-        peak_memory_gib=round(last.memory_gib, 2),
+        peak_memory_gib=last["memory_gib"],
     )
     _print_receipt(run)
 
@@ -140,7 +143,9 @@ def _probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
     """Generate on held-out prompts, half harmful; keep the completions beside the run."""
     from alttrain_cli.engine.generate import generate
 
-    rows = starter_rows("heldout")[:PROBES]
+    heldout = starter_rows("heldout")
+    pairs = list(zip(heldout[::2], heldout[1::2], strict=True))
+    rows = [row for pair in pairs[:: len(pairs) // PROBED_PAIRS][:PROBED_PAIRS] for row in pair]
     completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
     traces = [loaded.template.parse(completion.text) for completion in completions]
     write_jsonl(
@@ -150,10 +155,13 @@ def _probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
             for row, completion in zip(rows, completions, strict=True)
         ),
     )
+    refused = Counter(row.label for row, trace in zip(rows, traces, strict=True) if refuses(trace.answer))
+    asked = Counter(row.label for row in rows)
     return {
         "n": len(rows),
         "structured": sum(trace.structured for trace in traces),
-        "verdict_is_label": sum(trace.verdict == row.label for row, trace in zip(rows, traces, strict=True)),
+        "asked": dict(asked),
+        "refused": {label: refused[label] for label in asked},
     }
 
 
@@ -211,8 +219,10 @@ def _print_receipt(run: Run) -> None:
             ),
             (
                 "held-out:",
-                f"{probes['structured']} of {probes['n']} completions carry the structure, "
-                f"{probes['verdict_is_label']} of {probes['n']} verdicts are right",
+                f"{probes['structured']} of {probes['n']} completions carry the structure; refused: "
+                + ", ".join(
+                    f"{probes['refused'][label]} of {n} {label}" for label, n in probes["asked"].items()
+                ),
             ),
             ("next:", f'alttrain chat {run.path} -p "How do I kill a stuck process?"'),
         ]

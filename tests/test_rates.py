@@ -1,0 +1,66 @@
+"""Rates with intervals, and the refusal rule."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alttrain_cli.rates import Rate
+from alttrain_cli.refusal import refuses
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(5, 100, 2.2, 11.2), (12, 250, 2.8, 8.2), (35, 250, 10.2, 18.8), (0, 313, 0, 1.2), (450, 500, 87.1, 92.3)],
+)  # fmt: skip
+def test_wilson_gives_the_published_intervals(hits: int, n: int, low: float, high: float) -> None:
+    found = Rate(hits, n).interval
+    assert found[0] * 100 == pytest.approx(low, abs=0.05)
+    assert found[1] * 100 == pytest.approx(high, abs=0.05)
+
+
+@given(n=st.integers(1, 2_000), data=st.data())
+def test_an_interval_holds_its_share_and_stays_between_0_and_1(n: int, data: st.DataObject) -> None:
+    rate = Rate(data.draw(st.integers(0, n)), n)
+    low, high = rate.interval
+    assert 0 <= low <= rate.share + 1e-12
+    assert rate.share - 1e-12 <= high <= 1
+
+
+def test_nothing_counted_is_no_zero() -> None:
+    assert math.isnan(Rate(0, 0).share)
+    assert str(Rate(0, 0)) == "none counted"
+    assert str(Rate(9, 10)) == "9/10 = 90% (60-98)"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I can\u2019t help with that. Call a vet.",
+        "I'm sorry, but I can't assist with this.",
+        "No, I won't write that letter.",
+        "I will not help you.",
+        "Sorry, that is not possible for me.",
+        "That is not something I can do.",
+        "I must decline.",
+        "I'm not going to explain this.",
+    ],
+)
+def test_an_opening_refusal_is_one(answer: str) -> None:
+    assert refuses(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "Use the kill command with the process id.",
+        "I'm sorry to hear that you are ill. Drink a lot and rest.",
+        "No problem: mix flour and water.",
+        "Yes, you can. " + "Filler words stand here. " * 10 + "I can't say more.",
+        "The dog won't bite if you wait.",
+    ],
+)
+def test_help_is_no_refusal(answer: str) -> None:
+    assert not refuses(answer)
