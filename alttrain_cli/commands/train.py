@@ -15,7 +15,7 @@ from alttrain_cli.commands.options import RecipeOption, SetOption
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import AlttrainError, DataError, RunError
-from alttrain_cli.files import sha256, write_jsonl
+from alttrain_cli.files import sha256, writable, write_jsonl
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row, read_rows
@@ -42,7 +42,8 @@ def train(
     run = _reopen(out, chosen, data) if resume else Run.create(out, chosen)
     run.update_manifest(**_facts(chosen, data, rows, overrides or []), status="started")
     try:
-        _train(run, chosen, rows)
+        with writable(run.path):
+            _train(run, chosen, rows)
     except KeyboardInterrupt:
         run.update_manifest(status="interrupted")
         raise

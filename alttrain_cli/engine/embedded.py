@@ -18,19 +18,26 @@ _MADE_BY = 1  # part of the cache's name: raise it when the conversion below cha
 EOS, PAD = "<|im_end|>", "<|endoftext|>"
 
 
-def embedded_model(package: str) -> Path | None:
-    """Return the folder of the package's model, converting it at first use; None if not installed."""
-    spec = util.find_spec(package.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    weights = sorted(folder.glob("*.gguf"))
+def is_installed(package: str) -> bool:
+    """Whether the package that carries a model is there."""
+    return util.find_spec(_module(package)) is not None
+
+
+def embedded_model(package: str) -> Path:
+    """Return the folder of an installed package's model, converting it at first use."""
+    spec = util.find_spec(_module(package))
+    folders = spec.submodule_search_locations if spec else None
+    weights = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))
     if not weights:
         raise ModelError(f"The package {package} holds no GGUF file. Reinstall it.")
     target = CACHE / "models" / f"{package}-{importlib.metadata.version(package)}-{_MADE_BY}"
     if not target.is_dir():
         _convert(weights[0], target)
     return target
+
+
+def _module(package: str) -> str:
+    return package.replace("-", "_")
 
 
 def _convert(gguf: Path, target: Path) -> None:

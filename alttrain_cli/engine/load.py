@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.embedded import embedded_model
+from alttrain_cli.engine.embedded import embedded_model, is_installed
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.template import Template
@@ -27,6 +27,10 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     Raises:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
+    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
+
     name = _locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
@@ -56,15 +60,19 @@ def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
     return loaded
 
 
+def _is_local(recipe: Recipe) -> bool:
+    package = recipe.model.package
+    return Path(recipe.model.name).is_dir() or bool(package and is_installed(package))
+
+
 def _locate(recipe: Recipe) -> str:
-    """Return a local folder or a hub id, and keep the libraries off the network for a folder."""
+    """Return a local folder or a hub id."""
     here = Path(recipe.model.name)
-    if not here.is_dir() and recipe.model.package:
-        here = embedded_model(recipe.model.package) or here
+    if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
+        here = embedded_model(recipe.model.package)
     if here.is_dir():
         if not (here / "config.json").is_file():
             raise ModelError(f"{here}: holds no model (no config.json).")
-        os.environ["HF_HUB_OFFLINE"] = "1"
         return str(here)
     if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
         raise ModelError(f"{recipe.model.name}: no such model folder.")

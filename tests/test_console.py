@@ -1,0 +1,59 @@
+"""What is drawn: model text is never markup, sections are told apart, missing ones say so."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from alttrain_cli import console
+from alttrain_cli.structure import State, Trace
+
+GOLDEN = Path(__file__).parent / "golden"
+TRACE = Trace(
+    "They ask about eggs.", "Boiling eggs hurts nobody, so this is benign.", "I can help.", "Boil them."
+)
+
+
+def drawn(trace: Trace, width: int = 60) -> str:
+    screen = Console(file=io.StringIO(), width=width, theme=console.THEME, highlight=False)
+    screen.print(console.trace_view(trace))
+    return screen.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "trace"),
+    [
+        ("trace-whole", TRACE),
+        ("trace-unfinished", Trace("They ask about eggs.", "", "Hmm. " * 20, "", State.UNCLOSED)),
+        ("trace-absent", Trace(answer="Boil them.", state=State.ABSENT)),
+    ],
+)
+def test_a_trace_looks_like_the_golden_one(name: str, trace: Trace) -> None:
+    assert drawn(trace) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["[/think]", "[red]a[/red]", "[bold", "a\\[b]"])
+def test_markup_is_shown_and_not_obeyed(text: str) -> None:
+    assert text in drawn(Trace(answer=text))
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\x9b31m", "\u202e", "\r", "\ud800", "\u200b"])
+def test_characters_that_steer_a_terminal_are_made_visible(text: str) -> None:
+    shown = drawn(Trace(answer=f"a{text}b"))
+    assert text[0] not in shown
+    assert f"<U+{ord(text[0]):04X}>" in shown
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_drawn(text: str) -> None:
+    assert "\x1b" not in drawn(Trace(answer=text))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1:01"), (3_725, "1:02:05")]
+)
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert console.duration(seconds) == text
