@@ -70,6 +70,9 @@ class Template:
     markers: Markers
     prefilled: bool  # the prompt already ends in the opening think marker
     terminator: str
+    terminator_id: int
+    bos_id: int | None
+    special: frozenset[str]  # what no text of a row may hold
     system: str | None = None
 
     @classmethod
@@ -86,19 +89,21 @@ class Template:
             [_user("."), {"role": "assistant", "content": _PROBE}],
             add_generation_prompt=False,
         )
-        prefilled = prompt.rstrip().endswith(THINK.open.strip())
+        vocabulary = tokenizer.get_vocab()  # slow: a new dictionary at each call
+        markers = _markers(vocabulary, prompt)
+        terminator = _terminator(tokenizer, vocabulary, answered)
         return cls(
             tokenizer=tokenizer,
-            markers=_markers(tokenizer, prompt),
-            prefilled=prefilled,
-            terminator=_terminator(tokenizer, answered),
+            markers=markers,
+            prefilled=prompt.rstrip().endswith(THINK.open.strip()),
+            terminator=terminator,
+            terminator_id=vocabulary[terminator],
+            bos_id=vocabulary.get(tokenizer.bos_token or ""),
+            special=frozenset(
+                {*tokenizer.all_special_tokens, terminator, markers.open.strip(), markers.close.strip()}
+            ),
             system=system,
         )
-
-    @property
-    def terminator_id(self) -> int:
-        """The token that ends a turn."""
-        return self.tokenizer.get_vocab()[self.terminator]
 
     @property
     def fingerprint(self) -> str:
@@ -138,11 +143,10 @@ class Template:
         """
         completion = self.completion(trace)
         self._check_text(prompt, trace)
-        prompt_text = self.prompt(prompt)
-        prompt_ids = self.encode_text(prompt_text)
+        prompt_ids = self.encode_text(self.prompt(prompt))
         completion_ids = self.encode_text(completion)
         encoded = Encoded(prompt_ids + completion_ids, [IGNORED] * len(prompt_ids) + completion_ids)
-        self._check(encoded, prompt_text, completion, trace)
+        self._check(encoded, completion, trace)
         return encoded
 
     def encode_text(self, text: str) -> list[int]:
@@ -157,16 +161,12 @@ class Template:
             "reasoning": trace.reasoning,
             "answer": trace.answer,
         }
-        forbidden = {*self.tokenizer.all_special_tokens, self.terminator}
-        forbidden |= {self.markers.open.strip(), self.markers.close.strip()}
         for name, text in texts.items():
-            for marker in forbidden:
-                if marker and marker in text:
+            for marker in self.special:
+                if marker in text:
                     raise RenderError(f"{name}: holds the model's own marker {marker!r}")
-        if _PROBE in prompt:
-            raise RenderError("prompt: holds the probe text of the renderer")
 
-    def _check(self, encoded: Encoded, prompt: str, completion: str, trace: Trace) -> None:
+    def _check(self, encoded: Encoded, completion: str, trace: Trace) -> None:
         learned = [label for label in encoded.labels if label != IGNORED]
         text = self.tokenizer.decode(learned, skip_special_tokens=False)
         if text != completion:
@@ -175,25 +175,21 @@ class Template:
             raise RenderError(f"the response must end in exactly one {self.terminator!r}")
         if self.parse(text) != trace:
             raise RenderError("the sections cannot be told apart again in the rendered response")
-        bos = self.tokenizer.bos_token
-        if bos and prompt.startswith(bos) and prompt.startswith(bos + bos):
-            raise RenderError(f"the prompt begins with {bos!r} twice")
-        if bos and encoded.input_ids[:2] == [self.tokenizer.get_vocab()[bos]] * 2:
-            raise RenderError(f"the tokens begin with {bos!r} twice")
+        if encoded.input_ids[:2] == [self.bos_id] * 2:
+            raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")
 
 
-def _markers(tokenizer: Tokenizer, prompt: str) -> Markers:
+def _markers(vocabulary: dict[str, int], prompt: str) -> Markers:
     """s1 writes Qwen2.5's own turn opener as its marker; everybody else writes <think>."""
     chatml = prompt.endswith("<|im_start|>assistant\n")
-    knows_think = "<think>" in tokenizer.get_vocab()
+    knows_think = "<think>" in vocabulary
     is_qwen25 = "You are Qwen" in prompt
     return S1 if chatml and is_qwen25 and not knows_think else THINK
 
 
-def _terminator(tokenizer: Tokenizer, answered: str) -> str:
+def _terminator(tokenizer: Tokenizer, vocabulary: dict[str, int], answered: str) -> str:
     """Return the special token that the template writes behind an assistant's turn."""
     tail = answered.rpartition(_PROBE)[2].strip()
-    vocabulary = tokenizer.get_vocab()
     for token in sorted(vocabulary.keys() & set(_prefixes(tail)), key=len, reverse=True):
         return token
     if tokenizer.eos_token in vocabulary:

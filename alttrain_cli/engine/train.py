@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.checks import check_adapter
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import Loaded, match_dtype
 from alttrain_cli.engine.memory import memory_gib
 from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.recipe import Recipe
@@ -140,10 +140,17 @@ def _trainer(loaded: Loaded, recipe: Recipe, rows: Sequence[Encoded], checkpoint
     from trl import SFTConfig, SFTTrainer
     from unsloth import FastLanguageModel
 
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        """SFTTrainer, but a resumed adapter keeps the dtype that it had."""
+
+        def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
+            super()._load_from_checkpoint(*arguments, **options)
+            match_dtype(loaded)
+
     FastLanguageModel.for_training(loaded.model)
     settings = recipe.train
     loaded.tokenizer.padding_side = "right"
-    trainer = SFTTrainer(
+    trainer = Trainer(
         model=loaded.model,
         processing_class=loaded.tokenizer,
         train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
