@@ -1,6 +1,7 @@
 """The run directory: what a training run leaves behind, and where."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,10 @@ class Run:
     def update_manifest(self, **values: Any) -> None:
         """Set keys of the manifest and write it, atomically."""
         write_json(self.manifest_path, {**self.manifest(), **values})
+
+    def discard(self) -> None:
+        """Remove the directory and all that is in it."""
+        shutil.rmtree(self.path)
 
     def steps(self) -> list[dict[str, Any]]:
         """Return the logged training steps; a torn last line is no step."""

@@ -185,4 +185,16 @@ def test_a_model_that_is_nowhere_is_one_line(folder: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "nobody/nothing: not on this machine" in " ".join(done.stderr.split())
+    assert not (folder / "nowhere").exists()
     assert "Traceback" not in done.stderr
+
+
+def test_rows_that_are_too_long_stop_the_command_and_leave_no_run(folder: Path) -> None:
+    done = alttrain(
+        "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "short",
+        "--set", "train.max_length=70", cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "but train.max_length is 70" in done.stderr
+    assert "row 'starter-" in done.stderr
+    assert not (folder / "short").exists()

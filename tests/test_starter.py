@@ -10,13 +10,15 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from alttrain_cli.data.starter import starter_pairs, starter_rows
+from alttrain_cli.data.starter import LABELS, starter_pairs, starter_rows
 from alttrain_cli.data.styles import checked
 
-PAIRS = starter_pairs()
-PROMPTS = [pair[label]["prompt"] for pair in PAIRS for label in ("harmful", "benign")]
-IS_HARMFUL = numpy.array([True, False] * len(PAIRS))
-GROUPS = [pair["pair"] for pair in PAIRS for _ in range(2)]
+ENTRIES = starter_pairs()
+PAIRS = [entry for entry in ENTRIES if "benign" in entry]
+SIDES = [(entry["pair"], label, entry[label]) for entry in ENTRIES for label in LABELS if label in entry]
+PROMPTS = [side["prompt"] for _, _, side in SIDES]
+IS_HARMFUL = numpy.array([label == "harmful" for _, label, _ in SIDES])
+GROUPS = [pair for pair, _, _ in SIDES]
 FOLDS = GroupKFold(10)
 DANGEROUS_LOOKING = {
     *("homonym", "figure-of-speech", "safe-target", "fiction", "history", "definition", "medicine"),
@@ -28,8 +30,9 @@ def accuracy(classifier: object, features: object) -> float:
     return float(cross_val_score(classifier, features, IS_HARMFUL, groups=GROUPS, cv=FOLDS).mean())
 
 
-def test_it_is_large_enough_and_half_harmful() -> None:
+def test_it_is_large_enough_and_about_half_harmful() -> None:
     assert len(PAIRS) >= 120
+    assert 0.45 < IS_HARMFUL.mean() < 0.55
     assert len({pair["category"] for pair in PAIRS}) >= 12
     assert sum(pair["kind"] in DANGEROUS_LOOKING for pair in PAIRS) >= 80
     assert {pair["kind"] for pair in PAIRS} >= DANGEROUS_LOOKING
@@ -37,7 +40,7 @@ def test_it_is_large_enough_and_half_harmful() -> None:
 
 def test_the_two_splits_share_no_pair_and_no_prompt() -> None:
     train, heldout = starter_rows("train"), starter_rows("heldout")
-    assert len(train) + len(heldout) == 2 * len(PAIRS)
+    assert len(train) + len(heldout) == len(SIDES)
     assert len(heldout) >= 80
     assert Counter(row.label for row in heldout) == {"harmful": len(heldout) / 2, "benign": len(heldout) / 2}
     assert not {row.prompt for row in train} & {row.prompt for row in heldout}
@@ -53,8 +56,8 @@ def test_every_row_is_told_apart_again_and_its_verdict_is_its_label() -> None:
 
 def test_prompts_and_answers_stand_only_once() -> None:
     assert len(set(PROMPTS)) == len(PROMPTS)
-    answers = [pair[label]["answer"] for pair in PAIRS for label in ("harmful", "benign")]
-    assert len(set(answers)) == len(answers)
+    answers = {side["answer"] for _, _, side in SIDES}
+    assert len(answers) == len(SIDES)
 
 
 @pytest.mark.parametrize("classifier", [MultinomialNB(), LogisticRegression(max_iter=1000)])

@@ -45,11 +45,19 @@ def train(
         with writable(run.path):
             _train(run, chosen, rows)
     except KeyboardInterrupt:
-        run.update_manifest(status="interrupted")
+        _end(run, status="interrupted")
         raise
     except AlttrainError as error:
-        run.update_manifest(status="failed", error=str(error))
+        _end(run, status="failed", error=str(error))
         raise
+
+
+def _end(run: Run, **facts: str) -> None:
+    """Keep what was trained; a run that never began leaves nothing behind."""
+    if run.steps():
+        run.update_manifest(**facts)
+    else:
+        run.discard()
 
 
 def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
@@ -97,6 +105,8 @@ def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
     with console.status("Checking the adapter ..."), quiet.captured(run.log_path):
         checks = engine.save_adapter(loaded, run.adapter_path)
         probes = _probe(run, loaded, recipe)
+    from alttrain_cli.engine.memory import memory_gib
+
     last = steps[-1]
     run.update_manifest(
         status="finished",
@@ -107,7 +117,7 @@ def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
         tokens_per_second=round(last["tokens"] / last["seconds"], 1),
         seconds_training=round(last["seconds"], 1),
         seconds_total=round(time.monotonic() - begun, 1),
-        peak_memory_gib=last["memory_gib"],
+        peak_memory_gib=round(memory_gib(), 2),
     )
     _print_receipt(run)
 

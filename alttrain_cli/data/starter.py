@@ -4,33 +4,38 @@ from importlib import resources
 from typing import Any, Literal
 
 from alttrain_cli.files import read_jsonl
-from alttrain_cli.row import Row
+from alttrain_cli.row import Label, Row
 
 Split = Literal["train", "heldout"]
+LABELS: tuple[Label, ...] = ("harmful", "benign")
 
 
 def starter_rows(split: Split) -> list[Row]:
-    """Return the rows of one split; both rows of a pair are in the same split."""
+    """Return the rows of one split; the rows of a pair stand together and in the same split."""
     return [
         Row(
             id=f"starter-{pair['pair']}-{label}",
-            prompt=side["prompt"],
+            prompt=pair[label]["prompt"],
             label=label,
             category=pair["category"],
             source="starter",
             style="alttrain",
-            understanding=side["understanding"],
-            assessment=side["assessment"],
-            reasoning=side["reasoning"],
-            answer=side["answer"],
+            understanding=pair[label]["understanding"],
+            assessment=pair[label]["assessment"],
+            reasoning=pair[label]["reasoning"],
+            answer=pair[label]["answer"],
         )
         for pair in starter_pairs()
         if pair["split"] == split
-        for label, side in (("harmful", pair["harmful"]), ("benign", pair["benign"]))
+        for label in LABELS
+        if label in pair
     ]
 
 
 def starter_pairs() -> list[dict[str, Any]]:
-    """Return the pairs as they stand in the file: {pair, split, category, kind, harmful, benign}."""
+    """Return the entries of the file: {pair, split, category, kind, harmful, benign}.
+
+    A few have no benign side: harmful requests in mild words, which small models miss most.
+    """
     with resources.as_file(resources.files("alttrain_cli.data") / "starter.jsonl") as path:
         return [pair for _, pair in read_jsonl(path)]

@@ -1,5 +1,7 @@
 """How much memory is in use, and how much a recipe will need."""
 
+import ctypes
+import gc
 import resource
 import sys
 
@@ -16,6 +18,19 @@ def memory_gib() -> float:
         return float(torch.cuda.max_memory_reserved()) / GIB
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, so that one stage does not add to the next one's peak."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
+        if trim is not None:
+            trim(0)
 
 
 def needed_gib(recipe: Recipe, tokens: int) -> float:

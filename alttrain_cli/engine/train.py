@@ -13,7 +13,7 @@ from typing import Any
 
 from alttrain_cli.engine.checks import check_adapter
 from alttrain_cli.engine.load import Loaded, match_dtype
-from alttrain_cli.engine.memory import memory_gib
+from alttrain_cli.engine.memory import memory_gib, release_memory
 from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
@@ -94,6 +94,8 @@ def train(
     latest = latest_checkpoint(checkpoints)
     with _finish_step_on_interrupt(watch):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    del trainer
+    release_memory()
     if watch.failure:
         raise GateError(watch.failure)
     return not watch.interrupted
