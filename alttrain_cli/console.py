@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -103,10 +103,16 @@ def print_trace(trace: Trace) -> None:
 
 
 @contextmanager
-def live_trace() -> Iterator[Any]:
-    """Yield a function that shows the trace so far, redrawn in place on a terminal."""
+def live_trace() -> Iterator[Callable[[Trace], None]]:
+    """Yield a function that redraws the trace so far in place, until the block ends.
+
+    In a pipe it draws nothing: standard output is for the answer alone.
+    """
     console = out()
-    with Live(console=console, refresh_per_second=8, vertical_overflow="visible") as live:
+    if not console.is_terminal:
+        yield lambda trace: None
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
         yield lambda trace: live.update(trace_view(trace))
 
 

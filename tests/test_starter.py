@@ -13,9 +13,8 @@ from sklearn.pipeline import make_pipeline
 from alttrain_cli.data.starter import LABELS, starter_pairs, starter_rows
 from alttrain_cli.data.styles import checked
 
-ENTRIES = starter_pairs()
-PAIRS = [entry for entry in ENTRIES if "benign" in entry]
-SIDES = [(entry["pair"], label, entry[label]) for entry in ENTRIES for label in LABELS if label in entry]
+PAIRS = starter_pairs()
+SIDES = [(pair["pair"], label, pair[label]) for pair in PAIRS for label in LABELS]
 PROMPTS = [side["prompt"] for _, _, side in SIDES]
 IS_HARMFUL = numpy.array([label == "harmful" for _, label, _ in SIDES])
 GROUPS = [pair for pair, _, _ in SIDES]
@@ -30,9 +29,9 @@ def accuracy(classifier: object, features: object) -> float:
     return float(cross_val_score(classifier, features, IS_HARMFUL, groups=GROUPS, cv=FOLDS).mean())
 
 
-def test_it_is_large_enough_and_about_half_harmful() -> None:
+def test_it_is_large_enough_and_half_harmful() -> None:
     assert len(PAIRS) >= 120
-    assert 0.45 < IS_HARMFUL.mean() < 0.55
+    assert IS_HARMFUL.mean() == 0.5
     assert len({pair["category"] for pair in PAIRS}) >= 12
     assert sum(pair["kind"] in DANGEROUS_LOOKING for pair in PAIRS) >= 80
     assert {pair["kind"] for pair in PAIRS} >= DANGEROUS_LOOKING

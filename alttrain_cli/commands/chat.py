@@ -30,7 +30,9 @@ def chat(
     if not question.strip():
         raise typer.BadParameter("the prompt is empty.", param_hint="--prompt")
     trace = _ask(opened, question, base=base, max_new_tokens=max_new_tokens)
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        console.print_trace(trace)
+    else:
         console.err().print(console.plain(trace.thinking, "muted"), soft_wrap=True)
         typer.echo(console.visible(trace.answer))
     if trace.state is State.UNCLOSED:
@@ -54,6 +56,4 @@ def _ask(run: Run, question: str, *, base: bool, max_new_tokens: int | None) -> 
         for piece in stream(loaded, question, settings):
             parser.feed(piece)
             show(parser.trace())
-        trace = parser.finish()
-        show(trace)
-    return trace
+    return parser.finish()

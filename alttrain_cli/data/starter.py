@@ -28,14 +28,10 @@ def starter_rows(split: Split) -> list[Row]:
         for pair in starter_pairs()
         if pair["split"] == split
         for label in LABELS
-        if label in pair
     ]
 
 
 def starter_pairs() -> list[dict[str, Any]]:
-    """Return the entries of the file: {pair, split, category, kind, harmful, benign}.
-
-    A few have no benign side: harmful requests in mild words, which small models miss most.
-    """
+    """Return the pairs as they stand in the file: {pair, split, category, kind, harmful, benign}."""
     with resources.as_file(resources.files("alttrain_cli.data") / "starter.jsonl") as path:
         return [pair for _, pair in read_jsonl(path)]
