@@ -145,7 +145,6 @@ def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path) ->
     assert done.returncode in (0, 3), done.stderr
     assert "think>" not in done.stdout
     assert not set("╭│╰") & set(done.stdout)
-    assert len(done.stdout.strip()) < len(done.stderr.strip())
     asked = alttrain("chat", finished, "-p", "-", "--base", cwd=folder, input="What is two plus two?\n")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.strip()
