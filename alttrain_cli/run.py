@@ -53,6 +53,12 @@ class Run:
             raise RunError(f"{path}: holds no adapter; the run's status is {status!r}. Train again.")
         return run
 
+    @classmethod
+    def all(cls) -> list[Path]:
+        """Return the directories under runs/ that hold an adapter, newest first."""
+        adapters = Path("runs").glob("*/adapter/adapter_model.safetensors")
+        return [file.parent.parent for file in sorted(adapters, key=lambda file: -file.stat().st_mtime)]
+
     @property
     def recipe_path(self) -> Path:
         """The resolved recipe."""

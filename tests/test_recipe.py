@@ -45,7 +45,7 @@ def test_the_header_of_a_shipped_recipe_names_its_own_commands(name: str) -> Non
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "smollm2-135m"])
 def test_the_size_in_a_recipes_name_is_the_size_of_its_shape(name: str) -> None:
-    billions = Recipe.load(name).model.shape.parameters / 1e9
+    billions = Recipe.load(name).model.sizes.parameters / 1e9
     named = {"r1-0528-8b": 8, "phi4-reasoning": 14.7}.get(name) or float(
         next(part for part in name.split("-") if part.endswith("b"))[:-1]
     )

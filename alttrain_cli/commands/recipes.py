@@ -23,7 +23,7 @@ def list_recipes(context: typer.Context) -> None:
         return
     recipes = sorted(
         (Recipe.load(str(path)) for path in shipped_recipes()),
-        key=lambda recipe: (recipe.model.shape.parameters, recipe.name),
+        key=lambda recipe: (recipe.model.sizes.parameters, recipe.name),
     )
     console.print_table(("recipe", "size", "memory", "4-bit", "model"), map(_line, recipes), left=(0, 4))
     console.print_lines(
@@ -54,7 +54,7 @@ def copy(
 
 
 def _line(recipe: Recipe) -> tuple[str, ...]:
-    parameters = recipe.model.shape.parameters
+    parameters = recipe.model.sizes.parameters
     size = f"{parameters / 1e9:.1f} B" if parameters > 1e9 else f"{parameters / 1e6:.0f} M"
     four_bit = "yes" if recipe.model.load_in_4bit else "no"
     memory = f"{needed_gib(recipe, 4096):.1f} GiB"

@@ -8,6 +8,7 @@ from typing import Any
 from alttrain_cli.engine.embedded import embedded_model, is_installed
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.target import Target
 from alttrain_cli.template import Template
 
 
@@ -19,6 +20,17 @@ class Loaded:
     tokenizer: Any
     template: Template
     device: str  # "cpu", or the GPU's name
+
+
+def load_target(target: Target) -> Loaded:
+    """Load what a person named: a base model, with its adapter if it has one.
+
+    Raises:
+        ModelError: as `load_base` and `load_adapter`.
+    """
+    if target.adapter is None:
+        return load_base(target.recipe)
+    return load_adapter(target.recipe, target.adapter)
 
 
 def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:

@@ -41,7 +41,7 @@ def needed_gib(recipe: Recipe, tokens: int) -> float:
     time, 2.6 times the textbook count, which reproduces Unsloth's published 8B context table
     within 4%. CUDA context: 1.4 GiB. Then 10% margin.
     """
-    shape = recipe.model.shape
+    shape = recipe.model.sizes
     heads = shape.num_attention_heads * shape.head_dim
     kv = shape.num_key_value_heads * shape.head_dim
     hidden, mlp = shape.hidden_size, shape.intermediate_size

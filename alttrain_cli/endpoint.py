@@ -1,0 +1,261 @@
+"""Any OpenAI-compatible server: one conversation as a stream, or many with N in flight."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.recipe import Generation
+from alttrain_cli.template import THINK, Message
+
+KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
+SHOWN_MODELS = 5
+
+Key = TypeVar("Key")
+
+
+class EndpointError(AlttrainError):
+    """A server cannot be reached, refuses, or answers nonsense; `fatal` if every request would fail alike."""
+
+    def __init__(self, message: str, *, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.fatal = fatal
+
+
+class Reply(NamedTuple):
+    """What a server answered; reasoning that it sent apart stands in think markers again."""
+
+    text: str
+    finished: bool  # False: the token limit came first
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server, one of its models, and the key to it (never shown, never saved)."""
+
+    base_url: str
+    model: str
+    api_key: str = field(repr=False)
+    timeout: float = 120.0  # seconds that one request may take
+    retries: int = 6  # of 429, 5xx, timeouts and broken connections; waits grow, Retry-After is kept
+
+    @classmethod
+    def find(cls, base_url: str, model: str | None = None) -> "Endpoint":
+        """Return the endpoint, asking the server for its only model where none is named.
+
+        The key comes from ALTTRAIN_API_KEY or OPENAI_API_KEY; local servers need none.
+
+        Raises:
+            EndpointError: if the server cannot be reached, or has not exactly one model.
+        """
+        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "none")
+        if not base_url.startswith(("http://", "https://")):
+            raise EndpointError(f"{base_url}: not an address. Give one as http://localhost:8000/v1")
+        endpoint = cls(base_url.rstrip("/"), model or "", key)
+        return endpoint if model else cls(endpoint.base_url, endpoint._only_model(), key)
+
+    def stream(self, messages: Sequence[Message], settings: Generation | None) -> Iterator[str]:
+        """Yield one completion in pieces.
+
+        Raises:
+            EndpointError: also in the middle, when the server dies; what was yielded stays good.
+        """
+        with self._client() as client:
+            fold = _Fold()
+            ended = False
+            try:
+                chunks = client.chat.completions.create(
+                    model=self.model, messages=list(messages), stream=True, **_sampling(settings)
+                )
+                for chunk in chunks:
+                    for choice in chunk.choices:
+                        ended = ended or choice.finish_reason is not None
+                        if text := fold.add(choice.delta):
+                            yield text
+            except Exception as error:
+                raise self._explained(error) from None
+            if not ended:  # a connection that just closes looks like an end, but none was announced
+                raise EndpointError(f"{self.base_url}: broke off in the middle of the answer.")
+            if text := fold.end():
+                yield text
+
+    def ask_all(
+        self,
+        requests: Iterable[tuple[Key, Sequence[Message]]],
+        settings: Generation | None,
+        concurrency: int = 32,
+    ) -> Iterator[tuple[Key, Reply | EndpointError]]:
+        """Yield (key, reply or failure) in the order in which they arrive, `concurrency` in flight.
+
+        Requests are taken from the iterable as room becomes free, so that it may be long.
+
+        Raises:
+            EndpointError: if every further request would fail: a wrong key, an unknown model, or
+                nothing but failures for two rounds.
+        """
+        failures = 0
+        waiting: dict[Future[Reply], Key] = {}
+        left = iter(requests)
+        client = self._client()
+        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
+        try:
+            while True:
+                for key, messages in left:
+                    waiting[pool.submit(self._ask, client, messages, settings)] = key
+                    if len(waiting) >= concurrency:
+                        break
+                if not waiting:
+                    return
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    reply = _outcome(done)
+                    failures = failures + 1 if isinstance(reply, EndpointError) else 0
+                    if isinstance(reply, EndpointError) and (reply.fatal or failures > 2 * concurrency):
+                        raise reply
+                    yield waiting.pop(done), reply
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()  # ends what is in flight
+
+    def _ask(self, client: Any, messages: Sequence[Message], settings: Generation | None) -> Reply:
+        for attempt in range(3):  # an answer that is no JSON is not retried by the library
+            try:
+                answer = client.chat.completions.create(
+                    model=self.model, messages=list(messages), **_sampling(settings)
+                )
+                return _reply(answer)
+            except Exception as error:
+                if not _is_nonsense(error) or attempt == 2:
+                    raise self._explained(error) from None
+        raise AssertionError("unreachable")
+
+    def _only_model(self) -> str:
+        try:
+            with self._client(retries=1) as client:
+                models = [str(model.id) for model in client.models.list()]
+        except Exception as error:
+            raise self._explained(error) from None
+        if len(models) == 1:
+            return models[0]
+        shown = ", ".join(models[:SHOWN_MODELS]) + (", ..." if len(models) > SHOWN_MODELS else "")
+        raise EndpointError(
+            f"{self.base_url}: say which model with --model; the server has {shown or 'none to name'}."
+        )
+
+    def _client(self, retries: int | None = None) -> Any:
+        from openai import OpenAI
+
+        return OpenAI(
+            base_url=self.base_url,
+            api_key=self.api_key,
+            timeout=self.timeout,
+            max_retries=self.retries if retries is None else retries,
+        )
+
+    def _explained(self, error: Exception) -> EndpointError:
+        """Return the one line that a user needs."""
+        import openai
+
+        names = " or ".join(KEY_VARIABLES)
+        match error:
+            case EndpointError():
+                return error
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                key = "refuses the key" if self.api_key != "none" else "wants a key"
+                return EndpointError(f"{self.base_url} {key}. Set {names}.", fatal=True)
+            case openai.NotFoundError():
+                return EndpointError(
+                    f"{self.base_url}: no model {self.model!r} there, or no such address "
+                    f"({_said(error)}). Most servers' addresses end in /v1.",
+                    fatal=True,
+                )
+            case openai.APITimeoutError():
+                return EndpointError(f"{self.base_url}: no answer within {self.timeout:g} s.")
+            case openai.APIStatusError():
+                return EndpointError(f"{self.base_url}: status {error.status_code}: {_said(error)}")
+            case openai.APIConnectionError():
+                return EndpointError(f"{self.base_url}: cannot be reached, or broke off. Is it running?")
+            case _ if _is_nonsense(error):
+                return EndpointError(f"{self.base_url}: the answer is not what the protocol promises.")
+            case _:
+                return EndpointError(f"{self.base_url}: broke off ({type(error).__name__}).")
+
+
+class _Fold:
+    """Puts reasoning that a server streams apart back into think markers."""
+
+    def __init__(self) -> None:
+        self._thinking = False
+
+    def add(self, delta: Any) -> str:
+        """Return the next piece of text for one delta or message."""
+        text = ""
+        if reasoning := _reasoning(delta):
+            text += ("" if self._thinking else THINK.open) + reasoning
+            self._thinking = True
+        if delta.content:
+            text += self.end() + str(delta.content)
+        return text
+
+    def end(self) -> str:
+        """Close what is open."""
+        was, self._thinking = self._thinking, False
+        return THINK.close if was else ""
+
+
+def _reasoning(delta: Any) -> str:
+    """Return what vLLM, SGLang and DeepSeek call reasoning_content, and others reasoning."""
+    extra = delta.model_extra or {}
+    return str(extra.get("reasoning_content") or extra.get("reasoning") or "")
+
+
+def _reply(answer: Any) -> Reply:
+    choice = answer.choices[0]
+    fold = _Fold()
+    text = fold.add(choice.message)
+    if choice.finish_reason != "length":
+        text += fold.end()
+    if THINK.close.strip() in text and THINK.open.strip() not in text:
+        text = THINK.open + text  # the opening marker was in the prompt
+    usage = answer.usage
+    return Reply(
+        text=text,
+        finished=choice.finish_reason != "length",
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+    )
+
+
+def _outcome(done: Future[Reply]) -> Reply | EndpointError:
+    try:
+        return done.result()
+    except EndpointError as error:
+        return error
+
+
+def _sampling(settings: Generation | None) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    sampling = {"max_tokens": settings.max_new_tokens}
+    if not settings.do_sample:
+        return {**sampling, "temperature": 0.0}
+    chosen = {"temperature": settings.temperature, "top_p": settings.top_p}
+    return sampling | {name: value for name, value in chosen.items() if value is not None}
+
+
+def _is_nonsense(error: Exception) -> bool:
+    """Whether a server answered, but not with what was asked for."""
+    import openai
+
+    broken = (openai.APIResponseValidationError, ValueError, AttributeError, TypeError, IndexError)
+    return isinstance(error, broken)
+
+
+def _said(error: Any) -> str:
+    """Return what the server said in its own words, in one line."""
+    body = error.body if isinstance(error.body, dict) else {}
+    message = body.get("message") or body.get("detail") or str(error)
+    return " ".join(str(message).split())[:200]

@@ -1,0 +1,138 @@
+"""A server on loopback that speaks the chat protocol as well or as badly as a test wants."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = Callable[[int, dict[str, Any]], "str | Fault"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong: a status, nonsense, half an answer, silence, a closed socket."""
+
+    kind: str
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    message: str = "the server says no"
+
+
+@dataclass
+class Served:
+    """The address of a running server, and what it was asked."""
+
+    base_url: str
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def chat_server(
+    answer: Answer, *, models: tuple[str, ...] = ("tiny",), seconds: float = 0.0
+) -> Iterator[Served]:
+    """Serve until the block ends; `answer(number, request)` is called for every completion."""
+    served = Served("")
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                number = len(served.requests)
+                served.requests.append({**request, "authorization": self.headers.get("Authorization")})
+            time.sleep(seconds)
+            said = answer(number, request)
+            if isinstance(said, Fault):
+                self._fail(said)
+            elif request.get("stream"):
+                self._stream(said)
+            else:
+                self._send(200, completion(said))
+
+        def _fail(self, fault: Fault) -> None:
+            body = json.dumps(completion("never whole")).encode()
+            match fault.kind:
+                case "status":
+                    self._send(fault.status, {"error": {"message": fault.message}}, fault.headers)
+                case "nonsense":
+                    self._send(200, b"<html>a proxy's page</html>")
+                case "half":
+                    self._begin(200, len(body))
+                    self.wfile.write(body[: len(body) // 2])
+                    self.close_connection = True
+                case "hang":
+                    time.sleep(3)
+                    self.close_connection = True
+                case "closed":
+                    self.close_connection = True
+
+        def _stream(self, text: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            for word in text.split(" "):
+                if word == "DIE":
+                    return
+                name = "reasoning_content" if word.startswith("~") else "content"
+                self._event({name: word.removeprefix("~") + " "}, None)
+            self._event({}, "stop")
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def _event(self, delta: dict[str, str], finish_reason: str | None) -> None:
+            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
+            event = {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+
+        def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self._begin(status, len(data), headers)
+            self.wfile.write(data)
+
+        def _begin(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 256
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    server = Server(("127.0.0.1", 0), Handler)
+    served.base_url = f"http://127.0.0.1:{server.server_port}/v1"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def completion(text: str) -> dict[str, Any]:
+    """Return a whole answer of the protocol."""
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "tiny",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+    }

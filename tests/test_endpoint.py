@@ -1,0 +1,137 @@
+"""Servers: what arrives is right, what fails is one clear line, and nothing is asked for in vain."""
+
+import random
+from typing import Any
+
+import pytest
+
+from alttrain_cli.endpoint import Endpoint, EndpointError, Reply
+from alttrain_cli.recipe import Recipe
+from tests.servers import Fault, chat_server
+
+GREEDY = Recipe.load("smollm2-135m").generation
+
+
+def user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def echo(number: int, request: dict[str, Any]) -> str:
+    return f"you said {request['messages'][-1]['content']}"
+
+
+def test_the_only_model_of_a_server_is_found_and_several_are_listed() -> None:
+    with chat_server(echo) as served:
+        assert Endpoint.find(served.base_url).model == "tiny"
+    with chat_server(echo, models=("one", "two")) as served:
+        with pytest.raises(EndpointError, match="--model; the server has one, two"):
+            Endpoint.find(served.base_url)
+        assert Endpoint.find(served.base_url, "two").model == "two"
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    with chat_server(echo) as served:
+        address = served.base_url
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        Endpoint.find(address)
+    with pytest.raises(EndpointError, match="not an address"):
+        Endpoint.find("localhost:8000")
+
+
+def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTTRAIN_API_KEY", "s3cret")
+    with chat_server(echo) as served:
+        endpoint = Endpoint.find(served.base_url, "tiny")
+        list(endpoint.stream(user("a"), None))
+        assert served.requests[0]["authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(endpoint)
+
+
+def test_a_stream_puts_reasoning_back_into_its_markers() -> None:
+    with chat_server(lambda *_: "~I ~see yes of course") as served:
+        pieces = list(Endpoint.find(served.base_url).stream(user("a"), GREEDY))
+    assert "".join(pieces) == "<think>\nI see \n</think>\n\nyes of course "
+    assert len(pieces) > 3
+    assert served.requests[0]["temperature"] == 0
+    assert served.requests[0]["max_tokens"] == GREEDY.max_new_tokens
+
+
+def test_a_server_that_dies_in_the_middle_leaves_what_it_said() -> None:
+    got = []
+    with chat_server(lambda *_: "one two DIE") as served, pytest.raises(EndpointError, match="broke off"):
+        for piece in Endpoint.find(served.base_url).stream(user("a"), GREEDY):
+            got.append(piece)
+    assert got == ["one ", "two "]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(401, "wants a key"), (404, "no model 'tiny' there"), (400, "status 400: the server says no")],
+)
+def test_a_refusal_is_one_line(status: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with chat_server(lambda *_: Fault("status", status)) as served, pytest.raises(EndpointError, match=says):
+        list(Endpoint.find(served.base_url).stream(user("a"), GREEDY))
+
+
+def test_a_wrong_key_stops_all_requests_at_once() -> None:
+    with chat_server(lambda *_: Fault("status", 401)) as served:
+        endpoint = Endpoint(served.base_url, "tiny", "wrong")
+        with pytest.raises(EndpointError, match="refuses the key"):
+            list(endpoint.ask_all(((n, user(str(n))) for n in range(1000)), GREEDY, concurrency=4))
+        assert len(served.requests) < 50
+
+
+def test_one_bad_request_costs_only_itself() -> None:
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        return Fault("status", 400) if request["messages"][0]["content"] == "3" else echo(number, request)
+
+    with chat_server(answer) as served:
+        endpoint = Endpoint.find(served.base_url)
+        replies = dict(endpoint.ask_all(((n, user(str(n))) for n in range(8)), GREEDY, concurrency=3))
+    assert isinstance(replies[3], EndpointError)
+    assert {n for n, reply in replies.items() if isinstance(reply, Reply)} == {0, 1, 2, 4, 5, 6, 7}
+
+
+def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up() -> None:
+    dice = random.Random(5)
+    faults = [
+        Fault("status", 429, {"Retry-After": "0"}),
+        *(Fault("status", 500), Fault("nonsense"), Fault("half"), Fault("closed")),
+    ]
+
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        return dice.choice(faults) if dice.random() < 0.3 else echo(number, request)
+
+    with chat_server(answer) as served:
+        endpoint = Endpoint(served.base_url, "tiny", "none", timeout=2)
+        got = list(endpoint.ask_all(((n, user(f"number {n}")) for n in range(60)), GREEDY, concurrency=16))
+    assert sorted(key for key, _ in got) == list(range(60))
+    for key, reply in got:
+        if isinstance(reply, Reply):
+            assert reply.text == f"you said number {key}"
+    assert sum(isinstance(reply, EndpointError) for _, reply in got) <= 6
+
+
+def test_requests_are_taken_only_as_room_becomes_free() -> None:
+    taken = []
+
+    def requests() -> Any:
+        for number in range(100):
+            taken.append(number)
+            yield number, user(str(number))
+
+    with chat_server(echo) as served:
+        answers = Endpoint.find(served.base_url).ask_all(requests(), GREEDY, concurrency=4)
+        next(answers)
+        assert len(taken) <= 8
+        answers.close()  # type: ignore[attr-defined]
+    assert len(taken) <= 8
+
+
+def test_a_server_that_fails_for_good_ends_the_work() -> None:
+    with chat_server(lambda *_: Fault("status", 400)) as served:
+        endpoint = Endpoint.find(served.base_url)
+        with pytest.raises(EndpointError, match="status 400"):
+            list(endpoint.ask_all(((n, user(str(n))) for n in range(1000)), GREEDY, concurrency=4))
+        assert len(served.requests) < 50

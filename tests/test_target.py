@@ -1,0 +1,91 @@
+"""What a word on the command line means."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.run import Run
+from alttrain_cli.target import Target, find_target
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_run(*, adapter: bool = True) -> Run:
+    run = Run.create(None, Recipe.load("smollm2-135m", ("lora.r=4",)))
+    if adapter:
+        run.adapter_path.mkdir()
+        (run.adapter_path / "adapter_model.safetensors").touch()
+        write_config(run.adapter_path, r=4)
+    return run
+
+
+def write_config(folder: Path, **values: object) -> None:
+    config = {
+        "base_model_name_or_path": "Qwen/Qwen3-8B",
+        "r": 8,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps(config | values))
+
+
+def test_a_run_is_its_recipe_with_its_adapter() -> None:
+    run = make_run()
+    assert find_target(str(run.path)) == Target("smollm2-135m-1", run.recipe(), run.adapter_path)
+    assert find_target(str(run.adapter_path)).recipe == run.recipe()
+    assert Run.all() == [run.path]
+    assert find_target(str(run.path)).base.adapter is None
+
+
+def test_a_recipes_name_and_a_hub_id_are_base_models() -> None:
+    assert find_target("qwen3-8b") == Target("qwen3-8b", Recipe.load("qwen3-8b"))
+    assert find_target("Qwen/Qwen3-8B").recipe == Recipe.load("qwen3-8b")
+    other = find_target("somebody/some-model", "qwen3-8b")
+    assert other.recipe.model.name == "somebody/some-model"
+    assert other.recipe.generation == Recipe.load("qwen3-8b").generation
+    assert other.adapter is None
+
+
+def test_an_adapter_from_elsewhere_brings_its_base_and_its_shape(here: Path) -> None:
+    write_config(here / "adapter")
+    target = find_target("adapter")
+    assert target.recipe.model == Recipe.load("qwen3-8b").model
+    assert (target.recipe.lora.r, target.recipe.lora.target_modules) == (8, ("q_proj",))
+    write_config(here / "odd", base_model_name_or_path=None)
+    with pytest.raises(AlttrainError, match="--recipe NAME"):
+        find_target("odd")
+    write_config(here / "odd", r="many")
+    with pytest.raises(AlttrainError, match="not that of a LoRA adapter"):
+        find_target("odd", "qwen3-8b")
+
+
+def test_a_model_folder_is_a_base_model(here: Path) -> None:
+    (here / "merged").mkdir()
+    (here / "merged" / "config.json").write_text("{}")
+    assert find_target("merged").recipe.model.name == "merged"
+
+
+def test_what_is_nothing_is_named_with_the_nearest_that_is_something(here: Path) -> None:
+    make_run()
+    with pytest.raises(AlttrainError, match="Did you mean 'runs/smollm2-135m-1'"):
+        find_target("runs/smollm2-135m-2")
+    with pytest.raises(AlttrainError, match="Did you mean 'r1-7b'"):
+        find_target("r1-7")
+    (here / "empty").mkdir()
+    with pytest.raises(AlttrainError, match="holds no run"):
+        find_target("empty")
+
+
+def test_a_run_that_is_not_finished_says_so() -> None:
+    run = make_run(adapter=False)
+    run.update_manifest(status="started")
+    with pytest.raises(AlttrainError, match="status is 'started'"):
+        find_target(str(run.path))
