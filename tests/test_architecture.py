@@ -15,13 +15,14 @@ HEAVY = {"torch", "transformers", "trl", "unsloth", "datasets", "peft", "acceler
 # Each room with the rooms it may import from; arrows point down only.
 BOTTOM = {"errors", "files"}
 PURE = {
-    *("rates", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
+    *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
     "endpoint",
 }
 LAYERS = {
     "errors": set(),
     "files": {"errors"},
     "rates": set(),
+    "overlap": set(),
     "refusal": set(),
     "verdict": set(),
     "structure": {"verdict"},
