@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -126,6 +126,32 @@ def status(message: str) -> Iterator[None]:
     else:
         console.print(message, markup=False)
         yield
+
+
+@contextmanager
+def counter(title: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+    """Yield a function that counts one more: a bar on a terminal, a plain line now and then elsewhere."""
+    console = err()
+    step = max(1, total // 10)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=total, completed=done)
+        count = done
+
+        def one_more() -> None:
+            nonlocal count
+            count += 1
+            progress.update(task, completed=count)
+            if not console.is_terminal and (count % step == 0 or count == total):
+                console.print(f"{title} {count}/{total}", markup=False, soft_wrap=True)
+
+        yield one_more
 
 
 class TrainingView:

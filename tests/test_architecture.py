@@ -16,7 +16,7 @@ HEAVY = {"torch", "transformers", "trl", "unsloth", "datasets", "peft", "acceler
 BOTTOM = {"errors", "files"}
 PURE = {
     *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
-    "endpoint",
+    *("endpoint", "tables"),
 }
 LAYERS = {
     "errors": set(),
@@ -32,10 +32,12 @@ LAYERS = {
     "run": {*BOTTOM, "recipe"},
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},
+    "tables": BOTTOM,
     "data": {*BOTTOM, *PURE},
     "engine": {*BOTTOM, *PURE},
+    "evaluation": {*BOTTOM, *PURE},
     "console": {*BOTTOM, *PURE},
-    "commands": {*BOTTOM, *PURE, "data", "engine", "console"},
+    "commands": {*BOTTOM, *PURE, "data", "engine", "evaluation", "console"},
     "cli": {*BOTTOM, *PURE, "commands", "console"},
     "__main__": {"cli"},
     "__init__": set(),

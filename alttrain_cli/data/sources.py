@@ -1,15 +1,13 @@
 """Reads a source: local JSON, JSONL, CSV or Parquet with prompts and reasoning traces."""
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import read_jsonl, read_text
 from alttrain_cli.row import Label
+from alttrain_cli.tables import read_table
 
 # What public sets of traces call their columns.
 COLUMNS = {
@@ -44,66 +42,12 @@ def read_source(path: Path, label: Label | None) -> Iterator[Sample]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    match path.suffix.lower():
-        case ".jsonl" | ".ndjson":
-            yield from read_jsonl(path)
-        case ".json":
-            yield from _read_json(path)
-        case ".csv":
-            yield from _read_csv(path)
-        case ".parquet":
-            yield from _read_parquet(path)
-        case _:
-            raise DataError(
-                f"{path}: cannot tell the format from the name; "
-                "give a .json, .jsonl, .csv or .parquet file, or the word starter."
-            )
-
-
-def _read_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        values = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}).") from None
-    if not isinstance(values, list) or not values:
-        raise DataError(f"{path}: a list of objects is needed.")
-    for number, value in enumerate(values, 1):
-        if not isinstance(value, dict):
-            raise DataError(f"{path}: item {number}: a JSON object is needed.")
-        yield number, value
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True), strict=True)
-    if not reader.fieldnames:
-        raise DataError(f"{path}: the file is empty.")
-    try:
-        for values in reader:
-            if None in values or None in values.values():
-                raise DataError(
-                    f"{path}:{reader.line_num}: the row has more or fewer fields than the header."
-                )
-            yield reader.line_num, values
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}).") from None
-    number = 0
-    for batch in file.iter_batches():
-        for values in batch.to_pylist():
-            number += 1
-            yield number, values
+        yield from read_table(path)
+    except DataError as error:
+        if "cannot tell the format" not in str(error):
+            raise
+        raise DataError(str(error).rstrip(".") + ", or the word starter.") from None
 
 
 def _sample(path: Path, number: int, values: Mapping[str, Any], label: Label | None) -> Sample:

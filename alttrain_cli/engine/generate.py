@@ -30,6 +30,17 @@ def generate(
     return [completions[index] for index in range(len(prompts))]
 
 
+def complete(
+    loaded: Loaded, rendered: Sequence[str], settings: Generation, *, slots: int | None = None
+) -> Iterator[tuple[int, Completion]]:
+    """Complete rendered prompts; yield (index, completion) as soon as each is finished."""
+    order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
+    size = slots or 16
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        yield from zip(batch, _batch(loaded, [rendered[i] for i in batch], settings), strict=True)
+
+
 def stream(loaded: Loaded, conversation: Sequence[Message] | str, settings: Generation) -> Iterator[str]:
     """Yield the completion of one conversation in pieces, terminator cut off."""
     from transformers import TextIteratorStreamer

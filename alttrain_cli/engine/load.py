@@ -43,7 +43,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
     import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
 
-    name = _locate(recipe)
+    name = locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
     if training:
@@ -87,7 +87,7 @@ def _is_local(recipe: Recipe) -> bool:
     return Path(recipe.model.name).is_dir() or bool(package and is_installed(package))
 
 
-def _locate(recipe: Recipe) -> str:
+def locate(recipe: Recipe) -> str:
     """Return a local folder or a hub id."""
     here = Path(recipe.model.name)
     if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
