@@ -1,0 +1,35 @@
+"""The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
+
+from alttrain_cli.console.sections import live_trace, print_trace, trace_view
+from alttrain_cli.console.terminal import (
+    THEME,
+    duration,
+    err,
+    out,
+    plain,
+    print_error,
+    print_lines,
+    print_table,
+    print_warning,
+    status,
+    visible,
+)
+from alttrain_cli.console.training import TrainingView
+
+__all__ = [
+    "THEME",
+    "TrainingView",
+    "duration",
+    "err",
+    "live_trace",
+    "out",
+    "plain",
+    "print_error",
+    "print_lines",
+    "print_table",
+    "print_trace",
+    "print_warning",
+    "status",
+    "trace_view",
+    "visible",
+]
