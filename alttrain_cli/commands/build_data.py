@@ -20,6 +20,7 @@ from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import iter_rows
 
+_ASKING, _LOOKING = "Asking a model", "Looking at rows"
 Who = Literal["template", "endpoint", "model"]
 Writer = Literal["endpoint", "model"]
 
@@ -30,7 +31,7 @@ def build_data(
         typer.Option(
             "--source",
             metavar="NAME[:COUNT]",
-            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME[@REVISION]), or "
+            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or OWNER/NAME@REVISION), or "
             "one of safechain, star-1, r1-act, starter. FILE:900 takes 900 rows, each category's share kept. "
             "Give it more than once to mix.",
         ),
@@ -57,6 +58,7 @@ def build_data(
         Who,
         typer.Option(
             "--annotator",
+            rich_help_panel=_ASKING,
             help="Who writes the assessment: template repeats the label in words, offline; endpoint asks a "
             "server (--base-url); model asks the recipe's own base model (--recipe).",
         ),
@@ -64,44 +66,71 @@ def build_data(
     trust: Annotated[
         Trust | None,
         typer.Option(
-            "--trust", help="Whose word counts where label and annotator differ; default: set aside."
+            "--trust",
+            rich_help_panel=_ASKING,
+            help="Whose word counts where label and annotator differ; default: set aside.",
         ),
     ] = None,
     traces_from: Annotated[
         Writer | None,
         typer.Option(
             "--traces-from",
+            rich_help_panel=_ASKING,
             help="Let the model to be trained write the traces itself, for prompts that come without. Such "
             "on-policy data keeps its abilities best: it learns the structure in its own words.",
         ),
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option("--base-url", help="An OpenAI-compatible server, as http://localhost:8000/v1."),
+        typer.Option(
+            "--base-url",
+            rich_help_panel=_ASKING,
+            help="An OpenAI-compatible server, as http://localhost:8000/v1.",
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The server's model.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", rich_help_panel=_ASKING, help="The server's model.")
+    ] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="The recipe whose base model is asked.")
+        str | None,
+        typer.Option("--recipe", rich_help_panel=_ASKING, help="The recipe whose base model is asked."),
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight.")] = 32,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", rich_help_panel=_ASKING, min=1, help="Requests in flight.")
+    ] = 32,
     price: Annotated[
         str | None,
-        typer.Option("--price", metavar="IN,OUT", help="Dollars a million tokens, to show the cost."),
+        typer.Option(
+            "--price",
+            rich_help_panel=_ASKING,
+            metavar="IN,OUT",
+            help="Dollars a million tokens, to show the cost.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of what is chosen and of the order.")] = 1995,
     suite_file: Annotated[
         list[Path] | None,
-        typer.Option("--suite-file", help="Prompts that must not stand in the data; see the audit."),
+        typer.Option(
+            "--suite-file",
+            rich_help_panel=_LOOKING,
+            help="Prompts that must not stand in the data; see the audit.",
+        ),
     ] = None,
     audited: Annotated[
-        Path | None, typer.Option("--audit", help="Only audit this data file; build nothing.")
+        Path | None,
+        typer.Option("--audit", rich_help_panel=_LOOKING, help="Only audit this data file; build nothing."),
     ] = None,
-    show: Annotated[int, typer.Option("--show", min=0, help="Print so many rows, sections in colour.")] = 0,
+    show: Annotated[
+        int,
+        typer.Option(
+            "--show", rich_help_panel=_LOOKING, min=0, help="Print so many rows, sections in colour."
+        ),
+    ] = 0,
 ) -> None:
     """Turn reasoning traces into rows that teach: understand, assess the harm, then decide.
 
-    Every answer of a server or model is kept beside the data file as it arrives: run the same command again
-    after an interruption, and only what is missing is asked.
+    Answers of a server or model are kept as they arrive: after an interruption, run
+    the same command again, and only what is missing is asked.
     """
     suites = {path.stem: _prompts(path) for path in suite_file or ()}
     if audited is not None:
