@@ -31,9 +31,9 @@ def build_data(
         typer.Option(
             "--source",
             metavar="NAME[:COUNT]",
-            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or OWNER/NAME@REVISION), or "
-            "one of safechain, star-1, r1-act, starter. FILE:900 takes 900 rows, each category's share kept. "
-            "Give it more than once to mix.",
+            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
+            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 takes 900 rows, "
+            "each category's share kept. Give it more than once to mix.",
         ),
     ] = None,
     mix: Annotated[
