@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.files import encodable
 from alttrain_cli.recipe import Generation
 from alttrain_cli.template import THINK, Message
 
@@ -222,7 +223,7 @@ def _reply(answer: Any) -> Reply:
         text = THINK.open + text  # the opening marker was in the prompt
     usage = answer.usage
     return Reply(
-        text=text,
+        text=encodable(text),
         finished=choice.finish_reason != "length",
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,

@@ -7,7 +7,7 @@ GPT-4o write this sentence).
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from alttrain_cli.data import phrases
@@ -72,6 +72,16 @@ class Template:
         if sample.label is None:
             raise SetAside("the sample has no label")
         return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
+
+
+class AllBenign(Template):
+    """Takes every sample for benign, as --mix promises; `settle` sets aside what its source calls harmful."""
+
+    name = "benign"
+
+    def annotation(self, sample: Sample) -> Annotation:
+        """Return the label benign as a sentence."""
+        return super().annotation(replace(sample, label="benign"))
 
 
 class Asked:
