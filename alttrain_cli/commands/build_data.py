@@ -174,6 +174,10 @@ def build_data(
             on_progress=view.show,
         )
     _report(built)
+    if helpers and helpers.failures:
+        console.print_warning(
+            f"{helpers.failures:,} questions got no answer. The same command asks only these again."
+        )
     _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
 
@@ -206,6 +210,12 @@ class _Helpers:
         self._recipe = recipe
         self._price = price
         self._askers: dict[str, Asker] = {}
+        self._usages: list[Usage] = []
+
+    @property
+    def failures(self) -> int:
+        """How many questions got no answer."""
+        return sum(usage.failures for usage in self._usages)
 
     def annotator(self, who: Who) -> Annotator:
         """Return who judges."""
@@ -222,7 +232,13 @@ class _Helpers:
 
     def _answers(self, who: Writer, purpose: str, limit: int) -> Answers:
         settings = SETTINGS.model_copy(update={"max_new_tokens": limit})
-        return Answers(self._folder / f"{purpose}.jsonl", self._asker(who), settings, self._tick)
+
+        def show(done: int, total: int, usage: Usage) -> None:
+            self._view.show(f"asking for {purpose}", done, total, self._figures(usage))
+
+        answers = Answers(self._folder / f"{purpose}.jsonl", self._asker(who), settings, show)
+        self._usages.append(answers.usage)
+        return answers
 
     def _asker(self, who: Writer) -> Asker:
         if who not in self._askers:
@@ -241,12 +257,12 @@ class _Helpers:
             raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
         return engine_asker(Recipe.load(self._recipe))
 
-    def _tick(self, usage: Usage) -> None:
+    def _figures(self, usage: Usage) -> str:
         parts = [f"{usage.tokens:,} tokens", f"{usage.failures} errors"]
         if self._price:
             dollars = usage.prompt_tokens * self._price[0] + usage.completion_tokens * self._price[1]
             parts.insert(1, f"${dollars / 1e6:.4f}")
-        self._view.tick(usage.answers + usage.failures, " · ".join(parts))
+        return " · ".join(parts)
 
 
 def _price(text: str | None) -> tuple[float, float] | None:
