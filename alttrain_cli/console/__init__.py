@@ -1,6 +1,7 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
-from alttrain_cli.console.sections import live_trace, print_trace, trace_view
+from alttrain_cli.console.chat import ChatScreen
+from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.terminal import (
     THEME,
     duration,
@@ -11,6 +12,7 @@ from alttrain_cli.console.terminal import (
     print_lines,
     print_table,
     print_warning,
+    spinner,
     status,
     visible,
 )
@@ -18,17 +20,19 @@ from alttrain_cli.console.training import TrainingView
 
 __all__ = [
     "THEME",
+    "ChatScreen",
     "TrainingView",
     "duration",
     "err",
-    "live_trace",
     "out",
+    "pair_view",
     "plain",
     "print_error",
     "print_lines",
     "print_table",
     "print_trace",
     "print_warning",
+    "spinner",
     "status",
     "trace_view",
     "visible",
