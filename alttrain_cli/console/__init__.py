@@ -1,7 +1,8 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
+from alttrain_cli.console.chat import ChatScreen
 from alttrain_cli.console.data import print_audit, print_row
-from alttrain_cli.console.sections import live_trace, print_trace, trace_view
+from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.terminal import (
     THEME,
     duration,
@@ -12,6 +13,7 @@ from alttrain_cli.console.terminal import (
     print_lines,
     print_table,
     print_warning,
+    spinner,
     status,
     visible,
 )
@@ -20,12 +22,13 @@ from alttrain_cli.console.work import WorkView
 
 __all__ = [
     "THEME",
+    "ChatScreen",
     "TrainingView",
     "WorkView",
     "duration",
     "err",
-    "live_trace",
     "out",
+    "pair_view",
     "plain",
     "print_audit",
     "print_error",
@@ -34,6 +37,7 @@ __all__ = [
     "print_table",
     "print_trace",
     "print_warning",
+    "spinner",
     "status",
     "trace_view",
     "visible",

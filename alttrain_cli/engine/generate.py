@@ -3,11 +3,14 @@
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
+from alttrain_cli.chat.speaker import Piece
 from alttrain_cli.engine.batch import ROUND, Batch, Request
+from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import free_bytes, release_memory
 from alttrain_cli.engine.precise import precise
@@ -86,35 +89,58 @@ def generate(loaded: Loaded, prompts: Sequence[str], settings: Generation) -> li
     return [completions[index] for index in range(len(prompts))]
 
 
-def stream(loaded: Loaded, conversation: Sequence[Message] | str, settings: Generation) -> Iterator[str]:
-    """Yield the completion of one conversation in pieces, terminator cut off."""
-    from transformers import TextIteratorStreamer
+def stream(
+    loaded: Loaded,
+    conversation: Sequence[Message] | str,
+    settings: Generation,
+    *,
+    budget: int | None = None,
+    seed: int | None = None,
+    adapter: bool = True,
+) -> Generator[Piece]:
+    """Yield the completion of one conversation in pieces, terminator cut off.
 
-    streamer = TextIteratorStreamer(
-        loaded.tokenizer, skip_prompt=True, skip_special_tokens=False, timeout=None
-    )
+    After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
+    model speaks. Closing the iterator stops the model.
+    """
+    feed = Feed(loaded.tokenizer, loaded.template, _stop_ids(loaded), budget)
     failure: list[BaseException] = []
 
     def work() -> None:
         try:
             inputs = _encode(loaded, [loaded.template.prompt(conversation)])
-            _generate(loaded, inputs, settings, streamer=streamer)
+            if seed is not None:
+                _seed(seed)
+            with nullcontext() if adapter else loaded.model.disable_adapter():
+                _generate(loaded, inputs, settings, streamer=feed, **_hooks(feed))
         except BaseException as error:
             failure.append(error)
-            streamer.on_finalized_text("", stream_end=True)
+            feed.end()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    terminator = loaded.template.terminator
-    for piece in streamer:
-        text, ended, _ = piece.partition(terminator)
-        if text:
-            yield text
-        if ended:
-            break
-    thread.join()
+    try:
+        yield from feed
+    finally:
+        feed.stop()
+        thread.join()
     if failure:
         raise failure[0]
+
+
+def _hooks(feed: Feed) -> dict[str, Any]:
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
+    return {
+        "logits_processor": LogitsProcessorList([feed.force]),
+        "stopping_criteria": StoppingCriteriaList([feed.stopping]),
+    }
+
+
+def _seed(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
 
 
 def _limits(loaded: Loaded, slots: int | None) -> _Limits:

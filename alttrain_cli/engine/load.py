@@ -21,6 +21,19 @@ class Loaded:
     template: Template
     device: str  # "cpu", or the GPU's name
 
+    @property
+    def context(self) -> int | None:
+        """How many positions the model knows, if its config says so."""
+        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return positions
+
+
+def start(recipe: Recipe) -> None:
+    """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
+    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
+
 
 def load_target(target: Target) -> Loaded:
     """Load what a person named: a base model, with its adapter if it has one.
@@ -39,10 +52,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     Raises:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
-    if _is_local(recipe):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
-    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
-
+    start(recipe)
     name = _locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
