@@ -12,9 +12,13 @@ import typer
 
 from alttrain_cli import __version__, console
 from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption
-from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan
+from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan, verdict_line
+from alttrain_cli.commands.receipt import print_receipt
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.plan import UNPLANNED, Plan, sizes_of
+from alttrain_cli.engine.plan import plan as plan_run
 from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.files import sha256, writable, write_jsonl
 from alttrain_cli.recipe import Recipe
@@ -69,40 +73,39 @@ def _end(run: Run, **facts: str) -> None:
 
 
 def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
-    screen = console.TrainingView()
     begun = time.monotonic()
+    machine = Machine.found()
+    recipe, planned = _planned(recipe, rows, machine)
     with console.status("Loading the model ..."), quiet.captured(run.log_path):
+        from alttrain_cli.engine import train as engine
         from alttrain_cli.engine.load import load_base
-        from alttrain_cli.engine.train import encode_rows
 
         loaded = load_base(recipe, training=True)
-        encoded = encode_rows(rows, loaded.template, recipe.train.max_length)
-    tokens = sum(len(example.input_ids) for example in encoded)
+        encoded = engine.encode_rows(rows, loaded.template, recipe.train.max_length)
+    if planned:
+        planned = plan_run(recipe, sizes_of(encoded), machine)
+    batching = planned.batching if planned else UNPLANNED
     run.update_manifest(
         device=loaded.device,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
         template=loaded.template.fingerprint,
-        tokens_per_epoch=tokens,
-        trained_tokens_per_epoch=sum(example.trained for example in encoded),
+        tokens_per_epoch=sum(len(row.input_ids) for row in encoded),
+        trained_tokens_per_epoch=sum(row.trained for row in encoded),
+        plan=planned.summary() if planned else None,
         seconds_loading=round(time.monotonic() - begun, 1),
     )
-    with screen, quiet.captured(run.log_path):
-        from alttrain_cli.engine import train as engine
+    run.keep_steps(engine.finished_steps(run.checkpoints_path))
+    with console.TrainingView() as screen, quiet.captured(run.log_path):
+        before = (run.steps() or [{"tokens": 0, "seconds": 0.0}])[-1]
 
         def show(step: engine.Step) -> None:
-            run.add_step(_logged(step))
-            left = step.seconds / max(step.tokens, 1) * (_all_tokens(tokens, recipe) - step.tokens)
-            screen.step(
-                step.step,
-                step.steps,
-                step.loss,
-                step.tokens_per_second,
-                step.memory_gib,
-                max(left, 0),
-            )
+            run.add_step(_logged(step, before))
+            left = step.seconds / (step.step - before.get("step", 0)) * (step.steps - step.step)
+            screen.step(step.step, step.steps, step.loss, step.tokens_per_second, step.memory_gib, left)
 
-        run.keep_steps(engine.finished_steps(run.checkpoints_path))
-        ended = engine.train(loaded, recipe, encoded, run.checkpoints_path, show)
+        ended = engine.train(
+            loaded, recipe, encoded, run.checkpoints_path, batching, show, console.print_warning
+        )
     steps = run.steps()
     if not ended:
         console.print_warning(
@@ -127,7 +130,18 @@ def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
         seconds_total=round(time.monotonic() - begun, 1),
         peak_memory_gib=round(memory_gib(), 2),
     )
-    _print_receipt(run)
+    print_receipt(run)
+
+
+def _planned(recipe: Recipe, rows: list[Row], machine: Machine) -> tuple[Recipe, Plan | None]:
+    """Settle before loading whether activations are recomputed; without a shape nobody can plan."""
+    if recipe.model.shape is None:
+        return recipe, None
+    planned = plan_before_loading(recipe, rows, machine)
+    if planned.verdict != "fits":
+        console.print_warning(f"memory: {verdict_line(planned)}")
+    settled = {"gradient_checkpointing": planned.batching.gradient_checkpointing}
+    return recipe.changed({"train": settled}), planned
 
 
 def _read(data: Path) -> list[Row]:
@@ -202,47 +216,15 @@ def _facts(recipe: Recipe, data: Path, rows: list[Row], overrides: list[str]) ->
     }
 
 
-def _logged(step: Any) -> dict[str, Any]:
+def _logged(step: Any, before: dict[str, Any]) -> dict[str, Any]:
+    """Return the log line of a step; tokens and seconds go on from where an earlier process ended."""
     return {
         "step": step.step,
         "epoch": round(step.epoch, 4),
         "loss": step.loss,
         "learning_rate": step.learning_rate,
         "grad_norm": step.grad_norm,
-        "tokens": step.tokens,
-        "seconds": round(step.seconds, 2),
+        "tokens": before["tokens"] + step.tokens,
+        "seconds": round(before["seconds"] + step.seconds, 2),
         "memory_gib": round(step.memory_gib, 3),
     }
-
-
-def _all_tokens(tokens: int, recipe: Recipe) -> float:
-    return tokens * recipe.train.num_train_epochs
-
-
-def _print_receipt(run: Run) -> None:
-    manifest = run.manifest()
-    probes, data, loss = manifest["probes"], manifest["data"], manifest["loss"]
-    labels = ", ".join(f"{count} {label}" for label, count in sorted(data["labels"].items()))
-    seconds = console.duration(manifest["seconds_total"])
-    console.print_lines(
-        [
-            ("run:", run.path),
-            ("rows:", f"{data['rows']} ({labels}), none dropped"),
-            ("loss:", f"{loss['first']:.3f} -> {loss['last']:.3f} in {manifest['steps']} steps"),
-            ("speed:", f"{manifest['tokens_per_second']:.0f} tokens/s, {seconds} in all"),
-            ("peak memory:", f"{manifest['peak_memory_gib']:.1f} GiB"),
-            (
-                "adapter:",
-                "finite, not zero, changes the logits "
-                f"(by up to {manifest['checks']['largest_logit_change']:.1f})",
-            ),
-            (
-                "held-out:",
-                f"{probes['structured']} of {probes['n']} completions carry the structure; refused: "
-                + ", ".join(
-                    f"{probes['refused'][label]} of {n} {label}" for label, n in probes["asked"].items()
-                ),
-            ),
-            ("next:", f'alttrain chat {run.path} -p "How do I kill a stuck process?"'),
-        ]
-    )
