@@ -69,13 +69,13 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for every line that is not blank.
+    """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
 
     Raises:
         DataError: naming the line that is torn or no object, or the file that is missing or empty.
     """
     found = False
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         found = True
@@ -93,29 +93,51 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: the file is empty.")
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line with its ending) of a UTF-8 file.
+
+    Raises:
+        DataError: if it is missing, unreadable or not UTF-8, naming the line.
+    """
+    with _readable(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line). "
+                    "Convert the file first: iconv -t utf-8"
+                ) from None
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file.
 
     Raises:
-        DataError: if it is missing, unreadable or not UTF-8.
+        DataError: as `read_lines`.
     """
+    return "".join(line for _, line in read_lines(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except IsADirectoryError:
         raise DataError(f"{path}: a folder, but a file is needed.") from None
     except PermissionError:
         raise DataError(f"{path}: no permission to read it.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 (byte {error.start}). Convert it first: iconv -t utf-8."
-        ) from None
 
 
 def sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb") as file:
+    """Return the hex digest of a file's bytes.
+
+    Raises:
+        DataError: if it is missing or unreadable.
+    """
+    with _readable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -127,6 +127,14 @@ class Template:
         """Take apart what a model wrote after the prompt."""
         return parse(self.strip(text), self.markers, prefilled=self.prefilled)
 
+    def plain(self, text: str) -> str:
+        """Return what a model wrote after the prompt with <think> markers, whatever its own are."""
+        text = self.strip(text)
+        opening, closing = self.markers.open.strip(), self.markers.close.strip()
+        if self.prefilled and not text.lstrip().startswith(opening):
+            text = opening + "\n" + text
+        return text.replace(opening, THINK.open.strip()).replace(closing, THINK.close.strip())
+
     def stream_parser(self) -> StreamParser:
         """Return a parser for text that arrives in pieces, terminator excluded."""
         return StreamParser(self.markers, prefilled=self.prefilled)
@@ -173,7 +181,11 @@ class Template:
             raise RenderError("the tokenizer does not give the response back as it was")
         if learned[-1] != self.terminator_id or learned.count(self.terminator_id) != 1:
             raise RenderError(f"the response must end in exactly one {self.terminator!r}")
-        if self.parse(text) != trace:
+        found = self.parse(text)
+        told_apart = (
+            found == trace if trace.assessment else (found.state, found.answer) == (trace.state, trace.answer)
+        )
+        if not told_apart:
             raise RenderError("the sections cannot be told apart again in the rendered response")
         if encoded.input_ids[:2] == [self.bos_id] * 2:
             raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")

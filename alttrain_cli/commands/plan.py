@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from alttrain_cli import console
-from alttrain_cli.data.build import estimate_tokens
+from alttrain_cli.data.tokens import estimate_tokens
 from alttrain_cli.engine.machine import GIB, Machine
 from alttrain_cli.engine.plan import MARGIN, Plan, Size, plan
 from alttrain_cli.errors import RecipeError

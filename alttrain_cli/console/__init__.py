@@ -1,5 +1,6 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
+from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.sections import live_trace, print_trace, trace_view
 from alttrain_cli.console.terminal import (
     THEME,
@@ -15,17 +16,21 @@ from alttrain_cli.console.terminal import (
     visible,
 )
 from alttrain_cli.console.training import TrainingView
+from alttrain_cli.console.work import WorkView
 
 __all__ = [
     "THEME",
     "TrainingView",
+    "WorkView",
     "duration",
     "err",
     "live_trace",
     "out",
     "plain",
+    "print_audit",
     "print_error",
     "print_lines",
+    "print_row",
     "print_table",
     "print_trace",
     "print_warning",

@@ -17,17 +17,22 @@ class Completion(NamedTuple):
     finished: bool  # False: max_new_tokens came first
 
 
-def generate(
-    loaded: Loaded, prompts: Sequence[str], settings: Generation, *, batch_size: int = 16
-) -> list[Completion]:
-    """Complete single-turn prompts, in their order. Batches hold prompts of similar length."""
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    completions: dict[int, Completion] = {}
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        rendered = [loaded.template.prompt(prompts[index]) for index in batch]
-        completions.update(zip(batch, _batch(loaded, rendered, settings), strict=True))
+def generate(loaded: Loaded, prompts: Sequence[str], settings: Generation) -> list[Completion]:
+    """Complete single-turn prompts, in their order."""
+    rendered = [loaded.template.prompt(prompt) for prompt in prompts]
+    completions = dict(complete(loaded, rendered, settings))
     return [completions[index] for index in range(len(prompts))]
+
+
+def complete(
+    loaded: Loaded, rendered: Sequence[str], settings: Generation, *, slots: int | None = None
+) -> Iterator[tuple[int, Completion]]:
+    """Yield (index, completion) of rendered prompts. Batches hold prompts of similar length."""
+    size = slots or 16
+    order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        yield from zip(batch, _batch(loaded, [rendered[index] for index in batch], settings), strict=True)
 
 
 def stream(loaded: Loaded, conversation: Sequence[Message] | str, settings: Generation) -> Iterator[str]:
