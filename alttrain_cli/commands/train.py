@@ -1,5 +1,6 @@
 """`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
 
+import contextlib
 import platform
 import time
 from collections import Counter
@@ -11,10 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from alttrain_cli import __version__, console
+from alttrain_cli.commands.canary import Canary, canary_rows, count_answers, watch_answers
 from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption
 from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan, verdict_line
+from alttrain_cli.commands.preview import show_preview
 from alttrain_cli.commands.receipt import print_receipt
-from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.commands.trackers import check_trackers
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.plan import UNPLANNED, Plan, sizes_of
@@ -22,7 +25,6 @@ from alttrain_cli.engine.plan import plan as plan_run
 from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.files import sha256, writable, write_jsonl
 from alttrain_cli.recipe import Recipe
-from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row, read_rows
 from alttrain_cli.run import Run
 
@@ -44,6 +46,29 @@ def train(
         bool, typer.Option("--plan", help="Only say what it will need, and whether that is there.")
     ] = False,
     gpu: GpuOption = "auto",
+    preview: Annotated[
+        int | None,
+        typer.Option("--preview", min=1, metavar="N", help="Only show N rows as the model sees them."),
+    ] = None,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            "--canary",
+            min=0,
+            metavar="N",
+            help="Ask N harmful and N benign prompts at every checkpoint; default 8, on a CPU 0.",
+        ),
+    ] = None,
+    stop_over_refusal: Annotated[
+        float | None,
+        typer.Option(
+            "--stop-over-refusal",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Stop when a canary refuses more than this share of its benign prompts.",
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune the recipe's model on the rows, and prove that it took."""
     chosen = Recipe.load(recipe, tuple(overrides or ()))
@@ -51,11 +76,15 @@ def train(
     if plan:
         show_plan(chosen, plan_before_loading(chosen, rows, parse_gpu(gpu)))
         return
+    if preview:
+        show_preview(chosen, rows, preview)
+        return
+    check_trackers(chosen)
     run = _reopen(out, chosen, data) if resume else Run.create(out, chosen)
     run.update_manifest(**_facts(chosen, data, rows, overrides or []), status="started")
     try:
         with writable(run.path):
-            _train(run, chosen, rows)
+            _train(run, chosen, rows, Canary(canary, stop_over_refusal))
     except KeyboardInterrupt:
         _end(run, status="interrupted")
         raise
@@ -67,12 +96,13 @@ def train(
 def _end(run: Run, **facts: str) -> None:
     """Keep what was trained; a run that never began leaves nothing behind."""
     if run.steps():
-        run.update_manifest(**facts)
+        with contextlib.suppress(AlttrainError):  # a full disk: the first error is the one to show
+            run.update_manifest(**facts)
     else:
         run.discard()
 
 
-def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
+def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
     begun = time.monotonic()
     machine = Machine.found()
     recipe, planned = _planned(recipe, rows, machine)
@@ -81,6 +111,7 @@ def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
         from alttrain_cli.engine.load import load_base
 
         loaded = load_base(recipe, training=True)
+        _check_template(run, loaded.template.fingerprint)
         encoded = engine.encode_rows(rows, loaded.template, recipe.train.max_length)
     if planned:
         planned = plan_run(recipe, sizes_of(encoded), machine)
@@ -103,9 +134,9 @@ def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
             left = step.seconds / (step.step - before.get("step", 0)) * (step.steps - step.step)
             screen.step(step.step, step.steps, step.loss, step.tokens_per_second, step.memory_gib, left)
 
-        ended = engine.train(
-            loaded, recipe, encoded, run.checkpoints_path, batching, show, console.print_warning
-        )
+        watch = watch_answers(run, loaded, recipe, canary, screen)
+        events = engine.Events(show, screen.warn, watch)
+        ended = engine.train(loaded, recipe, encoded, run.checkpoints_path, batching, events)
     steps = run.steps()
     if not ended:
         console.print_warning(
@@ -118,19 +149,37 @@ def _train(run: Run, recipe: Recipe, rows: list[Row]) -> None:
         probes = _probe(run, loaded, recipe)
     from alttrain_cli.engine.memory import memory_gib
 
-    last = steps[-1]
     run.update_manifest(
         status="finished",
         checks=checks,
         probes=probes,
-        loss={"first": steps[0]["loss"], "last": last["loss"]},
-        steps=last["step"],
-        tokens_per_second=round(last["tokens"] / last["seconds"], 1),
-        seconds_training=round(last["seconds"], 1),
+        canary=run.canaries(),
         seconds_total=round(time.monotonic() - begun, 1),
         peak_memory_gib=round(memory_gib(), 2),
+        **_outcome(steps),
     )
+    run.curve_path.write_text(console.curve_svg(steps, f"loss of {run.path.name}"), encoding="utf-8")
     print_receipt(run)
+
+
+def _check_template(run: Run, fingerprint: str) -> None:
+    """Refuse to go on where rows would be rendered in another way than before."""
+    before = run.manifest().get("template")
+    if before is not None and before != fingerprint:
+        raise RunError(
+            f"{run.path}: the model's chat template has changed since this run began, so its rows would "
+            "read otherwise. Train a new run, or pin the model: --set model.revision=COMMIT"
+        )
+
+
+def _outcome(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    first, last = steps[0], steps[-1]
+    return {
+        "loss": {"first": first["loss"], "last": last["loss"]},
+        "steps": last["step"],
+        "tokens_per_second": round(last["tokens"] / last["seconds"], 1),
+        "seconds_training": round(last["seconds"], 1),
+    }
 
 
 def _planned(recipe: Recipe, rows: list[Row], machine: Machine) -> tuple[Recipe, Plan | None]:
@@ -160,9 +209,14 @@ def _reopen(out: Path | None, recipe: Recipe, data: Path) -> Run:
     if out is None:
         raise RunError("--resume needs the run to go on with: --out runs/NAME")
     run = Run(out)
-    before = run.manifest()
-    if not before:
+    if not run.path.is_dir():
         raise RunError(f"{out}: no run to resume. Train without --resume.")
+    before = run.manifest()
+    if not before and run.is_untouched():  # killed before it had begun
+        recipe.save(run.recipe_path)
+        return run
+    if not before:
+        raise RunError(f"{out}: not a run directory (it has no manifest.json).")
     if before["status"] == "finished":
         raise RunError(f"{out}: is finished. See it: alttrain chat {out} -p '...'")
     if before["data"]["sha256"] != sha256(data):
@@ -176,11 +230,8 @@ def _probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
     """Generate on held-out prompts, half harmful; keep the completions beside the run."""
     from alttrain_cli.engine.generate import generate
 
-    heldout = starter_rows("heldout")
-    pairs = list(zip(heldout[::2], heldout[1::2], strict=True))
-    rows = [row for pair in pairs[:: len(pairs) // PROBED_PAIRS][:PROBED_PAIRS] for row in pair]
+    rows = canary_rows(PROBED_PAIRS)
     completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
-    traces = [loaded.template.parse(completion.text) for completion in completions]
     write_jsonl(
         run.path / "probes.jsonl",
         (
@@ -188,14 +239,7 @@ def _probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
             for row, completion in zip(rows, completions, strict=True)
         ),
     )
-    refused = Counter(row.label for row, trace in zip(rows, traces, strict=True) if refuses(trace.answer))
-    asked = Counter(row.label for row in rows)
-    return {
-        "n": len(rows),
-        "structured": sum(trace.structured for trace in traces),
-        "asked": dict(asked),
-        "refused": {label: refused[label] for label in asked},
-    }
+    return count_answers(rows, [loaded.template.parse(completion.text) for completion in completions])
 
 
 def _facts(recipe: Recipe, data: Path, rows: list[Row], overrides: list[str]) -> dict[str, Any]:

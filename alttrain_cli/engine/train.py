@@ -44,6 +44,16 @@ class Step:
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
+@dataclass(frozen=True)
+class Events:
+    """What the caller wants to hear of while training runs."""
+
+    step: Callable[[Step], None]
+    notice: Callable[[str], None]  # a line for the user
+    # After a checkpoint was written: its step. Returns why training shall stop there, or nothing.
+    checkpoint: Callable[[int], str] = lambda step: ""
+
+
 def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[Encoded]:
     """Render and check every row.
 
@@ -80,8 +90,7 @@ def train(
     rows: Sequence[Encoded],
     checkpoints: Path,
     batching: Batching,
-    on_step: Callable[[Step], None],
-    on_notice: Callable[[str], None],
+    events: Events,
 ) -> bool:
     """Train the adapter of `loaded` on `rows`, from the latest checkpoint if there is one.
 
@@ -89,17 +98,17 @@ def train(
     False; a second one leaves at once.
 
     Raises:
-        GateError: when the loss is NaN, infinite or zero.
+        GateError: when the loss is NaN, infinite or zero, or `events.checkpoint` says why.
         ModelError: when memory does not suffice for a single row.
         RunError: when a checkpoint cannot be written.
     """
     _seed(recipe.train.seed)
     remove_torn(checkpoints)
-    trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, on_notice)
-    watch = _watch(recipe, trainer, on_step)
+    trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, events.notice)
+    watch = _watch(loaded, recipe, trainer, events)
     trainer.add_callback(watch)
     latest = latest_checkpoint(checkpoints)
-    with _finish_step_on_interrupt(watch):
+    with _finish_step_on_interrupt(watch, events.notice):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     del trainer
     release_memory()
@@ -139,7 +148,8 @@ def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
     """
     checks = check_adapter(loaded)
     temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed just here
+    for leftover in (temporary, folder):  # of a run that was killed just here
+        shutil.rmtree(leftover, ignore_errors=True)
     loaded.model.save_pretrained(temporary, safe_serialization=True)
     loaded.tokenizer.save_pretrained(temporary)
     temporary.rename(folder)
@@ -153,7 +163,7 @@ def _seed(seed: int) -> None:
     random.seed(seed)
 
 
-def _watch(recipe: Recipe, trainer: Any, on_step: Callable[[Step], None]) -> Any:
+def _watch(loaded: Loaded, recipe: Recipe, trainer: Any, events: Events) -> Any:
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]
@@ -181,12 +191,20 @@ def _watch(recipe: Recipe, trainer: Any, on_step: Callable[[Step], None]) -> Any
                 seconds=time.monotonic() - self._begun,
                 memory_gib=memory_gib(),
             )
-            on_step(step)
+            events.step(step)
             self._stop_if_wrong(step, control)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if self.interrupted:
                 control.should_save = control.should_training_stop = True
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self.interrupted or self.failure or state.global_step == state.max_steps:
+                return
+            paused = time.monotonic()
+            self.failure = _between_steps(loaded, lambda: events.checkpoint(state.global_step))
+            control.should_training_stop = bool(self.failure)
+            self._begun += time.monotonic() - paused  # not training time
 
         def _stop_if_wrong(self, step: Step, control: Any) -> None:
             if math.isfinite(step.loss) and math.isfinite(step.grad_norm) and step.loss > 0:
@@ -202,14 +220,27 @@ def _watch(recipe: Recipe, trainer: Any, on_step: Callable[[Step], None]) -> Any
     return Watch()
 
 
+def _between_steps(loaded: Loaded, work: Callable[[], str]) -> str:
+    """Let something generate in the middle of training, and leave no trace in what comes after."""
+    import torch
+    from unsloth import FastLanguageModel
+
+    with torch.random.fork_rng():
+        said = work()
+    FastLanguageModel.for_training(loaded.model)
+    loaded.tokenizer.padding_side = "right"
+    return said
+
+
 @contextmanager
-def _finish_step_on_interrupt(watch: Any) -> Iterator[None]:
+def _finish_step_on_interrupt(watch: Any, notice: Callable[[str], None]) -> Iterator[None]:
     """The first Ctrl-C is a wish to stop after this step; the second one is an order."""
 
     def wish(number: int, frame: Any) -> None:
         if watch.interrupted:
             raise KeyboardInterrupt
         watch.interrupted = True
+        notice("Ctrl-C: this step is finished and saved; press it again to leave at once")
 
     try:
         before = signal.signal(signal.SIGINT, wish)

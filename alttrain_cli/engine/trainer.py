@@ -9,7 +9,7 @@ from alttrain_cli.engine.batches import arrange, micro_batches
 from alttrain_cli.engine.load import Loaded, match_dtype
 from alttrain_cli.engine.memory import release_memory
 from alttrain_cli.engine.plan import Batching
-from alttrain_cli.errors import ModelError, RunError
+from alttrain_cli.errors import ModelError, RecipeError, RunError
 from alttrain_cli.files import write_json
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.template import IGNORED, Encoded
@@ -159,27 +159,31 @@ def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batc
         exclude={"per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"}
     )
     on_gpu = loaded.device != "cpu"
-    return SFTConfig(
-        output_dir=str(checkpoints),
+    values = {
+        "output_dir": str(checkpoints),
         # The trainer takes whole updates; `Trainer.training_step` cuts them.
-        per_device_train_batch_size=recipe.train.rows_a_step,
-        gradient_accumulation_steps=1,
-        gradient_checkpointing=batching.gradient_checkpointing,
-        **settings,
+        "per_device_train_batch_size": recipe.train.rows_a_step,
+        "gradient_accumulation_steps": 1,
+        "gradient_checkpointing": batching.gradient_checkpointing,
         # The weights are in the dtype that Unsloth chose; autocast on top only costs on a CPU.
-        bf16=on_gpu and _is_bf16(loaded.model),
-        fp16=on_gpu and not _is_bf16(loaded.model),
-        packing=False,
-        padding_free=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=on_gpu,
-    )
+        "bf16": on_gpu and _is_bf16(loaded.model),
+        "fp16": on_gpu and not _is_bf16(loaded.model),
+        "packing": False,
+        "padding_free": False,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "report_to": "none",
+        "run_name": checkpoints.parent.name,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": on_gpu,
+    }
+    try:
+        return SFTConfig(**{**values, **settings})
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"train: TRL does not take these settings: {error}") from None
 
 
 def _is_bf16(model: Any) -> bool:
