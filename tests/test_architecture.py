@@ -31,7 +31,7 @@ MAY_USE = {"data": {"datasets", "pyarrow", "rensa"}, "endpoint": {"openai"}, "en
 BOTTOM = {"errors", "files"}
 PURE = {
     *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
-    "endpoint",
+    *("endpoint", "spans"),
 }
 LAYERS = {
     "errors": set(),
@@ -43,7 +43,9 @@ LAYERS = {
     "structure": {"verdict"},
     "template": {"errors", "structure"},
     "row": {*BOTTOM, "structure"},
-    "recipe": BOTTOM,
+    "sft_config": set(),
+    "recipe": {*BOTTOM, "sft_config"},
+    "spans": {"structure", "template"},
     "run": {*BOTTOM, "recipe"},
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},

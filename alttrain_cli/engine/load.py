@@ -63,6 +63,24 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     return loaded
 
 
+def load_template(recipe: Recipe) -> Template:
+    """Load a recipe's tokenizer alone, to see how it renders.
+
+    Raises:
+        ModelError: if it is neither here nor to be had, or broken.
+    """
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from transformers import AutoTokenizer
+
+    name = _locate(recipe)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.model.revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: its tokenizer cannot be loaded: {_first_line(error)}") from None
+    return Template.of(tokenizer, recipe.model.system)
+
+
 def match_dtype(loaded: Loaded) -> None:
     """On a CPU, keep the adapter in the base's dtype: PEFT's casts take a quarter of its speed."""
     if loaded.device == "cpu":
