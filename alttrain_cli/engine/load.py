@@ -53,7 +53,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
     start(recipe)
-    name = _locate(recipe)
+    name = locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
     if training:
@@ -73,7 +73,7 @@ def load_template(recipe: Recipe) -> Template:
         os.environ["HF_HUB_OFFLINE"] = "1"
     from transformers import AutoTokenizer
 
-    name = _locate(recipe)
+    name = locate(recipe)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.model.revision)
     except (OSError, ValueError) as error:
@@ -115,7 +115,7 @@ def _is_local(recipe: Recipe) -> bool:
     return Path(recipe.model.name).is_dir() or bool(package and is_installed(package))
 
 
-def _locate(recipe: Recipe) -> str:
+def locate(recipe: Recipe) -> str:
     """Return a local folder or a hub id."""
     here = Path(recipe.model.name)
     if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
