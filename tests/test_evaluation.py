@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
 from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.journal import Journal
@@ -70,6 +70,14 @@ def test_whatever_was_torn_off_and_redone_the_settled_files_are_equal(
             torn.append({"key": key, "text": key * 20})
     torn.settle(list("abcde"))
     assert torn.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_full_disk_is_one_line() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(AlttrainError, match="the disk is full"):
+        Journal(full).append({"key": "a"})
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:

@@ -202,6 +202,10 @@ def _generate(subject: _Subject, request: Request, concurrency: int) -> None:
         return
     local = isinstance(subject.asked, Target)
     asked = LocalModel(subject.asked) if local else Server(subject.asked, concurrency)  # type: ignore[arg-type]
+    if local and _template(subject) not in (None, asked.facts["template"]):
+        console.print_warning(
+            "this run was trained with another chat template or system text than is used now."
+        )
     try:
         generate(subject.root, asked, request)
     except KeyboardInterrupt:
@@ -209,6 +213,13 @@ def _generate(subject: _Subject, request: Request, concurrency: int) -> None:
         raise
     finally:
         asked.close()
+
+
+def _template(subject: _Subject) -> str | None:
+    """Return the fingerprint of the template that a run was trained with."""
+    adapter = subject.asked.adapter if isinstance(subject.asked, Target) else None
+    found = Run(adapter.parent).manifest().get("template") if adapter else None
+    return str(found) if found else None
 
 
 def _report(subject: _Subject, other: _Subject | None) -> None:

@@ -70,11 +70,16 @@ def _print_says_and_does(card: Facts) -> None:
 
 
 def _notes(card: Facts) -> Iterator[tuple[str, str]]:
+    for suite in card["suites"]:
+        yield f"{_name(suite)}:", _provenance(suite)
     for name, judge in card["judges"].items():
         title = f"{judge['title']}{_card(judge['card'])}"
         yield f"{name}*:" if judge["triage"] else f"{name}:", title
     for suite in card["suites"]:
         for metric in suite["metrics"]:
+            for name, found in (metric["safe_at"] or {}).items():
+                words = name.replace("k", str(suite["samples"]))
+                yield f"{words}:", f"{_name(suite)}, {metric['judge']}: {estimate(found)}"
             if metric["corrected"]:
                 yield "corrected:", f"{_name(suite)}, {metric['title']}: {estimate(metric['corrected'])}"
     for suite in card["suites"]:
@@ -98,6 +103,18 @@ def _card(card: Facts | None) -> str:
         for question, part in card["questions"].items()
     ]
     return f" · on {card['labels']}, {'; '.join(said)}"
+
+
+def _provenance(suite: Facts) -> str:
+    paper = "in AltTrain's own table · " if suite["paper"] else ""
+    pinned = "" if suite["pinned"] else ", not pinned by us"
+    dropped = f" · {suite['dropped']} without a prompt dropped" if suite["dropped"] else ""
+    settings = suite["settings"]
+    sampled = f"temperature {settings.get('temperature')}" if settings["do_sample"] else "greedy"
+    return (
+        f"{paper}{suite['title']}, {suite['source']} (sha256 {suite['sha256'][:12]}{pinned}){dropped} · "
+        f"{suite['licence']} · {sampled}, at most {settings['max_new_tokens']} tokens"
+    )
 
 
 def _name(suite: Facts) -> str:
