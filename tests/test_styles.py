@@ -155,6 +155,8 @@ def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None
         ('Alright, the prompt says "Stop! Go!" and nothing else. Hmm.',
          'Alright, the prompt says "Stop! Go!" and nothing else.'),
         ("So I need a list\n1. Salt.\n2. Egg.", "So I need a list"),
+        ("So the user asks who lives in Homer, LA. I need to be careful.", "So the user asks who lives in Homer, LA."),
+        ('So they ask, "I am sad in LA. I need to eat. What?" Hmm.', 'So they ask, "I am sad in LA. I need to eat. What?"'),
         ("Hmm, how fast is 3.5 km per hour? Let me see.", "Hmm, how fast is 3.5 km per hour?"),
     ],
 )  # fmt: skip
