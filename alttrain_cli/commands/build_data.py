@@ -129,8 +129,8 @@ def build_data(
 ) -> None:
     """Turn reasoning traces into rows that teach: understand, assess the harm, then decide.
 
-    Answers of a server or model are kept as they arrive: after an interruption, run
-    the same command again, and only what is missing is asked.
+    Answers of a model are kept as they arrive. After an interruption the same
+    command asks only what is missing.
     """
     suites = {path.stem: _prompts(path) for path in suite_file or ()}
     if audited is not None:
