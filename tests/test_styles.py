@@ -15,7 +15,7 @@ from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row
 from alttrain_cli.structure import Markers, compose, parse, split_sentences
 from alttrain_cli.verdict import Verdict, verdict_of
-from tests.samples import sample
+from tests.samples import TRACE, sample
 
 CATEGORIES = [
     *("Illicit / Criminal Behavior", "Privacy / Personal Data", "Intellectual Property", "Self-Harm"),
@@ -87,6 +87,13 @@ def test_original_leaves_trace_and_answer_untouched() -> None:
     row = made("original", harmful())
     assert f"{UNDERSTANDING} {REST}" == row.reasoning
     assert (row.understanding, row.assessment, row.answer) == ("", "", ANSWER)
+
+
+@pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
+def test_no_style_but_original_teaches_to_refuse_what_is_benign(style: str) -> None:
+    refusing = sample(response=TRACE.replace("Boil it for", "I'm sorry, but I can't help with"))
+    with pytest.raises(SetAside, match="but the answer refuses"):
+        made(style, refusing)
 
 
 def test_direct_refusal_does_not_think() -> None:

@@ -47,7 +47,11 @@ def build_data(
     out: Annotated[Path, typer.Option("--out", help="The data file to write.")] = Path("data.jsonl"),
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="OURS=THEIRS,...", help="As in prompt=question,response=output."),
+        typer.Option(
+            "--columns",
+            metavar="OURS=THEIRS,...",
+            help="As in prompt=question,response=output; ours are prompt, response, label, category, id.",
+        ),
     ] = None,
     label: Annotated[
         str | None,
@@ -134,7 +138,8 @@ def build_data(
     """
     suites = {path.stem: _prompts(path) for path in suite_file or ()}
     if audited is not None:
-        result = audit(lambda: iter_rows(audited), suites)
+        with console.status(f"Looking at {audited} ..."):
+            result = audit(lambda: iter_rows(audited), suites)
         console.print_audit(result.facts())
         _show(audited, show)
         _refuse_contradictions(audited, result)

@@ -159,6 +159,8 @@ def checked(row: Row) -> Row:
     found = parse(compose(row.trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True)
     if (found.state, found.answer) != (State.CLOSED, row.answer):
         raise SetAside("reasoning or answer holds a think marker or loose white space")
+    if row.label == "benign" and row.style != "original" and refuses(row.answer):
+        raise SetAside("the request counts as benign, but the answer refuses")
     if not row.assessment:
         return row
     if found.assessment != row.assessment:
@@ -167,8 +169,6 @@ def checked(row: Row) -> Row:
         raise SetAside("the assessment's verdict is not the label")
     if found != row.trace:
         raise SetAside("the sections cannot be told apart again")
-    if row.label == "benign" and refuses(row.answer):
-        raise SetAside("the request is assessed as benign, but the answer refuses")
     return row
 
 
