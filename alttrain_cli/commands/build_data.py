@@ -138,11 +138,7 @@ def build_data(
     """
     suites = {path.stem: _prompts(path) for path in suite_file or ()}
     if audited is not None:
-        with console.status(f"Looking at {audited} ..."):
-            result = audit(lambda: iter_rows(audited), suites)
-        console.print_audit(result.facts())
-        _show(audited, show)
-        _refuse_contradictions(audited, result)
+        _audit(audited, suites, show)
         return
     if not source and not mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
@@ -185,6 +181,14 @@ def build_data(
         )
     _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
+
+
+def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
+    with console.status(f"Looking at {rows} ..."):
+        result = audit(lambda: iter_rows(rows), suites)
+    console.print_audit(result.facts())
+    _show(rows, show)
+    _refuse_contradictions(rows, result)
 
 
 def _refuse_unused(options: dict[str, str | None], used: bool, who: str) -> None:

@@ -125,12 +125,13 @@ class _Part:
         if source.revision is None and pinned.get("revision"):  # what is read twice stays the same
             ingredient = replace(ingredient, source=replace(source, revision=pinned["revision"]))
         part = cls(ingredient, seed, 0, None, pinned)
-        strata = [(one.label, one.category) for one in part._all()]
-        part.total = len(strata)
-        if not strata:
+        if source.count is None:
+            part.total = sum(1 for _ in part._all())
+        else:
+            strata = [(one.label, one.category) for one in part._all()]
+            part.total, part.chosen = len(strata), choose(strata, source.count, seed)
+        if not part.total:
             raise DataError(f"{source.name}: holds no rows. Leave it out.")
-        if source.count is not None:
-            part.chosen = choose(strata, source.count, seed)
         return part
 
     @property
