@@ -63,29 +63,32 @@ class Endpoint:
         endpoint = cls(base_url.rstrip("/"), model or "", key)
         return endpoint if model else cls(endpoint.base_url, endpoint._only_model(), key)
 
-    def stream(self, messages: Sequence[Message], settings: Generation | None) -> Iterator[str]:
-        """Yield one completion in pieces.
+    def stream(
+        self, messages: Sequence[Message], settings: Generation | None, *, seed: int | None = None
+    ) -> Iterator[str]:
+        """Yield one completion in pieces. Reasoning that the token limit cut stays unclosed.
 
         Raises:
             EndpointError: also in the middle, when the server dies; what was yielded stays good.
         """
         with self._client() as client:
             fold = _Fold()
-            ended = False
+            ended: str | None = None
+            sampling = _sampling(settings) | ({} if seed is None else {"seed": seed})
             try:
                 chunks = client.chat.completions.create(
-                    model=self.model, messages=list(messages), stream=True, **_sampling(settings)
+                    model=self.model, messages=list(messages), stream=True, **sampling
                 )
                 for chunk in chunks:
                     for choice in chunk.choices:
-                        ended = ended or choice.finish_reason is not None
+                        ended = ended or choice.finish_reason
                         if text := fold.add(choice.delta):
                             yield text
             except Exception as error:
                 raise self._explained(error) from None
-            if not ended:  # a connection that just closes looks like an end, but none was announced
+            if ended is None:  # a connection that just closes looks like an end, but none was announced
                 raise EndpointError(f"{self.base_url}: broke off in the middle of the answer.")
-            if text := fold.end():
+            if ended != "length" and (text := fold.end()):
                 yield text
 
     def ask_all(

@@ -71,6 +71,14 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def append_jsonl(path: Path, value: Any) -> None:
+    """Append one JSON object as a line."""
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
 

@@ -61,10 +61,11 @@ def show_plan(recipe: Recipe, planned: Plan) -> None:
             ("total", f"{planned.memory.gib:.2f}"),
         ],
     )
-    console.print_lines([("verdict:", _verdict(planned))])
+    console.print_lines([("verdict:", verdict_line(planned))])
 
 
-def _verdict(planned: Plan) -> str:
+def verdict_line(planned: Plan) -> str:
+    """Say whether it fits, and what would help."""
     if planned.verdict == "fits":
         return f"fits, with {planned.machine.gib - planned.memory.gib:.1f} GiB to spare"
     if planned.verdict == "tight":

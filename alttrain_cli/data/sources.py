@@ -1,6 +1,5 @@
 """A source of samples: the starter set, a local file, or a data set of the hub; and its raw records."""
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import load_json, read_jsonl, read_lines, read_text, sha256
+from alttrain_cli.files import sha256
 from alttrain_cli.row import Label
+from alttrain_cli.tables import FORMATS, read_table
 
 STARTER = "starter"
 # Sets of R1 traces by the names that people use for them.
@@ -20,7 +20,6 @@ PUBLIC = {
 }
 # Sets without a label column whose papers say what they hold.
 LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
-FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
 
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
@@ -89,55 +88,8 @@ def records(source: Source) -> Iterator[Record]:
     if not source.is_file:
         yield from _read_hub(source)
         return
-    path = Path(source.name)
-    readers = {".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
-    read = readers.get(path.suffix.lower(), read_jsonl)
-    for number, values in read(path):
-        yield f"{path}:{number}", values
-
-
-def _read_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    values = load_json(read_text(path), str(path))
-    if not isinstance(values, list) or not values:
-        raise DataError(f"{path}: a list of objects is needed.")
-    for number, value in enumerate(values, 1):
-        if not isinstance(value, dict):
-            raise DataError(f"{path}: item {number}: a JSON object is needed.")
-        yield number, value
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader((line for _, line in read_lines(path)), strict=True)
-    try:
-        names = reader.fieldnames
-        if not names:
-            raise DataError(f"{path}: the file is empty.")
-        if len(set(names)) < len(names):
-            raise DataError(f"{path}: two columns have the same name; rename one.")
-        for values in reader:
-            if None in values or None in values.values():
-                raise DataError(
-                    f"{path}:{reader.line_num}: the row has more or fewer fields than the header."
-                )
-            yield reader.line_num, values
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
-        yield from enumerate(rows, 1)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        problem = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: not a whole Parquet file ({problem}).") from None
+    for number, values in read_table(Path(source.name)):
+        yield f"{source.name}:{number}", values
 
 
 def _read_hub(source: Source) -> Iterator[Record]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from alttrain_cli.recipe import Train
+
 # What a micro-batch costs beside its tokens, in tokens: calls, and reading every weight once more.
 FIXED_COST = 64
 
@@ -35,23 +37,34 @@ def padded_tokens(lengths: Sequence[int], budget: int) -> int:
     return sum(max(lengths[i] for i in batch) * len(batch) for batch in micro_batches(lengths, budget))
 
 
-def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
-    """Sort a random order by length within stretches of up to 50 updates.
-
-    What transformers' group_by_length does, so that rows of similar length share an update.
-    """
-    stretch = rows_a_step * max(1, min(len(order) // (rows_a_step * 4), 50))
-    grouped: list[int] = []
-    for begin in range(0, len(order), stretch):
-        grouped += sorted(order[begin : begin + stretch], key=lambda row: -lengths[row])
-    return grouped
-
-
-def longest_first(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
-    """Let the update with the longest row change places with the first one.
+def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
+    """Arrange a random order as the recipe says, with the longest row in the first update.
 
     If memory does not suffice, that shows at once and not in the small hours.
     """
+    if settings.train_sampling_strategy == "group_by_length":
+        return length_groups(order, lengths, settings.rows_a_step)
+    return longest_first(order, lengths, settings.rows_a_step)
+
+
+def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+    """Sort a random order by length within stretches of up to 50 updates; the longest row comes first.
+
+    The same as transformers' `get_length_grouped_indices`, so that rows of similar length share an
+    update.
+    """
+    stretch = rows_a_step * max(1, min(len(order) // (rows_a_step * 4), 50))
+    groups = [
+        sorted(order[begin : begin + stretch], key=lambda row: -lengths[row])
+        for begin in range(0, len(order), stretch)
+    ]
+    longest = max(range(len(groups)), key=lambda group: lengths[groups[group][0]])
+    groups[0][0], groups[longest][0] = groups[longest][0], groups[0][0]
+    return [row for group in groups for row in group]
+
+
+def longest_first(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+    """Let the update with the longest row change places with the first one."""
     longest = max(range(len(order)), key=lambda position: lengths[order[position]])
     begin = longest // rows_a_step * rows_a_step
     updates = [list(order[at : at + rows_a_step]) for at in range(0, len(order), rows_a_step)]

@@ -3,11 +3,12 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from alttrain_cli.engine.batches import length_groups, longest_first, padded_tokens
+from alttrain_cli.engine.batches import arrange, padded_tokens
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.template import Encoded
 
 Verdict = Literal["fits", "tight", "no"]
 
@@ -55,6 +56,10 @@ class Batching(NamedTuple):
     gradient_checkpointing: bool
 
 
+# For a model whose shape nobody gave: recompute, and let out-of-memory halve it.
+UNPLANNED = Batching(2048, gradient_checkpointing=True)
+
+
 class Plan(NamedTuple):
     """A run, beforehand."""
 
@@ -74,6 +79,23 @@ class Plan(NamedTuple):
     def waste(self) -> float:
         """The share of all computed tokens that is padding."""
         return 1 - self.tokens / self.padded
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a manifest keeps of it."""
+        return {
+            "machine": self.machine.name,
+            "gib": round(self.memory.gib, 2),
+            "parts": {name: round(part / GIB, 2) for name, part in self.memory._asdict().items()},
+            "micro_batch_tokens": self.batching.budget,
+            "gradient_checkpointing": self.batching.gradient_checkpointing,
+            "padding": round(self.waste, 4),
+            "steps": self.steps,
+        }
+
+
+def sizes_of(rows: Sequence[Encoded]) -> list[Size]:
+    """Return the exact sizes of tokenised rows."""
+    return [Size(len(row.input_ids), row.trained) for row in rows]
 
 
 def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
@@ -221,8 +243,6 @@ def _updates(recipe: Recipe, lengths: Sequence[int]) -> Iterator[list[int]]:
     size = recipe.train.rows_a_step
     order = list(range(len(lengths)))
     random.Random(recipe.train.seed).shuffle(order)
-    if recipe.train.train_sampling_strategy == "group_by_length":
-        order = length_groups(order, lengths, size)
-    order = longest_first(order, lengths, size)
+    order = arrange(order, lengths, recipe.train)
     for begin in range(0, len(order), size):
         yield [lengths[row] for row in order[begin : begin + size]]
