@@ -177,7 +177,7 @@ def _join(parts: list[_Part], width: int, room: int) -> Any:
 
     rows = [[at for at, request in enumerate(part.requests) if request.left] for part in parts]
     layers = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for at in range(len(parts[0].layers)):
             keys = _stack([part.layers[at][0] for part in parts], rows, width, room)
             values = _stack([part.layers[at][1] for part in parts], rows, width, room)
