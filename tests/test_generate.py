@@ -124,10 +124,10 @@ def test_lengths_that_vary_tenfold_hold_nobody_up(smollm: Loaded, monkeypatch: p
     def counted(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
         nonlocal computed
         before = [len(request.written) for request in requests]
-        layers = write(self, requests, *arguments, **options)
+        cache = write(self, requests, *arguments, **options)
         pairs = zip(requests, before, strict=True)
         computed += len(requests) * max(len(r.written) + r.stopped - count for r, count in pairs)
-        return layers
+        return cache
 
     monkeypatch.setattr(Batch, "_write", counted)
     assert batched(loaded, settings, slots=3) == alone
@@ -251,9 +251,9 @@ def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.Mon
     write = Batch._write
 
     def measured(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
-        layers = write(self, requests, *arguments, **options)
+        cache = write(self, requests, *arguments, **options)
         widths.append(len(requests) * (max(request.length for request in requests) - 1))
-        return layers
+        return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
     monkeypatch.setattr(module, "_limits", lambda loaded, slots: module._Limits(6, 900))

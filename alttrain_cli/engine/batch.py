@@ -35,7 +35,7 @@ class Request:
 
     def numbers(self, count: int) -> Any:
         """Return the numbers that decide its next tokens: (count,)."""
-        return uniforms(self.seed, self.prompt, self.budget)[len(self.written) :][:count]
+        return uniforms(self.seed, self.prompt, len(self.written) + count)[len(self.written) :]
 
     def take(self, token_ids: Sequence[int], stops: frozenset[int]) -> None:
         """Append new tokens, up to the first that stops."""
@@ -80,8 +80,8 @@ class Batch:
         if not self._joins:  # its memory cannot be cut: these run to their end, and nobody joins them
             self._write(requests, None, max(request.left for request in requests))
             return requests
-        layers = self._write(requests, DynamicCache(), 1)
-        self._parts.append(_Part(requests, layers))
+        cache = self._write(requests, DynamicCache(), 1)
+        self._parts.append(_Part(requests, _layers(cache)))
         return [request for request in requests if not request.left]
 
     def advance(self) -> list[Request]:
@@ -89,8 +89,8 @@ class Batch:
         requests = self.requests
         tokens = min(ROUND, *(request.left for request in requests))
         cache = _join(self._parts, max(request.length for request in requests) - 1, tokens)
-        layers = self._write(requests, cache, tokens, enough=max(1, len(requests) // 8))
-        self._parts = [_Part(requests, layers)]
+        cache = self._write(requests, cache, tokens, enough=max(1, len(requests) // 8))
+        self._parts = [_Part(requests, _layers(cache))]
         return [request for request in requests if not request.left]
 
     def clear(self) -> list[Request]:
@@ -99,10 +99,8 @@ class Batch:
         self._parts = []
         return requests
 
-    def _write(
-        self, requests: list[Request], cache: Any, tokens: int, enough: int | None = None
-    ) -> list[Any]:
-        """Let every request write at most `tokens` more, and return the layers of the cache."""
+    def _write(self, requests: list[Request], cache: Any, tokens: int, enough: int | None = None) -> Any:
+        """Let every request write at most `tokens` more, and return the cache."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
@@ -112,10 +110,7 @@ class Batch:
         mask = [[0] * (width - request.length) + [1] * request.length for request in requests]
         processors, criteria = LogitsProcessorList(), StoppingCriteriaList()
         if self._settings.do_sample:
-            table = [uniforms(request.seed, request.prompt, request.budget) for request in requests]
-            drawn = [
-                row[len(request.written) :][:tokens] for row, request in zip(table, requests, strict=True)
-            ]
+            drawn = [request.numbers(tokens) for request in requests]
             processors.append(Draws(drawn, width, self._settings.temperature, self._settings.top_p))
         if enough is not None:
             criteria.append(_Enough(self._stops, enough))
@@ -137,7 +132,7 @@ class Batch:
             )
         for request, row in zip(requests, output.sequences[:, width:].tolist(), strict=True):
             request.take(row, self._stops)
-        return _layers(output.past_key_values)
+        return output.past_key_values
 
 
 class _Enough:
