@@ -16,7 +16,7 @@ HEAVY = {"torch", "transformers", "trl", "unsloth", "datasets", "peft", "acceler
 BOTTOM = {"errors", "files"}
 PURE = {
     *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
-    *("endpoint", "tables"),
+    *("endpoint", "visible", "tables"),
 }
 LAYERS = {
     "errors": set(),
@@ -33,6 +33,7 @@ LAYERS = {
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},
     "tables": BOTTOM,
+    "visible": set(),
     "data": {*BOTTOM, *PURE},
     "engine": {*BOTTOM, *PURE},
     "evaluation": {*BOTTOM, *PURE},

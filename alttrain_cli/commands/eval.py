@@ -16,6 +16,7 @@ from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.page import write_page
 from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
@@ -54,6 +55,9 @@ CompareOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Where to keep the files; default RUN/eval or evals/MODEL.")
 ]
+ShowOption = Annotated[
+    bool, typer.Option("--show-completions", help="Put harmful completions into the page too, folded.")
+]
 SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
 
 
@@ -84,6 +88,7 @@ def run(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Which of the server's models.")] = None,
     out: OutOption = None,
+    show_completions: ShowOption = False,
 ) -> None:
     """Measure a model on suites of prompts, beside the model that it was made from."""
     suites = stages.read_suites(find_suites(suite), _files(suite_file))
@@ -95,7 +100,7 @@ def run(
         request = stages.Request(suites, settings, samples=samples, limit=limit)
         _generate(one, request)
         stages.judge(one.root, judges)
-    _report(subject.root, other.root if other else None)
+    _report(subject.root, other.root if other else None, show_completions)
 
 
 @app.command("judge")
@@ -105,13 +110,14 @@ def judge_again(
     compare: CompareOption = None,
     recipe: Annotated[str | None, typer.Option("--recipe", hidden=True)] = None,
     out: OutOption = None,
+    show_completions: ShowOption = False,
 ) -> None:
     """Judge what was generated, without generating anything."""
     subject = _local(target, recipe, out)
     other = _compared(subject, compare)
     for one in filter(None, (other, subject)):
         stages.judge(one.root, find_judges(judge))
-    _report(subject.root, other.root if other else None)
+    _report(subject.root, other.root if other else None, show_completions)
 
 
 @app.command("report")
@@ -120,11 +126,12 @@ def report(
     compare: CompareOption = None,
     recipe: Annotated[str | None, typer.Option("--recipe", hidden=True)] = None,
     out: OutOption = None,
+    show_completions: ShowOption = False,
 ) -> None:
     """Show the scorecard of what was generated and judged."""
     subject = _local(target, recipe, out)
     other = _compared(subject, compare)
-    _report(subject.root, other.root if other else None)
+    _report(subject.root, other.root if other else None, show_completions)
 
 
 @dataclass(frozen=True)
@@ -199,15 +206,16 @@ def _generate(subject: _Subject, request: stages.Request) -> None:
         asked.close()
 
 
-def _report(root: Path, other: Path | None) -> None:
+def _report(root: Path, other: Path | None, show_completions: bool) -> None:
     sides = [Side.read(place) for place in places(root)]
     if not sides:
         raise DataError(f"{root}: nothing was evaluated yet. Do it: alttrain eval RUN")
     compared = {place.folder.name: Side.read(place) for place in places(other)} if other else {}
     card = scorecard(sides, compared, _training(root), {})
     write_json(root / "scorecard.json", card)
+    write_page(root / "scorecard.html", card, sides, compared, show=show_completions)
     eval_view.show(card)
-    console.print_lines([("scorecard:", root / "scorecard.json")])
+    console.print_lines([("scorecard:", root / "scorecard.json"), ("page:", root / "scorecard.html")])
 
 
 def _training(root: Path) -> Training | None:
