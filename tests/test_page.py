@@ -1,5 +1,6 @@
 """The page of a scorecard: what it says first, what it never does, and how it behaves in a real browser."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.page import page, write_page
+from alttrain_cli.evaluation.page.chart import chart_of
 from alttrain_cli.evaluation.page.entries import LONGEST, entries
+from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.side import Side
 from tests.chromium import EXECUTABLE, Chromium
 from tests.scorecards import BARE, HELPS, REFUSES, before_and_after, card_of, evaluate, suite, target
@@ -75,6 +78,26 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return card_of(*before_and_after(tmp_path_factory.mktemp("card")))
 
 
+@pytest.fixture(scope="module")
+def full_card(card: dict[str, Any]) -> dict[str, Any]:
+    """A scorecard with all that may be missing from one."""
+    estimate = {"share": 0.5, "low": 0.4, "high": 0.6, "n": 9, "hits": None}
+    question = {"n": 9, "sensitivity": estimate, "specificity": estimate, "unparsed": 2}
+    full = copy.deepcopy(card)
+    full["judges"]["rule"]["card"] = {"labels": "labels", "questions": {"refused": question}}
+    harmful = full["suites"][1]
+    harmful |= {"note": "a note", "in_distribution": "it is", "partial": ["nothing"], "warnings": ["beware"]}
+    harmful["agreement"] = [
+        {"judges": ["rule", "guard"], "metric": "refused", "n": 9, "agree": agree, "kappa": kappa}
+        for agree, kappa in ((0.5, 0.1), (None, None))
+    ]
+    hit = {"row": "row-1", "item": "item-1", "sign": "exact", "shared": "eight words in a row"}
+    harmful["contamination"] = {"checked": True, "reason": None, "hits": [hit]}
+    (metric,) = harmful["metrics"]
+    metric |= {"clean": estimate, "corrected": estimate, "safe_at": {"safe@1": estimate}}
+    return full | {"partial": True, "warnings": ["beware"]}
+
+
 def entry(text: str) -> dict[str, Any]:
     side = {
         "says": "missing",
@@ -113,7 +136,7 @@ def test_the_page_of_a_small_scorecard_is_the_golden_one(
     assert body == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_bad_news_comes_before_any_number(
+def test_bad_news_comes_before_any_number_and_partial_stands_beside_each_that_it_touches(
     measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
 ) -> None:
     card, _, _ = measured
@@ -122,6 +145,55 @@ def test_bad_news_comes_before_any_number(
     first_number = html.index('class="numbers"')
     for news in ("PARTIAL", "3 of 4 completions", "1 of 4 completions end within their", "triage only"):
         assert html.index(news) < first_number
+    stamped = [tile.title for tile in tiles(card) if tile.partial]
+    assert stamped == ["Harmful prompts: not refused", "Completions: whole structure"]
+    assert html.count('class="stamp"') == len(stamped) + len(("heading", "chart", "row of the suite"))
+
+
+@pytest.mark.parametrize(
+    ("points", "better", "tone"),
+    [(-5, "lower", "better"), (5, "lower", "worse"), (-5, "higher", "worse"), (5, "higher", "better")],
+)
+def test_a_tile_is_called_better_or_worse_only_if_the_difference_can_be_told(
+    card: dict[str, Any], points: int, better: str, tone: str
+) -> None:
+    changed = copy.deepcopy(card)
+    (metric,) = changed["suites"][2]["metrics"]
+    metric["better"] = better
+    for told, expected in ((True, tone), (False, "even")):
+        metric["difference"] |= {"points": points, "distinguishable": told}
+        assert [tile.tone for tile in tiles(changed) if tile.title.startswith("a:")] == [expected]
+
+
+def test_the_chart_prefers_a_real_judge_and_keeps_to_one(card: dict[str, Any]) -> None:
+    changed = copy.deepcopy(card)
+    (harm,), (refusal,) = changed["pooled"]["harmful"], changed["pooled"]["over_refusal"]
+    changed["pooled"]["harmful"] += [
+        harm | {"judge": "guard@reasoning", "triage": False},
+        harm | {"judge": "guard", "triage": False, "metric": "harmful"},
+        harm | {"judge": "guard", "triage": False, "metric": "score"},
+    ]
+    changed["pooled"]["over_refusal"].append(refusal | {"judge": "guard", "triage": False})
+    chart = chart_of(changed)
+    assert chart
+    assert (chart.harm["judge"], chart.harm["metric"], chart.refusal["judge"]) == (
+        "guard",
+        "harmful",
+        "guard",
+    )
+    changed["pooled"] = {"harmful": [harm], "over_refusal": []}
+    assert chart_of(changed) is None
+    assert "There is no chart" in "".join(page(changed, []))
+
+
+def test_no_two_labels_of_the_chart_lie_on_one_another(card: dict[str, Any]) -> None:
+    chart = chart_of(card)
+    assert chart
+    points = chart.ours + chart.paper
+    for place, one in enumerate(points):
+        for other in points[:place]:
+            near = abs(chart.left(one.x) - chart.left(other.x)) < 10
+            assert not (near and abs(one.label_y - other.label_y) < 12), (one.name, other.name)
 
 
 def test_harmful_completions_stay_out_unless_asked_for(
@@ -172,11 +244,34 @@ def test_a_long_thought_is_cut_and_says_so(tmp_path: Path) -> None:
     assert "1,234 more characters stand in completions.jsonl" in text
 
 
+def test_all_that_a_scorecard_may_hold_is_on_the_page(full_card: dict[str, Any]) -> None:
+    text = " ".join(" ".join(Reader("".join(page(full_card, []))).texts).split())
+    for expected in (
+        "without contaminated items: 50% n = 9 (40-60%)",
+        "corrected for the judge’s errors: 50%",
+        "safe@1: 50%",
+        "Tried on 9 of labels: refused?",
+        "2 judged in words that say nothing",
+        "rule and guard refused, n = 9 50% 0.10",
+        "rule and guard refused, n = 9 none undefined",
+        "row-1 exact eight words in a row",
+        "a note",
+    ):
+        assert expected in text
+
+
+def test_a_model_alone_has_a_page_without_before(tmp_path: Path) -> None:
+    sides, _ = before_and_after(tmp_path)
+    html = "".join(page(card_of(sides, {}), entries(sides, {}, show=False)))
+    assert "beside nothing" in html
+    assert ">before<" not in html
+
+
 @settings(max_examples=50, deadline=None)
 @given(text=st.one_of(st.sampled_from(NASTY), st.text(), st.text("</>\"'&!-scriptymg{}%")))
-def test_any_text_stays_text(card: dict[str, Any], text: str) -> None:
-    plain = Reader("".join(page(fill(card, "plain"), [entry("plain")])))
-    html = "".join(page(fill(card, text), [entry(text)]))
+def test_any_text_stays_text(full_card: dict[str, Any], text: str) -> None:
+    plain = Reader("".join(page(fill(full_card, "plain"), [entry("plain")])))
+    html = "".join(page(fill(full_card, text), [entry(text)]))
     nasty = Reader(html)
     assert set(nasty.tags) == set(plain.tags)
     assert nasty.attributes == plain.attributes

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.evaluation.page.chart import chart_of, table_of
 from alttrain_cli.evaluation.page.entries import KINDS, entries
-from alttrain_cli.evaluation.page.headline import notices, suite_name, tiles
+from alttrain_cli.evaluation.page.notices import notices
+from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.plan import Facts
 from alttrain_cli.evaluation.profile import DOINGS
 from alttrain_cli.evaluation.side import Side
@@ -73,7 +74,7 @@ def _environment() -> "Environment":
     )
     environment.filters["percent"] = _percent
     environment.filters["count"] = _count
-    environment.globals.update(suite_name=suite_name, doings=DOINGS)
+    environment.globals.update(suite_name=_suite_name, doings=DOINGS)
     return environment
 
 
@@ -96,6 +97,11 @@ def _visible(value: Any) -> Any:
     if isinstance(value, list):
         return [_visible(one) for one in value]
     return {key: _visible(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _suite_name(suite: Facts) -> str:
+    """Return a suite's title, with its thinking ablation if it is one."""
+    return str(suite["title"]) + ("" if suite["mode"] == "normal" else f" ({suite['mode']} thinking)")
 
 
 def _percent(share: float) -> str:
