@@ -71,7 +71,7 @@ def print_table(
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position in left else "right"
-        table.add_column(column, justify=justify, overflow="fold")
+        table.add_column(Text(visible(column)), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(str(value))) for value in row))
     out().print(table)
