@@ -108,11 +108,13 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
     recipe, planned = _planned(recipe, rows, machine)
     with console.status("Loading the model ..."), quiet.captured(run.log_path):
         from alttrain_cli.engine import train as engine
+        from alttrain_cli.engine.checks import probe_logits
         from alttrain_cli.engine.load import load_base
 
         loaded = load_base(recipe, training=True)
         _check_template(run, loaded.template.fingerprint)
         encoded = engine.encode_rows(rows, loaded.template, recipe.train.max_length)
+        before_training = probe_logits(loaded)
     if planned:
         planned = plan_run(recipe, sizes_of(encoded), machine)
     batching = planned.batching if planned else UNPLANNED
@@ -145,7 +147,7 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
         )
         raise KeyboardInterrupt
     with console.status("Checking the adapter ..."), quiet.captured(run.log_path):
-        checks = engine.save_adapter(loaded, run.adapter_path)
+        checks = engine.save_adapter(loaded, run.adapter_path, before_training)
         probes = _probe(run, loaded, recipe)
     from alttrain_cli.engine.memory import memory_gib
 
