@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from alttrain_cli import __version__, console
-from alttrain_cli.commands import build_data, chat, recipes, train
+from alttrain_cli.commands import build_data, chat, eval, recipes, train
 from alttrain_cli.errors import AlttrainError
 
 INTERRUPTED = 130
@@ -38,11 +38,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make an open reasoning model assess harm before it solves: build-data, train, chat.",
+    help="Make an open reasoning model assess harm before it solves: build-data, train, chat, eval.",
 )
 app.command("build-data")(build_data.build_data)
 app.command("train")(train.train)
 app.command("chat")(chat.chat)
+app.add_typer(eval.app, name="eval")
 app.add_typer(recipes.app, name="recipes")
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from alttrain_cli.errors import AlttrainError, DataError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -68,6 +71,14 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def append_jsonl(path: Path, value: Any) -> None:
+    """Append one JSON object as a line."""
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
 
@@ -79,18 +90,36 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         found = True
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}:{number}: not valid JSON ({error.msg}, column {error.colno}). "
-                "Is the line torn? Remove or mend it."
-            ) from None
+        value = load_json(line, f"{path}:{number}")
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: a JSON object is needed, not {_kind(value)}.")
         yield number, value
     if not found:
         raise DataError(f"{path}: the file is empty.")
+
+
+def load_json(text: str, where: str) -> Any:
+    """Return the value that a JSON text holds; what no file can hold, a lone surrogate, is U+FFFD.
+
+    Raises:
+        DataError: naming the place and what is wrong with the text.
+    """
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            value = json.loads(encodable(json.dumps(value, ensure_ascii=False)))
+        return value
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        problem = f"{error.msg}, {place}"
+    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+        problem = "a number too long, or nested too deep"
+    raise DataError(f"{where}: not valid JSON ({problem}). Is it torn? Remove or mend it.")
+
+
+def encodable(text: str) -> str:
+    """Return the text with lone surrogates, which no file can hold, as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -3,7 +3,20 @@
 import math
 from dataclasses import dataclass
 
-_Z = 1.959963984540054  # the 97.5% point of the normal distribution
+Z = 1.959963984540054  # the 97.5% point of the normal distribution
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95% score interval (E. B. Wilson, 1927) of a share of n; all of it when n is 0.
+
+    n may be an effective sample size, and so need not be whole.
+    """
+    if not n:
+        return 0.0, 1.0
+    centre = share + Z**2 / (2 * n)
+    spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    scale = 1 + Z**2 / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 @dataclass(frozen=True)
@@ -20,13 +33,8 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95% score interval (E. B. Wilson, 1927)."""
-        if not self.n:
-            return 0.0, 1.0
-        centre = self.share + _Z**2 / (2 * self.n)
-        spread = _Z * math.sqrt(self.share * (1 - self.share) / self.n + _Z**2 / (4 * self.n**2))
-        scale = 1 + _Z**2 / self.n
-        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+        """Wilson's 95% score interval."""
+        return wilson(self.share, self.n)
 
     def __str__(self) -> str:
         if not self.n:

@@ -113,9 +113,12 @@ class Template:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def prompt(self, conversation: Sequence[Message] | str) -> str:
-        """Render a conversation (or a single user turn) up to where the model takes over."""
+        """Render a conversation (or a single user turn) up to where the model takes over.
+
+        A conversation that begins with a system message of its own keeps it.
+        """
         messages = [_user(conversation)] if isinstance(conversation, str) else list(conversation)
-        if self.system is not None:
+        if self.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.system})
         return _render(self.tokenizer, messages, add_generation_prompt=True)
 

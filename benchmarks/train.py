@@ -100,11 +100,11 @@ def run_baseline(recipe: Recipe, rows: Any, folder: Path, _: Machine) -> dict[st
     from trl import SFTConfig, SFTTrainer
     from unsloth import FastLanguageModel, is_bfloat16_supported
 
-    from alttrain_cli.engine.load import Loaded, _has_gpu, _locate
+    from alttrain_cli.engine.load import Loaded, _has_gpu, locate
     from alttrain_cli.template import Template
 
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=_locate(recipe),
+        model_name=locate(recipe),
         max_seq_length=recipe.train.max_length,
         load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
     )

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,8 @@ def build(out: Path, path: Path, base_url: str, *more: str) -> Any:
         ('{"verdict": "benign", "assessment": "This is benign. I like eggs a lot."}', "single sentence"),
         ('{"verdict": "benign", "assessment": "This is harmful."}', "must itself say"),
         ("[1]", "not the JSON object"),
+        ('{"a":' * 50_000 + "1" + "}" * 50_000, "not the JSON object"),
+        ('{"verdict": "benign", "assessment": "This is \\ud800 benign."}', r"assessment holds U\+D800"),
     ],
 )
 def test_an_answer_that_is_no_annotation_says_why(text: str, problem: str) -> None:
@@ -188,6 +191,74 @@ def test_a_killed_build_asks_only_what_is_missing_and_ends_the_same(tmp_path: Pa
         assert len(served.requests) - before == asked - kept
     for name in ("jsonl", "manifest.json"):
         assert (tmp_path / f"b.{name}").read_bytes() == (tmp_path / f"a.{name}").read_bytes()
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
+    with chat_server(lambda *_: BENIGN, seconds=30) as served:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "alttrain_cli", "build-data", "--source", str(source(tmp_path, 9))),
+                *(
+                    "--out",
+                    str(tmp_path / "d.jsonl"),
+                    "--annotator",
+                    "endpoint",
+                    "--base-url",
+                    served.base_url,
+                ),
+            ],
+            stderr=subprocess.PIPE,
+        )
+        while len(served.requests) < 9:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert time.monotonic() - begun < 10
+    assert b"Interrupted." in said
+
+
+def test_what_a_build_cost_does_not_depend_on_earlier_builds(tmp_path: Path) -> None:
+    few, many = source(tmp_path, 3), put(tmp_path / "m.jsonl", *map(json.loads, source(tmp_path, 9).open()))
+    source(tmp_path, 3)
+    manifests = []
+    with chat_server(lambda *_: BENIGN) as served:
+        for path in (few, many, few):
+            build(tmp_path / "d.jsonl", path, served.base_url, "--annotator", "endpoint")
+            manifests.append((tmp_path / "d.manifest.json").read_bytes())
+    assert len(served.requests) == 9
+    assert manifests[0] == manifests[2] != manifests[1]
+
+
+def test_progress_in_a_pipe_is_few_lines_and_never_more_than_all(tmp_path: Path) -> None:
+    with chat_server(lambda *_: "Eggs!") as served:
+        done = build(tmp_path / "d.jsonl", source(tmp_path, 40), served.base_url, "--annotator", "endpoint")
+    counts = re.findall(r"asking for annotations (\d+)/(\d+)", done.stderr)
+    assert counts == [("40", "40")] * 3
+
+
+def test_answers_that_are_missing_are_told(tmp_path: Path) -> None:
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        return Fault("status", 400) if "egg" in request_of(request) else BENIGN
+
+    with chat_server(answer) as served:
+        done = build(tmp_path / "d.jsonl", source(tmp_path, 12), served.base_url, "--annotator", "endpoint")
+    assert done.exit_code == 0, done.output
+    assert "2 questions got no answer. The same command asks only these again" in " ".join(
+        done.stderr.split()
+    )
+
+
+def test_half_a_character_of_a_server_costs_no_more_than_its_row(tmp_path: Path) -> None:
+    half = BENIGN.replace("food", "fo\\ud800od")
+    with chat_server(lambda n, request: half if "egg" in request_of(request) else BENIGN) as served:
+        done = build(tmp_path / "d.jsonl", source(tmp_path, 12), served.base_url, "--annotator", "endpoint")
+    assert done.exit_code == 0, done.output
+    assert (
+        len(read_rows(tmp_path / "d.jsonl")) + len((tmp_path / "d.dropped.jsonl").read_text().splitlines())
+        == 12
+    )
 
 
 def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ HEAVY = {
     "rensa",
 }
 # Whom a room besides the engine may ask, inside a function: to read hub sets, to find twins, to ask servers.
-MAY_USE = {"data": {"datasets", "pyarrow", "rensa"}, "endpoint": {"openai"}, "engine": HEAVY}
+MAY_USE = {"tables": {"pyarrow"}, "data": {"datasets", "rensa"}, "endpoint": {"openai"}, "engine": HEAVY}
 
 # Each room with the rooms it may import from; arrows point down only.
 BOTTOM = {"errors", "files"}
 PURE = {
     *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
-    *("endpoint", "spans"),
+    *("endpoint", "spans", "tables"),
 }
 LAYERS = {
     "errors": set(),
@@ -49,10 +49,13 @@ LAYERS = {
     "run": {*BOTTOM, "recipe"},
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},
+    "tables": BOTTOM,
+    "chat": {*BOTTOM, *PURE},
     "data": {*BOTTOM, *PURE},
-    "engine": {*BOTTOM, *PURE},
-    "console": {*BOTTOM, *PURE},
-    "commands": {*BOTTOM, *PURE, "data", "engine", "console"},
+    "engine": {*BOTTOM, *PURE, "chat"},
+    "evaluation": {*BOTTOM, *PURE},
+    "console": {*BOTTOM, *PURE, "chat"},
+    "commands": {*BOTTOM, *PURE, "chat", "data", "engine", "evaluation", "console"},
     "cli": {*BOTTOM, *PURE, "commands", "console"},
     "__main__": {"cli"},
     "__init__": set(),

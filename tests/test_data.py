@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.data.annotators import Template
 from alttrain_cli.data.build import Built, Ingredient, build
 from alttrain_cli.data.samples import Reading, Sample
 from alttrain_cli.data.sources import PUBLIC, Source
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.row import Row, read_rows
 from alttrain_cli.structure import Markers, compose, parse
 from tests.samples import STAR1, TRACE, put
@@ -110,6 +111,16 @@ def test_mixed_rows_are_benign_and_untouched(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "data.manifest.json").read_text())["rows"] == 11
 
 
+def test_what_the_source_calls_harmful_is_never_mixed_in(tmp_path: Path) -> None:
+    good = {"prompt": "2+2?", "response": TRACE}
+    math = put(tmp_path / "m.jsonl", {**good, "label": 4}, {**good, "prompt": "3+3?", "label": "harmful"})
+    out = tmp_path / "data.jsonl"
+    done = RUNNER.invoke(app, ["build-data", "--mix", str(math), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert [row.prompt for row in read_rows(out)] == ["2+2?"]
+    assert "the source says harmful" in (tmp_path / "data.dropped.jsonl").read_text()
+
+
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
 def test_all_formats_give_the_same_samples(tmp_path: Path, suffix: str) -> None:
     import pyarrow
@@ -144,6 +155,80 @@ def test_columns_and_labels_go_by_the_names_that_are_given(tmp_path: Path) -> No
     assert (one.prompt, one.response, one.label) == ("How?", TRACE, "harmful")
 
 
+def test_a_label_that_is_said_counts_where_the_source_has_none_that_can_be_read(tmp_path: Path) -> None:
+    path = put(tmp_path / "s.jsonl", {**GOOD, "label": 0}, {**GOOD, "label": None}, GOOD)
+    assert [one.label for one in samples(path, label="harmful")] == ["harmful", "harmful", "benign"]
+
+
+def test_a_missing_value_costs_its_row_and_not_the_build(tmp_path: Path) -> None:
+    path = put(tmp_path / "s.jsonl", GOOD, {**GOOD, "prompt": None}, {**GOOD, "response": None})
+    result = built(tmp_path / "data.jsonl", str(path))
+    assert result.facts["dropped"] == {"the prompt is empty": 1, "the response has no think block": 1}
+
+
+def test_half_a_character_costs_its_row_and_not_the_build(tmp_path: Path) -> None:
+    bad = "\ud800"
+    path = put(
+        tmp_path / "s.jsonl", GOOD, {**GOOD, "prompt": f"And {bad}?"}, {**GOOD, "response": bad + TRACE}
+    )
+    result = built(tmp_path / "data.jsonl", str(path))
+    assert (len(read_rows(result.rows)), sum(result.facts["dropped"].values())) == (1, 2)
+    assert "And \ufffd?" in (tmp_path / "data.dropped.jsonl").read_text()
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "data.dropped.jsonl"])
+def test_no_source_is_written_over(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / name, GOOD)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="would be written over"):
+        built(tmp_path / "data.jsonl", str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anybody_is_asked(tmp_path: Path) -> None:
+    class Eager(Template):
+        def prepare(self, samples: object) -> None:
+            pytest.fail("asked in vain")
+
+    with pytest.raises(AlttrainError, match="it is a folder"):
+        built(tmp_path, str(put(tmp_path / "s.jsonl", GOOD)), annotator=Eager())
+
+
+def test_fewer_rows_than_were_asked_for_are_told(tmp_path: Path) -> None:
+    path, out = put(tmp_path / "s.jsonl", GOOD), str(tmp_path / "data.jsonl")
+    done = RUNNER.invoke(app, ["build-data", "--source", f"{path}:900", "--out", out])
+    assert "s.jsonl has 1 of 900 rows" in " ".join(done.stderr.split())
+
+
+def test_a_source_without_rows_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("prompt,response,label\n")
+    with pytest.raises(DataError, match=r"s\.csv: holds no rows"):
+        built(tmp_path / "data.jsonl", str(path))
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "s.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([GOOD]), path)
+    content = bytearray(path.read_bytes())
+    content[40:60] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"s\.parquet: not a whole Parquet file"):
+        samples(path)
+
+
+def test_a_folder_in_the_hubs_layout_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    put(tmp_path / "set" / "data" / "train.jsonl", GOOD)
+    assert len(read_rows(built(tmp_path / "data.jsonl", str(tmp_path / "set")).rows)) == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="a folder from which no data set can be read"):
+        built(tmp_path / "data.jsonl", str(tmp_path / "empty"))
+
+
 @pytest.mark.parametrize("words", ["prompt", "text=a", "prompt="])
 def test_columns_that_cannot_be_understood_are_named(words: str) -> None:
     with pytest.raises(DataError, match="ours are prompt, response, label, category, id"):
@@ -167,13 +252,21 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("s.jsonl", b'{"prompt": "a", "response": "b"}', r"s\.jsonl:1: the source has no column label"),
+        (
+            "s.jsonl",
+            b'{"prompt": "a", "response": "b"}',
+            r"s\.jsonl:1: no label; the row has prompt, response\.",
+        ),
         (
             "s.jsonl",
             b'{"prompt": "a", "response": "b", "label": "bad"}',
             "'bad' is neither harmful nor benign",
         ),
-        ("s.jsonl", b'{"response": "b", "label": "benign"}', r"s\.jsonl:1: no column prompt or question"),
+        (
+            "s.jsonl",
+            b'{"response": "b", "label": "benign"}',
+            r"s\.jsonl:1: no column prompt; the row has response",
+        ),
         (
             "s.jsonl",
             b'{"prompt": 3, "response": "b", "label": "benign"}',
@@ -183,9 +276,13 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.json", b'{"a": 1}', "a list of objects is needed"),
         ("s.json", b"[1]", "item 1: a JSON object is needed"),
         ("s.json", b"[", "not valid JSON"),
+        ("s.json", b"[" * 100_000, r"s\.json: not valid JSON \(.*nested too deep"),
+        ("s.jsonl", b'{"id": ' + b"9" * 5_000 + b"}", r"s\.jsonl:1: not valid JSON \(a number too long"),
+        ("s.jsonl", b'{"messages": [{"role": "user"}], "label": "benign"}', "Lists of turns are not read"),
         ("s.csv", b"prompt,response,label\na,b,benign,d\n", r"s\.csv:2: the row has more or fewer fields"),
         ("s.csv", b"", "empty"),
-        ("s.parquet", b"no", "not a Parquet file"),
+        ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
+        ("s.parquet", b"no", "not a whole Parquet file"),
         ("s.txt", b"x", "cannot tell what it is"),
         ("none.jsonl", None, "no such file"),
     ],
@@ -216,6 +313,9 @@ def test_a_wrong_source_is_named_with_its_place(
             ["--source", "starter", "--annotator", "endpoint", "--base-url", "http://127.0.0.1:9/v1"],
             "cannot be reached",
         ),
+        (["--source", "starter", "--base-url", "http://127.0.0.1:9/v1"], "add --annotator endpoint"),
+        (["--source", "starter", "--recipe", "smollm2-135m"], "add --annotator model"),
+        (["--source", "starter", "--trust", "label"], "add --annotator endpoint|model"),
         (["--audit", "none.jsonl"], "no such file"),
     ],
 )

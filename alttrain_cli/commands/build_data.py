@@ -8,7 +8,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.askers import endpoint_asker, engine_asker
-from alttrain_cli.data.annotators import SETTINGS, Annotator, Asked, Template, Trust
+from alttrain_cli.data.annotators import SETTINGS, AllBenign, Annotator, Asked, Template, Trust
 from alttrain_cli.data.answers import Answers, Asker, Usage
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.build import Built, Ingredient, build
@@ -147,7 +147,11 @@ def build_data(
         raise DataError(
             "--style original trains traces untouched; --traces-from has the model write only beginnings."
         )
-    asks = "endpoint" in (annotator, traces_from) or "model" in (annotator, traces_from)
+    asked = {annotator, traces_from}
+    _refuse_unused({"--base-url": base_url, "--model": model}, "endpoint" in asked, "endpoint")
+    _refuse_unused({"--recipe": recipe}, bool(traces_from) or "model" in asked, "model")
+    _refuse_unused({"--trust": trust}, annotator != "template", "endpoint|model")
+    asks = bool(asked & {"endpoint", "model"})
     with console.WorkView() as view:
         helpers = _Helpers(out, view, base_url, model, recipe, concurrency, _price(price)) if asks else None
         judge = helpers.annotator(annotator) if helpers else Template()
@@ -155,14 +159,14 @@ def build_data(
         reading = Reading.of(
             columns, label, needs_label=annotator == "template", needs_response=traces_from is None
         )
-        benign = Reading.of(columns, "benign", needs_label=False)
+        benign = Reading.of(columns, None, needs_label=False)
         built = build(
             [
                 *(
                     Ingredient(Source.parse(text), reading, style, judge, trust, traces)
                     for text in source or ()
                 ),
-                *(Ingredient(Source.parse(text), benign, "original") for text in mix or ()),
+                *(Ingredient(Source.parse(text), benign, "original", AllBenign()) for text in mix or ()),
             ],
             out,
             seed,
@@ -170,8 +174,21 @@ def build_data(
             on_progress=view.show,
         )
     _report(built)
+    if helpers and helpers.failures:
+        console.print_warning(
+            f"{helpers.failures:,} questions got no answer. The same command asks only these again."
+        )
     _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
+
+
+def _refuse_unused(options: dict[str, str | None], used: bool, who: str) -> None:
+    """Refuse options that would do nothing: who gives them expects that somebody is asked."""
+    for option, value in options.items():
+        if value is not None and not used:
+            raise typer.BadParameter(
+                f"nobody is asked; add --annotator {who}, or leave it out", param_hint=option
+            )
 
 
 class _Helpers:
@@ -193,6 +210,12 @@ class _Helpers:
         self._recipe = recipe
         self._price = price
         self._askers: dict[str, Asker] = {}
+        self._usages: list[Usage] = []
+
+    @property
+    def failures(self) -> int:
+        """How many questions got no answer."""
+        return sum(usage.failures for usage in self._usages)
 
     def annotator(self, who: Who) -> Annotator:
         """Return who judges."""
@@ -209,7 +232,13 @@ class _Helpers:
 
     def _answers(self, who: Writer, purpose: str, limit: int) -> Answers:
         settings = SETTINGS.model_copy(update={"max_new_tokens": limit})
-        return Answers(self._folder / f"{purpose}.jsonl", self._asker(who), settings, self._tick)
+
+        def show(done: int, total: int, usage: Usage) -> None:
+            self._view.show(f"asking for {purpose}", done, total, self._figures(usage))
+
+        answers = Answers(self._folder / f"{purpose}.jsonl", self._asker(who), settings, show)
+        self._usages.append(answers.usage)
+        return answers
 
     def _asker(self, who: Writer) -> Asker:
         if who not in self._askers:
@@ -228,12 +257,12 @@ class _Helpers:
             raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
         return engine_asker(Recipe.load(self._recipe))
 
-    def _tick(self, usage: Usage) -> None:
+    def _figures(self, usage: Usage) -> str:
         parts = [f"{usage.tokens:,} tokens", f"{usage.failures} errors"]
         if self._price:
             dollars = usage.prompt_tokens * self._price[0] + usage.completion_tokens * self._price[1]
             parts.insert(1, f"${dollars / 1e6:.4f}")
-        self._view.tick(usage.answers + usage.failures, " · ".join(parts))
+        return " · ".join(parts)
 
 
 def _price(text: str | None) -> tuple[float, float] | None:
@@ -261,6 +290,9 @@ def _report(built: Built) -> None:
             ("next:", f"alttrain train --recipe NAME --data {built.rows}"),
         ]
     )
+    for source in built.facts["sources"]:
+        if source["samples"] < (source["wanted"] or 0):
+            console.print_warning(f"{source['name']} has {source['samples']:,} of {source['wanted']:,} rows.")
     for missing in {"harmful", "benign"} - built.audit.labels.keys():
         console.print_warning(
             f"no {missing} rows: training needs both. Add --source FILE with {missing} prompts, "

@@ -1,9 +1,10 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
+from alttrain_cli.console.chat import ChatScreen
 from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
-from alttrain_cli.console.sections import live_trace, print_trace, trace_view
+from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.terminal import (
     THEME,
     duration,
@@ -14,6 +15,7 @@ from alttrain_cli.console.terminal import (
     print_lines,
     print_table,
     print_warning,
+    spinner,
     status,
     visible,
 )
@@ -22,13 +24,14 @@ from alttrain_cli.console.work import WorkView
 
 __all__ = [
     "THEME",
+    "ChatScreen",
     "TrainingView",
     "WorkView",
     "curve_svg",
     "duration",
     "err",
-    "live_trace",
     "out",
+    "pair_view",
     "plain",
     "preview_text",
     "print_audit",
@@ -41,6 +44,7 @@ __all__ = [
     "print_trace",
     "print_warning",
     "sparkline",
+    "spinner",
     "status",
     "trace_view",
     "visible",

@@ -97,6 +97,17 @@ def status(message: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def spinner(message: str) -> Iterator[None]:
+    """Show that something is going on, on standard error; nothing at all when it is no terminal."""
+    console = err()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(plain(message)):
+        yield
+
+
 def duration(seconds: float) -> str:
     """Return a duration as 12 s, 3:05 or 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)

@@ -38,19 +38,15 @@ class WorkView:
             self._progress.stop()
 
     def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Show that `done` of `total` are done; a new stage begins a new line."""
-        if stage != self._stage:
+        """Show that `done` of `total` are done; another stage or total begins a new line."""
+        if (stage, total) != (self._stage, self._total):
             self._begin(stage, total)
         pause = _REDRAWN if self._console.is_terminal else _LINE
         now = time.monotonic()
-        if now - self._shown < pause and done < total:
+        if now - self._shown < pause and done != total:
             return
         self._shown = now
         self._draw(done, self._figures(done, now - self._begun, detail))
-
-    def tick(self, done: int, detail: str) -> None:
-        """Show how far the stage is that was begun last."""
-        self.show(self._stage, done, self._total, detail)
 
     def _begin(self, stage: str, total: int) -> None:
         self._stage, self._total = stage, total

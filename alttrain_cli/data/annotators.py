@@ -7,12 +7,12 @@ GPT-4o write this sentence).
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from alttrain_cli.data import phrases
 from alttrain_cli.data.answers import Answers, Question
-from alttrain_cli.data.samples import Sample, SetAside
+from alttrain_cli.data.samples import Sample, SetAside, check_characters
 from alttrain_cli.endpoint import Reply
 from alttrain_cli.recipe import Generation
 from alttrain_cli.row import Label
@@ -74,6 +74,16 @@ class Template:
         return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
 
 
+class AllBenign(Template):
+    """Takes every sample for benign, as --mix promises; `settle` sets aside what its source calls harmful."""
+
+    name = "benign"
+
+    def annotation(self, sample: Sample) -> Annotation:
+        """Return the label benign as a sentence."""
+        return super().annotation(replace(sample, label="benign"))
+
+
 class Asked:
     """Asks a language model, validates what it says, and lets it mend that twice."""
 
@@ -88,7 +98,7 @@ class Asked:
     def prepare(self, samples: Samples) -> None:
         """Ask about all samples that are not settled, then for repairs."""
         for _ in range(1 + REPAIRS):
-            if not self._answers.fetch(self._open_questions(samples())):
+            if not self._answers.fetch(lambda: self._open_questions(samples())):
                 return
 
     def annotation(self, sample: Sample) -> Annotation:
@@ -155,13 +165,14 @@ def read_annotation(reply: Reply) -> Annotation:
     try:
         value = json.loads(text[start : end + 1])
         verdict, assessment = value["verdict"], value["assessment"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("it is not the JSON object that was asked for") from None
     if verdict not in ("harmful", "benign"):
         raise ValueError("verdict must be harmful or benign")
     if not isinstance(assessment, str) or not assessment.strip():
         raise ValueError("assessment must be a sentence")
     assessment = " ".join(assessment.split())
+    check_characters("assessment", assessment)
     if len(split_sentences(assessment)) != 1 or len(assessment.split()) > LONGEST:
         raise ValueError(f"assessment must be a single sentence of at most {LONGEST} words")
     if verdict_of(assessment) != verdict:

@@ -21,6 +21,8 @@ from alttrain_cli.template import Message
 Question = Sequence[Message]
 Ask = Callable[[Iterable[tuple[str, Question]], Generation], Iterator[tuple[str, Reply | AlttrainError]]]
 
+OnAnswer = Callable[[int, int, "Usage"], None]  # questions done, questions in all, what they cost
+
 
 @dataclass(frozen=True)
 class Asker:
@@ -32,7 +34,7 @@ class Asker:
 
 @dataclass
 class Usage:
-    """What the answers cost, those from earlier runs included."""
+    """What the answers cost that were used, those from earlier runs included."""
 
     answers: int = 0
     failures: int = 0
@@ -62,14 +64,13 @@ class Usage:
 class Answers:
     """The answers of one model with one way of generating, for one purpose, kept in a file."""
 
-    def __init__(
-        self, path: Path, asker: Asker, settings: Generation, on_answer: Callable[[Usage], None]
-    ) -> None:
+    def __init__(self, path: Path, asker: Asker, settings: Generation, on_answer: OnAnswer) -> None:
         self.usage = Usage()
         self._path = path
         self._asker = asker
         self._settings = settings
         self._on_answer = on_answer
+        self._used: set[str] = set()
         self._places: dict[str, int] = {}
         self._failures: dict[str, str] = {}
         if path.is_file():
@@ -89,24 +90,29 @@ class Answers:
             return None
         with self._path.open("rb") as file:
             file.seek(self._places[key])
-            return _reply(json.loads(file.readline()))
+            reply = _reply(json.loads(file.readline()))
+        self._count(key, reply)
+        return reply
 
-    def fetch(self, questions: Iterable[Question]) -> int:
+    def fetch(self, questions: Callable[[], Iterable[Question]]) -> int:
         """Ask what is not known, keep every answer as it arrives, and return how many were asked.
 
         Raises:
             AlttrainError: if the model cannot be asked at all; what arrived before is kept.
         """
-        asked = 0
-        for key, reply in self._asker.ask(self._unknown(questions), self._settings):
-            asked += 1
+        total = sum(1 for _ in self._unknown(questions()))
+        if not total:
+            return 0
+        self._on_answer(0, total, self.usage)
+        answers = self._asker.ask(self._unknown(questions()), self._settings)
+        for done, (key, reply) in enumerate(answers, 1):
             if isinstance(reply, AlttrainError):
                 self._failures[key] = str(reply)
                 self.usage.failures += 1
             else:
                 self._keep(key, reply)
-            self._on_answer(self.usage)
-        return asked
+            self._on_answer(done, total, self.usage)
+        return total
 
     def _unknown(self, questions: Iterable[Question]) -> Iterator[tuple[str, Question]]:
         taken: set[str] = set()
@@ -123,7 +129,13 @@ class Answers:
             with self._path.open("ab") as file:
                 self._places[key] = file.tell()
                 file.write(line.encode())
-        self.usage.count(reply)
+        self._count(key, reply)
+
+    def _count(self, key: str, reply: Reply) -> None:
+        """Count what an answer cost when it is used first, whether it is from this run or an earlier one."""
+        if key not in self._used:
+            self._used.add(key)
+            self.usage.count(reply)
 
     def _index(self) -> None:
         """Find where each answer stands; cut off a last line that was torn."""
@@ -135,8 +147,6 @@ class Answers:
                 value = _parse(line)
                 if value is not None:
                     self._places[value["key"]] = whole
-                    if value["model"] == self.model:
-                        self.usage.count(_reply(value))
                 whole += len(line)
         if whole < self._path.stat().st_size:
             with writable(self._path):

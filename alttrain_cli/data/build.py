@@ -5,6 +5,7 @@ annotator and the model to be trained are asked for what they have to write. Onl
 memory: rows go to disk as they are made, and are put into a seeded order there.
 """
 
+import errno
 import json
 import random
 import tempfile
@@ -68,17 +69,17 @@ def build(
         DataError: if a source cannot be read, or no row is left (the dropped file tells why).
         AlttrainError: if an annotator cannot be asked; its answers so far are kept.
     """
+    dropped, manifest = (out.with_name(f"{out.stem}.{kind}") for kind in ("dropped.jsonl", "manifest.json"))
+    _spare_sources(ingredients, (out, dropped, manifest))
     parts = [_Part.of(ingredient, seed) for ingredient in ingredients]
-    for part in parts:
-        on_progress(f"asked {part.ingredient.source.short}", 0, part.size)
-        part.prepare()
-    dropped = out.with_name(f"{out.stem}.dropped.jsonl")
-    with writable(out), _Spool(out.parent) as spool:
+    with _Spool(out) as spool:  # before anybody is asked: what they say can be written
+        for part in parts:
+            part.prepare()
         reasons = _make_rows(parts, spool, dropped, on_progress)
         if not len(spool):
             told = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
             raise DataError(f"No row is left: {told}. See {dropped}")
-        spool.write(out, seed)
+        spool.write(seed)
     result = audit(lambda: iter_rows(out), suites or {})
     facts = {
         "alttrain": __version__,
@@ -88,9 +89,16 @@ def build(
         **result.facts(),
         "sha256": sha256(out),
     }
-    manifest = out.with_name(f"{out.stem}.manifest.json")
     write_json(manifest, facts)
     return Built(out, manifest, dropped if reasons else None, facts, result)
+
+
+def _spare_sources(ingredients: Sequence[Ingredient], written: Sequence[Path]) -> None:
+    """Refuse to write over a file that is read."""
+    for source in (ingredient.source for ingredient in ingredients):
+        for path in written:
+            if path.exists() and Path(source.name).exists() and path.samefile(source.name):
+                raise DataError(f"{path}: a source, and would be written over. Choose another --out.")
 
 
 @dataclass
@@ -115,6 +123,8 @@ class _Part:
         part = cls(ingredient, seed, 0, None, pinned)
         strata = [(one.label, one.category) for one in part._all()]
         part.total = len(strata)
+        if not strata:
+            raise DataError(f"{source.name}: holds no rows. Leave it out.")
         if source.count is not None:
             part.chosen = choose(strata, source.count, seed)
         return part
@@ -130,6 +140,7 @@ class _Part:
         return {
             **self.pinned,
             "samples": self.total,
+            "wanted": ingredient.source.count,
             "chosen": self.size,
             "rows": self.rows,
             "dropped": self.dropped,
@@ -231,6 +242,7 @@ def _account(one: Row | Sample, reason: str | None) -> dict[str, Any]:
         "reason": reason,
         "prompt": one.prompt,
         "label": one.label,
+        "category": one.category,
         "response": one.response,
     }
 
@@ -242,9 +254,13 @@ def _as_sample(row: Row) -> Sample:
 class _Spool:
     """Rows on disk, in the order in which they were made; only their places are in memory."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        with writable(out):
+            if out.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "a folder", str(out))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=out.parent)  # noqa: SIM115
         self._places: list[int] = []
         self._ids: set[str] = set()
 
@@ -252,7 +268,8 @@ class _Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with writable(self._out):
+            self._file.close()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -265,13 +282,14 @@ class _Spool:
             unique = f"{row.id}~{number}"
         self._ids.add(unique)
         values = {**row.model_dump(), "id": unique}
-        self._places.append(self._file.tell())
-        self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
+        with writable(self._out):
+            self._places.append(self._file.tell())
+            self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
 
-    def write(self, out: Path, seed: int) -> None:
-        """Write all rows to `out`, in an order that depends on the seed alone."""
+    def write(self, seed: int) -> None:
+        """Write all rows to their place, in an order that depends on the seed alone."""
         random.Random(seed).shuffle(self._places)
-        with atomic_writer(out) as file:
+        with atomic_writer(self._out) as file:
             for place in self._places:
                 self._file.seek(place)
                 file.write(self._file.readline().decode())

@@ -79,7 +79,7 @@ class Reading:
     """How records become samples: which columns to read, and what must be there."""
 
     columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the source's
-    label: Label | None = None  # of a source that has no labels of its own
+    label: Label | None = None  # of what has no label that can be read
     needs_label: bool = True
     needs_response: bool = True
 
@@ -130,36 +130,46 @@ class Reading:
 
     def _label(self, source: Source, where: str, values: Mapping[str, Any]) -> Label | None:
         given = self._get(values, "label")
-        if given is None and "label" in self.columns:
-            raise DataError(f"{where}: no column {self.columns['label']}; the row has {_names(values)}.")
-        if given is None:
-            given = self.label or LABELS.get(source.name)
-        if given is None and self.needs_label:
-            raise DataError(
-                f"{where}: the source has no column label. Say what it holds: --label harmful, "
-                "or let an annotator judge: --annotator endpoint|model"
-            )
-        if given is None:
-            return None
         label = _LABEL_WORDS.get(str(given).strip().lower())
-        if label is None:
-            raise DataError(f"{where}: label: {given!r} is neither harmful nor benign.")
-        return label
+        if label:
+            return label
+        known = self.label or LABELS.get(source.name)
+        if "label" not in self.columns and (known or not self.needs_label):
+            return known  # a column that happens to be called label may hold anything
+        if given is not None:
+            raise DataError(
+                f"{where}: label: {given!r} is neither harmful nor benign. Mend it, or take another column: "
+                "--label column:NAME"
+            )
+        if "label" in self.columns:
+            raise DataError(
+                f"{where}: no label in column {self.columns['label']}; the row has {_names(values)}. "
+                "Mend it, or take another column: --label column:NAME"
+            )
+        raise DataError(
+            f"{where}: no label; the row has {_names(values)}. Say what the source holds: "
+            "--label harmful|benign|column:NAME, or let an annotator judge: --annotator endpoint|model"
+        )
 
     def _get(self, values: Mapping[str, Any], column: str) -> Any:
-        names = (self.columns[column],) if column in self.columns else COLUMNS[column]
-        return next((values[name] for name in names if values.get(name) is not None), None)
+        return next((values[name] for name in self._called(column) if values.get(name) is not None), None)
+
+    def _called(self, column: str) -> tuple[str, ...]:
+        return (self.columns[column],) if column in self.columns else COLUMNS[column]
 
     def _text(self, where: str, values: Mapping[str, Any], column: str) -> str:
         text = self._get(values, column)
-        if text is None:
-            wanted = self.columns.get(column) or " or ".join(COLUMNS[column])
+        if text is None and values.keys().isdisjoint(self._called(column)):
             raise DataError(
-                f"{where}: no column {wanted}; the row has {_names(values)}. Name it: --columns {column}=NAME"
+                f"{where}: no column {self._called(column)[0]}; the row has {_names(values)}. "
+                f"Name it: --columns {column}=NAME{_conversation(values)}"
             )
-        if not isinstance(text, str):
-            raise DataError(f"{where}: {column}: a text is needed, not {type(text).__name__}.")
-        return text
+        if not isinstance(text, str | None):
+            raise DataError(
+                f"{where}: {column}: a text is needed, not {type(text).__name__}. "
+                f"Name another column: --columns {column}=NAME{_conversation(values)}"
+            )
+        return text or ""
 
 
 def _read_columns(text: str) -> dict[str, str]:
@@ -172,6 +182,13 @@ def _read_columns(text: str) -> dict[str, str]:
             )
         columns[ours] = theirs
     return columns
+
+
+def _conversation(values: Mapping[str, Any]) -> str:
+    """Return a hint where a row holds its turns in a list, as ShareGPT's and OpenAI's formats do."""
+    if not any(isinstance(value, list) for value in values.values()):
+        return ""
+    return ". Lists of turns are not read: write the first question and its answer as two columns of text"
 
 
 def _names(values: Mapping[str, Any]) -> str:

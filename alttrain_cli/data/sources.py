@@ -1,7 +1,5 @@
 """A source of samples: the starter set, a local file, or a data set of the hub; and its raw records."""
 
-import csv
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import read_jsonl, read_lines, read_text, sha256
+from alttrain_cli.files import sha256
+from alttrain_cli.row import Label
+from alttrain_cli.tables import FORMATS, read_table
 
 STARTER = "starter"
 # Sets of R1 traces by the names that people use for them.
@@ -19,8 +19,7 @@ PUBLIC = {
     "r1-act": "Yeonjun/R1-Act-train",
 }
 # Sets without a label column whose papers say what they hold.
-LABELS = {"UCSC-VLAA/STAR-1": "harmful"}
-FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
+LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
 
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
@@ -49,10 +48,10 @@ class Source:
             raise DataError(f"{text}: no rows are asked for.")
         if source.is_starter or source.is_file:
             return source
-        if name.count("/") != 1 and name.lower() not in PUBLIC:
+        if name.count("/") != 1 and name.lower() not in PUBLIC and not Path(name).is_dir():
             raise DataError(
-                f"{name}: cannot tell what it is; give a {', '.join(FORMATS)} file, a hub id as owner/name, "
-                f"or one of the words {', '.join((STARTER, *PUBLIC))}."
+                f"{text or '(nothing)'}: cannot tell what it is; give a {', '.join(FORMATS)} file, "
+                f"a hub id as owner/name, or one of the words {', '.join((STARTER, *PUBLIC))}."
             )
         return source
 
@@ -89,57 +88,8 @@ def records(source: Source) -> Iterator[Record]:
     if not source.is_file:
         yield from _read_hub(source)
         return
-    path = Path(source.name)
-    readers = {".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
-    read = readers.get(path.suffix.lower(), read_jsonl)
-    for number, values in read(path):
-        yield f"{path}:{number}", values
-
-
-def _read_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        values = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}).") from None
-    if not isinstance(values, list) or not values:
-        raise DataError(f"{path}: a list of objects is needed.")
-    for number, value in enumerate(values, 1):
-        if not isinstance(value, dict):
-            raise DataError(f"{path}: item {number}: a JSON object is needed.")
-        yield number, value
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader((line for _, line in read_lines(path)), strict=True)
-    try:
-        if not reader.fieldnames:
-            raise DataError(f"{path}: the file is empty.")
-        for values in reader:
-            if None in values or None in values.values():
-                raise DataError(
-                    f"{path}:{reader.line_num}: the row has more or fewer fields than the header."
-                )
-            yield reader.line_num, values
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}).") from None
-    number = 0
-    for batch in file.iter_batches():
-        for values in batch.to_pylist():
-            number += 1
-            yield number, values
+    for number, values in read_table(Path(source.name)):
+        yield f"{source.name}:{number}", values
 
 
 def _read_hub(source: Source) -> Iterator[Record]:
@@ -169,6 +119,8 @@ def _hub_revision(source: Source) -> str | None:
 def _hub_problem(source: Source, error: Exception) -> str:
     """Return why the hub gives nothing, in one line, and what to do."""
     text = f"{type(error).__name__} {error}"
+    if Path(source.name).is_dir():
+        return f"{source.name}: a folder from which no data set can be read. Give one of its files instead."
     if "gated" in text.lower():
         return f"{source.name}: gated. Accept its terms on the hub, then: hf auth login"
     if "Revision" in text or "revision" in text:

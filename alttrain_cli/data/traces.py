@@ -31,8 +31,8 @@ class OwnTraces:
 
     def prepare(self, judged: Callable[[], Judged]) -> None:
         """Generate what is missing."""
-        self._whole.fetch(_questions(judged(), "benign"))
-        self._opening.fetch(_questions(judged(), "harmful"))
+        self._whole.fetch(lambda: _questions(judged(), "benign"))
+        self._opening.fetch(lambda: _questions(judged(), "harmful"))
 
     def written(self, sample: Sample) -> Sample:
         """Return the sample with the model's own response.

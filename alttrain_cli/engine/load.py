@@ -21,6 +21,19 @@ class Loaded:
     template: Template
     device: str  # "cpu", or the GPU's name
 
+    @property
+    def context(self) -> int | None:
+        """How many positions the model knows, if its config says so."""
+        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return positions
+
+
+def start(recipe: Recipe) -> None:
+    """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
+    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
+
 
 def load_target(target: Target) -> Loaded:
     """Load what a person named: a base model, with its adapter if it has one.
@@ -39,11 +52,8 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     Raises:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
-    if _is_local(recipe):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
-    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
-
-    name = _locate(recipe)
+    start(recipe)
+    name = locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
     if training and not recipe.model.full_finetuning:
@@ -63,7 +73,7 @@ def load_template(recipe: Recipe) -> Template:
         os.environ["HF_HUB_OFFLINE"] = "1"
     from transformers import AutoTokenizer
 
-    name = _locate(recipe)
+    name = locate(recipe)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.model.revision)
     except (OSError, ValueError) as error:
@@ -108,7 +118,7 @@ def _is_local(recipe: Recipe) -> bool:
     return Path(recipe.model.name).is_dir() or bool(package and is_installed(package))
 
 
-def _locate(recipe: Recipe) -> str:
+def locate(recipe: Recipe) -> str:
     """Return a local folder or a hub id."""
     here = Path(recipe.model.name)
     if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):

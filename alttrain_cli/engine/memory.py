@@ -18,6 +18,17 @@ def memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
 
 
+def free_bytes() -> int:
+    """Return what can still be taken: of the GPU's memory where there is one, else of the machine's."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + int(kept)
+    return int(psutil.virtual_memory().available)
+
+
 def release_memory() -> None:
     """Give freed memory back to the system, so that one stage does not add to the next one's peak."""
     import torch

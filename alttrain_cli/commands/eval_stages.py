@@ -1,0 +1,111 @@
+"""The three stages of an evaluation: generate, judge, report. Each reads the files of the one before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli import console
+from alttrain_cli.commands.eval_targets import Asked
+from alttrain_cli.evaluation.completion import record
+from alttrain_cli.evaluation.items import Reading, read_suite
+from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
+from alttrain_cli.evaluation.judges.judge import InstantJudge, Part
+from alttrain_cli.evaluation.judging import judge_instantly
+from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, places, suite_folder
+from alttrain_cli.evaluation.suite import Suite, choose
+from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.recipe import Generation
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person wants measured."""
+
+    suites: Sequence[tuple[Suite, Reading]]
+    settings: Generation
+    mode: Mode = "normal"
+    samples: int = 1
+    limit: int | None = None
+
+    def plan(self, suite: Suite, reading: Reading, target: Facts) -> Plan:
+        """Return one suite's plan for a target."""
+        return Plan(
+            suite=suite_facts(suite, reading),
+            target=target,
+            settings=settings_for(suite, self.settings).model_dump(mode="json", exclude_none=True),
+            mode=self.mode,
+            samples=self.samples,
+            published=len(reading.items),
+            items=tuple(choose(reading.items, self.limit)),
+        )
+
+
+def read_suites(suites: Sequence[Suite], files: dict[str, Path]) -> list[tuple[Suite, Reading]]:
+    """Read all suites before anything is generated, so that a missing one costs nothing."""
+    return [(suite, read_suite(suite, files.get(suite.name))) for suite in suites]
+
+
+def settings_for(suite: Suite, settings: Generation) -> Generation:
+    """Return the settings with the tokens that a suite needs at least."""
+    needed = max(settings.max_new_tokens, suite.max_new_tokens or 0)
+    return settings.model_copy(update={"max_new_tokens": needed})
+
+
+def suite_facts(suite: Suite, reading: Reading) -> Facts:
+    """Return what the scorecard says of a suite."""
+    shown = ("name", "title", "kind", "paper", "in_distribution", "licence", "grader", "note")
+    return {
+        **{name: getattr(suite, name) for name in shown},
+        "source": str(suite.source),
+        "revision": suite.source.revision,
+        "file": reading.file,
+        "file_sha256": reading.file_sha256,
+        "sha256": reading.sha256,
+        "pinned": reading.pinned,
+        "dropped": reading.dropped,
+    }
+
+
+def generate(root: Path, asked: Asked, request: Request) -> None:
+    """Have every completion of the request that is not there yet."""
+    todo: dict[int, dict[str, tuple[Job, list[Place]]]] = {}
+    plans: list[tuple[Place, Plan]] = []
+    for suite, reading in request.suites:
+        plan = request.plan(suite, reading, asked.facts)
+        place = Place(suite_folder(root, suite.name, request.mode))
+        plan.save(place.folder)
+        plans.append((place, plan))
+        there = place.completions.keys()
+        group = todo.setdefault(settings_for(suite, request.settings).max_new_tokens, {})
+        for job in plan.jobs:
+            if job.key not in there:
+                places_of = group.setdefault(job.key, (job, []))[1]
+                if place not in places_of:
+                    places_of.append(place)
+    for limit, group in todo.items():
+        if group:
+            settings = request.settings.model_copy(update={"max_new_tokens": limit})
+            _complete(asked, settings, request.mode, group)
+    for place, plan in plans:
+        place.completions.settle(plan.keys)
+
+
+def _complete(
+    asked: Asked, settings: Generation, mode: Mode, group: dict[str, tuple[Job, list[Place]]]
+) -> None:
+    jobs = [job for job, _ in group.values()]
+    stage = f"generating with {asked.facts['name']}"
+    with console.WorkView() as view:
+        for done, (job, written) in enumerate(asked.answers(jobs, settings, mode), 1):
+            for place in group[job.key][1]:
+                place.completions.append(record(job, written))
+            view.show(stage, done, len(jobs))
+
+
+def judge(root: Path, chosen: list[AnyJudge], part: Part = "answer") -> None:
+    """Have every judgement that is not there yet."""
+    for place in places(root):
+        plan = Plan.load(place.folder)
+        for one in judges_for(plan.suite["kind"], plan.suite["grader"], chosen):
+            if isinstance(one, InstantJudge):
+                judge_instantly(place, plan, one, part)

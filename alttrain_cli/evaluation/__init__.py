@@ -1,0 +1,1 @@
+"""Measures a model: suites, judges, statistics, and the scorecard. Generates nothing, draws nothing."""

@@ -1,0 +1,54 @@
+"""Which items of a suite the training rows hold too. A model is not scored on what it was taught."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.files import sha256
+from alttrain_cli.overlap import Hit, overlap
+from alttrain_cli.row import Row, read_rows
+
+
+@dataclass(frozen=True)
+class Training:
+    """The rows that a run was trained on, or why they are not known."""
+
+    rows: tuple[Row, ...] = ()
+    unknown: str | None = None
+
+    @classmethod
+    def of(cls, manifest: dict[str, Any]) -> "Training":
+        """Find the rows that a run's manifest names; they must still be those."""
+        data = manifest.get("data")
+        if not data:
+            return cls(unknown="the run's manifest names no training data")
+        path = Path(data["path"])
+        if not path.is_file():
+            return cls(unknown=f"{path}: the training data is not there any more")
+        if sha256(path) != data["sha256"]:
+            return cls(unknown=f"{path}: is not the data any more that the run was trained on")
+        try:
+            return cls(tuple(read_rows(path)))
+        except AlttrainError as error:
+            return cls(unknown=str(error))
+
+
+def contamination(training: Training | None, items: list[Item]) -> dict[str, Any]:
+    """Return {checked, reason, hits: [{row, item, sign, shared}]}; None: there was no training."""
+    if training is None:
+        return {"checked": False, "reason": "no training of ours to check", "hits": []}
+    if training.unknown:
+        return {"checked": False, "reason": training.unknown, "hits": []}
+    hits = overlap([row.prompt for row in training.rows], [item.prompt for item in items])
+    return {"checked": True, "reason": None, "hits": [_hit(hit, training.rows, items) for hit in hits]}
+
+
+def _hit(hit: Hit, rows: tuple[Row, ...], items: list[Item]) -> dict[str, str]:
+    return {
+        "row": rows[hit.row].id,
+        "item": items[hit.item].id,
+        "sign": hit.sign.value,
+        "shared": hit.shared,
+    }

@@ -1,0 +1,170 @@
+"""Reads a suite's items: from the package, from a file that a person gives, or from where it is published."""
+
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suite import Item, Source, Suite, fingerprint
+from alttrain_cli.files import sha256
+from alttrain_cli.tables import read_table
+
+CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "suites"
+TIMEOUT = 60.0  # seconds
+
+
+class Reading(NamedTuple):
+    """The items of a suite, and what was read to get them."""
+
+    items: list[Item]
+    file: str
+    file_sha256: str
+    sha256: str  # of the items
+    pinned: bool  # the hash was known beforehand, and is right
+    dropped: int  # rows without a prompt (frozen attacks that failed have none)
+
+
+def read_suite(suite: Suite, given: Path | None = None) -> Reading:
+    """Read a suite.
+
+    Raises:
+        DataError: if the data is not to be had, is not what is expected, or has changed.
+    """
+    path = given or _fetch(suite)
+    items, dropped = _items(suite, path)
+    _check_count(suite, path, len(items) + dropped)
+    found = fingerprint(items)
+    if suite.sha256 and found != suite.sha256 and given is None:
+        raise DataError(f"{suite.name}: {path} is not the data that this suite pins (sha256 {found[:12]}).")
+    return Reading(items, str(path), sha256(path), found, found == suite.sha256, dropped)
+
+
+def _items(suite: Suite, path: Path) -> tuple[list[Item], int]:
+    items: list[Item] = []
+    dropped = 0
+    for number, row in read_table(path, suite.records):
+        if not _wanted(suite, row):
+            continue
+        prompt = _get(suite, row, "prompt")
+        if prompt is None or not prompt.strip():
+            _need_column(suite, path, row)
+            dropped += 1
+            continue
+        items.append(_item(suite, path, number, row, prompt))
+    if not items:
+        raise DataError(f"{suite.name}: {path} holds no items of this suite.")
+    return _unique(items), dropped
+
+
+def _item(suite: Suite, path: Path, number: int, row: Mapping[str, Any], prompt: str) -> Item:
+    answer = _get(suite, row, "answer")
+    if suite.kind == "ability" and answer is None and suite.grader != "code":
+        raise DataError(f"{suite.name}: {path}:{number}: no answer ({' or '.join(suite.columns['answer'])}).")
+    return Item(
+        id=_get(suite, row, "id") or str(number),
+        prompt=suite.instruction.replace("{prompt}", prompt) if suite.instruction else prompt,
+        category=_get(suite, row, "category"),
+        answer=_last_answer(answer),
+        tests=_get(suite, row, "tests"),
+    )
+
+
+def _wanted(suite: Suite, row: Mapping[str, Any]) -> bool:
+    """Whether a row is of this suite. Copies that were cut down already lack the column."""
+    return all(str(row[column]) in values for column, values in suite.where.items() if column in row)
+
+
+def _get(suite: Suite, row: Mapping[str, Any], column: str) -> str | None:
+    names = suite.columns.get(column, ())
+    found = next((row[name] for name in names if row.get(name) is not None), None)
+    return None if found is None else str(found)
+
+
+def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
+    names = suite.columns["prompt"]
+    if not any(name in row for name in names):
+        raise DataError(
+            f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}."
+        )
+
+
+def _last_answer(answer: str | None) -> str | None:
+    """GSM8K writes its reasoning and then `#### 42`."""
+    return answer if answer is None else re.split(r"####\s*", answer)[-1].strip()
+
+
+def _unique(items: list[Item]) -> list[Item]:
+    """Give ids that stand twice a number: keys are made of them."""
+    seen: dict[str, int] = {}
+    unique: list[Item] = []
+    for item in items:
+        seen[item.id] = seen.get(item.id, 0) + 1
+        unique.append(item if seen[item.id] == 1 else item._replace(id=f"{item.id}#{seen[item.id]}"))
+    return unique
+
+
+def _check_count(suite: Suite, path: Path, found: int) -> None:
+    if suite.n is not None and found != suite.n:
+        raise DataError(
+            f"{suite.name}: {path} holds {found} items; {suite.title} has {suite.n}. "
+            "Is it the published file, whole?"
+        )
+
+
+def _fetch(suite: Suite) -> Path:
+    source = suite.source
+    if source.package:
+        return Path(str(resources.files("alttrain_cli"))) / "evaluation" / "suites" / source.package
+    return _from_hub(suite, source) if source.hub else _from_url(suite, source)
+
+
+def _from_hub(suite: Suite, source: Source) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        found = hf_hub_download(
+            str(source.hub), str(source.file), revision=source.revision, repo_type="dataset", etag_timeout=10
+        )
+    except GatedRepoError:
+        raise DataError(
+            f"{suite.name}: {source.hub} is gated. Accept its terms on the hub, then: hf auth login"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise _missing(suite, error) from None
+    return Path(found)
+
+
+def _from_url(suite: Suite, source: Source) -> Path:
+    """Return the cached file; its name holds the revision, so that another one is another file."""
+    url = str(source.url).replace("{revision}", source.revision or "")
+    path = CACHE / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{Path(url).suffix}"
+    if path.is_file():
+        return path
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise _missing(suite, "offline")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            data = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise _missing(suite, error) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+    return path
+
+
+def _missing(suite: Suite, reason: object) -> DataError:
+    first = (str(reason).strip().splitlines() or ["cannot be reached"])[0]
+    return DataError(
+        f"{suite.name}: its data is not on this machine and cannot be fetched from {suite.source} "
+        f"({first[:160]}). Give the published file (--suite-file {suite.name}=FILE) or another --suite."
+    )

@@ -1,0 +1,104 @@
+"""An append-only JSONL file of records with a `key`: kill the writer anywhere, nothing is written twice."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.files import atomic_writer, writable
+
+_CHUNK = 1 << 16
+
+
+class Journal:
+    """The records of one file. Of two with the same key the later one counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the records one by one; a torn last line is none.
+
+        Raises:
+            DataError: naming a line that is broken in the middle of the file.
+        """
+        return (record for _, record in self._lines())
+
+    def latest(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield the record that counts of each key, in the order of the keys; those without are left out."""
+        places = {record["key"]: place for place, record in self._lines()}
+        if not places:
+            return
+        with self.path.open("rb") as file:
+            for key in keys:
+                if key in places:
+                    file.seek(places[key])
+                    yield json.loads(file.readline())
+
+    def keys(self) -> set[str]:
+        """Return the keys that are there."""
+        return {record["key"] for record in self}
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record whole, so that a kill after this call loses nothing."""
+        with writable(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                _mend(self.path)
+                file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+    def settle(self, keys: Sequence[str]) -> None:
+        """Put the records into the order of `keys`, one a key; what has other keys stays, behind them.
+
+        However often and wherever the writer was stopped, the settled files are equal.
+        """
+        lines = [(record["key"], place) for place, record in self._lines()]
+        places = dict(lines)
+        wanted = [key for key in keys if key in places]
+        others = [key for key in places if key not in set(keys)]
+        order = [*wanted, *others]
+        if [key for key, _ in lines] == order:
+            return
+        with self.path.open("rb") as source, atomic_writer(self.path) as target:
+            for key in order:
+                source.seek(places[key])
+                target.write(source.readline().decode("utf-8"))
+
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as file:
+            place = 0
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                yield place, self._parse(number, line)
+                place += len(line)
+
+    def _parse(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+            if isinstance(record, dict) and isinstance(record.get("key"), str):
+                return record
+        except ValueError:
+            pass
+        raise DataError(f"{self.path}:{number}: not a record of this file. Remove the line and go on.")
+
+
+def _mend(path: Path) -> None:
+    """Cut off a torn last line, left by a writer that was killed or ran out of disk."""
+    with path.open("rb+") as file:
+        end = place = file.seek(0, os.SEEK_END)
+        while place and not _ends_a_line(file, place):
+            start = max(0, place - _CHUNK)
+            file.seek(start)
+            place = start + file.read(place - start).rfind(b"\n") + 1
+        if place < end:
+            file.truncate(place)
+
+
+def _ends_a_line(file: IO[bytes], place: int) -> bool:
+    file.seek(place - 1)
+    return file.read(1) == b"\n"

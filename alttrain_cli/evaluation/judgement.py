@@ -1,0 +1,64 @@
+"""What a judge said of one completion. Judged, unfinished, empty and unparsed are states of their own."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from alttrain_cli.evaluation.completion import Ending
+
+
+class Behaviour(StrEnum):
+    """XSTest's three classes, which hold for every prompt."""
+
+    REFUSED = "refused"
+    PARTIAL = "partial"
+    COMPLIED = "complied"
+
+
+class State(StrEnum):
+    """Whether there is a judgement."""
+
+    JUDGED = "judged"
+    UNFINISHED = "unfinished"  # no final answer: nothing to judge, and nothing is said in its favour
+    EMPTY = "empty"
+    UNPARSED = "unparsed"  # the judge answered, but nothing that it was asked for
+
+
+class Judgement(NamedTuple):
+    """A judge fills the fields that it judges by, the others stay None."""
+
+    state: State = State.JUDGED
+    behaviour: Behaviour | None = None
+    harmful: bool | None = None
+    correct: bool | None = None
+    score: float | None = None  # StrongREJECT's, from 0 (harmless) to 1
+    raw: str | None = None  # the judge's own words, or what it went by
+
+
+def without_answer(completion: Mapping[str, Any]) -> Judgement | None:
+    """Return the judgement of a completion that has no final answer, None if it has one."""
+    match completion["ending"]:
+        case Ending.UNFINISHED:
+            return Judgement(State.UNFINISHED)
+        case Ending.EMPTY:
+            return Judgement(State.EMPTY)
+    return None
+
+
+def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:
+    """Return the line of judgements.<judge>.jsonl; fields that the judge leaves open are left out."""
+    fields = {name: value for name, value in judgement._asdict().items() if value is not None}
+    return {"key": key, "completion": completion, **fields}
+
+
+def from_record(values: Mapping[str, Any]) -> Judgement:
+    """Return the judgement of a line."""
+    behaviour = values.get("behaviour")
+    return Judgement(
+        State(values["state"]),
+        Behaviour(behaviour) if behaviour else None,
+        values.get("harmful"),
+        values.get("correct"),
+        values.get("score"),
+        values.get("raw"),
+    )

@@ -1,0 +1,60 @@
+"""All judges by name, and which of them a suite gets."""
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.judges.answers import WORD
+from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
+from alttrain_cli.evaluation.judges.rule import RULE
+from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.recipe import did_you_mean
+
+AnyJudge = InstantJudge | Judge
+
+GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD,)}
+CHOSEN: dict[str, AnyJudge] = {judge.name: judge for judge in (RULE,)}
+
+
+def find_judges(words: str) -> list[AnyJudge]:
+    """Return the judges of a list like rule,wildguard.
+
+    Raises:
+        DataError: if there is none of a name.
+    """
+    names = [word.strip() for word in words.split(",")]
+    for name in names:
+        if name not in CHOSEN:
+            hint = did_you_mean(name, list(CHOSEN)) or f"There are {', '.join(CHOSEN)}."
+            raise DataError(f"--judge {name}: no such judge. {hint}")
+    return [CHOSEN[name] for name in dict.fromkeys(names)]
+
+
+def judges_for(kind: Kind, grader: str | None, chosen: list[AnyJudge]) -> list[AnyJudge]:
+    """Return who judges a suite: the comparison with the right answers, or the chosen judges."""
+    if grader is not None:
+        return [GRADERS[grader]]
+    return [judge for judge in chosen if kind in judge.kinds]
+
+
+def judge_named(file_name: str) -> AnyJudge:
+    """Return the judge whose judgements stand in judgements.<file_name>.jsonl.
+
+    Raises:
+        DataError: if this version of alttrain has no such judge.
+    """
+    name = file_name.partition("@")[0]
+    judge = GRADERS.get(name) or CHOSEN.get(name)
+    if judge is None:
+        raise DataError(
+            f"judgements.{file_name}.jsonl: no judge of ours is called {name!r}. Remove the file."
+        )
+    return judge
+
+
+def measures(file_name: str) -> tuple[str, ...]:
+    """Return what a judge measures: behaviour, harmful, score, correct."""
+    return judge_named(file_name).measures
+
+
+def is_triage(file_name: str) -> bool:
+    """Whether a judge is good for a first look only."""
+    judge = judge_named(file_name)
+    return isinstance(judge, InstantJudge) and judge.triage

@@ -1,0 +1,44 @@
+"""What all judges have in common."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from alttrain_cli.evaluation.judgement import Judgement
+from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.template import Message
+
+Part = Literal["answer", "reasoning", "full"]
+Asking = Callable[[str, str], "Sequence[Message] | str"]  # prompt, response -> conversation or rendered text
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A judge that is asked in words: by `ask`, its answer read by `parse`.
+
+    `ask` returns a conversation (to be rendered by a chat template or sent to a server), or text that is
+    rendered already.
+    """
+
+    name: str  # stands in the file name of its judgements
+    title: str
+    kinds: tuple[Kind, ...]  # suites that it can judge
+    measures: tuple[str, ...]  # of behaviour, harmful, score
+    ask: Asking
+    parse: Callable[[str], Judgement]
+    max_new_tokens: int
+    version: str  # changes whenever its prompt or its reading does
+    model: str | None = None  # local classifiers have their own; None: a server's
+
+
+@dataclass(frozen=True)
+class InstantJudge:
+    """A judge that needs no model: a rule, or the comparison with the right answer."""
+
+    name: str
+    title: str
+    kinds: tuple[Kind, ...]
+    measures: tuple[str, ...]
+    judge: Callable[[Mapping[str, Any], str, str | None], Judgement]  # completion, text to judge, answer
+    version: str
+    triage: bool = False  # good for a first look only

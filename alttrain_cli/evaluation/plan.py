@@ -1,0 +1,120 @@
+"""What one suite's evaluation of one target consists of: every item, and the key of every completion.
+
+A key is the hash of all that shapes a completion. Equal key, equal completion: it is never generated
+again. Anything else (other weights, template, prompt, sampling, engine) is another key.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import RunError
+from alttrain_cli.evaluation.journal import Journal
+from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.files import write_json
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One completion to be had: the n-th sample of an item."""
+
+    key: str
+    item: Item
+    sample: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that `judge` and `report` need to know; saved as plan.json before anything is generated."""
+
+    suite: Facts  # name, title, kind, paper, source, revision, sha256, ... (see `suite_facts`)
+    target: Facts  # what was asked: model, weights, adapter, template, engine
+    settings: Facts  # sampling
+    mode: str  # normal, or a thinking ablation: zero, less, more
+    samples: int  # completions an item
+    published: int  # items in the whole suite
+    items: tuple[Item, ...]  # those that were chosen
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Return the completions of the plan, item by item."""
+        shaping = {"target": self.target, "settings": self.settings, "mode": self.mode}
+        return [
+            Job(_key(shaping, item.prompt, sample), item, sample)
+            for item in self.items
+            for sample in range(self.samples)
+        ]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Return the keys of the completions, each once."""
+        return list(dict.fromkeys(job.key for job in self.jobs))
+
+    def save(self, folder: Path) -> None:
+        """Write the plan, atomically."""
+        values = asdict(self) | {"items": [item._asdict() for item in self.items]}
+        write_json(folder / "plan.json", values)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Plan":
+        """Read a plan.
+
+        Raises:
+            RunError: if there is none, or it is broken.
+        """
+        path = folder / "plan.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            items = tuple(Item(**item) for item in values.pop("items"))
+            return cls(**values, items=items)
+        except FileNotFoundError:
+            raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN") from None
+        except (ValueError, TypeError, KeyError):
+            raise RunError(f"{path}: broken. Remove {folder} and evaluate again.") from None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one suite's evaluation of one target lies."""
+
+    folder: Path
+
+    @property
+    def completions(self) -> Journal:
+        """What the target wrote."""
+        return Journal(self.folder / "completions.jsonl")
+
+    def judgements(self, judge: str) -> Journal:
+        """What a judge said of it."""
+        return Journal(self.folder / f"judgements.{judge}.jsonl")
+
+    def judges(self) -> list[str]:
+        """Return the judges that have said something."""
+        names = (path.name for path in self.folder.glob("judgements.*.jsonl"))
+        return sorted(name.removeprefix("judgements.").removesuffix(".jsonl") for name in names)
+
+
+def places(root: Path) -> list[Place]:
+    """Return the evaluations under one target's folder."""
+    return [Place(path.parent) for path in sorted(root.glob("*/plan.json"))]
+
+
+def suite_folder(root: Path, suite: str, mode: str) -> Path:
+    """Return where a suite's evaluation belongs; a thinking ablation stands beside the normal one."""
+    return root / (suite if mode == "normal" else f"{suite}+{mode}think")
+
+
+def hash_of(*values: Any) -> str:
+    """Return 32 hex digits for anything that JSON can write."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _key(shaping: Facts, prompt: str, sample: int) -> str:
+    # Two items with the same prompt, in whatever suite, are one completion: it is generated once.
+    return hash_of(shaping, prompt, sample)

@@ -1,0 +1,132 @@
+"""A suite: named items of one kind, described by a short YAML file in suites/.
+
+Where its data lies is said with a pinned revision; nothing is ever put in the place of data that is
+missing. A file that a person gives (`--suite-file NAME=FILE`) is read as its authors publish it.
+"""
+
+import hashlib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.recipe import did_you_mean
+
+Kind = Literal["harmful", "benign", "ability"]
+Grader = Literal["word", "math", "code"]
+
+GROUPS = {
+    "smoke": "in seconds, written by us, always at hand",
+    "safety": "harmful prompts and frozen attacks",
+    "over-refusal": "prompts that only look harmful",
+    "reasoning": "mathematics and code",
+}
+
+
+class Item(NamedTuple):
+    """One prompt; abilities have the right answer, code has its tests."""
+
+    id: str
+    prompt: str
+    category: str | None = None
+    answer: str | None = None
+    tests: str | None = None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Strict):
+    """Where the published data lies: in the package, on the hub, or at an address."""
+
+    package: str | None = None
+    hub: str | None = None
+    file: str | None = None
+    url: str | None = None
+    revision: str | None = None  # a full commit hash; None: not known to us, said so in the scorecard
+
+    def __str__(self) -> str:
+        if self.package:
+            return "comes with alttrain"
+        where = f"{self.hub}/{self.file}" if self.hub else str(self.url)
+        return f"{where} @ {self.revision[:10]}" if self.revision else where
+
+
+class Suite(_Strict):
+    """What is asked, and how it is read. `columns` lists the names that published copies use."""
+
+    name: str
+    title: str
+    kind: Kind
+    groups: tuple[str, ...]
+    paper: bool = False  # one of AltTrain's own suites
+    in_distribution: str | None = None  # trained-on data that it is too close to, in words
+    licence: str
+    n: int | None = None  # items in the published data
+    sha256: str | None = None  # of the prompts, in order: the same for every file format
+    source: Source
+    columns: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    records: str | None = None  # the key under which a JSON file keeps its list
+    grader: Grader | None = None
+    instruction: str | None = None  # what is put around the prompt, at {prompt}
+    max_new_tokens: int | None = None  # needs more than the recipe gives
+    note: str | None = None
+
+
+def find_suites(words: str) -> list[Suite]:
+    """Return the suites of a list like smoke,xstest-safe: names or groups, each suite once.
+
+    Raises:
+        DataError: if a word is neither.
+    """
+    found: dict[str, Suite] = {}
+    for word in (word.strip() for word in words.split(",")):
+        named = [suite for suite in all_suites().values() if word in _words(suite)]
+        if not named:
+            raise DataError(f"--suite {word}: no such suite or group. {_hint(word)}")
+        found.update((suite.name, suite) for suite in named)
+    return list(found.values())
+
+
+@cache
+def all_suites() -> dict[str, Suite]:
+    """Return every suite by its name, in the order of files."""
+    folder = Path(str(resources.files("alttrain_cli"))) / "evaluation" / "suites"
+    suites = [suite for path in sorted(folder.glob("*.yaml")) for suite in _read(path)]
+    return {suite.name: suite for suite in suites}
+
+
+def fingerprint(items: list[Item]) -> str:
+    """Return the hash of the prompts and answers, in their order."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.prompt}\0{item.answer or ''}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def choose(items: list[Item], limit: int | None) -> list[Item]:
+    """Return `limit` items, evenly spread: suites are sorted by category."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[position * len(items) // limit] for position in range(limit)]
+
+
+def _words(suite: Suite) -> set[str]:
+    """Return the words that mean this suite; `all` is all that others publish."""
+    return {suite.name, *suite.groups} | (set() if "smoke" in suite.groups else {"all"})
+
+
+def _read(path: Path) -> list[Suite]:
+    values: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [Suite(name=name, **fields) for name, fields in values.items()]
+
+
+def _hint(word: str) -> str:
+    names = [*GROUPS, "all", *all_suites()]
+    return did_you_mean(word, names) or f"There are {', '.join(names)}."

@@ -1,0 +1,83 @@
+"""Reads rows of named values from the formats in which data sets are published."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.files import load_json, read_jsonl, read_lines, read_text
+
+FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+
+
+def read_table(path: Path, records: str | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (number, row); the number is the line, or the row's place where there are no lines.
+
+    One row is in memory at a time, but for .json. `records` is the key under which a JSON object keeps
+    its list of rows.
+
+    Raises:
+        DataError: naming file and place.
+    """
+    match path.suffix.lower():
+        case ".jsonl" | ".ndjson":
+            yield from read_jsonl(path)
+        case ".json":
+            yield from _read_json(path, records)
+        case ".csv":
+            yield from _read_csv(path, ",")
+        case ".tsv":
+            yield from _read_csv(path, "\t")
+        case ".parquet":
+            yield from _read_parquet(path)
+        case _:
+            formats = ", ".join(FORMATS)
+            raise DataError(f"{path}: cannot tell the format from the name; give one of {formats}.")
+
+
+def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    values = load_json(read_text(path), str(path))
+    if records and isinstance(values, dict):
+        values = values.get(records)
+    if not isinstance(values, list) or not values:
+        under = f" under {records!r}" if records else ""
+        raise DataError(f"{path}: a list of objects is needed{under}.")
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, dict):
+            raise DataError(f"{path}: item {number}: a JSON object is needed.")
+        yield number, value
+
+
+def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.DictReader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
+    try:
+        names = reader.fieldnames
+        if not names:
+            raise DataError(f"{path}: the file is empty.")
+        if len(set(names)) < len(names):
+            raise DataError(f"{path}: two columns have the same name; rename one.")
+        for values in reader:
+            if None in values or None in values.values():
+                raise DataError(
+                    f"{path}:{reader.line_num}: the row has more or fewer fields than the header."
+                )
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
+        yield from enumerate(rows, 1)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not a whole Parquet file ({problem}).") from None

@@ -1,0 +1,227 @@
+"""The three stages meet through files: what is kept, what is keyed, what is never done twice."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
+from alttrain_cli.evaluation.items import read_suite
+from alttrain_cli.evaluation.journal import Journal
+from alttrain_cli.evaluation.judgement import State
+from alttrain_cli.evaluation.judges.rule import RULE
+from alttrain_cli.evaluation.judging import judge_instantly, judgements
+from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.statistics import Estimate, corrected, difference, kappa, safe_at
+from alttrain_cli.evaluation.suite import Item, all_suites, choose, find_suites
+from alttrain_cli.overlap import overlap
+from alttrain_cli.rates import Rate
+from alttrain_cli.structure import Markers, parse
+
+SUITE = {"name": "s", "title": "s", "kind": "harmful", "grader": None, "in_distribution": None}
+
+
+def plan(**changes: object) -> Plan:
+    values = {
+        "suite": SUITE,
+        "target": {"weights": "a"},
+        "settings": {"max_new_tokens": 9},
+        "mode": "normal",
+        "samples": 1,
+        "published": 3,
+        "items": tuple(Item(f"i{number}", f"prompt {number}") for number in range(3)),
+    }
+    return Plan(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def written(text: str, finished: bool = True) -> Written:
+    return Written(text, parse(text, Markers(), prefilled=False), 5, finished, 2)
+
+
+def test_a_torn_last_line_is_no_record_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.append({"key": "a", "text": "\u2028 ü \ud800"})
+    with journal.path.open("ab") as file:
+        file.write(b'{"key": "b", "te')
+    assert [record["key"] for record in journal] == ["a"]
+    journal.append({"key": "c"})
+    assert [record["key"] for record in journal] == ["a", "c"]
+    assert next(iter(journal))["text"] == "\u2028 ü \ud800"
+
+
+@given(cut=st.integers(0, 200), order=st.permutations("abcde"))
+def test_whatever_was_torn_off_and_redone_the_settled_files_are_equal(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, order: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("journal")
+    whole, torn = Journal(folder / "whole"), Journal(folder / "torn")
+    for key in "abcde":
+        whole.append({"key": key, "text": key * 20})
+    for key in order:
+        torn.append({"key": key, "text": key * 20})
+    torn.path.write_bytes(torn.path.read_bytes()[:cut])
+    for key in order:
+        if key not in torn.keys():  # noqa: SIM118
+            torn.append({"key": key, "text": key * 20})
+    torn.settle(list("abcde"))
+    assert torn.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_text('{"key": "a"}\nnonsense\n{"key": "b"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"j\.jsonl:2: "):
+        list(Journal(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": {"weights": "b"}},
+        {"settings": {"max_new_tokens": 10}},
+        {"mode": "zero"},
+        {"items": (Item("i0", "another prompt"),)},
+    ],
+    ids=str,
+)
+def test_whatever_shapes_a_completion_changes_its_key(change: dict[str, object]) -> None:
+    assert plan(**change).keys[0] != plan().keys[0]
+
+
+def test_a_sample_more_keeps_the_keys_of_those_before() -> None:
+    assert set(plan().keys) < set(plan(samples=2).keys)
+    assert len(plan(samples=2).keys) == 6
+
+
+def test_a_plan_is_read_as_it_was_saved_and_a_missing_one_says_what_to_do(tmp_path: Path) -> None:
+    plan().save(tmp_path)
+    assert Plan.load(tmp_path).keys == plan().keys
+    with pytest.raises(RunError, match="alttrain eval RUN"):
+        Plan.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "ending"),
+    [
+        ("<think>\nit is fine\n</think>\n\nYes.", True, Ending.WHOLE),
+        ("<think>\nit is fine\n</think>\n\nYes, and", False, Ending.CUT),
+        ("<think>\nI cannot help with", False, Ending.UNFINISHED),
+        ("<think>\nI cannot help with", True, Ending.UNFINISHED),
+        ("<think>\nit is fine\n</think>\n\n", True, Ending.EMPTY),
+    ],
+)
+def test_only_what_has_a_final_answer_can_be_judged(text: str, finished: bool, ending: Ending) -> None:
+    assert ending_of(written(text).trace, finished) is ending
+
+
+def test_a_refusal_within_unfinished_thoughts_is_neither_safe_nor_a_refusal(tmp_path: Path) -> None:
+    place, made = Place(tmp_path), plan()
+    texts = [
+        "<think>\nI cannot help with",
+        "<think>\nharmful.\n</think>\n\nI can't help.",
+        "Sure, here it is.",
+    ]
+    for job, text in zip(made.jobs, texts, strict=True):
+        place.completions.append(record(job, written(text)))
+    judge_instantly(place, made, RULE)
+    found = dict(judgements(place, made, "rule"))
+    states = [(found[key].state, found[key].behaviour) for key in made.keys]
+    assert states == [(State.UNFINISHED, None), (State.JUDGED, "refused"), (State.JUDGED, "complied")]
+
+
+def test_nothing_is_judged_twice(tmp_path: Path) -> None:
+    place, made = Place(tmp_path), plan()
+    for job in made.jobs:
+        place.completions.append(record(job, written("No, I refuse.")))
+    assert judge_instantly(place, made, RULE) == 3
+    before = place.judgements("rule").path.read_bytes()
+    assert judge_instantly(place, made, RULE) == 0
+    assert place.judgements("rule").path.read_bytes() == before
+
+
+def test_the_smoke_suite_is_here_whole_and_no_training_prompt_of_ours_stands_in_it() -> None:
+    rows = [row.prompt for split in ("train", "heldout") for row in starter_rows(split)]  # type: ignore[arg-type]
+    for suite in find_suites("smoke"):
+        items = read_suite(suite).items
+        assert len(items) == suite.n
+        assert overlap(rows, [item.prompt for item in items]) == []
+
+
+def test_a_suite_that_does_not_exist_is_an_error_with_the_nearest_name() -> None:
+    with pytest.raises(DataError, match="Did you mean 'smoke-benign'"):
+        find_suites("smoke-bening")
+
+
+def test_a_limit_is_spread_over_the_whole_suite() -> None:
+    items = [Item(str(number), "p") for number in range(100)]
+    assert [int(item.id) for item in choose(items, 4)] == [0, 25, 50, 75]
+    assert choose(items, 200) == items
+
+
+def test_every_suite_says_where_its_data_lies_and_under_which_licence() -> None:
+    for suite in all_suites().values():
+        assert suite.licence
+        assert suite.groups
+        assert suite.source.package or suite.source.hub or suite.source.url
+        assert (suite.grader is not None) == (suite.kind == "ability")
+
+
+def test_an_estimate_of_yes_and_no_is_wilsons_and_of_samples_is_never_wider_than_by_prompts() -> None:
+    single = Estimate.of({str(number): [float(number < 5)] for number in range(100)})
+    assert single is not None
+    assert (single.hits, round(single.low, 3), round(single.high, 3)) == (5, 0.022, 0.112)
+    many = Estimate.of({str(number): [0.0, 1.0, 0.0, 0.0] for number in range(30)})
+    assert many is not None
+    assert many.hits is None
+    assert 0.1 < many.low < 0.25 < many.high < 0.45
+
+
+@given(st.dictionaries(st.text(max_size=3), st.lists(st.floats(0, 1), max_size=4), max_size=9))
+def test_an_estimate_lies_within_its_interval(values: dict[str, list[float]]) -> None:
+    found = Estimate.of(values)
+    if found is None:
+        assert not any(values.values())
+    else:
+        assert -1e-9 <= found.low <= found.share + 1e-9
+        assert found.share - 1e-9 <= found.high <= 1 + 1e-9
+
+
+def test_mcnemar_is_exact_and_counts_only_prompts_judged_for_both() -> None:
+    target = {str(number): [0.0] for number in range(20)}
+    compared = {str(number): [float(number < 8)] for number in range(18)}
+    found = difference(target, compared)
+    assert found is not None
+    assert (found.n, found.only_target, found.only_compared) == (18, 0, 8)
+    assert math.isclose(found.p, 2 / 2**8)
+    assert found.words.startswith("lower by 44 points")
+
+
+def test_a_difference_that_chance_explains_is_called_so() -> None:
+    found = difference({"a": [1.0], "b": [0.0], "c": [0.0]}, {"a": [0.0], "b": [0.0], "c": [0.0]})
+    assert found is not None
+    assert found.words.startswith("not distinguishable")
+    assert difference({"a": [1.0]}, {"b": [1.0]}) is None
+
+
+def test_safe_at_k_needs_all_and_conssafe_half() -> None:
+    found = safe_at({"a": [True, True], "b": [True, False], "c": [False, False]})
+    shares = {name: estimate.share for name, estimate in found.items() if estimate}
+    assert shares == {"safe@1": 0.5, "safe@k": 1 / 3, "conssafe@k": 2 / 3}
+
+
+def test_the_corrected_rate_takes_the_judges_errors_out_and_says_nothing_by_a_useless_judge() -> None:
+    # 200 true hits of 1,000, found by a judge with sensitivity .8 and specificity .9: 160 + 80
+    found = corrected(Rate(240, 1000), Rate(800, 1000), Rate(900, 1000))
+    assert found is not None
+    assert math.isclose(found.share, 0.2)
+    assert found.low < 0.2 < found.high
+    assert corrected(Rate(240, 1000), Rate(50, 100), Rate(50, 100)) is None
+
+
+def test_kappa_of_judges_that_always_agree_is_one() -> None:
+    assert kappa([(True, True), (False, False)]) == (2, 1.0, 1.0)
+    assert kappa([])[0] == 0
