@@ -90,10 +90,10 @@ def status(message: str) -> Iterator[None]:
     """Show that something is going on, on standard error; a plain line when it is no terminal."""
     console = err()
     if console.is_terminal:
-        with console.status(message):
+        with console.status(plain(message)):
             yield
     else:
-        console.print(message, markup=False)
+        console.print(plain(message))
         yield
 
 
