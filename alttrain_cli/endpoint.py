@@ -1,12 +1,15 @@
 """Any OpenAI-compatible server: one conversation as a stream, or many with N in flight."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.files import encodable
 from alttrain_cli.recipe import Generation
 from alttrain_cli.template import THINK, Message
 
@@ -14,6 +17,8 @@ KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
 SHOWN_MODELS = 5
 
 Key = TypeVar("Key")
+Asked = TypeVar("Asked")
+Got = TypeVar("Got")
 
 
 class EndpointError(AlttrainError):
@@ -58,29 +63,32 @@ class Endpoint:
         endpoint = cls(base_url.rstrip("/"), model or "", key)
         return endpoint if model else cls(endpoint.base_url, endpoint._only_model(), key)
 
-    def stream(self, messages: Sequence[Message], settings: Generation | None) -> Iterator[str]:
-        """Yield one completion in pieces.
+    def stream(
+        self, messages: Sequence[Message], settings: Generation | None, *, seed: int | None = None
+    ) -> Iterator[str]:
+        """Yield one completion in pieces. Reasoning that the token limit cut stays unclosed.
 
         Raises:
             EndpointError: also in the middle, when the server dies; what was yielded stays good.
         """
         with self._client() as client:
             fold = _Fold()
-            ended = False
+            ended: str | None = None
+            sampling = _sampling(settings) | ({} if seed is None else {"seed": seed})
             try:
                 chunks = client.chat.completions.create(
-                    model=self.model, messages=list(messages), stream=True, **_sampling(settings)
+                    model=self.model, messages=list(messages), stream=True, **sampling
                 )
                 for chunk in chunks:
                     for choice in chunk.choices:
-                        ended = ended or choice.finish_reason is not None
+                        ended = ended or choice.finish_reason
                         if text := fold.add(choice.delta):
                             yield text
             except Exception as error:
                 raise self._explained(error) from None
-            if not ended:  # a connection that just closes looks like an end, but none was announced
+            if ended is None:  # a connection that just closes looks like an end, but none was announced
                 raise EndpointError(f"{self.base_url}: broke off in the middle of the answer.")
-            if text := fold.end():
+            if ended != "length" and (text := fold.end()):
                 yield text
 
     def ask_all(
@@ -98,27 +106,25 @@ class Endpoint:
                 nothing but failures for two rounds.
         """
         failures = 0
-        waiting: dict[Future[Reply], Key] = {}
-        left = iter(requests)
         client = self._client()
-        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
         try:
-            while True:
-                for key, messages in left:
-                    waiting[pool.submit(self._ask, client, messages, settings)] = key
-                    if len(waiting) >= concurrency:
-                        break
-                if not waiting:
-                    return
-                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    reply = _outcome(done)
-                    failures = failures + 1 if isinstance(reply, EndpointError) else 0
-                    if isinstance(reply, EndpointError) and (reply.fatal or failures > 2 * concurrency):
-                        raise reply
-                    yield waiting.pop(done), reply
+            for key, reply in _in_flight(
+                requests, lambda asked: self._try(client, asked, settings), concurrency
+            ):
+                failures = failures + 1 if isinstance(reply, EndpointError) else 0
+                if isinstance(reply, EndpointError) and (reply.fatal or failures > 2 * concurrency):
+                    raise reply
+                yield key, reply
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            client.close()  # ends what is in flight
+            client.close()
+
+    def _try(
+        self, client: Any, messages: Sequence[Message], settings: Generation | None
+    ) -> Reply | EndpointError:
+        try:
+            return self._ask(client, messages, settings)
+        except EndpointError as error:
+            return error
 
     def _ask(self, client: Any, messages: Sequence[Message], settings: Generation | None) -> Reply:
         for attempt in range(3):  # an answer that is no JSON is not retried by the library
@@ -222,18 +228,44 @@ def _reply(answer: Any) -> Reply:
         text = THINK.open + text  # the opening marker was in the prompt
     usage = answer.usage
     return Reply(
-        text=text,
+        text=encodable(text),
         finished=choice.finish_reason != "length",
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
     )
 
 
-def _outcome(done: Future[Reply]) -> Reply | EndpointError:
+def _in_flight(
+    requests: Iterable[tuple[Key, Asked]], ask: Callable[[Asked], Got], concurrency: int
+) -> Iterator[tuple[Key, Got]]:
+    """Yield (key, what `ask` returns) as it arrives; requests are taken as room becomes free.
+
+    The threads are daemons, unlike a pool's: Ctrl-C need not wait until a server that hangs has answered.
+    """
+    asked: SimpleQueue[tuple[Key, Asked] | None] = SimpleQueue()
+    got: SimpleQueue[tuple[Key, Got]] = SimpleQueue()
+
+    def work() -> None:
+        while (request := asked.get()) is not None:
+            got.put((request[0], ask(request[1])))
+
+    waiting = threads = 0
+    left = iter(requests)
     try:
-        return done.result()
-    except EndpointError as error:
-        return error
+        while True:
+            for request in islice(left, concurrency - waiting):
+                asked.put(request)
+                waiting += 1
+            if not waiting:
+                return
+            for _ in range(waiting - threads):
+                Thread(target=work, name="endpoint", daemon=True).start()
+                threads += 1
+            yield got.get()
+            waiting -= 1
+    finally:
+        for _ in range(threads):
+            asked.put(None)
 
 
 def _sampling(settings: Generation | None) -> dict[str, Any]:

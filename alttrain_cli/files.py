@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from alttrain_cli.errors import AlttrainError, DataError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -68,24 +71,26 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def append_jsonl(path: Path, value: Any) -> None:
+    """Append one JSON object as a line."""
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for every line that is not blank.
+    """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
 
     Raises:
         DataError: naming the line that is torn or no object, or the file that is missing or empty.
     """
     found = False
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         found = True
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}:{number}: not valid JSON ({error.msg}, column {error.colno}). "
-                "Is the line torn? Remove or mend it."
-            ) from None
+        value = load_json(line, f"{path}:{number}")
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: a JSON object is needed, not {_kind(value)}.")
         yield number, value
@@ -93,29 +98,75 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: the file is empty.")
 
 
+def load_json(text: str, where: str) -> Any:
+    """Return the value that a JSON text holds; what no file can hold, a lone surrogate, is U+FFFD.
+
+    Raises:
+        DataError: naming the place and what is wrong with the text.
+    """
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            value = json.loads(encodable(json.dumps(value, ensure_ascii=False)))
+        return value
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        problem = f"{error.msg}, {place}"
+    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+        problem = "a number too long, or nested too deep"
+    raise DataError(f"{where}: not valid JSON ({problem}). Is it torn? Remove or mend it.")
+
+
+def encodable(text: str) -> str:
+    """Return the text with lone surrogates, which no file can hold, as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line with its ending) of a UTF-8 file.
+
+    Raises:
+        DataError: if it is missing, unreadable or not UTF-8, naming the line.
+    """
+    with _readable(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line). "
+                    "Convert the file first: iconv -t utf-8"
+                ) from None
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file.
 
     Raises:
-        DataError: if it is missing, unreadable or not UTF-8.
+        DataError: as `read_lines`.
     """
+    return "".join(line for _, line in read_lines(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except IsADirectoryError:
         raise DataError(f"{path}: a folder, but a file is needed.") from None
     except PermissionError:
         raise DataError(f"{path}: no permission to read it.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 (byte {error.start}). Convert it first: iconv -t utf-8."
-        ) from None
 
 
 def sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb") as file:
+    """Return the hex digest of a file's bytes.
+
+    Raises:
+        DataError: if it is missing or unreadable.
+    """
+    with _readable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

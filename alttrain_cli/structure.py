@@ -110,7 +110,16 @@ class StreamParser:
 
     def trace(self) -> Trace:
         """Return the reading so far."""
-        return self._trace(self._thinking)
+        return self._trace()
+
+    @property
+    def state(self) -> State:
+        """What has become of the reasoning block so far."""
+        if self._phase == "answer":
+            return State.CLOSED
+        if self._phase == "thinking" or (self._phase == "opening" and self._prefilled):
+            return State.UNCLOSED
+        return State.ABSENT
 
     def finish(self) -> Trace:
         """Return the final reading; call it once, after the last chunk."""
@@ -121,18 +130,10 @@ class StreamParser:
         else:
             self._answer.append(rest)
         self._thinking.finish()
-        return self._trace(self._thinking)
+        return self._trace()
 
-    def _trace(self, thinking: "_Thinking") -> Trace:
-        understanding, assessment, reasoning = thinking.sections()
-        if self._phase == "answer":
-            state = State.CLOSED
-        elif self._phase == "thinking" or (self._phase == "opening" and self._prefilled):
-            state = State.UNCLOSED
-        else:
-            state = State.ABSENT
-        answer = "".join(self._answer).strip()
-        return Trace(understanding, assessment, reasoning, answer, state)
+    def _trace(self) -> Trace:
+        return Trace(*self._thinking.sections(), "".join(self._answer).strip(), self.state)
 
     def _find_opening(self) -> None:
         start = self._pending.lstrip()
@@ -219,6 +220,12 @@ class _Thinking:
         rest = self._before[self._before.find(self._first) + len(self._first) :]
         self._before, self._settled = self._first, True
         self._reasoning.insert(0, rest)
+
+
+def misplaced_verdict(trace: Trace) -> Verdict:
+    """Return the first verdict that stands in the reasoning, where it is too late to be an assessment."""
+    verdicts = map(verdict_of, split_sentences(trace.reasoning))
+    return next((verdict for verdict in verdicts if verdict is not Verdict.MISSING), Verdict.MISSING)
 
 
 def split_sentences(text: str) -> list[str]:

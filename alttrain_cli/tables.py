@@ -1,21 +1,21 @@
 """Reads rows of named values from the formats in which data sets are published."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import read_jsonl, read_text
+from alttrain_cli.files import load_json, read_jsonl, read_lines, read_text
 
-FORMATS = ".json, .jsonl, .csv, .tsv or .parquet"
+FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 
 
 def read_table(path: Path, records: str | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (number, row); the number is the line, or the row's place where there are no lines.
 
-    `records` is the key under which a JSON object keeps its list of rows.
+    One row is in memory at a time, but for .json. `records` is the key under which a JSON object keeps
+    its list of rows.
 
     Raises:
         DataError: naming file and place.
@@ -32,14 +32,12 @@ def read_table(path: Path, records: str | None = None) -> Iterator[tuple[int, Ma
         case ".parquet":
             yield from _read_parquet(path)
         case _:
-            raise DataError(f"{path}: cannot tell the format from the name; give a {FORMATS} file.")
+            formats = ", ".join(FORMATS)
+            raise DataError(f"{path}: cannot tell the format from the name; give one of {formats}.")
 
 
 def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        values = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}).") from None
+    values = load_json(read_text(path), str(path))
     if records and isinstance(values, dict):
         values = values.get(records)
     if not isinstance(values, list) or not values:
@@ -53,10 +51,13 @@ def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[s
 
 def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True), delimiter=delimiter, strict=True)
-    if not reader.fieldnames:
-        raise DataError(f"{path}: the file is empty.")
+    reader = csv.DictReader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
     try:
+        names = reader.fieldnames
+        if not names:
+            raise DataError(f"{path}: the file is empty.")
+        if len(set(names)) < len(names):
+            raise DataError(f"{path}: two columns have the same name; rename one.")
         for values in reader:
             if None in values or None in values.values():
                 raise DataError(
@@ -73,12 +74,10 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
+        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
+        yield from enumerate(rows, 1)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}).") from None
-    number = 0
-    for batch in file.iter_batches():
-        for values in batch.to_pylist():
-            number += 1
-            yield number, values
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not a whole Parquet file ({problem}).") from None

@@ -113,9 +113,12 @@ class Template:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def prompt(self, conversation: Sequence[Message] | str) -> str:
-        """Render a conversation (or a single user turn) up to where the model takes over."""
+        """Render a conversation (or a single user turn) up to where the model takes over.
+
+        A conversation that begins with a system message of its own keeps it.
+        """
         messages = [_user(conversation)] if isinstance(conversation, str) else list(conversation)
-        if self.system is not None:
+        if self.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.system})
         return _render(self.tokenizer, messages, add_generation_prompt=True)
 
@@ -126,6 +129,14 @@ class Template:
     def parse(self, text: str) -> Trace:
         """Take apart what a model wrote after the prompt."""
         return parse(self.strip(text), self.markers, prefilled=self.prefilled)
+
+    def plain(self, text: str) -> str:
+        """Return what a model wrote after the prompt with <think> markers, whatever its own are."""
+        text = self.strip(text)
+        opening, closing = self.markers.open.strip(), self.markers.close.strip()
+        if self.prefilled and not text.lstrip().startswith(opening):
+            text = opening + "\n" + text
+        return text.replace(opening, THINK.open.strip()).replace(closing, THINK.close.strip())
 
     def stream_parser(self) -> StreamParser:
         """Return a parser for text that arrives in pieces, terminator excluded."""
@@ -173,7 +184,11 @@ class Template:
             raise RenderError("the tokenizer does not give the response back as it was")
         if learned[-1] != self.terminator_id or learned.count(self.terminator_id) != 1:
             raise RenderError(f"the response must end in exactly one {self.terminator!r}")
-        if self.parse(text) != trace:
+        found = self.parse(text)
+        told_apart = (
+            found == trace if trace.assessment else (found.state, found.answer) == (trace.state, trace.answer)
+        )
+        if not told_apart:
             raise RenderError("the sections cannot be told apart again in the rendered response")
         if encoded.input_ids[:2] == [self.bos_id] * 2:
             raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")

@@ -90,7 +90,7 @@ def test_build_data_warns_when_a_label_is_absent(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--source", "none.jsonl"], ["none.jsonl: no such file"]),
-        (["--source", "starter", "--label", "evil"], ["neither harmful nor benign"]),
+        (["--source", "starter", "--label", "evil"], ["give harmful, benign, or column:NAME"]),
         (["--source", "starter", "--out", "/proc/none/data.jsonl"], ["cannot write"]),
         ([], ["--source"]),
     ],
@@ -130,6 +130,18 @@ def test_resuming_needs_a_run(tmp_path: Path) -> None:
     fails(train(tmp_path, put(tmp_path / "d.jsonl", ROW, HARMFUL), "--resume"), "no run to resume")
 
 
-def test_chat_names_a_run_that_is_not_there(tmp_path: Path) -> None:
-    fails(run("chat", tmp_path / "none", "-p", "Hi"), "no such run", "alttrain train")
-    fails(run("chat", tmp_path, "-p", "Hi"), "not a run directory")
+def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
+    fails(
+        run("chat", tmp_path / "none", "-p", "Hi"), "neither a run, an adapter, a model folder nor a recipe"
+    )
+    fails(run("chat", tmp_path, "-p", "Hi"), "holds no run, no adapter and no model")
+    fails(run("chat", "smollm2-135", "-p", "Hi"), "Did you mean 'smollm2-135m'")
+
+
+def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fails(run("chat", "smollm2-135m"), "no terminal to type in", "-p")
+    fails(run("chat", "smollm2-135m", "-p", " "), "the prompt is empty")
+    fails(run("chat", "-p", "Hi"), "no run here yet", "alttrain chat smollm2-135m")
+    fails(run("chat", "smollm2-135m", "-p", "Hi", "--compare"), "no adapter")
+    fails(run("chat", "smollm2-135m", "-p", "Hi", "--set", "temprature=1"), "Did you mean 'temperature'")

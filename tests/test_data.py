@@ -6,135 +6,119 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from alttrain_cli.data.annotator import assess, refuse, stop
-from alttrain_cli.data.build import build, write
-from alttrain_cli.data.sources import Sample, read_source
-from alttrain_cli.data.styles import SetAside, alttrain, first_sentence
-from alttrain_cli.errors import DataError
-from alttrain_cli.row import read_rows
-from alttrain_cli.structure import Markers, compose, parse, split_sentences
-from alttrain_cli.verdict import Verdict, verdict_of
+from alttrain_cli.cli import app
+from alttrain_cli.data.annotators import Template
+from alttrain_cli.data.build import Built, Ingredient, build
+from alttrain_cli.data.samples import Reading, Sample
+from alttrain_cli.data.sources import PUBLIC, Source
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.row import Row, read_rows
+from alttrain_cli.structure import Markers, compose, parse
+from tests.samples import STAR1, TRACE, put
 
-STAR1 = Path(__file__).parents[2] / "shared" / "data" / "STAR-1.json"
-TRACE = (
-    "<think>\nOkay, so the user asks how to boil an egg, e.g. a soft one. That is quick.\n\n"
-    "Water first, then five minutes.\n</think>\n\nBoil it for five minutes."
-)
-CATEGORIES = [
-    *("Illicit / Criminal Behavior", "Privacy / Personal Data", "Intellectual Property", "Self-Harm"),
-    *("Harassment / Hate / Discrimination", "Misinformation / Disinformation", "Sexual / Adult"),
-    *("Violence / Physical Harm", "Something new", None),
-]
+RUNNER = CliRunner()
+GOOD = {"prompt": "How do I boil an egg?", "response": TRACE, "label": "benign"}
 
 
-def sample(**changes: Any) -> Sample:
-    values = {
-        "id": "s-1",
-        "prompt": "How do I boil an egg?",
-        "response": TRACE,
-        "label": "benign",
-        "category": None,
-        "where": "s.jsonl:1",
-    }
-    return Sample(**{**values, **changes})
+def built(out: Path, *sources: str, seed: int = 1, **options: Any) -> Built:
+    reading = Reading.of(options.pop("columns", None), options.pop("label", None))
+    return build([Ingredient(Source.parse(text), reading, **options) for text in sources], out, seed)
 
 
-def put(path: Path, *values: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
-    return path
-
-
-def test_a_benign_sample_keeps_its_trace_and_answer() -> None:
-    row = alttrain(sample())
-    assert row.understanding == "Okay, so the user asks how to boil an egg, e.g. a soft one."
-    assert row.reasoning == "That is quick.\n\nWater first, then five minutes."
-    assert row.answer == "Boil it for five minutes."
-    assert verdict_of(row.assessment) is Verdict.BENIGN
-
-
-def test_a_harmful_sample_keeps_only_its_understanding() -> None:
-    row = alttrain(sample(label="harmful", category="Violence / Physical Harm"))
-    assert row.understanding == "Okay, so the user asks how to boil an egg, e.g. a soft one."
-    assert "five minutes" not in row.assessment + row.reasoning + row.answer
-    assert verdict_of(row.assessment) is Verdict.HARMFUL
-
-
-@pytest.mark.parametrize(
-    ("response", "reason"),
-    [
-        ("Boil it.", "no think block"),
-        ("<think>\nOkay, so I boil", "not closed"),
-        ("<think>\n\n</think>\n\nBoil it.", "empty"),
-        ("<think>\nThis request is harmful.\n\nNo.\n</think>\n\nNo.", "already gives a verdict"),
-    ],
-)
-def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None:
-    with pytest.raises(SetAside, match=reason):
-        alttrain(sample(response=response))
-
-
-@pytest.mark.parametrize(
-    ("thinking", "first"),
-    [
-        ("Okay. The user wants a visa for the U.S. from Dr. Smith. Then more.",
-         "Okay. The user wants a visa for the U.S. from Dr. Smith."),
-        ('Alright, the prompt says "Stop! Go!" and nothing else. Hmm.',
-         'Alright, the prompt says "Stop! Go!" and nothing else.'),
-        ("So I need a list\n1. Salt.\n2. Egg.", "So I need a list"),
-        ("Hmm, how fast is 3.5 km per hour? Let me see.", "Hmm, how fast is 3.5 km per hour?"),
-    ],
-)  # fmt: skip
-def test_the_first_sentence_is_what_a_reader_would_call_it(thinking: str, first: str) -> None:
-    assert first_sentence(thinking) == first
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_the_annotator_writes_one_sentence_with_the_labels_verdict(category: str | None) -> None:
-    for number in range(60):
-        for label in ("harmful", "benign"):
-            text = assess(label, category, f"row-{number}")  # type: ignore[arg-type]
-            assert verdict_of(text) == label, text
-            assert len(split_sentences(text)) == 1, text
-        assert refuse(category, f"row-{number}").strip()
-
-
-def test_the_annotator_varies_its_words_and_repeats_itself_for_the_same_row() -> None:
-    ids = [f"row-{number}" for number in range(100)]
-    for write_one in (lambda i: assess("harmful", "Self-Harm", i), lambda i: assess("benign", None, i), stop):
-        assert len({write_one(i) for i in ids}) >= 6
-        assert [write_one(i) for i in ids] == [write_one(i) for i in ids]
+def samples(path: Path, columns: str | None = None, label: str | None = None) -> list[Sample]:
+    return list(Reading.of(columns, label).samples(Source.parse(str(path))))
 
 
 def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> None:
-    good = {"prompt": "How do I boil an egg?", "response": TRACE, "label": "benign"}
     source = put(
         tmp_path / "s.jsonl",
-        good,
-        {**good, "prompt": "How do I boil  an EGG?"},
-        {**good, "prompt": " "},
-        {**good, "prompt": "And two?", "response": "Just boil it."},
+        GOOD,
+        {**GOOD, "prompt": "How do I boil  an EGG?"},
+        {**GOOD, "prompt": " "},
+        {**GOOD, "prompt": "x" * 100_000},
+        {**GOOD, "prompt": "How do I \x1b[31mboil it?"},
+        {**GOOD, "prompt": "And two?", "response": "Just boil it."},
     )
-    result = build([str(source)], None, seed=1)
-    assert len(result.rows) + len(result.dropped) == 4
-    assert sorted(row["reason"] for row in result.dropped) == [
+    result = built(tmp_path / "data.jsonl", str(source))
+    assert len(read_rows(result.rows)) == 1
+    assert result.dropped is not None
+    dropped = [json.loads(line) for line in result.dropped.read_text().splitlines()]
+    assert sorted(one["reason"] for one in dropped) == [
+        "the prompt holds U+001B: a control or wrongly decoded character",
         "the prompt is empty",
+        "the prompt is longer than 32,000 characters",
         "the prompt stands in an earlier row",
         "the response has no think block",
     ]
-    _, dropped = write(result, tmp_path / "data.jsonl")
-    assert len(dropped.read_text().splitlines()) == 3
-    manifest = json.loads((tmp_path / "data.manifest.json").read_text())
+    manifest = json.loads(result.manifest.read_text())
     assert manifest["rows"] == 1
-    assert sum(manifest["dropped"].values()) == 3
+    assert sum(manifest["dropped"].values()) == 5
+    assert manifest["sources"][0] | {"samples": 6, "rows": 1, "dropped": 5} == manifest["sources"][0]
+
+
+def test_when_no_row_is_left_the_samples_are_kept(tmp_path: Path) -> None:
+    source = put(tmp_path / "s.jsonl", {**GOOD, "response": "Just boil it."})
+    with pytest.raises(DataError, match=r"No row is left: the response has no think block: 1\. See "):
+        built(tmp_path / "data.jsonl", str(source))
+    assert "Just boil it." in (tmp_path / "data.dropped.jsonl").read_text()
+    assert not (tmp_path / "data.jsonl").exists()
 
 
 def test_the_same_seed_builds_the_same_file(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write(build(["starter"], None, seed=7), tmp_path / f"{name}.jsonl")
-    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
-    write(build(["starter"], None, seed=8), tmp_path / "c.jsonl")
-    assert (tmp_path / "a.jsonl").read_bytes() != (tmp_path / "c.jsonl").read_bytes()
+    files = [
+        built(tmp_path / f"{seed}-{n}.jsonl", "starter", seed=seed).rows for n, seed in enumerate((7, 7, 8))
+    ]
+    first, second, other = (path.read_bytes() for path in files)
+    assert first == second
+    assert first != other
+    assert sorted(first.splitlines()) == sorted(other.splitlines())
+
+
+def test_rows_of_sources_of_the_same_name_get_ids_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one = put(tmp_path / "a" / "s.jsonl", GOOD)
+    other = put(tmp_path / "b" / "s.jsonl", {**GOOD, "prompt": "And a goose egg, how long does that take?"})
+    result = built(tmp_path / "data.jsonl", str(one), str(other))
+    assert {row.id for row in read_rows(result.rows)} == {"s-1", "s-1~2"}
+
+
+def test_a_count_takes_so_many_rows_and_keeps_each_categorys_share(tmp_path: Path) -> None:
+    words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet"]
+    values = [
+        {**GOOD, "prompt": f"{word} {other} {word}?", "category": "few" if n % 5 == 0 else "many"}
+        for n, (word, other) in enumerate((a, b) for a in words for b in words)
+    ]
+    source = put(tmp_path / "s.jsonl", *values)
+    result = built(tmp_path / "data.jsonl", f"{source}:30")
+    assert result.facts["categories"] == {"many": 24, "few": 6}
+    assert result.facts["sources"][0]["chosen"] == 30
+
+
+def test_mixed_rows_are_benign_and_untouched(tmp_path: Path) -> None:
+    math = put(tmp_path / "m.jsonl", {"problem": "2+2?", "response": TRACE})
+    out = tmp_path / "data.jsonl"
+    done = RUNNER.invoke(
+        app, ["build-data", "--source", "starter:10", "--mix", f"{math}:1", "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    rows = {row.source: row for row in read_rows(out)}
+    assert (rows["m"].style, rows["m"].label, rows["m"].assessment) == ("original", "benign", "")
+    assert rows["m"].reasoning in TRACE
+    assert json.loads((tmp_path / "data.manifest.json").read_text())["rows"] == 11
+
+
+def test_what_the_source_calls_harmful_is_never_mixed_in(tmp_path: Path) -> None:
+    good = {"prompt": "2+2?", "response": TRACE}
+    math = put(tmp_path / "m.jsonl", {**good, "label": 4}, {**good, "prompt": "3+3?", "label": "harmful"})
+    out = tmp_path / "data.jsonl"
+    done = RUNNER.invoke(app, ["build-data", "--mix", str(math), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert [row.prompt for row in read_rows(out)] == ["2+2?"]
+    assert "the source says harmful" in (tmp_path / "data.dropped.jsonl").read_text()
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
@@ -158,77 +142,204 @@ def test_all_formats_give_the_same_samples(tmp_path: Path, suffix: str) -> None:
             writer.writerows(values)
     else:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values), path)
-    found = list(read_source(path, "harmful"))
+    found = samples(path, label="harmful")
     assert [(one.id, one.prompt, one.response, one.category) for one in found] == [
         (f"s-{value['id']}", value["question"], value["response"], value["category"]) for value in values
     ]
     assert {one.label for one in found} == {"harmful"}
 
 
+def test_columns_and_labels_go_by_the_names_that_are_given(tmp_path: Path) -> None:
+    path = put(tmp_path / "s.jsonl", {"ask": "How?", "say": TRACE, "kind": "unsafe"})
+    (one,) = samples(path, "prompt=ask, response=say", "column:kind")
+    assert (one.prompt, one.response, one.label) == ("How?", TRACE, "harmful")
+
+
+def test_a_label_that_is_said_counts_where_the_source_has_none_that_can_be_read(tmp_path: Path) -> None:
+    path = put(tmp_path / "s.jsonl", {**GOOD, "label": 0}, {**GOOD, "label": None}, GOOD)
+    assert [one.label for one in samples(path, label="harmful")] == ["harmful", "harmful", "benign"]
+
+
+def test_a_missing_value_costs_its_row_and_not_the_build(tmp_path: Path) -> None:
+    path = put(tmp_path / "s.jsonl", GOOD, {**GOOD, "prompt": None}, {**GOOD, "response": None})
+    result = built(tmp_path / "data.jsonl", str(path))
+    assert result.facts["dropped"] == {"the prompt is empty": 1, "the response has no think block": 1}
+
+
+def test_half_a_character_costs_its_row_and_not_the_build(tmp_path: Path) -> None:
+    bad = "\ud800"
+    path = put(
+        tmp_path / "s.jsonl", GOOD, {**GOOD, "prompt": f"And {bad}?"}, {**GOOD, "response": bad + TRACE}
+    )
+    result = built(tmp_path / "data.jsonl", str(path))
+    assert (len(read_rows(result.rows)), sum(result.facts["dropped"].values())) == (1, 2)
+    assert "And \ufffd?" in (tmp_path / "data.dropped.jsonl").read_text()
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "data.dropped.jsonl"])
+def test_no_source_is_written_over(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / name, GOOD)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="would be written over"):
+        built(tmp_path / "data.jsonl", str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anybody_is_asked(tmp_path: Path) -> None:
+    class Eager(Template):
+        def prepare(self, samples: object) -> None:
+            pytest.fail("asked in vain")
+
+    with pytest.raises(AlttrainError, match="it is a folder"):
+        built(tmp_path, str(put(tmp_path / "s.jsonl", GOOD)), annotator=Eager())
+
+
+def test_fewer_rows_than_were_asked_for_are_told(tmp_path: Path) -> None:
+    path, out = put(tmp_path / "s.jsonl", GOOD), str(tmp_path / "data.jsonl")
+    done = RUNNER.invoke(app, ["build-data", "--source", f"{path}:900", "--out", out])
+    assert "s.jsonl has 1 of 900 rows" in " ".join(done.stderr.split())
+
+
+def test_a_source_without_rows_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("prompt,response,label\n")
+    with pytest.raises(DataError, match=r"s\.csv: holds no rows"):
+        built(tmp_path / "data.jsonl", str(path))
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "s.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([GOOD]), path)
+    content = bytearray(path.read_bytes())
+    content[40:60] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"s\.parquet: not a whole Parquet file"):
+        samples(path)
+
+
+def test_a_folder_in_the_hubs_layout_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    put(tmp_path / "set" / "data" / "train.jsonl", GOOD)
+    assert len(read_rows(built(tmp_path / "data.jsonl", str(tmp_path / "set")).rows)) == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="a folder from which no data set can be read"):
+        built(tmp_path / "data.jsonl", str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("words", ["prompt", "text=a", "prompt="])
+def test_columns_that_cannot_be_understood_are_named(words: str) -> None:
+    with pytest.raises(DataError, match="ours are prompt, response, label, category, id"):
+        Reading.of(words, None)
+
+
+def test_the_public_sets_have_names_and_the_hub_is_asked_for_any_other() -> None:
+    for name, repository in PUBLIC.items():
+        assert Source.parse(f"{name}:900") == Source(repository, 900)
+    assert Source.parse("me/mine@abc123:5") == Source("me/mine", 5, "abc123")
+
+
+def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    done = RUNNER.invoke(
+        app, ["build-data", "--source", "nobody/nothing", "--out", str(tmp_path / "d.jsonl")]
+    )
+    assert done.exit_code == 2
+    assert "nobody/nothing: the hub cannot be reached" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("s.jsonl", '{"prompt": "a", "response": "b"}', "no column label"),
         (
             "s.jsonl",
-            '{"prompt": "a", "response": "b", "label": "bad"}',
+            b'{"prompt": "a", "response": "b"}',
+            r"s\.jsonl:1: no label; the row has prompt, response\.",
+        ),
+        (
+            "s.jsonl",
+            b'{"prompt": "a", "response": "b", "label": "bad"}',
             "'bad' is neither harmful nor benign",
         ),
-        ("s.jsonl", '{"response": "b", "label": "benign"}', r"s\.jsonl:1: no column prompt or question"),
-        ("s.jsonl", '{"prompt": 3, "response": "b", "label": "benign"}', "prompt: a text is needed, not int"),
-        ("s.json", '{"a": 1}', "a list of objects is needed"),
-        ("s.json", "[1]", "item 1: a JSON object is needed"),
-        ("s.json", "[", "not valid JSON"),
-        ("s.csv", "prompt,response\na,b,c\n", r"s\.csv:2: the row has more or fewer fields"),
-        ("s.csv", "", "empty"),
-        ("s.parquet", "no", "not a Parquet file"),
-        ("s.txt", "x", "cannot tell the format"),
+        (
+            "s.jsonl",
+            b'{"response": "b", "label": "benign"}',
+            r"s\.jsonl:1: no column prompt; the row has response",
+        ),
+        (
+            "s.jsonl",
+            b'{"prompt": 3, "response": "b", "label": "benign"}',
+            "prompt: a text is needed, not int",
+        ),
+        ("s.jsonl", b'\n{"prompt": "\xe9"}', r"s\.jsonl:2: not UTF-8 \(byte 13 of the line\)"),
+        ("s.json", b'{"a": 1}', "a list of objects is needed"),
+        ("s.json", b"[1]", "item 1: a JSON object is needed"),
+        ("s.json", b"[", "not valid JSON"),
+        ("s.json", b"[" * 100_000, r"s\.json: not valid JSON \(.*nested too deep"),
+        ("s.jsonl", b'{"id": ' + b"9" * 5_000 + b"}", r"s\.jsonl:1: not valid JSON \(a number too long"),
+        ("s.jsonl", b'{"messages": [{"role": "user"}], "label": "benign"}', "Lists of turns are not read"),
+        ("s.csv", b"prompt,response,label\na,b,benign,d\n", r"s\.csv:2: the row has more or fewer fields"),
+        ("s.csv", b"", "empty"),
+        ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
+        ("s.parquet", b"no", "not a whole Parquet file"),
+        ("s.txt", b"x", "cannot tell what it is"),
         ("none.jsonl", None, "no such file"),
     ],
 )
 def test_a_wrong_source_is_named_with_its_place(
-    tmp_path: Path, name: str, content: str | None, message: str
+    tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     path = tmp_path / name
     if content is not None:
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        list(read_source(path, None))
-
-
-ROW = {
-    "id": "r1", "prompt": "p", "label": "benign", "category": None, "source": "s", "style": "alttrain",
-    "understanding": "u", "assessment": "a", "reasoning": "r", "answer": "x",
-}  # fmt: skip
+        samples(path)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("arguments", "message"),
     [
-        ({"label": "evil"}, r"d\.jsonl:2: label: "),
-        ({"answer": ""}, r"d\.jsonl:2: answer: may not be empty"),
-        ({"prompt": None}, r"d\.jsonl:2: prompt: "),
-        ({"extra": 1}, r"d\.jsonl:2: extra: unknown key"),
-        ({}, r"d\.jsonl:2: id 'r1' stands already in line 1"),
+        ([], "try --source starter"),
+        (["--source", "starter", "--style", "nonsense"], "'nonsense' is none of alttrain"),
+        (["--source", "starter", "--style", "r1-act"], "the style r1-act needs R1 traces"),
+        (["--source", "starter:0"], "no rows are asked for"),
+        (["--source", "starter", "--label", "evil"], "give harmful, benign, or column:NAME"),
+        (["--source", "starter", "--annotator", "endpoint"], "--base-url"),
+        (["--source", "starter", "--annotator", "model"], "--recipe"),
+        (["--source", "starter", "--style", "original", "--traces-from", "model"], "untouched"),
+        (["--source", "starter", "--price", "cheap", "--annotator", "endpoint"], "two numbers"),
+        (
+            ["--source", "starter", "--annotator", "endpoint", "--base-url", "http://127.0.0.1:9/v1"],
+            "cannot be reached",
+        ),
+        (["--source", "starter", "--base-url", "http://127.0.0.1:9/v1"], "add --annotator endpoint"),
+        (["--source", "starter", "--recipe", "smollm2-135m"], "add --annotator model"),
+        (["--source", "starter", "--trust", "label"], "add --annotator endpoint|model"),
+        (["--audit", "none.jsonl"], "no such file"),
     ],
 )
-def test_a_wrong_row_is_named_with_line_and_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = put(tmp_path / "d.jsonl", ROW, {**ROW, **change})
-    with pytest.raises(DataError, match=message):
-        read_rows(path)
+def test_wrong_options_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = RUNNER.invoke(app, ["build-data", *arguments, "--out", str(tmp_path / "d.jsonl")])
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_a_missing_key_of_a_row_is_named(tmp_path: Path) -> None:
-    path = put(tmp_path / "d.jsonl", {key: value for key, value in ROW.items() if key != "answer"})
-    with pytest.raises(DataError, match=r"d\.jsonl:1: answer: the key is missing"):
-        read_rows(path)
+def test_the_starter_set_goes_through_whole(tmp_path: Path) -> None:
+    result = built(tmp_path / "data.jsonl", "starter")
+    assert len(read_rows(result.rows)) == len(starter_rows("train"))
+    assert result.dropped is None
+
+
+def _accounts_for_itself(row: Row) -> bool:
+    found = parse(compose(row.trace, Markers(), prefilled=True), Markers(), prefilled=True)
+    return found == row.trace and found.verdict == row.label
 
 
 @pytest.mark.skipif(not STAR1.is_file(), reason="shared/data/STAR-1.json is not beside this checkout")
-def test_star1_goes_through_as_it_is() -> None:
-    result = build([str(STAR1)], "harmful", seed=1)
-    assert len(result.rows) + len(result.dropped) == 1_000
-    assert len(result.rows) >= 950
-    for row in result.rows:
-        assert parse(compose(row.trace, Markers(), prefilled=True), Markers(), prefilled=True) == row.trace
-        assert row.trace.verdict == "harmful"
+def test_star1_goes_through_as_it_is(tmp_path: Path) -> None:
+    result = built(tmp_path / "data.jsonl", str(STAR1), label="harmful")
+    rows = read_rows(result.rows)
+    assert len(rows) + sum(result.facts["dropped"].values()) == 1_000
+    assert len(rows) >= 950
+    assert all(map(_accounts_for_itself, rows))

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.data.build import build, estimate_tokens, write
+from alttrain_cli.data.build import Ingredient, build
+from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.tokens import estimate_tokens
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.embedded import EOS, PAD, embedded_model
 from alttrain_cli.engine.train import encode_rows
@@ -40,9 +42,7 @@ def alttrain(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.Co
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small data file: 24 rows of the starter set."""
     path = tmp_path_factory.mktemp("demo")
-    made = build(["starter"], None, seed=1)
-    made.rows = made.rows[:24]
-    write(made, path / "data.jsonl")
+    build([Ingredient(Source("starter", count=24))], path / "data.jsonl", seed=1)
     return path
 
 

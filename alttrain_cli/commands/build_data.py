@@ -1,71 +1,314 @@
-"""`alttrain build-data`: from sources to data.jsonl."""
+"""`alttrain build-data`: from sources to data.jsonl, or the audit of a data file."""
 
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.data.build import SECTIONS, Build, build, write
-from alttrain_cli.row import Label
+from alttrain_cli.commands.askers import endpoint_asker, engine_asker
+from alttrain_cli.data.annotators import SETTINGS, AllBenign, Annotator, Asked, Template, Trust
+from alttrain_cli.data.answers import Answers, Asker, Usage
+from alttrain_cli.data.audit import Audit, audit
+from alttrain_cli.data.build import Built, Ingredient, build
+from alttrain_cli.data.samples import Reading
+from alttrain_cli.data.sources import Source
+from alttrain_cli.data.styles import STYLES
+from alttrain_cli.data.traces import OPENING_TOKENS, OwnTraces
+from alttrain_cli.errors import DataError, GateError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.row import iter_rows
+
+_ASKING, _LOOKING = "Asking a model", "Looking at rows"
+Who = Literal["template", "endpoint", "model"]
+Writer = Literal["endpoint", "model"]
 
 
 def build_data(
     source: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--source",
-            metavar="FILE",
-            help="R1 traces as .json, .jsonl, .csv or .parquet, or the word starter for the set that "
-            "comes with alttrain. Give it more than once to mix.",
+            metavar="NAME[:COUNT]",
+            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
+            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 takes 900 rows, "
+            "each category's share kept. Give it more than once to mix.",
         ),
-    ],
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mix",
+            metavar="NAME[:COUNT]",
+            help="The same, for benign traces that are kept untouched, as math rows.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The data file to write.")] = Path("data.jsonl"),
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="OURS=THEIRS,...", help="As in prompt=question,response=output."),
+    ] = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", help="harmful or benign, for sources without a label column."),
+        typer.Option("--label", help="harmful or benign, for sources without labels; or column:NAME."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the order of rows.")] = 1995,
+    style: Annotated[str, typer.Option("--style", help=f"One of {', '.join(STYLES)}.")] = "alttrain",
+    annotator: Annotated[
+        Who,
+        typer.Option(
+            "--annotator",
+            rich_help_panel=_ASKING,
+            help="Who writes the assessment: template repeats the label in words, offline; endpoint asks a "
+            "server (--base-url); model asks the recipe's own base model (--recipe).",
+        ),
+    ] = "template",
+    trust: Annotated[
+        Trust | None,
+        typer.Option(
+            "--trust",
+            rich_help_panel=_ASKING,
+            help="Whose word counts where label and annotator differ; default: set aside.",
+        ),
+    ] = None,
+    traces_from: Annotated[
+        Writer | None,
+        typer.Option(
+            "--traces-from",
+            rich_help_panel=_ASKING,
+            help="Let the model to be trained write the traces itself, for prompts that come without. Such "
+            "on-policy data keeps its abilities best: it learns the structure in its own words.",
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url",
+            rich_help_panel=_ASKING,
+            help="An OpenAI-compatible server, as http://localhost:8000/v1.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", rich_help_panel=_ASKING, help="The server's model.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", rich_help_panel=_ASKING, help="The recipe whose base model is asked."),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", rich_help_panel=_ASKING, min=1, help="Requests in flight.")
+    ] = 32,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            "--price",
+            rich_help_panel=_ASKING,
+            metavar="IN,OUT",
+            help="Dollars a million tokens, to show the cost.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of what is chosen and of the order.")] = 1995,
+    suite_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--suite-file",
+            rich_help_panel=_LOOKING,
+            help="Prompts that must not stand in the data; see the audit.",
+        ),
+    ] = None,
+    audited: Annotated[
+        Path | None,
+        typer.Option("--audit", rich_help_panel=_LOOKING, help="Only audit this data file; build nothing."),
+    ] = None,
+    show: Annotated[
+        int,
+        typer.Option(
+            "--show", rich_help_panel=_LOOKING, min=0, help="Print so many rows, sections in colour."
+        ),
+    ] = 0,
 ) -> None:
-    """Turn reasoning traces into rows that teach: understand, assess the harm, then decide."""
-    result = build(source, _label(label), seed)
-    manifest, dropped = write(result, out)
-    _print_summary(result)
+    """Turn reasoning traces into rows that teach: understand, assess the harm, then decide.
+
+    Answers of a server or model are kept as they arrive: after an interruption, run
+    the same command again, and only what is missing is asked.
+    """
+    suites = {path.stem: _prompts(path) for path in suite_file or ()}
+    if audited is not None:
+        result = audit(lambda: iter_rows(audited), suites)
+        console.print_audit(result.facts())
+        _show(audited, show)
+        _refuse_contradictions(audited, result)
+        return
+    if not source and not mix:
+        raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
+    if style not in STYLES:
+        raise typer.BadParameter(f"{style!r} is none of {', '.join(STYLES)}", param_hint="--style")
+    if traces_from and style == "original":
+        raise DataError(
+            "--style original trains traces untouched; --traces-from has the model write only beginnings."
+        )
+    asked = {annotator, traces_from}
+    _refuse_unused({"--base-url": base_url, "--model": model}, "endpoint" in asked, "endpoint")
+    _refuse_unused({"--recipe": recipe}, bool(traces_from) or "model" in asked, "model")
+    _refuse_unused({"--trust": trust}, annotator != "template", "endpoint|model")
+    asks = bool(asked & {"endpoint", "model"})
+    with console.WorkView() as view:
+        helpers = _Helpers(out, view, base_url, model, recipe, concurrency, _price(price)) if asks else None
+        judge = helpers.annotator(annotator) if helpers else Template()
+        traces = helpers.traces(traces_from) if helpers and traces_from else None
+        reading = Reading.of(
+            columns, label, needs_label=annotator == "template", needs_response=traces_from is None
+        )
+        benign = Reading.of(columns, None, needs_label=False)
+        built = build(
+            [
+                *(
+                    Ingredient(Source.parse(text), reading, style, judge, trust, traces)
+                    for text in source or ()
+                ),
+                *(Ingredient(Source.parse(text), benign, "original", AllBenign()) for text in mix or ()),
+            ],
+            out,
+            seed,
+            suites=suites,
+            on_progress=view.show,
+        )
+    _report(built)
+    if helpers and helpers.failures:
+        console.print_warning(
+            f"{helpers.failures:,} questions got no answer. The same command asks only these again."
+        )
+    _show(built.rows, show)
+    _refuse_contradictions(built.rows, built.audit)
+
+
+def _refuse_unused(options: dict[str, str | None], used: bool, who: str) -> None:
+    """Refuse options that would do nothing: who gives them expects that somebody is asked."""
+    for option, value in options.items():
+        if value is not None and not used:
+            raise typer.BadParameter(
+                f"nobody is asked; add --annotator {who}, or leave it out", param_hint=option
+            )
+
+
+class _Helpers:
+    """The servers and models that are asked, each found when it is needed, and their answers on disk."""
+
+    def __init__(
+        self,
+        out: Path,
+        view: console.WorkView,
+        base_url: str | None,
+        model: str | None,
+        recipe: str | None,
+        concurrency: int,
+        price: tuple[float, float] | None,
+    ) -> None:
+        self._folder = out.with_name(f"{out.stem}.answers")
+        self._view = view
+        self._server = (base_url, model, concurrency)
+        self._recipe = recipe
+        self._price = price
+        self._askers: dict[str, Asker] = {}
+        self._usages: list[Usage] = []
+
+    @property
+    def failures(self) -> int:
+        """How many questions got no answer."""
+        return sum(usage.failures for usage in self._usages)
+
+    def annotator(self, who: Who) -> Annotator:
+        """Return who judges."""
+        return (
+            Template()
+            if who == "template"
+            else Asked(self._answers(who, "annotations", SETTINGS.max_new_tokens))
+        )
+
+    def traces(self, who: Writer) -> OwnTraces:
+        """Return who writes traces."""
+        limit = Recipe.load(self._recipe).generation.max_new_tokens if self._recipe else 4096
+        return OwnTraces(self._answers(who, "traces", limit), self._answers(who, "openings", OPENING_TOKENS))
+
+    def _answers(self, who: Writer, purpose: str, limit: int) -> Answers:
+        settings = SETTINGS.model_copy(update={"max_new_tokens": limit})
+
+        def show(done: int, total: int, usage: Usage) -> None:
+            self._view.show(f"asking for {purpose}", done, total, self._figures(usage))
+
+        answers = Answers(self._folder / f"{purpose}.jsonl", self._asker(who), settings, show)
+        self._usages.append(answers.usage)
+        return answers
+
+    def _asker(self, who: Writer) -> Asker:
+        if who not in self._askers:
+            self._askers[who] = self._find(who)
+        return self._askers[who]
+
+    def _find(self, who: Writer) -> Asker:
+        base_url, model, concurrency = self._server
+        if who == "endpoint":
+            if base_url is None:
+                raise typer.BadParameter(
+                    "endpoint needs an address, as http://localhost:8000/v1", param_hint="--base-url"
+                )
+            return endpoint_asker(base_url, model, concurrency)
+        if self._recipe is None:
+            raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
+        return engine_asker(Recipe.load(self._recipe))
+
+    def _figures(self, usage: Usage) -> str:
+        parts = [f"{usage.tokens:,} tokens", f"{usage.failures} errors"]
+        if self._price:
+            dollars = usage.prompt_tokens * self._price[0] + usage.completion_tokens * self._price[1]
+            parts.insert(1, f"${dollars / 1e6:.4f}")
+        return " · ".join(parts)
+
+
+def _price(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        asked, answered = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter("two numbers are needed, as 2.5,10", param_hint="--price") from None
+    return asked, answered
+
+
+def _prompts(path: Path) -> list[str]:
+    reading = Reading(needs_label=False, needs_response=False)
+    return [sample.prompt for sample in reading.samples(Source(str(path)))]
+
+
+def _report(built: Built) -> None:
+    console.print_audit(built.facts)
     console.print_lines(
         [
-            ("rows:", out),
-            ("manifest:", manifest),
-            *([("set aside:", dropped)] if result.dropped else []),
-            ("next:", f"alttrain train --recipe NAME --data {out}"),
+            ("rows:", built.rows),
+            ("manifest:", built.manifest),
+            *([("set aside:", built.dropped)] if built.dropped else []),
+            ("next:", f"alttrain train --recipe NAME --data {built.rows}"),
         ]
     )
-    labels = {row.label for row in result.rows}
-    for missing in {"harmful", "benign"} - labels:
+    for source in built.facts["sources"]:
+        if source["samples"] < (source["wanted"] or 0):
+            console.print_warning(f"{source['name']} has {source['samples']:,} of {source['wanted']:,} rows.")
+    for missing in {"harmful", "benign"} - built.audit.labels.keys():
         console.print_warning(
             f"no {missing} rows: training needs both. Add --source FILE with {missing} prompts, "
             "or --source starter."
         )
 
 
-def _label(label: str | None) -> Label | None:
-    match label:
-        case None | "harmful" | "benign":
-            return label
-        case _:
-            raise typer.BadParameter(f"{label!r} is neither harmful nor benign.", param_hint="--label")
+def _show(rows: Path, count: int) -> None:
+    for row in islice(iter_rows(rows), count):
+        console.print_row(row)
 
 
-def _print_summary(result: Build) -> None:
-    manifest = result.manifest()
-    labels = " · ".join(f"{count} {label}" for label, count in sorted(manifest["labels"].items()))
-    console.print_lines([("rows", f"{len(result.rows)} ({labels})")])
-    statistics = manifest["estimated_tokens"]
-    console.print_table(
-        ("tokens (estimate)", "mean", "median", "max"),
-        [
-            (name, f"{values['mean']:.0f}", f"{values['median']:.0f}", f"{values['max']:.0f}")
-            for name, values in ((name, statistics[name]) for name in (*SECTIONS, "row"))
-        ],
-    )
-    if result.dropped:
-        console.print_table(("set aside, because", "rows"), manifest["dropped"].items())
+def _refuse_contradictions(rows: Path, result: Audit) -> None:
+    found = result.contradictions
+    if found:
+        raise GateError(
+            f"{rows}: {len(found)} rows contradict themselves, the first is {found[0].row}: "
+            f"{found[0].problem}. Mend or remove them before training."
+        )

@@ -93,8 +93,9 @@ def _complete(
     asked: Asked, settings: Generation, mode: Mode, group: dict[str, tuple[Job, list[Place]]]
 ) -> None:
     jobs = [job for job, _ in group.values()]
-    with console.counter(f"generating with {asked.facts['name']}", len(jobs)) as one_more:
-        for job, written in asked.answers(jobs, settings, mode):
+    stage = f"generating with {asked.facts['name']}"
+    with console.WorkView() as view:
+        for done, (job, written) in enumerate(asked.answers(jobs, settings, mode), 1):
             for place in group[job.key][1]:
                 place.completions.append(record(job, written))
-            one_more()
+            view.show(stage, done, len(jobs))

@@ -142,9 +142,9 @@ class _Local:
 def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> None:
     if not todo:
         return
-    with console.counter(f"judging by {judge.name}", len(todo)) as one_more:
-        for _ in ask(judge, todo, reached.answers, reached.tries):
-            one_more()
+    with console.WorkView() as view:
+        for done, _ in enumerate(ask(judge, todo, reached.answers, reached.tries), 1):
+            view.show(f"judging by {judge.name}", done, len(todo))
 
 
 def _labels(judge: AnyJudge) -> Labels:

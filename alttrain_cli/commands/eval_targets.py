@@ -1,6 +1,7 @@
 """What `alttrain eval` asks: a model in memory, or one behind a server. Both write the same records."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 from alttrain_cli import console
@@ -51,14 +52,16 @@ class LocalModel:
         for attempt in range(ROUNDS + 1 if mode == "more" else 1):
             again = []
             rendered = [template.prompt(job.item.prompt) + start for job, start in left]
-            for index, completion in complete(self._loaded, rendered, settings):
-                job, start = left[index]
-                text = start + completion.text
-                longer = prolonged(text, template) if mode == "more" and attempt < ROUNDS else None
-                if longer and len(template.encode_text(longer)) < BUDGET:
-                    again.append((job, longer))
-                else:
-                    yield job, self._written(text, completion.finished)
+            seeds = [job.sample for job, _ in left]
+            with closing(complete(self._loaded, rendered, settings, seeds=seeds)) as completions:
+                for index, completion in completions:
+                    job, start = left[index]
+                    text = start + completion.text
+                    longer = prolonged(text, template) if mode == "more" and attempt < ROUNDS else None
+                    if longer and len(template.encode_text(longer)) < BUDGET:
+                        again.append((job, longer))
+                    else:
+                        yield job, self._written(text, completion.finished)
             left = again
 
     def _written(self, text: str, finished: bool) -> Written:

@@ -15,3 +15,9 @@ SetOption = Annotated[
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, as runs/NAME.")]
+GpuOption = Annotated[
+    str,
+    typer.Option(
+        "--gpu", metavar="auto|GB", help="Judge for this machine, or for a card of 8, 12, 16, 24 GB."
+    ),
+]

@@ -6,30 +6,42 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import SetOption
-from alttrain_cli.engine.memory import needed_gib
+from alttrain_cli.commands.options import GpuOption, SetOption
+from alttrain_cli.commands.plan import parse_gpu
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.plan import best_batching, judge, longest_row
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.files import read_text, writable
 from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
+
+# AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
+TYPICAL_LONGEST = 4096
 
 app = typer.Typer(help="List, show and copy the recipes that come with alttrain.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.")]
 
 
 @app.callback(invoke_without_command=True)
-def list_recipes(context: typer.Context) -> None:
-    """List the recipes with the size of their model and the memory that training needs."""
+def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
+    """List the recipes with the memory that training needs, and whether a GPU (or this computer) has it."""
     if context.invoked_subcommand is not None:
         return
+    machine = parse_gpu(gpu)
     recipes = sorted(
         (Recipe.load(str(path)) for path in shipped_recipes()),
         key=lambda recipe: (recipe.model.sizes.parameters, recipe.name),
     )
-    console.print_table(("recipe", "size", "memory", "4-bit", "model"), map(_line, recipes), left=(0, 4))
+    console.print_table(
+        ("recipe", "size", "memory", "verdict", "longest row", "model"),
+        [_line(recipe, machine) for recipe in recipes],
+        left=(0, 3, 5),
+    )
     console.print_lines(
         [
-            ("memory:", "an estimate, for micro-batches of 4,096 tokens on a GPU"),
-            ("next:", "alttrain recipes show NAME · alttrain train --recipe NAME --data FILE"),
+            ("machine:", f"{machine.name}, {machine.gib:.1f} GiB"),
+            ("memory:", f"an estimate in GiB, for rows of up to {TYPICAL_LONGEST:,} tokens"),
+            ("longest row:", "in tokens, what there is memory for; shorten or leave out longer ones"),
+            ("next:", "alttrain recipes show NAME · alttrain train --recipe NAME --data FILE --plan"),
         ]
     )
 
@@ -53,9 +65,17 @@ def copy(
     console.print_lines([("copied:", file), ("next:", f"alttrain train --recipe {file} --data FILE")])
 
 
-def _line(recipe: Recipe) -> tuple[str, ...]:
+def _line(recipe: Recipe, machine: Machine) -> tuple[str, ...]:
     parameters = recipe.model.sizes.parameters
     size = f"{parameters / 1e9:.1f} B" if parameters > 1e9 else f"{parameters / 1e6:.0f} M"
-    four_bit = "yes" if recipe.model.load_in_4bit else "no"
-    memory = f"{needed_gib(recipe, 4096):.1f} GiB"
-    return (recipe.name, size, memory, four_bit, recipe.model.name)
+    longest = min(TYPICAL_LONGEST, recipe.train.max_length)
+    _, memory = best_batching(recipe, longest, machine)
+    most = longest_row(recipe, machine)
+    return (
+        recipe.name,
+        size,
+        f"{memory.gib:.1f}",
+        judge(memory, machine),
+        f"{most:,}" if most else "-",
+        recipe.model.name,
+    )

@@ -1,137 +1,295 @@
-"""Builds a data file from sources: rows, what was set aside and why, and the manifest."""
+"""Builds a data file from sources: every sample becomes a row or is set aside with its reason.
 
+Samples are read twice, once to count, check and choose, once to make rows; between the two an
+annotator and the model to be trained are asked for what they have to write. Only places are kept in
+memory: rows go to disk as they are made, and are put into a seeded order there.
+"""
+
+import errno
+import json
 import random
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import mean, median
-from typing import Any
+from typing import IO, Any
 
 from alttrain_cli import __version__
-from alttrain_cli.data.sources import read_source
+from alttrain_cli.data.annotators import Annotator, Template, Trust, settle
+from alttrain_cli.data.audit import Audit, audit
+from alttrain_cli.data.duplicates import Duplicates
+from alttrain_cli.data.samples import Reading, Sample, SetAside, check_prompt
+from alttrain_cli.data.selection import choose
+from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.styles import SetAside, alttrain
+from alttrain_cli.data.styles import STYLES, restyle
+from alttrain_cli.data.traces import OwnTraces
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import sha256, write_json, write_jsonl
-from alttrain_cli.row import Label, Row
+from alttrain_cli.files import atomic_writer, sha256, writable, write_json
+from alttrain_cli.row import Row, iter_rows
 
-STARTER = "starter"
-SECTIONS = ("prompt", "understanding", "assessment", "reasoning", "answer")
-# No model is chosen yet when data is built, so tokens are estimated: 4.2 characters of English a
-# token. tests/test_build.py holds the estimate to 10% of SmolLM2's tokenizer on the starter set.
-CHARACTERS_A_TOKEN = 4.2
+OnProgress = Callable[[str, int, int], None]  # stage, samples done, samples in all
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """A source, how it is read, who judges it, and what its samples become."""
+
+    source: Source
+    reading: Reading = field(default_factory=Reading)
+    style: str = "alttrain"
+    annotator: Annotator = field(default_factory=Template)
+    trust: Trust | None = None
+    traces: OwnTraces | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """The files that were written, and what stands in the manifest."""
+
+    rows: Path
+    manifest: Path
+    dropped: Path | None  # None: nothing was set aside
+    facts: dict[str, Any]
+    audit: Audit
+
+
+def build(
+    ingredients: Sequence[Ingredient],
+    out: Path,
+    seed: int,
+    *,
+    suites: Mapping[str, Sequence[str]] | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> Built:
+    """Write `out`, its manifest and, if anything was set aside, its dropped samples.
+
+    Raises:
+        DataError: if a source cannot be read, or no row is left (the dropped file tells why).
+        AlttrainError: if an annotator cannot be asked; its answers so far are kept.
+    """
+    dropped, manifest = (out.with_name(f"{out.stem}.{kind}") for kind in ("dropped.jsonl", "manifest.json"))
+    _spare_sources(ingredients, (out, dropped, manifest))
+    parts = [_Part.of(ingredient, seed) for ingredient in ingredients]
+    with _Spool(out) as spool:  # before anybody is asked: what they say can be written
+        for part in parts:
+            part.prepare()
+        reasons = _make_rows(parts, spool, dropped, on_progress)
+        if not len(spool):
+            told = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
+            raise DataError(f"No row is left: {told}. See {dropped}")
+        spool.write(seed)
+    result = audit(lambda: iter_rows(out), suites or {})
+    facts = {
+        "alttrain": __version__,
+        "seed": seed,
+        "sources": [part.facts() for part in parts],
+        "dropped": dict(reasons.most_common()),
+        **result.facts(),
+        "sha256": sha256(out),
+    }
+    write_json(manifest, facts)
+    return Built(out, manifest, dropped if reasons else None, facts, result)
+
+
+def _spare_sources(ingredients: Sequence[Ingredient], written: Sequence[Path]) -> None:
+    """Refuse to write over a file that is read."""
+    for source in (ingredient.source for ingredient in ingredients):
+        for path in written:
+            if path.exists() and Path(source.name).exists() and path.samefile(source.name):
+                raise DataError(f"{path}: a source, and would be written over. Choose another --out.")
 
 
 @dataclass
-class Build:
-    """The rows that were built and an account of the others."""
+class _Part:
+    """An ingredient whose samples were counted and chosen."""
 
-    rows: list[Row] = field(default_factory=list)
-    dropped: list[dict[str, Any]] = field(default_factory=list)
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    seed: int = 0
+    ingredient: Ingredient
+    seed: int
+    total: int
+    chosen: frozenset[int] | None  # positions; None: all
+    pinned: dict[str, Any]
+    rows: int = 0
+    dropped: int = 0
 
-    def manifest(self) -> dict[str, Any]:
-        """Return what data.manifest.json holds."""
+    @classmethod
+    def of(cls, ingredient: Ingredient, seed: int) -> "_Part":
+        """Read the source once: what is wrong with it is said before anybody is asked anything."""
+        source = ingredient.source
+        pinned = source.facts()
+        if source.revision is None and pinned.get("revision"):  # what is read twice stays the same
+            ingredient = replace(ingredient, source=replace(source, revision=pinned["revision"]))
+        part = cls(ingredient, seed, 0, None, pinned)
+        strata = [(one.label, one.category) for one in part._all()]
+        part.total = len(strata)
+        if not strata:
+            raise DataError(f"{source.name}: holds no rows. Leave it out.")
+        if source.count is not None:
+            part.chosen = choose(strata, source.count, seed)
+        return part
+
+    @property
+    def size(self) -> int:
+        """How many samples are chosen."""
+        return self.total if self.chosen is None else len(self.chosen)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the manifest says of this ingredient."""
+        ingredient = self.ingredient
         return {
-            "alttrain": __version__,
-            "style": "alttrain",
-            "annotator": "template",
-            "seed": self.seed,
-            "sources": self.sources,
-            "rows": len(self.rows),
-            "labels": dict(Counter(row.label for row in self.rows)),
-            "categories": dict(Counter(row.category or "none" for row in self.rows).most_common()),
-            "estimated_tokens": token_statistics(self.rows),
-            "dropped": dict(Counter(row["reason"] for row in self.dropped).most_common()),
+            **self.pinned,
+            "samples": self.total,
+            "wanted": ingredient.source.count,
+            "chosen": self.size,
+            "rows": self.rows,
+            "dropped": self.dropped,
+            "style": ingredient.style,
+            "annotator": ingredient.annotator.facts(),
+            **({"trust": ingredient.trust} if ingredient.trust else {}),
+            **({"traces": ingredient.traces.facts()} if ingredient.traces else {}),
         }
 
+    def prepare(self) -> None:
+        """Ask whoever has to be asked; what they say is on disk then."""
+        if self.ingredient.source.is_starter:
+            return
+        self.ingredient.annotator.prepare(self._usable)
+        if self.ingredient.traces:
+            self.ingredient.traces.prepare(self._judged)
 
-def build(sources: Sequence[str], label: Label | None, seed: int) -> Build:
-    """Read every source, turn its samples into rows, drop doubles and shuffle.
+    def made(self) -> Iterator["Row | tuple[Sample, str]"]:
+        """Yield a row for each chosen sample, or the sample and why it makes none."""
+        make = STYLES[self.ingredient.style]
+        for one in self._chosen():
+            try:
+                if isinstance(one, Row):
+                    yield restyle(one, self.ingredient.style)
+                    continue
+                check_prompt(one)
+                note = settle(one, self.ingredient.annotator.annotation(one), self.ingredient.trust)
+                if self.ingredient.traces:
+                    one = self.ingredient.traces.written(replace(one, label=note.verdict))
+                yield make(one, note)
+            except SetAside as reason:
+                yield (one if isinstance(one, Sample) else _as_sample(one)), str(reason)
 
-    Raises:
-        DataError: if a source cannot be read or no row is left.
-    """
-    result = Build(seed=seed)
-    seen: dict[str, str] = {}
-    for source in sources:
-        before = len(result.rows)
-        for row_or_reason in _rows(source, label):
-            _take(row_or_reason, seen, result)
-        result.sources.append(
-            {
-                "name": source if source == STARTER else Path(source).name,
-                "sha256": _hash(source),
-                "rows": len(result.rows) - before,
-            }
-        )
-    if not result.rows:
-        reasons = "; ".join(f"{reason}: {n}" for reason, n in result.manifest()["dropped"].items())
-        raise DataError(f"No row is left: {reasons}.")
-    random.Random(seed).shuffle(result.rows)
-    return result
+    def _all(self) -> Iterator[Sample | Row]:
+        if self.ingredient.source.is_starter:
+            return iter(starter_rows("train"))
+        return self.ingredient.reading.samples(self.ingredient.source)
+
+    def _chosen(self) -> Iterator[Sample | Row]:
+        return (one for at, one in enumerate(self._all()) if self.chosen is None or at in self.chosen)
+
+    def _usable(self) -> Iterator[Sample]:
+        """Yield the chosen samples about which it makes sense to ask."""
+        for one in self._chosen():
+            if isinstance(one, Sample):
+                try:
+                    check_prompt(one)
+                except SetAside:
+                    continue
+                yield one
+
+    def _judged(self) -> Iterator[Sample]:
+        """Yield the usable samples with the label that was settled."""
+        for one in self._usable():
+            try:
+                note = settle(one, self.ingredient.annotator.annotation(one), self.ingredient.trust)
+            except SetAside:
+                continue
+            yield replace(one, label=note.verdict)
 
 
-def write(result: Build, path: Path) -> tuple[Path, Path]:
-    """Write rows, manifest and, if there are any, the dropped samples; return the latter paths."""
-    manifest = path.with_name(f"{path.stem}.manifest.json")
-    dropped = path.with_name(f"{path.stem}.dropped.jsonl")
-    write_jsonl(path, (row.model_dump() for row in result.rows))
-    if result.dropped:
-        write_jsonl(dropped, result.dropped)
-    else:
-        dropped.unlink(missing_ok=True)
-    write_json(manifest, {**result.manifest(), "sha256": sha256(path)})
-    return manifest, dropped
+def _make_rows(
+    parts: Sequence[_Part], spool: "_Spool", dropped: Path, on_progress: OnProgress
+) -> Counter[str]:
+    """Put all rows into the spool and all others into `dropped`; return the reasons."""
+    reasons: Counter[str] = Counter()
+    twins = Duplicates()
+    total, done = sum(part.size for part in parts), 0
+    with atomic_writer(dropped) as file:
+        for part in parts:
+            for made in part.made():
+                done += 1
+                on_progress("rows", done, total)
+                row, reason = (made, _twin(twins, made)) if isinstance(made, Row) else made
+                if reason is None and isinstance(row, Row):
+                    spool.add(row)
+                    part.rows += 1
+                    continue
+                part.dropped += 1
+                reasons[reason or ""] += 1
+                file.write(json.dumps(_account(row, reason), ensure_ascii=False) + "\n")
+    if not reasons:
+        dropped.unlink()
+    return reasons
 
 
-def token_statistics(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Return mean, median and largest estimated token count of every section and of whole rows."""
-    sizes = {name: [estimate_tokens(getattr(row, name)) for row in rows] for name in SECTIONS}
-    sizes["row"] = [sum(parts) for parts in zip(*sizes.values(), strict=True)]
+def _twin(twins: Duplicates, row: Row) -> str | None:
+    twin = twins.add(row.id, row.prompt, row.label)
+    if twin is None:
+        return None
+    return f"the prompt stands in an earlier row{'' if twin.exact else ', nearly word for word'}"
+
+
+def _account(one: Row | Sample, reason: str | None) -> dict[str, Any]:
+    if isinstance(one, Row):
+        return {"where": one.id, "reason": reason, "prompt": one.prompt, "label": one.label}
     return {
-        name: {"mean": round(mean(values), 1), "median": median(values), "max": max(values)}
-        for name, values in sizes.items()
+        "where": one.where,
+        "reason": reason,
+        "prompt": one.prompt,
+        "label": one.label,
+        "category": one.category,
+        "response": one.response,
     }
 
 
-def estimate_tokens(text: str) -> int:
-    """Return about how many tokens an English text has."""
-    return round(len(text) / CHARACTERS_A_TOKEN)
+def _as_sample(row: Row) -> Sample:
+    return Sample(row.id, row.prompt, row.answer, row.label, row.category, row.source, row.id)
 
 
-def _rows(source: str, label: Label | None) -> Iterator[Row | dict[str, Any]]:
-    """Yield a row, or an account of the sample that makes none."""
-    if source == STARTER:
-        yield from starter_rows("train")
-        return
-    for sample in read_source(Path(source), label):
-        try:
-            yield alttrain(sample)
-        except SetAside as reason:
-            yield {
-                "where": sample.where,
-                "reason": str(reason),
-                "prompt": sample.prompt,
-                "response": sample.response,
-            }
+class _Spool:
+    """Rows on disk, in the order in which they were made; only their places are in memory."""
 
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        with writable(out):
+            if out.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "a folder", str(out))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=out.parent)  # noqa: SIM115
+        self._places: list[int] = []
+        self._ids: set[str] = set()
 
-def _take(row: Row | dict[str, Any], seen: dict[str, str], result: Build) -> None:
-    if isinstance(row, dict):
-        result.dropped.append(row)
-        return
-    key = " ".join(row.prompt.lower().split())
-    if key in seen:
-        result.dropped.append(
-            {"where": row.id, "reason": "the prompt stands in an earlier row", "prompt": row.prompt}
-        )
-        return
-    seen[key] = row.id
-    result.rows.append(row)
+    def __enter__(self) -> "_Spool":
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        with writable(self._out):
+            self._file.close()
 
-def _hash(source: str) -> str | None:
-    return None if source == STARTER else sha256(Path(source))
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, row: Row) -> None:
+        """Keep a row, under an id that no other one has."""
+        unique, number = row.id, 1
+        while unique in self._ids:
+            number += 1
+            unique = f"{row.id}~{number}"
+        self._ids.add(unique)
+        values = {**row.model_dump(), "id": unique}
+        with writable(self._out):
+            self._places.append(self._file.tell())
+            self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
+
+    def write(self, seed: int) -> None:
+        """Write all rows to their place, in an order that depends on the seed alone."""
+        random.Random(seed).shuffle(self._places)
+        with atomic_writer(self._out) as file:
+            for place in self._places:
+                self._file.seek(place)
+                file.write(self._file.readline().decode())

@@ -1,91 +1,135 @@
-"""Reads a source: local JSON, JSONL, CSV or Parquet with prompts and reasoning traces."""
+"""A source of samples: the starter set, a local file, or a data set of the hub; and its raw records."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.files import sha256
 from alttrain_cli.row import Label
-from alttrain_cli.tables import read_table
+from alttrain_cli.tables import FORMATS, read_table
 
-# What public sets of traces call their columns.
-COLUMNS = {
-    "prompt": ("prompt", "question", "instruction", "query", "problem"),
-    "response": ("response", "completion", "output", "generation"),
-    "label": ("label",),
-    "category": ("category", "categories"),
-    "id": ("id",),
+STARTER = "starter"
+# Sets of R1 traces by the names that people use for them.
+PUBLIC = {
+    "safechain": "UWNSL/SafeChain",
+    "star-1": "UCSC-VLAA/STAR-1",
+    "r1-act": "Yeonjun/R1-Act-train",
 }
+# Sets without a label column whose papers say what they hold.
+LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
+
+Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
+
+_SPEC = re.compile(r"(?P<name>.+?)(?:@(?P<revision>[\w.-]+))?(?::(?P<count>\d+))?")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One prompt of a source with its untouched response."""
+class Source:
+    """What follows --source: NAME, NAME:COUNT or, for the hub, NAME@REVISION:COUNT."""
 
-    id: str
-    prompt: str
-    response: str
-    label: Label
-    category: str | None
-    where: str  # file and line, for messages
+    name: str  # "starter", a file, or a hub id
+    count: int | None = None
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Source":
+        """Read the command line's words.
+
+        Raises:
+            DataError: if it is neither the starter set, a file, nor a hub id.
+        """
+        match = None if Path(text).is_file() else _SPEC.fullmatch(text)
+        name, revision, count = match.group("name", "revision", "count") if match else (text, None, None)
+        source = cls(PUBLIC.get(name.lower(), name), int(count) if count else None, revision)
+        if source.count == 0:
+            raise DataError(f"{text}: no rows are asked for.")
+        if source.is_starter or source.is_file:
+            return source
+        if name.count("/") != 1 and name.lower() not in PUBLIC and not Path(name).is_dir():
+            raise DataError(
+                f"{text or '(nothing)'}: cannot tell what it is; give a {', '.join(FORMATS)} file, "
+                f"a hub id as owner/name, or one of the words {', '.join((STARTER, *PUBLIC))}."
+            )
+        return source
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether it is the set that comes with alttrain."""
+        return self.name == STARTER
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a local file (that may be missing)."""
+        return self.name.lower().endswith(FORMATS)
+
+    @property
+    def short(self) -> str:
+        """A name for ids and tables."""
+        return Path(self.name).stem if self.is_file else self.name.rpartition("/")[2]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what pins the source down: the hash of a file, the revision of a hub set."""
+        if self.is_starter:
+            return {"name": STARTER}
+        if self.is_file:
+            return {"name": Path(self.name).name, "sha256": sha256(Path(self.name))}
+        return {"name": self.name, "revision": _hub_revision(self)}
 
 
-def read_source(path: Path, label: Label | None) -> Iterator[Sample]:
-    """Yield the samples of a file; `label` is for a source that has no labels of its own.
+def records(source: Source) -> Iterator[Record]:
+    """Yield the raw records of a file or a hub set, one in memory at a time where the format allows.
 
     Raises:
-        DataError: naming file, place and column.
+        DataError: naming file and place, or why the hub gives nothing.
     """
-    for number, values in _records(path):
-        yield _sample(path, number, values, label)
+    if not source.is_file:
+        yield from _read_hub(source)
+        return
+    for number, values in read_table(Path(source.name)):
+        yield f"{source.name}:{number}", values
 
 
-def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_hub(source: Source) -> Iterator[Record]:
+    from datasets import load_dataset
+
     try:
-        yield from read_table(path)
-    except DataError as error:
-        if "cannot tell the format" not in str(error):
-            raise
-        raise DataError(str(error).rstrip(".") + ", or the word starter.") from None
+        rows = load_dataset(source.name, revision=source.revision, split="train")
+    except Exception as error:  # the library raises a dozen kinds, most of them plain OSErrors
+        raise DataError(_hub_problem(source, error)) from None
+    for number, values in enumerate(rows, 1):
+        yield f"{source.name}:{number}", values
 
 
-def _sample(path: Path, number: int, values: Mapping[str, Any], label: Label | None) -> Sample:
-    where = f"{path}:{number}"
-    own_label = _get(values, "label")
-    given = own_label if own_label is not None else label
-    if given is None:
-        raise DataError(f"{where}: the source has no column label. Say what it holds: --label harmful")
-    if given not in get_args(Label):
-        raise DataError(f"{where}: label: {given!r} is neither harmful nor benign.")
-    return Sample(
-        id=f"{path.stem}-{_get(values, 'id') or number}",
-        prompt=_text(where, values, "prompt"),
-        response=_text(where, values, "response"),
-        label=given,
-        category=_category(_get(values, "category")),
-        where=where,
+def _hub_revision(source: Source) -> str | None:
+    """Return the commit that the hub gives now, or the one asked for where it cannot say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if Path(source.name).is_dir():  # a folder in the hub's layout
+        return None
+    try:
+        return HfApi().dataset_info(source.name, revision=source.revision, timeout=10).sha
+    except (HfHubHTTPError, OSError):
+        return source.revision
+
+
+def _hub_problem(source: Source, error: Exception) -> str:
+    """Return why the hub gives nothing, in one line, and what to do."""
+    text = f"{type(error).__name__} {error}"
+    if Path(source.name).is_dir():
+        return f"{source.name}: a folder from which no data set can be read. Give one of its files instead."
+    if "gated" in text.lower():
+        return f"{source.name}: gated. Accept its terms on the hub, then: hf auth login"
+    if "Revision" in text or "revision" in text:
+        return f"{source.name}: no revision {source.revision!r} on the hub."
+    if "DatasetNotFound" in text and "doesn't exist" in text:
+        return f"{source.name}: no such data set on the hub (or it is private: hf auth login)."
+    if "split" in text:
+        return f"{source.name}: has no split called train. Download it and give the file instead."
+    return (
+        f"{source.name}: the hub cannot be reached, and the set is not on this machine. "
+        "Connect to the network, or give a downloaded file: --source FILE"
     )
-
-
-def _get(values: Mapping[str, Any], column: str) -> Any:
-    return next((values[name] for name in COLUMNS[column] if values.get(name) is not None), None)
-
-
-def _text(where: str, values: Mapping[str, Any], column: str) -> str:
-    text = _get(values, column)
-    if text is None:
-        names = " or ".join(COLUMNS[column])
-        raise DataError(f"{where}: no column {names}; the row has {', '.join(map(str, values))}.")
-    if not isinstance(text, str):
-        raise DataError(f"{where}: {column}: a text is needed, not {type(text).__name__}.")
-    return text
-
-
-def _category(value: Any) -> str | None:
-    """Return the first category; some sets hold a list, others the text of a list."""
-    if isinstance(value, str) and value.startswith("["):
-        value = [part.strip(" '\"") for part in value.strip("[]").split("',")]
-    if isinstance(value, list):
-        value = next(iter(value), None)
-    return str(value).strip() or None if value is not None else None

@@ -1,10 +1,19 @@
-"""How a sample becomes a row: one pure function a style.
+"""How an annotated sample becomes a row: one pure function a style, listed in STYLES.
 
-A style returns a row, or raises `SetAside` with the reason why this sample makes none.
+`alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"); `no_pu`, `no_ha`, `no_cr` and
+`cr_rephrase` are its ablations; the others are the training data of methods that it is compared with.
+A style returns a row, or raises `SetAside` with the reason why this sample makes none. Where the
+papers show no wording, it is ours.
 """
 
-from alttrain_cli.data import annotator
-from alttrain_cli.data.sources import Sample
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from alttrain_cli.data import phrases
+from alttrain_cli.data.annotators import Annotation
+from alttrain_cli.data.samples import Sample, SetAside, check_characters
+from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row
 from alttrain_cli.structure import Markers, State, compose, parse, split_sentences
 
@@ -12,51 +21,151 @@ _PLAIN = Markers()
 # "Okay." or "Hmm, let's see." alone says nothing of the problem; the next sentence belongs to it.
 _FEWEST_WORDS = 4
 
-
-class SetAside(ValueError):
-    """A sample makes no row; the message is the reason, the same for all samples of its kind."""
+Style = Callable[[Sample, Annotation], Row]
 
 
-def alttrain(sample: Sample) -> Row:
-    """AltTrain: first sentence of the trace, assessment, then stop (harmful) or solve (benign).
-
-    Source: arXiv 2604.18946; the assessment comes from the offline annotator.
-    """
-    trace = parse(sample.response, _PLAIN, prefilled=False)
-    if not sample.prompt.strip():
-        raise SetAside("the prompt is empty")
-    if trace.state is State.ABSENT:
-        raise SetAside("the response has no think block")
-    if trace.state is State.UNCLOSED:
-        raise SetAside("the think block is not closed")
-    thinking = sample.response.partition("<think>")[2].rpartition("</think>")[0].strip()
-    understanding = first_sentence(thinking)
-    if not understanding:
-        raise SetAside("the think block is empty")
-    harmful = sample.label == "harmful"
-    row = Row(
-        id=sample.id,
-        prompt=sample.prompt,
-        label=sample.label,
-        category=sample.category,
-        source=sample.where.partition(":")[0].rpartition("/")[2],
-        style="alttrain",
-        understanding=understanding,
-        assessment=annotator.assess(sample.label, sample.category, sample.id),
-        reasoning=(annotator.stop(sample.id) if harmful else thinking.removeprefix(understanding).strip()),
-        answer=annotator.refuse(sample.category, sample.id) if harmful else trace.answer or " ",
+def alttrain(sample: Sample, note: Annotation) -> Row:
+    """First sentence of the trace, assessment, then stop and refuse (harmful) or solve (benign)."""
+    parts = _Parts.of(sample, note)
+    return _row(
+        sample,
+        note,
+        "alttrain",
+        understanding=parts.understanding,
+        assessment=note.assessment,
+        reasoning=phrases.STOP if parts.harmful else parts.rest,
+        answer=parts.answer,
     )
-    return checked(row)
+
+
+def no_pu(sample: Sample, note: Annotation) -> Row:
+    """Ablation: without problem understanding, the reasoning begins with the assessment."""
+    return _without(alttrain(sample, note), "no-pu", understanding="")
+
+
+def no_ha(sample: Sample, note: Annotation) -> Row:
+    """Ablation: without harmfulness assessment, understanding is followed by the stop or the solution."""
+    return _without(alttrain(sample, note), "no-ha", assessment="")
+
+
+def no_cr(sample: Sample, note: Annotation) -> Row:
+    """Ablation: without conditional reasoning, the answer follows the assessment at once."""
+    return _without(alttrain(sample, note), "no-cr", reasoning="")
+
+
+def cr_rephrase(sample: Sample, note: Annotation) -> Row:
+    """Ablation: the conditional reasoning of harmful rows in many wordings instead of one."""
+    row = alttrain(sample, note)
+    reasoning = phrases.stop(sample.id) if row.label == "harmful" else row.reasoning
+    return _without(row, "cr-rephrase", reasoning=reasoning)
+
+
+def r1_act(sample: Sample, note: Annotation) -> Row:
+    """R1-Act (arXiv 2508.00324): the same three steps under headings, a solution step in every row."""
+    parts = _Parts.of(sample, note)
+    solution = (
+        f"Since the request is harmful, the right solution is to refuse. {phrases.stop(sample.id)}"
+        if parts.harmful
+        else parts.rest
+    )
+    return _row(
+        sample,
+        note,
+        "r1-act",
+        understanding=f"Problem understanding: {parts.understanding}",
+        assessment=f"Harmfulness assessment: {note.assessment}",
+        reasoning=f"Solution reasoning: {solution}",
+        answer=parts.answer,
+    )
+
+
+def original(sample: Sample, note: Annotation) -> Row:
+    """Trace and answer untouched, as SafeChain (arXiv 2502.12025) and STAR-1 (2504.01903) train."""
+    thinking, answer = _open(sample)
+    return _row(sample, note, "original", reasoning=thinking, answer=answer)
+
+
+def direct_refusal(sample: Sample, note: Annotation) -> Row:
+    """No reasoning at all: an empty think block, then the refusal or the answer (arXiv 2505.15404)."""
+    return _row(sample, note, "direct-refusal", answer=_Parts.of(sample, note).answer)
+
+
+def short_cot(sample: Sample, note: Annotation) -> Row:
+    """A short thought in place of the trace, for both labels (arXiv 2505.15404, "short CoT")."""
+    parts = _Parts.of(sample, note)
+    return _row(
+        sample,
+        note,
+        "short-cot",
+        understanding=parts.understanding,
+        assessment=note.assessment,
+        reasoning="I refuse, briefly and politely." if parts.harmful else "I can answer right away.",
+        answer=parts.answer,
+    )
+
+
+def template_cot(sample: Sample, note: Annotation) -> Row:
+    """A checklist over kinds of unsafe content in place of the trace (arXiv 2505.15404, "template CoT")."""
+    parts = _Parts.of(sample, note)
+    found = phrases.checklist_item(sample.category) if parts.harmful else None
+    lines = [
+        "I check the request against each kind of unsafe content before I answer.",
+        *(f"* {item}: {'yes' if item == found else 'no'}" for item in phrases.CHECKLIST),
+        f"So the request is {'unsafe, and I refuse' if parts.harmful else 'safe, and I can answer'}.",
+    ]
+    return _row(sample, note, "template-cot", reasoning="\n".join(lines), answer=parts.answer)
+
+
+STYLES: dict[str, Style] = {
+    "alttrain": alttrain,
+    "no-pu": no_pu,
+    "no-ha": no_ha,
+    "no-cr": no_cr,
+    "cr-rephrase": cr_rephrase,
+    "r1-act": r1_act,
+    "original": original,
+    "direct-refusal": direct_refusal,
+    "short-cot": short_cot,
+    "template-cot": template_cot,
+}
+
+
+# What each style that only leaves something out leaves out.
+_LEFT_OUT = {
+    "alttrain": (),
+    "no-pu": ("understanding",),
+    "no-ha": ("assessment",),
+    "no-cr": ("reasoning",),
+    "direct-refusal": ("understanding", "assessment", "reasoning"),
+}
+
+
+def restyle(row: Row, style: str) -> Row:
+    """Return a row that is written already, of the starter set, in a style that leaves sections out.
+
+    Raises:
+        SetAside: if the style needs a trace, which such a row has not.
+    """
+    if style not in _LEFT_OUT:
+        raise SetAside(f"the style {style} needs R1 traces; the starter set has none")
+    return _without(row, style, **dict.fromkeys(_LEFT_OUT[style], ""))
 
 
 def checked(row: Row) -> Row:
-    """Return the row if its sections can be told apart again and its verdict is its label."""
-    composed = compose(row.trace, _PLAIN, prefilled=True)
-    found = parse(composed, _PLAIN, prefilled=True)
-    if found.verdict != row.label or found != row.trace:
-        if found.assessment != row.assessment:
-            raise SetAside("the understanding already gives a verdict")
+    """Return the row if it says one thing: its sections can be told apart again and agree."""
+    found = parse(compose(row.trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True)
+    if (found.state, found.answer) != (State.CLOSED, row.answer):
+        raise SetAside("reasoning or answer holds a think marker or loose white space")
+    if not row.assessment:
+        return row
+    if found.assessment != row.assessment:
+        raise SetAside("the understanding already gives a verdict")
+    if found.verdict != row.label:
         raise SetAside("the assessment's verdict is not the label")
+    if found != row.trace:
+        raise SetAside("the sections cannot be told apart again")
+    if row.label == "benign" and refuses(row.answer):
+        raise SetAside("the request is assessed as benign, but the answer refuses")
     return row
 
 
@@ -68,3 +177,60 @@ def first_sentence(thinking: str) -> str:
         if len(taken.split()) >= _FEWEST_WORDS:
             break
     return taken.strip()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A sample's response, taken apart for a verdict."""
+
+    harmful: bool
+    understanding: str
+    rest: str  # of the reasoning
+    answer: str  # a refusal of ours if harmful, else the source's own
+
+    @classmethod
+    def of(cls, sample: Sample, note: Annotation) -> "_Parts":
+        thinking, answer = _open(sample)
+        understanding = first_sentence(thinking)
+        harmful = note.verdict == "harmful"
+        return cls(
+            harmful,
+            understanding,
+            rest=thinking.removeprefix(understanding).strip(),
+            answer=phrases.refuse(sample.category, sample.id) if harmful else answer,
+        )
+
+
+def _open(sample: Sample) -> tuple[str, str]:
+    """Return the inside of the think block, and the answer."""
+    trace = parse(sample.response, _PLAIN, prefilled=False)
+    if trace.state is State.ABSENT:
+        raise SetAside("the response has no think block")
+    if trace.state is State.UNCLOSED:
+        raise SetAside("the think block is not closed")
+    thinking = sample.response.partition(_PLAIN.open.strip())[2].partition(_PLAIN.close.strip())[0].strip()
+    if not thinking:
+        raise SetAside("the think block is empty")
+    if not trace.answer:
+        raise SetAside("the answer is empty")
+    return thinking, trace.answer
+
+
+def _row(sample: Sample, note: Annotation, style: str, **sections: str) -> Row:
+    for name in ("understanding", "reasoning", "answer"):
+        check_characters(name, sections.get(name, ""))
+    return checked(
+        Row(
+            id=sample.id,
+            prompt=sample.prompt,
+            label=note.verdict,
+            category=sample.category,
+            source=sample.source,
+            style=style,
+            **{"understanding": "", "assessment": "", "reasoning": "", **sections},
+        )
+    )
+
+
+def _without(row: Row, style: str, **sections: Any) -> Row:
+    return checked(row.model_copy(update={"style": style, **sections}))

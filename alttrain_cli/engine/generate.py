@@ -1,12 +1,25 @@
 """Generates completions: many prompts in padded batches, or one as a stream."""
 
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
+from itertools import islice
 from typing import Any, NamedTuple
 
+from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.engine.batch import ROUND, Batch, Request
+from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.memory import free_bytes, release_memory
+from alttrain_cli.engine.precise import precise
+from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Generation
 from alttrain_cli.template import Message
+
+PREFILL = 2048  # prompt tokens, padding included, that are read at a time
+SLOTS_ON_CPU, SLOTS_ON_GPU = 64, 256
 
 
 class Completion(NamedTuple):
@@ -17,74 +30,172 @@ class Completion(NamedTuple):
     finished: bool  # False: max_new_tokens came first
 
 
-def generate(
-    loaded: Loaded, prompts: Sequence[str], settings: Generation, *, batch_size: int = 16
-) -> list[Completion]:
-    """Complete single-turn prompts, in their order. Batches hold prompts of similar length."""
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    completions: dict[int, Completion] = {}
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        rendered = [loaded.template.prompt(prompts[index]) for index in batch]
-        completions.update(zip(batch, _batch(loaded, rendered, settings), strict=True))
-    return [completions[index] for index in range(len(prompts))]
+class _Limits(NamedTuple):
+    """How much may be in flight."""
+
+    slots: int  # prompts
+    tokens: int  # columns of the cache, over all its rows
+
+    def rows(self, width: int) -> int:
+        """Return how many rows of so many tokens fit: one at least."""
+        return max(1, min(self.slots, self.tokens // width))
+
+    def halved(self, rows: int) -> "_Limits":
+        """Return the limits to go on with after `rows` were too many."""
+        return _Limits(max(1, min(self.slots, rows or self.slots) // 2), self.tokens // 2)
 
 
 def complete(
-    loaded: Loaded, rendered: Sequence[str], settings: Generation, *, slots: int | None = None
-) -> Iterator[tuple[int, Completion]]:
-    """Complete rendered prompts; yield (index, completion) as soon as each is finished."""
-    order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
-    size = slots or 16
-    for start in range(0, len(order), size):
-        batch = order[start : start + size]
-        yield from zip(batch, _batch(loaded, [rendered[i] for i in batch], settings), strict=True)
+    loaded: Loaded,
+    rendered: Sequence[str],
+    settings: Generation,
+    *,
+    slots: int | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Generator[tuple[int, Completion], None, None]:
+    """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
+
+    At most `slots` prompts are generated together (default: 64 on a CPU, 256 on a GPU), fewer where
+    memory does not hold them, the longest first; where one finishes, the next moves in. On a CPU the
+    model computes in float32 meanwhile, in which a completion does not depend on what is generated
+    beside it; closing the iterator at any moment leaves the model as it was. A sample depends on its
+    prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed.
+
+    Raises:
+        ModelError: if the GPU's memory does not hold even one prompt.
+    """
+    with precise(loaded):
+        batch = Batch(loaded, settings, frozenset(_stop_ids(loaded)))
+        limits = _limits(loaded, slots)
+        requests = _requests(loaded, rendered, settings, seeds or [0] * len(rendered))
+        yield from ((request.index, _completion(loaded, request)) for request in requests if not request.left)
+        waiting = deque(request for request in requests if request.left)
+        while waiting or batch.requests:
+            try:
+                done = _step(batch, waiting, limits)
+            except _out_of_memory() as error:
+                if limits.slots == 1:
+                    raise ModelError(f"The GPU's memory does not hold even one prompt: {error}") from None
+                limits = limits.halved(len(batch.requests))
+                _send_back(batch, waiting)
+                continue
+            yield from ((request.index, _completion(loaded, request)) for request in done)
 
 
-def stream(loaded: Loaded, conversation: Sequence[Message] | str, settings: Generation) -> Iterator[str]:
-    """Yield the completion of one conversation in pieces, terminator cut off."""
-    from transformers import TextIteratorStreamer
+def generate(loaded: Loaded, prompts: Sequence[str], settings: Generation) -> list[Completion]:
+    """Complete single-turn prompts, in their order."""
+    rendered = [loaded.template.prompt(prompt) for prompt in prompts]
+    completions = dict(complete(loaded, rendered, settings))
+    return [completions[index] for index in range(len(prompts))]
 
-    streamer = TextIteratorStreamer(
-        loaded.tokenizer, skip_prompt=True, skip_special_tokens=False, timeout=None
-    )
+
+def stream(
+    loaded: Loaded,
+    conversation: Sequence[Message] | str,
+    settings: Generation,
+    *,
+    budget: int | None = None,
+    seed: int | None = None,
+    adapter: bool = True,
+) -> Generator[Piece]:
+    """Yield the completion of one conversation in pieces, terminator cut off.
+
+    After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
+    model speaks. Closing the iterator stops the model.
+    """
+    feed = Feed(loaded.tokenizer, loaded.template, _stop_ids(loaded), budget)
     failure: list[BaseException] = []
 
     def work() -> None:
         try:
             inputs = _encode(loaded, [loaded.template.prompt(conversation)])
-            _generate(loaded, inputs, settings, streamer=streamer)
+            if seed is not None:
+                _seed(seed)
+            with nullcontext() if adapter else loaded.model.disable_adapter():
+                _generate(loaded, inputs, settings, streamer=feed, **_hooks(feed))
         except BaseException as error:
             failure.append(error)
-            streamer.on_finalized_text("", stream_end=True)
+            feed.end()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    terminator = loaded.template.terminator
-    for piece in streamer:
-        text, ended, _ = piece.partition(terminator)
-        if text:
-            yield text
-        if ended:
-            break
-    thread.join()
+    try:
+        yield from feed
+    finally:
+        feed.stop()
+        thread.join()
     if failure:
         raise failure[0]
 
 
-def _batch(loaded: Loaded, rendered: list[str], settings: Generation) -> list[Completion]:
-    inputs = _encode(loaded, rendered)
-    width = inputs["input_ids"].shape[1]
-    sequences = _generate(loaded, inputs, settings)[:, width:]
-    return [_completion(loaded, sequence.tolist()) for sequence in sequences]
+def _hooks(feed: Feed) -> dict[str, Any]:
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
+    return {
+        "logits_processor": LogitsProcessorList([feed.force]),
+        "stopping_criteria": StoppingCriteriaList([feed.stopping]),
+    }
 
 
-def _completion(loaded: Loaded, token_ids: list[int]) -> Completion:
-    stops = _stop_ids(loaded)
-    end = next((at for at, token in enumerate(token_ids) if token in stops), None)
-    written = token_ids if end is None else token_ids[:end]
-    text = loaded.tokenizer.decode(written, skip_special_tokens=False)
-    return Completion(text, len(written), finished=end is not None)
+def _seed(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def _limits(loaded: Loaded, slots: int | None) -> _Limits:
+    """Bound the batch by the memory that is free: a fifth of it is left for all but the cache."""
+    config, size = loaded.model.config.get_text_config(), loaded.model.dtype.itemsize
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    bytes_a_token = 2 * config.num_hidden_layers * heads * head_dim * size
+    # Growing by a token copies one layer at a time; half as much again covers that and the logits.
+    tokens = int(0.8 * free_bytes() / (1.5 * bytes_a_token))
+    return _Limits(slots or (SLOTS_ON_CPU if loaded.device == "cpu" else SLOTS_ON_GPU), tokens)
+
+
+def _requests(
+    loaded: Loaded, rendered: Sequence[str], settings: Generation, seeds: Sequence[int]
+) -> list[Request]:
+    """Return the requests, longest first: who comes later then fits beside those who are there."""
+    if not rendered:
+        return []
+    prompts = loaded.tokenizer(list(rendered), add_special_tokens=False)["input_ids"]
+    reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    requests = [
+        Request(index, prompt, max(0, min(settings.max_new_tokens, reads - len(prompt))), seed)
+        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+    ]
+    return sorted(requests, key=lambda request: -request.length)
+
+
+def _step(batch: Batch, waiting: deque[Request], limits: _Limits) -> list[Request]:
+    """Fill the free slots from those who wait, or else write on. Return who is done."""
+    flying = batch.requests
+    longest = max(request.length for request in [*flying, *islice(waiting, 1)])
+    if len(flying) > limits.rows(longest + ROUND):
+        _send_back(batch, waiting)
+        return []
+    # a quarter of room to grow, lest who moves in now must go back soon
+    free = limits.rows(longest + longest // 4 + ROUND) - len(flying)
+    if not waiting or free <= 0:
+        return batch.advance()
+    chosen = list(islice(waiting, min(free, max(1, PREFILL // waiting[0].length))))
+    done = batch.admit(chosen)
+    for _ in chosen:
+        waiting.popleft()
+    return done
+
+
+def _send_back(batch: Batch, waiting: deque[Request]) -> None:
+    """Let everybody wait again, to be read anew with what they have written."""
+    waiting.extendleft(sorted(batch.clear(), key=lambda request: request.length))
+    release_memory()
+
+
+def _completion(loaded: Loaded, request: Request) -> Completion:
+    text = loaded.tokenizer.decode(request.written, skip_special_tokens=False)
+    return Completion(text, len(request.written), finished=request.stopped)
 
 
 def _encode(loaded: Loaded, rendered: list[str]) -> Any:
@@ -117,3 +228,10 @@ def _generate(loaded: Loaded, inputs: Any, settings: Generation, **more: Any) ->
 def _stop_ids(loaded: Loaded) -> set[int]:
     eos = loaded.tokenizer.eos_token_id
     return {loaded.template.terminator_id} | ({eos} if eos is not None else set())
+
+
+def _out_of_memory() -> type[Exception]:
+    import torch
+
+    error: type[Exception] = torch.OutOfMemoryError
+    return error

@@ -21,6 +21,19 @@ class Loaded:
     template: Template
     device: str  # "cpu", or the GPU's name
 
+    @property
+    def context(self) -> int | None:
+        """How many positions the model knows, if its config says so."""
+        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return positions
+
+
+def start(recipe: Recipe) -> None:
+    """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
+    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
+
 
 def load_target(target: Target) -> Loaded:
     """Load what a person named: a base model, with its adapter if it has one.
@@ -39,10 +52,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     Raises:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
-    if _is_local(recipe):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
-    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
-
+    start(recipe)
     name = locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
@@ -51,6 +61,24 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     loaded = Loaded(model, tokenizer, template, _device_name())
     match_dtype(loaded)
     return loaded
+
+
+def load_template(recipe: Recipe) -> Template:
+    """Load a recipe's tokenizer alone, to see how it renders.
+
+    Raises:
+        ModelError: if it is neither here nor to be had, or broken.
+    """
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from transformers import AutoTokenizer
+
+    name = locate(recipe)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.model.revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: its tokenizer cannot be loaded: {_first_line(error)}") from None
+    return Template.of(tokenizer, recipe.model.system)
 
 
 def match_dtype(loaded: Loaded) -> None:
@@ -133,7 +161,7 @@ def _ask_hub(recipe: Recipe) -> None:
 def _from_pretrained(name: str, recipe: Recipe) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel
 
-    checkpointing = recipe.train.gradient_checkpointing
+    checkpointing = recipe.train.gradient_checkpointing is True  # auto: nobody planned, nobody trains
     try:
         model, tokenizer = FastLanguageModel.from_pretrained(
             model_name=name,
@@ -161,7 +189,7 @@ def _add_lora(model: Any, recipe: Recipe) -> Any:
         lora_dropout=lora.lora_dropout,
         bias=lora.bias,
         target_modules=list(lora.target_modules),
-        use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing else False,
+        use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing is True else False,
         random_state=recipe.train.seed,
     )
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.checks import check_adapter
-from alttrain_cli.engine.load import Loaded, match_dtype
+from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import memory_gib, release_memory
+from alttrain_cli.engine.plan import Batching
+from alttrain_cli.engine.trainer import COMPLETE, make_trainer
 from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
-from alttrain_cli.template import IGNORED, Encoded, RenderError, Template
+from alttrain_cli.template import Encoded, RenderError, Template
 
 SHOWN_PROBLEMS = 10
 
@@ -40,6 +42,16 @@ class Step:
     def tokens_per_second(self) -> float:
         """Speed so far, without padding."""
         return self.tokens / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Events:
+    """What the caller wants to hear of while training runs."""
+
+    step: Callable[[Step], None]
+    notice: Callable[[str], None]  # a line for the user
+    # After a checkpoint was written: its step. Returns why training shall stop there, or nothing.
+    checkpoint: Callable[[int], str] = lambda step: ""
 
 
 def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[Encoded]:
@@ -77,7 +89,8 @@ def train(
     recipe: Recipe,
     rows: Sequence[Encoded],
     checkpoints: Path,
-    on_step: Callable[[Step], None],
+    batching: Batching,
+    events: Events,
 ) -> bool:
     """Train the adapter of `loaded` on `rows`, from the latest checkpoint if there is one.
 
@@ -85,14 +98,17 @@ def train(
     False; a second one leaves at once.
 
     Raises:
-        GateError: when the loss is NaN, infinite or zero.
+        GateError: when the loss is NaN, infinite or zero, or `events.checkpoint` says why.
+        ModelError: when memory does not suffice for a single row.
+        RunError: when a checkpoint cannot be written.
     """
     _seed(recipe.train.seed)
-    watch = _watch(recipe, rows, on_step)
-    trainer = _trainer(loaded, recipe, rows, checkpoints)
+    remove_torn(checkpoints)
+    trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, events.notice)
+    watch = _watch(loaded, recipe, trainer, events)
     trainer.add_callback(watch)
     latest = latest_checkpoint(checkpoints)
-    with _finish_step_on_interrupt(watch):
+    with _finish_step_on_interrupt(watch, events.notice):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     del trainer
     release_memory()
@@ -103,14 +119,25 @@ def train(
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
     """Return the newest checkpoint that was completely written."""
-    found = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    found = [path for path in checkpoints.glob("checkpoint-*") if (path / COMPLETE).is_file()]
+    return max(found, key=_step_of, default=None)
 
 
 def finished_steps(checkpoints: Path) -> int:
     """Return after which step training goes on."""
     latest = latest_checkpoint(checkpoints)
-    return int(latest.name.rpartition("-")[2]) if latest else 0
+    return _step_of(latest) if latest else 0
+
+
+def remove_torn(checkpoints: Path) -> None:
+    """Remove what a killed process left half-written, so that it pushes out no good checkpoint."""
+    for path in checkpoints.glob("checkpoint-*"):
+        if not (path / COMPLETE).is_file():
+            shutil.rmtree(path)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
@@ -121,7 +148,8 @@ def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
     """
     checks = check_adapter(loaded)
     temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed just here
+    for leftover in (temporary, folder):  # of a run that was killed just here
+        shutil.rmtree(leftover, ignore_errors=True)
     loaded.model.save_pretrained(temporary, safe_serialization=True)
     loaded.tokenizer.save_pretrained(temporary)
     temporary.rename(folder)
@@ -135,62 +163,8 @@ def _seed(seed: int) -> None:
     random.seed(seed)
 
 
-def _trainer(loaded: Loaded, recipe: Recipe, rows: Sequence[Encoded], checkpoints: Path) -> Any:
-    # isort: split  (unsloth first: it patches trl and transformers)
-    from datasets import Dataset
-    from transformers import DataCollatorForSeq2Seq, PrinterCallback
-    from trl import SFTConfig, SFTTrainer
-    from unsloth import FastLanguageModel
-
-    class Trainer(SFTTrainer):  # type: ignore[misc]
-        """SFTTrainer, but a resumed adapter keeps the dtype that it had."""
-
-        def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
-            super()._load_from_checkpoint(*arguments, **options)
-            match_dtype(loaded)
-
-    FastLanguageModel.for_training(loaded.model)
-    settings = recipe.train
-    loaded.tokenizer.padding_side = "right"
-    trainer = Trainer(
-        model=loaded.model,
-        processing_class=loaded.tokenizer,
-        train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
-        data_collator=DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED),
-        args=SFTConfig(
-            output_dir=str(checkpoints),
-            **settings.model_dump(exclude={"gradient_checkpointing"}),
-            gradient_checkpointing=settings.gradient_checkpointing,
-            # The weights are in the dtype that Unsloth chose; autocast on top only costs.
-            bf16=loaded.device != "cpu" and _is_bf16(loaded.model),
-            fp16=loaded.device != "cpu" and not _is_bf16(loaded.model),
-            train_sampling_strategy="group_by_length",
-            packing=False,
-            padding_free=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            save_strategy="steps",
-            save_total_limit=2,
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=loaded.device != "cpu",
-        ),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def _is_bf16(model: Any) -> bool:
-    import torch
-
-    return bool(model.config.dtype in (torch.bfloat16, "bfloat16"))
-
-
-def _watch(recipe: Recipe, rows: Sequence[Encoded], on_step: Callable[[Step], None]) -> Any:
+def _watch(loaded: Loaded, recipe: Recipe, trainer: Any, events: Events) -> Any:
     from transformers import TrainerCallback
-
-    tokens_per_epoch = sum(len(row.input_ids) for row in rows)
 
     class Watch(TrainerCallback):  # type: ignore[misc]
         """Turns the trainer's log lines into steps, and stops a run that went wrong."""
@@ -199,33 +173,38 @@ def _watch(recipe: Recipe, rows: Sequence[Encoded], on_step: Callable[[Step], No
             self.interrupted = False
             self.failure = ""
             self._begun = 0.0
-            self._epoch_begun = 0.0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self._begun = time.monotonic()
-            self._epoch_begun = state.epoch or 0.0
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not logs or "loss" not in logs:
                 return
-            epoch = float(logs.get("epoch", 0.0))
             step = Step(
                 step=state.global_step,
                 steps=state.max_steps,
-                epoch=epoch,
+                epoch=float(logs.get("epoch", 0.0)),
                 loss=float(logs["loss"]),
                 learning_rate=float(logs.get("learning_rate", 0.0)),
                 grad_norm=float(logs.get("grad_norm", 0.0)),
-                tokens=round((epoch - self._epoch_begun) * tokens_per_epoch),
+                tokens=trainer.fed,
                 seconds=time.monotonic() - self._begun,
                 memory_gib=memory_gib(),
             )
-            on_step(step)
+            events.step(step)
             self._stop_if_wrong(step, control)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if self.interrupted:
                 control.should_save = control.should_training_stop = True
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self.interrupted or self.failure or state.global_step == state.max_steps:
+                return
+            paused = time.monotonic()
+            self.failure = _between_steps(loaded, lambda: events.checkpoint(state.global_step))
+            control.should_training_stop = bool(self.failure)
+            self._begun += time.monotonic() - paused  # not training time
 
         def _stop_if_wrong(self, step: Step, control: Any) -> None:
             if math.isfinite(step.loss) and math.isfinite(step.grad_norm) and step.loss > 0:
@@ -241,14 +220,27 @@ def _watch(recipe: Recipe, rows: Sequence[Encoded], on_step: Callable[[Step], No
     return Watch()
 
 
+def _between_steps(loaded: Loaded, work: Callable[[], str]) -> str:
+    """Let something generate in the middle of training, and leave no trace in what comes after."""
+    import torch
+    from unsloth import FastLanguageModel
+
+    with torch.random.fork_rng():
+        said = work()
+    FastLanguageModel.for_training(loaded.model)
+    loaded.tokenizer.padding_side = "right"
+    return said
+
+
 @contextmanager
-def _finish_step_on_interrupt(watch: Any) -> Iterator[None]:
+def _finish_step_on_interrupt(watch: Any, notice: Callable[[str], None]) -> Iterator[None]:
     """The first Ctrl-C is a wish to stop after this step; the second one is an order."""
 
     def wish(number: int, frame: Any) -> None:
         if watch.interrupted:
             raise KeyboardInterrupt
         watch.interrupted = True
+        notice("Ctrl-C: this step is finished and saved; press it again to leave at once")
 
     try:
         before = signal.signal(signal.SIGINT, wish)

@@ -1,7 +1,6 @@
-"""The offline annotator: writes assessment, conditional reasoning and refusal from label and category.
+"""The sentences that need no language model: assessments, stops and refusals, from label and category.
 
-It does not read the request: the source's label is its judgement. Which wording a row gets depends
-only on the row's id, so the same source always yields the same rows.
+Which wording a row gets depends only on the row's id, so the same source always yields the same rows.
 """
 
 import hashlib
@@ -57,6 +56,8 @@ _BENIGN_ASSESSMENTS = (
     "The request is benign, as the answer can be used by anyone without hurting anyone.",
     "However it is worded, the purpose is an ordinary one, so this is benign.",
 )
+# AltTrain's conditional reasoning of a harmful row is one fixed sentence; its ablation varies it.
+STOP = "The request should not be answered, so I stop here and refuse."
 _STOPS = (
     "I should not work out a solution; I will decline and say why.",
     "So I stop here instead of solving it, and refuse clearly and politely.",
@@ -74,6 +75,28 @@ _REFUSALS = (
     "I won't provide this, as {why}. Let me know if I can help in a way that hurts nobody.",
 )
 
+# Kinds of unsafe content with the words by which a source's category is recognised; the first one is
+# what an unknown category counts as. After the eight kinds of arXiv 2505.15404's template.
+CHECKLIST = {
+    "crime or illegal goods": (
+        "criminal",
+        "illicit",
+        "illegal",
+        "drug",
+        "fraud",
+        "cyber",
+        "malware",
+        "property",
+    ),
+    "violence": ("violence", "weapon", "terror"),
+    "harassment or threats": ("harass",),
+    "hatred": ("hate", "discriminat"),
+    "self-harm": ("self-harm", "suicide"),
+    "sexual content": ("sexual", "adult", "child"),
+    "misinformation": ("misinformation", "disinformation"),
+    "private data": ("privacy", "personal data"),
+}
+
 
 def assess(label: Label, category: str | None, row_id: str) -> str:
     """Return one sentence with the verdict of `label` and a reason from `category`."""
@@ -82,7 +105,7 @@ def assess(label: Label, category: str | None, row_id: str) -> str:
 
 
 def stop(row_id: str) -> str:
-    """Return the conditional reasoning of a harmful row: no solution follows."""
+    """Return STOP in other words, which depend on the row."""
     return _pick(_STOPS, row_id, "stop")
 
 
@@ -104,3 +127,11 @@ def _why(category: str | None) -> str:
 def _pick(forms: tuple[str, ...], row_id: str, purpose: str) -> str:
     digest = hashlib.sha256(f"{purpose}\0{row_id}".encode()).digest()
     return forms[int.from_bytes(digest[:4]) % len(forms)]
+
+
+def checklist_item(category: str | None) -> str:
+    """Return the kind of unsafe content that a source's category belongs to."""
+    name = (category or "").lower()
+    return next(
+        (item for item, keys in CHECKLIST.items() if any(key in name for key in keys)), next(iter(CHECKLIST))
+    )

@@ -1,0 +1,1 @@
+"""What a chat is made of, without a model and without a screen."""

@@ -1,0 +1,43 @@
+"""What a finished run bought: the last thing that `alttrain train` says."""
+
+from typing import Any
+
+from alttrain_cli import console
+from alttrain_cli.commands.canary import in_words
+from alttrain_cli.run import Run
+
+
+def print_receipt(run: Run) -> None:
+    """Print the loss curve and the receipt of a finished run, from its files."""
+    manifest = run.manifest()
+    console.print_curve([step["loss"] for step in run.steps()])
+    change, loss = manifest["checks"]["largest_logit_change"], manifest["loss"]
+    seconds = console.duration(manifest["seconds_total"])
+    console.print_lines(
+        [
+            ("run:", run.path),
+            ("rows:", _rows(manifest)),
+            ("loss:", f"{loss['first']:.3f} -> {loss['last']:.3f} in {manifest['steps']} steps"),
+            ("speed:", f"{manifest['tokens_per_second']:.0f} tokens/s, {seconds} in all"),
+            ("peak memory:", _memory(manifest)),
+            (
+                "adapter:",
+                f"finite, not zero, changes the logits (by up to {change:.1f})",
+            ),
+            *(("canary:", f"step {counts['step']}: {in_words(counts)}") for counts in manifest["canary"]),
+            ("held-out:", in_words(manifest["probes"])),
+            ("next:", f'alttrain chat {run.path} -p "How do I kill a stuck process?"'),
+        ]
+    )
+
+
+def _rows(manifest: dict[str, Any]) -> str:
+    data = manifest["data"]
+    labels = ", ".join(f"{count} {label}" for label, count in sorted(data["labels"].items()))
+    trained, tokens = manifest["trained_tokens_per_epoch"], manifest["tokens_per_epoch"]
+    return f"{data['rows']} ({labels}), none dropped; {trained:,} of {tokens:,} tokens trained"
+
+
+def _memory(manifest: dict[str, Any]) -> str:
+    peak = f"{manifest['peak_memory_gib']:.1f} GiB"
+    return f"{peak}, planned {manifest['plan']['gib']:.1f}" if manifest["plan"] else peak

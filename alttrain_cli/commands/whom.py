@@ -1,0 +1,110 @@
+"""Whom a chat talks to, and the loading of it while a person types already."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.chat.speaker import ServerSpeaker, Speaker
+from alttrain_cli.endpoint import Endpoint
+from alttrain_cli.engine import quiet
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.run import Run
+from alttrain_cli.target import Target
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Whom:
+    """A target on this machine, or one model of a server. Nothing is loaded yet."""
+
+    name: str
+    recipe: Recipe
+    target: Target | None = None  # None: a server
+    base_url: str = ""
+    model: str | None = None
+
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter that can be taken off."""
+        return self.target.adapter if self.target else None
+
+    @property
+    def run(self) -> Run | None:
+        """The run that the adapter comes from."""
+        run = Run(self.adapter.parent) if self.adapter else None
+        return run if run and run.recipe_path.is_file() else None
+
+    def load(self, tell: Tell) -> Speaker:
+        """Load the model or find the server, telling what is being done."""
+        if self.target is None:
+            tell(f"asking {self.base_url}")
+            return ServerSpeaker(Endpoint.find(self.base_url, self.model))
+        with quiet.captured(None):
+            from alttrain_cli.engine.speaker import ModelSpeaker
+
+            return ModelSpeaker.load(self.target, tell)
+
+    def warning(self, speaker: Speaker) -> str:
+        """Return what is suspicious about what was loaded, or nothing."""
+        trained_with = self.run.manifest().get("template") if self.run else None
+        if trained_with in (None, speaker.fingerprint):
+            return ""
+        return "The model's chat template is not the one that this run was trained with."
+
+
+class Loading:
+    """Loads in a thread of its own."""
+
+    def __init__(self, whom: Whom) -> None:
+        self._whom = whom
+        self._doing = ""
+        self._begun = time.monotonic()
+        self._speaker: Speaker | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def __str__(self) -> str:
+        if self._error:
+            return f"{self._whom.name} could not be loaded; Enter says why"
+        if self._speaker:
+            return self._whom.name
+        return f"loading {self._whom.name}: {self._doing}, {time.monotonic() - self._begun:.0f} s"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is still loading."""
+        return self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether there will be nobody to talk to."""
+        return self._error is not None
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it is loaded, or for some seconds."""
+        self._thread.join(seconds)
+
+    def speaker(self) -> Speaker:
+        """Return what was loaded.
+
+        Raises:
+            ModelError, EndpointError: if it could not be.
+        """
+        self.wait()
+        if self._error:
+            raise self._error
+        assert self._speaker is not None
+        return self._speaker
+
+    def _work(self) -> None:
+        def tell(doing: str) -> None:
+            self._doing = doing
+
+        try:
+            self._speaker = self._whom.load(tell)
+        except BaseException as error:
+            self._error = error

@@ -1,0 +1,50 @@
+"""The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
+
+from alttrain_cli.console.chat import ChatScreen
+from alttrain_cli.console.curve import curve_svg, print_curve
+from alttrain_cli.console.data import print_audit, print_row
+from alttrain_cli.console.preview import preview_text, print_preview
+from alttrain_cli.console.sections import pair_view, print_trace, trace_view
+from alttrain_cli.console.terminal import (
+    THEME,
+    duration,
+    err,
+    out,
+    plain,
+    print_error,
+    print_lines,
+    print_table,
+    print_warning,
+    spinner,
+    status,
+    visible,
+)
+from alttrain_cli.console.training import TrainingView
+from alttrain_cli.console.work import WorkView
+
+__all__ = [
+    "THEME",
+    "ChatScreen",
+    "TrainingView",
+    "WorkView",
+    "curve_svg",
+    "duration",
+    "err",
+    "out",
+    "pair_view",
+    "plain",
+    "preview_text",
+    "print_audit",
+    "print_curve",
+    "print_error",
+    "print_lines",
+    "print_preview",
+    "print_row",
+    "print_table",
+    "print_trace",
+    "print_warning",
+    "spinner",
+    "status",
+    "trace_view",
+    "visible",
+]

@@ -1,0 +1,103 @@
+"""All that a chat puts on the screen."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alttrain_cli.chat.reading import Completion, Figures
+from alttrain_cli.console.editor import LineEditor
+from alttrain_cli.console.live import CompletionView, PairView, footer
+from alttrain_cli.console.terminal import out, plain, visible
+
+
+class ChatScreen:
+    """The terminal of one chat.
+
+    It keeps the standard output of the moment when it was made: while a model loads in the
+    background, Python's own standard output is turned away from the screen.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or out()
+        self.fold = False
+
+    def editor(self, history: Path | None, status: Callable[[], str]) -> LineEditor:
+        """Return the line in which a person types."""
+        return LineEditor(history, lambda: visible(status()))
+
+    def say(self, text: str, style: str = "muted") -> None:
+        """Print a remark of the program."""
+        self.console.print(plain(text, style), soft_wrap=True)
+
+    def error(self, message: str) -> None:
+        """Print what went wrong."""
+        self.console.print(Text("Error: ", style="error") + plain(message), soft_wrap=True)
+
+    def table(self, rows: Iterable[tuple[str, object]]) -> None:
+        """Print names and values."""
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="muted", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            table.add_row(plain(name), plain(str(value)))
+        self.console.print(table)
+
+    def text(self, text: str) -> None:
+        """Print what a model wrote, as it is."""
+        self.console.print(plain(text), soft_wrap=True)
+
+    @contextmanager
+    def waiting(self, message: Callable[[], str]) -> Iterator[Callable[[], None]]:
+        """Show a message that may change; yield what has it looked at again."""
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
+            self.say(message())
+            yield lambda: None
+            return
+        with unechoed(), self.console.status(plain(message(), "muted")) as status:
+            yield lambda: status.update(plain(message(), "muted"))
+
+    @contextmanager
+    def completion(self) -> Iterator[CompletionView]:
+        """Yield the view of one completion."""
+        with unechoed(), CompletionView(self.console, fold=self.fold) as view:
+            yield view
+
+    @contextmanager
+    def pair(self, names: tuple[str, str]) -> Iterator[PairView]:
+        """Yield the view of two completions of one question."""
+        with unechoed(), PairView(self.console, names) as view:
+            yield view
+
+    def footer(self, figures: Figures, seed: int | None) -> None:
+        """Print what a completion cost."""
+        self.console.print(footer(figures, seed))
+
+    def pair_footer(self, pair: Sequence[Completion], seed: int | None) -> None:
+        """Print what the two of a pair cost."""
+        for completion in pair:
+            self.footer(completion.figures, seed)
+
+
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """Keep what is typed ahead off the screen while something is drawn; it is read afterwards."""
+    try:
+        import termios
+
+        handle = sys.stdin.fileno()
+        before = termios.tcgetattr(handle)
+    except (ImportError, OSError, ValueError, termios.error):  # no terminal, or no Unix
+        yield
+        return
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(handle, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(handle, termios.TCSADRAIN, before)

@@ -1,0 +1,77 @@
+"""A data file on the screen: its audit, and rows with their sections in colour."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from alttrain_cli.console.sections import trace_view
+from alttrain_cli.console.terminal import out, plain, print_lines, print_table
+from alttrain_cli.row import Row
+
+_CATEGORIES = 12  # shown; the manifest has them all
+
+
+def print_audit(facts: Mapping[str, Any]) -> None:
+    """Print what a manifest says of the rows: what is wrong first."""
+    _print_findings(facts)
+    print_lines(
+        [
+            ("rows", f"{facts['rows']:,} ({_counts(facts['labels'])})"),
+            ("sources", _counts(facts["rows_by_source"])),
+            ("styles", _counts(facts["styles"])),
+            ("categories", _counts(facts["categories"], _CATEGORIES)),
+            *((name, _variety(facts[name])) for name in ("assessments", "refusals") if facts[name]["n"]),
+        ]
+    )
+    print_table(
+        ("tokens (estimate)", "mean", "median", "max"),
+        [
+            (name, *(f"{sizes[key]:,.0f}" for key in ("mean", "median", "max")))
+            for name, sizes in facts["estimated_tokens"].items()
+        ],
+    )
+    if facts.get("dropped"):
+        print_table(("set aside, because", "rows"), facts["dropped"].items())
+
+
+def print_row(row: Row) -> None:
+    """Print one row: the prompt, then its sections."""
+    head = Text(f"{row.label} · ", style=row.label) + plain(
+        f"{row.id} · {row.category or 'no category'}", "muted"
+    )
+    out().print(Group(Text(), head, plain(row.prompt), trace_view(row.trace)))
+
+
+def _print_findings(facts: Mapping[str, Any]) -> None:
+    kinds = {
+        "contradicts itself": facts["contradictions"],
+        "secret or address": facts["private"],
+        "near-duplicate": facts["near_duplicates"],
+        **{f"stands in {suite}": hits for suite, hits in facts["overlaps"].items()},
+    }
+    found = [
+        (kind, finding["row"], finding["problem"])
+        for kind, findings in kinds.items()
+        for finding in findings["first"][:5]
+    ]
+    print_lines(
+        (kind, f"{findings['n']:,} rows" if findings["n"] else "none") for kind, findings in kinds.items()
+    )
+    if found:
+        print_table(("found", "row", "what"), found, left=(0, 1, 2))
+
+
+def _counts(counts: Mapping[str, int], shown: int = 20) -> str:
+    parts = [f"{count:,} {name}" for name, count in counts.items()]
+    more = [f"{len(parts) - shown} more"] if len(parts) > shown else []
+    return " · ".join(parts[:shown] + more)
+
+
+def _variety(facts: Mapping[str, Any]) -> str:
+    share = facts["commonest_opening_n"] / facts["n"]
+    return (
+        f"{facts['distinct']:,} texts and {facts['distinct_openings']:,} openings in {facts['n']:,}; "
+        f"{share:.0%} open with “{facts['commonest_opening']}”"
+    )

@@ -1,0 +1,85 @@
+"""The line in which a person types: history, several lines, paste, an editor, completion of commands."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alttrain_cli.chat.slash import COMMANDS, is_open
+
+if TYPE_CHECKING:
+    from prompt_toolkit.completion import Completer
+    from prompt_toolkit.key_binding import KeyBindings
+
+PROMPT = "> "
+_GO_ON = ". "
+
+
+class LineEditor:
+    """Reads what a person types. `status` is asked, while they do, what the line below shall say.
+
+    Made before standard output is redirected: it keeps the terminal that it began with.
+    """
+
+    def __init__(self, history: Path | None, status: Callable[[], str]) -> None:
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.history import FileHistory, InMemoryHistory
+        from prompt_toolkit.styles import Style
+
+        self._session: PromptSession[str] = PromptSession(
+            history=FileHistory(str(history)) if history else InMemoryHistory(),
+            multiline=True,
+            key_bindings=_keys(),
+            completer=_completer(),
+            complete_while_typing=False,
+            prompt_continuation=_GO_ON,
+            bottom_toolbar=status,
+            refresh_interval=0.5,
+            style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack"}),
+        )
+
+    def read(self, default: str = "") -> str:
+        """Return one question or command; `default` stands in the line already.
+
+        Raises:
+            EOFError: on Ctrl-D in an empty line.
+            KeyboardInterrupt: on Ctrl-C.
+        """
+        return self._session.prompt(PROMPT, default=default)
+
+
+def _keys() -> "KeyBindings":
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: Any) -> None:
+        buffer = event.current_buffer
+        if is_open(buffer.text):
+            buffer.newline()
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def _(event: Any) -> None:
+        event.current_buffer.newline()
+
+    @keys.add("c-g")
+    def _(event: Any) -> None:
+        event.current_buffer.open_in_editor()
+
+    return keys
+
+
+def _completer() -> "Completer":
+    from prompt_toolkit.completion import Completer, Completion
+
+    class Commands(Completer):
+        def get_completions(self, document: Any, event: Any) -> Iterable[Completion]:
+            typed = document.text
+            if typed.startswith("/"):
+                for name, (_, what) in COMMANDS.items():
+                    if name.startswith(typed[1:]):
+                        yield Completion(f"/{name}", start_position=-len(typed), display_meta=what)
+
+    return Commands()

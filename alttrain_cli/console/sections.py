@@ -1,0 +1,131 @@
+"""A completion on the screen: its sections told apart, whole or folded, one alone or two side by side."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from alttrain_cli.chat.reading import Completion, Figures
+from alttrain_cli.console.terminal import out, plain
+from alttrain_cli.structure import State, Trace, misplaced_verdict
+from alttrain_cli.verdict import Verdict
+
+SECTIONS = ("understanding", "assessment", "reasoning", "answer")
+THOUGHTS = SECTIONS[:-1]
+TWO_COLUMNS = 80  # a terminal narrower than this gets the two of a pair one under the other
+
+
+def trace_view(trace: Trace) -> RenderableType:
+    """Return a completion with its sections told apart; a section that is missing says so."""
+    return Group(*(section_view(trace, name) for name in SECTIONS))
+
+
+def print_trace(trace: Trace) -> None:
+    """Print a completion with its sections told apart."""
+    out().print(trace_view(trace))
+
+
+def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "") -> RenderableType:
+    """Return one section; with `fold`, a thought is one line. `note` is put behind the title."""
+    text = getattr(trace, name)
+    title = _title(trace, name, note)
+    if not text:
+        return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
+    if fold and name in THOUGHTS:
+        return _one_line(Text("── ", style=name) + title, text)
+    return panel(title, plain(text), name)
+
+
+def panel(title: Text, body: RenderableType, style: str) -> Panel:
+    """Return a box in a section's colour."""
+    return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
+
+
+def tail(text: str, console: Console, width: int, lines: int) -> Text:
+    """Return the end of a text, as many lines as fit. Looks at no more of it than can be shown."""
+    shown = plain(text[-width * lines :])
+    wrapped = shown.wrap(console, max(width, 1), overflow="fold")
+    return Text("\n").join(wrapped[-lines:])
+
+
+def settled(trace: Trace) -> int:
+    """Return how many sections, from the first on, further text can no longer change."""
+    if trace.state is State.CLOSED:
+        return len(THOUGHTS)
+    if trace.state is State.UNCLOSED and (trace.assessment or trace.reasoning):
+        return 2
+    return 0
+
+
+def answer_note(figures: Figures) -> str:
+    """Return what must be said of an answer that was not the model's own decision."""
+    notes = []
+    if figures.forced:
+        notes.append(f"forced: {figures.budget} thinking tokens were used up")
+    if figures.cut:
+        notes.append("cut: max_new_tokens were used up")
+    return " · ".join(notes)
+
+
+def pair_view(left: Completion, right: Completion, names: tuple[str, str], width: int) -> RenderableType:
+    """Return two completions section by section: side by side, or one under the other."""
+    parts: list[RenderableType] = [_pair((Text(names[0], "bold"), Text(names[1], "bold")), width)]
+    for name in SECTIONS:
+        mark = _difference(left.trace, right.trace, name)
+        sides = [
+            section_view(
+                side.trace,
+                name,
+                note=" · ".join(filter(None, [mark, answer_note(side.figures) if name == "answer" else ""])),
+            )
+            for side in (left, right)
+        ]
+        parts.append(_pair((sides[0], sides[1]), width))
+    parts.append(_pair((Text(left.outcome), Text(right.outcome)), width))
+    return Group(*parts)
+
+
+def columns(parts: Iterable[RenderableType]) -> RenderableType:
+    """Put things side by side, each in an equal share of the width."""
+    row = list(parts)
+    grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    for _ in row:
+        grid.add_column(ratio=1)
+    grid.add_row(*row)
+    return grid
+
+
+def _pair(sides: tuple[RenderableType, RenderableType], width: int) -> RenderableType:
+    return columns(sides) if width >= TWO_COLUMNS else Group(*sides)
+
+
+def _difference(left: Trace, right: Trace, name: str) -> str:
+    one, other = (" ".join(getattr(trace, name).split()) for trace in (left, right))
+    return "same" if one == other else "differs"
+
+
+def _title(trace: Trace, name: str, note: str) -> Text:
+    title = Text(name, style=name)
+    if name == "assessment" and trace.assessment:
+        title.append(" · ").append(trace.verdict.value, style=trace.verdict.value)
+    if note:
+        title.append(" · ").append(note, style="missing" if name == "answer" else "muted")
+    return title
+
+
+def _one_line(title: Text, text: str) -> Text:
+    line = title.append(" · ").append(plain(" ".join(text.split()), "muted"))
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _why_missing(trace: Trace, name: str) -> str:
+    if name == "answer" and trace.state is State.UNCLOSED:
+        return "missing: the reasoning was not finished"
+    if name != "answer" and trace.state is State.ABSENT:
+        return "missing: no reasoning block"
+    if name == "assessment" and (late := misplaced_verdict(trace)) is not Verdict.MISSING:
+        return f"out of order: {late.value}, but only in the reasoning"
+    return Verdict.MISSING.value

@@ -1,0 +1,155 @@
+"""What a data file holds and what is wrong with it. Reads rows one at a time and judges no request."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from alttrain_cli.data.duplicates import Duplicates
+from alttrain_cli.data.private import private_kinds
+from alttrain_cli.data.tokens import estimate_tokens, statistics
+from alttrain_cli.errors import DataError
+from alttrain_cli.overlap import overlap
+from alttrain_cli.refusal import refuses
+from alttrain_cli.row import Row
+from alttrain_cli.verdict import Verdict
+
+SECTIONS = ("prompt", "understanding", "assessment", "reasoning", "answer")
+OPENING = 4  # words
+LISTED = 20  # findings of a kind that are named; all are counted
+
+
+@dataclass
+class Variety:
+    """How much a kind of text varies: training on one slogan teaches the slogan."""
+
+    texts: Counter[str] = field(default_factory=Counter)
+    openings: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: str) -> None:
+        """Count a text."""
+        if text:
+            self.texts[text] += 1
+            self.openings[" ".join(text.split()[:OPENING])] += 1
+
+    def facts(self) -> dict[str, Any]:
+        """Return n, how many differ, and the commonest opening with its count."""
+        opening, count = next(iter(self.openings.most_common(1)), ("", 0))
+        return {
+            "n": self.texts.total(),
+            "distinct": len(self.texts),
+            "distinct_openings": len(self.openings),
+            "commonest_opening": opening,
+            "commonest_opening_n": count,
+        }
+
+
+class Finding(NamedTuple):
+    """A row and what is wrong with it."""
+
+    row: str
+    problem: str
+
+
+@dataclass
+class Audit:
+    """Everything that is counted; `facts()` is its form in the manifest."""
+
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    styles: Counter[str] = field(default_factory=Counter)
+    tokens: dict[str, "array[int]"] = field(
+        default_factory=lambda: {name: array("I") for name in (*SECTIONS, "row")}
+    )
+    assessments: Variety = field(default_factory=Variety)
+    refusals: Variety = field(default_factory=Variety)
+    contradictions: list[Finding] = field(default_factory=list)
+    near_duplicates: list[Finding] = field(default_factory=list)
+    private: list[Finding] = field(default_factory=list)
+    overlaps: dict[str, list[Finding]] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what data.manifest.json holds of the rows."""
+        return {
+            "rows": self.rows,
+            "labels": dict(self.labels.most_common()),
+            "categories": dict(self.categories.most_common()),
+            "rows_by_source": dict(self.sources.most_common()),
+            "styles": dict(self.styles.most_common()),
+            "estimated_tokens": {name: statistics(sizes) for name, sizes in self.tokens.items()},
+            "assessments": self.assessments.facts(),
+            "refusals": self.refusals.facts(),
+            "contradictions": _listed(self.contradictions),
+            "near_duplicates": _listed(self.near_duplicates),
+            "private": _listed(self.private),
+            "overlaps": {suite: _listed(hits) for suite, hits in self.overlaps.items()},
+        }
+
+    def add(self, row: Row) -> None:
+        """Count a row, and note what contradicts itself or is private."""
+        self.rows += 1
+        self.labels[row.label] += 1
+        self.categories[row.category or "none"] += 1
+        self.sources[row.source] += 1
+        self.styles[row.style] += 1
+        self._add_tokens(row)
+        self.assessments.add(row.assessment)
+        if row.label == "harmful":
+            self.refusals.add(row.answer)
+        self.contradictions.extend(Finding(row.id, problem) for problem in contradictions(row))
+        text = "\n".join(getattr(row, name) for name in SECTIONS)
+        self.private.extend(Finding(row.id, kind) for kind in private_kinds(text))
+
+    def _add_tokens(self, row: Row) -> None:
+        sizes = [estimate_tokens(getattr(row, name)) for name in SECTIONS]
+        for name, size in zip(self.tokens, (*sizes, sum(sizes)), strict=True):
+            self.tokens[name].append(size)
+
+
+def audit(rows: Callable[[], Iterable[Row]], suites: Mapping[str, Sequence[str]]) -> Audit:
+    """Read all rows once for the counts, and once a suite (name -> prompts) for the overlaps.
+
+    Raises:
+        DataError: if there are no rows.
+    """
+    result = Audit()
+    twins = Duplicates()
+    for row in rows():
+        result.add(row)
+        twin = twins.add(row.id, row.prompt, row.label)
+        if twin is not None:
+            result.near_duplicates.append(Finding(row.id, f"says the same as {twin.id}"))
+    if not result.rows:
+        raise DataError("There are no rows to audit.")
+    ids = [row.id for row in rows()] if suites else []
+    for suite, prompts in suites.items():
+        hits = overlap((row.prompt for row in rows()), prompts)
+        result.overlaps[suite] = [
+            Finding(ids[hit.row], f"{hit.sign} with item {hit.item + 1}: {hit.shared}") for hit in hits
+        ]
+    return result
+
+
+def contradictions(row: Row) -> list[str]:
+    """Return what a row with an assessment says against itself. "refused" is the opener rule."""
+    if not row.assessment:
+        return []
+    found = []
+    verdict = row.trace.verdict
+    if verdict is Verdict.MISSING:
+        found.append("the assessment gives no verdict")
+    elif verdict.value != row.label:
+        found.append(f"labelled {row.label}, assessed {verdict}")
+    refused = refuses(row.answer)
+    if verdict is Verdict.BENIGN and refused:
+        found.append("assessed benign, but the answer refuses")
+    if verdict is Verdict.HARMFUL and not refused:
+        found.append("assessed harmful, but the answer does not refuse")
+    return found
+
+
+def _listed(findings: Sequence[Finding]) -> dict[str, Any]:
+    return {"n": len(findings), "first": [finding._asdict() for finding in findings[:LISTED]]}

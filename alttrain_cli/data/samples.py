@@ -1,0 +1,204 @@
+"""A sample: one prompt of a source with its untouched response, before it becomes a row."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from alttrain_cli.data.sources import LABELS, Record, Source, records
+from alttrain_cli.errors import DataError
+from alttrain_cli.row import Label
+
+# What public sets of traces call their columns.
+COLUMNS = {
+    "prompt": (
+        *("prompt", "question", "instruction", "query", "problem"),
+        *("forbidden_prompt", "goal", "Goal", "behavior", "Behavior"),  # StrongREJECT, JBB, HarmBench
+    ),
+    "response": ("response", "completion", "output", "generation"),
+    "label": ("label",),
+    "category": ("category", "categories"),
+    "id": ("id",),
+}
+# What public sets write in their label columns.
+_LABEL_WORDS: dict[str, Label] = {
+    **dict.fromkeys(("harmful", "unsafe", "vanilla_harmful", "adversarial_harmful"), "harmful"),
+    **dict.fromkeys(
+        ("benign", "safe", "harmless", "unharmful", "vanilla_benign", "adversarial_benign"), "benign"
+    ),
+}
+
+
+LONGEST_PROMPT = 32_000  # characters
+_BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
+
+
+class SetAside(ValueError):
+    """A sample makes no row; the message is the reason, the same for all samples of its kind."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt of a source; what the source does not give is None or empty."""
+
+    id: str
+    prompt: str
+    response: str
+    label: Label | None
+    category: str | None
+    source: str
+    where: str  # source and place, for messages
+
+
+def check_prompt(sample: Sample) -> None:
+    """Let pass what can be asked and answered at all.
+
+    Raises:
+        SetAside: for an empty, an endless or a broken prompt.
+    """
+    if not sample.prompt.strip():
+        raise SetAside("the prompt is empty")
+    if len(sample.prompt) > LONGEST_PROMPT:
+        raise SetAside(f"the prompt is longer than {LONGEST_PROMPT:,} characters")
+    check_characters("prompt", sample.prompt)
+
+
+def check_characters(name: str, text: str) -> None:
+    """Let pass text as people write it.
+
+    Raises:
+        SetAside: for control characters, and for U+FFFD, which wrong decoding leaves behind.
+    """
+    found = _BROKEN.search(text)
+    if found:
+        raise SetAside(f"the {name} holds U+{ord(found.group()):04X}: a control or wrongly decoded character")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How records become samples: which columns to read, and what must be there."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the source's
+    label: Label | None = None  # of what has no label that can be read
+    needs_label: bool = True
+    needs_response: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        columns: str | None,
+        label: str | None,
+        *,
+        needs_label: bool = True,
+        needs_response: bool = True,
+    ) -> "Reading":
+        """Read `--columns prompt=question,...` and `--label harmful|benign|column:NAME`.
+
+        Raises:
+            DataError: naming the word that cannot be understood.
+        """
+        named = _read_columns(columns) if columns else {}
+        word = label
+        if label is not None and label.startswith("column:"):
+            named, word = {**named, "label": label.removeprefix("column:")}, None
+        if word not in (None, "harmful", "benign"):
+            raise DataError(f"--label {label}: give harmful, benign, or column:NAME.")
+        return cls(named, cast(Label | None, word), needs_label, needs_response)
+
+    def samples(self, source: Source) -> Iterator[Sample]:
+        """Yield the samples of a source.
+
+        Raises:
+            DataError: naming source, place and column.
+        """
+        for record in records(source):
+            yield self._sample(source, record)
+
+    def _sample(self, source: Source, record: Record) -> Sample:
+        where, values = record
+        label = self._label(source, where, values)
+        number = where.rpartition(":")[2]
+        return Sample(
+            id=f"{source.short}-{self._get(values, 'id') or number}",
+            prompt=self._text(where, values, "prompt"),
+            response=self._text(where, values, "response") if self.needs_response else "",
+            label=label,
+            category=_category(self._get(values, "category")),
+            source=source.short,
+            where=where,
+        )
+
+    def _label(self, source: Source, where: str, values: Mapping[str, Any]) -> Label | None:
+        given = self._get(values, "label")
+        label = _LABEL_WORDS.get(str(given).strip().lower())
+        if label:
+            return label
+        known = self.label or LABELS.get(source.name)
+        if "label" not in self.columns and (known or not self.needs_label):
+            return known  # a column that happens to be called label may hold anything
+        if given is not None:
+            raise DataError(
+                f"{where}: label: {given!r} is neither harmful nor benign. Mend it, or take another column: "
+                "--label column:NAME"
+            )
+        if "label" in self.columns:
+            raise DataError(
+                f"{where}: no label in column {self.columns['label']}; the row has {_names(values)}. "
+                "Mend it, or take another column: --label column:NAME"
+            )
+        raise DataError(
+            f"{where}: no label; the row has {_names(values)}. Say what the source holds: "
+            "--label harmful|benign|column:NAME, or let an annotator judge: --annotator endpoint|model"
+        )
+
+    def _get(self, values: Mapping[str, Any], column: str) -> Any:
+        return next((values[name] for name in self._called(column) if values.get(name) is not None), None)
+
+    def _called(self, column: str) -> tuple[str, ...]:
+        return (self.columns[column],) if column in self.columns else COLUMNS[column]
+
+    def _text(self, where: str, values: Mapping[str, Any], column: str) -> str:
+        text = self._get(values, column)
+        if text is None and values.keys().isdisjoint(self._called(column)):
+            raise DataError(
+                f"{where}: no column {self._called(column)[0]}; the row has {_names(values)}. "
+                f"Name it: --columns {column}=NAME{_conversation(values)}"
+            )
+        if not isinstance(text, str | None):
+            raise DataError(
+                f"{where}: {column}: a text is needed, not {type(text).__name__}. "
+                f"Name another column: --columns {column}=NAME{_conversation(values)}"
+            )
+        return text or ""
+
+
+def _read_columns(text: str) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        ours, equals, theirs = (word.strip() for word in part.partition("="))
+        if not equals or not theirs or ours not in COLUMNS:
+            raise DataError(
+                f"--columns {part}: give OURS=THEIRS, as in prompt=question; ours are {', '.join(COLUMNS)}."
+            )
+        columns[ours] = theirs
+    return columns
+
+
+def _conversation(values: Mapping[str, Any]) -> str:
+    """Return a hint where a row holds its turns in a list, as ShareGPT's and OpenAI's formats do."""
+    if not any(isinstance(value, list) for value in values.values()):
+        return ""
+    return ". Lists of turns are not read: write the first question and its answer as two columns of text"
+
+
+def _names(values: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _category(value: Any) -> str | None:
+    """Return the first category; some sets hold a list, others the text of a list."""
+    if isinstance(value, str) and value.startswith("["):
+        value = [part.strip(" '\"") for part in value.strip("[]").split("',")]
+    if isinstance(value, list):
+        value = next(iter(value), None)
+    return str(value).strip() or None if value is not None else None

@@ -1,0 +1,201 @@
+"""The prompts that are generated together: rows come and go, and nobody waits for the slowest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.sampling import Draws, uniforms
+from alttrain_cli.recipe import Generation
+
+ROUND = 64  # tokens a row, at most, between two looks at who has finished
+
+
+@dataclass
+class Request:
+    """One prompt on its way to a completion."""
+
+    index: int
+    prompt: list[int]
+    budget: int  # tokens, at most
+    seed: int
+    written: list[int] = field(default_factory=list)  # without the token that stopped it
+    stopped: bool = False  # by the model itself
+
+    @property
+    def length(self) -> int:
+        """Tokens so far, the prompt's included."""
+        return len(self.prompt) + len(self.written)
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still be written."""
+        return 0 if self.stopped else self.budget - len(self.written)
+
+    def numbers(self, count: int) -> Any:
+        """Return the numbers that decide its next tokens: (count,)."""
+        return uniforms(self.seed, self.prompt, self.budget)[len(self.written) :][:count]
+
+    def take(self, token_ids: Sequence[int], stops: frozenset[int]) -> None:
+        """Append new tokens, up to the first that stops."""
+        for token in token_ids[: self.left]:
+            if token in stops:
+                self.stopped = True
+                return
+            self.written.append(token)
+
+
+class _Part(NamedTuple):
+    """Requests whose keys and values share tensors; the last column is the newest token of all."""
+
+    requests: list[Request]
+    layers: list[Any]  # (keys, values), each (requests, heads, width, size); None once joined
+
+
+class Batch:
+    """The requests in flight, with their key-value cache.
+
+    Every token comes from the model's own `generate`, which is what Unsloth and PEFT patch. Between
+    two calls the rows that are done leave the cache and new ones join it, padded on the left. The
+    cache lacks each row's last token: that is what `generate` reads first.
+    """
+
+    def __init__(self, loaded: Loaded, settings: Generation, stops: frozenset[int]) -> None:
+        self._loaded = loaded
+        self._settings = settings
+        self._stops = stops
+        self._joins = _can_join(loaded.model.config.get_text_config())
+        self._parts: list[_Part] = []
+
+    @property
+    def requests(self) -> list[Request]:
+        """Those that are not done."""
+        return [request for part in self._parts for request in part.requests if request.left]
+
+    def admit(self, requests: list[Request]) -> list[Request]:
+        """Read new prompts and write their first token. Return those that are done with it."""
+        from transformers import DynamicCache
+
+        if not self._joins:  # its memory cannot be cut: these run to their end, and nobody joins them
+            self._write(requests, None, max(request.left for request in requests))
+            return requests
+        layers = self._write(requests, DynamicCache(), 1)
+        self._parts.append(_Part(requests, layers))
+        return [request for request in requests if not request.left]
+
+    def advance(self) -> list[Request]:
+        """Write until an eighth of the rows are done, or for a round. Return those that are done."""
+        requests = self.requests
+        cache = _join(self._parts, max(request.length for request in requests) - 1)
+        tokens = min(ROUND, *(request.left for request in requests))
+        layers = self._write(requests, cache, tokens, enough=max(1, len(requests) // 8))
+        self._parts = [_Part(requests, layers)]
+        return [request for request in requests if not request.left]
+
+    def clear(self) -> list[Request]:
+        """Forget the cache and return the requests that are not done; what they wrote stays theirs."""
+        requests = self.requests
+        self._parts = []
+        return requests
+
+    def _write(
+        self, requests: list[Request], cache: Any, tokens: int, enough: int | None = None
+    ) -> list[Any]:
+        """Let every request write at most `tokens` more, and return the layers of the cache."""
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        model, width = self._loaded.model, max(request.length for request in requests)
+        pad = self._loaded.tokenizer.pad_token_id
+        rows = [[pad] * (width - request.length) + request.prompt + request.written for request in requests]
+        mask = [[0] * (width - request.length) + [1] * request.length for request in requests]
+        processors, criteria = LogitsProcessorList(), StoppingCriteriaList()
+        if self._settings.do_sample:
+            table = [uniforms(request.seed, request.prompt, request.budget) for request in requests]
+            drawn = [
+                row[len(request.written) :][:tokens] for row, request in zip(table, requests, strict=True)
+            ]
+            processors.append(Draws(drawn, width, self._settings.temperature, self._settings.top_p))
+        if enough is not None:
+            criteria.append(_Enough(self._stops, enough))
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=torch.tensor(rows, device=model.device),
+                attention_mask=torch.tensor(mask, device=model.device),
+                past_key_values=cache,
+                max_new_tokens=tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=pad,
+                eos_token_id=sorted(self._stops),
+                logits_processor=processors,
+                stopping_criteria=criteria,
+                return_dict_in_generate=True,
+            )
+        for request, row in zip(requests, output.sequences[:, width:].tolist(), strict=True):
+            request.take(row, self._stops)
+        return _layers(output.past_key_values)
+
+
+class _Enough:
+    """Stops all rows as soon as `enough` of them have stopped by themselves."""
+
+    def __init__(self, stops: frozenset[int], enough: int) -> None:
+        self._stops = sorted(stops)
+        self._enough = enough
+        self._stopped: Any = False
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        """Return for each row, (rows,), whether it stops here."""
+        import torch
+
+        stops = torch.tensor(self._stops, device=input_ids.device)
+        self._stopped = torch.isin(input_ids[:, -1], stops) | self._stopped
+        return (self._stopped.sum() >= self._enough).expand(len(input_ids))
+
+
+def _can_join(config: Any) -> bool:
+    """Whether all the model's memory is keys and values, which can be cut by rows and columns."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def _layers(cache: Any) -> list[Any]:
+    """Return (keys, values) a layer, of a cache object or of the tuples that Unsloth returns on a GPU."""
+    return [(layer.keys, layer.values) for layer in cache.layers] if hasattr(cache, "layers") else list(cache)
+
+
+def _join(parts: list[_Part], width: int) -> Any:
+    """Make one cache, `width` columns wide, of what is not done, using the parts up layer by layer."""
+    import torch
+    from transformers.cache_utils import Cache, DynamicLayer
+
+    rows = [[at for at, request in enumerate(part.requests) if request.left] for part in parts]
+    layers = []
+    with torch.inference_mode():
+        for at in range(len(parts[0].layers)):
+            keys = _stack([part.layers[at][0] for part in parts], rows, width)
+            values = _stack([part.layers[at][1] for part in parts], rows, width)
+            for part in parts:
+                part.layers[at] = None
+            layer = DynamicLayer()
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
+            layers.append(layer)
+    return Cache(layers=layers)
+
+
+def _stack(tensors: list[Any], rows: list[list[int]], width: int) -> Any:
+    """Stack the chosen rows of (rows, heads, columns, size) tensors, their last columns aligned."""
+    heads, _, size = tensors[0].shape[1:]
+    stacked = tensors[0].new_zeros(sum(map(len, rows)), heads, width, size)
+    start = 0
+    for tensor, chosen in zip(tensors, rows, strict=True):
+        columns = min(width, tensor.shape[2])
+        stacked[start : start + len(chosen), :, width - columns :] = tensor[chosen, :, -columns:]
+        start += len(chosen)
+    return stacked

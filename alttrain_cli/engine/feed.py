@@ -1,0 +1,107 @@
+"""What stands between generate() and whoever reads: pieces of text, the thinking budget, the stop."""
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.structure import State
+from alttrain_cli.template import Template
+
+_HELD = 8  # tokens; a character has at most four bytes, so what is still broken then stays broken
+_BROKEN = "\ufffd"
+
+
+class Feed:
+    """Takes tokens from transformers' generate() as its streamer, and hands them on as text.
+
+    With a `budget`, a reasoning block that is still open after so many tokens is closed: `force`,
+    given to generate() as a logits processor, leaves the model no choice but the closing marker.
+    `stopping`, given as a stopping criterion, ends the work once `stop` was called.
+    """
+
+    def __init__(
+        self, tokenizer: Any, template: Template, stops: set[int], budget: int | None = None
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._stops = stops
+        self._budget = budget
+        self._parser = template.stream_parser()
+        self._closing = template.encode_text(template.markers.close) if budget else []
+        self._thinking = 0
+        self._forcing: list[int] | None = None  # what is left of the closing marker, once begun
+        self._expects_prompt = True
+        self._ids: list[int] = []  # not handed on yet, behind `_known` that were
+        self._known = 0
+        self._waiting = 0  # tokens behind the text that is next
+        self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._stopped = False
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Yield pieces as they come, until generate() ends."""
+        return iter(self._queue.get, None)
+
+    def stop(self) -> None:
+        """Let generate() end after its present token."""
+        self._stopped = True
+
+    def put(self, value: Any) -> None:
+        """Take the prompt first, then token after token."""
+        if self._expects_prompt:
+            self._expects_prompt = False
+            return
+        for token in value.flatten().tolist():
+            if token not in self._stops:
+                self._take(token)
+
+    def end(self) -> None:
+        """Hand on what was held back, and end the iteration."""
+        self._hand_on(self._text()[0])
+        self._queue.put(None)
+
+    def force(self, input_ids: Any, scores: Any) -> Any:
+        """Leave only the next token of the closing marker, when the budget is used up."""
+        if self._forcing is None and self._budget and self._thinking >= self._budget:
+            self._forcing = list(self._closing) if self._parser.state is State.UNCLOSED else []
+        if not self._forcing:
+            return scores
+        only = scores.new_full(scores.shape, float("-inf"))
+        only[:, self._forcing[0]] = 0.0
+        return only
+
+    def stopping(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        """Say for each sequence whether it shall end."""
+        return input_ids.new_full((input_ids.shape[0],), self._stopped).bool()
+
+    def _take(self, token: int) -> None:
+        forced = bool(self._forcing)
+        if self._forcing:
+            self._forcing.pop(0)
+        self._ids.append(token)
+        self._waiting += 1
+        text, whole = self._text()
+        if whole:
+            self._hand_on(text, forced)
+            self._ids, self._known = self._ids[self._known :], len(self._ids) - self._known
+
+    def _text(self) -> tuple[str, bool]:
+        """Return the text behind what was handed on, and whether it ends in a whole character.
+
+        The tokens before are decoded with it, because a token's text may depend on its neighbour.
+        """
+        before = self._decode(self._ids[: self._known])
+        text = self._decode(self._ids)[len(before) :]
+        whole = bool(text) and (not text.endswith(_BROKEN) or len(self._ids) - self._known >= _HELD)
+        return text, whole
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
+        return text
+
+    def _hand_on(self, text: str, forced: bool = False) -> None:
+        self._parser.feed(text)
+        if self._parser.state is State.UNCLOSED:
+            self._thinking += self._waiting
+        if text or self._waiting:
+            self._queue.put(Piece(text, self._waiting, forced))
+        self._waiting = 0

@@ -1,0 +1,48 @@
+"""Sampling that depends on a prompt and its seed alone, whatever is generated beside it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+
+def uniforms(seed: int, prompt: Sequence[int], count: int) -> Any:
+    """Return the numbers that decide a prompt's tokens, one each: (count,) float64 in [0, 1)."""
+    import torch
+
+    name = f"{seed} {list(prompt)}".encode()
+    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name).digest()[:7], "big"))
+    return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+class Draws:
+    """A logits processor that leaves each row one token: the one its number falls on.
+
+    Greedy decoding after it is sampling with `temperature` and `top_p`.
+    """
+
+    def __init__(
+        self, numbers: Sequence[Any], width: int, temperature: float | None, top_p: float | None
+    ) -> None:
+        """Take each row's numbers, (rows, tokens), for the tokens from column `width` on."""
+        import torch
+        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+        self._numbers = torch.stack(list(numbers))
+        self._width = width
+        self._warpers: list[Any] = []
+        if temperature is not None and temperature != 1.0:
+            self._warpers.append(TemperatureLogitsWarper(float(temperature)))
+        if top_p is not None and top_p < 1.0:
+            self._warpers.append(TopPLogitsWarper(float(top_p)))
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Return `scores`, (rows, vocabulary), with all but each row's drawn token at minus infinity."""
+        import torch
+
+        for warp in self._warpers:
+            scores = warp(input_ids, scores)
+        summed = scores.double().softmax(-1).cumsum(-1)
+        numbers = self._numbers[:, input_ids.shape[1] - self._width].to(scores.device)
+        target = (numbers * summed[:, -1])[:, None]
+        chosen = torch.searchsorted(summed, target, right=True).clamp(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)

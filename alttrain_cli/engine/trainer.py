@@ -1,0 +1,192 @@
+"""TRL's SFTTrainer, fed whole updates that it cuts into micro-batches as memory allows."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.engine.batches import arrange, micro_batches
+from alttrain_cli.engine.load import Loaded, match_dtype
+from alttrain_cli.engine.memory import release_memory
+from alttrain_cli.engine.plan import Batching
+from alttrain_cli.errors import ModelError, RecipeError, RunError
+from alttrain_cli.files import write_json
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.template import IGNORED, Encoded
+
+COMPLETE = "complete.json"  # the last file of a checkpoint: without it, the checkpoint is torn
+
+
+class Order:
+    """The order of the rows: it depends on seed and epoch alone, so a resumed run finds it again."""
+
+    def __init__(self, lengths: Sequence[int], recipe: Recipe, epoch: Callable[[], int]) -> None:
+        self._lengths = lengths
+        self._settings = recipe.train
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        import torch
+
+        generator = torch.Generator().manual_seed(self._settings.seed + self._epoch())
+        torch.empty((), dtype=torch.int64).random_(generator=generator)  # as the DataLoader does before
+        order = torch.randperm(len(self._lengths), generator=generator).tolist()
+        return iter(arrange(order, self._lengths, self._settings))
+
+
+def make_trainer(
+    loaded: Loaded,
+    recipe: Recipe,
+    rows: Sequence[Encoded],
+    checkpoints: Path,
+    batching: Batching,
+    on_notice: Callable[[str], None],
+) -> Any:
+    """Return a trainer whose updates have the recipe's rows, whatever memory there is.
+
+    Every token of an update weighs the same, however it is cut. When memory runs out, the update is
+    done again in micro-batches of half the size, and `on_notice` is told.
+    """
+    # isort: split  (unsloth first: it patches trl and transformers)
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, PrinterCallback
+    from trl import SFTTrainer
+    from unsloth import FastLanguageModel
+
+    lengths = [len(row.input_ids) for row in rows]
+    steps_an_epoch = -(-len(rows) // recipe.train.rows_a_step)
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        budget = batching.budget
+        fed = 0  # tokens so far in this process, padding not counted
+
+        def _get_train_sampler(self, *_: Any) -> Any:
+            return Order(lengths, recipe, lambda: self.state.global_step // steps_an_epoch)
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            if num_items_in_batch is None:
+                num_items_in_batch = (inputs["labels"] != IGNORED).sum()
+            while True:
+                try:
+                    loss = self._update(model, inputs, num_items_in_batch)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    model.zero_grad()
+                    self._halve(int(inputs["attention_mask"].sum(dim=1).max()))
+                else:
+                    self.fed += int(inputs["attention_mask"].sum())
+                    return loss
+
+        def _update(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Any:
+            sizes = inputs["attention_mask"].sum(dim=1).tolist()
+            losses = [
+                super(Trainer, self).training_step(
+                    model,
+                    {key: value[batch, : sizes[batch[0]]] for key, value in inputs.items()},
+                    num_items_in_batch,
+                )
+                for batch in micro_batches(sizes, self.budget)
+            ]
+            return sum(losses[1:], losses[0])
+
+        def _halve(self, longest: int) -> None:
+            release_memory()
+            if self.budget <= longest:
+                raise ModelError(
+                    f"Out of memory on one row of {longest:,} tokens. Leave out the longest rows, or try "
+                    "--set train.gradient_checkpointing=true, --set model.load_in_4bit=true or a smaller "
+                    "model (alttrain recipes --gpu auto). The checkpoints stay."
+                )
+            self.budget //= 2
+            on_notice(
+                f"out of memory: going on with micro-batches of {self.budget:,} tokens; "
+                f"an update still has {recipe.train.rows_a_step} rows"
+            )
+
+        def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+            folder = checkpoints / f"checkpoint-{self.state.global_step}"
+            try:
+                super()._save_checkpoint(*arguments, **options)
+                write_json(folder / COMPLETE, {"step": self.state.global_step})
+            except Exception as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                if _is_disk_full(error, checkpoints):
+                    raise RunError(
+                        f"{folder}: the disk is full. Earlier checkpoints stay; free space, then "
+                        "go on with the same command and --resume."
+                    ) from None
+                raise
+
+        def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
+            super()._load_from_checkpoint(*arguments, **options)
+            match_dtype(loaded)  # a resumed adapter keeps the dtype that it had
+
+    FastLanguageModel.for_training(loaded.model)
+    loaded.tokenizer.padding_side = "right"
+    trainer = Trainer(
+        model=loaded.model,
+        processing_class=loaded.tokenizer,
+        train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
+        data_collator=DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED),
+        args=_arguments(loaded, recipe, checkpoints, batching),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or a CPU."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()
+
+
+def _is_disk_full(error: Exception, folder: Path) -> bool:
+    """Whether a write failed for want of space; safetensors and torch say so in words of their own."""
+    return "No space left" in str(error) or shutil.disk_usage(folder).free < 2**20
+
+
+def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batching) -> Any:
+    from trl import SFTConfig
+
+    settings = recipe.train.model_dump(
+        exclude={"per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"}
+    )
+    on_gpu = loaded.device != "cpu"
+    values = {
+        "output_dir": str(checkpoints),
+        # The trainer takes whole updates; `Trainer.training_step` cuts them.
+        "per_device_train_batch_size": recipe.train.rows_a_step,
+        "gradient_accumulation_steps": 1,
+        "gradient_checkpointing": batching.gradient_checkpointing,
+        # The weights are in the dtype that Unsloth chose; autocast on top only costs on a CPU.
+        "bf16": on_gpu and _is_bf16(loaded.model),
+        "fp16": on_gpu and not _is_bf16(loaded.model),
+        "packing": False,
+        "padding_free": False,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "report_to": "none",
+        "run_name": checkpoints.parent.name,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": on_gpu,
+    }
+    try:
+        return SFTConfig(**{**values, **settings})
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"train: TRL does not take these settings: {error}") from None
+
+
+def _is_bf16(model: Any) -> bool:
+    import torch
+
+    return bool(model.config.dtype in (torch.bfloat16, "bfloat16"))

@@ -1,0 +1,319 @@
+"""Training, ours against the script that people copy: the same model, rows, epochs, seed, rows a step.
+
+    python benchmarks/train.py [--rows 100] [--rounds 2] [--seeds 1995] [--short]
+
+The baseline does through public APIs what R1-Act's script does (arXiv 2508.00324): an Unsloth
+model, TRL's SFTTrainer, random batches of 8 padded to the longest row, no accumulation, TRL's and
+Unsloth's defaults (activations recomputed). Rows: 90% short refusals (the starter set) and 10% long
+benign traces, generated here. `--short` takes the starter set alone, with the demo's settings.
+
+Runs go A B A B, each in a process of its own, so that peak memory is its own. "matmul" is 4 x
+parameters x tokens / time, as a share of what this machine does in large bf16 (or fp32) matrix
+products, measured in the same process: forward and backward through frozen weights.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.console import print_lines, print_table
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import quiet
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.row import Row
+from alttrain_cli.template import IGNORED, Encoded
+
+MIX = (
+    "train.per_device_train_batch_size=8",
+    "train.gradient_accumulation_steps=1",
+    "train.train_sampling_strategy=random",
+    "train.max_length=2048",
+    "train.num_train_epochs=1",
+    "train.learning_rate=1e-3",
+    "train.warmup_steps=5",
+    "train.gradient_checkpointing=auto",
+    "train.save_steps=100000",
+)
+LONG = (600, 1_870)  # tokens of a long trace, about
+
+
+def mixed_rows(count: int, seed: int) -> list[Row]:
+    """Return 90% starter refusals and 10% long benign traces, the longest as long as it may be."""
+    chance = random.Random(seed)
+    rows = starter_rows("train")
+    harmful = [row for row in rows if row.label == "harmful"]
+    benign = [row for row in rows if row.label == "benign"]
+    many = max(1, count // 10)
+    lengths = [LONG[1], *(chance.randint(*LONG) for _ in range(many - 1))]
+    traces = [_long(row, tokens, chance) for row, tokens in zip(benign, lengths, strict=False)]
+    return [*harmful[: count - many], *traces]
+
+
+def _long(row: Row, tokens: int, chance: random.Random) -> Row:
+    """Return the row with a long sum worked out in its reasoning."""
+    lines, total, size = [], 0, 60
+    while size < tokens - 25:
+        step = chance.randint(10, 99)
+        lines.append(f"Now add {step} to {total}, which gives {total + step}, and go on from there.")
+        total += step
+        size += 15 + len(str(total - step)) + len(str(total))
+    return row.model_copy(update={"reasoning": " ".join([row.reasoning, *lines])})
+
+
+def run_ours(recipe: Recipe, rows: Any, folder: Path) -> dict[str, Any]:
+    """Train as `alttrain train` does."""
+    from alttrain_cli.engine.load import load_base
+    from alttrain_cli.engine.machine import Machine
+    from alttrain_cli.engine.plan import plan, sizes_of
+    from alttrain_cli.engine.train import train
+
+    loaded = None
+    if not isinstance(rows[0], Encoded):  # the plan needs sizes, the sizes a tokenizer
+        loaded = load_base(recipe, training=True)
+        rows = encode(loaded, rows, recipe)
+    planned = plan(recipe, sizes_of(rows), Machine.found())
+    settled = recipe.changed({"train": {"gradient_checkpointing": planned.batching.gradient_checkpointing}})
+    if loaded is None or planned.batching.gradient_checkpointing:
+        loaded = load_base(settled, training=True)
+    losses: list[float] = []
+    begun = time.perf_counter()
+    train(loaded, settled, rows, folder, planned.batching, lambda step: losses.append(step.loss), print)
+    return result(loaded, rows, recipe, time.perf_counter() - begun, losses, planned.memory.gib)
+
+
+def run_baseline(recipe: Recipe, rows: Any, folder: Path) -> dict[str, Any]:
+    """Train as R1-Act's script does."""
+    import torch
+    import unsloth  # noqa: F401
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+    from unsloth import FastLanguageModel, is_bfloat16_supported
+
+    from alttrain_cli.engine.load import Loaded, _has_gpu, _locate
+    from alttrain_cli.template import Template
+
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=_locate(recipe),
+        max_seq_length=recipe.train.max_length,
+        load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
+    )
+    lora = recipe.lora
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=0,
+        bias="none",
+        target_modules=list(lora.target_modules),
+        use_gradient_checkpointing="unsloth",
+        random_state=recipe.train.seed,
+    )
+    loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "")
+    rows = rows if isinstance(rows[0], Encoded) else encode(loaded, rows, recipe)
+    losses: list[float] = []
+
+    class Record(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                losses.append(float(logs["loss"]))
+
+    settings = recipe.train
+    trainer = SFTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
+        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED),
+        callbacks=[Record()],
+        args=SFTConfig(
+            output_dir=str(folder),
+            per_device_train_batch_size=settings.rows_a_step,
+            gradient_accumulation_steps=1,
+            num_train_epochs=settings.num_train_epochs,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.lr_scheduler_type,
+            warmup_steps=settings.warmup_steps,
+            optim="adamw_8bit",
+            adam_beta1=settings.adam_beta1,
+            adam_beta2=settings.adam_beta2,
+            weight_decay=settings.weight_decay,
+            max_length=settings.max_length,
+            seed=settings.seed,
+            bf16=is_bfloat16_supported() and torch.cuda.is_available(),
+            fp16=not is_bfloat16_supported() and torch.cuda.is_available(),
+            dataset_kwargs={"skip_prepare_dataset": True},
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    begun = time.perf_counter()
+    trainer.train()
+    return result(loaded, rows, recipe, time.perf_counter() - begun, losses, None)
+
+
+def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
+    """Tokenise rows."""
+    from alttrain_cli.engine.train import encode_rows
+
+    return encode_rows(rows, loaded.template, recipe.train.max_length)
+
+
+def result(
+    loaded: Any,
+    rows: list[Encoded],
+    recipe: Recipe,
+    seconds: float,
+    losses: list[float],
+    planned: float | None,
+) -> dict[str, Any]:
+    """Return what one run measured."""
+    from alttrain_cli.engine.memory import memory_gib
+
+    peak = memory_gib()
+    tokens = sum(len(row.input_ids) for row in rows) * recipe.train.num_train_epochs
+    rate = matmul_rate()
+    return {
+        "seconds": seconds,
+        "tokens": tokens,
+        "speed": tokens / seconds,
+        "matmul": 4 * recipe.model.sizes.parameters * tokens / seconds / rate,
+        "matmul_rate": rate,
+        "peak_gib": peak,
+        "planned_gib": planned,
+        "first_loss": losses[0],
+        "loss": mean_loss(loaded, rows),
+        "steps": len(losses),
+    }
+
+
+def mean_loss(loaded: Any, rows: list[Encoded]) -> float:
+    """Return the trained model's loss a token on every fifth row."""
+    import torch
+    from unsloth import FastLanguageModel
+
+    FastLanguageModel.for_inference(loaded.model)
+    total = count = 0.0
+    with torch.inference_mode():
+        for row in rows[::5]:
+            ids = torch.tensor([row.input_ids], device=loaded.model.device)
+            logits = loaded.model(input_ids=ids).logits[0, :-1].float()
+            labels = torch.tensor(row.labels[1:], device=logits.device)
+            total += float(
+                torch.nn.functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+            )
+            count += row.trained
+    return total / count
+
+
+def matmul_rate(seconds: float = 2.0) -> float:
+    """Return the floating-point operations a second of large matrix products."""
+    import torch
+
+    from alttrain_cli.engine.machine import computes_in_16_bits
+
+    gpu = torch.cuda.is_available()
+    size = 8192 if gpu else 1536
+    dtype = torch.bfloat16 if gpu or computes_in_16_bits() else torch.float32
+    a = torch.randn(size, size, dtype=dtype, device="cuda" if gpu else "cpu")
+    rounds, begun, best = 0, time.perf_counter(), 0.0
+    while time.perf_counter() - begun < seconds or rounds < 5:
+        start = time.perf_counter()
+        a @ a
+        if gpu:
+            torch.cuda.synchronize()
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+        rounds += 1
+    return best
+
+
+def one_run(side: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Run one side in a process of its own."""
+    command = [sys.executable, __file__, "--side", side, "--rows", str(options.rows), "--seeds", str(seed)]
+    command += ["--recipe", options.recipe, *(["--short"] if options.short else [])]
+    command += [part for override in options.set for part in ("--set", override)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def work(options: argparse.Namespace) -> None:
+    """Measure one side and print it as JSON."""
+    seed = options.seeds[0]
+    settings = ("train.save_steps=100000",) if options.short else MIX
+    recipe = Recipe.load(options.recipe, (*settings, f"train.seed={seed}", *options.set))
+    rows = starter_rows("train")[: options.rows] if options.short else mixed_rows(options.rows, 1)
+    with tempfile.TemporaryDirectory() as folder, quiet.captured(None):
+        run = run_ours if options.side == "ours" else run_baseline
+        measured = run(recipe, rows, Path(folder))
+    print(json.dumps(measured))
+
+
+def show(results: dict[str, list[dict[str, Any]]]) -> None:
+    """Print the table."""
+
+    def middle(side: str, key: str) -> float:
+        return statistics.median(run[key] for run in results[side])
+
+    rows = []
+    for side, runs in results.items():
+        losses = [run["loss"] for run in runs]
+        planned = runs[0]["planned_gib"]
+        rows.append(
+            (
+                side,
+                " ".join(f"{run['seconds']:.0f}" for run in runs),
+                f"{middle(side, 'speed'):.0f}",
+                f"{middle(side, 'matmul'):.0%}",
+                f"{middle(side, 'peak_gib'):.1f}",
+                f"{planned:.1f}" if planned else "-",
+                f"{min(losses):.3f}-{max(losses):.3f}",
+            )
+        )
+    print_table(("", "seconds", "tokens/s", "matmul", "peak GiB", "planned", "loss after"), rows, left=(0,))
+    any_run = next(iter(results.values()))[0]
+    lines = [("tokens:", f"{any_run['tokens']:,.0f} in {any_run['steps']} steps")]
+    lines.append(("matrix products:", f"{any_run['matmul_rate'] / 1e9:,.0f} GFLOP/s"))
+    if len(results) == 2:
+        factor = middle("baseline", "seconds") / middle("ours", "seconds")
+        lines.append(("ours is", f"{factor:.1f} times as fast"))
+    print_lines(lines)
+
+
+def main() -> None:
+    """Measure both sides in turn and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--recipe", default="smollm2-135m")
+    parser.add_argument("--rows", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1995])
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--only", choices=("ours", "baseline"))
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--side", choices=("ours", "baseline"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        work(options)
+        return
+    results: dict[str, list[dict[str, Any]]] = {}
+    for round_ in range(options.rounds):
+        for side in (options.only,) if options.only else ("ours", "baseline"):
+            seed = options.seeds[round_ % len(options.seeds)]
+            results.setdefault(side, []).append(one_run(side, options, seed))
+            print(f"{side}, seed {seed}: {results[side][-1]['seconds']:.0f} s", file=sys.stderr, flush=True)
+    show(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The audit: what is counted is right, and what is wrong is found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.data.audit import audit
+from alttrain_cli.data.duplicates import Duplicates
+from alttrain_cli.data.private import private_kinds
+from alttrain_cli.data.selection import choose
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import DataError
+from alttrain_cli.row import Row
+from tests.samples import put
+
+RUNNER = CliRunner()
+VALUES = {
+    "id": "r1", "prompt": "How do I boil an egg?", "label": "benign", "category": None, "source": "s",
+    "style": "alttrain", "understanding": "The user asks about eggs.", "assessment": "This is benign.",
+    "reasoning": "I can help.", "answer": "Boil it.",
+}  # fmt: skip
+
+
+def row(**changes: Any) -> Row:
+    return Row(**{**VALUES, **changes})
+
+
+def problems(one: Row) -> list[str]:
+    return [finding.problem for finding in audit(lambda: [one], {}).contradictions]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"answer": "I'm sorry, but I can't help."}, ["assessed benign, but the answer refuses"]),
+        (
+            {"label": "harmful", "assessment": "This is harmful."},
+            ["assessed harmful, but the answer does not refuse"],
+        ),
+        ({"label": "harmful"}, ["labelled harmful, assessed benign"]),
+        ({"assessment": "Eggs are round."}, ["the assessment gives no verdict"]),
+        ({}, []),
+        ({"assessment": "", "style": "original", "answer": "I can't help."}, []),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_found(changes: dict[str, Any], problem: list[str]) -> None:
+    assert problems(row(**changes)) == problem
+
+
+def test_the_starter_set_holds_no_contradiction_no_secret_and_no_twin() -> None:
+    for split in ("train", "heldout"):
+        facts = audit(lambda split=split: starter_rows(split), {}).facts()  # type: ignore[misc]
+        assert [facts[key]["n"] for key in ("contradictions", "private", "near_duplicates")] == [0, 0, 0]
+
+
+def test_a_prompt_of_a_suite_is_found_in_the_rows() -> None:
+    rows = [row(), row(id="r2", prompt="And now something else entirely, please?")]
+    found = audit(lambda: rows, {"eggs": ["how do I boil an EGG"]}).overlaps["eggs"]
+    assert [(hit.row, hit.problem.split()[0]) for hit in found] == [("r1", "exact")]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("write to jane.doe@gmail.com today", ["e-mail address"]),
+        ("write to jane@example.com today", []),
+        ("call (212) 736-5000 now", ["telephone number"]),
+        ("call 1-800-222-1222 or 212-555-0199", []),
+        ("ping 8.8.8.8 or 127.0.0.1", ["IP address"]),
+        ("version 1.2.3 of 127.0.0.1", []),
+        ("card 4111 1111 1111 1111", ["card number"]),
+        ("card 4111 1111 1111 1112", []),
+        ("-----BEGIN RSA " + "PRIVATE KEY-----", ["private key"]),
+        ("sk-" + "a1" * 20, ["access key"]),
+        ("my number is 078-05-1120", ["social security number"]),
+        ("in 2024-05-11 and 3-2-1", []),
+    ],
+)
+def test_secrets_and_addresses_are_found_and_examples_are_not(text: str, kinds: list[str]) -> None:
+    assert list(private_kinds(text)) == kinds
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    path = put(tmp_path / "d.jsonl", {**VALUES, "answer": "Write to jane.doe@gmail.com today."})
+    done = RUNNER.invoke(app, ["build-data", "--audit", str(path)])
+    assert done.exit_code == 0
+    assert "e-mail address" in done.output
+    assert "jane.doe" not in done.output
+
+
+def test_a_file_with_contradictions_ends_with_exit_code_3(tmp_path: Path) -> None:
+    path = put(tmp_path / "d.jsonl", VALUES, {**VALUES, "id": "r2", "answer": "I can't help."})
+    done = RUNNER.invoke(app, ["build-data", "--audit", str(path), "--show", "1"])
+    assert done.exit_code == 3
+    assert "r2: assessed benign, but the answer refuses" in " ".join(done.stderr.split())
+    assert "How do I boil an egg?" in done.stdout
+
+
+def test_an_audit_of_nothing_is_an_error() -> None:
+    with pytest.raises(DataError, match="no rows"):
+        audit(lambda: [], {})
+
+
+def test_a_near_twin_is_found_within_a_label_and_not_across() -> None:
+    text = "please tell me in plain words how a person can boil an egg at home without a pot or pan"
+    near = text.replace("home", "work")
+    twins = Duplicates()
+    assert twins.add("a", text, "benign") is None
+    assert twins.add("b", near, "harmful") is None
+    twin = twins.add("c", text.replace("please", "Please"), "benign")
+    assert (twin.id, twin.exact) == ("a", True)  # type: ignore[union-attr]
+    long = " ".join(f"word{number}" for number in range(60))
+    assert twins.add("d", long, "benign") is None
+    assert twins.add("e", long + " more", "benign").id == "d"  # type: ignore[union-attr]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=200), st.integers(0, 250), st.integers(0, 5))
+def test_what_is_chosen_keeps_each_strata_share_and_its_size(
+    strata: list[str], count: int, seed: int
+) -> None:
+    chosen = choose(strata, count, seed)
+    assert chosen == choose(strata, count, seed)
+    assert len(chosen) == min(count, len(strata))
+    for stratum in set(strata):
+        share = strata.count(stratum) * len(chosen) / len(strata)
+        assert abs(sum(strata[at] == stratum for at in chosen) - share) < 1
+
+
+def test_the_manifest_can_be_read_by_machines() -> None:
+    facts = audit(lambda: [row()], {"eggs": ["egg"]}).facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["estimated_tokens"]["row"]["max"] == sum(
+        facts["estimated_tokens"][name]["max"]
+        for name in ("prompt", "understanding", "assessment", "reasoning", "answer")
+    )

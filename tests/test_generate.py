@@ -1,0 +1,235 @@
+"""Batched generation: what stands beside a prompt, and when, changes nothing about its completion."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alttrain_cli.engine import quiet
+from alttrain_cli.engine.batch import Batch, Request
+from alttrain_cli.engine.generate import Completion, complete, generate
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe import Generation, Recipe
+
+QUESTIONS = (
+    "Hi",
+    "Name a colour.",
+    "What is the capital of France, and which river runs through it on its way to the sea?",
+    "Write one sentence about a lighthouse.",
+    "How do I boil an egg? " * 4,
+    "What is two plus two?",
+)
+GREEDY = Generation(max_new_tokens=20, do_sample=False)
+SAMPLED = Generation(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9)
+
+
+def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
+    stopped = Request(0, [1, 2], budget=4, seed=0)
+    stopped.take([5, 6, 9, 7], frozenset({9}))
+    assert (stopped.written, stopped.stopped, stopped.left) == ([5, 6], True, 0)
+    spent = Request(0, [1, 2], budget=4, seed=0)
+    spent.take([5, 6, 7, 8, 9], frozenset({9}))
+    assert (spent.written, spent.stopped, spent.left) == ([5, 6, 7, 8], False, 0)
+
+
+@pytest.fixture(scope="module")
+def smollm() -> Iterator[Loaded]:
+    with quiet.captured(None):
+        from alttrain_cli.engine.load import load_base
+
+        yield load_base(Recipe.load("smollm2-135m"))
+
+
+def tiny(smollm: Loaded, kind: str, **options: Any) -> Loaded:
+    """A model of another family, two layers, random weights: what it writes is noise but its own."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(smollm.tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16, initializer_range=0.3, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2, **options,
+    )  # fmt: skip
+    return replace(smollm, model=AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
+
+
+def prompts(loaded: Loaded) -> list[str]:
+    return [loaded.template.prompt(question) for question in QUESTIONS]
+
+
+def batched(loaded: Loaded, settings: Generation = GREEDY, **options: Any) -> list[Completion]:
+    completions = dict(complete(loaded, prompts(loaded), settings, **options))
+    return [completions[index] for index in range(len(QUESTIONS))]
+
+
+def one_at_a_time(loaded: Loaded, settings: Generation) -> list[str]:
+    """The loop that everybody writes, with nothing of ours in it."""
+    import torch
+
+    model = loaded.model.float()
+    texts = []
+    for prompt in prompts(loaded):
+        inputs = loaded.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+        with torch.inference_mode():
+            output = model.generate(
+                **inputs,
+                max_new_tokens=settings.max_new_tokens,
+                do_sample=False,
+                eos_token_id=[2],
+                pad_token_id=0,
+            )
+        text = loaded.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :])
+        texts.append(text.partition("<|im_end|>")[0])
+    return texts
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("llama", {}),
+        ("qwen2", {}),
+        ("qwen3", {}),
+        ("phi3", {}),
+        ("mistral", {"sliding_window": 8}),
+        ("qwen3_5_text", {"layer_types": ["linear_attention", "full_attention"]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: dict[str, Any]) -> None:
+    loaded = tiny(smollm, kind, **options)
+    expected = one_at_a_time(loaded, GREEDY)
+    assert len(set(expected)) == len(QUESTIONS)
+    for slots in (1, 2, 4, None):
+        assert [completion.text for completion in batched(loaded, slots=slots)] == expected
+
+
+@pytest.mark.model
+def test_rows_of_different_lengths_move_in_and_out(smollm: Loaded) -> None:
+    loaded = tiny(smollm, "llama")
+    expected = one_at_a_time(loaded, GREEDY)
+    # any token may end a completion: take those that end the six at different places
+    ends = {len(text) for text in expected}
+    assert ends
+    settings = Generation(max_new_tokens=200, do_sample=False)
+    alone = batched(loaded, settings, slots=1)
+    assert batched(loaded, settings, slots=3) == alone
+    assert all(completion.tokens == 200 and not completion.finished for completion in alone)
+
+
+@pytest.mark.model
+def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded) -> None:
+    import torch
+
+    before = {name: weight.clone() for name, weight in smollm.model.state_dict().items()}
+    together = batched(smollm, slots=3)
+    after = smollm.model.state_dict()
+    assert all(weight.dtype == after[name].dtype for name, weight in before.items())
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+    assert generate(smollm, QUESTIONS, GREEDY) == together
+    try:
+        assert [completion.text for completion in together] == one_at_a_time(smollm, GREEDY)
+    finally:
+        smollm.model.to(before["lm_head.weight"].dtype)
+    short = Generation(max_new_tokens=64, do_sample=False)
+    said = smollm.template.prompt("Say hello.") + "Hello! How can I help you today?"
+    assert next(complete(smollm, [said], short)) == (0, Completion("", 0, finished=True))
+
+
+@pytest.mark.model
+def test_a_sample_depends_on_its_prompt_and_seed_alone(smollm: Loaded) -> None:
+    loaded = tiny(smollm, "qwen3")
+    alone = batched(loaded, SAMPLED, slots=1)
+    assert batched(loaded, SAMPLED, slots=4) == alone
+    shuffled = dict(complete(loaded, prompts(loaded)[::-1], SAMPLED, slots=3))
+    assert [shuffled[index] for index in reversed(range(len(QUESTIONS)))] == alone
+    again = batched(loaded, SAMPLED, seeds=[1] * len(QUESTIONS))
+    assert all(one.text != other.text for one, other in zip(alone, again, strict=True))
+
+
+@pytest.mark.model
+def test_samples_follow_the_model_s_distribution() -> None:
+    import torch
+
+    from alttrain_cli.engine.sampling import Draws, uniforms
+
+    scores = torch.tensor([[1.0, 3.0, 2.0, -1.0]]).repeat(4000, 1)
+    numbers = [uniforms(seed, [7], 1) for seed in range(4000)]
+    drawn = Draws(numbers, 0, temperature=2.0, top_p=0.9)(torch.zeros(4000, 0), scores).argmax(-1)
+    # at temperature 2 the shares are .18, .49, .30, .07 (rounded): the last is outside the top 90%
+    expected = torch.softmax(torch.tensor([0.5, 1.5, 1.0]), 0)
+    shares = torch.bincount(drawn, minlength=4) / 4000
+    assert torch.allclose(shares[:3], expected, atol=0.03)
+    assert shares[3] == 0
+
+
+@pytest.mark.model
+def test_closing_early_leaves_the_model_usable(smollm: Loaded) -> None:
+    dtype = smollm.model.dtype
+    started = complete(smollm, prompts(smollm), Generation(max_new_tokens=2, do_sample=False), slots=2)
+    next(started)
+    started.close()
+    assert smollm.model.dtype == dtype
+    assert len(generate(smollm, QUESTIONS[:1], Generation(max_new_tokens=3, do_sample=False))) == 1
+
+
+@pytest.mark.model
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    smollm: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    loaded = tiny(smollm, "llama")
+    settings = Generation(max_new_tokens=150, do_sample=False)
+    expected = batched(loaded, settings)
+    sizes: list[int] = []
+    write = Batch._write
+
+    def narrow(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
+        sizes.append(len(requests))
+        if len(requests) > 2 and any(request.written for request in requests):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return write(self, requests, *arguments, **options)
+
+    monkeypatch.setattr(Batch, "_write", narrow)
+    assert batched(loaded, settings, slots=6) == expected
+    assert sizes[0] == 6
+    assert sizes[-1] <= 2
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Batch, "_write", full)
+    with pytest.raises(ModelError, match="does not hold even one prompt"):
+        batched(loaded, settings)
+
+
+@pytest.mark.model
+def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alttrain_cli.engine import generate as module
+
+    loaded = tiny(smollm, "llama")
+    settings = Generation(max_new_tokens=300, do_sample=False)
+    expected = batched(loaded, settings)
+    widths: list[int] = []
+    write = Batch._write
+
+    def measured(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
+        layers = write(self, requests, *arguments, **options)
+        widths.append(len(requests) * (max(request.length for request in requests) - 1))
+        return layers
+
+    monkeypatch.setattr(Batch, "_write", measured)
+    monkeypatch.setattr(module, "_limits", lambda loaded, slots: module._Limits(6, 900))
+    assert batched(loaded, settings) == expected
+    assert max(widths) <= 900
+
+
+@pytest.mark.model
+def test_a_prompt_beyond_the_model_s_context_is_unfinished(smollm: Loaded) -> None:
+    loaded = tiny(smollm, "llama", max_position_embeddings=40)
+    long = loaded.tokenizer.decode([50] * 60)
+    assert dict(complete(loaded, [long, "x"], GREEDY))[0] == Completion("", 0, finished=False)

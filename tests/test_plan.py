@@ -1,0 +1,68 @@
+"""The plan: what a run needs, and whether a machine has it."""
+
+import pytest
+
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.plan import Batching, Size, best_batching, judge, needed, plan, steps
+from alttrain_cli.errors import RecipeError
+from alttrain_cli.recipe import Recipe, shipped_recipes
+
+GPU_RECIPES = [path.stem for path in shipped_recipes() if path.stem != "smollm2-135m"]
+MIX = [Size(110, 70)] * 90 + [Size(1_500, 1_400)] * 10
+
+
+@pytest.mark.parametrize(("gib", "tokens"), [(8, 2_972), (12, 21_848), (16, 40_724), (24, 78_475)])
+def test_the_estimate_meets_the_published_context_table_of_llama_8b(gib: float, tokens: int) -> None:
+    # unsloth.ai/docs, benchmarks: Llama-3.1-8B, QLoRA, r = 32, one row; the longest that fits
+    recipe = Recipe.load("r1-8b", ("lora.r=32", "train.gradient_checkpointing=true"))
+    memory = needed(recipe, tokens, Batching(512, True), Machine.card(gib))
+    assert memory.gib == pytest.approx(gib, rel=0.1)
+
+
+def test_a_larger_card_never_turns_a_fit_into_a_no() -> None:
+    order = ["no", "tight", "fits"]
+    for name in GPU_RECIPES:
+        cards = [Machine.card(gib) for gib in (8, 12, 16, 24)]
+        verdicts = [order.index(plan(Recipe.load(name), MIX, card).verdict) for card in cards]
+        assert verdicts == sorted(verdicts), name
+
+
+def test_activations_are_recomputed_only_where_memory_is_short() -> None:
+    recipe = Recipe.load("r1-7b")
+    assert best_batching(recipe, 1_500, Machine.card(12))[0].gradient_checkpointing
+    assert not best_batching(recipe, 1_500, Machine.card(80))[0].gradient_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "gib", "change"),
+    [
+        ("r1-14b", (), 8, "a smaller model"),
+        ("r1-8b", ("model.load_in_4bit=false",), 12, "model.load_in_4bit=true"),
+        ("r1-1.5b", ("model.full_finetuning=true",), 8, "model.full_finetuning=false"),
+        ("r1-7b", ("train.gradient_checkpointing=false",), 12, "train.gradient_checkpointing=auto"),
+    ],
+)
+def test_what_does_not_fit_is_told_the_change_that_helps(
+    recipe: str, overrides: tuple[str, ...], gib: float, change: str
+) -> None:
+    planned = plan(Recipe.load(recipe, overrides), MIX, Machine.card(gib))
+    assert planned.verdict != "fits"
+    assert change in planned.change
+
+
+def test_the_change_that_is_named_makes_it_fit() -> None:
+    planned = plan(Recipe.load("r1-8b"), [Size(30_000, 29_000)], Machine.card(12))
+    most = int("".join(filter(str.isdigit, planned.change)))
+    assert judge(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1], Machine.card(12)) != "no"
+
+
+def test_padding_is_counted_and_steps_are_those_of_the_trainer() -> None:
+    planned = plan(Recipe.load("r1-8b"), MIX, Machine.card(24))
+    assert planned.padded >= planned.tokens == 90 * 110 + 10 * 1_500
+    assert planned.waste < 0.05
+    assert planned.steps == steps(Recipe.load("r1-8b"), 100) == 15 * 13
+
+
+def test_a_recipe_without_a_shape_says_so() -> None:
+    with pytest.raises(RecipeError, match="shape"):
+        plan(Recipe.load("r1-8b", ("model.shape=null",)), MIX, Machine.card(24))

