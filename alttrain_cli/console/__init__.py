@@ -17,10 +17,10 @@ from alttrain_cli.console.terminal import (
     print_warning,
     spinner,
     status,
-    visible,
 )
 from alttrain_cli.console.training import TrainingView
 from alttrain_cli.console.work import WorkView
+from alttrain_cli.visible import visible
 
 __all__ = [
     "THEME",
