@@ -288,7 +288,7 @@ class Repl:
         return " · ".join([*parts, "/help"])
 
     def _greet(self) -> None:
-        self._screen.say(f"{self._whom.name} · /help shows the commands, Ctrl-D leaves.")
+        self._screen.say(f"Talking to {self._whom.name}. /help shows the commands, Ctrl-D leaves.")
         if self._conversation.turns:
             self._screen.say(f"{_turns(len(self._conversation.turns))} taken up from {self._path}")
 
