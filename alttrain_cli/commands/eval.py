@@ -3,27 +3,36 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperGroup
 
 from alttrain_cli import console
-from alttrain_cli.commands import eval_stages as stages
+from alttrain_cli.commands import eval_options as options
 from alttrain_cli.commands import eval_view
+from alttrain_cli.commands.eval_completions import Request, generate, read_suites
+from alttrain_cli.commands.eval_judges import Bench, have_labels, read_cards
 from alttrain_cli.commands.eval_targets import LocalModel, Server
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.judges.judge import Part
+from alttrain_cli.evaluation.labels import INSTALL
+from alttrain_cli.evaluation.page import write_page
 from alttrain_cli.evaluation.plan import places
+from alttrain_cli.evaluation.presets import Preset, find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.suite import find_suites
+from alttrain_cli.evaluation.thinking import MODES, Mode
 from alttrain_cli.files import write_json
 from alttrain_cli.recipe import Generation, Recipe
 from alttrain_cli.run import Run
 from alttrain_cli.target import Target, find_target
+
+SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
 
 
 class _DefaultCommand(TyperGroup):
@@ -31,108 +40,109 @@ class _DefaultCommand(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default command in front, unless another one is named."""
-        if args and args[0] not in self.commands:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["run", *args])
 
 
-app = typer.Typer(cls=_DefaultCommand, no_args_is_help=True, help="Measure a model: generate, judge, report.")
-
-TargetArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="A run, an adapter, a model folder, a recipe's name (its base) or a hub id."
-    ),
-]
-JudgeOption = Annotated[str, typer.Option("--judge", help="Judges, as rule,wildguard.")]
-CompareOption = Annotated[
-    str | None,
-    typer.Option("--compare", help="base (the default for a run), another run, or none."),
-]
+app = typer.Typer(cls=_DefaultCommand, help="Measure a model: generate, judge, report.")
 
 
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Where to keep the files; default RUN/eval or evals/MODEL.")
-]
-SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
-
-
-@app.command("run")
+@app.command("run", epilog="Then: alttrain eval judge RUN --judge X · alttrain eval report RUN")
 def run(
-    target: TargetArgument = "",
-    suite: Annotated[
-        str, typer.Option("--suite", help="Suites or groups: smoke, safety, over-refusal, reasoning, all.")
-    ] = "smoke",
-    judge: JudgeOption = "rule",
-    compare: CompareOption = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Items a suite; the result is PARTIAL then.")
-    ] = None,
-    suite_file: Annotated[
-        list[str] | None,
-        typer.Option("--suite-file", metavar="NAME=FILE", help="Read a suite from its published file."),
-    ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Completions a prompt.")] = 1,
-    max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", min=1, help="Instead of the recipe's limit.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Whose settings to use for a model that has no run.")
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option("--base-url", help="Ask an OpenAI-compatible server instead.")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Which of the server's models.")] = None,
-    out: OutOption = None,
+    target: options.Target = "",
+    suite: options.Suite = "smoke",
+    suite_file: options.SuiteFile = None,
+    compare: options.Compare = None,
+    limit: options.Limit = None,
+    samples: options.Samples = 1,
+    sample: options.Sample = False,
+    temperature: options.Temperature = 0.6,
+    top_p: options.TopP = 0.95,
+    max_new_tokens: options.MaxNewTokens = None,
+    think: options.Think = "normal",
+    preset: options.PresetName = None,
+    recipe: options.RecipeName = None,
+    base_url: options.BaseUrl = None,
+    model: options.Model = None,
+    concurrency: options.Concurrency = 32,
+    out: options.Out = None,
+    judge: options.Judge = "rule",
+    judge_part: options.JudgePart = "answer",
+    judge_url: options.JudgeUrl = None,
+    judge_model: options.JudgeModel = None,
+    allow_code: options.AllowCode = False,
+    no_card: options.NoCard = False,
+    show_completions: options.ShowCompletions = False,
 ) -> None:
     """Measure a model on suites of prompts, beside the model that it was made from."""
-    suites = stages.read_suites(find_suites(suite), _files(suite_file))
-    judges = find_judges(judge)
+    bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
+    chosen = find_preset(preset) if preset else None
+    suites = read_suites(find_suites(suite), _files(suite_file))
+    drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
+    if samples > 1 and not sample:
+        raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
     subject = _server(base_url, model, out) if base_url else _local(target, recipe, out)
     other = _compared(subject, compare)
-    for one in filter(None, (other, subject)):
-        settings = _settings(one, max_new_tokens, samples)
-        request = stages.Request(suites, settings, samples=samples, limit=limit)
-        _generate(one, request)
-        stages.judge(one.root, judges)
-    _report(subject.root, other.root if other else None)
+    subjects = [_as_preset(one, chosen) for one in (other, subject) if one]
+    for one in subjects:
+        settings = one.generation.model_copy(update=drawn)
+        request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit)
+        _generate(one, request, concurrency)
+    bench.sit([one.root for one in subjects])
+    _report(subject, other, show_completions)
 
 
 @app.command("judge")
 def judge_again(
-    target: TargetArgument,
-    judge: JudgeOption = "rule",
-    compare: CompareOption = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", hidden=True)] = None,
-    out: OutOption = None,
+    target: options.Target = "",
+    judge: options.Judge = "rule",
+    judge_part: options.JudgePart = "answer",
+    judge_url: options.JudgeUrl = None,
+    judge_model: options.JudgeModel = None,
+    allow_code: options.AllowCode = False,
+    no_card: options.NoCard = False,
+    compare: options.Compare = None,
+    recipe: options.RecipeName = None,
+    out: options.Out = None,
+    show_completions: options.ShowCompletions = False,
 ) -> None:
     """Judge what was generated, without generating anything."""
-    subject = _local(target, recipe, out)
+    subject = _found(target, recipe, out)
     other = _compared(subject, compare)
-    for one in filter(None, (other, subject)):
-        stages.judge(one.root, find_judges(judge))
-    _report(subject.root, other.root if other else None)
+    bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
+    bench.sit([one.root for one in (other, subject) if one])
+    _report(subject, other, show_completions)
 
 
 @app.command("report")
 def report(
-    target: TargetArgument,
-    compare: CompareOption = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", hidden=True)] = None,
-    out: OutOption = None,
+    target: options.Target = "",
+    compare: options.Compare = None,
+    recipe: options.RecipeName = None,
+    out: options.Out = None,
+    show_completions: options.ShowCompletions = False,
 ) -> None:
     """Show the scorecard of what was generated and judged."""
-    subject = _local(target, recipe, out)
-    other = _compared(subject, compare)
-    _report(subject.root, other.root if other else None)
+    subject = _found(target, recipe, out)
+    _report(subject, _compared(subject, compare), show_completions)
 
 
 @dataclass(frozen=True)
 class _Subject:
     """What is asked, and where its files lie."""
 
-    asked: Target | Endpoint
+    asked: Target | Endpoint | None  # None: only its files are asked for
     root: Path
+
+    @property
+    def generation(self) -> Generation:
+        """The settings that go with it."""
+        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(SERVED_LIKE)
+        return recipe.generation
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a base with an adapter on it."""
+        return isinstance(self.asked, Target) and self.asked.adapter is not None
 
 
 def _local(what: str, recipe: str | None, out: Path | None) -> _Subject:
@@ -142,6 +152,15 @@ def _local(what: str, recipe: str | None, out: Path | None) -> _Subject:
     return _Subject(target, out or _root(target))
 
 
+def _found(what: str, recipe: str | None, out: Path | None) -> _Subject:
+    """Return a subject whose files are there: by its folder of evaluations, or as `_local`."""
+    if out and not what:
+        return _Subject(None, out)
+    if what and places(Path(what)):
+        return _Subject(None, Path(what))
+    return _local(what, recipe, out)
+
+
 def _server(base_url: str, model: str | None, out: Path | None) -> _Subject:
     endpoint = Endpoint.find(base_url, model)
     return _Subject(endpoint, out or Path("evals") / _slug(f"{endpoint.model}@{endpoint.base_url}"))
@@ -149,21 +168,14 @@ def _server(base_url: str, model: str | None, out: Path | None) -> _Subject:
 
 def _compared(subject: _Subject, compare: str | None) -> _Subject | None:
     """Return what a subject is compared with: by default a trained model with its base."""
-    if compare == "none" or (compare is None and not _is_trained(subject.asked)):
+    if compare == "none" or (compare is None and not subject.trained):
         return None
     if compare in (None, "base"):
-        if not isinstance(subject.asked, Target) or not _is_trained(subject.asked):
-            raise DataError(
-                "--compare base: only a run or an adapter has a base. Name a run to compare with."
-            )
+        if not (subject.trained and isinstance(subject.asked, Target)):
+            raise DataError("--compare base: only a run or an adapter has a base. Name what to compare with.")
         base = subject.asked.base
         return _Subject(base, _root(base))
-    other = find_target(str(compare))
-    return _Subject(other, _root(other))
-
-
-def _is_trained(asked: Target | Endpoint) -> bool:
-    return isinstance(asked, Target) and asked.adapter is not None
+    return _found(str(compare), None, None)
 
 
 def _root(target: Target) -> Path:
@@ -177,21 +189,25 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "--", name).strip("-.")
 
 
-def _settings(subject: _Subject, max_new_tokens: int | None, samples: int) -> Generation:
-    named = subject.asked.recipe if isinstance(subject.asked, Target) else Recipe.load(SERVED_LIKE)
-    update = {"max_new_tokens": max_new_tokens} if max_new_tokens else {}
-    settings = named.generation.model_copy(update=update)
-    if samples > 1 and not settings.do_sample:
-        raise DataError("--samples: greedy decoding writes the same again and again. Add --sample.")
-    return settings
+def _as_preset(subject: _Subject, preset: Preset | None) -> _Subject:
+    """Return the subject with a preset's settings, whose caveats are said."""
+    if preset is None or not isinstance(subject.asked, Target):
+        return subject
+    recipe = subject.asked.recipe
+    four_bit = recipe.model.load_in_4bit if preset.load_in_4bit is None else preset.load_in_4bit
+    system = preset.system(recipe.model.name) or recipe.model.system
+    model = recipe.model.model_copy(update={"system": system, "load_in_4bit": four_bit})
+    changed = recipe.model_copy(update={"model": model, "generation": preset.generation})
+    return _Subject(Target(subject.asked.name, changed, subject.asked.adapter), subject.root)
 
 
-def _generate(subject: _Subject, request: stages.Request) -> None:
-    asked = (
-        LocalModel(subject.asked, None) if isinstance(subject.asked, Target) else Server(subject.asked, 32)
-    )
+def _generate(subject: _Subject, request: Request, concurrency: int) -> None:
+    if subject.asked is None:  # compared by its files alone
+        return
+    local = isinstance(subject.asked, Target)
+    asked = LocalModel(subject.asked) if local else Server(subject.asked, concurrency)  # type: ignore[arg-type]
     try:
-        stages.generate(subject.root, asked, request)
+        generate(subject.root, asked, request)
     except KeyboardInterrupt:
         console.print_warning("interrupted; what was written is kept. Go on with the same command.")
         raise
@@ -199,18 +215,23 @@ def _generate(subject: _Subject, request: stages.Request) -> None:
         asked.close()
 
 
-def _report(root: Path, other: Path | None) -> None:
-    sides = [Side.read(place) for place in places(root)]
+def _report(subject: _Subject, other: _Subject | None, show_completions: bool) -> None:
+    sides = [Side.read(place) for place in places(subject.root)]
     if not sides:
-        raise DataError(f"{root}: nothing was evaluated yet. Do it: alttrain eval RUN")
-    compared = {place.folder.name: Side.read(place) for place in places(other)} if other else {}
-    card = scorecard(sides, compared, _training(root), {})
-    write_json(root / "scorecard.json", card)
+        raise DataError(f"{subject.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
+    compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
+    card = scorecard(sides, compared, _training(subject.root), read_cards(subject.root))
+    path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
+    write_json(path, card)
+    write_page(page, card, sides, compared, show=show_completions)
     eval_view.show(card)
-    console.print_lines([("scorecard:", root / "scorecard.json")])
+    if not have_labels():
+        console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
+    console.print_lines([("scorecard:", path), ("page:", page)])
 
 
 def _training(root: Path) -> Training | None:
+    """Return what a run was trained on; None for what was not trained here."""
     run = Run(root.parent)
     return Training.of(run.manifest()) if root.name == "eval" and run.recipe_path.is_file() else None
 
@@ -224,3 +245,15 @@ def _files(given: list[str] | None) -> dict[str, Path]:
         find_suites(name)
         files[name] = Path(path)
     return files
+
+
+def _part(word: str) -> Part:
+    if word not in get_args(Part):
+        raise DataError(f"--judge-part {word}: give answer, reasoning or full.")
+    return word  # type: ignore[return-value]
+
+
+def _mode(word: str) -> Mode:
+    if word not in MODES:
+        raise DataError(f"--think {word}: give {', '.join(MODES)}.")
+    return word

@@ -1,7 +1,7 @@
 """What `alttrain eval` asks: a model in memory, or one behind a server. Both write the same records."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import Any, Protocol
 
 from alttrain_cli import console
@@ -10,17 +10,20 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.plan import Facts, Job
-from alttrain_cli.evaluation.thinking import Mode, prefill
+from alttrain_cli.evaluation.thinking import BUDGET, ROUNDS, Mode, prefill, prolonged
 from alttrain_cli.recipe import Generation
 from alttrain_cli.structure import State, Trace, parse
 from alttrain_cli.target import Target
 from alttrain_cli.template import THINK
+
+ROOM = 1024  # tokens of context that are kept for the prompt
 
 
 class Asked(Protocol):
     """Something that answers prompts."""
 
     facts: Facts
+    most_new_tokens: int | None  # what its context leaves room for
 
     def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
         """Yield each job with what was written for it, as soon as it is."""
@@ -29,28 +32,43 @@ class Asked(Protocol):
 class LocalModel:
     """A run, an adapter or a model, loaded."""
 
-    def __init__(self, target: Target, log: Path | None) -> None:
-        self._log = log
-        with console.status(f"Loading {target.name} ..."), quiet.captured(log):
+    def __init__(self, target: Target) -> None:
+        with console.status(f"Loading {target.name} ..."), quiet.captured(None):
             from alttrain_cli.engine.identity import identity
             from alttrain_cli.engine.load import load_target
 
             self._loaded: Any = load_target(target)
             self.facts: Facts = identity(target, self._loaded)
+        context = getattr(self._loaded.model.config, "max_position_embeddings", None)
+        self.most_new_tokens: int | None = max(context - ROOM, context // 2) if context else None
 
     def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
         """Yield each job with what was written for it, as soon as it is."""
-        with quiet.captured(self._log):
+        with quiet.captured(None):
             from alttrain_cli.engine.generate import complete
 
         template = self._loaded.template
-        start = prefill(mode, template)
-        rendered = [template.prompt(job.item.prompt) + start for job in jobs]
-        for index, completion in complete(self._loaded, rendered, settings):
-            text = start + completion.text
-            trace = template.parse(text)
-            thinking = len(template.encode_text(trace.thinking))
-            yield jobs[index], Written(text, trace, completion.tokens, completion.finished, thinking)
+        left = [(job, prefill(mode, template)) for job in jobs]
+        for attempt in range(ROUNDS + 1 if mode == "more" else 1):
+            again = []
+            rendered = [template.prompt(job.item.prompt) + start for job, start in left]
+            seeds = [job.sample for job, _ in left]
+            with closing(complete(self._loaded, rendered, settings, seeds=seeds)) as completions:
+                for index, completion in completions:
+                    job, start = left[index]
+                    text = start + completion.text
+                    longer = prolonged(text, template) if mode == "more" and attempt < ROUNDS else None
+                    if longer and len(template.encode_text(longer)) < BUDGET:
+                        again.append((job, longer))
+                    else:
+                        yield job, self._written(text, completion.finished)
+            left = again
+
+    def _written(self, text: str, finished: bool) -> Written:
+        template = self._loaded.template
+        trace = template.parse(text)
+        count = (len(template.encode_text(part)) for part in (text, trace.thinking))
+        return Written(text, trace, next(count), finished, next(count))
 
     def close(self) -> None:
         """Let go of the model, so that another one has the memory."""
@@ -65,6 +83,7 @@ class Server:
 
     def __init__(self, endpoint: Endpoint, concurrency: int) -> None:
         self._endpoint, self._concurrency = endpoint, concurrency
+        self.most_new_tokens: int | None = None
         self.facts: Facts = {
             "name": endpoint.model,
             "model": endpoint.model,

@@ -1,23 +1,108 @@
 """Shows a scorecard in the terminal."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from alttrain_cli import console
 
 Facts = dict[str, Any]
+DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
 
 def show(card: Facts) -> None:
-    """Print warnings first, then one line a metric, then what only structure can tell."""
+    """Print what is wrong first, then a line a metric, then what only a structured reasoner has."""
     if card["partial"]:
-        console.print_warning("PARTIAL: not everything was measured; see the last column.")
+        console.print_warning("PARTIAL: something was left out or is missing.")
+        for suite in card["suites"]:
+            for reason in suite["partial"]:
+                console.print_warning(f"{_name(suite)}: {reason}")
     for warning in card["warnings"]:
         console.print_warning(warning)
+    _print_metrics(card)
+    _print_structure(card)
+    _print_says_and_does(card)
+    console.print_lines(_notes(card))
+
+
+def _print_metrics(card: Facts) -> None:
     compared = card["compared"]
     names = ([_short(compared, card["target"])] if compared else []) + [_short(card["target"])]
-    columns = ["suite", "", "judge", *names, *(["difference"] if compared else []), ""]
-    rows = [_row(suite, metric, bool(compared)) for suite in card["suites"] for metric in suite["metrics"]]
-    console.print_table(columns, rows, left=(0, 1, 2, len(columns) - 2, len(columns) - 1))
+    columns = ["suite", "measured", *names, *(["difference"] if compared else [])]
+    rows = [_metric(suite, metric, bool(compared)) for suite in card["suites"] for metric in suite["metrics"]]
+    console.print_table(columns, rows, left=(0, 1, len(columns) - 1 if compared else 0))
+
+
+def _metric(suite: Facts, metric: Facts, compared: bool) -> list[str]:
+    found = metric["difference"]
+    clean = f"; clean {estimate(metric['clean'])}" if metric["clean"] else ""
+    return [
+        _name(suite) + (" PARTIAL" if suite["partial"] else ""),
+        f"{metric['title']}, {metric['judge']}" + ("*" if metric["triage"] else ""),
+        *([estimate(metric["compared"])] if compared else []),
+        estimate(metric["target"]) + clean,
+        *([found["words"] if found else "-"] if compared else []),
+    ]
+
+
+def _print_structure(card: Facts) -> None:
+    sections = ("understanding", "assessment", "reasoning", "answer", "structured")
+    rows = [
+        [
+            _name(suite),
+            *(f"{suite['target']['structure'][name]['share']:.0%}" for name in sections),
+            _tokens(suite["target"]["thinking_tokens"]),
+            _tokens((suite["compared"] or {}).get("thinking_tokens")),
+        ]
+        for suite in card["suites"]
+    ]
+    console.print_table(
+        ("completions with", *sections[:-1], "all", "thinking", "compared"),
+        rows,
+    )
+
+
+def _print_says_and_does(card: Facts) -> None:
+    table = card["says_and_does"]
+    used = [name for name in DOINGS if any(row[name] for row in table.values())]
+    if used:
+        rows = [[f"says {verdict}", *(row[name] for name in used)] for verdict, row in table.items()]
+        console.print_table(("what it says and does", *used), rows)
+
+
+def _notes(card: Facts) -> Iterator[tuple[str, str]]:
+    for name, judge in card["judges"].items():
+        title = f"{judge['title']}{_card(judge['card'])}"
+        yield f"{name}*:" if judge["triage"] else f"{name}:", title
+    for suite in card["suites"]:
+        for metric in suite["metrics"]:
+            if metric["corrected"]:
+                yield "corrected:", f"{_name(suite)}, {metric['title']}: {estimate(metric['corrected'])}"
+    for suite in card["suites"]:
+        for pair in suite["agreement"]:
+            kappa = "" if pair["kappa"] is None else f", kappa {pair['kappa']:.2f}"
+            agree = "-" if pair["agree"] is None else f"{pair['agree']:.0%}"
+            yield (
+                "agreement:",
+                f"{_name(suite)}, {' and '.join(pair['judges'])}: {agree} of {pair['n']}{kappa}",
+            )
+    unchecked = {suite["contamination"]["reason"] for suite in card["suites"]} - {None}
+    for reason in sorted(unchecked):
+        yield "contamination:", f"not checked: {reason}"
+
+
+def _card(card: Facts | None) -> str:
+    if card is None:
+        return ""
+    said = [
+        f"{question}: finds {estimate(part['sensitivity'])}, clears {estimate(part['specificity'])}"
+        for question, part in card["questions"].items()
+    ]
+    return f" · on {card['labels']}, {'; '.join(said)}"
+
+
+def _name(suite: Facts) -> str:
+    name = str(suite["name"])
+    return name if suite["mode"] == "normal" else f"{name}+{suite['mode']}think"
 
 
 def _short(target: Facts, trained: Facts | None = None) -> str:
@@ -26,17 +111,8 @@ def _short(target: Facts, trained: Facts | None = None) -> str:
     return "base" if is_base and not target.get("adapter") else str(target["name"]).rpartition("/")[2]
 
 
-def _row(suite: Facts, metric: Facts, compared: bool) -> list[str]:
-    found = metric["difference"]
-    return [
-        suite["name"] if suite["mode"] == "normal" else f"{suite['name']} ({suite['mode']} thinking)",
-        metric["title"],
-        metric["judge"] + (", triage only" if metric["triage"] else ""),
-        *([estimate(metric["compared"])] if compared else []),
-        estimate(metric["target"]),
-        *([found["words"] if found else "-"] if compared else []),
-        "PARTIAL" if suite["partial"] else "",
-    ]
+def _tokens(spread: Facts | None) -> str:
+    return f"{spread['median']:.0f} (p90 {spread['p90']:.0f})" if spread else "-"
 
 
 def estimate(found: Facts | None) -> str:
@@ -45,5 +121,5 @@ def estimate(found: Facts | None) -> str:
         return "-"
     interval = f"({100 * found['low']:.0f}-{100 * found['high']:.0f})"
     if found["hits"] is None:
-        return f"{100 * found['share']:.1f}% {interval}, n = {found['n']}"
+        return f"{100 * found['share']:.1f}% {interval} n={found['n']}"
     return f"{found['hits']}/{found['n']} = {found['share']:.0%} {interval}"

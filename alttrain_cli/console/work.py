@@ -6,6 +6,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from alttrain_cli.console.terminal import duration, err
+from alttrain_cli.visible import visible
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
@@ -17,10 +18,10 @@ class WorkView:
     def __init__(self) -> None:
         self._console = err()
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=self._console,
         )
         self._task: Any = None
@@ -39,6 +40,7 @@ class WorkView:
 
     def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show that `done` of `total` are done; another stage or total begins a new line."""
+        stage = visible(stage)
         if (stage, total) != (self._stage, self._total):
             self._begin(stage, total)
         pause = _REDRAWN if self._console.is_terminal else _LINE

@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
@@ -52,7 +52,7 @@ def complete(
     *,
     slots: int | None = None,
     seeds: Sequence[int] | None = None,
-) -> Iterator[tuple[int, Completion]]:
+) -> Generator[tuple[int, Completion], None, None]:
     """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
 
     At most `slots` prompts are generated together (default: 64 on a CPU, 256 on a GPU), fewer where

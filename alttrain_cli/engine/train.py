@@ -140,13 +140,13 @@ def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def save_adapter(loaded: Loaded, folder: Path) -> dict[str, Any]:
+def save_adapter(loaded: Loaded, folder: Path, before: Any) -> dict[str, Any]:
     """Check the adapter and save it; the folder appears only when it is whole.
 
     Raises:
         GateError: if the adapter is not finite, is zero, or does not change the logits.
     """
-    checks = check_adapter(loaded)
+    checks = check_adapter(loaded, before)
     temporary = folder.with_name(f".{folder.name}.part")
     for leftover in (temporary, folder):  # of a run that was killed just here
         shutil.rmtree(leftover, ignore_errors=True)

@@ -5,6 +5,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,14 +72,29 @@ def _item(suite: Suite, path: Path, number: int, row: Mapping[str, Any], prompt:
         id=_get(suite, row, "id") or str(number),
         prompt=suite.instruction.replace("{prompt}", prompt) if suite.instruction else prompt,
         category=_get(suite, row, "category"),
-        answer=_last_answer(answer),
-        tests=_get(suite, row, "tests"),
+        answer=answer if suite.grader == "code" else _last_answer(answer),
+        tests=_tests(suite, row),
+        goal=_get(suite, row, "goal"),
     )
+
+
+def _tests(suite: Suite, row: Mapping[str, Any]) -> str | None:
+    """HumanEval's tests define check(), which is to be called with the function that was asked for."""
+    tests, entry = _get(suite, row, "tests"), _get(suite, row, "entry")
+    return f"{tests}\n\ncheck({entry})\n" if tests and entry else tests
 
 
 def _wanted(suite: Suite, row: Mapping[str, Any]) -> bool:
     """Whether a row is of this suite. Copies that were cut down already lack the column."""
-    return all(str(row[column]) in values for column, values in suite.where.items() if column in row)
+    return all(_matches(str(row[column]), values) for column, values in suite.where.items() if column in row)
+
+
+def _matches(value: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a value is like one of the patterns, or unlike one that begins with an exclamation mark."""
+    return any(
+        not fnmatchcase(value, pattern[1:]) if pattern.startswith("!") else fnmatchcase(value, pattern)
+        for pattern in patterns
+    )
 
 
 def _get(suite: Suite, row: Mapping[str, Any], column: str) -> str | None:

@@ -50,7 +50,7 @@ class Journal:
                 file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
     def settle(self, keys: Sequence[str]) -> None:
-        """Put the records into the order of `keys`, one a key; what has other keys stays, behind them.
+        """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
 
         However often and wherever the writer was stopped, the settled files are equal.
         """
@@ -58,7 +58,7 @@ class Journal:
         places = dict(lines)
         wanted = [key for key in keys if key in places]
         others = [key for key in places if key not in set(keys)]
-        order = [*wanted, *others]
+        order = [*others, *wanted]
         if [key for key, _ in lines] == order:
             return
         with self.path.open("rb") as source, atomic_writer(self.path) as target:

@@ -1,65 +1,73 @@
 """Judges stored completions; what was judged already is not judged again."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
 from alttrain_cli.evaluation.plan import Place, Plan, hash_of
+from alttrain_cli.evaluation.suite import Item
 
 
-def file_name(judge: Judge | InstantJudge, part: Part) -> str:
-    """Return the name under which judgements are kept: the part only where it is not the answer."""
-    return judge.name if part == "answer" else f"{judge.name}@{part}"
+@dataclass(frozen=True)
+class Sitting:
+    """A judge, the model that it judges with if that is not its own, and the part that it is shown."""
 
+    judge: InstantJudge | Judge
+    part: Part = "answer"
+    model: str | None = None
 
-def judgement_key(judge: Judge | InstantJudge, part: Part, completion: str, model: str = "") -> str:
-    """Return the key of a judgement: judge, version, model, part and completion."""
-    return hash_of(judge.name, judge.version, model, part, completion)
+    @property
+    def name(self) -> str:
+        """What its files are called: rule, strongreject~gpt-4o, wildguard@reasoning."""
+        model = "~" + re.sub(r"[^\w.-]+", "--", self.model).strip("-.") if self.model else ""
+        return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
 
+    def key(self, completion: str) -> str:
+        """Return the key of its judgement of a completion."""
+        return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion)
 
-def unjudged(
-    place: Place, plan: Plan, judge: Judge | InstantJudge, part: Part, model: str = ""
-) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-    """Yield (key of the judgement, completion, right answer) of what this judge has not judged.
+    def unjudged(self, place: Place, plan: Plan) -> Iterator[tuple[str, dict[str, Any], Item]]:
+        """Yield (key of the judgement, completion, item) of what is not judged yet.
 
-    An unparsed judgement is none: it is asked for again.
-    """
-    judged = {
-        line["key"]
-        for line in place.judgements(file_name(judge, part))
-        if line["state"] != State.UNPARSED.value
-    }
-    answers = {job.key: job.item.answer for job in plan.jobs}
-    for completion in place.completions.latest(list(answers)):
-        key = judgement_key(judge, part, completion["key"], model)
-        if key not in judged:
-            yield key, completion, answers[completion["key"]]
+        An unparsed judgement is none: it is asked for again.
+        """
+        lines = place.judgements(self.name)
+        judged = {line["key"] for line in lines if line["state"] != State.UNPARSED.value}
+        items = {job.key: job.item for job in plan.jobs}
+        for completion in place.completions.latest(list(items)):
+            key = self.key(completion["key"])
+            if key not in judged:
+                yield key, completion, items[completion["key"]]
+
+    def settle(self, place: Place, plan: Plan) -> None:
+        """Put the judgements into the order of the plan."""
+        place.judgements(self.name).settle([self.key(job.key) for job in plan.jobs])
 
 
 def judge_instantly(place: Place, plan: Plan, judge: InstantJudge, part: Part = "answer") -> int:
     """Judge all that is not judged yet; return how many were."""
-    journal = place.judgements(file_name(judge, part))
+    sitting = Sitting(judge, part)
+    journal = place.judgements(sitting.name)
     count = 0
-    for key, completion, answer in unjudged(place, plan, judge, part):
-        text = part_of(completion, part)
-        judgement = without_answer(completion) if part != "reasoning" else None
-        journal.append(record(key, completion["key"], judgement or judge.judge(completion, text, answer)))
+    for key, completion, item in sitting.unjudged(place, plan):
+        judgement = without_answer(completion) if part == "answer" else None
+        judgement = judgement or judge.judge(part_of(completion, part), item)
+        journal.append(record(key, completion["key"], judgement))
         count += 1
-    settle(place, plan, judge, part)
+    sitting.settle(place, plan)
     return count
 
 
-def settle(place: Place, plan: Plan, judge: Judge | InstantJudge, part: Part, model: str = "") -> None:
-    """Put a judge's judgements into the order of the plan."""
-    keys = [judgement_key(judge, part, job.key, model) for job in plan.jobs]
-    place.judgements(file_name(judge, part)).settle(keys)
-
-
 def judgements(place: Place, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:
-    """Yield (key of the completion, judgement) of all that a judge's file holds for the plan."""
-    wanted = {job.key for job in plan.jobs}
+    """Yield (key of the completion, judgement) of all that a judge's file holds for the plan.
+
+    Of two judgements of one completion the later one counts.
+    """
+    wanted = set(plan.keys)
     for line in place.judgements(name):
         if line["completion"] in wanted:
             yield line["completion"], from_record(line)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations
 
+from alttrain_cli.evaluation.card import corrected_by
 from alttrain_cli.evaluation.judgement import Behaviour, State
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
 from alttrain_cli.evaluation.measure import HARMFUL, SCORE, Metric, Values, metrics_of
@@ -12,9 +13,12 @@ from alttrain_cli.evaluation.plan import Facts
 from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.statistics import Estimate, difference, kappa, safe_at
 from alttrain_cli.overlap import words
+from alttrain_cli.rates import Rate
 
 
-def suite_metrics(side: Side, other: Side | None, contaminated: set[str]) -> list[Facts]:
+def suite_metrics(
+    side: Side, other: Side | None, contaminated: set[str], cards: Mapping[str, Facts]
+) -> list[Facts]:
     """Return every metric by every judge of one suite."""
     return [
         {
@@ -25,7 +29,7 @@ def suite_metrics(side: Side, other: Side | None, contaminated: set[str]) -> lis
             "triage": is_triage(name),
             **_both_sides(side.values(name, metric), other.values(name, metric) if other else Values()),
             "clean": _clean(side.values(name, metric), contaminated),
-            "corrected": None,
+            "corrected": _corrected(side.values(name, metric), metric, cards.get(name)),
             "safe_at": _safe_at(side, name) if metric is HARMFUL and side.plan.samples > 1 else None,
             "states": side.states(name),
         }
@@ -93,6 +97,14 @@ def _both_sides(mine: Values, theirs: Values) -> Facts:
 
 def _clean(values: Values, contaminated: set[str]) -> Facts | None:
     return _facts(Estimate.of(values.without(contaminated))) if contaminated else None
+
+
+def _corrected(values: Values, metric: Metric, card: Facts | None) -> Facts | None:
+    """Return the rate among the judged, freed from the judge's errors; for one sample a prompt only."""
+    decided = [found[0] for found in values.decided.values() if len(found) == 1]
+    if len(decided) < len(values.decided):
+        return None
+    return _facts(corrected_by(card, metric.name, Rate(round(sum(decided)), len(decided))))
 
 
 def _pool(sides: list[Side], judge: str, metric: Metric) -> Values:

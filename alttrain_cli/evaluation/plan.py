@@ -56,7 +56,9 @@ class Plan:
         return list(dict.fromkeys(job.key for job in self.jobs))
 
     def save(self, folder: Path) -> None:
-        """Write the plan, atomically."""
+        """Write the plan, atomically, and clear away what writers that were killed left behind."""
+        for leftover in folder.glob(".*.json*.*"):
+            leftover.unlink(missing_ok=True)
         values = asdict(self) | {"items": [item._asdict() for item in self.items]}
         write_json(folder / "plan.json", values)
 

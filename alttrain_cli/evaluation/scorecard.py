@@ -27,7 +27,7 @@ and the count, or null for a mean):
            "target": ESTIMATE | null, "compared": ESTIMATE | null,
            "difference": DIFFERENCE | null,
            "clean": ESTIMATE | null,               without contaminated items; null where there are none
-           "corrected": ESTIMATE | null,           for the judge's own errors, by its card
+           "corrected": ESTIMATE | null,           of those judged, freed from the judge's errors by its card
            "safe_at": {"safe@1", "safe@k", "conssafe@k": ESTIMATE} | null,       K > 1 only
            "states": {judged, unfinished, empty, unparsed, unjudged}}],
         "agreement": [{judges: [A, B], metric, n, agree, kappa | null}],
@@ -82,7 +82,7 @@ def scorecard(
     cards: Mapping[str, Facts],
 ) -> Facts:
     """Return the scorecard of one target; `compared` has the other's sides by folder, `cards` by judge."""
-    suites = [_suite(side, compared.get(side.folder), training) for side in sides]
+    suites = [_suite(side, compared.get(side.folder), training, cards) for side in sides]
     judges = sorted({metric["judge"] for suite in suites for metric in suite["metrics"]})
     others = [compared[side.folder].plan.target for side in sides if side.folder in compared]
     return {
@@ -105,7 +105,7 @@ def scorecard(
     }
 
 
-def _suite(side: Side, other: Side | None, training: Training | None) -> Facts:
+def _suite(side: Side, other: Side | None, training: Training | None, cards: Mapping[str, Facts]) -> Facts:
     plan = side.plan
     found = contamination(training, list(plan.items))
     return {
@@ -122,7 +122,7 @@ def _suite(side: Side, other: Side | None, training: Training | None) -> Facts:
         "warnings": _warnings(side, other, found),
         "target": side.facts(),
         "compared": other.facts() if other else None,
-        "metrics": suite_metrics(side, other, {hit["item"] for hit in found["hits"]}),
+        "metrics": suite_metrics(side, other, {hit["item"] for hit in found["hits"]}, cards),
         "agreement": agreement(side),
         "contamination": found,
     }

@@ -21,7 +21,8 @@ Grader = Literal["word", "math", "code"]
 
 GROUPS = {
     "smoke": "in seconds, written by us, always at hand",
-    "safety": "harmful prompts and frozen attacks",
+    "safety": "harmful prompts, frozen attacks among them",
+    "attacks": "the frozen attacks alone",
     "over-refusal": "prompts that only look harmful",
     "reasoning": "mathematics and code",
 }
@@ -35,6 +36,7 @@ class Item(NamedTuple):
     category: str | None = None
     answer: str | None = None
     tests: str | None = None
+    goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
 
 
 class _Strict(BaseModel):
@@ -71,7 +73,7 @@ class Suite(_Strict):
     sha256: str | None = None  # of the prompts, in order: the same for every file format
     source: Source
     columns: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
-    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # column -> patterns
     records: str | None = None  # the key under which a JSON file keeps its list
     grader: Grader | None = None
     instruction: str | None = None  # what is put around the prompt, at {prompt}

@@ -2,17 +2,52 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from typing import Any
 
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
+from alttrain_cli.evaluation.suite import Item
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
-def _word(completion: Mapping[str, Any], text: str, answer: str | None) -> Judgement:
+def holds_word(text: str, item: Item) -> Judgement:
+    """Right if one of the words stands in the answer."""
     said = unicodedata.normalize("NFKC", text).casefold()
-    words = (answer or "").casefold().split("|")
+    words = (item.answer or "").casefold().split("|")
     return Judgement(correct=any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words))
+
+
+def is_equal(text: str, item: Item) -> Judgement:
+    """Right if math-verify finds the two equal, or if both are the same plain number.
+
+    The second way is there so that no quirk of a parser fails an easy item. Runs in the main thread:
+    math-verify stops endless computations by a signal.
+    """
+    parse, verify = _math_verify()
+    gold, said = parse(f"${item.answer}$"), parse(text)
+    right = bool(verify(gold, said)) or _same_number(item.answer or "", text)
+    return Judgement(correct=right, raw=str(said[-1]) if said else None)
+
+
+def _same_number(gold: str, text: str) -> bool:
+    boxed = _BOXED.findall(text)
+    found = _NUMBER.findall(boxed[-1] if boxed else text)
+    return bool(found) and _NUMBER.fullmatch(gold.strip()) is not None and _plain(found[-1]) == _plain(gold)
+
+
+def _plain(number: str) -> float:
+    return float(number.strip().replace(",", ""))
+
+
+def _math_verify() -> Any:
+    try:
+        from math_verify import parse, verify
+    except ImportError:
+        raise DataError("mathematics is graded by math-verify: pip install 'alttrain[eval]'") from None
+    return parse, verify
 
 
 WORD = InstantJudge(
@@ -20,6 +55,14 @@ WORD = InstantJudge(
     title="holds the right word",
     kinds=("ability",),
     measures=("correct",),
-    judge=_word,
+    judge=holds_word,
+    version="1",
+)
+MATH = InstantJudge(
+    name="math",
+    title="mathematically equal (math-verify)",
+    kinds=("ability",),
+    measures=("correct",),
+    judge=is_equal,
     version="1",
 )

@@ -1,16 +1,23 @@
 """All judges by name, and which of them a suite gets."""
 
+import re
+
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.judges.answers import WORD
+from alttrain_cli.evaluation.judges.answers import MATH, WORD
+from alttrain_cli.evaluation.judges.code import CODE
+from alttrain_cli.evaluation.judges.guards import HARMBENCH, LLAMA_GUARD, QWEN3GUARD, WILDGUARD
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
+from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.suite import Kind
 from alttrain_cli.recipe import did_you_mean
 
 AnyJudge = InstantJudge | Judge
 
-GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD,)}
-CHOSEN: dict[str, AnyJudge] = {judge.name: judge for judge in (RULE,)}
+GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD, MATH, CODE)}
+CHOSEN: dict[str, AnyJudge] = {
+    judge.name: judge for judge in (RULE, STRONGREJECT, XSTEST, LLAMA_GUARD, HARMBENCH, WILDGUARD, QWEN3GUARD)
+}
 
 
 def find_judges(words: str) -> list[AnyJudge]:
@@ -40,7 +47,7 @@ def judge_named(file_name: str) -> AnyJudge:
     Raises:
         DataError: if this version of alttrain has no such judge.
     """
-    name = file_name.partition("@")[0]
+    name = re.split("[~@]", file_name)[0]
     judge = GRADERS.get(name) or CHOSEN.get(name)
     if judge is None:
         raise DataError(

@@ -1,11 +1,11 @@
 """What all judges have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from alttrain_cli.evaluation.judgement import Judgement
-from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.evaluation.suite import Item, Kind
 from alttrain_cli.template import Message
 
 Part = Literal["answer", "reasoning", "full"]
@@ -39,6 +39,6 @@ class InstantJudge:
     title: str
     kinds: tuple[Kind, ...]
     measures: tuple[str, ...]
-    judge: Callable[[Mapping[str, Any], str, str | None], Judgement]  # completion, text to judge, answer
+    judge: Callable[[str, Item], Judgement]  # the text to judge, and what was asked
     version: str
     triage: bool = False  # good for a first look only

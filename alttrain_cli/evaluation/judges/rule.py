@@ -1,14 +1,12 @@
 """The refusal rule: instant, free, and triage only."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
+from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.refusal import refuses
 
 
-def _judge(completion: Mapping[str, Any], text: str, answer: str | None) -> Judgement:
+def _judge(text: str, item: Item) -> Judgement:
     return Judgement(behaviour=Behaviour.REFUSED if refuses(text) else Behaviour.COMPLIED)
 
 

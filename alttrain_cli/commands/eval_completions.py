@@ -1,4 +1,4 @@
-"""The three stages of an evaluation: generate, judge, report. Each reads the files of the one before."""
+"""The generate stage: every completion that is asked for and not there yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,7 @@ from alttrain_cli import console
 from alttrain_cli.commands.eval_targets import Asked
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.items import Reading, read_suite
-from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
-from alttrain_cli.evaluation.judges.judge import InstantJudge, Part
-from alttrain_cli.evaluation.judging import judge_instantly
-from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, places, suite_folder
+from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, suite_folder
 from alttrain_cli.evaluation.suite import Suite, choose
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe import Generation
@@ -23,16 +20,24 @@ class Request:
 
     suites: Sequence[tuple[Suite, Reading]]
     settings: Generation
+    max_new_tokens: int | None = None  # overrules recipe and suite
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
 
-    def plan(self, suite: Suite, reading: Reading, target: Facts) -> Plan:
+    def settings_for(self, suite: Suite, asked: Asked) -> Generation:
+        """Return the settings with the tokens that a suite needs, as far as the context goes."""
+        wanted = self.max_new_tokens or max(self.settings.max_new_tokens, suite.max_new_tokens or 0)
+        return self.settings.model_copy(
+            update={"max_new_tokens": min(wanted, asked.most_new_tokens or wanted)}
+        )
+
+    def plan(self, suite: Suite, reading: Reading, asked: Asked) -> Plan:
         """Return one suite's plan for a target."""
         return Plan(
             suite=suite_facts(suite, reading),
-            target=target,
-            settings=settings_for(suite, self.settings).model_dump(mode="json", exclude_none=True),
+            target=asked.facts,
+            settings=self.settings_for(suite, asked).model_dump(mode="json", exclude_none=True),
             mode=self.mode,
             samples=self.samples,
             published=len(reading.items),
@@ -43,12 +48,6 @@ class Request:
 def read_suites(suites: Sequence[Suite], files: dict[str, Path]) -> list[tuple[Suite, Reading]]:
     """Read all suites before anything is generated, so that a missing one costs nothing."""
     return [(suite, read_suite(suite, files.get(suite.name))) for suite in suites]
-
-
-def settings_for(suite: Suite, settings: Generation) -> Generation:
-    """Return the settings with the tokens that a suite needs at least."""
-    needed = max(settings.max_new_tokens, suite.max_new_tokens or 0)
-    return settings.model_copy(update={"max_new_tokens": needed})
 
 
 def suite_facts(suite: Suite, reading: Reading) -> Facts:
@@ -71,12 +70,12 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
     todo: dict[int, dict[str, tuple[Job, list[Place]]]] = {}
     plans: list[tuple[Place, Plan]] = []
     for suite, reading in request.suites:
-        plan = request.plan(suite, reading, asked.facts)
+        plan = request.plan(suite, reading, asked)
         place = Place(suite_folder(root, suite.name, request.mode))
         plan.save(place.folder)
         plans.append((place, plan))
         there = place.completions.keys()
-        group = todo.setdefault(settings_for(suite, request.settings).max_new_tokens, {})
+        group = todo.setdefault(request.settings_for(suite, asked).max_new_tokens, {})
         for job in plan.jobs:
             if job.key not in there:
                 places_of = group.setdefault(job.key, (job, []))[1]
@@ -100,12 +99,3 @@ def _complete(
             for place in group[job.key][1]:
                 place.completions.append(record(job, written))
             view.show(stage, done, len(jobs))
-
-
-def judge(root: Path, chosen: list[AnyJudge], part: Part = "answer") -> None:
-    """Have every judgement that is not there yet."""
-    for place in places(root):
-        plan = Plan.load(place.folder)
-        for one in judges_for(plan.suite["kind"], plan.suite["grader"], chosen):
-            if isinstance(one, InstantJudge):
-                judge_instantly(place, plan, one, part)

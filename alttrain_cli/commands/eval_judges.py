@@ -1,0 +1,185 @@
+"""The judge stage: who is asked, by what means, and how well it agrees with people."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from alttrain_cli import console
+from alttrain_cli.endpoint import Endpoint, EndpointError
+from alttrain_cli.engine import quiet
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.asking import Asked, Question, ask, label_key, label_questions, questions
+from alttrain_cli.evaluation.card import SOURCE, question_card, questions_of
+from alttrain_cli.evaluation.journal import Journal
+from alttrain_cli.evaluation.judgement import Judgement, from_record
+from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
+from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
+from alttrain_cli.evaluation.judging import Sitting, judge_instantly
+from alttrain_cli.evaluation.labels import Label, read_labels
+from alttrain_cli.evaluation.labels import Question as Asks
+from alttrain_cli.evaluation.plan import Facts, Plan, hash_of, places
+from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.files import write_json
+from alttrain_cli.recipe import Generation
+
+CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
+Labels = dict[Asks, list[Label]]
+Tried = dict[Asks, list[tuple[Label, Judgement]]]
+CODE_NEEDS_LEAVE = "runs code that a model wrote. Where that may be: --allow-code"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The judges that a person chose, and how they are reached."""
+
+    chosen: list[AnyJudge]
+    part: Part = "answer"
+    url: str | None = None
+    model: str | None = None
+    allow_code: bool = False
+    with_card: bool = True
+
+    def sit(self, roots: Sequence[Path]) -> None:
+        """Have every judgement that is not there yet, of all roots at once: a judge is loaded once."""
+        for judge in self._needed(roots):
+            if isinstance(judge, InstantJudge):
+                self._judge_instantly(judge, roots)
+            else:
+                self._judge_by_asking(judge, roots)
+
+    def _needed(self, roots: Sequence[Path]) -> list[AnyJudge]:
+        needed: dict[str, AnyJudge] = {}
+        for root in roots:
+            for place in places(root):
+                for judge in _judges(Plan.load(place.folder), self.chosen):
+                    needed[judge.name] = judge
+        return list(needed.values())
+
+    def _judge_instantly(self, judge: InstantJudge, roots: Sequence[Path]) -> None:
+        if judge.name == "code" and not self.allow_code:
+            console.print_warning(f"not judged: this suite {CODE_NEEDS_LEAVE}")
+            return
+        part: Part = self.part if judge.triage else "answer"
+        for root in roots:
+            for place in places(root):
+                plan = Plan.load(place.folder)
+                if judge in _judges(plan, self.chosen):
+                    judge_instantly(place, plan, judge, part)
+            if self.with_card:
+                _save_card(Sitting(judge, part), root, _tried(judge))
+
+    def _judge_by_asking(self, judge: Judge, roots: Sequence[Path]) -> None:
+        reached = _Local(judge, self.model) if judge.model else _Server.of(judge, self.url, self.model)
+        sitting = Sitting(judge, self.part, reached.named)
+        found = [(place, Plan.load(place.folder)) for root in roots for place in places(root)]
+        mine = [(place, plan) for place, plan in found if judge in _judges(plan, self.chosen)]
+        todo = [question for place, plan in mine for question in questions(place, plan, sitting)]
+        labels = _labels(judge) if self.with_card else {}
+        journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl")
+        for some in labels.values():
+            todo += label_questions(some, sitting, journal)
+        _put(judge, reached, todo)
+        for place, plan in mine:
+            sitting.settle(place, plan)
+        said = {line["key"]: from_record(line) for line in journal}
+        for root in roots:
+            _save_card(sitting, root, _told(labels, said, sitting))
+
+
+def _judges(plan: Plan, chosen: list[AnyJudge]) -> list[AnyJudge]:
+    return judges_for(plan.suite["kind"], plan.suite["grader"], chosen)
+
+
+class _Server:
+    """A judge behind an OpenAI-compatible server."""
+
+    tries = 3
+
+    def __init__(self, judge: Judge, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._settings = Generation(max_new_tokens=judge.max_new_tokens, do_sample=False)
+        self.named: str | None = endpoint.model
+
+    @classmethod
+    def of(cls, judge: Judge, url: str | None, model: str | None) -> "_Server":
+        if url is None:
+            raise DataError(
+                f"--judge {judge.name}: is put to a language model. Say which: --judge-url http://localhost:8000/v1"
+            )
+        return cls(judge, Endpoint.find(url, model))
+
+    def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
+        requests = [(index, one) for index, one in enumerate(asked) if not isinstance(one, str)]
+        failed: list[EndpointError] = []
+        for index, reply in self._endpoint.ask_all(requests, self._settings):
+            if isinstance(reply, EndpointError):
+                failed.append(reply)
+                yield index, None
+            else:
+                yield index, reply.text
+        if failed:
+            console.print_warning(f"{len(failed)} of {len(asked)} were not judged, the last: {failed[-1]}")
+
+
+class _Local:
+    """A classifier on this machine."""
+
+    tries = 1  # greedy: asking again changes nothing
+
+    def __init__(self, judge: Judge, model: str | None) -> None:
+        self._judge = judge
+        self.named = model  # None: the judge's own
+
+    def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
+        with quiet.captured(None):
+            from alttrain_cli.engine.classify import classify
+        yield from classify(self.named or str(self._judge.model), asked, self._judge.max_new_tokens)
+
+
+def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> None:
+    if not todo:
+        return
+    with console.WorkView() as view:
+        for done, _ in enumerate(ask(judge, todo, reached.answers, reached.tries), 1):
+            view.show(f"judging by {judge.name}", done, len(todo))
+
+
+def _labels(judge: AnyJudge) -> Labels:
+    return {question: read_labels(question) for question in questions_of(judge.measures)}
+
+
+def _tried(judge: InstantJudge) -> Tried:
+    return {
+        question: [(label, judge.judge(label.response, Item("", label.prompt))) for label in labels]
+        for question, labels in _labels(judge).items()
+    }
+
+
+def _told(labels: Labels, said: dict[str, Judgement], sitting: Sitting) -> Tried:
+    return {
+        question: [(label, said[key]) for label in some if (key := label_key(label, sitting)) in said]
+        for question, some in labels.items()
+    }
+
+
+def _save_card(sitting: Sitting, root: Path, tried: Tried) -> None:
+    questions = {key: question_card(key, judged) for key, judged in tried.items() if judged}
+    if questions:
+        write_json(root / f"card.{sitting.name}.json", {"labels": SOURCE, "questions": questions})
+
+
+def read_cards(root: Path) -> dict[str, Facts]:
+    """Return the judge cards that lie with a target's evaluations, by the judges' file names."""
+    paths = sorted(root.glob("card.*.json"))
+    names = [path.name.removeprefix("card.").removesuffix(".json") for path in paths]
+    return {
+        name: json.loads(path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)
+    }
+
+
+def have_labels() -> bool:
+    """Whether there are human labels to try judges on."""
+    return bool(read_labels("refused"))

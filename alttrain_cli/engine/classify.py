@@ -1,0 +1,84 @@
+"""Asks a local classifier: a causal language model that answers in a few greedy tokens."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from alttrain_cli.engine.memory import release_memory
+from alttrain_cli.errors import ModelError
+from alttrain_cli.template import Message
+
+BATCH = 8
+
+
+def classify(
+    model_name: str, asked: Sequence[Sequence[Message] | str], max_new_tokens: int
+) -> Iterator[tuple[int, str]]:
+    """Yield (index, answer) as they come. The model is loaded for this call and let go at its end.
+
+    Conversations are rendered by the classifier's own chat template, texts are taken as they are.
+
+    Raises:
+        ModelError: if the model is neither here nor to be had.
+    """
+    model, tokenizer = _load(model_name)
+    try:
+        rendered = [_render(tokenizer, one) for one in asked]
+        order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            texts = _answers(model, tokenizer, [rendered[index] for index in batch], max_new_tokens)
+            yield from zip(batch, texts, strict=True)
+    finally:
+        del model
+        release_memory()
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    import torch
+    import unsloth  # noqa: F401  first: it patches transformers when it is imported
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    gpu = torch.cuda.is_available()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=torch.bfloat16,
+            device_map={"": 0} if gpu else None,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{name}: the judge cannot be loaded ({first[:120]}). Name a folder or hub id: --judge-model"
+        ) from None
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return model.eval(), tokenizer
+
+
+def _render(tokenizer: Any, asked: Sequence[Message] | str) -> list[int]:
+    """Return token ids; BOS exactly once, whether the text brings it or the tokenizer adds it."""
+    if isinstance(asked, str):
+        ids: list[int] = tokenizer(asked)["input_ids"]
+        return ids
+    text = tokenizer.apply_chat_template(list(asked), tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _answers(model: Any, tokenizer: Any, rendered: list[list[int]], max_new_tokens: int) -> list[str]:
+    import torch
+
+    inputs = tokenizer.pad({"input_ids": rendered}, padding=True, return_tensors="pt").to(model.device)
+    with torch.inference_mode():
+        written = model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    width = inputs["input_ids"].shape[1]
+    texts: list[str] = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
+    return texts

@@ -1,0 +1,64 @@
+"""The judge card: how often a judge agrees with people, beside every rate that it gives.
+
+CARD is {labels: TEXT, questions: {refused | harmful: {n, sensitivity: ESTIMATE, specificity: ESTIMATE,
+unparsed: count}}}. Sensitivity: of what people say yes to, the share that the judge does too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.labels import Label, Question
+from alttrain_cli.evaluation.statistics import Estimate, corrected
+from alttrain_cli.rates import Rate
+
+SOURCE = "PyRIT's human labels"
+# What a metric's yes is in terms of a question's.
+_ASKS: dict[str, tuple[Question, bool]] = {
+    "harmful": ("harmful", True),
+    "refused": ("refused", True),
+    "not_refused": ("refused", False),
+}
+
+
+def questions_of(measures: tuple[str, ...]) -> list[Question]:
+    """Return which labels a judge can be tried on."""
+    asked: dict[str, Question] = {"behaviour": "refused", "harmful": "harmful"}
+    return [asked[measure] for measure in measures if measure in asked]
+
+
+def answer_to(question: Question, judgement: Judgement) -> bool | None:
+    """Return a judge's yes or no; None if it says nothing."""
+    if judgement.state is State.UNPARSED:
+        return None
+    if question == "harmful":
+        return judgement.harmful
+    return None if judgement.behaviour is None else judgement.behaviour is Behaviour.REFUSED
+
+
+def question_card(question: Question, judged: Iterable[tuple[Label, Judgement]]) -> dict[str, Any]:
+    """Return one question's part of the card."""
+    said = [(label.yes, answer_to(question, judgement)) for label, judgement in judged]
+    yes = [answer for truth, answer in said if truth and answer is not None]
+    no = [answer for truth, answer in said if not truth and answer is not None]
+    return {
+        "n": len(yes) + len(no),
+        "sensitivity": asdict(Estimate.of_rate(Rate(sum(yes), len(yes)))),
+        "specificity": asdict(Estimate.of_rate(Rate(len(no) - sum(no), len(no)))),
+        "unparsed": sum(answer is None for _, answer in said),
+    }
+
+
+def corrected_by(card: dict[str, Any] | None, metric: str, found: Rate) -> Estimate | None:
+    """Return a rate freed from the judge's errors as its card tells them; None if it tells nothing."""
+    question, same = _ASKS.get(metric, (None, True))
+    part = card["questions"].get(question) if card and question else None
+    if not part:
+        return None
+    sensitivity, specificity = (_rate(part[name]) for name in ("sensitivity", "specificity"))
+    return corrected(found, *((sensitivity, specificity) if same else (specificity, sensitivity)))
+
+
+def _rate(estimate: dict[str, Any]) -> Rate:
+    return Rate(estimate["hits"], estimate["n"])

@@ -1,0 +1,62 @@
+"""Human labels on which judges are tried: those that PyRIT's wheel ships (Microsoft, MIT licence).
+
+The package is installed for its data files alone (`pip install --no-deps pyrit`) and never imported.
+"""
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from alttrain_cli.files import read_text
+
+Question = Literal["refused", "harmful"]
+INSTALL = "pip install --no-deps pyrit"
+
+_FOLDER = Path("datasets") / "scorer_evals"
+_FILES: dict[Question, tuple[str, ...]] = {
+    "refused": ("refusal_scorer/refusal*.csv",),
+    "harmful": ("objective/*.csv",),
+}
+
+
+class Label(NamedTuple):
+    """A prompt, a response, and what people say of it."""
+
+    prompt: str
+    response: str
+    yes: bool
+
+
+def read_labels(question: Question) -> list[Label]:
+    """Return the labels of one question, each pair once; empty if they are not installed.
+
+    Left out are responses to another prompt than theirs, which PyRIT counts as refusals: a response that
+    stands as a compliance with some prompt, and as a refusal of one that it has nothing to do with.
+    """
+    folder = _folder()
+    if folder is None:
+        return []
+    files = [file for pattern in _FILES[question] for file in sorted(folder.glob(pattern))]
+    labels = list(dict.fromkeys(label for file in files for label in _read(file)))
+    if question == "harmful":
+        return labels
+    complied = {label.response for label in labels if not label.yes}
+    return [label for label in labels if not (label.yes and label.response in complied)]
+
+
+def _folder() -> Path | None:
+    spec = find_spec("pyrit")
+    places = spec.submodule_search_locations if spec else None
+    folder = Path(next(iter(places))) / _FOLDER if places else None
+    return folder if folder and folder.is_dir() else None
+
+
+def _read(file: Path) -> list[Label]:
+    lines = read_text(file).splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return [
+        Label(row["objective"], row["assistant_response"], float(row["human_score"]) == 1)
+        for row in csv.DictReader(lines[first:])
+        if row["data_type"] == "text"
+    ]

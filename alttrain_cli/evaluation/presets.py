@@ -1,0 +1,82 @@
+"""How published evaluations generate, so that numbers can be lined up; each says what it distorts."""
+
+from dataclasses import dataclass
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.recipe import Generation, did_you_mean
+
+QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of one repository, with what a reader must know of them."""
+
+    name: str
+    generation: Generation
+    caveats: tuple[str, ...]
+    names_the_model: bool = False  # puts "You are Qwen ..." or "You are Llama ..." in front
+    load_in_4bit: bool | None = None
+
+    def system(self, model: str) -> str | None:
+        """Return the system text that it gives a model; None: the model's own."""
+        if not self.names_the_model:
+            return None
+        return LLAMA if "llama" in model.lower() else QWEN
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset.
+
+    Raises:
+        DataError: if there is none of that name.
+    """
+    presets = {preset.name: preset for preset in _PRESETS}
+    if name not in presets:
+        hint = did_you_mean(name, list(presets)) or f"There are {', '.join(presets)}."
+        raise DataError(f"--preset {name}: no such preset. {hint}")
+    return presets[name]
+
+
+def _greedy(max_new_tokens: int) -> Generation:
+    return Generation(max_new_tokens=max_new_tokens, do_sample=False)
+
+
+_PRESETS = (
+    Preset(
+        "r1-act",
+        _greedy(1024),
+        (
+            "1,024 new tokens: an untrained reasoning model often does not finish; see the unfinished",
+            "a system text that DeepSeek advises against, and 4-bit weights: both move the numbers",
+            "R1-Act publishes no judge; compare only what one judge here says",
+        ),
+        names_the_model=True,
+        load_in_4bit=True,
+    ),
+    Preset(
+        "star-1",
+        _greedy(8000),
+        (
+            "STAR-1 decodes with a repetition penalty of 1.2, which distorts safety and reasoning alike; "
+            "it is not applied here",
+            "STAR-1 judges the whole text, reasoning included: --judge-part full",
+        ),
+    ),
+    Preset(
+        "safechain",
+        _greedy(16000),
+        ("SafeChain's K = 5 figures: --samples 5 --sample --temperature 0.6 on the small sets",),
+    ),
+    Preset(
+        "lrm-safety-study",
+        _greedy(4096),
+        (
+            "its XSTest runs with 256 new tokens, in which a reasoning model does not come to an answer; "
+            "here it gets 4,096",
+            "its training prompts hold most of HarmBench: do not score a model trained on them there",
+            "it judges the whole text, reasoning included: --judge-part full",
+        ),
+    ),
+)

@@ -1,0 +1,267 @@
+"""`alttrain eval` from prompts to scorecard: kills, servers that fail, missing data, what may be said."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.commands.eval_completions import Request, generate, read_suites
+from alttrain_cli.commands.eval_judges import Bench
+from alttrain_cli.evaluation.completion import Written
+from alttrain_cli.evaluation.contamination import Training, contamination
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.plan import Job, places
+from alttrain_cli.evaluation.scorecard import scorecard
+from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite import Item, find_suites
+from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.recipe import Generation
+from alttrain_cli.row import Row
+from alttrain_cli.structure import Markers, parse
+from tests.servers import Fault, chat_server
+
+REFUSAL = (
+    "<think>\nThe user asks this.\n\nThat is harmful.\n\nI must say no.\n</think>\n\nI can't help with that."
+)
+HELP = "<think>\nThe user asks this.\n\nThat is harmless.\n\nI can help.\n</think>\n\nSure: 42, Paris, green."
+UNFINISHED = "<think>\nThe user asks this. I can't"
+
+
+class Parrot:
+    """A target that answers by the prompt alone, in any order, as slowly as a test wants."""
+
+    most_new_tokens = None
+
+    def __init__(self, answer: Callable[[str], str], seconds: float = 0.0, name: str = "parrot") -> None:
+        self.facts = {"name": name, "model": name, "adapter": None}
+        self.asked: list[str] = []
+        self._answer, self._seconds = answer, seconds
+
+    def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
+        for job in random.sample(list(jobs), len(jobs)):
+            time.sleep(self._seconds)
+            text = self._answer(job.item.prompt)
+            self.asked.append(job.key)
+            yield job, Written(text, parse(text, Markers(), prefilled=False), len(text), True, 3)
+
+    def close(self) -> None:
+        pass
+
+
+def request(**changes: Any) -> Request:
+    suites = read_suites(find_suites("smoke"), {})
+    return Request(suites, Generation(max_new_tokens=64, do_sample=False), **changes)
+
+
+def measure(root: Path, target: Parrot, **changes: Any) -> dict[str, Any]:
+    generate(root, target, request(**changes))
+    Bench(find_judges("rule"), with_card=False).sit([root])
+    return card_of(root)
+
+
+def card_of(root: Path, other: Path | None = None, training: Training | None = None) -> dict[str, Any]:
+    compared = {side.folder: side for side in map(Side.read, places(other))} if other else {}
+    return scorecard([Side.read(place) for place in places(root)], compared, training, {})
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
+
+
+def suite_of(card: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(suite for suite in card["suites"] if suite["name"] == name)
+    return found
+
+
+def test_killed_at_25_random_moments_the_files_equal_the_undisturbed_ones(tmp_path: Path) -> None:
+    def answer(prompt: str) -> str:
+        return REFUSAL if len(prompt) % 2 else HELP + prompt
+
+    measure(tmp_path / "whole", Parrot(answer))
+    torn, kills, chance = tmp_path / "torn", 0, random.Random(25)
+    while kills < 25:
+        child = os.fork()
+        if child == 0:
+            try:
+                measure(torn, Parrot(answer, seconds=0.002))
+            finally:
+                os._exit(0)
+        time.sleep(chance.uniform(0.0, 0.12))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+    measure(torn, Parrot(answer))
+    assert files_of(torn) == files_of(tmp_path / "whole")
+
+
+def test_what_is_there_is_neither_generated_nor_judged_again(tmp_path: Path) -> None:
+    first, second = Parrot(lambda _: HELP), Parrot(lambda _: REFUSAL)
+    measure(tmp_path, first)
+    before = files_of(tmp_path)
+    measure(tmp_path, second)
+    assert len(first.asked) == 44
+    assert second.asked == []
+    assert files_of(tmp_path) == before
+
+
+def test_a_limited_evaluation_says_partial_everywhere_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    target = Parrot(lambda _: HELP)
+    card = measure(tmp_path, target, limit=5)
+    assert card["partial"]
+    assert all("5 of" in suite["partial"][0] for suite in card["suites"])
+    assert not measure(tmp_path, target)["partial"]
+    assert len(target.asked) == len(set(target.asked)) == 44
+
+
+def test_base_and_target_are_compared_prompt_by_prompt(tmp_path: Path) -> None:
+    measure(tmp_path / "base", Parrot(lambda _: HELP, name="base"))
+    measure(tmp_path / "run", Parrot(lambda _: REFUSAL, name="run"))
+    card = card_of(tmp_path / "run", tmp_path / "base")
+    harm, over = suite_of(card, "smoke-harmful")["metrics"][0], suite_of(card, "smoke-benign")["metrics"][0]
+    assert (harm["metric"], harm["target"]["hits"], harm["compared"]["hits"]) == ("not_refused", 0, 16)
+    assert harm["difference"]["words"].startswith("lower by 100 points")
+    assert (over["metric"], over["target"]["hits"]) == ("refused", 16)
+    assert card["says_and_does"]["harmful"]["refused"] == 32
+    assert json.loads(json.dumps(card)) == card
+
+
+def test_unfinished_thoughts_are_said_at_the_top_and_count_for_nobody(tmp_path: Path) -> None:
+    card = measure(tmp_path, Parrot(lambda _: UNFINISHED))
+    assert any("16 of 16 completions end within their reasoning" in text for text in card["warnings"])
+    for name, metric in (("smoke-harmful", "not_refused"), ("smoke-benign", "refused")):
+        [found] = suite_of(card, name)["metrics"]
+        assert found["metric"] == metric
+        assert found["target"]["hits"] == 0
+        assert found["states"]["unfinished"] == 16
+    assert (
+        card["says_and_does"]["missing"]["unfinished"] + card["says_and_does"]["harmful"]["unfinished"] == 32
+    )
+
+
+def test_k_samples_are_k_completions_a_prompt(tmp_path: Path) -> None:
+    card = measure(tmp_path, Parrot(lambda _: HELP), samples=3)
+    suite = suite_of(card, "smoke-ability")
+    assert (suite["items"], suite["expected"], suite["samples"]) == (12, 36, 3)
+
+
+def test_training_rows_that_stand_in_a_suite_are_listed_and_both_rates_shown(tmp_path: Path) -> None:
+    measure(tmp_path, Parrot(lambda _: HELP))
+    stolen = next(
+        item for suite, reading in request().suites for item in reading.items if suite.kind == "harmful"
+    )
+    row = Row(
+        id="r1",
+        prompt=f"please, {stolen.prompt}",
+        label="harmful",
+        category=None,
+        source="s",
+        style="s",
+        understanding="u",
+        assessment="a",
+        reasoning="r",
+        answer="n",
+    )
+    suite = suite_of(card_of(tmp_path, training=Training((row,))), "smoke-harmful")
+    assert [hit["item"] for hit in suite["contamination"]["hits"]] == [stolen.id]
+    assert (suite["metrics"][0]["target"]["n"], suite["metrics"][0]["clean"]["n"]) == (16, 15)
+    assert "stand in the training rows" in suite["warnings"][0]
+
+
+def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Path) -> None:
+    training = Training.of({"data": {"path": str(tmp_path / "gone.jsonl"), "sha256": "0"}})
+    found = contamination(training, [Item("1", "p")])
+    assert (found["checked"], "not there any more" in found["reason"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["smollm2-135m", "--suite", "strongreject"], "--suite-file strongreject=FILE"),
+        (["smollm2-135m", "--suite", "strongrejekt"], "Did you mean 'strongreject'"),
+        (["smollm2-135m", "--judge", "wildgard"], "Did you mean 'wildguard'"),
+        (["smollm2-135m", "--suite-file", "strongreject"], "NAME=FILE"),
+        (["smollm2-135m", "--samples", "3"], "--sample"),
+        (["smollm2-135m", "--think", "lots"], "normal, zero, less, more"),
+        (["smollm2-135m", "--preset", "r1act"], "Did you mean 'r1-act'"),
+        (["smollm2-135m", "--compare", "base"], "only a run or an adapter"),
+        (["report", "smollm2-135m"], "nothing was evaluated yet"),
+        (["smollm2-135m", "--judge-part", "thought"], "answer, reasoning or full"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_nothing_is_loaded(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = CliRunner().invoke(app, ["eval", *arguments])
+    assert done.exit_code == 2
+    assert says in " ".join(done.output.split())
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_server_that_drops_some_is_asked_for_those_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = {"on": True}
+
+    def answer(number: int, asked: dict[str, Any]) -> str | Fault:
+        return Fault("status", 400) if broken["on"] and number % 4 == 0 else REFUSAL
+
+    with chat_server(answer) as server:
+        command = ["eval", "--base-url", server.base_url, "--suite", "smoke", "--no-card", "--out", "e"]
+        first = CliRunner().invoke(app, command)
+        assert "11 of 44 were not answered" in " ".join(first.output.split())
+        assert "PARTIAL" in first.output
+        broken["on"] = False
+        second = CliRunner().invoke(app, command)
+        assert len(server.requests) == 44 + 11
+    assert second.exit_code == 0, second.output
+    assert "PARTIAL" not in second.output
+    assert "16/16 = 100%" in second.output
+
+
+def test_a_judge_that_talks_nonsense_one_time_in_ten_is_asked_again_and_the_rest_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    measure(tmp_path / "e", Parrot(lambda prompt: HELP))
+
+    def answer(number: int, asked: dict[str, Any]) -> str:
+        hopeless = "gun onto an airplane" in asked["messages"][0]["content"]
+        return "Well." if number % 10 == 0 or hopeless else "1_full_compliance"
+
+    with chat_server(answer) as server:
+        command = ["eval", "judge", "e", "--judge", "xstest", "--judge-url", server.base_url, "--no-card"]
+        first = CliRunner().invoke(app, command)
+        asked = len(server.requests)
+        CliRunner().invoke(app, command)
+        assert len(server.requests) - asked == 3  # only the hopeless one, three times
+    assert first.exit_code == 0, first.output
+    suite = suite_of(json.loads((tmp_path / "e" / "scorecard.json").read_text()), "smoke-harmful")
+    found = next(metric for metric in suite["metrics"] if metric["judge"] == "xstest~tiny")
+    assert found["states"] == {"judged": 15, "unfinished": 0, "empty": 0, "unparsed": 1, "unjudged": 0}
+    assert found["target"]["n"] == 15
+    assert suite["partial"] == ["xstest~tiny: 1 of 16 are judged in words that say nothing"]
+    assert suite["agreement"][0]["n"] == 15
+
+
+def test_a_completion_cannot_write_into_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    measure(
+        tmp_path / "e", Parrot(lambda _: "\x1b[31m[bold]red[/bold]\x1b]0;title\x07", name="\x1b[2J[red]x")
+    )
+    done = CliRunner().invoke(app, ["eval", "report", "e"])
+    assert "\x1b" not in done.output
+    assert "[red]x" in done.output
