@@ -31,7 +31,7 @@ MAY_USE = {"tables": {"pyarrow"}, "data": {"datasets", "rensa"}, "endpoint": {"o
 BOTTOM = {"errors", "files"}
 PURE = {
     *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
-    *("endpoint", "spans", "tables"),
+    *("endpoint", "spans", "tables", "visible"),
 }
 LAYERS = {
     "errors": set(),
@@ -51,6 +51,7 @@ LAYERS = {
     "endpoint": {*BOTTOM, "recipe", "template"},
     "tables": BOTTOM,
     "chat": {*BOTTOM, *PURE},
+    "visible": set(),
     "data": {*BOTTOM, *PURE},
     "engine": {*BOTTOM, *PURE, "chat"},
     "evaluation": {*BOTTOM, *PURE},

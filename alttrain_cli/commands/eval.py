@@ -20,6 +20,7 @@ from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Part
 from alttrain_cli.evaluation.labels import INSTALL
+from alttrain_cli.evaluation.page import write_page
 from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.presets import Preset, find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
@@ -70,6 +71,7 @@ def run(
     judge_model: options.JudgeModel = None,
     allow_code: options.AllowCode = False,
     no_card: options.NoCard = False,
+    show_completions: options.ShowCompletions = False,
 ) -> None:
     """Measure a model on suites of prompts, beside the model that it was made from."""
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
@@ -86,7 +88,7 @@ def run(
         request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit)
         _generate(one, request, concurrency)
     bench.sit([one.root for one in subjects])
-    _report(subject, other)
+    _report(subject, other, show_completions)
 
 
 @app.command("judge")
@@ -101,13 +103,14 @@ def judge_again(
     compare: options.Compare = None,
     recipe: options.RecipeName = None,
     out: options.Out = None,
+    show_completions: options.ShowCompletions = False,
 ) -> None:
     """Judge what was generated, without generating anything."""
     subject = _found(target, recipe, out)
     other = _compared(subject, compare)
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
     bench.sit([one.root for one in (other, subject) if one])
-    _report(subject, other)
+    _report(subject, other, show_completions)
 
 
 @app.command("report")
@@ -116,10 +119,11 @@ def report(
     compare: options.Compare = None,
     recipe: options.RecipeName = None,
     out: options.Out = None,
+    show_completions: options.ShowCompletions = False,
 ) -> None:
     """Show the scorecard of what was generated and judged."""
     subject = _found(target, recipe, out)
-    _report(subject, _compared(subject, compare))
+    _report(subject, _compared(subject, compare), show_completions)
 
 
 @dataclass(frozen=True)
@@ -222,18 +226,19 @@ def _template(subject: _Subject) -> str | None:
     return str(found) if found else None
 
 
-def _report(subject: _Subject, other: _Subject | None) -> None:
+def _report(subject: _Subject, other: _Subject | None, show_completions: bool) -> None:
     sides = [Side.read(place) for place in places(subject.root)]
     if not sides:
         raise DataError(f"{subject.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
     compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
     card = scorecard(sides, compared, _training(subject.root), read_cards(subject.root))
-    path = subject.root / "scorecard.json"
+    path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
     write_json(path, card)
+    write_page(page, card, sides, compared, show=show_completions)
     eval_view.show(card)
     if not have_labels():
         console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
-    console.print_lines([("scorecard:", path)])
+    console.print_lines([("scorecard:", path), ("page:", page)])
 
 
 def _training(root: Path) -> Training | None:

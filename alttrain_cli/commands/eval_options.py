@@ -75,3 +75,6 @@ AllowCode = Annotated[
 NoCard = Annotated[
     bool, typer.Option("--no-card", help="Do not try the judges on human labels (531 answers a judge).")
 ]
+ShowCompletions = Annotated[
+    bool, typer.Option("--show-completions", help="Put harmful completions into the page too, folded.")
+]

@@ -1,6 +1,5 @@
 """The terminal: its theme, standard output and error, text made safe, lines and tables."""
 
-import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
+
+from alttrain_cli.visible import visible
 
 THEME = Theme(
     {
@@ -27,10 +28,6 @@ THEME = Theme(
     }
 )
 
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-
 
 def out() -> Console:
     """Return a console on what is standard output now: results go there."""
@@ -45,11 +42,6 @@ def err() -> Console:
 def plain(text: str, style: str = "") -> Text:
     """Return text of a model or a user: no markup, and control characters made visible."""
     return Text(visible(text), style=style)
-
-
-def visible(text: str) -> str:
-    """Replace characters that would steer the terminal by their code point."""
-    return _INVISIBLE.sub(lambda match: f"<U+{ord(match.group()):04X}>", text)
 
 
 def print_error(message: str) -> None:
@@ -90,10 +82,10 @@ def status(message: str) -> Iterator[None]:
     """Show that something is going on, on standard error; a plain line when it is no terminal."""
     console = err()
     if console.is_terminal:
-        with console.status(Text(visible(message))):
+        with console.status(plain(message)):
             yield
     else:
-        console.print(Text(visible(message)))
+        console.print(plain(message))
         yield
 
 

@@ -50,10 +50,15 @@ class Side:
         states = {state.value: counts[state.value] for state in State}
         return states | {"unjudged": self.profile.n - sum(states.values())}
 
-    def says_and_does(self) -> dict[str, dict[str, int]]:
-        """Set what the target says against what it does, by the judge that is the best on behaviour."""
+    @property
+    def behaviour_judge(self) -> str | None:
+        """The judge whose word on behaviour counts: the best that there is."""
         told = [name for name in self.judged if "behaviour" in measures(name) and "@" not in name]
-        best = min(told, key=lambda name: (is_triage(name), name), default=None)
+        return min(told, key=lambda name: (is_triage(name), name), default=None)
+
+    def says_and_does(self) -> dict[str, dict[str, int]]:
+        """Set what the target says against what it does."""
+        best = self.behaviour_judge
         return says_and_does(self.profile, self.judged[best].items() if best else ())
 
     def facts(self) -> Facts:

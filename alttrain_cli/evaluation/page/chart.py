@@ -1,0 +1,140 @@
+"""The chart of harm against over-refusal: places in percent of the plot, so that it fits any width."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from alttrain_cli.evaluation.plan import Facts
+
+HEIGHT = 340  # pixels of the plot
+LINE = 14  # pixels between two labels
+ABOVE = 10  # pixels that a label stands above the lines of its intervals
+NEAR = 30  # percent of the plot's width within which labels may touch
+
+
+@dataclass
+class Point:
+    """A model, in percent on both axes; `label_y` is where its label goes, in pixels from the top."""
+
+    name: str
+    label: str
+    x: float  # benign prompts refused
+    y: float  # harmful prompts that did harm
+    css: str
+    x_bounds: tuple[float, float] | None = None
+    y_bounds: tuple[float, float] | None = None
+    label_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Our two points by one pair of judges, and the paper's."""
+
+    harm: Facts  # the pooled metrics that are drawn
+    refusal: Facts
+    ours: list[Point]
+    paper: list[Point]
+    pairs: list[tuple[Point, Point]]  # before and after
+    x_max: int  # where the horizontal axis ends
+
+    def left(self, x: float) -> float:
+        """Return the place of an over-refusal rate, in percent from the left."""
+        return round(100 * min(x, self.x_max) / self.x_max, 2)
+
+    @property
+    def x_ticks(self) -> list[int]:
+        """The rates that the horizontal axis names."""
+        return list(range(0, self.x_max + 1, 10 if self.x_max <= 50 else 20))
+
+
+def chart_of(card: Facts) -> Chart | None:
+    """Return the chart, None if there are not both rates."""
+    pair = _judged_alike(card["pooled"])
+    if pair is None:
+        return None
+    harm, refusal = pair
+    ours = [
+        _ours(side, name, harm[side], refusal[side])
+        for side, name in (("compared", "before"), ("target", "after" if card["compared"] else "ours"))
+        if harm[side] and refusal[side]
+    ]
+    paper = [_published(figures) for figures in card["paper"]]
+    right = max(
+        [40.0, *(point.x for point in paper), *(point.x_bounds[1] for point in ours if point.x_bounds)]
+    )
+    pairs = [*pairwise(ours), *_pairs(paper)]
+    chart = Chart(harm, refusal, ours, paper, pairs, x_max=min(100, 10 * math.ceil(right / 10)))
+    _place_labels(chart)
+    return chart
+
+
+def _judged_alike(pooled: Facts) -> tuple[Facts, Facts] | None:
+    """Choose a rate of harm and one of refusals: by one judge if there is one, real judges first."""
+    harms = [one for one in pooled["harmful"] if one["metric"] != "score" and one["target"]]
+    refusals = [one for one in pooled["over_refusal"] if one["metric"] == "refused" and one["target"]]
+    choices = [(harm, refusal) for harm in harms for refusal in refusals]
+    return min(choices, key=_preference, default=None)
+
+
+def _preference(choice: tuple[Facts, Facts]) -> tuple[bool, bool, bool, str]:
+    harm, refusal = choice
+    return (
+        "@" in harm["judge"] or "@" in refusal["judge"],
+        harm["triage"],
+        harm["judge"] != refusal["judge"],
+        harm["judge"],
+    )
+
+
+def _ours(side: str, name: str, harm: Facts, refusal: Facts) -> Point:
+    return Point(
+        name=name,
+        label=name,
+        x=100 * refusal["share"],
+        y=100 * harm["share"],
+        css=side,
+        x_bounds=(100 * refusal["low"], 100 * refusal["high"]),
+        y_bounds=(100 * harm["low"], 100 * harm["high"]),
+    )
+
+
+def _published(figures: Facts) -> Point:
+    css = "paper trained" if figures["model"] == "AltTrain" else "paper"
+    return Point(
+        f"{figures['backbone']}, {figures['model']}",
+        figures["backbone"],
+        figures["over_refusal"],
+        figures["harmful"],
+        css,
+    )
+
+
+def _pairs(paper: list[Point]) -> list[tuple[Point, Point]]:
+    by_backbone: dict[str, list[Point]] = {}
+    for point in paper:
+        by_backbone.setdefault(point.label, []).append(point)
+    return [(found[0], found[1]) for found in by_backbone.values() if len(found) == 2]
+
+
+def _place_labels(chart: Chart) -> None:
+    """Move labels down until none lies on its neighbour; ours are placed first, at their points."""
+    placed: list[Point] = []
+    for point in chart.ours + sorted(chart.paper, key=lambda one: -one.y):
+        point.label_y = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)
+        near = sorted(
+            (one for one in placed if abs(chart.left(one.x) - chart.left(point.x)) < NEAR),
+            key=lambda one: one.label_y,
+        )
+        for other in near:
+            if abs(other.label_y - point.label_y) < LINE:
+                point.label_y = other.label_y + LINE
+        placed.append(point)
+
+
+def table_of(card: Facts) -> list[dict[str, Any]]:
+    """Return the paper's figures, one row a backbone."""
+    rows: dict[str, dict[str, Any]] = {}
+    for figures in card["paper"]:
+        rows.setdefault(figures["backbone"], {})[figures["model"]] = figures
+    return [{"backbone": name, **models} for name, models in rows.items()]

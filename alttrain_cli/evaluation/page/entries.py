@@ -1,0 +1,130 @@
+"""What the browser of completions shows: one entry a completion, with the other's beside it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.plan import Facts, Job
+from alttrain_cli.evaluation.profile import SECTIONS
+from alttrain_cli.evaluation.side import Side
+
+KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
+LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a page of gigabytes
+
+
+def entries(sides: Sequence[Side], compared: Mapping[str, Side], *, show: bool) -> Iterator[Facts]:
+    """Yield the completions of all suites, one in memory at a time.
+
+    {suite, item, sample, prompt, target: SHOWN, compared: SHOWN | null, changed, crossed}; changed: the
+    two do different things; crossed: it counts in the table of what the target says and does. SHOWN is
+    {says, does: [TEXT], ending, tokens, thinking_tokens, judged: [[judge, TEXT]], harmful,
+    sections: {name: text} | null}. `show` lets the sections of harmful completions in; else they are null.
+    """
+    ordered = sorted(sides, key=lambda side: KINDS.index(side.plan.suite["kind"]))
+    return chain.from_iterable(_suite(side, compared.get(side.folder), show) for side in ordered)
+
+
+def _suite(side: Side, other: Side | None, show: bool) -> Iterator[Facts]:
+    jobs = side.plan.jobs
+    for job, mine, its in zip(jobs, _written(side, jobs), _partners(side, other), strict=True):
+        if mine is None:
+            continue
+        target = _shown(side, mine, show)
+        beside = _shown(other, its, show) if other and its else None
+        yield {
+            "suite": side.folder,
+            "item": job.item.id,
+            "sample": job.sample,
+            "prompt": job.item.prompt,
+            "target": target,
+            "compared": beside,
+            "crossed": side.plan.suite["kind"] != "ability" and side.plan.mode == "normal",
+            "changed": bool(beside and beside["does"] != target["does"]),
+        }
+
+
+def _partners(side: Side, other: Side | None) -> Iterator[Facts | None]:
+    """Yield what the other wrote for the same sample of the same item."""
+    theirs = {(job.item.id, job.sample): job for job in other.plan.jobs} if other else {}
+    jobs = [theirs.get((job.item.id, job.sample)) for job in side.plan.jobs]
+    return _written(other, jobs) if other else iter([None] * len(jobs))
+
+
+def _written(side: Side, jobs: Sequence[Job | None]) -> Iterator[Facts | None]:
+    """Yield the completion of each job, None where there is none."""
+    found = side.place.completions.latest([job.key for job in jobs if job])
+    waiting = next(found, None)
+    for job in jobs:
+        if job and waiting and waiting["key"] == job.key:
+            yield waiting
+            waiting = next(found, None)
+        else:
+            yield None
+
+
+def _shown(side: Side, completion: Facts, show: bool) -> Facts:
+    judged = {
+        name: found[completion["key"]] for name, found in side.judged.items() if completion["key"] in found
+    }
+    harmful = _may_be_harmful(side, judged)
+    return {
+        "says": completion["verdict"],
+        "does": _does(side, judged, completion["ending"]),
+        "ending": completion["ending"],
+        "tokens": completion["tokens"],
+        "thinking_tokens": completion["thinking_tokens"],
+        "judged": [[name, _words(judgement)] for name, judgement in judged.items()],
+        "harmful": harmful,
+        "sections": None if harmful and not show else {name: _short(completion[name]) for name in SECTIONS},
+    }
+
+
+def _may_be_harmful(side: Side, judged: Mapping[str, Judgement]) -> bool:
+    """Whether a judge found harm, or an answer to a harmful prompt was neither refused nor cleared."""
+    harm = _harm(judged)
+    if harm is not None:
+        return harm
+    return side.plan.suite["kind"] == "harmful" and _behaviour(side, judged) != "refused"
+
+
+def _does(side: Side, judged: Mapping[str, Judgement], ending: str) -> list[str]:
+    """Return what a completion does, in the words that the browser filters by."""
+    harm, behaviour = _harm(judged), _behaviour(side, judged)
+    right = [judgement.correct for judgement in judged.values() if judgement.correct is not None]
+    if ending in ("unfinished", "empty"):
+        behaviour = ending
+    said = [behaviour] if behaviour else ["correct" if all(right) else "wrong"] if right else []
+    found = [] if harm is None else ["harmful" if harm else "not harmful"]
+    return said + found or ["unjudged"]
+
+
+def _harm(judged: Mapping[str, Judgement]) -> bool | None:
+    found = [judgement.harmful for judgement in judged.values() if judgement.harmful is not None]
+    return any(found) if found else None
+
+
+def _behaviour(side: Side, judged: Mapping[str, Judgement]) -> str | None:
+    best = judged.get(side.behaviour_judge or "")
+    return best.behaviour.value if best and best.behaviour else None
+
+
+def _words(judgement: Judgement) -> str:
+    if judgement.state is not State.JUDGED:
+        return judgement.state.value
+    said = []
+    if judgement.behaviour:
+        said.append(judgement.behaviour.value)
+    if judgement.harmful is not None:
+        said.append("harmful" if judgement.harmful else "not harmful")
+    if judgement.correct is not None:
+        said.append("correct" if judgement.correct else "wrong")
+    if judgement.score is not None:
+        said.append(f"score {judgement.score:.2f}")
+    return ", ".join(said)
+
+
+def _short(text: Any) -> str:
+    whole = str(text)
+    left = len(whole) - LONGEST
+    return whole if left <= 0 else f"{whole[:LONGEST]}\n[{left:,} more characters stand in completions.jsonl]"

@@ -1,0 +1,50 @@
+"""The bad news, which a reader must know before any number."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from alttrain_cli.evaluation.plan import Facts
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Several lines of one kind."""
+
+    title: str
+    lines: list[str]
+    serious: bool
+
+
+def notices(card: Facts) -> list[Notice]:
+    """Return what is wrong with this scorecard, the worst first."""
+    missing = [f"{suite['name']}: {text}" for suite in card["suites"] for text in suite["partial"]]
+    unchecked = _by_reason(
+        (f"not checked against the training rows: {suite['contamination']['reason']}", suite["name"])
+        for suite in card["suites"]
+        if not suite["contamination"]["checked"] and card["target"].get("adapter")
+    )
+    unpinned = _by_reason(
+        ("the data's revision is not pinned", suite["name"])
+        for suite in card["suites"]
+        if not suite["pinned"]
+    )
+    triage = [
+        f"{facts['title']}: good for a first look, not for a claim"
+        for name, facts in card["judges"].items()
+        if facts["triage"]
+    ]
+    found = [
+        Notice("PARTIAL: not everything was measured", missing, True),
+        Notice("Warnings", card["warnings"], True),
+        Notice("Not checked", unchecked + unpinned, False),
+        Notice("Judged by rules", triage, False),
+    ]
+    return [notice for notice in found if notice.lines]
+
+
+def _by_reason(found: Iterable[tuple[str, str]]) -> list[str]:
+    """Say each reason once, behind the names of all suites that it holds for."""
+    names: dict[str, list[str]] = {}
+    for reason, name in found:
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(suites)}: {reason}" for reason, suites in names.items()]

@@ -1,0 +1,90 @@
+"""Small evaluations on disk, made with the real stages: what a scorecard and its page are drawn from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.evaluation.completion import Written, record
+from alttrain_cli.evaluation.judges.answers import WORD
+from alttrain_cli.evaluation.judges.rule import RULE
+from alttrain_cli.evaluation.judging import judge_instantly
+from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.scorecard import scorecard
+from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.structure import Markers, parse
+
+MARKERS = Markers()
+REFUSES = "The user wants to trick a bank.\n\nThis is harmful.\n\nI must say no.\n</think>\n\nI'm sorry, but I cannot help."
+HELPS = "The user wants soup.\n\nThis is harmless.\n\nI can help.\n</think>\n\nBoil water and add salt."
+BARE = "Sure, here is what I know."
+UNFINISHED = "The user wants soup. Let me think about soup. Hmm, soup"
+
+
+def suite(name: str, kind: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": name.replace("-", " "),
+        "kind": kind,
+        "paper": False,
+        "in_distribution": None,
+        "licence": "Apache-2.0",
+        "grader": "word" if kind == "ability" else None,
+        "note": None,
+        "source": "comes with alttrain",
+        "revision": None,
+        "file": None,
+        "file_sha256": None,
+        "sha256": "0" * 64,
+        "pinned": True,
+        "dropped": 0,
+        **changes,
+    }
+
+
+def target(name: str, adapter: str | None = None) -> dict[str, Any]:
+    return {"name": name, "model": "small", "weights": "w", "adapter": adapter, "engine": {"torch": "2"}}
+
+
+def evaluate(
+    root: Path, asked: dict[str, Any], about: dict[str, Any], prompts: Sequence[str], texts: Sequence[str]
+) -> Side:
+    """Store what `asked` wrote on the prompts, judge it, and read it back."""
+    right = "4" if about["kind"] == "ability" else None
+    items = tuple(
+        Item(f"{about['name']}-{place}", prompt, None, right) for place, prompt in enumerate(prompts)
+    )
+    plan = Plan(about, asked, {"max_new_tokens": 9}, "normal", 1, len(items), items)
+    place = Place(root / about["name"])
+    plan.save(place.folder)
+    for job, text in zip(plan.jobs, texts, strict=False):
+        trace = parse(text, MARKERS, prefilled="</think>" in text or text == UNFINISHED)
+        place.completions.append(record(job, Written(text, trace, len(text.split()), True, 3)))
+    judge_instantly(place, plan, WORD if about["kind"] == "ability" else RULE)
+    return Side.read(place)
+
+
+def before_and_after(root: Path) -> tuple[list[Side], dict[str, Side]]:
+    """A trained model beside its base: it refuses more, also what it should not, and one is unfinished."""
+    harmful, benign, ability = suite("h", "harmful", paper=True), suite("b", "benign"), suite("a", "ability")
+    prompts = [f"Prompt {number}?" for number in range(4)]
+    wrote = {
+        "run": ([REFUSES] * 3 + [BARE], [HELPS, HELPS, REFUSES, UNFINISHED], ["4", "5", "4", "4"]),
+        "base": ([BARE] * 4, [HELPS] * 4, ["4", "4", "5", "5"]),
+    }
+    sides = {
+        name: [
+            evaluate(root / name, target(name, "adapter" if name == "run" else None), about, prompts, texts)
+            for about, texts in zip((harmful, benign, ability), written, strict=True)
+        ]
+        for name, written in wrote.items()
+    }
+    return sides["run"], {side.folder: side for side in sides["base"]}
+
+
+def card_of(sides: list[Side], compared: dict[str, Side]) -> dict[str, Any]:
+    """The scorecard without what changes from day to day."""
+    card = scorecard(sides, compared, None, {})
+    for about in card["suites"]:
+        about["folder"] = about["compared_folder"] = "FOLDER"
+    return card | {"made": "2026-01-02T03:04:05+00:00", "alttrain": "0.0.0"}
