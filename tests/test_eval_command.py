@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.commands.eval_completions import Request, generate, read_suites
 from alttrain_cli.commands.eval_judges import Bench
+from alttrain_cli.commands.eval_targets import Server
 from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.judges.catalogue import find_judges
@@ -265,3 +266,20 @@ def test_a_completion_cannot_write_into_the_terminal(tmp_path: Path, monkeypatch
     done = CliRunner().invoke(app, ["eval", "report", "e"])
     assert "\x1b" not in done.output
     assert "[red]x" in done.output
+
+
+def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted(self: Server, jobs: Sequence[Job], *rest: Any) -> Iterator[tuple[Job, Written]]:
+        yield from Parrot(lambda _: HELP).answers(jobs[:3], *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "answers", interrupted)
+    with chat_server(lambda number, asked: HELP) as server:
+        done = CliRunner().invoke(app, ["eval", "--base-url", server.base_url, "--out", "e"])
+    assert done.exit_code == 130
+    assert "Go on with the same command" in " ".join(done.output.split())
+    assert sum(len(place.completions.keys()) for place in places(tmp_path / "e")) == 3
