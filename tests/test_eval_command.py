@@ -283,3 +283,17 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
     assert done.exit_code == 130
     assert "Go on with the same command" in " ".join(done.output.split())
     assert sum(len(place.completions.keys()) for place in places(tmp_path / "e")) == 3
+
+
+def test_a_presets_caveats_stand_on_top_of_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with chat_server(lambda number, asked: REFUSAL) as server:
+        command = ["eval", "--base-url", server.base_url, "--out", "e", "--preset", "r1-act", "--no-card"]
+        done = CliRunner().invoke(app, command)
+        assert {request["max_tokens"] for request in server.requests} == {1024}
+    assert done.exit_code == 0, done.output
+    assert "--preset r1-act: 1,024 new tokens" in done.output
+    card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
+    assert any("4-bit weights" in text for text in card["warnings"])

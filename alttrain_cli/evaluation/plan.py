@@ -39,6 +39,7 @@ class Plan:
     samples: int  # completions an item
     published: int  # items in the whole suite
     items: tuple[Item, ...]  # those that were chosen
+    caveats: tuple[str, ...] = ()  # what a preset distorts
 
     @cached_property
     def jobs(self) -> list[Job]:
