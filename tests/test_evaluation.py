@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,12 @@ from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.judging import judge_instantly, judgements
+from alttrain_cli.evaluation.metrics import pooled
 from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.statistics import Estimate, corrected, difference, kappa, safe_at
 from alttrain_cli.evaluation.suite import Item, all_suites, choose, find_suites
+from alttrain_cli.evaluation.thinking import prolonged
 from alttrain_cli.overlap import overlap
 from alttrain_cli.rates import Rate
 from alttrain_cli.structure import Markers, parse
@@ -234,3 +238,24 @@ def test_the_corrected_rate_takes_the_judges_errors_out_and_says_nothing_by_a_us
 def test_kappa_of_judges_that_always_agree_is_one() -> None:
     assert kappa([(True, True), (False, False)]) == (2, 1.0, 1.0)
     assert kappa([])[0] == 0
+
+
+def test_more_thinking_puts_a_second_thought_in_the_place_of_the_end() -> None:
+    template = SimpleNamespace(markers=Markers())
+    assert prolonged("It is fine.\n</think>\n\nYes.", template) == "It is fine.\n\nWait"  # type: ignore[arg-type]
+    assert prolonged("It is fine, but", template) is None  # type: ignore[arg-type]
+
+
+def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: Path) -> None:
+    sides = []
+    for name, texts in (("one", ["p", "q"]), ("two", ["P!", "r"])):
+        items = tuple(Item(str(number), text) for number, text in enumerate(texts))
+        made = plan(items=items, suite={**SUITE, "name": name}, published=2)
+        place = Place(tmp_path / name)
+        made.save(place.folder)
+        for job in made.jobs:
+            place.completions.append(record(job, written("Sure, here it is.")))
+        judge_instantly(place, made, RULE)
+        sides.append(Side.read(place))
+    [metric] = pooled(sides, {})["harmful"]
+    assert (metric["suites"], metric["target"]["n"], metric["target"]["hits"]) == (["one", "two"], 3, 3)

@@ -29,6 +29,10 @@ def _print_metrics(card: Facts) -> None:
     names = ([_short(compared, card["target"])] if compared else []) + [_short(card["target"])]
     columns = ["suite", "measured", *names, *(["difference"] if compared else [])]
     rows = [_metric(suite, metric, bool(compared)) for suite in card["suites"] for metric in suite["metrics"]]
+    for kind, metrics in card["pooled"].items():
+        whole = {"name": f"all {kind.replace('_', '-')}", "mode": "normal", "partial": card["partial"]}
+        together = [metric for metric in metrics if len(metric["suites"]) > 1]
+        rows += [_metric(whole, {**metric, "clean": None}, bool(compared)) for metric in together]
     console.print_table(columns, rows, left=(0, 1, len(columns) - 1 if compared else 0))
 
 
