@@ -187,6 +187,7 @@ def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ([], "Say what to measure"),
         (["smollm2-135m", "--suite", "strongreject"], "--suite-file strongreject=FILE"),
         (["smollm2-135m", "--suite", "strongrejekt"], "Did you mean 'strongreject'"),
         (["smollm2-135m", "--judge", "wildgard"], "Did you mean 'wildguard'"),

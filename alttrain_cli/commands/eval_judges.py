@@ -134,9 +134,15 @@ class _Local:
         self.named = model  # None: the judge's own
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
-        with quiet.captured(None):
-            from alttrain_cli.engine.classify import classify
-        yield from classify(self.named or str(self._judge.model), asked, self._judge.max_new_tokens)
+        name = self.named or str(self._judge.model)
+        with console.status(f"Loading {name} ..."), quiet.captured(None):
+            from alttrain_cli.engine.classify import Classifier
+
+            classifier = Classifier(name)
+        try:
+            yield from classifier.answers(asked, self._judge.max_new_tokens)
+        finally:
+            classifier.close()
 
 
 def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> None:

@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import typer
-
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
@@ -77,10 +75,10 @@ def local(what: str, recipe: str | None, out: Path | None) -> Subject:
     """Return a model on this machine or on the hub.
 
     Raises:
-        typer.BadParameter: if nothing is named.
+        DataError: if nothing is named.
     """
     if not what:
-        raise typer.BadParameter("say what to measure: a run, or a recipe's name for its base model.")
+        raise DataError("Say what to measure: alttrain eval RUN, or a recipe's name for its base model.")
     target = find_target(what, recipe)
     return Subject(out or _root(target), target)
 
