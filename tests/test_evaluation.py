@@ -105,6 +105,10 @@ def test_whatever_shapes_a_completion_changes_its_key(change: dict[str, object])
     assert plan(**change).keys[0] != plan().keys[0]
 
 
+def test_another_name_for_the_same_weights_is_the_same_target() -> None:
+    assert plan(target={"weights": "a", "name": "moved"}).keys == plan().keys
+
+
 def test_a_sample_more_keeps_the_keys_of_those_before() -> None:
     assert set(plan().keys) < set(plan(samples=2).keys)
     assert len(plan(samples=2).keys) == 6

@@ -19,7 +19,7 @@ from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Part
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.page import write_page
-from alttrain_cli.evaluation.plan import places
+from alttrain_cli.evaluation.plan import places, suite_folder
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
@@ -72,17 +72,18 @@ def run(
     chosen = find_preset(preset) if preset else None
     suites = read_suites(find_suites(suite), _files(suite_file))
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
-    if samples > 1 and not sample:
-        raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
     subject = server(base_url, model, out) if base_url else local(target, recipe, out)
     other = subject.compared(compare)
     subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
     caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
     for one in subjects:
         settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
+        if samples > 1 and not settings.do_sample:
+            raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
         request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit, caveats)
         _generate(one, request, concurrency)
-    bench.sit([one.root for one in subjects])
+    folders = {suite_folder(Path(), named.name, _mode(think)).name for named, _ in suites}
+    bench.sit([one.root for one in subjects], folders)
     _report(subject, other, show_completions)
 
 

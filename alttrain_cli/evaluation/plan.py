@@ -44,7 +44,8 @@ class Plan:
     @cached_property
     def jobs(self) -> list[Job]:
         """Return the completions of the plan, item by item."""
-        shaping = {"target": self.target, "settings": self.settings, "mode": self.mode}
+        target = {name: fact for name, fact in self.target.items() if name != "name"}
+        shaping = {"target": target, "settings": self.settings, "mode": self.mode}
         return [
             Job(_key(shaping, item.prompt, sample), item, sample)
             for item in self.items
