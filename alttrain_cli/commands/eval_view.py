@@ -6,6 +6,7 @@ from typing import Any
 from alttrain_cli import console
 
 Facts = dict[str, Any]
+SHOWN_HITS = 5
 DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
 
@@ -94,9 +95,21 @@ def _notes(card: Facts) -> Iterator[tuple[str, str]]:
                 "agreement:",
                 f"{_name(suite)}, {' and '.join(pair['judges'])}: {agree} of {pair['n']}{kappa}",
             )
+        yield from _hits(suite)
     unchecked = {suite["contamination"]["reason"] for suite in card["suites"]} - {None}
     for reason in sorted(unchecked):
         yield "contamination:", f"not checked: {reason}"
+
+
+def _hits(suite: Facts) -> Iterator[tuple[str, str]]:
+    hits = suite["contamination"]["hits"]
+    for hit in hits[:SHOWN_HITS]:
+        yield (
+            "in training:",
+            f"{_name(suite)} {hit['item']}, as row {hit['row']} ({hit['sign']}: {hit['shared']})",
+        )
+    if len(hits) > SHOWN_HITS:
+        yield "in training:", f"{_name(suite)}: {len(hits) - SHOWN_HITS} more, in scorecard.json"
 
 
 def _card(card: Facts | None) -> str:
