@@ -1,5 +1,6 @@
 """TRL's SFTTrainer, fed whole updates that it cuts into micro-batches as memory allows."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -159,6 +160,7 @@ def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batc
         exclude={"per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"}
     )
     on_gpu = loaded.device != "cpu"
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.parent / "tensorboard"))
     values = {
         "output_dir": str(checkpoints),
         # The trainer takes whole updates; `Trainer.training_step` cuts them.
