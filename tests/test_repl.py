@@ -17,7 +17,7 @@ from tests.servers import Served, chat_server
 from tests.terminals import Terminal
 
 READY = "· /help"  # the end of the line below the prompt
-NASTY = "[/think] [red]x[/red] \x1b[2J \x07 \x9b31m \u202e \u200b \ud83d\ude42"
+NASTY = "[/think] [red]x[/red] \x1b[2J \x07 \x9b31m \u202e \u200b"
 
 
 def thinking(text: str) -> str:
@@ -33,7 +33,7 @@ def answer(number: int, request: dict[str, Any]) -> str:
         case ["die", *_]:
             return "~They ~ask ~and ~then DIE"
         case ["nasty", *_]:
-            return NASTY.encode("utf-16", "surrogatepass").decode("utf-16")
+            return f"{NASTY} \ud800"
         case ["endless", *_]:
             return " ".join(["word"] * 400_000)
         case ["wide", *_]:
@@ -115,7 +115,7 @@ def test_what_a_model_writes_never_steers_the_terminal(chat: Terminal) -> None:
         "<U+009B>31m",
         "<U+202E>",
         "<U+200B>",
-        "🙂",
+        "\ufffd",
     ):
         assert text in shown
     assert not {"\x1b[2J", "\x07", "\x9b", "\u202e", "\u200b"} & set(re.findall(r"\x1b\[2J|.", chat.raw))
