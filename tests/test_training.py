@@ -181,3 +181,15 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
+
+
+def test_the_preview_shows_rows_of_both_labels_with_what_is_trained(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "data.jsonl", (row.model_dump() for row in starter_rows("train")[:6]))
+    done = subprocess.run(
+        [sys.executable, "-m", "alttrain_cli", "train", "--recipe", "smollm2-135m", "--data", "data.jsonl",
+         "--preview", "2"], capture_output=True, text=True, timeout=200, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for shown in ("· benign", "· harmful", "⟦<|im_end|>⟧", "tokens given", "terminator 1"):
+        assert shown in done.stdout
+    assert not (tmp_path / "runs").exists()
