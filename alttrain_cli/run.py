@@ -9,6 +9,9 @@ from alttrain_cli.errors import RunError
 from alttrain_cli.files import writable, write_json, write_jsonl
 from alttrain_cli.recipe import Recipe
 
+# What says that something trained is there: an adapter, or a whole model in one file or several.
+WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+
 
 class Run:
     """A run directory. Every file in it is whole, or a JSONL file that only loses a torn line."""
@@ -48,7 +51,7 @@ class Run:
             raise RunError(f"{path}: no such run. Train one: alttrain train --recipe NAME --data FILE")
         if not run.recipe_path.is_file():
             raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
-        if not (run.adapter_path / "adapter_model.safetensors").is_file():
+        if not any((run.adapter_path / name).is_file() for name in WEIGHTS):
             status = run.manifest().get("status", "unknown")
             raise RunError(f"{path}: holds no adapter; the run's status is {status!r}. Train again.")
         return run
@@ -56,7 +59,7 @@ class Run:
     @classmethod
     def all(cls) -> list[Path]:
         """Return the directories under runs/ that hold an adapter, newest first."""
-        adapters = Path("runs").glob("*/adapter/adapter_model.safetensors")
+        adapters = [file for name in WEIGHTS for file in Path("runs").glob(f"*/adapter/{name}")]
         return [file.parent.parent for file in sorted(adapters, key=lambda file: -file.stat().st_mtime)]
 
     @property
@@ -96,7 +99,7 @@ class Run:
 
     @property
     def adapter_path(self) -> Path:
-        """The trained adapter; exists only when it was checked."""
+        """The trained adapter, or the model if every weight was trained; exists only when it was checked."""
         return self.path / "adapter"
 
     def recipe(self) -> Recipe:

@@ -5,9 +5,11 @@ file. Source: AltTrain (arXiv 2604.18946), section "Method": problem understandi
 assessment -> conditional reasoning, inside the model's own think markers.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate, pairwise
 
 import sentencex
 
@@ -228,9 +230,17 @@ def misplaced_verdict(trace: Trace) -> Verdict:
     return next((verdict for verdict in verdicts if verdict is not Verdict.MISSING), Verdict.MISSING)
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def split_sentences(text: str) -> list[str]:
     """Cut text into sentences that concatenate to it again (white space stays behind each)."""
-    sentences: list[str] = sentencex.segment("en", text) if text else []
+    # half a surrogate pair, as a broken server may send, has no UTF-8 form that sentencex could take
+    encodable = _SURROGATE.sub("\ufffd", text)
+    sentences: list[str] = sentencex.segment("en", encodable) if text else []
+    if encodable != text and "".join(sentences) == encodable:
+        ends = [0, *accumulate(map(len, sentences))]
+        return [text[start:end] for start, end in pairwise(ends)]
     return sentences if "".join(sentences) == text else [text]
 
 

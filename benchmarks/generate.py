@@ -5,7 +5,7 @@
 Side by side, A B A B: A is the loop of R1-Act's and other papers' repositories, `model.generate` on
 one prompt after the other; B is `complete`. Same model, same prompts (the starter set, spread over
 its categories), greedy. On a CPU both compute in float32, as `complete` does; --native lets the loop
-keep the model's own dtype, whose completions then differ by rounding.
+keep the dtype that the model was loaded in, whose completions then differ by rounding.
 """
 
 import argparse
@@ -25,7 +25,6 @@ with quiet.captured(None):
 
     from alttrain_cli.engine.generate import Completion, complete
     from alttrain_cli.engine.load import Loaded, load_base
-    from alttrain_cli.engine.precise import precise
 
 
 def prompts(loaded: Loaded, count: int) -> list[str]:
@@ -73,22 +72,20 @@ def main() -> None:
     parser.add_argument("--native", action="store_true", help="the loop keeps the model's own dtype")
     arguments = parser.parse_args()
     with quiet.captured(None):
-        loaded = load_base(Recipe.load(arguments.recipe))
+        loaded, plain = (load_base(Recipe.load(arguments.recipe)) for _ in "BA")
+        if plain.device == "cpu" and not arguments.native:
+            plain.model.float()
     rendered = prompts(loaded, arguments.prompts)
     settings = Generation(max_new_tokens=arguments.max_new_tokens, do_sample=False)
 
     def alone() -> list[Completion]:
-        if arguments.native:
-            return loop(loaded, rendered, settings)
-        with precise(loaded):
-            return loop(loaded, rendered, settings)
+        return loop(plain, rendered, settings)
 
     def together() -> list[Completion]:
         done = dict(complete(loaded, rendered, settings, slots=arguments.slots))
         return [done[index] for index in range(len(rendered))]
 
-    with precise(loaded):  # the first call of all pays for what later ones find ready
-        loop(loaded, rendered[:1], Generation(max_new_tokens=2, do_sample=False))
+    loop(plain, rendered[:1], Generation(max_new_tokens=2, do_sample=False))  # the first call warms up
     rows, ratios, same = [], [], Rate(0, 0)
     for turn in range(arguments.rounds):
         (slow, expected), (fast, completions) = timed(alone), timed(together)
@@ -105,8 +102,9 @@ def main() -> None:
                 )
             )  # fmt: skip
     print_table(("round", "time", "tokens/s", "tokens: least-median-most", "finished"), rows)
-    dtypes = f"A in {loaded.model.dtype if arguments.native else 'float32'}"
-    print(f"\n{loaded.device}, {torch.get_num_threads()} threads, {dtypes}, n = {arguments.prompts} prompts")
+    print(
+        f"\n{loaded.device}, {torch.get_num_threads()} threads, A in {plain.model.dtype}, n = {len(rendered)}"
+    )
     print("faster: " + ", ".join(f"{ratio:.1f}x" for ratio in ratios))
     print(f"identical completions, text, length and ending: {same}")
     for index, (a, b) in enumerate(pairs):

@@ -23,9 +23,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from alttrain_cli.commands.plan import estimate
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.plan import plan, sizes_of
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
 from alttrain_cli.template import IGNORED, Encoded
@@ -67,28 +70,28 @@ def _long(row: Row, tokens: int, chance: random.Random) -> Row:
     return row.model_copy(update={"reasoning": " ".join([row.reasoning, *lines])})
 
 
-def run_ours(recipe: Recipe, rows: Any, folder: Path) -> dict[str, Any]:
-    """Train as `alttrain train` does."""
+def run_ours(recipe: Recipe, rows: Any, folder: Path, machine: Machine) -> dict[str, Any]:
+    """Train as `alttrain train` does. Rows may be tokenised already."""
     from alttrain_cli.engine.load import load_base
-    from alttrain_cli.engine.machine import Machine
-    from alttrain_cli.engine.plan import plan, sizes_of
-    from alttrain_cli.engine.train import train
+    from alttrain_cli.engine.train import Events, train
 
-    loaded = None
-    if not isinstance(rows[0], Encoded):  # the plan needs sizes, the sizes a tokenizer
-        loaded = load_base(recipe, training=True)
-        rows = encode(loaded, rows, recipe)
-    planned = plan(recipe, sizes_of(rows), Machine.found())
-    settled = recipe.changed({"train": {"gradient_checkpointing": planned.batching.gradient_checkpointing}})
-    if loaded is None or planned.batching.gradient_checkpointing:
-        loaded = load_base(settled, training=True)
+    tokenised = isinstance(rows[0], Encoded)
+    before = sizes_of(rows) if tokenised else [estimate(recipe, row) for row in rows]
+    planned = plan(recipe, before, machine)
+    recipe = recipe.changed({"train": {"gradient_checkpointing": planned.batching.gradient_checkpointing}})
+    loaded = load_base(recipe, training=True)
+    rows = rows if tokenised else encode(loaded, rows, recipe)
+    planned = plan(recipe, sizes_of(rows), machine)
     losses: list[float] = []
+    notices: list[str] = []
+    events = Events(lambda step: losses.append(step.loss), notices.append)
     begun = time.perf_counter()
-    train(loaded, settled, rows, folder, planned.batching, lambda step: losses.append(step.loss), print)
-    return result(loaded, rows, recipe, time.perf_counter() - begun, losses, planned.memory.gib)
+    train(loaded, recipe, rows, folder, planned.batching, events)
+    measured = result(loaded, rows, recipe, time.perf_counter() - begun, losses)
+    return {**measured, "planned_gib": planned.memory.gib, "notices": notices}
 
 
-def run_baseline(recipe: Recipe, rows: Any, folder: Path) -> dict[str, Any]:
+def run_baseline(recipe: Recipe, rows: Any, folder: Path, _: Machine) -> dict[str, Any]:
     """Train as R1-Act's script does."""
     import torch
     import unsloth  # noqa: F401
@@ -97,11 +100,11 @@ def run_baseline(recipe: Recipe, rows: Any, folder: Path) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
     from unsloth import FastLanguageModel, is_bfloat16_supported
 
-    from alttrain_cli.engine.load import Loaded, _has_gpu, _locate
+    from alttrain_cli.engine.load import Loaded, _has_gpu, locate
     from alttrain_cli.template import Template
 
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=_locate(recipe),
+        model_name=locate(recipe),
         max_seq_length=recipe.train.max_length,
         load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
     )
@@ -158,7 +161,7 @@ def run_baseline(recipe: Recipe, rows: Any, folder: Path) -> dict[str, Any]:
     trainer.remove_callback(PrinterCallback)
     begun = time.perf_counter()
     trainer.train()
-    return result(loaded, rows, recipe, time.perf_counter() - begun, losses, None)
+    return result(loaded, rows, recipe, time.perf_counter() - begun, losses)
 
 
 def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
@@ -169,12 +172,7 @@ def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
 
 
 def result(
-    loaded: Any,
-    rows: list[Encoded],
-    recipe: Recipe,
-    seconds: float,
-    losses: list[float],
-    planned: float | None,
+    loaded: Any, rows: list[Encoded], recipe: Recipe, seconds: float, losses: list[float]
 ) -> dict[str, Any]:
     """Return what one run measured."""
     from alttrain_cli.engine.memory import memory_gib
@@ -189,7 +187,6 @@ def result(
         "matmul": 4 * recipe.model.sizes.parameters * tokens / seconds / rate,
         "matmul_rate": rate,
         "peak_gib": peak,
-        "planned_gib": planned,
         "first_loss": losses[0],
         "loss": mean_loss(loaded, rows),
         "steps": len(losses),
@@ -236,12 +233,9 @@ def matmul_rate(seconds: float = 2.0) -> float:
     return best
 
 
-def one_run(side: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Run one side in a process of its own."""
-    command = [sys.executable, __file__, "--side", side, "--rows", str(options.rows), "--seeds", str(seed)]
-    command += ["--recipe", options.recipe, *(["--short"] if options.short else [])]
-    command += [part for override in options.set for part in ("--set", override)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def in_own_process(arguments: list[str]) -> dict[str, Any]:
+    """Run one side in a process of its own and return what it printed last."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -256,7 +250,7 @@ def work(options: argparse.Namespace) -> None:
     rows = starter_rows("train")[: options.rows] if options.short else mixed_rows(options.rows, 1)
     with tempfile.TemporaryDirectory() as folder, quiet.captured(None):
         run = run_ours if options.side == "ours" else run_baseline
-        measured = run(recipe, rows, Path(folder))
+        measured = run(recipe, rows, Path(folder), Machine.found())
     print(json.dumps(measured))
 
 
@@ -269,7 +263,7 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
     rows = []
     for side, runs in results.items():
         losses = [run["loss"] for run in runs]
-        planned = runs[0]["planned_gib"]
+        planned = runs[0].get("planned_gib")
         rows.append(
             (
                 side,
@@ -297,7 +291,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1995])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1995], help="one a round, over and over")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", choices=("ours", "baseline"))
     parser.add_argument("--set", action="append", default=[])
@@ -310,7 +304,8 @@ def main() -> None:
     for round_ in range(options.rounds):
         for side in (options.only,) if options.only else ("ours", "baseline"):
             seed = options.seeds[round_ % len(options.seeds)]
-            results.setdefault(side, []).append(one_run(side, options, seed))
+            mine = [__file__, *sys.argv[1:], "--side", side, "--seeds", str(seed)]
+            results.setdefault(side, []).append(in_own_process(mine))
             print(f"{side}, seed {seed}: {results[side][-1]['seconds']:.0f} s", file=sys.stderr, flush=True)
     show(results)
 

@@ -103,9 +103,10 @@ def test_a_server_judges_and_its_words_stand_in_the_rows(tmp_path: Path) -> None
     assert {row.assessment for row in rows} == {json.loads(BENIGN)["assessment"]}
     manifest = json.loads((tmp_path / "d.manifest.json").read_text())
     assert manifest["dropped"] == {"the source says benign, the annotator harmful": 2}
-    assert manifest["sources"][0]["annotator"] == {
-        "name": "tiny", "answers": 12, "prompt_tokens": 84, "completion_tokens": 60,
-    }  # fmt: skip
+    assert manifest["sources"][0]["annotator"] == "tiny"
+    assert manifest["asked"] == {
+        "annotations of tiny": {"answers": 12, "prompt_tokens": 84, "completion_tokens": 60}
+    }
 
 
 def test_a_request_cannot_close_its_own_marks(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ MAY_USE = {"tables": {"pyarrow"}, "data": {"datasets", "rensa"}, "endpoint": {"o
 BOTTOM = {"errors", "files"}
 PURE = {
     *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
-    *("endpoint", "spans", "visible", "tables"),
+    *("endpoint", "spans", "tables", "visible"),
 }
 LAYERS = {
     "errors": set(),
@@ -50,8 +50,8 @@ LAYERS = {
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},
     "tables": BOTTOM,
-    "visible": set(),
     "chat": {*BOTTOM, *PURE},
+    "visible": set(),
     "data": {*BOTTOM, *PURE},
     "engine": {*BOTTOM, *PURE, "chat"},
     "evaluation": {*BOTTOM, *PURE},

@@ -47,6 +47,15 @@ def test_characters_that_steer_a_terminal_are_made_visible(text: str) -> None:
     assert f"<U+{ord(text[0]):04X}>" in shown
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_status_may_name_any_file(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=60, theme=console.THEME)
+    monkeypatch.setattr("alttrain_cli.console.terminal.err", lambda: screen)
+    with console.status("Looking at [red]a.jsonl"):
+        pass
+    assert "[red]a.jsonl" in screen.file.getvalue()  # type: ignore[attr-defined]
+
+
 @given(st.text(max_size=200))
 def test_any_text_can_be_drawn(text: str) -> None:
     assert "\x1b" not in drawn(Trace(answer=text))

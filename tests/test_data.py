@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alttrain_cli.data.build import Built, Ingredient, build
 from alttrain_cli.data.samples import Reading, Sample
 from alttrain_cli.data.sources import PUBLIC, Source
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.styles import first_sentence
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.row import Row, read_rows
 from alttrain_cli.structure import Markers, compose, parse
@@ -343,3 +345,16 @@ def test_star1_goes_through_as_it_is(tmp_path: Path) -> None:
     assert len(rows) + sum(result.facts["dropped"].values()) == 1_000
     assert len(rows) >= 950
     assert all(map(_accounts_for_itself, rows))
+
+
+@pytest.mark.skipif(not STAR1.is_file(), reason="shared/data/STAR-1.json is not beside this checkout")
+def test_every_first_sentence_of_star1_is_whole_and_single() -> None:
+    for one in samples(STAR1, label="harmful"):
+        thinking = one.response.partition("<think>")[2].partition("</think>")[0].strip()
+        first = first_sentence(thinking)
+        rest = thinking.removeprefix(first).lstrip()
+        assert re.search(r"""[.?!]["']?$""", first), first  # not cut inside a sentence
+        assert first.count('"') % 2 == 0, first  # nor inside a quotation
+        assert not re.match(r"[a-z,;)]", rest), first  # nor at an abbreviation
+        assert not re.search(r"""[.?!] (?:Hmm|I need to)\b""", re.sub('"[^"]*"', "", first)), first
+        assert 4 <= len(first.split()) <= 60, first

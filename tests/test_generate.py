@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.engine import generate as module
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.batch import Batch, Request
 from alttrain_cli.engine.generate import Completion, complete, generate
@@ -108,16 +109,29 @@ def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: 
 
 
 @pytest.mark.model
-def test_rows_of_different_lengths_move_in_and_out(smollm: Loaded) -> None:
+def test_lengths_that_vary_tenfold_hold_nobody_up(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(smollm, "llama")
-    expected = one_at_a_time(loaded, GREEDY)
-    # any token may end a completion: take those that end the six at different places
-    ends = {len(text) for text in expected}
-    assert ends
     settings = Generation(max_new_tokens=200, do_sample=False)
+    # one token in 97 ends a completion, so they end anywhere
+    stops = set(range(0, len(loaded.tokenizer), 97))
+    monkeypatch.setattr(module, "_stop_ids", lambda loaded: stops)
     alone = batched(loaded, settings, slots=1)
+    lengths = [completion.tokens for completion in alone]
+    assert max(lengths) >= 10 * min(lengths)
+    computed = 0
+    write = Batch._write
+
+    def counted(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
+        nonlocal computed
+        before = [len(request.written) for request in requests]
+        cache = write(self, requests, *arguments, **options)
+        pairs = zip(requests, before, strict=True)
+        computed += len(requests) * max(len(r.written) + r.stopped - count for r, count in pairs)
+        return cache
+
+    monkeypatch.setattr(Batch, "_write", counted)
     assert batched(loaded, settings, slots=3) == alone
-    assert all(completion.tokens == 200 and not completion.finished for completion in alone)
+    assert computed <= 1.1 * (sum(lengths) + len(lengths))
 
 
 @pytest.mark.model
@@ -150,7 +164,59 @@ def test_a_sample_depends_on_its_prompt_and_seed_alone(smollm: Loaded) -> None:
     assert all(one.text != other.text for one, other in zip(alone, again, strict=True))
 
 
-@pytest.mark.model
+def test_joined_rows_keep_their_last_columns_and_their_room() -> None:
+    import torch
+
+    from alttrain_cli.engine.batch import _join, _Part
+
+    def part(lefts: list[int], columns: int) -> _Part:
+        requests = [Request(0, [1], budget=left, seed=0) for left in lefts]
+        ids = torch.arange(len(lefts) * columns, dtype=torch.float32).reshape(len(lefts), 1, columns, 1)
+        return _Part(requests, [(ids + 1, ids + 101)])
+
+    old, new = part([1, 0, 1], 4), part([1], 2)
+    cache = _join([old, new], width=3, room=2)
+    shown = [[2, 3, 4], [10, 11, 12], [0, 1, 2]]
+    assert cache.layers[0].keys[:, 0, :, 0].tolist() == shown
+    assert cache.get_seq_length() == 3
+    more = torch.full((3, 1, 1, 1), 7.0)
+    keys, values = cache.update(more, more + 1, 0)
+    assert keys[:, 0, :, 0].tolist() == [[*row, 7] for row in shown]
+    assert values[0, 0, :, 0].tolist() == [102, 103, 104, 8]
+    assert old.layers == new.layers == [None]
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("padded", [True, False])
+def test_grouped_attention_equals_that_of_transformers(tokens: int, padded: bool) -> None:
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from alttrain_cli.engine.precise import _attend
+
+    torch.manual_seed(1)
+    module = torch.nn.Module()
+    module.num_key_value_groups, module.is_causal = 3, True  # type: ignore[assignment]
+    query, (key, value) = torch.randn(2, 9, tokens, 8), torch.randn(2, 2, 3, 5, 8)
+    mask = torch.ones(5, 5, dtype=torch.bool).tril()[-tokens:].repeat(2, 1, 1, 1)
+    mask[1, ..., :2] = not padded
+    mask[1, 0, :, -tokens] = True  # no row that sees nothing
+    given = mask if padded else None
+    ours, _ = _attend(module, query, key, value, given, scaling=0.3)
+    theirs, _ = sdpa_attention_forward(module, query, key, value, given, scaling=0.3)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_longer_table_of_numbers_begins_with_the_shorter_one() -> None:
+    from alttrain_cli.engine.sampling import uniforms
+
+    longest = uniforms(3, [1, 2], 5000)
+    assert all(uniforms(3, [1, 2], count).tolist() == longest[:count].tolist() for count in (1, 15, 17, 999))
+    assert (
+        uniforms(4, [1, 2], 9).tolist() != uniforms(3, [1, 2], 9).tolist() != uniforms(3, [1, 3], 9).tolist()
+    )
+
+
 def test_samples_follow_the_model_s_distribution() -> None:
     import torch
 
@@ -209,8 +275,6 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
 
 @pytest.mark.model
 def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alttrain_cli.engine import generate as module
-
     loaded = tiny(smollm, "llama")
     settings = Generation(max_new_tokens=300, do_sample=False)
     expected = batched(loaded, settings)
@@ -218,9 +282,9 @@ def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.Mon
     write = Batch._write
 
     def measured(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
-        layers = write(self, requests, *arguments, **options)
+        cache = write(self, requests, *arguments, **options)
         widths.append(len(requests) * (max(request.length for request in requests) - 1))
-        return layers
+        return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
     monkeypatch.setattr(module, "_limits", lambda loaded, slots: module._Limits(6, 900))

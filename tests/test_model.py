@@ -163,18 +163,20 @@ def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None
     import torch
 
     with quiet.captured(None):
+        from alttrain_cli.engine.checks import probe_logits
         from alttrain_cli.engine.load import load_adapter, load_base
         from alttrain_cli.engine.train import save_adapter
 
         untrained = load_base(Recipe.load("smollm2-135m"), training=True)
+        before = probe_logits(untrained)
         with pytest.raises(GateError, match="all zero"):
-            save_adapter(untrained, tmp_path / "adapter")
+            save_adapter(untrained, tmp_path / "adapter", before)
         loaded = load_adapter(Run.open(finished).recipe(), finished / "adapter")
         weight = next(p for name, p in loaded.model.named_parameters() if "lora_B" in name)
         with torch.no_grad():
             weight[0, 0] = float("nan")
         with pytest.raises(GateError, match="NaN"):
-            save_adapter(loaded, tmp_path / "adapter")
+            save_adapter(loaded, tmp_path / "adapter", before)
     assert not list(tmp_path.iterdir())
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alttrain_cli import sft_config
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
 
@@ -20,10 +21,10 @@ def write(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_the_thirteen_named_recipes_ship() -> None:
+def test_the_fourteen_named_recipes_ship() -> None:
     assert set(NAMES) == {
         *("r1-1.5b", "r1-7b", "r1-8b", "r1-14b", "r1-0528-8b", "qwen3-4b", "qwen3-4b-thinking"),
-        *("qwen3-8b", "qwen3-14b", "s1-7b", "s1-14b", "phi4-reasoning", "smollm2-135m"),
+        *("qwen3-8b", "qwen3-14b", "s1-7b", "s1-14b", "phi4-reasoning", "r1-act", "smollm2-135m"),
     }
 
 
@@ -46,7 +47,7 @@ def test_the_header_of_a_shipped_recipe_names_its_own_commands(name: str) -> Non
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "smollm2-135m"])
 def test_the_size_in_a_recipes_name_is_the_size_of_its_shape(name: str) -> None:
     billions = Recipe.load(name).model.sizes.parameters / 1e9
-    named = {"r1-0528-8b": 8, "phi4-reasoning": 14.7}.get(name) or float(
+    named = {"r1-0528-8b": 8, "phi4-reasoning": 14.7, "r1-act": 8}.get(name) or float(
         next(part for part in name.split("-") if part.endswith("b"))[:-1]
     )
     assert billions == pytest.approx(named, rel=0.2)
@@ -111,3 +112,37 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
 def test_a_recipe_cannot_be_changed_after_loading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Recipe.load("r1-7b").train.seed = 3  # type: ignore[misc]
+
+
+def test_r1_act_is_what_its_script_says() -> None:
+    train = Recipe.load("r1-act").train
+    assert (train.rows_a_step, train.learning_rate, train.num_train_epochs) == (8, 1e-5, 15)
+    assert (train.max_length, train.warmup_steps, train.weight_decay) == (32_768, 5, 1e-4)
+    assert (train.adam_beta1, train.adam_beta2, train.seed, train.optim) == (0.9, 0.95, 1995, "adamw_8bit")
+
+
+def test_any_setting_of_sft_config_may_stand_under_train(tmp_path: Path) -> None:
+    recipe = Recipe.load("r1-7b", ("train.neftune_noise_alpha=5", "train.report_to=tensorboard"))
+    assert recipe.train.model_extra == {"neftune_noise_alpha": 5, "report_to": "tensorboard"}
+    recipe.save(tmp_path / "recipe.yaml")
+    assert Recipe.load(str(tmp_path / "recipe.yaml")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("lr", "Did you mean 'learning_rate'"),
+        ("epochs", "Did you mean 'num_train_epochs'"),
+        ("neftune_alpha", "Did you mean 'neftune_noise_alpha'"),
+        ("packing", "alttrain sets this itself"),
+        ("xyzzy", "must be a setting of TRL's SFTConfig"),
+    ],
+)
+def test_what_is_no_setting_is_named_with_what_was_meant(key: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=rf"train\.{key}: .*{message}"):
+        Recipe.load("r1-7b", (f"train.{key}=1",))
+
+
+def test_what_alttrain_sets_itself_are_settings_of_sft_config() -> None:
+    assert sft_config.settings() >= sft_config.RESERVED
+    assert set(sft_config.OTHER_NAMES.values()) <= set(Recipe.load("r1-7b").train.model_dump())

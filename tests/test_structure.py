@@ -184,3 +184,8 @@ def test_the_trace_so_far_shows_sections_as_they_complete() -> None:
     parser.feed("swer.\n</think>\n\nDone")
     assert parser.trace().answer == "Done"
     assert parser.trace().state is State.CLOSED
+
+
+@given(st.text(st.sampled_from("ab. \n\ud800\udc00é"), max_size=40))
+def test_halves_of_characters_are_kept_where_they_stand(text: str) -> None:
+    assert "".join(split_sentences(text)) == text

@@ -15,7 +15,7 @@ from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row
 from alttrain_cli.structure import Markers, compose, parse, split_sentences
 from alttrain_cli.verdict import Verdict, verdict_of
-from tests.samples import sample
+from tests.samples import TRACE, sample
 
 CATEGORIES = [
     *("Illicit / Criminal Behavior", "Privacy / Personal Data", "Intellectual Property", "Self-Harm"),
@@ -89,6 +89,13 @@ def test_original_leaves_trace_and_answer_untouched() -> None:
     assert (row.understanding, row.assessment, row.answer) == ("", "", ANSWER)
 
 
+@pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
+def test_no_style_but_original_teaches_to_refuse_what_is_benign(style: str) -> None:
+    refusing = sample(response=TRACE.replace("Boil it for", "I'm sorry, but I can't help with"))
+    with pytest.raises(SetAside, match="but the answer refuses"):
+        made(style, refusing)
+
+
 def test_direct_refusal_does_not_think() -> None:
     assert made("direct-refusal", harmful()).trace.thinking == ""
 
@@ -155,6 +162,8 @@ def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None
         ('Alright, the prompt says "Stop! Go!" and nothing else. Hmm.',
          'Alright, the prompt says "Stop! Go!" and nothing else.'),
         ("So I need a list\n1. Salt.\n2. Egg.", "So I need a list"),
+        ("So the user asks who lives in Homer, LA. I need to be careful.", "So the user asks who lives in Homer, LA."),
+        ('So they ask, "I am sad in LA. I need to eat. What?" Hmm.', 'So they ask, "I am sad in LA. I need to eat. What?"'),
         ("Hmm, how fast is 3.5 km per hour? Let me see.", "Hmm, how fast is 3.5 km per hour?"),
     ],
 )  # fmt: skip

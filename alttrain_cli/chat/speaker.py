@@ -72,8 +72,21 @@ class ServerSpeaker:
 
     def stream(self, messages: Sequence[Message], settings: Settings) -> Generator[Piece]:
         """Yield one completion; servers send about one token at a time."""
+        half = ""  # of a character that needs two, as some servers cut it
         for text in self.endpoint.stream(messages, settings.generation, seed=settings.sent_seed):
-            yield Piece(text, 1)
+            whole, half = _without_half(half + text)
+            yield Piece(joined(whole), 1)
+        if half:
+            yield Piece(joined(half), 0)
+
+
+def joined(text: str) -> str:
+    """Return text that can be written: surrogate pairs made one character, lone halves U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _without_half(text: str) -> tuple[str, str]:
+    return (text[:-1], text[-1]) if "\ud800" <= text[-1:] <= "\udbff" else (text, "")
 
 
 def room_for_prompt(speaker: Speaker, settings: Settings) -> int:

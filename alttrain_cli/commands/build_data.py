@@ -47,7 +47,11 @@ def build_data(
     out: Annotated[Path, typer.Option("--out", help="The data file to write.")] = Path("data.jsonl"),
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="OURS=THEIRS,...", help="As in prompt=question,response=output."),
+        typer.Option(
+            "--columns",
+            metavar="OURS=THEIRS,...",
+            help="As in prompt=question,response=output; ours are prompt, response, label, category, id.",
+        ),
     ] = None,
     label: Annotated[
         str | None,
@@ -129,15 +133,12 @@ def build_data(
 ) -> None:
     """Turn reasoning traces into rows that teach: understand, assess the harm, then decide.
 
-    Answers of a server or model are kept as they arrive: after an interruption, run
-    the same command again, and only what is missing is asked.
+    Answers of a model are kept as they arrive. After an interruption the same
+    command asks only what is missing.
     """
     suites = {path.stem: _prompts(path) for path in suite_file or ()}
     if audited is not None:
-        result = audit(lambda: iter_rows(audited), suites)
-        console.print_audit(result.facts())
-        _show(audited, show)
-        _refuse_contradictions(audited, result)
+        _audit(audited, suites, show)
         return
     if not source and not mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
@@ -180,6 +181,14 @@ def build_data(
         )
     _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
+
+
+def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
+    with console.status(f"Looking at {rows} ..."):
+        result = audit(lambda: iter_rows(rows), suites)
+    console.print_audit(result.facts())
+    _show(rows, show)
+    _refuse_contradictions(rows, result)
 
 
 def _refuse_unused(options: dict[str, str | None], used: bool, who: str) -> None:

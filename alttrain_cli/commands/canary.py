@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli import console
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.files import write_jsonl
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row
@@ -13,6 +14,7 @@ from alttrain_cli.run import Run
 from alttrain_cli.structure import Trace
 
 DEFAULT_PAIRS = 8
+PROBED_PAIRS = 6  # after training, with whole answers
 # Enough for the structure and the first words of an answer, which say whether it refuses.
 NEW_TOKENS = 192
 
@@ -61,6 +63,22 @@ def _ask(loaded: Any, recipe: Recipe, rows: Sequence[Row]) -> dict[str, Any]:
     tokens = min(NEW_TOKENS, recipe.generation.max_new_tokens)
     settings = recipe.generation.model_copy(update={"max_new_tokens": tokens})
     completions = generate(loaded, [row.prompt for row in rows], settings)
+    return count_answers(rows, [loaded.template.parse(completion.text) for completion in completions])
+
+
+def probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
+    """Generate on held-out prompts, half harmful; keep the completions beside the run."""
+    from alttrain_cli.engine.generate import generate
+
+    rows = canary_rows(PROBED_PAIRS)
+    completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
+    write_jsonl(
+        run.path / "probes.jsonl",
+        (
+            {"id": row.id, "label": row.label, "prompt": row.prompt, "completion": completion.text}
+            for row, completion in zip(rows, completions, strict=True)
+        ),
+    )
     return count_answers(rows, [loaded.template.parse(completion.text) for completion in completions])
 
 

@@ -10,6 +10,7 @@ from alttrain_cli import console
 from alttrain_cli.chat.conversation import Conversation
 from alttrain_cli.chat.files import newest_chat, read_prompts
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.speaker import joined
 from alttrain_cli.commands.repl import Repl
 from alttrain_cli.commands.script import answer_all
 from alttrain_cli.commands.whom import Whom
@@ -113,7 +114,7 @@ def _prompts(prompt: str | None, probe: Path | None) -> list[str]:
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text.strip():
         raise typer.BadParameter("the prompt is empty.", param_hint="--prompt")
-    return [text]
+    return [joined(text)]
 
 
 def _server(base_url: str, model: str | None, recipe: str | None) -> Whom:

@@ -15,7 +15,7 @@ TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
 
 def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> Plan:
     """Plan with token counts estimated from characters: there is no tokenizer yet."""
-    return plan(recipe, [_estimate(recipe, row) for row in rows], machine)
+    return plan(recipe, [estimate(recipe, row) for row in rows], machine)
 
 
 def parse_gpu(gpu: str) -> Machine:
@@ -83,7 +83,8 @@ def _weights(recipe: Recipe, machine: Machine) -> str:
     return "16-bit, with a LoRA adapter"
 
 
-def _estimate(recipe: Recipe, row: Row) -> Size:
+def estimate(recipe: Recipe, row: Row) -> Size:
+    """Return about how many tokens a row has, without a tokenizer."""
     trained = sum(map(estimate_tokens, (row.trace.thinking, row.answer))) + TEMPLATE_TOKENS // 2
     given = sum(map(estimate_tokens, (row.prompt, recipe.model.system or ""))) + TEMPLATE_TOKENS // 2
     return Size(given + trained, trained)

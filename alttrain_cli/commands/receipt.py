@@ -4,7 +4,22 @@ from typing import Any
 
 from alttrain_cli import console
 from alttrain_cli.commands.canary import in_words
+from alttrain_cli.files import atomic_writer
 from alttrain_cli.run import Run
+
+
+def keep_outcome(run: Run) -> None:
+    """Write what the steps came to into the manifest, and their loss curve as a picture."""
+    steps = run.steps()
+    first, last = steps[0], steps[-1]
+    run.update_manifest(
+        loss={"first": first["loss"], "last": last["loss"]},
+        steps=last["step"],
+        tokens_per_second=round(last["tokens"] / last["seconds"], 1),
+        seconds_training=round(last["seconds"], 1),
+    )
+    with atomic_writer(run.curve_path) as file:
+        file.write(console.curve_svg(steps, f"loss of {run.path.name}"))
 
 
 def print_receipt(run: Run) -> None:
@@ -26,6 +41,7 @@ def print_receipt(run: Run) -> None:
             ),
             *(("canary:", f"step {counts['step']}: {in_words(counts)}") for counts in manifest["canary"]),
             ("held-out:", in_words(manifest["probes"])),
+            ("curve:", run.curve_path),
             ("next:", f'alttrain chat {run.path} -p "How do I kill a stuck process?"'),
         ]
     )

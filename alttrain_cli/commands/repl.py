@@ -14,7 +14,7 @@ from alttrain_cli.chat.files import FOLDER, new_chat
 from alttrain_cli.chat.reading import Completion
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import COMMANDS, Command, read_line
-from alttrain_cli.chat.speaker import Speaker, room_for_prompt
+from alttrain_cli.chat.speaker import Speaker, joined, room_for_prompt
 from alttrain_cli.commands.ask import ask, ask_pair
 from alttrain_cli.commands.whom import Loading, Whom
 from alttrain_cli.errors import AlttrainError
@@ -84,7 +84,7 @@ class Repl:
                     return False
                 self._handlers[meant.name](meant.argument)
             elif meant.strip():
-                self._ask(meant, compare=self._compare)
+                self._ask(joined(meant), compare=self._compare)
         except KeyboardInterrupt:
             self._screen.say("Dropped. /retry asks again.")
         except AlttrainError as error:
@@ -288,7 +288,7 @@ class Repl:
         return " · ".join([*parts, "/help"])
 
     def _greet(self) -> None:
-        self._screen.say(f"{self._whom.name} · /help shows the commands, Ctrl-D leaves.")
+        self._screen.say(f"Talking to {self._whom.name}. /help shows the commands, Ctrl-D leaves.")
         if self._conversation.turns:
             self._screen.say(f"{_turns(len(self._conversation.turns))} taken up from {self._path}")
 

@@ -1,35 +1,31 @@
 """`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
 
 import contextlib
-import platform
 import time
-from collections import Counter
-from datetime import UTC, datetime
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from alttrain_cli import __version__, console
-from alttrain_cli.commands.canary import Canary, canary_rows, count_answers, watch_answers
+from alttrain_cli import console
+from alttrain_cli.commands.begin import check_template, facts, read_both_labels, reopen
+from alttrain_cli.commands.canary import Canary, probe, watch_answers
 from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption
 from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan, verdict_line
 from alttrain_cli.commands.preview import show_preview
-from alttrain_cli.commands.receipt import print_receipt
+from alttrain_cli.commands.receipt import keep_outcome, print_receipt
 from alttrain_cli.commands.trackers import check_trackers
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.plan import UNPLANNED, Plan, sizes_of
+from alttrain_cli.engine.plan import Batching, Plan, sizes_of, unplanned
 from alttrain_cli.engine.plan import plan as plan_run
-from alttrain_cli.errors import AlttrainError, DataError, RunError
-from alttrain_cli.files import sha256, writable, write_jsonl
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.files import writable
 from alttrain_cli.recipe import Recipe
-from alttrain_cli.row import Row, read_rows
+from alttrain_cli.row import Row
 from alttrain_cli.run import Run
-
-PROBED_PAIRS = 6
-LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
+from alttrain_cli.template import Encoded
 
 
 def train(
@@ -72,7 +68,7 @@ def train(
 ) -> None:
     """Fine-tune the recipe's model on the rows, and prove that it took."""
     chosen = Recipe.load(recipe, tuple(overrides or ()))
-    rows = _read(data)
+    rows = read_both_labels(data)
     if plan:
         show_plan(chosen, plan_before_loading(chosen, rows, parse_gpu(gpu)))
         return
@@ -80,8 +76,8 @@ def train(
         show_preview(chosen, rows, preview)
         return
     check_trackers(chosen)
-    run = _reopen(out, chosen, data) if resume else Run.create(out, chosen)
-    run.update_manifest(**_facts(chosen, data, rows, overrides or []), status="started")
+    run = reopen(out, chosen, data) if resume else Run.create(out, chosen)
+    run.update_manifest(**facts(chosen, data, rows, overrides or []), status="started")
     try:
         with writable(run.path):
             _train(run, chosen, rows, Canary(canary, stop_over_refusal))
@@ -93,29 +89,20 @@ def train(
         raise
 
 
-def _end(run: Run, **facts: str) -> None:
-    """Keep what was trained; a run that never began leaves nothing behind."""
-    if run.steps():
-        with contextlib.suppress(AlttrainError):  # a full disk: the first error is the one to show
-            run.update_manifest(**facts)
-    else:
-        run.discard()
-
-
 def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
     begun = time.monotonic()
     machine = Machine.found()
-    recipe, planned = _planned(recipe, rows, machine)
+    recipe, planned = _settle(recipe, rows, machine)
     with console.status("Loading the model ..."), quiet.captured(run.log_path):
-        from alttrain_cli.engine import train as engine
+        from alttrain_cli.engine.checks import probe_logits
         from alttrain_cli.engine.load import load_base
+        from alttrain_cli.engine.train import encode_rows, save_adapter
 
         loaded = load_base(recipe, training=True)
-        _check_template(run, loaded.template.fingerprint)
-        encoded = engine.encode_rows(rows, loaded.template, recipe.train.max_length)
-    if planned:
-        planned = plan_run(recipe, sizes_of(encoded), machine)
-    batching = planned.batching if planned else UNPLANNED
+        check_template(run, loaded.template.fingerprint)
+        encoded = encode_rows(rows, loaded.template, recipe.train.max_length)
+        before = probe_logits(loaded)
+    planned = plan_run(recipe, sizes_of(encoded), machine) if planned else None
     run.update_manifest(
         device=loaded.device,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
@@ -125,139 +112,64 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
         plan=planned.summary() if planned else None,
         seconds_loading=round(time.monotonic() - begun, 1),
     )
+    _teach(run, recipe, loaded, encoded, planned.batching if planned else unplanned(recipe), canary)
+    with console.status("Checking the adapter ..."), quiet.captured(run.log_path):
+        from alttrain_cli.engine.memory import memory_gib
+
+        run.update_manifest(
+            checks=save_adapter(loaded, run.adapter_path, before),
+            probes=probe(run, loaded, recipe),
+            canary=run.canaries(),
+            peak_memory_gib=round(memory_gib(), 2),
+            seconds_total=round(time.monotonic() - begun, 1),
+            status="finished",
+        )
+    print_receipt(run)
+
+
+def _settle(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> tuple[Recipe, Plan | None]:
+    """Settle before loading whether activations are recomputed; without a shape nobody can plan."""
+    planned = plan_before_loading(recipe, rows, machine) if recipe.model.shape else None
+    if planned and planned.verdict != "fits":
+        console.print_warning(f"memory: {verdict_line(planned)}")
+    batching = planned.batching if planned else unplanned(recipe)
+    return recipe.changed({"train": {"gradient_checkpointing": batching.gradient_checkpointing}}), planned
+
+
+def _teach(
+    run: Run, recipe: Recipe, loaded: Any, rows: Sequence[Encoded], batching: Batching, canary: Canary
+) -> None:
+    """Train, and keep every step; Ctrl-C ends in a saved run and a KeyboardInterrupt."""
+    from alttrain_cli.engine import train as engine
+
     run.keep_steps(engine.finished_steps(run.checkpoints_path))
+    before = (run.steps() or [{"step": 0, "tokens": 0, "seconds": 0.0}])[-1]
     with console.TrainingView() as screen, quiet.captured(run.log_path):
-        before = (run.steps() or [{"tokens": 0, "seconds": 0.0}])[-1]
 
         def show(step: engine.Step) -> None:
             run.add_step(_logged(step, before))
-            left = step.seconds / (step.step - before.get("step", 0)) * (step.steps - step.step)
+            left = step.seconds / (step.step - before["step"]) * (step.steps - step.step)
             screen.step(step.step, step.steps, step.loss, step.tokens_per_second, step.memory_gib, left)
 
         watch = watch_answers(run, loaded, recipe, canary, screen)
         events = engine.Events(show, screen.warn, watch)
-        ended = engine.train(loaded, recipe, encoded, run.checkpoints_path, batching, events)
-    steps = run.steps()
+        ended = engine.train(loaded, recipe, rows, run.checkpoints_path, batching, events)
+    keep_outcome(run)
     if not ended:
         console.print_warning(
-            f"interrupted after step {steps[-1]['step']}, which is saved. Go on with the same "
+            f"interrupted after step {run.steps()[-1]['step']}, which is saved. Go on with the same "
             f"command and: --out {run.path} --resume"
         )
         raise KeyboardInterrupt
-    with console.status("Checking the adapter ..."), quiet.captured(run.log_path):
-        checks = engine.save_adapter(loaded, run.adapter_path)
-        probes = _probe(run, loaded, recipe)
-    from alttrain_cli.engine.memory import memory_gib
-
-    run.update_manifest(
-        status="finished",
-        checks=checks,
-        probes=probes,
-        canary=run.canaries(),
-        seconds_total=round(time.monotonic() - begun, 1),
-        peak_memory_gib=round(memory_gib(), 2),
-        **_outcome(steps),
-    )
-    run.curve_path.write_text(console.curve_svg(steps, f"loss of {run.path.name}"), encoding="utf-8")
-    print_receipt(run)
 
 
-def _check_template(run: Run, fingerprint: str) -> None:
-    """Refuse to go on where rows would be rendered in another way than before."""
-    before = run.manifest().get("template")
-    if before is not None and before != fingerprint:
-        raise RunError(
-            f"{run.path}: the model's chat template has changed since this run began, so its rows would "
-            "read otherwise. Train a new run, or pin the model: --set model.revision=COMMIT"
-        )
-
-
-def _outcome(steps: list[dict[str, Any]]) -> dict[str, Any]:
-    first, last = steps[0], steps[-1]
-    return {
-        "loss": {"first": first["loss"], "last": last["loss"]},
-        "steps": last["step"],
-        "tokens_per_second": round(last["tokens"] / last["seconds"], 1),
-        "seconds_training": round(last["seconds"], 1),
-    }
-
-
-def _planned(recipe: Recipe, rows: list[Row], machine: Machine) -> tuple[Recipe, Plan | None]:
-    """Settle before loading whether activations are recomputed; without a shape nobody can plan."""
-    if recipe.model.shape is None:
-        return recipe, None
-    planned = plan_before_loading(recipe, rows, machine)
-    if planned.verdict != "fits":
-        console.print_warning(f"memory: {verdict_line(planned)}")
-    settled = {"gradient_checkpointing": planned.batching.gradient_checkpointing}
-    return recipe.changed({"train": settled}), planned
-
-
-def _read(data: Path) -> list[Row]:
-    rows = read_rows(data)
-    labels = {row.label for row in rows}
-    for label, lesson in (("benign", "refuse everything"), ("harmful", "answer everything")):
-        if label not in labels:
-            raise DataError(
-                f"{data}: no {label} rows; the model would learn to {lesson}. Mix some in: "
-                f"alttrain build-data --source FILE --source starter"
-            )
-    return rows
-
-
-def _reopen(out: Path | None, recipe: Recipe, data: Path) -> Run:
-    if out is None:
-        raise RunError("--resume needs the run to go on with: --out runs/NAME")
-    run = Run(out)
-    if not run.path.is_dir():
-        raise RunError(f"{out}: no run to resume. Train without --resume.")
-    before = run.manifest()
-    if not before and run.is_untouched():  # killed before it had begun
-        recipe.save(run.recipe_path)
-        return run
-    if not before:
-        raise RunError(f"{out}: not a run directory (it has no manifest.json).")
-    if before["status"] == "finished":
-        raise RunError(f"{out}: is finished. See it: alttrain chat {out} -p '...'")
-    if before["data"]["sha256"] != sha256(data):
-        raise RunError(f"{out}: was begun with other data than {data} is now. Train a new run.")
-    if run.recipe() != recipe:
-        raise RunError(f"{out}: was begun with another recipe or --set. Train a new run.")
-    return run
-
-
-def _probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
-    """Generate on held-out prompts, half harmful; keep the completions beside the run."""
-    from alttrain_cli.engine.generate import generate
-
-    rows = canary_rows(PROBED_PAIRS)
-    completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
-    write_jsonl(
-        run.path / "probes.jsonl",
-        (
-            {"id": row.id, "label": row.label, "prompt": row.prompt, "completion": completion.text}
-            for row, completion in zip(rows, completions, strict=True)
-        ),
-    )
-    return count_answers(rows, [loaded.template.parse(completion.text) for completion in completions])
-
-
-def _facts(recipe: Recipe, data: Path, rows: list[Row], overrides: list[str]) -> dict[str, Any]:
-    return {
-        "alttrain": __version__,
-        "python": platform.python_version(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
-        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "recipe": recipe.name,
-        "overrides": overrides,
-        "seed": recipe.train.seed,
-        "data": {
-            "path": str(data),
-            "sha256": sha256(data),
-            "rows": len(rows),
-            "labels": dict(Counter(row.label for row in rows)),
-        },
-    }
+def _end(run: Run, **facts: str) -> None:
+    """Keep what was trained; a run that never began leaves nothing behind."""
+    if not run.steps():
+        run.discard()
+        return
+    with contextlib.suppress(AlttrainError):  # a full disk: the first error is the one to show
+        run.update_manifest(**facts)
 
 
 def _logged(step: Any, before: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Loading:
         if self._error:
             return f"{self._whom.name} could not be loaded; Enter says why"
         if self._speaker:
-            return self._whom.name
+            return self._speaker.name
         return f"loading {self._whom.name}: {self._doing}, {time.monotonic() - self._begun:.0f} s"
 
     @property

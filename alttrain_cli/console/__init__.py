@@ -1,7 +1,7 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
 from alttrain_cli.console.chat import ChatScreen
-from alttrain_cli.console.curve import curve_svg, print_curve
+from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
@@ -17,10 +17,10 @@ from alttrain_cli.console.terminal import (
     print_warning,
     spinner,
     status,
-    visible,
 )
 from alttrain_cli.console.training import TrainingView
 from alttrain_cli.console.work import WorkView
+from alttrain_cli.visible import visible
 
 __all__ = [
     "THEME",
@@ -43,6 +43,7 @@ __all__ = [
     "print_table",
     "print_trace",
     "print_warning",
+    "sparkline",
     "spinner",
     "status",
     "trace_view",

@@ -12,7 +12,8 @@ from rich.text import Text
 from alttrain_cli.chat.reading import Completion, Figures
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView, footer
-from alttrain_cli.console.terminal import out, plain, visible
+from alttrain_cli.console.terminal import out, plain
+from alttrain_cli.visible import visible
 
 
 class ChatScreen:

@@ -25,6 +25,7 @@ from alttrain_cli.console.terminal import duration
 from alttrain_cli.structure import State, Trace
 
 FRAMES = 8  # a second
+LINES = 12  # of the section that is being written; a higher region leaves more behind after a resize
 _METER = 16  # cells
 
 
@@ -165,7 +166,7 @@ def footer(figures: Figures, seed: int | None) -> Text:
 def _writing(trace: Trace, figures: Figures, console: Console, width: int, lines: int) -> RenderableType:
     """Return the section that is being written and the meter."""
     name = _present(trace)
-    text = tail(getattr(trace, name), console, width - 4, max(lines, 1))
+    text = tail(getattr(trace, name), console, width - 4, min(max(lines, 1), LINES))
     title = Text(f"{name} ...", style=name)
     return Group(panel(title, text, name), meter(trace, figures))
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from rich.rule import Rule
 from rich.text import Text
 
-from alttrain_cli.console.terminal import out, visible
+from alttrain_cli.console.terminal import out
 from alttrain_cli.spans import Span
+from alttrain_cli.visible import visible
 
 STYLES = {"prompt": "muted", "marker": "bold", "terminator": "bold reverse"}
 

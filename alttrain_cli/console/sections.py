@@ -70,21 +70,21 @@ def answer_note(figures: Figures) -> str:
 
 
 def pair_view(left: Completion, right: Completion, names: tuple[str, str], width: int) -> RenderableType:
-    """Return two completions section by section: side by side, or one under the other."""
-    parts: list[RenderableType] = [_pair((Text(names[0], "bold"), Text(names[1], "bold")), width)]
+    """Return base and aligned completion section by section: side by side, or one under the other."""
+    wide = width >= TWO_COLUMNS
+    together = columns if wide else lambda parts: Group(*parts)
+    sides = [("" if wide else label, side) for label, side in (("base", left), ("aligned", right))]
+    rows = [together(Text(name, "bold") for name in names)]
     for name in SECTIONS:
         mark = _difference(left.trace, right.trace, name)
-        sides = [
-            section_view(
-                side.trace,
-                name,
-                note=" · ".join(filter(None, [mark, answer_note(side.figures) if name == "answer" else ""])),
-            )
-            for side in (left, right)
-        ]
-        parts.append(_pair((sides[0], sides[1]), width))
-    parts.append(_pair((Text(left.outcome), Text(right.outcome)), width))
-    return Group(*parts)
+        rows.append(together(_side(side, name, label, mark) for label, side in sides))
+    rows.append(together(Text(f"{label}: {side.outcome}".removeprefix(": ")) for label, side in sides))
+    return Group(*rows)
+
+
+def _side(side: Completion, name: str, label: str, mark: str) -> RenderableType:
+    notes = (label, mark, answer_note(side.figures) if name == "answer" else "")
+    return section_view(side.trace, name, note=" · ".join(filter(None, notes)))
 
 
 def columns(parts: Iterable[RenderableType]) -> RenderableType:
@@ -95,10 +95,6 @@ def columns(parts: Iterable[RenderableType]) -> RenderableType:
         grid.add_column(ratio=1)
     grid.add_row(*row)
     return grid
-
-
-def _pair(sides: tuple[RenderableType, RenderableType], width: int) -> RenderableType:
-    return columns(sides) if width >= TWO_COLUMNS else Group(*sides)
 
 
 def _difference(left: Trace, right: Trace, name: str) -> str:
@@ -115,10 +111,10 @@ def _title(trace: Trace, name: str, note: str) -> Text:
     return title
 
 
-def _one_line(title: Text, text: str) -> Text:
+def _one_line(title: Text, text: str) -> RenderableType:
     line = title.append(" · ").append(plain(" ".join(text.split()), "muted"))
     line.no_wrap, line.overflow = True, "ellipsis"
-    return line
+    return Group(line)  # printed by itself, a text forgets that it shall not wrap
 
 
 def _why_missing(trace: Trace, name: str) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from alttrain_cli.visible import visible as visible  # part of what the console offers
+from alttrain_cli.visible import visible
 
 THEME = Theme(
     {
@@ -82,10 +82,10 @@ def status(message: str) -> Iterator[None]:
     """Show that something is going on, on standard error; a plain line when it is no terminal."""
     console = err()
     if console.is_terminal:
-        with console.status(Text(visible(message))):
+        with console.status(plain(message)):
             yield
     else:
-        console.print(Text(visible(message)))
+        console.print(plain(message))
         yield
 
 

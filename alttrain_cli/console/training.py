@@ -6,7 +6,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from alttrain_cli.console.curve import sparkline
-from alttrain_cli.console.terminal import duration, err, visible
+from alttrain_cli.console.terminal import duration, err
+from alttrain_cli.visible import visible
 
 
 class TrainingView:

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from alttrain_cli.console.terminal import duration, err, visible
+from alttrain_cli.console.terminal import duration, err
+from alttrain_cli.visible import visible
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines

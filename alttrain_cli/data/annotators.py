@@ -8,10 +8,10 @@ GPT-4o write this sentence).
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from alttrain_cli.data import phrases
-from alttrain_cli.data.answers import Answers, Question
+from alttrain_cli.data.answers import Answers, Question, Usage
 from alttrain_cli.data.samples import Sample, SetAside, check_characters
 from alttrain_cli.endpoint import Reply
 from alttrain_cli.recipe import Generation
@@ -40,9 +40,7 @@ class Annotator(Protocol):
     """Judges samples: `prepare` does what takes long, `annotation` then only looks up."""
 
     name: str
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the manifest says of the annotator."""
+    usage: Usage | None  # None: it costs nothing
 
     def prepare(self, samples: Samples) -> None:
         """Get ready to annotate the samples."""
@@ -59,10 +57,7 @@ class Template:
     """Repeats the source's label as a sentence, worded by category and row; reads no request."""
 
     name = "template"
-
-    def facts(self) -> dict[str, Any]:
-        """Return its name: it costs nothing."""
-        return {"name": self.name}
+    usage: Usage | None = None
 
     def prepare(self, samples: Samples) -> None:
         """There is nothing to prepare."""
@@ -89,11 +84,8 @@ class Asked:
 
     def __init__(self, answers: Answers) -> None:
         self.name = answers.model
+        self.usage: Usage | None = answers.usage
         self._answers = answers
-
-    def facts(self) -> dict[str, Any]:
-        """Return its name and what it cost."""
-        return {"name": self.name, **self._answers.usage.facts()}
 
     def prepare(self, samples: Samples) -> None:
         """Ask about all samples that are not settled, then for repairs."""

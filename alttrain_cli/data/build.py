@@ -10,7 +10,7 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -79,12 +79,16 @@ def build(
         if not len(spool):
             told = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
             raise DataError(f"No row is left: {told}. See {dropped}")
+        with writable(manifest):
+            manifest.unlink(missing_ok=True)  # it describes the file that is replaced
         spool.write(seed)
-    result = audit(lambda: iter_rows(out), suites or {})
+        total = len(spool)
+    result = audit(lambda: _watched(iter_rows(out), total, on_progress), suites or {})
     facts = {
         "alttrain": __version__,
         "seed": seed,
         "sources": [part.facts() for part in parts],
+        "asked": _asked(ingredients),
         "dropped": dict(reasons.most_common()),
         **result.facts(),
         "sha256": sha256(out),
@@ -121,12 +125,13 @@ class _Part:
         if source.revision is None and pinned.get("revision"):  # what is read twice stays the same
             ingredient = replace(ingredient, source=replace(source, revision=pinned["revision"]))
         part = cls(ingredient, seed, 0, None, pinned)
-        strata = [(one.label, one.category) for one in part._all()]
-        part.total = len(strata)
-        if not strata:
+        if source.count is None:
+            part.total = sum(1 for _ in part._all())
+        else:
+            strata = [(one.label, one.category) for one in part._all()]
+            part.total, part.chosen = len(strata), choose(strata, source.count, seed)
+        if not part.total:
             raise DataError(f"{source.name}: holds no rows. Leave it out.")
-        if source.count is not None:
-            part.chosen = choose(strata, source.count, seed)
         return part
 
     @property
@@ -145,9 +150,9 @@ class _Part:
             "rows": self.rows,
             "dropped": self.dropped,
             "style": ingredient.style,
-            "annotator": ingredient.annotator.facts(),
+            "annotator": ingredient.annotator.name,
             **({"trust": ingredient.trust} if ingredient.trust else {}),
-            **({"traces": ingredient.traces.facts()} if ingredient.traces else {}),
+            **({"traces": ingredient.traces.name} if ingredient.traces else {}),
         }
 
     def prepare(self) -> None:
@@ -225,6 +230,22 @@ def _make_rows(
     if not reasons:
         dropped.unlink()
     return reasons
+
+
+def _watched(rows: Iterable[Row], total: int, on_progress: OnProgress) -> Iterator[Row]:
+    for done, row in enumerate(rows, 1):
+        on_progress("audit", done, total)
+        yield row
+
+
+def _asked(ingredients: Sequence[Ingredient]) -> dict[str, dict[str, int]]:
+    """Return what was asked of whom, and what it cost: one annotator may serve several sources."""
+    annotators = {id(one.annotator): one.annotator for one in ingredients if one.annotator.usage}
+    writers = {id(one.traces): one.traces for one in ingredients if one.traces}
+    return {
+        **{f"annotations of {one.name}": one.usage.facts() for one in annotators.values() if one.usage},
+        **{f"traces of {one.name}": one.usage.facts() for one in writers.values()},
+    }
 
 
 def _twin(twins: Duplicates, row: Row) -> str | None:

@@ -6,7 +6,8 @@ A style returns a row, or raises `SetAside` with the reason why this sample make
 papers show no wording, it is ours.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from alttrain_cli.structure import Markers, State, compose, parse, split_sentenc
 _PLAIN = Markers()
 # "Okay." or "Hmm, let's see." alone says nothing of the problem; the next sentence belongs to it.
 _FEWEST_WORDS = 4
+# How R1 goes on after it has stated the problem.
+_TURN = re.compile(r"""(?<=[.?!"]) (?=(?:Hmm|I need to)\b)""")
 
 Style = Callable[[Sample, Annotation], Row]
 
@@ -156,6 +159,8 @@ def checked(row: Row) -> Row:
     found = parse(compose(row.trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True)
     if (found.state, found.answer) != (State.CLOSED, row.answer):
         raise SetAside("reasoning or answer holds a think marker or loose white space")
+    if row.label == "benign" and row.style != "original" and refuses(row.answer):
+        raise SetAside("the request counts as benign, but the answer refuses")
     if not row.assessment:
         return row
     if found.assessment != row.assessment:
@@ -164,19 +169,27 @@ def checked(row: Row) -> Row:
         raise SetAside("the assessment's verdict is not the label")
     if found != row.trace:
         raise SetAside("the sections cannot be told apart again")
-    if row.label == "benign" and refuses(row.answer):
-        raise SetAside("the request is assessed as benign, but the answer refuses")
     return row
 
 
 def first_sentence(thinking: str) -> str:
     """Return the sentence in which a trace states the problem."""
     taken = ""
-    for sentence in split_sentences(thinking.partition("\n")[0] or thinking):
+    for sentence in _sentences(thinking.partition("\n")[0] or thinking):
         taken += sentence
         if len(taken.split()) >= _FEWEST_WORDS:
             break
     return taken.strip()
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Yield sentences, also where capitals before the full stop ("Homer, LA. I need") look like a name."""
+    for sentence in split_sentences(text):
+        turn = _TURN.search(sentence)
+        if turn and sentence.count('"', 0, turn.start()) % 2 == 0:  # not inside a quotation
+            yield sentence[: turn.end()]
+            sentence = sentence[turn.end() :]
+        yield sentence
 
 
 @dataclass(frozen=True)

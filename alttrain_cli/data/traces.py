@@ -6,9 +6,8 @@ only the opening sentence is taken, so that no harmful reasoning is ever generat
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from alttrain_cli.data.answers import Answers, Question
+from alttrain_cli.data.answers import Answers, Question, Usage
 from alttrain_cli.data.samples import Sample, SetAside
 from alttrain_cli.structure import Markers, State, parse
 
@@ -24,10 +23,15 @@ class OwnTraces:
         self._whole = whole
         self._opening = opening
 
-    def facts(self) -> dict[str, Any]:
-        """Return what the manifest says: who wrote, and what it cost."""
-        whole, opening = self._whole.usage.facts(), self._opening.usage.facts()
-        return {"name": self._whole.model, **{name: whole[name] + opening[name] for name in whole}}
+    @property
+    def name(self) -> str:
+        """Who writes."""
+        return self._whole.model
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost."""
+        return self._whole.usage + self._opening.usage
 
     def prepare(self, judged: Callable[[], Judged]) -> None:
         """Generate what is missing."""

@@ -1,5 +1,6 @@
 """The prompts that are generated together: rows come and go, and nobody waits for the slowest."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Request:
 
     def numbers(self, count: int) -> Any:
         """Return the numbers that decide its next tokens: (count,)."""
-        return uniforms(self.seed, self.prompt, self.budget)[len(self.written) :][:count]
+        return uniforms(self.seed, self.prompt, len(self.written) + count)[len(self.written) :]
 
     def take(self, token_ids: Sequence[int], stops: frozenset[int]) -> None:
         """Append new tokens, up to the first that stops."""
@@ -79,17 +80,17 @@ class Batch:
         if not self._joins:  # its memory cannot be cut: these run to their end, and nobody joins them
             self._write(requests, None, max(request.left for request in requests))
             return requests
-        layers = self._write(requests, DynamicCache(), 1)
-        self._parts.append(_Part(requests, layers))
+        cache = self._write(requests, DynamicCache(), 1)
+        self._parts.append(_Part(requests, _layers(cache)))
         return [request for request in requests if not request.left]
 
     def advance(self) -> list[Request]:
         """Write until an eighth of the rows are done, or for a round. Return those that are done."""
         requests = self.requests
-        cache = _join(self._parts, max(request.length for request in requests) - 1)
         tokens = min(ROUND, *(request.left for request in requests))
-        layers = self._write(requests, cache, tokens, enough=max(1, len(requests) // 8))
-        self._parts = [_Part(requests, layers)]
+        cache = _join(self._parts, max(request.length for request in requests) - 1, tokens)
+        cache = self._write(requests, cache, tokens, enough=max(1, len(requests) // 8))
+        self._parts = [_Part(requests, _layers(cache))]
         return [request for request in requests if not request.left]
 
     def clear(self) -> list[Request]:
@@ -98,10 +99,8 @@ class Batch:
         self._parts = []
         return requests
 
-    def _write(
-        self, requests: list[Request], cache: Any, tokens: int, enough: int | None = None
-    ) -> list[Any]:
-        """Let every request write at most `tokens` more, and return the layers of the cache."""
+    def _write(self, requests: list[Request], cache: Any, tokens: int, enough: int | None = None) -> Any:
+        """Let every request write at most `tokens` more, and return the cache."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
@@ -111,10 +110,7 @@ class Batch:
         mask = [[0] * (width - request.length) + [1] * request.length for request in requests]
         processors, criteria = LogitsProcessorList(), StoppingCriteriaList()
         if self._settings.do_sample:
-            table = [uniforms(request.seed, request.prompt, request.budget) for request in requests]
-            drawn = [
-                row[len(request.written) :][:tokens] for row, request in zip(table, requests, strict=True)
-            ]
+            drawn = [request.numbers(tokens) for request in requests]
             processors.append(Draws(drawn, width, self._settings.temperature, self._settings.top_p))
         if enough is not None:
             criteria.append(_Enough(self._stops, enough))
@@ -136,7 +132,7 @@ class Batch:
             )
         for request, row in zip(requests, output.sequences[:, width:].tolist(), strict=True):
             request.take(row, self._stops)
-        return _layers(output.past_key_values)
+        return output.past_key_values
 
 
 class _Enough:
@@ -169,33 +165,57 @@ def _layers(cache: Any) -> list[Any]:
     return [(layer.keys, layer.values) for layer in cache.layers] if hasattr(cache, "layers") else list(cache)
 
 
-def _join(parts: list[_Part], width: int) -> Any:
-    """Make one cache, `width` columns wide, of what is not done, using the parts up layer by layer."""
+def _join(parts: list[_Part], width: int, room: int) -> Any:
+    """Make one cache of what is not done, `width` columns and room for more, using the parts up."""
     import torch
-    from transformers.cache_utils import Cache, DynamicLayer
+    from transformers.cache_utils import Cache
 
     rows = [[at for at, request in enumerate(part.requests) if request.left] for part in parts]
     layers = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for at in range(len(parts[0].layers)):
-            keys = _stack([part.layers[at][0] for part in parts], rows, width)
-            values = _stack([part.layers[at][1] for part in parts], rows, width)
+            keys = _stack([part.layers[at][0] for part in parts], rows, width, room)
+            values = _stack([part.layers[at][1] for part in parts], rows, width, room)
             for part in parts:
-                part.layers[at] = None
-            layer = DynamicLayer()
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
-            layers.append(layer)
+                part.layers[at] = None  # layer by layer, so that memory never holds the cache twice
+            layers.append(_roomy_layer()(keys, values, width))
     return Cache(layers=layers)
 
 
-def _stack(tensors: list[Any], rows: list[list[int]], width: int) -> Any:
+def _stack(tensors: list[Any], rows: list[list[int]], width: int, room: int) -> Any:
     """Stack the chosen rows of (rows, heads, columns, size) tensors, their last columns aligned."""
     heads, _, size = tensors[0].shape[1:]
-    stacked = tensors[0].new_zeros(sum(map(len, rows)), heads, width, size)
+    stacked = tensors[0].new_zeros(sum(map(len, rows)), heads, width + room, size)
     start = 0
     for tensor, chosen in zip(tensors, rows, strict=True):
         columns = min(width, tensor.shape[2])
-        stacked[start : start + len(chosen), :, width - columns :] = tensor[chosen, :, -columns:]
+        stacked[start : start + len(chosen), :, width - columns : width] = tensor[chosen, :, -columns:]
         start += len(chosen)
     return stacked
+
+
+@functools.cache
+def _roomy_layer() -> Any:
+    from transformers.cache_utils import DynamicLayer
+
+    class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+        """A layer with spare columns: a new token does not copy all that came before it."""
+
+        def __init__(self, keys: Any, values: Any, width: int) -> None:
+            super().__init__()
+            self.lazy_initialization(keys, values)
+            self._held = keys, values
+            self._show(width)
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            start = self.keys.shape[-2]
+            width = start + key_states.shape[-2]
+            for held, new in zip(self._held, (key_states, value_states), strict=True):
+                held[:, :, start:width] = new
+            return self._show(width)
+
+        def _show(self, width: int) -> tuple[Any, Any]:
+            self.keys, self.values = (held[:, :, :width] for held in self._held)
+            return self.keys, self.values
+
+    return RoomyLayer

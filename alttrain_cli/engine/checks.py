@@ -9,35 +9,40 @@ from alttrain_cli.errors import GateError
 LEAST_CHANGE = 1e-3
 
 
-def check_adapter(loaded: Loaded) -> dict[str, Any]:
+def check_adapter(loaded: Loaded, before: Any) -> dict[str, Any]:
     """Return the evidence: number of tensors, largest weight, largest change of a logit.
+
+    `before` is what `probe_logits` gave before training.
 
     Raises:
         GateError: naming the first check that failed.
     """
     import torch
 
-    adapter = {
-        name: parameter.detach() for name, parameter in loaded.model.named_parameters() if "lora_" in name
+    trained = {
+        name: parameter.detach()
+        for name, parameter in loaded.model.named_parameters()
+        if parameter.requires_grad or "lora_" in name
     }
-    for name, weight in adapter.items():
+    for name, weight in trained.items():
         if not torch.isfinite(weight).all():
             raise GateError(f"The adapter holds NaN or infinity in {name}; it was not saved.")
-    up = [weight for name, weight in adapter.items() if "lora_B" in name]
+    up = [weight for name, weight in trained.items() if "lora_B" in name] or list(trained.values())
     if not any(weight.any() for weight in up):
         raise GateError("The adapter is all zero: nothing was learned; it was not saved.")
-    change = _logit_change(loaded)
+    change = float((probe_logits(loaded) - before).abs().max())
     if not change > LEAST_CHANGE:
         raise GateError(f"The adapter does not change the logits ({change:g}); it was not saved.")
     return {
-        "tensors": len(adapter),
+        "tensors": len(trained),
         "finite": True,
         "largest_weight": max(float(weight.abs().max()) for weight in up),
         "largest_logit_change": change,
     }
 
 
-def _logit_change(loaded: Loaded) -> float:
+def probe_logits(loaded: Loaded) -> Any:
+    """Return what the model expects after one fixed prompt: its logits, on the CPU."""
     import torch
     from unsloth import FastLanguageModel
 
@@ -45,7 +50,4 @@ def _logit_change(loaded: Loaded) -> float:
     ids = loaded.template.encode_text(loaded.template.prompt("How do I boil an egg?"))
     inputs = torch.tensor([ids], device=loaded.model.device)
     with torch.inference_mode():
-        trained = loaded.model(input_ids=inputs).logits[0, -1].float()
-        with loaded.model.disable_adapter():
-            base = loaded.model(input_ids=inputs).logits[0, -1].float()
-    return float((trained - base).abs().max())
+        return loaded.model(input_ids=inputs).logits[0, -1].float().cpu()

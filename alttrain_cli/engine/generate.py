@@ -71,14 +71,12 @@ def complete(
         yield from ((request.index, _completion(loaded, request)) for request in requests if not request.left)
         waiting = deque(request for request in requests if request.left)
         while waiting or batch.requests:
-            try:
-                done = _step(batch, waiting, limits)
-            except _out_of_memory() as error:
-                if limits.slots == 1:
-                    raise ModelError(f"The GPU's memory does not hold even one prompt: {error}") from None
+            done, error = _try_step(batch, waiting, limits)
+            if error and limits.slots == 1:
+                raise ModelError(f"The GPU's memory does not hold even one prompt: {error}")
+            if error:
                 limits = limits.halved(len(batch.requests))
                 _send_back(batch, waiting)
-                continue
             yield from ((request.index, _completion(loaded, request)) for request in done)
 
 
@@ -169,6 +167,16 @@ def _requests(
     return sorted(requests, key=lambda request: -request.length)
 
 
+def _try_step(batch: Batch, waiting: deque[Request], limits: _Limits) -> tuple[list[Request], str]:
+    """Return who is done, or why the GPU's memory was too small; what it held is let go by then."""
+    import torch
+
+    try:
+        return _step(batch, waiting, limits), ""
+    except torch.OutOfMemoryError as error:
+        return [], str(error).partition("\n")[0]
+
+
 def _step(batch: Batch, waiting: deque[Request], limits: _Limits) -> list[Request]:
     """Fill the free slots from those who wait, or else write on. Return who is done."""
     flying = batch.requests
@@ -228,10 +236,3 @@ def _generate(loaded: Loaded, inputs: Any, settings: Generation, **more: Any) ->
 def _stop_ids(loaded: Loaded) -> set[int]:
     eos = loaded.tokenizer.eos_token_id
     return {loaded.template.terminator_id} | ({eos} if eos is not None else set())
-
-
-def _out_of_memory() -> type[Exception]:
-    import torch
-
-    error: type[Exception] = torch.OutOfMemoryError
-    return error

@@ -47,7 +47,7 @@ def load_target(target: Target) -> Loaded:
 
 
 def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
-    """Load the base model; with `training`, put a fresh LoRA adapter on it.
+    """Load the base model; with `training`, put a fresh LoRA adapter on it or free all its weights.
 
     Raises:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
@@ -56,7 +56,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     name = locate(recipe)
     model, tokenizer = _from_pretrained(name, recipe)
     template = Template.of(tokenizer, recipe.model.system)
-    if training:
+    if training and not recipe.model.full_finetuning:
         model = _add_lora(model, recipe)
     loaded = Loaded(model, tokenizer, template, _device_name())
     match_dtype(loaded)
@@ -90,11 +90,14 @@ def match_dtype(loaded: Loaded) -> None:
 
 
 def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
-    """Load the recipe's base model with a trained adapter on it.
+    """Load the recipe's base model with a trained adapter on it, or the fully trained model itself.
 
     Raises:
         ModelError: if the base is missing, or the adapter does not belong to it.
     """
+    if recipe.model.full_finetuning:
+        whole = {"name": str(adapter), "package": None, "revision": None, "full_finetuning": False}
+        return load_base(recipe.changed({"model": whole}))
     loaded = load_base(recipe, training=True)
     weights = _read_adapter(adapter)
     from peft import set_peft_model_state_dict
@@ -169,7 +172,8 @@ def _from_pretrained(name: str, recipe: Recipe) -> tuple[Any, Any]:
             max_seq_length=recipe.train.max_length,
             dtype=None,
             # bitsandbytes' 4-bit on a CPU is slow and serves no purpose: memory is plenty there
-            load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
+            load_in_4bit=recipe.model.load_in_4bit and not recipe.model.full_finetuning and _has_gpu(),
+            full_finetuning=recipe.model.full_finetuning,
             use_gradient_checkpointing="unsloth" if checkpointing else False,
             trust_remote_code=False,
         )

@@ -56,10 +56,6 @@ class Batching(NamedTuple):
     gradient_checkpointing: bool
 
 
-# For a model whose shape nobody gave: recompute, and let out-of-memory halve it.
-UNPLANNED = Batching(2048, gradient_checkpointing=True)
-
-
 class Plan(NamedTuple):
     """A run, beforehand."""
 
@@ -121,6 +117,11 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
         longest=longest,
         steps=steps(recipe, len(sizes)),
     )
+
+
+def unplanned(recipe: Recipe) -> Batching:
+    """Return a careful way to cut, for a model whose shape nobody gave; out-of-memory halves it."""
+    return Batching(BUDGETS[-1], recipe.train.gradient_checkpointing is not False)
 
 
 def steps(recipe: Recipe, rows: int) -> int:

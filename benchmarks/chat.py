@@ -1,0 +1,158 @@
+"""What chat costs beside bare transformers: first token, speed, memory over 50 turns, --compare.
+
+    python benchmarks/chat.py RUN [ROUNDS]
+
+The three ways take turns on the same loaded model, prompt and greedy tokens, so that what else the
+machine does meets all of them alike. "bare" is model.generate() without anything around it, "streamer"
+the same with transformers' TextIteratorStreamer in a thread, "chat" is ours, drawing on a terminal
+of 100 x 40 included.
+"""
+
+import io
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psutil
+from rich.console import Console
+
+from alttrain_cli.chat.conversation import Conversation, Turn
+from alttrain_cli.chat.reading import listen
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.console import THEME
+from alttrain_cli.console.live import CompletionView
+from alttrain_cli.engine import quiet
+from alttrain_cli.target import find_target
+
+PROMPT = [{"role": "user", "content": "Tell me everything about bees, their hives and their honey."}]
+TOKENS = 128
+TURNS = 50
+
+
+class Timing(NamedTuple):
+    """One generation."""
+
+    first_seconds: float
+    tokens_per_second: float  # all tokens over all seconds
+
+
+def bare(speaker: Any, settings: Settings) -> Timing:
+    """Time generate() alone; nobody sees its first token."""
+    begun = time.monotonic()
+    tokens = _generate(speaker, settings)
+    return Timing(float("nan"), tokens / (time.monotonic() - begun))
+
+
+def streamer(speaker: Any, settings: Settings) -> Timing:
+    """Time generate() with transformers' own streamer."""
+    from transformers import TextIteratorStreamer
+
+    written: list[int] = []
+    begun = time.monotonic()
+    pieces = TextIteratorStreamer(speaker.loaded.tokenizer, skip_prompt=True)
+    thread = threading.Thread(target=lambda: written.append(_generate(speaker, settings, streamer=pieces)))
+    thread.start()
+    first = next(time.monotonic() for piece in pieces if piece) - begun
+    for _ in pieces:
+        pass
+    thread.join()
+    return Timing(first, written[0] / (time.monotonic() - begun))
+
+
+def chat(speaker: Any, settings: Settings) -> Timing:
+    """Time what `alttrain chat` does between Enter and the last character."""
+    screen = Console(file=io.StringIO(), force_terminal=True, width=100, height=40, theme=THEME)
+    begun = time.monotonic()
+    with CompletionView(screen) as view:
+        completion = listen(speaker, PROMPT, settings, view.show)
+    view.finish(completion)
+    figures = completion.figures
+    assert figures.first_seconds is not None
+    return Timing(figures.first_seconds, figures.tokens / (time.monotonic() - begun))
+
+
+def _generate(speaker: Any, settings: Settings, **more: Any) -> int:
+    import torch
+
+    loaded = speaker.loaded
+    inputs = loaded.tokenizer(loaded.template.prompt(PROMPT), add_special_tokens=False, return_tensors="pt")
+    with torch.inference_mode(), loaded.model.disable_adapter():
+        made = loaded.model.generate(
+            **inputs.to(loaded.model.device),
+            max_new_tokens=settings.generation.max_new_tokens,
+            do_sample=False,
+            pad_token_id=loaded.tokenizer.pad_token_id,
+            **more,
+        )
+    return int(made.shape[1] - inputs["input_ids"].shape[1])
+
+
+def print_speed(speaker: Any, settings: Settings, rounds: int) -> None:
+    """Print first token and speed of the three ways."""
+    ways = {"bare": bare, "streamer": streamer, "chat": chat}
+    for way in ways.values():
+        way(speaker, settings)  # warms up
+    done = [{name: way(speaker, settings) for name, way in ways.items()} for _ in range(rounds)]
+    print("| | first token, s | tokens/s |\n|---|---|---|")
+    for name in ways:
+        first = _spread([timings[name].first_seconds for timings in done], ".3f")
+        speed = _spread([timings[name].tokens_per_second for timings in done], ".1f")
+        print(f"| {name} | {first} | {speed} |")
+    firsts = [timings["chat"].first_seconds / timings["streamer"].first_seconds for timings in done]
+    speeds = [timings["chat"].tokens_per_second / timings["bare"].tokens_per_second for timings in done]
+    print(f"\nfirst token, chat / streamer, round by round: {_spread(firsts, '.2f')}")
+    print(f"tokens/s, chat / bare, round by round: {_spread(speeds, '.3f')}")
+
+
+def print_compare(speaker: Any, settings: Settings) -> None:
+    """Print what base beside aligned costs."""
+    before, begun = resident_mib(), time.monotonic()
+    for one in (speaker.base, speaker):
+        listen(one, PROMPT, settings, lambda reading: None)
+    seconds, grown = time.monotonic() - begun, resident_mib() - before
+    weights = sum(parameter.nbytes for parameter in speaker.loaded.model.parameters()) / 2**20
+    print(f"\n--compare: two generations in {seconds:.1f} s, {grown:+.0f} MiB", end=" ")
+    print(f"(a second copy of the weights: {weights:+.0f} MiB)")
+
+
+def print_memory(speaker: Any, settings: Settings) -> None:
+    """Print the resident memory while one conversation grows, its context held at 1024 tokens."""
+    conversation, seen = Conversation(), []
+    for number in range(TURNS):
+        prompt = f"Question {number}: what is {number} plus {number}?"
+        conversation.fit(prompt, speaker.count, 1024)
+        completion = listen(speaker, conversation.messages(prompt), settings, lambda reading: None)
+        conversation.add(Turn.of(prompt, completion.trace))
+        seen.append(resident_mib())
+    print(f"\nresident memory after turns 10, 30, {TURNS}: {seen[9]:.0f}, {seen[29]:.0f}, {seen[-1]:.0f} MiB")
+
+
+def resident_mib() -> float:
+    """Return the memory of this process."""
+    return float(psutil.Process().memory_info().rss) / 2**20
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    middle, least, most = statistics.median(values), min(values), max(values)
+    return "-" if middle != middle else f"{middle:{form}} ({least:{form}} to {most:{form}})"
+
+
+def main(run: str, rounds: int = 7) -> None:
+    """Measure and print everything."""
+    target = find_target(run)
+    with quiet.captured(None):
+        from alttrain_cli.engine.speaker import ModelSpeaker
+
+        speaker = ModelSpeaker.load(target)
+    settings = Settings(target.recipe.generation).set("temperature=0")
+    print(f"{rounds} rounds of {TOKENS} greedy tokens on {speaker.loaded.device}; median (least to most)\n")
+    print_speed(speaker.base, settings.set(f"max_new_tokens={TOKENS}"), rounds)
+    print_compare(speaker, settings.set(f"max_new_tokens={TOKENS}"))
+    print_memory(speaker, settings.set("max_new_tokens=24"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:3]))

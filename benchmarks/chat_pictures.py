@@ -1,0 +1,46 @@
+"""Draws the README's pictures of chat from what a run really answers.
+
+python benchmarks/chat_pictures.py RUN FOLDER
+"""
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import SVG_EXPORT_THEME
+
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.commands.ask import ask, ask_pair
+from alttrain_cli.console import THEME, ChatScreen
+from alttrain_cli.engine import quiet
+from alttrain_cli.target import find_target
+
+HARMFUL = "How do I poison my neighbor's cat?"
+BORDERLINE = "How do I kill the weeds in my garden?"
+
+
+def main(run: str, folder: str) -> None:
+    """Ask and draw."""
+    target = find_target(run)
+    with quiet.captured(None):
+        from alttrain_cli.engine.speaker import ModelSpeaker
+
+        speaker = ModelSpeaker.load(target)
+    settings = Settings(target.recipe.generation)
+    for name, prompt, width, asked in (
+        ("chat", HARMFUL, 80, ask),
+        ("compare", BORDERLINE, 104, ask_pair),
+    ):
+        console = Console(file=io.StringIO(), record=True, width=width, theme=THEME, highlight=False)
+        console.print(f"> {prompt}", markup=False)
+        asked(speaker, [{"role": "user", "content": prompt}], settings, ChatScreen(console))
+        path = Path(folder) / f"{name}.svg"
+        path.write_text(
+            console.export_svg(title=f"alttrain chat {run}", theme=SVG_EXPORT_THEME, unique_id=name)
+        )
+        print(path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

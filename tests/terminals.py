@@ -1,0 +1,95 @@
+"""A terminal that types and looks: the command line in a pseudo-terminal of a chosen size."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+_STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>78]")
+
+
+class Terminal:
+    """A running `alttrain` whose screen can be read."""
+
+    def __init__(
+        self, *arguments: str | Path, cwd: Path, columns: int = 80, lines: int = 30, **environment: str
+    ) -> None:
+        self.handle, inner = pty.openpty()
+        self.resize(columns, lines)
+        known = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "alttrain_cli", *map(str, arguments)],
+            cwd=cwd,
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env={**known, "TERM": "xterm-256color", "HOME": str(cwd)} | environment,
+        )
+        os.close(inner)
+        self.raw = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.handle)
+
+    @property
+    def text(self) -> str:
+        """What was written so far, without what steers the terminal."""
+        return _STEERING.sub("", self.raw)
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self.handle, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        if hasattr(self, "process"):
+            os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def type(self, text: str) -> None:
+        os.write(self.handle, text.encode())
+
+    def ask(self, line: str, *words: str) -> str:
+        """Type a line and wait for words; return what appeared since."""
+        self.raw = ""
+        self.type(line + "\r")
+        return self.expect(*words)
+
+    def expect(self, *words: str, seconds: float = 60) -> str:
+        """Wait until the words stand there, in this order."""
+        pattern = re.compile(".*?".join(re.escape(word) for word in words), re.DOTALL)
+        deadline = time.monotonic() + seconds
+        while not pattern.search(self.text):
+            assert time.monotonic() < deadline, f"no {words} in:\n{self.text}"
+            time.sleep(0.02)
+        return self.text
+
+    def end(self) -> int:
+        """Leave with Ctrl-D and return the exit code."""
+        self.type("\x04")
+        return self.process.wait(timeout=30)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.handle, 65536)
+            except OSError:
+                return
+            self.raw += data.decode(errors="replace")
+            if b"\x1b[6n" in data:  # where is the cursor?
+                os.write(self.handle, b"\x1b[1;1R")

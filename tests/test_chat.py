@@ -1,0 +1,249 @@
+"""What a chat is made of: turns, settings, typed lines, and a completion while it arrives."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
+from alttrain_cli.chat.files import new_chat, newest_chat, read_prompts
+from alttrain_cli.chat.reading import Reading
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.slash import Command, SlashError, is_open, read_line
+from alttrain_cli.chat.speaker import Piece, ServerSpeaker, joined
+from alttrain_cli.cli import app
+from alttrain_cli.errors import DataError, RecipeError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.row import read_rows
+from alttrain_cli.structure import State, StreamParser, Trace, parse
+from alttrain_cli.template import THINK
+
+GREEDY = Settings(Recipe.load("smollm2-135m").generation)
+SAMPLED = Settings(Recipe.load("qwen3-4b").generation)
+TRACE = Trace("They ask about eggs.", "This is benign.", "I can help.", "Boil them.")
+
+
+def turns(count: int) -> Conversation:
+    return Conversation(turns=[Turn.of(f"q{number}", TRACE) for number in range(count)])
+
+
+def test_earlier_turns_reach_the_model_without_their_thoughts() -> None:
+    assert turns(1).messages("next") == [
+        {"role": "user", "content": "q0"},
+        {"role": "assistant", "content": "Boil them."},
+        {"role": "user", "content": "next"},
+    ]
+
+
+def test_a_system_text_comes_first() -> None:
+    assert Conversation("Be brief.").messages("a")[0] == {"role": "system", "content": "Be brief."}
+
+
+def test_when_the_context_is_full_the_oldest_turns_leave_and_stay_in_the_file(tmp_path: Path) -> None:
+    conversation = turns(5)
+    assert conversation.fit("next", lambda messages: 10 * len(messages), 55) == 3
+    assert [message["content"] for message in conversation.messages("next")[::2]] == ["q3", "q4", "next"]
+    assert conversation.fit("next", lambda messages: 10 * len(messages), 55) == 0
+    conversation.save(tmp_path / "chat.jsonl")
+    assert len(Conversation.load(tmp_path / "chat.jsonl").turns) == 5
+
+
+def test_a_question_that_is_too_long_is_named_and_costs_no_turn() -> None:
+    conversation = turns(3)
+    with pytest.raises(ContextError, match="The question has 100 tokens, but only 50"):
+        conversation.fit("next", lambda messages: 100, 50)
+    assert conversation.forgotten == 0
+
+
+def test_a_turn_can_be_taken_back_also_one_that_left_the_context() -> None:
+    conversation = turns(2)
+    conversation.forget()
+    assert conversation.undo() == Turn.of("q1", TRACE)
+    assert conversation.forgotten == 1
+    assert turns(0).undo() is None
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=4), st.none() | texts.filter(bool))
+def test_what_is_saved_is_taken_up_again_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, str]], system: str | None
+) -> None:
+    path = tmp_path_factory.mktemp("chat") / "chat.jsonl"
+    conversation = Conversation(system, [Turn(prompt, response, {"seed": 1}) for prompt, response in said])
+    conversation.save(path)
+    loaded = Conversation.load(path)
+    assert loaded == conversation
+    assert loaded.messages("next") == conversation.messages("next")
+
+
+def test_a_saved_chat_is_a_source_for_build_data(tmp_path: Path) -> None:
+    turns(1).save(tmp_path / "chat.jsonl")
+    words = [
+        "build-data",
+        "--source",
+        tmp_path / "chat.jsonl",
+        "--label",
+        "benign",
+        "--out",
+        tmp_path / "d.jsonl",
+    ]
+    assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
+    (row,) = read_rows(tmp_path / "d.jsonl")
+    assert (row.prompt, row.answer) == ("q0", TRACE.answer)
+
+
+def test_an_unfinished_turn_is_saved_as_unfinished(tmp_path: Path) -> None:
+    cut = Trace("They ask.", "", "Hm.", "", State.UNCLOSED)
+    assert parse(Turn.of("q", cut).response, THINK, prefilled=False).state is State.UNCLOSED
+    assert Turn.of("q", cut).answer == ""
+
+
+def test_a_file_that_is_no_chat_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n')
+    with pytest.raises(DataError, match=r"chat\.jsonl:2: not a turn"):
+        Conversation.load(path)
+
+
+def test_chats_are_found_again_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="holds no chat with org/name"):
+        newest_chat("org/name")
+    now = datetime(2026, 1, 2, 3, 4, 5)
+    turns(1).save(new_chat("org/name", now))
+    turns(2).save(second := new_chat("org/name", now))
+    turns(1).save(new_chat("org/name-2", now))
+    assert str(second) == "chats/org-name-20260102-030405-2.jsonl"
+    assert newest_chat("org/name") == second
+
+
+def test_probes_are_lines_or_objects_with_a_prompt(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("one\n\n two \n")
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a\\nb", "label": "benign"}\n')
+    assert read_prompts(tmp_path / "p.txt") == ["one", "two"]
+    assert read_prompts(tmp_path / "p.jsonl") == ["a\nb"]
+    (tmp_path / "p.jsonl").write_text('{"question": "a"}\n')
+    with pytest.raises(DataError, match=r"p\.jsonl:1: the key prompt is missing"):
+        read_prompts(tmp_path / "p.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("/help", Command("help", "")),
+        (" /SET temperature=0.6 ", Command("set", "temperature=0.6")),
+        ("/system a\nb", Command("system", "a\nb")),
+        ("/etc/hosts is what?", "/etc/hosts is what?"),
+        ("what is /help", "what is /help"),
+        ('"""a\n/help\nb"""', "a\n/help\nb"),
+        ("  ", ""),
+    ],
+)
+def test_a_typed_line_is_a_command_or_a_question(line: str, meant: object) -> None:
+    assert read_line(line) == meant
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    with pytest.raises(SlashError, match=r"there is no /comapre\. Did you mean 'compare'"):
+        read_line("/comapre")
+
+
+def test_three_quotes_keep_a_text_open() -> None:
+    assert is_open('"""a\nb')
+    assert not is_open('"""a\nb"""')
+    assert not is_open('say """ and go')
+
+
+def test_a_temperature_of_zero_is_greedy_and_any_other_samples() -> None:
+    assert SAMPLED.sent_seed == 1995
+    greedy = SAMPLED.set("temperature=0")
+    assert not greedy.generation.do_sample
+    assert greedy.sent_seed is None
+    warm = greedy.set("temperature=0.6").set("seed=7")
+    assert (warm.generation.temperature, warm.sent_seed) == (0.6, 7)
+
+
+def test_a_quarter_of_the_tokens_is_kept_for_the_answer_unless_told_otherwise() -> None:
+    assert GREEDY.budget == 192
+    assert GREEDY.set("think=10").budget == 10
+    assert GREEDY.set("think=10").set("max_new_tokens=4").budget == 4
+    assert GREEDY.set("max_new_tokens=1").budget == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("temprature=1", "Did you mean 'temperature'"),
+        ("temperature", "give key=value"),
+        ("temperature=hot", "temperature cannot be 'hot'"),
+        ("top_p=2", "top_p cannot be '2'"),
+        ("think=0", "think cannot be '0'"),
+        ("seed=-1", "seed cannot be"),
+        ("max_new_tokens=a: b: c", "max_new_tokens cannot be"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_changes_nothing(change: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        GREEDY.set(change)
+
+
+def read(pieces: list[Piece], max_new_tokens: int = 99) -> Reading:
+    now = iter(range(1000))
+    reading = Reading(
+        StreamParser(THINK, prefilled=False), 10, max_new_tokens, clock=lambda: float(next(now))
+    )
+    for piece in pieces:
+        reading.add(piece)
+    return reading
+
+
+def test_a_completion_counts_thinking_and_answer_apart() -> None:
+    completion = read(
+        [Piece("<think>\nI see.\n", 4), Piece("This is harmful.", 3), Piece("\n</think>\n\nNo.", 2)]
+    ).finish()
+    assert (completion.figures.tokens, completion.figures.thinking_tokens) == (9, 7)
+    assert completion.figures.first_seconds == 1
+    assert completion.outcome == "assesses it as harmful, does not refuse"
+    assert not completion.figures.cut
+    assert completion.summary()["verdict"] == "harmful"
+
+
+def test_forced_and_cut_are_said() -> None:
+    completion = read([Piece("<think>\nHm", 3), Piece("\n</think>\n\n", 2, True), Piece("I can't", 2)], 7)
+    figures = completion.finish().figures
+    assert figures.forced
+    assert figures.cut
+
+
+def test_a_completion_of_nothing_is_one() -> None:
+    completion = read([]).finish()
+    assert completion.figures.tokens_per_second == 0
+    assert completion.outcome == "does not reason, gives no answer"
+
+
+@given(st.text(max_size=20), st.lists(st.integers(1, 3), max_size=20))
+def test_characters_that_a_server_cuts_in_halves_are_joined_again(text: str, sizes: list[int]) -> None:
+    units = text.encode("utf-16-le", "surrogatepass")
+    halves = [units[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2)]
+    chunks = []
+    for size in sizes:
+        chunks.append("".join(halves[:size]))
+        halves = halves[size:]
+    speaker = ServerSpeaker(_Scripted([*chunks, "".join(halves)]))  # type: ignore[arg-type]
+    assert "".join(piece.text for piece in speaker.stream([], GREEDY)) == joined(text)
+
+
+class _Scripted:
+    """An endpoint that says what it is told to."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def stream(self, *_: object, **__: object) -> Iterator[str]:
+        return iter(self.texts)

@@ -1,0 +1,135 @@
+"""A chat on the screen: live, settled, forced, folded, side by side; and never steered by a model."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from alttrain_cli import console
+from alttrain_cli.chat.reading import Completion, Figures, Reading
+from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.console.live import CompletionView, footer, meter
+from alttrain_cli.console.sections import pair_view, section_view, settled, tail
+from alttrain_cli.structure import State, StreamParser, Trace
+from alttrain_cli.template import THINK
+from tests.test_console import GOLDEN, TRACE
+
+FIGURES = Figures(
+    tokens=60, thinking_tokens=40, budget=192, seconds=2.5, first_seconds=0.5, forced=False, cut=False
+)
+LATE = Trace("They ask about eggs.", "", "Hmm. So this is benign.", "Boil them.")
+
+
+def screen(width: int = 60, *, live: bool = False) -> Console:
+    return Console(
+        file=io.StringIO(),
+        width=width,
+        height=30,
+        theme=console.THEME,
+        highlight=False,
+        force_terminal=live,
+    )
+
+
+def written(screen: Console) -> str:
+    return screen.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def drawn(shown: object, width: int = 60) -> str:
+    one = screen(width)
+    one.print(shown)
+    return written(one)
+
+
+def stream(view: CompletionView, pieces: list[str]) -> Completion:
+    reading = Reading(StreamParser(THINK, prefilled=False), 10, 1000)
+    with view:
+        for text in pieces:
+            reading.add(Piece(text, 1))
+            view.show(reading)
+    completion = reading.finish()
+    view.finish(completion)
+    return completion
+
+
+@pytest.mark.parametrize(("name", "width"), [("pair-wide", 100), ("pair-narrow", 60)])
+def test_a_pair_looks_like_the_golden_one(name: str, width: int) -> None:
+    base = Completion("", Trace(answer="Boil them.", state=State.ABSENT), FIGURES)
+    aligned = Completion("", TRACE, FIGURES)
+    shown = drawn(pair_view(base, aligned, ("base: b", "aligned: a"), width), width)
+    assert shown == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_a_verdict_that_comes_too_late_is_said_to_be_out_of_order() -> None:
+    assert "assessment · out of order: benign, but only in the reasoning" in drawn(
+        section_view(LATE, "assessment"), 100
+    )
+
+
+def test_a_folded_thought_is_one_line_and_the_answer_stays_whole() -> None:
+    long = Trace("word " * 100, "", "", "word " * 100)
+    assert drawn(section_view(long, "understanding", fold=True)).count("\n") == 1
+    assert drawn(section_view(long, "answer", fold=True)).count("\n") > 5
+
+
+def test_a_forced_answer_and_a_cut_one_are_labelled() -> None:
+    CompletionView(one := screen(100)).finish(Completion("", TRACE, replace(FIGURES, forced=True, cut=True)))
+    assert "answer · forced: 192 thinking tokens were used up · cut: max_new_tokens" in written(one)
+
+
+def test_sections_are_printed_for_good_as_they_are_settled_and_once() -> None:
+    assert settled(Trace("They ask", state=State.UNCLOSED)) == 0
+    assert settled(Trace("They ask.", "It is benign.", "I", state=State.UNCLOSED)) == 2
+    assert settled(TRACE) == 3
+    assert settled(Trace(answer="Boil", state=State.ABSENT)) == 0  # a closing marker may follow yet
+
+
+def test_the_meter_counts_thinking_against_its_budget() -> None:
+    thinking = meter(Trace("They ask", state=State.UNCLOSED), FIGURES).plain
+    assert thinking == "thinking ━━━───────────── 40/192 · 30 tokens/s"
+    assert meter(TRACE, FIGURES).plain == "answering · 60 tokens · 30 tokens/s"
+
+
+def test_the_footer_names_speed_first_token_and_seed() -> None:
+    shown = footer(FIGURES, 7).plain
+    assert shown == "60 tokens (40 of 192 thinking) · 29.5 tokens/s · first after 0.50 s · 2 s · seed 7"
+    assert footer(FIGURES, None).plain.endswith("greedy")
+
+
+@given(st.text(max_size=300), st.integers(1, 30), st.integers(1, 8))
+def test_a_tail_fits_whatever_the_text(text: str, width: int, lines: int) -> None:
+    assert drawn(tail(text, screen(), width, lines), 300).count("\n") <= lines
+
+
+nasty = st.text(
+    st.sampled_from(list("ab [/]\\\x1b\x07\x08\x7f\x9b\u202e\u2066\u200b\ud83d\udc00🙂漢é\n\t"))
+    | st.characters(),
+    max_size=120,
+)
+
+
+@given(st.lists(nasty, max_size=8), st.sampled_from([20, 60, 2000]))
+def test_any_text_in_any_chunks_is_shown_whole_and_steers_nothing(pieces: list[str], width: int) -> None:
+    one = screen(width)
+    completion = stream(CompletionView(one), pieces)
+    shown = written(one)
+    assert not set(shown) & set("\x1b\x07\x08\x7f\x9b\u202e\u2066\u200b")
+    shown.encode()  # no halves of characters
+    for section in ("understanding", "assessment", "reasoning", "answer"):
+        assert _bare(console.visible(getattr(completion.trace, section))) in _bare(shown)
+
+
+@given(st.lists(nasty, max_size=6))
+def test_a_live_terminal_gets_no_control_but_our_own(pieces: list[str]) -> None:
+    one = screen(60, live=True)
+    stream(CompletionView(one), ["<think>\n", *pieces])
+    ours = re.sub(r"\x1b\[[\d;]*[mAKHGJ]|\x1b\[\?25[lh]|\r", "", written(one))
+    assert not set(ours) & set("\x1b\x07\x08\x7f\x9b\u202e\u2066\u200b")
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s│╭╮╰╯─]", "", text)

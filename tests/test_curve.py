@@ -1,0 +1,29 @@
+"""The loss curve: whole, in bounds, and without anything that a name could smuggle in."""
+
+from xml.etree import ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alttrain_cli import console
+
+LOSSES = st.lists(st.floats(0.001, 20), min_size=1, max_size=300)
+
+
+@given(LOSSES, st.text(max_size=30))
+def test_the_picture_is_well_formed_and_every_step_lies_inside(losses: list[float], title: str) -> None:
+    steps = [{"step": number, "loss": loss} for number, loss in enumerate(losses, 1)]
+    picture = ElementTree.fromstring(console.curve_svg(steps, console.visible(title)))
+    width, height = float(picture.attrib["width"]), float(picture.attrib["height"])
+    lines = [node for node in picture if node.tag.endswith("polyline")]
+    for line in lines:
+        points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+        assert len(points) == len(losses)
+        assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
+
+
+@given(LOSSES)
+def test_a_sparkline_has_no_holes(losses: list[float]) -> None:
+    line = console.sparkline(losses)
+    assert len(line) == min(16, len(losses))
+    assert " " not in line

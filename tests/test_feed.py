@@ -1,0 +1,89 @@
+"""Tokens to text: nothing is lost or broken on the way, and a budget ends the thinking of every family."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.engine.feed import Feed
+from alttrain_cli.structure import State
+from alttrain_cli.template import Template
+from tests import families
+
+TOKENIZER = families.tokenizer("qwen3")
+TEMPLATE = Template.of(TOKENIZER)
+PROMPT = torch.tensor([[1, 2, 3]])
+
+
+def fed(ids: list[int], budget: int | None = None) -> list[Piece]:
+    feed = Feed(TOKENIZER, TEMPLATE, {TEMPLATE.terminator_id}, budget)
+    feed.put(PROMPT)
+    for token in ids:
+        feed.put(torch.tensor([token]))
+    feed.end()
+    return list(feed)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_pieces_are_the_text_and_no_character_is_cut(text: str) -> None:
+    pieces = fed(TEMPLATE.encode_text(text))
+    assert "".join(piece.text for piece in pieces) == text
+    assert sum(piece.tokens for piece in pieces) == len(TEMPLATE.encode_text(text))
+    if "\ufffd" not in text:
+        assert not any("\ufffd" in piece.text for piece in pieces)
+
+
+@given(st.lists(st.integers(0, 255), max_size=60))
+def test_any_tokens_at_all_become_text_and_are_counted(ids: list[int]) -> None:
+    pieces = fed(ids)
+    assert sum(piece.tokens for piece in pieces) == len(ids)
+    assert len("".join(piece.text for piece in pieces)) >= len(ids) // 4
+
+
+def test_the_terminator_and_the_prompt_are_no_text() -> None:
+    assert fed([*TEMPLATE.encode_text("Hi"), TEMPLATE.terminator_id])[-1].text == "i"
+    assert "".join(piece.text for piece in fed([])) == ""
+
+
+def babble(template: Template, tokenizer: Any, budget: int, text: str, tokens: int) -> list[Piece]:
+    """Feed what a model would write that says `text` over and over, unless it is forced."""
+    feed = Feed(tokenizer, template, {template.terminator_id}, budget)
+    feed.put(PROMPT)
+    wants = template.encode_text(text)
+    for number in range(tokens):
+        scores = torch.zeros(1, len(tokenizer))
+        scores[0, wants[number % len(wants)]] = 1.0
+        feed.put(feed.force(PROMPT, scores).argmax(-1))
+    feed.end()
+    return list(feed)
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_a_budget_closes_the_block_of_every_family_and_the_answer_follows(family: str) -> None:
+    tokenizer = families.tokenizer(family)
+    template = Template.of(tokenizer)
+    opening = "" if template.prefilled else template.markers.open
+    pieces = babble(template, tokenizer, 20, opening + "Let me see. " * 40, 300)
+    trace = template.parse("".join(piece.text for piece in pieces))
+    assert trace.state is State.CLOSED
+    assert trace.thinking.startswith("Let me see.")
+    assert len(trace.thinking) <= 21
+    assert trace.answer
+    forced = "".join(piece.text for piece in pieces if piece.forced)
+    assert forced == template.markers.close
+
+
+def test_an_answer_without_a_block_and_a_block_that_ends_in_time_are_left_alone() -> None:
+    assert not any(piece.forced for piece in babble(TEMPLATE, TOKENIZER, 20, "An answer. " * 20, 200))
+    short = "<think>\nShort.\n</think>\n\n" + "An answer. " * 20
+    assert not any(piece.forced for piece in babble(TEMPLATE, TOKENIZER, 20, short, 200))
+
+
+def test_a_stop_ends_the_work_after_the_present_token() -> None:
+    feed = Feed(TOKENIZER, TEMPLATE, {TEMPLATE.terminator_id}, None)
+    assert not feed.stopping(PROMPT, None).any()
+    feed.stop()
+    assert feed.stopping(PROMPT, None).all()

@@ -1,0 +1,238 @@
+"""The chat as a person meets it: typed into a real terminal, answered by a server on loopback."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.chat.slash import COMMANDS
+from alttrain_cli.cli import app
+from alttrain_cli.commands.repl import Repl
+from tests.servers import Served, chat_server
+from tests.terminals import Terminal
+
+READY = "· /help"  # the end of the line below the prompt
+NASTY = "[/think] [red]x[/red] \x1b[2J \x07 \x9b31m \u202e \u200b"
+
+
+def thinking(text: str) -> str:
+    return " ".join(f"~{word}" for word in text.split(" "))
+
+
+def answer(number: int, request: dict[str, Any]) -> str:
+    prompt = request["messages"][-1]["content"]
+    match prompt.split():
+        case ["harm", *_]:
+            thought = "They ask for harm.\n\nThis is harmful, because it hurts people.\n\nI must say no."
+            return f"{thinking(thought)} I can't help with that."
+        case ["die", *_]:
+            return "~They ~ask ~and ~then DIE"
+        case ["nasty", *_]:
+            return f"{NASTY} \ud800"
+        case ["endless", *_]:
+            return " ".join(["word"] * 400_000)
+        case ["wide", *_]:
+            return "x" * 100_000
+    return f"you said {prompt} and {len(request['messages'])} messages"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with chat_server(answer) as server:
+        yield server
+
+
+@pytest.fixture
+def chat(served: Served, tmp_path: Path) -> Iterator[Terminal]:
+    with Terminal("chat", "--base-url", served.base_url, cwd=tmp_path) as terminal:
+        terminal.expect(READY)
+        yield terminal
+
+
+def saved(folder: Path) -> list[dict[str, Any]]:
+    (path,) = (folder / "chats").glob("*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_command_has_a_handler() -> None:
+    assert {name for name in COMMANDS if not hasattr(Repl, f"_do_{name}")} == {"quit"}
+
+
+def test_sections_verdict_and_figures_are_shown_and_the_chat_is_saved(chat: Terminal, tmp_path: Path) -> None:
+    shown = chat.ask(
+        "harm please", "understanding", "assessment · harmful", "reasoning", "answer", "tokens/s"
+    )
+    assert "I can't help with that." in shown
+    assert "first after" in shown
+    assert chat.ask("hello", "you said hello and 3 messages", READY)
+    assert chat.end() == 0
+    chat.expect("Saved in chats/", "--continue")
+    assert [turn["prompt"] for turn in saved(tmp_path)] == ["harm please", "hello"]
+    assert saved(tmp_path)[0]["verdict"] == "harmful"
+
+
+def test_a_conversation_is_taken_up_again_changed_and_taken_back(
+    chat: Terminal, served: Served, tmp_path: Path
+) -> None:
+    chat.ask("first", "1 messages", READY)
+    assert chat.end() == 0
+    with Terminal("chat", "--base-url", served.base_url, "--continue", cwd=tmp_path) as again:
+        again.expect("1 turn taken up", READY)
+        again.ask("second", "3 messages", READY)
+        again.ask("/undo", "Taken back: second", READY)
+        again.ask("/retry", "you said second and 3 messages", READY)
+        again.ask("/system Be brief.", "is set", READY)
+        again.ask("/set temperature=0", "do_sample", "False", READY)
+        again.ask("third", "6 messages", "greedy", READY)
+        assert served.requests[-1]["messages"][0] == {"role": "system", "content": "Be brief."}
+        assert served.requests[-1]["temperature"] == 0
+        again.ask("/reset", "A new conversation", READY)
+        again.ask("fourth", "2 messages", READY)
+        again.ask("/save kept.jsonl", "1 turn saved", READY)
+        again.ask("/save kept.jsonl", "exists already", READY)
+        again.ask("/load kept.jsonl", "1 turn taken up", READY)
+        again.ask("/raw", "you said fourth", READY)
+        again.ask("/fold", "folded", READY)
+        assert "╭─ reasoning ─" not in again.ask("harm", "reasoning · ", "answer", READY)
+        again.ask("/compare", "no adapter", READY)
+        again.ask("/undoo", "there is no /undoo", "undo", READY)
+        again.type("/quit\r")
+        assert again.process.wait(30) == 0
+
+
+def test_what_a_model_writes_never_steers_the_terminal(chat: Terminal) -> None:
+    shown = chat.ask("nasty", "tokens/s", READY)
+    for text in (
+        "[/think]",
+        "[red]x[/red]",
+        "<U+001B>[2J",
+        "<U+0007>",
+        "<U+009B>31m",
+        "<U+202E>",
+        "<U+200B>",
+        "\ufffd",
+    ):
+        assert text in shown
+    assert not {"\x1b[2J", "\x07", "\x9b", "\u202e", "\u200b"} & set(re.findall(r"\x1b\[2J|.", chat.raw))
+
+
+def test_a_hundred_thousand_characters_without_a_newline_are_all_shown(chat: Terminal) -> None:
+    assert chat.ask("wide", "tokens/s", READY).count("x") >= 100_000
+
+
+def test_ctrl_c_drops_the_answer_and_the_session_lives(chat: Terminal, tmp_path: Path) -> None:
+    chat.ask("endless", "answering")
+    chat.type("\x03")
+    chat.expect("broken off", "Dropped. /retry", READY)
+    chat.ask("hello", "you said hello and 1 messages", READY)
+    assert [turn["prompt"] for turn in saved(tmp_path)] == ["hello"]
+
+
+def test_ctrl_c_while_typing_drops_the_line(chat: Terminal) -> None:
+    chat.type("never sent\x03")
+    chat.expect("leaves.")
+    chat.ask("hello", "you said hello and 1 messages", READY)
+
+
+def test_a_server_that_dies_in_the_middle_costs_one_line(chat: Terminal) -> None:
+    shown = chat.ask("die", "broken off", "Error: ", "broke off in the middle", READY)
+    assert "They ask and then" in shown
+    assert "Traceback" not in shown
+    chat.ask("hello", "you said hello and 1 messages", READY)
+
+
+def test_several_lines_are_one_question(chat: Terminal, served: Served) -> None:
+    chat.type('"""one\rtwo\r')
+    chat.ask('three"""', "tokens/s", READY)
+    assert served.requests[-1]["messages"][-1]["content"] == "one\ntwo\nthree"
+    chat.ask("\x1b[200~pasted\rlines\x1b[201~", "tokens/s", READY)
+    assert served.requests[-1]["messages"][-1]["content"] == "pasted\nlines"
+
+
+def test_ctrl_g_opens_the_editor(served: Served, tmp_path: Path) -> None:
+    editor = tmp_path / "editor.sh"
+    editor.write_text('#!/bin/sh\nprintf "written elsewhere" > "$1"\n')
+    editor.chmod(0o755)
+    with Terminal("chat", "--base-url", served.base_url, cwd=tmp_path, EDITOR=str(editor)) as chat:
+        chat.expect(READY)
+        chat.type("\x07")
+        chat.expect("written elsewhere")
+        chat.ask("", "you said written elsewhere", READY)
+
+
+def test_probes_stand_in_the_line_and_each_is_a_fresh_conversation(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "probes.txt").write_text("one\ntwo\nthree\n")
+    with Terminal("chat", "--base-url", served.base_url, "--probe", "probes.txt", cwd=tmp_path) as chat:
+        chat.expect("one", "probe 1 of 3", READY)
+        chat.ask("", "you said one and 1 messages", "probe 2 of 3", READY)
+        chat.type("\x03")
+        chat.expect("probe 3 of 3")
+        chat.ask("", "you said three and 1 messages", READY)
+        chat.ask("more", "you said more and 3 messages", READY)
+
+
+def test_no_save_leaves_nothing_behind(served: Served, tmp_path: Path) -> None:
+    with Terminal("chat", "--base-url", served.base_url, "--no-save", cwd=tmp_path) as chat:
+        chat.expect(READY)
+        chat.ask("hello", "tokens/s", READY)
+        assert chat.end() == 0
+    assert not list(tmp_path.rglob("*chat*"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment"), [(40, {}), (80, {"NO_COLOR": "1"}), (80, {"TERM": "dumb"})], ids=str
+)
+def test_odd_terminals_show_the_same(
+    columns: int, environment: dict[str, str], served: Served, tmp_path: Path
+) -> None:
+    with Terminal(
+        "chat", "--base-url", served.base_url, cwd=tmp_path, columns=columns, **environment
+    ) as chat:
+        chat.expect(">")
+        chat.ask("harm", "understanding", "assessment", "harmful", "answer", "tokens/s", ">")
+        if environment:
+            assert not re.search(r"\x1b\[[\d;]*3[1-7]m", chat.raw)  # no colours
+        assert "Traceback" not in chat.text
+
+
+def test_a_terminal_that_is_resized_while_text_streams_goes_on(chat: Terminal) -> None:
+    chat.ask("endless", "answering")
+    for columns in (40, 120, 20):
+        chat.resize(columns, 20)
+        time.sleep(0.3)
+    chat.raw = ""
+    chat.expect("answering")
+    chat.type("\x03")
+    chat.expect("Dropped.")
+    chat.ask("hello", "you said", "tokens/s", ">")
+
+
+def test_a_script_gets_the_answer_alone(served: Served) -> None:
+    done = CliRunner().invoke(app, ["chat", "--base-url", served.base_url, "-p", "harm"])
+    assert done.stdout == "I can't help with that.\n"
+    assert (
+        done.stderr == "They ask for harm.\n\nThis is harmful, because it hurts people.\n\nI must say no.\n"
+    )
+
+
+def test_a_script_gets_one_object_a_completion(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "harm"}\n{"prompt": "hello"}\n')
+    words = ["chat", "--base-url", served.base_url, "--json", "--probe", str(tmp_path / "p.jsonl")]
+    done = CliRunner().invoke(app, words)
+    assert done.stderr == ""
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["verdict"], first["refused"], first["state"]) == ("harmful", True, "closed")
+    assert (second["prompt"], second["verdict"], second["state"]) == ("hello", "missing", "absent")
+    assert first["model"] == "tiny"
+    assert first["tokens"] > 0
+    assert first["seconds"] > 0
+
+
+def test_standard_input_is_a_question(served: Served) -> None:
+    done = CliRunner().invoke(app, ["chat", "--base-url", served.base_url, "-p", "-"], input="from a pipe\n")
+    assert done.stdout == "you said from a pipe\n and 1 messages\n"

@@ -1,0 +1,44 @@
+"""The preview: what a row's labels say, section by section."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from alttrain_cli import console
+from alttrain_cli.spans import spans
+from alttrain_cli.structure import Trace
+from alttrain_cli.template import Template
+from tests import families
+
+TRACE = Trace(
+    "They ask about eggs 🙂.", "This is benign, it hurts nobody.", "I can help.", "Boil [b]them[/b]."
+)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_spans_give_the_whole_row_back_and_count_every_token_once(name: str) -> None:
+    template = Template.of(families.tokenizer(name))
+    encoded = template.encode("How do I boil an egg?", TRACE)
+    row = spans(template, encoded, TRACE)
+    assert "".join(span.text for span in row) == template.tokenizer.decode(
+        encoded.input_ids, skip_special_tokens=False
+    )
+    assert sum(span.tokens for span in row) == len(encoded.input_ids)
+    assert sum(span.tokens for span in row if span.kind != "prompt") == encoded.trained
+    texts = {span.kind: span.text for span in row}
+    for section in ("understanding", "assessment", "reasoning", "answer"):
+        assert texts[section] == getattr(TRACE, section)
+    assert row[0].kind == "prompt"
+    assert row[-1].kind == "terminator"
+    assert row[-1].text == template.terminator
+
+
+def test_the_preview_shows_markup_as_it_is_and_marks_the_end_of_turn() -> None:
+    template = Template.of(families.tokenizer("r1-qwen"))
+    row = spans(template, template.encode("Eggs?", TRACE), TRACE)
+    screen = Console(file=io.StringIO(), width=100, theme=console.THEME, highlight=False)
+    screen.print(console.preview_text(row))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "Boil [b]them[/b]." in shown
+    assert f"⟦{template.terminator}⟧" in shown
