@@ -86,7 +86,7 @@ class Place:
 
     folder: Path
 
-    @property
+    @cached_property
     def completions(self) -> Journal:
         """What the target wrote."""
         return Journal(self.folder / "completions.jsonl")
