@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +11,30 @@ from alttrain_cli.chat.reading import Reading, listen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.engine import quiet
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.run import Run
 from alttrain_cli.structure import State
+from tests.terminals import Terminal
 
 pytestmark = pytest.mark.model
 
 RECIPE = Recipe.load("smollm2-135m")
 GREEDY = Settings(RECIPE.generation).set("max_new_tokens=16")
 ASKED = [{"role": "user", "content": "What is two plus two?"}]
+
+
+def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "runs" / "mine", RECIPE)
+    run.adapter_path.mkdir()
+    (run.adapter_path / "adapter_model.safetensors").touch()
+    with Terminal("chat", "--no-save", cwd=tmp_path) as chat:
+        chat.expect("runs/mine", "Which one")
+        chat.type("1\r")
+        chat.expect("loading mine")
+        chat.expect("could not be loaded; Enter says why", seconds=120)
+        chat.type("hello\r")
+        assert chat.process.wait(30) == 2
+    assert "Error: " in chat.text
+    assert "Traceback" not in chat.text
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +61,13 @@ def said(speaker: Any, settings: Settings = GREEDY) -> str:
 
 
 def test_base_and_aligned_model_share_the_weights_and_differ_in_what_they_say(speaker: Any) -> None:
-    from alttrain_cli.engine.generate import generate
-
     aligned = said(speaker)
     assert said(speaker.base) != aligned
     assert said(speaker) == aligned  # the adapter is on again
     assert speaker.base.loaded is speaker.loaded
     assert speaker.base.base is None
     with speaker.loaded.model.disable_adapter():
-        (completion,) = generate(speaker.loaded, [ASKED[0]["content"]], GREEDY.generation)
-    assert completion.text == said(speaker.base)
+        assert said(speaker) == said(speaker.base)
 
 
 def test_a_block_that_outgrows_its_budget_is_closed_and_the_answer_forced(speaker: Any) -> None:

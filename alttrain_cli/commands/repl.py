@@ -194,7 +194,9 @@ class Repl:
         """Compare the last question, beside the conversation."""
         prompt = self._last_question()
         before = self._conversation.before_last() if self._was_answered() else self._conversation
-        pair = ask_pair(self._loaded(), before.messages(prompt), self._settings, self._screen)
+        speaker = self._loaded()
+        before.fit(prompt, speaker.count, room_for_prompt(speaker, self._settings))
+        pair = ask_pair(speaker, before.messages(prompt), self._settings, self._screen)
         self._keep_pair(prompt, *pair)
 
     def _do_retry(self, _: str) -> None:

@@ -61,7 +61,7 @@ class Loading:
 
     def __init__(self, whom: Whom) -> None:
         self._whom = whom
-        self._doing = ""
+        self._doing = "starting"
         self._begun = time.monotonic()
         self._speaker: Speaker | None = None
         self._error: BaseException | None = None
