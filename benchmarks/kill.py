@@ -1,6 +1,6 @@
 """Kills a short training run at random moments and resumes it: its end must be the undisturbed one's.
 
-    python benchmarks/kill.py [--kills 25] [--rows 24] [--seed 1] [--log kill.log]
+    python benchmarks/kill.py [--kills 25] [--rows 16] [--recipe smollm2-135m] [--seed 1] [--log kill.log]
 
 Every kill is SIGKILL, at a moment drawn between the process's start and the undisturbed run's end.
 After each one every JSON file of the run is read and the run is resumed; runs follow until all kills
@@ -25,17 +25,17 @@ from alttrain_cli.files import write_jsonl
 SETTINGS = ("train.num_train_epochs=2", "train.save_steps=1", "generation.max_new_tokens=8")
 
 
-def command(folder: Path, run: str, *more: str) -> list[str]:
+def command(recipe: str, folder: Path, run: str, *more: str) -> list[str]:
     """Return the command line of a run."""
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
-    base = [sys.executable, "-m", "alttrain_cli", "train", "--recipe", "smollm2-135m"]
+    base = [sys.executable, "-m", "alttrain_cli", "train", "--recipe", recipe]
     return [*base, "--data", str(folder / "data.jsonl"), "--out", str(folder / run), *settings, *more]
 
 
-def start(folder: Path, run: str) -> subprocess.Popen[str]:
+def start(recipe: str, folder: Path, run: str) -> subprocess.Popen[str]:
     """Start a run, or go on with it if it has begun."""
     begun = (folder / run).is_dir()
-    arguments = command(folder, run, *(["--resume"] if begun else []))
+    arguments = command(recipe, folder, run, *(["--resume"] if begun else []))
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -71,6 +71,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 def main() -> None:
     """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
@@ -89,7 +90,7 @@ def main() -> None:
             folder / "data.jsonl", (row.model_dump() for row in starter_rows("train")[: options.rows])
         )
         begun = time.monotonic()
-        finish(start(folder, "undisturbed"))
+        finish(start(options.recipe, folder, "undisturbed"))
         seconds = time.monotonic() - begun
         wanted = outcome(folder / "undisturbed")
         tell(f"undisturbed: {len(wanted[0])} steps in {seconds:.1f} s")
@@ -97,8 +98,8 @@ def main() -> None:
         while kills < options.kills:
             number += 1
             run = f"run-{number}"
-            while kills < options.kills:
-                process = start(folder, run)
+            while kills < options.kills and not _finished(folder / run):
+                process = start(options.recipe, folder, run)
                 moment = chance.uniform(0, seconds)
                 try:
                     process.wait(moment)
@@ -117,8 +118,8 @@ def main() -> None:
                 )
                 if bad:
                     raise SystemExit(f"torn: {bad}")
-            if not (folder / run / "adapter").is_dir() or not _finished(folder / run):
-                finish(start(folder, run))
+            if not _finished(folder / run):
+                finish(start(options.recipe, folder, run))
             same = outcome(folder / run) == wanted
             tell(f"{run}: losses and adapter {'equal' if same else 'DIFFER FROM'} the undisturbed run's")
             if not same:
@@ -128,7 +129,8 @@ def main() -> None:
 
 
 def _finished(run: Path) -> bool:
-    return bool(json.loads((run / "manifest.json").read_text())["status"] == "finished")
+    manifest = run / "manifest.json"
+    return manifest.is_file() and bool(json.loads(manifest.read_text())["status"] == "finished")
 
 
 if __name__ == "__main__":

@@ -307,6 +307,19 @@ def test_a_page_that_could_not_be_finished_leaves_the_old_one(
     assert [file.name for file in tmp_path.glob("*scorecard*")] == ["scorecard.html"]
 
 
+def test_the_page_is_written_while_completions_are_still_being_read(card: dict[str, Any]) -> None:
+    read: list[int] = []
+
+    def browsed() -> Iterator[dict[str, Any]]:
+        for place in range(100):
+            read.append(place)
+            yield entry(f"number {place}")
+
+    ahead = [len(read) for piece in page(card, browsed()) if '"number 50"' in piece]
+    assert len(ahead) == 1
+    assert 51 <= ahead[0] <= 53
+
+
 needs_chromium = pytest.mark.skipif(
     EXECUTABLE is None, reason="no Chromium: apt-get install chromium, and the page is opened for real"
 )
@@ -418,11 +431,17 @@ def test_in_chromium_harmful_completions_are_folded_until_unfolded(opened: Chrom
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [360, 1400])
-def test_in_chromium_nothing_is_wider_than_the_window(opened: Chromium, width: int) -> None:
-    opened.look(width)
-    opened.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
-    assert opened.run("document.documentElement.scrollWidth <= window.innerWidth")
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_in_chromium_nothing_is_wider_than_the_window(
+    chromium: Chromium, full_card: dict[str, Any], width: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.html"
+    names = (entry(text) for text in ("a long name " * 20, "alongword" * 40))
+    path.write_text("".join(page(full_card, names)), encoding="utf-8")
+    chromium.look(width)
+    chromium.open(path)
+    chromium.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    assert chromium.run("document.documentElement.scrollWidth") <= width
 
 
 @needs_chromium

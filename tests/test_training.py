@@ -107,6 +107,7 @@ def test_a_canary_can_end_the_run_and_disturbs_nothing_until_then(
     assert seen == [1, 2, 3]
     rest, _ = train(tmp_path, 4096)
     assert rest == undisturbed[3:]
+    assert train(tmp_path, 4096) == ([], [])  # after the last step there is nothing left to do
 
 
 def test_nan_weights_stop_the_run_at_once(tmp_path: Path) -> None:

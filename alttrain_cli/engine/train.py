@@ -1,5 +1,6 @@
 """Supervised fine-tuning of a LoRA adapter on rendered rows, through Unsloth and TRL."""
 
+import json
 import math
 import random
 import shutil
@@ -108,6 +109,9 @@ def train(
     watch = _watch(loaded, recipe, trainer, events)
     trainer.add_callback(watch)
     latest = latest_checkpoint(checkpoints)
+    if latest and _is_last(latest):  # killed after its last step: the trainer would go on and on
+        trainer._load_from_checkpoint(str(latest))
+        return True
     with _finish_step_on_interrupt(watch, events.notice):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     del trainer
@@ -134,6 +138,12 @@ def remove_torn(checkpoints: Path) -> None:
     for path in checkpoints.glob("checkpoint-*"):
         if not (path / COMPLETE).is_file():
             shutil.rmtree(path)
+
+
+def _is_last(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written after the last step of its run."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return bool(state["global_step"] >= state["max_steps"])
 
 
 def _step_of(checkpoint: Path) -> int:
