@@ -80,8 +80,8 @@ class ChatScreen:
 
     def pair_footer(self, pair: Sequence[Completion], seed: int | None) -> None:
         """Print what the two of a pair cost."""
-        for completion in pair:
-            self.footer(completion.figures, seed)
+        for label, completion in zip(("base", "aligned"), pair, strict=True):
+            self.console.print(Text(f"{label}: ", style="muted") + footer(completion.figures, seed))
 
 
 @contextmanager
