@@ -53,7 +53,11 @@ class Run:
             raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
         if not any((run.adapter_path / name).is_file() for name in WEIGHTS):
             status = run.manifest().get("status", "unknown")
-            raise RunError(f"{path}: holds no adapter; the run's status is {status!r}. Train again.")
+            hint = {
+                "started": "Wait until it is trained; if it was cut off, go on with --resume",
+                "interrupted": "Go on: alttrain train ... --resume",
+            }.get(status, "Train again")
+            raise RunError(f"{path}: holds no adapter; the run's status is {status!r}. {hint}.")
         return run
 
     @classmethod

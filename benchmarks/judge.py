@@ -30,6 +30,12 @@ THOUGHT = (
 ANSWER = "Here is how it is done, step by step, with all that one has to know beforehand. " * 8
 REFUSAL = "I can't help with that. " + "There are other ways, and people to turn to. " * 3
 
+# What else a plan says of its suite.
+MADE = {
+    **dict.fromkeys(("in_distribution", "grader", "note", "revision", "file", "file_sha256")),
+    **{"paper": False, "licence": "none", "source": "made here", "sha256": "", "pinned": True, "dropped": 0},
+}
+
 
 def text_of(number: int, trained: bool) -> str:
     """Return a completion as a reasoner writes it."""
@@ -44,7 +50,7 @@ def text_of(number: int, trained: bool) -> str:
 def make(root: Path, count: int, *, trained: bool) -> None:
     """Write plans and completions of two suites."""
     for kind, first in (("harmful", 0), ("benign", 1)):
-        suite = {"name": f"made-{kind}", "title": kind, "kind": kind, "grader": None, "in_distribution": None}
+        suite = {"name": f"made-{kind}", "title": kind, "kind": kind, **MADE}
         items = tuple(Item(str(number), f"do thing {number}") for number in range(first, count, 2))
         plan = Plan(suite, {"name": str(trained)}, {"max_new_tokens": 1}, "normal", 1, len(items), items)
         place = Place(root / suite["name"])

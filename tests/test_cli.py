@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli import __version__
 from alttrain_cli.cli import app
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.run import Run
 
 ROW = {
     "id": "r1", "prompt": "p", "label": "benign", "category": None, "source": "s", "style": "alttrain",
@@ -136,6 +138,12 @@ def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
     )
     fails(run("chat", tmp_path, "-p", "Hi"), "holds no run, no adapter and no model")
     fails(run("chat", "smollm2-135", "-p", "Hi"), "Did you mean 'smollm2-135m'")
+
+
+def test_chat_names_a_run_that_is_still_training(tmp_path: Path) -> None:
+    opened = Run.create(tmp_path / "run", Recipe.load("smollm2-135m"))
+    opened.update_manifest(status="started")
+    fails(run("chat", tmp_path / "run", "-p", "Hi"), "status is 'started'. Wait until it is trained")
 
 
 def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

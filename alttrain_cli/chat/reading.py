@@ -92,7 +92,7 @@ class Reading:
         self._text.append(piece.text)
         self._parser.feed(piece.text)
         self._tokens += piece.tokens
-        if self._parser.state is State.UNCLOSED:
+        if self._parser.state is State.UNCLOSED and not piece.forced:
             self._thinking_tokens += piece.tokens
         self._forced = self._forced or piece.forced
 

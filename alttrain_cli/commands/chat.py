@@ -72,8 +72,8 @@ def chat(
     if not interactive and not asked:
         raise typer.BadParameter("there is no terminal to type in. Ask with -p TEXT or -p -", param_hint="-p")
     found = _server(base_url, model, recipe) if base_url else _local(whom, recipe, base, interactive)
-    if compare and found.adapter is None:
-        raise AlttrainError(f"{found.name}: has no adapter that could be taken off to compare.")
+    if compare and not found.has_adapter:
+        raise AlttrainError(f"{found.name} has no adapter that could be taken off to compare.")
     settings = _settings(found.recipe, changes or [], greedy, max_new_tokens)
     path = newest_chat(found.name) if go_on else None
     conversation = Conversation.load(path) if path else Conversation()

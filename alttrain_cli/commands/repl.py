@@ -151,10 +151,8 @@ class Repl:
 
     def _do_help(self, _: str) -> None:
         self._screen.table((f"/{name} {what}".rstrip(), does) for name, (what, does) in COMMANDS.items())
-        self._screen.say(
-            '""" begins and ends a text of several lines, as does Alt-Enter. Ctrl-G: your editor.'
-        )
-        self._screen.say("Ctrl-C drops the answer, or the line. Ctrl-D leaves.")
+        self._screen.say('Several lines: between """ and """, or with Alt-Enter. Ctrl-G opens your editor.')
+        self._screen.say("Ctrl-C drops the answer or the line. Ctrl-D leaves.")
 
     def _do_system(self, text: str) -> None:
         self._conversation.system = text or None
@@ -194,7 +192,9 @@ class Repl:
         """Compare the last question, beside the conversation."""
         prompt = self._last_question()
         before = self._conversation.before_last() if self._was_answered() else self._conversation
-        pair = ask_pair(self._loaded(), before.messages(prompt), self._settings, self._screen)
+        speaker = self._loaded()
+        before.fit(prompt, speaker.count, room_for_prompt(speaker, self._settings))
+        pair = ask_pair(speaker, before.messages(prompt), self._settings, self._screen)
         self._keep_pair(prompt, *pair)
 
     def _do_retry(self, _: str) -> None:

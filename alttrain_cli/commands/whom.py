@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from alttrain_cli.chat.speaker import ServerSpeaker, Speaker
 from alttrain_cli.endpoint import Endpoint
@@ -27,14 +26,16 @@ class Whom:
     model: str | None = None
 
     @property
-    def adapter(self) -> Path | None:
-        """The adapter that can be taken off."""
-        return self.target.adapter if self.target else None
+    def has_adapter(self) -> bool:
+        """Whether there is an adapter that can be taken off."""
+        trained = self.target is not None and self.target.adapter is not None
+        return trained and not self.recipe.model.full_finetuning
 
     @property
     def run(self) -> Run | None:
-        """The run that the adapter comes from."""
-        run = Run(self.adapter.parent) if self.adapter else None
+        """The run that what was trained comes from."""
+        adapter = self.target.adapter if self.target else None
+        run = Run(adapter.parent) if adapter else None
         return run if run and run.recipe_path.is_file() else None
 
     def load(self, tell: Tell) -> Speaker:
@@ -60,7 +61,7 @@ class Loading:
 
     def __init__(self, whom: Whom) -> None:
         self._whom = whom
-        self._doing = ""
+        self._doing = "starting"
         self._begun = time.monotonic()
         self._speaker: Speaker | None = None
         self._error: BaseException | None = None

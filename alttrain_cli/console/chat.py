@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -59,8 +61,13 @@ class ChatScreen:
             self.say(message())
             yield lambda: None
             return
-        with unechoed(), self.console.status(plain(message(), "muted")) as status:
-            yield lambda: status.update(plain(message(), "muted"))
+        spinner = Spinner("dots", plain(message(), "muted"))
+        # not console.status(): it would bring back the libraries' talk, which was turned away
+        live = Live(
+            spinner, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        with unechoed(), live:
+            yield lambda: spinner.update(text=plain(message(), "muted"))
 
     @contextmanager
     def completion(self) -> Iterator[CompletionView]:
@@ -80,8 +87,8 @@ class ChatScreen:
 
     def pair_footer(self, pair: Sequence[Completion], seed: int | None) -> None:
         """Print what the two of a pair cost."""
-        for completion in pair:
-            self.footer(completion.figures, seed)
+        for label, completion in zip(("base", "aligned"), pair, strict=True):
+            self.console.print(Text(f"{label}: ", style="muted") + footer(completion.figures, seed))
 
 
 @contextmanager

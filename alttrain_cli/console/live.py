@@ -44,6 +44,8 @@ class _Region:
                 console=self.console,
                 refresh_per_second=FRAMES,
                 transient=True,
+                redirect_stdout=False,  # who talks meanwhile was turned away on purpose
+                redirect_stderr=False,
             )
             self._live.start()
         return self
@@ -51,6 +53,7 @@ class _Region:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._live:
             self._live.stop()
+            self._live = None
         if kind is not None:
             self._break_off()
 

@@ -83,6 +83,7 @@ def pair_view(left: Completion, right: Completion, names: tuple[str, str], width
 
 
 def _side(side: Completion, name: str, label: str, mark: str) -> RenderableType:
+    mark = mark if getattr(side.trace, name) else ""  # what is missing says so
     notes = (label, mark, answer_note(side.figures) if name == "answer" else "")
     return section_view(side.trace, name, note=" · ".join(filter(None, notes)))
 

@@ -32,7 +32,8 @@ class ModelSpeaker:
         tell("starting torch and unsloth")
         start(target.recipe)
         tell(f"reading {target.recipe.model.name}")
-        base_name = target.base.name if target.adapter else None
+        can_be_taken_off = target.adapter is not None and not target.recipe.model.full_finetuning
+        base_name = target.base.name if can_be_taken_off else None
         return cls(target.name, load_target(target), base_name)
 
     @property
