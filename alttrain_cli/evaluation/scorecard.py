@@ -17,12 +17,13 @@ and the count, or null for a mean):
         "in_distribution": TEXT | null,
         "mode": "normal" | "zero" | "less" | "more",    thinking ablations
         "settings": {...}, "samples": K, "source", "revision", "sha256", "pinned": bool, "licence", "note",
+        "file", "file_sha256": what was read, "dropped": rows without a prompt, "grader": NAME | null,
         "published": items there are, "items": items chosen, "expected": completions wanted,
         "folder": TEXT, "compared_folder": TEXT | null,   hold completions.jsonl and judgements.*.jsonl
         "partial": [TEXT], "warnings": [TEXT],
         "target": SIDE, "compared": SIDE | null,
         "metrics": [{
-           "judge": file name of the judge ("rule", "wildguard", "wildguard@reasoning"), "metric": NAME,
+           "judge": its files' name ("rule", "strongreject~gpt-4o", "wildguard@reasoning"), "metric": NAME,
            "title": TEXT, "better": "lower" | "higher", "triage": bool,
            "target": ESTIMATE | null, "compared": ESTIMATE | null,
            "difference": DIFFERENCE | null,
