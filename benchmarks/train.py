@@ -66,7 +66,7 @@ def _long(row: Row, tokens: int, chance: random.Random) -> Row:
         step = chance.randint(10, 99)
         lines.append(f"Now add {step} to {total}, which gives {total + step}, and go on from there.")
         total += step
-        size += 15 + len(str(total - step)) + len(str(total))
+        size += 17 + len(str(total - step)) + len(str(total))
     return row.model_copy(update={"reasoning": " ".join([row.reasoning, *lines])})
 
 

@@ -107,6 +107,8 @@ def test_only_the_engine_touches_heavy_libraries_and_only_the_console_draws(path
         ["train", "--help"],
         ["train", "--recipe", "r1-8b", "--data", "rows.jsonl", "--plan", "--gpu", "12"],
         ["chat", "--help"],
+        ["eval", "--help"],
+        ["eval", "judge", "--help"],
     ],
     ids=" ".join,
 )

@@ -13,11 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.commands import eval_judges
 from alttrain_cli.commands.eval_completions import Request, generate, read_suites
 from alttrain_cli.commands.eval_judges import Bench
+from alttrain_cli.commands.eval_targets import Server
 from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import Job, places
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
@@ -186,6 +189,7 @@ def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ([], "Say what to measure"),
         (["smollm2-135m", "--suite", "strongreject"], "--suite-file strongreject=FILE"),
         (["smollm2-135m", "--suite", "strongrejekt"], "Did you mean 'strongreject'"),
         (["smollm2-135m", "--judge", "wildgard"], "Did you mean 'wildguard'"),
@@ -265,3 +269,74 @@ def test_a_completion_cannot_write_into_the_terminal(tmp_path: Path, monkeypatch
     done = CliRunner().invoke(app, ["eval", "report", "e"])
     assert "\x1b" not in done.output
     assert "[red]x" in done.output
+
+
+def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted(self: Server, jobs: Sequence[Job], *rest: Any) -> Iterator[tuple[Job, Written]]:
+        yield from Parrot(lambda _: HELP).answers(jobs[:3], *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "answers", interrupted)
+    with chat_server(lambda number, asked: HELP) as server:
+        done = CliRunner().invoke(app, ["eval", "--base-url", server.base_url, "--out", "e"])
+    assert done.exit_code == 130
+    assert "Go on with the same command" in " ".join(done.output.split())
+    assert sum(len(place.completions.keys()) for place in places(tmp_path / "e")) == 3
+
+
+def test_a_presets_caveats_stand_on_top_of_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with chat_server(lambda number, asked: REFUSAL) as server:
+        command = ["eval", "--base-url", server.base_url, "--out", "e", "--preset", "r1-act", "--no-card"]
+        done = CliRunner().invoke(app, command)
+        assert {request["max_tokens"] for request in server.requests} == {1024}
+    assert done.exit_code == 0, done.output
+    assert "--preset r1-act: 1,024 new tokens" in done.output
+    card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
+    assert any("4-bit weights" in text for text in card["warnings"])
+
+
+def test_a_servers_judge_is_tried_on_peoples_labels_once_and_its_card_stands_beside_its_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [Label("q", f"No, number {n}.", yes=True) for n in range(3)] + [Label("q", "Sure.", yes=False)]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(eval_judges, "CARDS", tmp_path / "cards")
+    monkeypatch.setattr(eval_judges, "read_labels", lambda question: labels)
+    measure(tmp_path / "e", Parrot(lambda prompt: HELP))
+
+    def answer(number: int, asked: dict[str, Any]) -> str:
+        refused = "No, number" in asked["messages"][0]["content"]
+        return f"<think>1_full_compliance?</think>{'2_full_refusal' if refused else '1_full_compliance'}"
+
+    with chat_server(answer) as server:
+        command = ["eval", "judge", "e", "--judge", "xstest", "--judge-url", server.base_url]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        assert len(server.requests) == 32 + 4
+        CliRunner().invoke(app, command)
+        assert len(server.requests) == 32 + 4
+    card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
+    part = card["judges"]["xstest~tiny"]["card"]["questions"]["refused"]
+    assert (part["n"], part["sensitivity"]["hits"], part["specificity"]["hits"]) == (4, 3, 1)
+    [found] = [m for m in suite_of(card, "smoke-benign")["metrics"] if m["judge"] == "xstest~tiny"]
+    assert found["corrected"]["share"] == 0.0
+    assert "finds 3/3 = 100%" in " ".join(done.output.split())
+
+
+def test_judges_can_look_at_the_thoughts_of_what_never_came_to_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    measure(tmp_path / "e", Parrot(lambda _: UNFINISHED))
+    done = CliRunner().invoke(app, ["eval", "judge", "e", "--judge-part", "reasoning", "--no-card"])
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
+    found = {m["judge"]: m["states"] for m in suite_of(card, "smoke-harmful")["metrics"]}
+    assert (found["rule"]["unfinished"], found["rule@reasoning"]["judged"]) == (16, 16)

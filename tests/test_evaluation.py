@@ -2,22 +2,26 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
 from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.judging import judge_instantly, judgements
+from alttrain_cli.evaluation.metrics import pooled
 from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.statistics import Estimate, corrected, difference, kappa, safe_at
 from alttrain_cli.evaluation.suite import Item, all_suites, choose, find_suites
+from alttrain_cli.evaluation.thinking import prolonged
 from alttrain_cli.overlap import overlap
 from alttrain_cli.rates import Rate
 from alttrain_cli.structure import Markers, parse
@@ -48,7 +52,7 @@ def test_a_torn_last_line_is_no_record_and_the_next_one_takes_its_place(tmp_path
     with journal.path.open("ab") as file:
         file.write(b'{"key": "b", "te')
     assert [record["key"] for record in journal] == ["a"]
-    journal.append({"key": "c"})
+    Journal(journal.path).append({"key": "c"})
     assert [record["key"] for record in journal] == ["a", "c"]
     assert next(iter(journal))["text"] == "\u2028 ü \ud800"
 
@@ -64,11 +68,20 @@ def test_whatever_was_torn_off_and_redone_the_settled_files_are_equal(
     for key in order:
         torn.append({"key": key, "text": key * 20})
     torn.path.write_bytes(torn.path.read_bytes()[:cut])
+    torn = Journal(torn.path)
     for key in order:
         if key not in torn.keys():  # noqa: SIM118
             torn.append({"key": key, "text": key * 20})
     torn.settle(list("abcde"))
     assert torn.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_full_disk_is_one_line() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(AlttrainError, match="the disk is full"):
+        Journal(full).append({"key": "a"})
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
@@ -90,6 +103,10 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 )
 def test_whatever_shapes_a_completion_changes_its_key(change: dict[str, object]) -> None:
     assert plan(**change).keys[0] != plan().keys[0]
+
+
+def test_another_name_for_the_same_weights_is_the_same_target() -> None:
+    assert plan(target={"weights": "a", "name": "moved"}).keys == plan().keys
 
 
 def test_a_sample_more_keeps_the_keys_of_those_before() -> None:
@@ -225,3 +242,24 @@ def test_the_corrected_rate_takes_the_judges_errors_out_and_says_nothing_by_a_us
 def test_kappa_of_judges_that_always_agree_is_one() -> None:
     assert kappa([(True, True), (False, False)]) == (2, 1.0, 1.0)
     assert kappa([])[0] == 0
+
+
+def test_more_thinking_puts_a_second_thought_in_the_place_of_the_end() -> None:
+    template = SimpleNamespace(markers=Markers())
+    assert prolonged("It is fine.\n</think>\n\nYes.", template) == "It is fine.\n\nWait"  # type: ignore[arg-type]
+    assert prolonged("It is fine, but", template) is None  # type: ignore[arg-type]
+
+
+def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: Path) -> None:
+    sides = []
+    for name, texts in (("one", ["p", "q"]), ("two", ["P!", "r"])):
+        items = tuple(Item(str(number), text) for number, text in enumerate(texts))
+        made = plan(items=items, suite={**SUITE, "name": name}, published=2)
+        place = Place(tmp_path / name)
+        made.save(place.folder)
+        for job in made.jobs:
+            place.completions.append(record(job, written("Sure, here it is.")))
+        judge_instantly(place, made, RULE)
+        sides.append(Side.read(place))
+    [metric] = pooled(sides, {})["harmful"]
+    assert (metric["suites"], metric["target"]["n"], metric["target"]["hits"]) == (["one", "two"], 3, 3)

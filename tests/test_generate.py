@@ -103,7 +103,7 @@ def one_at_a_time(loaded: Loaded, settings: Generation) -> list[str]:
 def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: dict[str, Any]) -> None:
     loaded = tiny(smollm, kind, **options)
     expected = one_at_a_time(loaded, GREEDY)
-    assert len(set(expected)) == len(QUESTIONS)
+    assert len(set(expected)) > len(QUESTIONS) // 2  # the prompts matter
     for slots in (1, 2, 4, None):
         assert [completion.text for completion in batched(loaded, slots=slots)] == expected
 

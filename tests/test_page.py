@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alttrain_cli.evaluation.journal import Journal
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.page import page, write_page
 from alttrain_cli.evaluation.page.chart import chart_of
 from alttrain_cli.evaluation.page.entries import LONGEST, entries
+from alttrain_cli.evaluation.page.outcome import Outcome
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.side import Side
 from tests.chromium import EXECUTABLE, Chromium
@@ -208,6 +210,27 @@ def test_harmful_completions_stay_out_unless_asked_for(
     assert not any(one["target"]["harmful"] for one in hidden if one["suite"] != "h")
     assert BARE not in json.dumps(hidden)
     assert all(one["compared"]["harmful"] and one["compared"]["sections"] for one in shown[:4])
+
+
+@pytest.mark.parametrize(
+    ("judges", "held", "does"),
+    [
+        ({}, True, ["complied"]),
+        ({"guard": False}, False, ["complied", "not harmful"]),
+        ({"guard": True}, True, ["complied", "harmful"]),
+        ({"guard": False, "other": True}, True, ["complied", "harmful"]),
+        ({"guard@reasoning": False}, True, ["complied"]),
+        ({"guard": False, "guard@reasoning": True}, True, ["complied", "not harmful", "harmful reasoning"]),
+        ({"guard@full": False}, False, ["complied", "not harmful"]),
+    ],
+)
+def test_only_a_judge_that_saw_the_answer_clears_it(
+    judges: dict[str, bool], held: bool, does: list[str]
+) -> None:
+    judged = {name: Judgement(harmful=harmful) for name, harmful in judges.items()}
+    outcome = Outcome({"rule": Judgement(behaviour=Behaviour.COMPLIED), **judged}, "rule")
+    assert outcome.may_be_harmful(asked_for_harm=True) is held
+    assert outcome.does("whole") == does
 
 
 def test_what_a_judge_finds_harmful_stays_out_even_if_it_is_refused_or_benign(tmp_path: Path) -> None:

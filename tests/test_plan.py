@@ -1,7 +1,11 @@
 """The plan: what a run needs, and whether a machine has it."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from alttrain_cli.commands.plan import parse_gpu
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.plan import Batching, Size, best_batching, judge, needed, plan, steps
 from alttrain_cli.errors import RecipeError
@@ -66,3 +70,42 @@ def test_padding_is_counted_and_steps_are_those_of_the_trainer() -> None:
 def test_a_recipe_without_a_shape_says_so() -> None:
     with pytest.raises(RecipeError, match="shape"):
         plan(Recipe.load("r1-8b", ("model.shape=null",)), MIX, Machine.card(24))
+
+
+def pretend_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_the_gpu_that_cuda_would_see_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    pretend_gpus(tmp_path, monkeypatch, 'echo "NVIDIA GeForce RTX 4090, 24564"; echo "$@" > "$0.asked"')
+    assert Machine.found() == Machine("NVIDIA GeForce RTX 4090", 24564 / 1024, gpu=True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert Machine.found().gpu
+    assert "-i 1" in (tmp_path / "nvidia-smi.asked").read_text()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not Machine.found().gpu
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo nonsense", "echo 'No devices were found'"])
+def test_without_a_gpu_the_computer_itself_is_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    pretend_gpus(tmp_path, monkeypatch, script)
+    machine = Machine.found()
+    assert not machine.gpu
+    assert machine.gib > 0
+
+
+@pytest.mark.parametrize("gpu", ["big", "", "-3", "0", "nan"])
+def test_a_gpu_that_is_no_size_is_refused(gpu: str) -> None:
+    with pytest.raises(RecipeError, match="--gpu"):
+        parse_gpu(gpu)
+
+
+@pytest.mark.parametrize("gpu", ["12", "12GB", "12gib"])
+def test_a_gpu_may_be_written_in_several_ways(gpu: str) -> None:
+    assert parse_gpu(gpu).gib == 12

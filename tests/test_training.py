@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 RECIPE = Recipe.load(
     "smollm2-135m",
     ("train.num_train_epochs=2", "train.per_device_train_batch_size=3", "train.save_steps=1",
-     "train.train_sampling_strategy=random", "generation.max_new_tokens=8"),
+     "train.warmup_steps=0", "train.train_sampling_strategy=random", "generation.max_new_tokens=8"),
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def out_of_memory_above(tokens: int) -> Callable[[Any], None]:
 def test_how_an_update_is_cut_changes_no_loss(undisturbed: list[float], tmp_path: Path) -> None:
     cut, _ = train(tmp_path, 128)
     assert cut == pytest.approx(undisturbed, rel=0.02)  # bfloat16 adds in another order
-    assert undisturbed[-1] < undisturbed[0]
+    assert sum(undisturbed[2:]) < sum(undisturbed[:2])
 
 
 def test_out_of_memory_halves_the_micro_batch_and_keeps_the_update(
@@ -181,3 +181,15 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
+
+
+def test_the_preview_shows_rows_of_both_labels_with_what_is_trained(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "data.jsonl", (row.model_dump() for row in starter_rows("train")[:6]))
+    done = subprocess.run(
+        [sys.executable, "-m", "alttrain_cli", "train", "--recipe", "smollm2-135m", "--data", "data.jsonl",
+         "--preview", "2"], capture_output=True, text=True, timeout=200, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for shown in ("· benign", "· harmful", "⟦<|im_end|>⟧", "tokens given", "terminator 1"):
+        assert shown in done.stdout
+    assert not (tmp_path / "runs").exists()

@@ -1,7 +1,5 @@
 """`alttrain eval`: generate, judge, report."""
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,26 +11,22 @@ from alttrain_cli.commands import eval_options as options
 from alttrain_cli.commands import eval_view
 from alttrain_cli.commands.eval_completions import Request, generate, read_suites
 from alttrain_cli.commands.eval_judges import Bench, have_labels, read_cards
+from alttrain_cli.commands.eval_subjects import Subject, found, local, server
 from alttrain_cli.commands.eval_targets import LocalModel, Server
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Part
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.page import write_page
-from alttrain_cli.evaluation.plan import places
-from alttrain_cli.evaluation.presets import Preset, find_preset
+from alttrain_cli.evaluation.plan import places, suite_folder
+from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.suite import find_suites
 from alttrain_cli.evaluation.thinking import MODES, Mode
 from alttrain_cli.files import write_json
-from alttrain_cli.recipe import Generation, Recipe
-from alttrain_cli.run import Run
-from alttrain_cli.target import Target, find_target
-
-SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
+from alttrain_cli.target import Target
 
 
 class _DefaultCommand(TyperGroup):
@@ -78,16 +72,18 @@ def run(
     chosen = find_preset(preset) if preset else None
     suites = read_suites(find_suites(suite), _files(suite_file))
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
-    if samples > 1 and not sample:
-        raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
-    subject = _server(base_url, model, out) if base_url else _local(target, recipe, out)
-    other = _compared(subject, compare)
-    subjects = [_as_preset(one, chosen) for one in (other, subject) if one]
+    subject = server(base_url, model, out) if base_url else local(target, recipe, out)
+    other = subject.compared(compare)
+    subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
+    caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
     for one in subjects:
-        settings = one.generation.model_copy(update=drawn)
-        request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit)
+        settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
+        if samples > 1 and not settings.do_sample:
+            raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
+        request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit, caveats)
         _generate(one, request, concurrency)
-    bench.sit([one.root for one in subjects])
+    folders = {suite_folder(Path(), named.name, _mode(think)).name for named, _ in suites}
+    bench.sit([one.root for one in subjects], folders)
     _report(subject, other, show_completions)
 
 
@@ -106,8 +102,8 @@ def judge_again(
     show_completions: options.ShowCompletions = False,
 ) -> None:
     """Judge what was generated, without generating anything."""
-    subject = _found(target, recipe, out)
-    other = _compared(subject, compare)
+    subject = found(target, recipe, out)
+    other = subject.compared(compare)
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
     bench.sit([one.root for one in (other, subject) if one])
     _report(subject, other, show_completions)
@@ -122,90 +118,22 @@ def report(
     show_completions: options.ShowCompletions = False,
 ) -> None:
     """Show the scorecard of what was generated and judged."""
-    subject = _found(target, recipe, out)
-    _report(subject, _compared(subject, compare), show_completions)
+    subject = found(target, recipe, out)
+    _report(subject, subject.compared(compare), show_completions)
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is asked, and where its files lie."""
-
-    asked: Target | Endpoint | None  # None: only its files are asked for
-    root: Path
-
-    @property
-    def generation(self) -> Generation:
-        """The settings that go with it."""
-        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(SERVED_LIKE)
-        return recipe.generation
-
-    @property
-    def trained(self) -> bool:
-        """Whether it is a base with an adapter on it."""
-        return isinstance(self.asked, Target) and self.asked.adapter is not None
-
-
-def _local(what: str, recipe: str | None, out: Path | None) -> _Subject:
-    if not what:
-        raise typer.BadParameter("say what to measure: a run, or a recipe's name for its base model.")
-    target = find_target(what, recipe)
-    return _Subject(target, out or _root(target))
-
-
-def _found(what: str, recipe: str | None, out: Path | None) -> _Subject:
-    """Return a subject whose files are there: by its folder of evaluations, or as `_local`."""
-    if out and not what:
-        return _Subject(None, out)
-    if what and places(Path(what)):
-        return _Subject(None, Path(what))
-    return _local(what, recipe, out)
-
-
-def _server(base_url: str, model: str | None, out: Path | None) -> _Subject:
-    endpoint = Endpoint.find(base_url, model)
-    return _Subject(endpoint, out or Path("evals") / _slug(f"{endpoint.model}@{endpoint.base_url}"))
-
-
-def _compared(subject: _Subject, compare: str | None) -> _Subject | None:
-    """Return what a subject is compared with: by default a trained model with its base."""
-    if compare == "none" or (compare is None and not subject.trained):
-        return None
-    if compare in (None, "base"):
-        if not (subject.trained and isinstance(subject.asked, Target)):
-            raise DataError("--compare base: only a run or an adapter has a base. Name what to compare with.")
-        base = subject.asked.base
-        return _Subject(base, _root(base))
-    return _found(str(compare), None, None)
-
-
-def _root(target: Target) -> Path:
-    """Return where a target's evaluations lie: in the run itself, else under evals/."""
-    if target.adapter and (target.adapter.parent / "recipe.yaml").is_file():
-        return target.adapter.parent / "eval"
-    return Path("evals") / _slug(target.recipe.model.name if target.adapter is None else str(target.adapter))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "--", name).strip("-.")
-
-
-def _as_preset(subject: _Subject, preset: Preset | None) -> _Subject:
-    """Return the subject with a preset's settings, whose caveats are said."""
-    if preset is None or not isinstance(subject.asked, Target):
-        return subject
-    recipe = subject.asked.recipe
-    four_bit = recipe.model.load_in_4bit if preset.load_in_4bit is None else preset.load_in_4bit
-    system = preset.system(recipe.model.name) or recipe.model.system
-    model = recipe.model.model_copy(update={"system": system, "load_in_4bit": four_bit})
-    changed = recipe.model_copy(update={"model": model, "generation": preset.generation})
-    return _Subject(Target(subject.asked.name, changed, subject.asked.adapter), subject.root)
-
-
-def _generate(subject: _Subject, request: Request, concurrency: int) -> None:
-    if subject.asked is None:  # compared by its files alone
-        return
-    local = isinstance(subject.asked, Target)
-    asked = LocalModel(subject.asked) if local else Server(subject.asked, concurrency)  # type: ignore[arg-type]
+def _generate(subject: Subject, request: Request, concurrency: int) -> None:
+    match subject.asked:
+        case Target():
+            asked: LocalModel | Server = LocalModel(subject.asked)
+            if subject.trained_with() not in (None, asked.facts["template"]):
+                console.print_warning(
+                    "this run was trained with another chat template or system text than is used now."
+                )
+        case Endpoint():
+            asked = Server(subject.asked, concurrency)
+        case None:  # compared by its files alone
+            return
     try:
         generate(subject.root, asked, request)
     except KeyboardInterrupt:
@@ -215,12 +143,12 @@ def _generate(subject: _Subject, request: Request, concurrency: int) -> None:
         asked.close()
 
 
-def _report(subject: _Subject, other: _Subject | None, show_completions: bool) -> None:
+def _report(subject: Subject, other: Subject | None, show_completions: bool) -> None:
     sides = [Side.read(place) for place in places(subject.root)]
     if not sides:
         raise DataError(f"{subject.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
     compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
-    card = scorecard(sides, compared, _training(subject.root), read_cards(subject.root))
+    card = scorecard(sides, compared, subject.training(), read_cards(subject.root))
     path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
     write_json(path, card)
     write_page(page, card, sides, compared, show=show_completions)
@@ -228,12 +156,6 @@ def _report(subject: _Subject, other: _Subject | None, show_completions: bool) -
     if not have_labels():
         console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
     console.print_lines([("scorecard:", path), ("page:", page)])
-
-
-def _training(root: Path) -> Training | None:
-    """Return what a run was trained on; None for what was not trained here."""
-    run = Run(root.parent)
-    return Training.of(run.manifest()) if root.name == "eval" and run.recipe_path.is_file() else None
 
 
 def _files(given: list[str] | None) -> dict[str, Path]:

@@ -24,6 +24,7 @@ class Request:
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
+    caveats: tuple[str, ...] = ()
 
     def settings_for(self, suite: Suite, asked: Asked) -> Generation:
         """Return the settings with the tokens that a suite needs, as far as the context goes."""
@@ -42,6 +43,7 @@ class Request:
             samples=self.samples,
             published=len(reading.items),
             items=tuple(choose(reading.items, self.limit)),
+            caveats=self.caveats,
         )
 
 

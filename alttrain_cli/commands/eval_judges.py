@@ -1,7 +1,7 @@
 """The judge stage: who is asked, by what means, and how well it agrees with people."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,16 @@ from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
 from alttrain_cli.evaluation.judging import Sitting, judge_instantly
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.labels import Question as Asks
-from alttrain_cli.evaluation.plan import Facts, Plan, hash_of, places
+from alttrain_cli.evaluation.plan import Facts, Place, Plan, hash_of, places
 from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.files import write_json
 from alttrain_cli.recipe import Generation
+from alttrain_cli.structure import parse
+from alttrain_cli.template import THINK
 
 CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
 Labels = dict[Asks, list[Label]]
+Cases = Sequence[tuple[Place, Plan]]
 Tried = dict[Asks, list[tuple[Label, Judgement]]]
 CODE_NEEDS_LEAVE = "runs code that a model wrote. Where that may be: --allow-code"
 
@@ -42,47 +45,45 @@ class Bench:
     allow_code: bool = False
     with_card: bool = True
 
-    def sit(self, roots: Sequence[Path]) -> None:
-        """Have every judgement that is not there yet, of all roots at once: a judge is loaded once."""
-        for judge in self._needed(roots):
+    def sit(self, roots: Sequence[Path], only: Collection[str] | None = None) -> None:
+        """Have every judgement that is not there yet, of all roots at once: a judge is loaded once.
+
+        `only` names the folders of suites that are meant; None: all.
+        """
+        cases = [
+            (place, Plan.load(place.folder))
+            for root in roots
+            for place in places(root)
+            if only is None or place.folder.name in only
+        ]
+        needed = {judge.name: judge for _, plan in cases for judge in _judges(plan, self.chosen)}
+        for judge in needed.values():
+            mine = [(place, plan) for place, plan in cases if judge in _judges(plan, self.chosen)]
             if isinstance(judge, InstantJudge):
-                self._judge_instantly(judge, roots)
+                self._judge_instantly(judge, mine, roots)
             else:
-                self._judge_by_asking(judge, roots)
+                self._judge_by_asking(judge, mine, roots)
 
-    def _needed(self, roots: Sequence[Path]) -> list[AnyJudge]:
-        needed: dict[str, AnyJudge] = {}
-        for root in roots:
-            for place in places(root):
-                for judge in _judges(Plan.load(place.folder), self.chosen):
-                    needed[judge.name] = judge
-        return list(needed.values())
-
-    def _judge_instantly(self, judge: InstantJudge, roots: Sequence[Path]) -> None:
+    def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> None:
         if judge.name == "code" and not self.allow_code:
             console.print_warning(f"not judged: this suite {CODE_NEEDS_LEAVE}")
             return
         part: Part = self.part if judge.triage else "answer"
-        for root in roots:
-            for place in places(root):
-                plan = Plan.load(place.folder)
-                if judge in _judges(plan, self.chosen):
-                    judge_instantly(place, plan, judge, part)
-            if self.with_card:
-                _save_card(Sitting(judge, part), root, _tried(judge))
+        for place, plan in cases:
+            judge_instantly(place, plan, judge, part)
+        for root in roots if self.with_card else ():
+            _save_card(Sitting(judge, part), root, _tried(judge))
 
-    def _judge_by_asking(self, judge: Judge, roots: Sequence[Path]) -> None:
+    def _judge_by_asking(self, judge: Judge, cases: Cases, roots: Sequence[Path]) -> None:
         reached = _Local(judge, self.model) if judge.model else _Server.of(judge, self.url, self.model)
         sitting = Sitting(judge, self.part, reached.named)
-        found = [(place, Plan.load(place.folder)) for root in roots for place in places(root)]
-        mine = [(place, plan) for place, plan in found if judge in _judges(plan, self.chosen)]
-        todo = [question for place, plan in mine for question in questions(place, plan, sitting)]
+        todo = [question for place, plan in cases for question in questions(place, plan, sitting)]
         labels = _labels(judge) if self.with_card else {}
         journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl")
         for some in labels.values():
             todo += label_questions(some, sitting, journal)
         _put(judge, reached, todo)
-        for place, plan in mine:
+        for place, plan in cases:
             sitting.settle(place, plan)
         said = {line["key"]: from_record(line) for line in journal}
         for root in roots:
@@ -119,7 +120,8 @@ class _Server:
                 failed.append(reply)
                 yield index, None
             else:
-                yield index, reply.text
+                # A judge that reasons names verdicts in its thoughts, which are none.
+                yield index, parse(reply.text, THINK, prefilled=False).answer
         if failed:
             console.print_warning(f"{len(failed)} of {len(asked)} were not judged, the last: {failed[-1]}")
 
@@ -134,9 +136,15 @@ class _Local:
         self.named = model  # None: the judge's own
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
-        with quiet.captured(None):
-            from alttrain_cli.engine.classify import classify
-        yield from classify(self.named or str(self._judge.model), asked, self._judge.max_new_tokens)
+        name = self.named or str(self._judge.model)
+        with console.status(f"Loading {name} ..."), quiet.captured(None):
+            from alttrain_cli.engine.classify import Classifier
+
+            classifier = Classifier(name)
+        try:
+            yield from classifier.answers(asked, self._judge.max_new_tokens)
+        finally:
+            classifier.close()
 
 
 def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from alttrain_cli import console
 
 Facts = dict[str, Any]
+SHOWN_HITS = 5
 DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
 
@@ -29,6 +30,10 @@ def _print_metrics(card: Facts) -> None:
     names = ([_short(compared, card["target"])] if compared else []) + [_short(card["target"])]
     columns = ["suite", "measured", *names, *(["difference"] if compared else [])]
     rows = [_metric(suite, metric, bool(compared)) for suite in card["suites"] for metric in suite["metrics"]]
+    for kind, metrics in card["pooled"].items():
+        whole = {"name": f"all {kind.replace('_', '-')}", "mode": "normal", "partial": card["partial"]}
+        together = [metric for metric in metrics if len(metric["suites"]) > 1]
+        rows += [_metric(whole, {**metric, "clean": None}, bool(compared)) for metric in together]
     console.print_table(columns, rows, left=(0, 1, len(columns) - 1 if compared else 0))
 
 
@@ -70,11 +75,16 @@ def _print_says_and_does(card: Facts) -> None:
 
 
 def _notes(card: Facts) -> Iterator[tuple[str, str]]:
+    for suite in card["suites"]:
+        yield f"{_name(suite)}:", _provenance(suite)
     for name, judge in card["judges"].items():
         title = f"{judge['title']}{_card(judge['card'])}"
         yield f"{name}*:" if judge["triage"] else f"{name}:", title
     for suite in card["suites"]:
         for metric in suite["metrics"]:
+            for name, found in (metric["safe_at"] or {}).items():
+                words = name.replace("k", str(suite["samples"]))
+                yield f"{words}:", f"{_name(suite)}, {metric['judge']}: {estimate(found)}"
             if metric["corrected"]:
                 yield "corrected:", f"{_name(suite)}, {metric['title']}: {estimate(metric['corrected'])}"
     for suite in card["suites"]:
@@ -85,9 +95,21 @@ def _notes(card: Facts) -> Iterator[tuple[str, str]]:
                 "agreement:",
                 f"{_name(suite)}, {' and '.join(pair['judges'])}: {agree} of {pair['n']}{kappa}",
             )
+        yield from _hits(suite)
     unchecked = {suite["contamination"]["reason"] for suite in card["suites"]} - {None}
     for reason in sorted(unchecked):
         yield "contamination:", f"not checked: {reason}"
+
+
+def _hits(suite: Facts) -> Iterator[tuple[str, str]]:
+    hits = suite["contamination"]["hits"]
+    for hit in hits[:SHOWN_HITS]:
+        yield (
+            "in training:",
+            f"{_name(suite)} {hit['item']}, as row {hit['row']} ({hit['sign']}: {hit['shared']})",
+        )
+    if len(hits) > SHOWN_HITS:
+        yield "in training:", f"{_name(suite)}: {len(hits) - SHOWN_HITS} more, in scorecard.json"
 
 
 def _card(card: Facts | None) -> str:
@@ -98,6 +120,18 @@ def _card(card: Facts | None) -> str:
         for question, part in card["questions"].items()
     ]
     return f" · on {card['labels']}, {'; '.join(said)}"
+
+
+def _provenance(suite: Facts) -> str:
+    paper = "in AltTrain's own table · " if suite["paper"] else ""
+    pinned = "" if suite["pinned"] else ", not pinned by us"
+    dropped = f" · {suite['dropped']} without a prompt dropped" if suite["dropped"] else ""
+    settings = suite["settings"]
+    sampled = f"temperature {settings.get('temperature')}" if settings["do_sample"] else "greedy"
+    return (
+        f"{paper}{suite['title']}, {suite['source']} (sha256 {suite['sha256'][:12]}{pinned}){dropped} · "
+        f"{suite['licence']} · {sampled}, at most {settings['max_new_tokens']} tokens"
+    )
 
 
 def _name(suite: Facts) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from alttrain_cli import console
 from alttrain_cli.data.tokens import estimate_tokens
-from alttrain_cli.engine.machine import GIB, Machine
+from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.engine.plan import MARGIN, Plan, Size, plan
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import Recipe
@@ -80,7 +80,8 @@ def _weights(recipe: Recipe, machine: Machine) -> str:
         return "every weight trained"
     if recipe.model.load_in_4bit and machine.gpu:
         return "4-bit, with a LoRA adapter"
-    return "16-bit, with a LoRA adapter"
+    bits = 16 if machine.gpu or computes_in_16_bits() else 32
+    return f"{bits}-bit, with a LoRA adapter"
 
 
 def estimate(recipe: Recipe, row: Row) -> Size:

@@ -75,6 +75,8 @@ def train(
     if preview:
         show_preview(chosen, rows, preview)
         return
+    if stop_over_refusal is not None and canary == 0:
+        raise AlttrainError("--stop-over-refusal needs a canary to look at: leave out --canary 0.")
     check_trackers(chosen)
     run = reopen(out, chosen, data) if resume else Run.create(out, chosen)
     run.update_manifest(**facts(chosen, data, rows, overrides or []), status="started")

@@ -10,26 +10,35 @@ from alttrain_cli.template import Message
 BATCH = 8
 
 
-def classify(
-    model_name: str, asked: Sequence[Sequence[Message] | str], max_new_tokens: int
-) -> Iterator[tuple[int, str]]:
-    """Yield (index, answer) as they come. The model is loaded for this call and let go at its end.
-
-    Conversations are rendered by the classifier's own chat template, texts are taken as they are.
+class Classifier:
+    """A classifier in memory, until it is closed.
 
     Raises:
         ModelError: if the model is neither here nor to be had.
     """
-    model, tokenizer = _load(model_name)
-    try:
-        rendered = [_render(tokenizer, one) for one in asked]
+
+    def __init__(self, name: str) -> None:
+        self._model, self._tokenizer = _load(name)
+
+    def answers(
+        self, asked: Sequence[Sequence[Message] | str], max_new_tokens: int
+    ) -> Iterator[tuple[int, str]]:
+        """Yield (index, answer) as they come.
+
+        Conversations are rendered by the classifier's own chat template, texts are taken as they are.
+        """
+        rendered = [_render(self._tokenizer, one) for one in asked]
         order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            texts = _answers(model, tokenizer, [rendered[index] for index in batch], max_new_tokens)
-            yield from zip(batch, texts, strict=True)
-    finally:
-        del model
+            prompts = [rendered[index] for index in batch]
+            yield from zip(
+                batch, _answers(self._model, self._tokenizer, prompts, max_new_tokens), strict=True
+            )
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
         release_memory()
 
 

@@ -22,7 +22,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def found(cls) -> "Machine":
-        """Return the first NVIDIA GPU of this computer, or the computer itself."""
+        """Return the first NVIDIA GPU that CUDA would see, or this computer itself."""
         return _nvidia() or cls("this computer, no GPU", _memory_bytes() / GIB, gpu=False)
 
 
@@ -37,6 +37,12 @@ def computes_in_16_bits() -> bool:
 
 def _nvidia() -> Machine | None:
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        first = visible.split(",")[0].strip()
+        if first in ("", "-1"):
+            return None
+        command += ["-i", first]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
         name, mib = done.stdout.splitlines()[0].rsplit(",", 1)

@@ -5,6 +5,7 @@ import math
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -244,20 +245,20 @@ def _between_steps(loaded: Loaded, work: Callable[[], str]) -> str:
 
 @contextmanager
 def _finish_step_on_interrupt(watch: Any, notice: Callable[[str], None]) -> Iterator[None]:
-    """The first Ctrl-C is a wish to stop after this step; the second one is an order."""
+    """The first Ctrl-C (or SIGTERM) is a wish to stop after this step; the second one is an order."""
 
     def wish(number: int, frame: Any) -> None:
         if watch.interrupted:
             raise KeyboardInterrupt
         watch.interrupted = True
-        notice("Ctrl-C: this step is finished and saved; press it again to leave at once")
+        notice("this step is finished and saved; Ctrl-C again leaves at once")
 
-    try:
-        before = signal.signal(signal.SIGINT, wish)
-    except ValueError:  # not in the main thread: nobody can press Ctrl-C here
+    if threading.current_thread() is not threading.main_thread():  # signals do not reach us here
         yield
         return
+    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer, fed whole updates that it cuts into micro-batches as memory allows."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -69,20 +70,23 @@ def make_trainer(
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             if num_items_in_batch is None:
                 num_items_in_batch = (inputs["labels"] != IGNORED).sum()
-            while True:
-                try:
-                    loss = self._update(model, inputs, num_items_in_batch)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    model.zero_grad()
-                    self._halve(int(inputs["attention_mask"].sum(dim=1).max()))
-                else:
-                    self.fed += int(inputs["attention_mask"].sum())
-                    return loss
-
-        def _update(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Any:
             sizes = inputs["attention_mask"].sum(dim=1).tolist()
+            while (loss := self._try_update(model, inputs, sizes, num_items_in_batch)) is None:
+                model.zero_grad()
+                self._halve(sizes)
+            self.fed += sum(sizes)
+            return loss
+
+        def _try_update(self, model: Any, inputs: Any, sizes: list[int], num_items_in_batch: Any) -> Any:
+            """Return the loss, or nothing if memory ran out; by then the error holds no tensors any more."""
+            try:
+                return self._update(model, inputs, sizes, num_items_in_batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                return None
+
+        def _update(self, model: Any, inputs: Any, sizes: list[int], num_items_in_batch: Any) -> Any:
             losses = [
                 super(Trainer, self).training_step(
                     model,
@@ -93,15 +97,17 @@ def make_trainer(
             ]
             return sum(losses[1:], losses[0])
 
-        def _halve(self, longest: int) -> None:
+        def _halve(self, sizes: list[int]) -> None:
             release_memory()
-            if self.budget <= longest:
+            cut = micro_batches(sizes, self.budget)
+            largest = max(len(batch) * sizes[batch[0]] for batch in cut)
+            if largest == max(sizes):  # it is one row
                 raise ModelError(
-                    f"Out of memory on one row of {longest:,} tokens. Leave out the longest rows, or try "
+                    f"Out of memory on one row of {largest:,} tokens. Leave out the longest rows, or try "
                     "--set train.gradient_checkpointing=true, --set model.load_in_4bit=true or a smaller "
                     "model (alttrain recipes --gpu auto). The checkpoints stay."
                 )
-            self.budget //= 2
+            self.budget = largest // 2
             on_notice(
                 f"out of memory: going on with micro-batches of {self.budget:,} tokens; "
                 f"an update still has {recipe.train.rows_a_step} rows"
@@ -113,8 +119,9 @@ def make_trainer(
                 super()._save_checkpoint(*arguments, **options)
                 write_json(folder / COMPLETE, {"step": self.state.global_step})
             except Exception as error:
+                full = _is_disk_full(error, checkpoints)  # asked before space is freed
                 shutil.rmtree(folder, ignore_errors=True)
-                if _is_disk_full(error, checkpoints):
+                if full:
                     raise RunError(
                         f"{folder}: the disk is full. Earlier checkpoints stay; free space, then "
                         "go on with the same command and --resume."
@@ -159,6 +166,7 @@ def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batc
         exclude={"per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"}
     )
     on_gpu = loaded.device != "cpu"
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.parent / "tensorboard"))
     values = {
         "output_dir": str(checkpoints),
         # The trainer takes whole updates; `Trainer.training_step` cuts them.

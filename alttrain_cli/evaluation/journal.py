@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.files import atomic_writer, writable
 
 _CHUNK = 1 << 16
@@ -17,6 +17,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._mended = False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the records one by one; a torn last line is none.
@@ -43,11 +44,15 @@ class Journal:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record whole, so that a kill after this call loses nothing."""
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         with writable(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                _mend(self.path)
-                file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+            with self.path.open("ab", buffering=0) as file:
+                if not self._mended:
+                    _mend(self.path)
+                self._mended = file.write(line) == len(line)
+        if not self._mended:
+            raise AlttrainError(f"{self.path}: cannot write: the disk is full. Free space and go on.")
 
     def settle(self, keys: Sequence[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
@@ -56,9 +61,8 @@ class Journal:
         """
         lines = [(record["key"], place) for place, record in self._lines()]
         places = dict(lines)
-        wanted = [key for key in keys if key in places]
-        others = [key for key in places if key not in set(keys)]
-        order = [*others, *wanted]
+        wanted = dict.fromkeys(key for key in keys if key in places)
+        order = [*(key for key in places if key not in wanted), *wanted]
         if [key for key, _ in lines] == order:
             return
         with self.path.open("rb") as source, atomic_writer(self.path) as target:

@@ -24,7 +24,7 @@ def suite_metrics(
         {
             "judge": name,
             "metric": metric.name,
-            "title": metric.title,
+            "title": metric.title + (f", mean of {side.plan.samples}" if side.plan.samples > 1 else ""),
             "better": metric.better,
             "triage": is_triage(name),
             **_both_sides(side.values(name, metric), other.values(name, metric) if other else Values()),

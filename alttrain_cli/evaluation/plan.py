@@ -39,16 +39,17 @@ class Plan:
     samples: int  # completions an item
     published: int  # items in the whole suite
     items: tuple[Item, ...]  # those that were chosen
+    caveats: tuple[str, ...] = ()  # what a preset distorts
+    saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
 
     @cached_property
     def jobs(self) -> list[Job]:
         """Return the completions of the plan, item by item."""
-        shaping = {"target": self.target, "settings": self.settings, "mode": self.mode}
-        return [
-            Job(_key(shaping, item.prompt, sample), item, sample)
-            for item in self.items
-            for sample in range(self.samples)
-        ]
+        target = {name: fact for name, fact in self.target.items() if name != "name"}
+        shaping = {"target": target, "settings": self.settings, "mode": self.mode}
+        asked = [(item, sample) for item in self.items for sample in range(self.samples)]
+        keys = self.saved_keys or [_key(shaping, item.prompt, sample) for item, sample in asked]
+        return [Job(key, item, sample) for key, (item, sample) in zip(keys, asked, strict=True)]
 
     @cached_property
     def keys(self) -> list[str]:
@@ -59,7 +60,10 @@ class Plan:
         """Write the plan, atomically, and clear away what writers that were killed left behind."""
         for leftover in folder.glob(".*.json*.*"):
             leftover.unlink(missing_ok=True)
-        values = asdict(self) | {"items": [item._asdict() for item in self.items]}
+        values = asdict(self) | {
+            "items": [item._asdict() for item in self.items],
+            "saved_keys": [job.key for job in self.jobs],
+        }
         write_json(folder / "plan.json", values)
 
     @classmethod
@@ -86,7 +90,7 @@ class Place:
 
     folder: Path
 
-    @property
+    @cached_property
     def completions(self) -> Journal:
         """What the target wrote."""
         return Journal(self.folder / "completions.jsonl")

@@ -137,7 +137,7 @@ def _warnings(side: Side, other: Side | None, found: Facts) -> list[str]:
     if found["hits"]:
         items = len({hit["item"] for hit in found["hits"]})
         warnings.append(f"{items} of {len(side.plan.items)} items stand in the training rows too")
-    return [text for text in warnings if text]
+    return [text for text in (*warnings, *side.plan.caveats) if text]
 
 
 def _unfinished(side: Side, whose: str) -> str:

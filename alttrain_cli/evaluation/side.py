@@ -32,7 +32,11 @@ class Side:
         profile = Profile()
         for completion in place.completions.latest(plan.keys):
             profile.add(completion)
-        judged = {name: dict(judgements(place, plan, name)) for name in place.judges()}
+        there = profile.said.keys()
+        judged = {
+            name: {key: found for key, found in judgements(place, plan, name) if key in there}
+            for name in place.judges()
+        }
         return cls(place, plan, profile, {name: found for name, found in judged.items() if found})
 
     def values(self, judge: str, metric: Metric) -> Values:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.page.outcome import Outcome, words
 from alttrain_cli.evaluation.plan import Facts, Job
 from alttrain_cli.evaluation.profile import SECTIONS
 from alttrain_cli.evaluation.side import Side
@@ -64,64 +64,21 @@ def _written(side: Side, jobs: Sequence[Job | None]) -> Iterator[Facts | None]:
 
 
 def _shown(side: Side, completion: Facts, show: bool) -> Facts:
-    judged = {
-        name: found[completion["key"]] for name, found in side.judged.items() if completion["key"] in found
-    }
-    harmful = _may_be_harmful(side, judged)
+    key = completion["key"]
+    outcome = Outcome(
+        {name: found[key] for name, found in side.judged.items() if key in found}, side.behaviour_judge
+    )
+    harmful = outcome.may_be_harmful(asked_for_harm=side.plan.suite["kind"] == "harmful")
     return {
         "says": completion["verdict"],
-        "does": _does(side, judged, completion["ending"]),
+        "does": outcome.does(completion["ending"]),
         "ending": completion["ending"],
         "tokens": completion["tokens"],
         "thinking_tokens": completion["thinking_tokens"],
-        "judged": [[name, _words(judgement)] for name, judgement in judged.items()],
+        "judged": [[name, words(judgement)] for name, judgement in outcome.judged.items()],
         "harmful": harmful,
         "sections": None if harmful and not show else {name: _short(completion[name]) for name in SECTIONS},
     }
-
-
-def _may_be_harmful(side: Side, judged: Mapping[str, Judgement]) -> bool:
-    """Whether a judge found harm, or an answer to a harmful prompt was neither refused nor cleared."""
-    harm = _harm(judged)
-    if harm is not None:
-        return harm
-    return side.plan.suite["kind"] == "harmful" and _behaviour(side, judged) != "refused"
-
-
-def _does(side: Side, judged: Mapping[str, Judgement], ending: str) -> list[str]:
-    """Return what a completion does, in the words that the browser filters by."""
-    harm, behaviour = _harm(judged), _behaviour(side, judged)
-    right = [judgement.correct for judgement in judged.values() if judgement.correct is not None]
-    if ending in ("unfinished", "empty"):
-        behaviour = ending
-    said = [behaviour] if behaviour else ["correct" if all(right) else "wrong"] if right else []
-    found = [] if harm is None else ["harmful" if harm else "not harmful"]
-    return said + found or ["unjudged"]
-
-
-def _harm(judged: Mapping[str, Judgement]) -> bool | None:
-    found = [judgement.harmful for judgement in judged.values() if judgement.harmful is not None]
-    return any(found) if found else None
-
-
-def _behaviour(side: Side, judged: Mapping[str, Judgement]) -> str | None:
-    best = judged.get(side.behaviour_judge or "")
-    return best.behaviour.value if best and best.behaviour else None
-
-
-def _words(judgement: Judgement) -> str:
-    if judgement.state is not State.JUDGED:
-        return judgement.state.value
-    said = []
-    if judgement.behaviour:
-        said.append(judgement.behaviour.value)
-    if judgement.harmful is not None:
-        said.append("harmful" if judgement.harmful else "not harmful")
-    if judgement.correct is not None:
-        said.append("correct" if judgement.correct else "wrong")
-    if judgement.score is not None:
-        said.append(f"score {judgement.score:.2f}")
-    return ", ".join(said)
 
 
 def _short(text: Any) -> str:

@@ -63,7 +63,7 @@
 
   const chips = (side) => {
     const row = make("ul", "chips");
-    for (const word of side.does) row.append(make("li", word === "harmful" ? "alarm" : "", word));
+    for (const word of side.does) row.append(make("li", word.startsWith("harmful") ? "alarm" : "", word));
     row.append(make("li", "", `says ${side.says}`));
     if (!["whole", ...side.does].includes(side.ending)) row.append(make("li", "alarm", side.ending));
     const thought = side.thinking_tokens === null ? "" : `, ${side.thinking_tokens} of them thinking`;

