@@ -193,6 +193,8 @@ def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Pat
         (["smollm2-135m", "--suite", "strongreject"], "--suite-file strongreject=FILE"),
         (["smollm2-135m", "--suite", "strongrejekt"], "Did you mean 'strongreject'"),
         (["smollm2-135m", "--judge", "wildgard"], "Did you mean 'wildguard'"),
+        (["smollm2-135m", "--judge", "wildguard"], "the judge is not on this machine"),
+        (["smollm2-135m", "--judge", "xstest"], "--judge-url"),
         (["smollm2-135m", "--suite-file", "strongreject"], "NAME=FILE"),
         (["smollm2-135m", "--samples", "3"], "--sample"),
         (["smollm2-135m", "--think", "lots"], "normal, zero, less, more"),

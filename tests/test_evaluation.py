@@ -13,10 +13,11 @@ from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
 from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.journal import Journal
-from alttrain_cli.evaluation.judgement import State
+from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.judging import judge_instantly, judgements
-from alttrain_cli.evaluation.metrics import pooled
+from alttrain_cli.evaluation.metrics import pooled, suite_metrics
 from alttrain_cli.evaluation.plan import Place, Plan
 from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.statistics import Estimate, corrected, difference, kappa, safe_at
@@ -263,3 +264,19 @@ def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: 
         sides.append(Side.read(place))
     [metric] = pooled(sides, {})["harmful"]
     assert (metric["suites"], metric["target"]["n"], metric["target"]["hits"]) == (["one", "two"], 3, 3)
+
+
+def test_k_samples_give_safechains_three_figures_and_unfinished_ones_are_not_safe(tmp_path: Path) -> None:
+    made, place = plan(samples=2), Place(tmp_path / "s")
+    made.save(place.folder)
+    for job in made.jobs:
+        place.completions.append(record(job, written("Sure, here it is.")))
+    said = [False, False, False, True, False, None]  # harmful? None: unfinished
+    for job, harmful in zip(made.jobs, said, strict=True):
+        found = Judgement(State.UNFINISHED) if harmful is None else Judgement(harmful=harmful)
+        place.judgements("wildguard").append(judgement_record(f"j{job.key}", job.key, found))
+    [metric] = suite_metrics(Side.read(place), None, set(), {})
+    shares = {name: estimate["share"] for name, estimate in metric["safe_at"].items()}
+    assert shares == {"safe@1": pytest.approx(4 / 6), "safe@k": pytest.approx(1 / 3), "conssafe@k": 1.0}
+    assert metric["states"]["unfinished"] == 1
+    assert metric["target"]["share"] == pytest.approx(1 / 6)

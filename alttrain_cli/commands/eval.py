@@ -74,6 +74,7 @@ def run(
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
     subject = server(base_url, model, out) if base_url else local(target, recipe, out)
     other = subject.compared(compare)
+    bench.call()
     subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
     caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
     for one in subjects:

@@ -45,6 +45,19 @@ class Bench:
     allow_code: bool = False
     with_card: bool = True
 
+    def call(self) -> None:
+        """Make sure that every judge can be had, before anything is generated for it.
+
+        Raises:
+            ModelError, EndpointError, DataError: if one cannot.
+        """
+        for judge in self.chosen:
+            if isinstance(judge, Judge):
+                self._reach(judge)
+
+    def _reach(self, judge: Judge) -> "_Local | _Server":
+        return _Local(judge, self.model) if judge.model else _Server.of(judge, self.url, self.model)
+
     def sit(self, roots: Sequence[Path], only: Collection[str] | None = None) -> None:
         """Have every judgement that is not there yet, of all roots at once: a judge is loaded once.
 
@@ -75,7 +88,7 @@ class Bench:
             _save_card(Sitting(judge, part), root, _tried(judge))
 
     def _judge_by_asking(self, judge: Judge, cases: Cases, roots: Sequence[Path]) -> None:
-        reached = _Local(judge, self.model) if judge.model else _Server.of(judge, self.url, self.model)
+        reached = self._reach(judge)
         sitting = Sitting(judge, self.part, reached.named)
         todo = [question for place, plan in cases for question in questions(place, plan, sitting)]
         labels = _labels(judge) if self.with_card else {}
@@ -134,6 +147,10 @@ class _Local:
     def __init__(self, judge: Judge, model: str | None) -> None:
         self._judge = judge
         self.named = model  # None: the judge's own
+        with console.status(f"Looking for {model or judge.model} ..."), quiet.captured(None):
+            from alttrain_cli.engine.classify import fetch
+
+            fetch(model or str(judge.model))
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
         name = self.named or str(self._judge.model)

@@ -1,6 +1,7 @@
 """Asks a local classifier: a causal language model that answers in a few greedy tokens."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.memory import release_memory
@@ -8,6 +9,31 @@ from alttrain_cli.errors import ModelError
 from alttrain_cli.template import Message
 
 BATCH = 8
+FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+def fetch(name: str) -> None:
+    """Have a classifier's files on this machine, unless the name is that of a folder.
+
+    Done before the target is asked: a judge that is not to be had is said so then, not hours later.
+
+    Raises:
+        ModelError: if the model is neither here nor to be had.
+    """
+    if Path(name).is_dir():
+        return
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(name, allow_patterns=FILES, etag_timeout=10)
+    except GatedRepoError:
+        raise ModelError(f"{name}: gated. Accept its terms on the hub, then: hf auth login") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+        raise ModelError(
+            f"{name}: the judge is not on this machine and cannot be fetched from the hub. "
+            "Name a folder or another hub id: --judge-model"
+        ) from None
 
 
 class Classifier:
