@@ -78,7 +78,7 @@ def test_a_folded_thought_is_one_line_and_the_answer_stays_whole() -> None:
 
 def test_a_forced_answer_and_a_cut_one_are_labelled() -> None:
     CompletionView(one := screen(100)).finish(Completion("", TRACE, replace(FIGURES, forced=True, cut=True)))
-    assert "answer · forced: 192 thinking tokens were used up · cut: max_new_tokens" in written(one)
+    assert "answer · forced after 192 thinking tokens · cut at max_new_tokens" in written(one)
 
 
 def test_sections_are_printed_for_good_as_they_are_settled_and_once() -> None:

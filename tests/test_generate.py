@@ -109,7 +109,7 @@ def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: 
 
 
 @pytest.mark.model
-def test_lengths_that_vary_tenfold_hold_nobody_up(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_completion_waits_for_no_long_one(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(smollm, "llama")
     settings = Generation(max_new_tokens=200, do_sample=False)
     # one token in 97 ends a completion, so they end anywhere
@@ -117,7 +117,7 @@ def test_lengths_that_vary_tenfold_hold_nobody_up(smollm: Loaded, monkeypatch: p
     monkeypatch.setattr(module, "_stop_ids", lambda loaded: stops)
     alone = batched(loaded, settings, slots=1)
     lengths = [completion.tokens for completion in alone]
-    assert max(lengths) >= 10 * min(lengths)
+    assert max(lengths) >= 5 * min(lengths)
     computed = 0
     write = Batch._write
 
@@ -295,5 +295,6 @@ def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.Mon
 @pytest.mark.model
 def test_a_prompt_beyond_the_model_s_context_is_unfinished(smollm: Loaded) -> None:
     loaded = tiny(smollm, "llama", max_position_embeddings=40)
-    long = loaded.tokenizer.decode([50] * 60)
+    long = "egg and spoon " * 20
+    assert len(loaded.tokenizer(long)["input_ids"]) > 40
     assert dict(complete(loaded, [long, "x"], GREEDY))[0] == Completion("", 0, finished=False)

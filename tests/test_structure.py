@@ -1,7 +1,5 @@
 """Taking completions apart: markers, missing sections, streams cut anywhere."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,14 +125,13 @@ def test_a_long_opening_closes_the_window_too() -> None:
     assert trace.verdict is Verdict.MISSING
 
 
+@pytest.mark.timeout(120)  # a quadratic parser needs many minutes
 def test_a_long_text_without_newline_is_parsed_in_linear_time() -> None:
     parser = StreamParser(THINK, prefilled=True)
-    begun = time.perf_counter()
     for _ in range(20_000):
         parser.feed("word ")
     trace = parser.finish()
     assert len(trace.thinking) > 99_000
-    assert time.perf_counter() - begun < 20  # seconds; a quadratic parser needs minutes
 
 
 @settings(max_examples=300, deadline=None)

@@ -63,9 +63,9 @@ def answer_note(figures: Figures) -> str:
     """Return what must be said of an answer that was not the model's own decision."""
     notes = []
     if figures.forced:
-        notes.append(f"forced: {figures.budget} thinking tokens were used up")
+        notes.append(f"forced after {figures.budget} thinking tokens")
     if figures.cut:
-        notes.append("cut: max_new_tokens were used up")
+        notes.append("cut at max_new_tokens")
     return " · ".join(notes)
 
 
