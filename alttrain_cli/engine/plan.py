@@ -13,11 +13,10 @@ from alttrain_cli.template import Encoded
 Verdict = Literal["fits", "tight", "no"]
 
 MARGIN = 1.1  # some layers stay in 16 bits, and memory is cut into pieces
-# Padded tokens a micro-batch may have, tried from the left: more than this does not make a GPU
-# faster, less makes it slower than recomputing activations does.
+# Padded tokens a micro-batch may have, tried from the left. Not measured on a GPU yet.
 BUDGETS = (8192, 4096, 2048)
 SMALL_BUDGETS = (1024, 512)
-CPU_BUDGET = 1024  # measured: benchmarks/train.py
+CPU_BUDGET = 1024  # holds four of the demo's rows with room to spare; not tuned yet
 # Kept beside tensors: the CUDA context, or Python with torch and its libraries in memory.
 GPU_CONTEXT, CPU_CONTEXT = 1.4 * GIB, 1.1 * GIB
 # The textbook's activations of a layer, times what reproduces Unsloth's published context table for
