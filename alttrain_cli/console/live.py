@@ -17,6 +17,7 @@ from alttrain_cli.console.sections import (
     columns,
     pair_view,
     panel,
+    section_style,
     section_view,
     settled,
     tail,
@@ -171,7 +172,7 @@ def _writing(trace: Trace, figures: Figures, console: Console, width: int, lines
     name = _present(trace)
     text = tail(getattr(trace, name), console, width - 4, min(max(lines, 1), LINES))
     title = Text(f"{name} ...", style=name)
-    return Group(panel(title, text, name), meter(trace, figures))
+    return Group(panel(title, text, section_style(trace, name)), meter(trace, figures))
 
 
 def _present(trace: Trace) -> str:

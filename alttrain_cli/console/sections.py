@@ -35,7 +35,12 @@ def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "")
         return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
     if fold and name in THOUGHTS:
         return _one_line(Text("── ", style=name) + title, text)
-    return panel(title, plain(text), name)
+    return panel(title, plain(text), section_style(trace, name))
+
+
+def section_style(trace: Trace, name: str) -> str:
+    """Return a section's colour; an assessment has its verdict's, for a frame's title has but one colour."""
+    return trace.verdict.value if name == "assessment" and trace.assessment else name
 
 
 def panel(title: Text, body: RenderableType, style: str) -> Panel:
