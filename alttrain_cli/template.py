@@ -185,10 +185,8 @@ class Template:
         if learned[-1] != self.terminator_id or learned.count(self.terminator_id) != 1:
             raise RenderError(f"the response must end in exactly one {self.terminator!r}")
         found = self.parse(text)
-        told_apart = (
-            found == trace if trace.assessment else (found.state, found.answer) == (trace.state, trace.answer)
-        )
-        if not told_apart:
+        whole = trace.understanding and trace.assessment  # else an ablation: only the answer can be told
+        if (found != trace) if whole else (found.state, found.answer) != (trace.state, trace.answer):
             raise RenderError("the sections cannot be told apart again in the rendered response")
         if encoded.input_ids[:2] == [self.bos_id] * 2:
             raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")

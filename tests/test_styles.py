@@ -121,7 +121,7 @@ def test_rows_of_every_style_are_told_apart_again(style: str, label: str) -> Non
     row = made(style, sample(label=label))
     found = parse(compose(row.trace, Markers(), prefilled=True), Markers(), prefilled=True)
     assert found.answer == row.answer
-    if row.assessment:
+    if row.assessment and row.understanding:
         assert found == row.trace
 
 

@@ -163,10 +163,12 @@ def checked(row: Row) -> Row:
         raise SetAside("the request counts as benign, but the answer refuses")
     if not row.assessment:
         return row
+    if row.trace.verdict.value != row.label:
+        raise SetAside("the assessment's verdict is not the label")
+    if not row.understanding:  # an assessment with nothing before it reads like a restated request
+        return row
     if found.assessment != row.assessment:
         raise SetAside("the understanding already gives a verdict")
-    if found.verdict != row.label:
-        raise SetAside("the assessment's verdict is not the label")
     if found != row.trace:
         raise SetAside("the sections cannot be told apart again")
     return row
