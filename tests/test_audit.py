@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.commands.suite_prompts import suite_prompts
 from alttrain_cli.data.audit import audit
 from alttrain_cli.data.duplicates import Duplicates
 from alttrain_cli.data.private import private_kinds
@@ -139,3 +140,19 @@ def test_the_manifest_can_be_read_by_machines() -> None:
         facts["estimated_tokens"][name]["max"]
         for name in ("prompt", "understanding", "assessment", "reasoning", "answer")
     )
+
+
+def test_a_suite_that_ships_is_looked_for_unless_told_otherwise(tmp_path: Path) -> None:
+    taken = next(iter(suite_prompts("smoke", ()).values()))[0]
+    path = put(tmp_path / "d.jsonl", {**VALUES, "prompt": taken})
+    done = RUNNER.invoke(app, ["build-data", "--audit", str(path)])
+    assert "exact with item 1" in " ".join(done.output.split())
+    silent = RUNNER.invoke(app, ["build-data", "--audit", str(path), "--suite", ""])
+    assert "stands in" not in silent.output
+
+
+def test_any_file_of_prompts_can_be_given_and_an_unknown_suite_is_named(tmp_path: Path) -> None:
+    eggs = put(tmp_path / "eggs.jsonl", {"prompt": "How do I boil an egg?"})
+    assert suite_prompts("", [str(eggs)]) == {"eggs": ["How do I boil an egg?"]}
+    with pytest.raises(DataError, match="no such suite"):
+        suite_prompts("nonsense", [])

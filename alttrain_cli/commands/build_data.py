@@ -8,6 +8,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.askers import endpoint_asker, engine_asker
+from alttrain_cli.commands.suite_prompts import suite_prompts
 from alttrain_cli.data.annotators import SETTINGS, AllBenign, Annotator, Asked, Template, Trust
 from alttrain_cli.data.answers import Answers, Asker, Usage
 from alttrain_cli.data.audit import Audit, audit
@@ -112,12 +113,21 @@ def build_data(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of what is chosen and of the order.")] = 1995,
+    suite: Annotated[
+        str,
+        typer.Option(
+            "--suite",
+            rich_help_panel=_LOOKING,
+            help="Evaluation suites that must not stand in the data, as in smoke,xstest; none with ''.",
+        ),
+    ] = "smoke",
     suite_file: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--suite-file",
+            metavar="[NAME=]FILE",
             rich_help_panel=_LOOKING,
-            help="Prompts that must not stand in the data; see the audit.",
+            help="A suite's published file on this disk, or any file of prompts.",
         ),
     ] = None,
     audited: Annotated[
@@ -136,7 +146,7 @@ def build_data(
     Answers of a model are kept as they arrive. After an interruption the same
     command asks only what is missing.
     """
-    suites = {path.stem: _prompts(path) for path in suite_file or ()}
+    suites = suite_prompts(suite, suite_file or ())
     if audited is not None:
         _audit(audited, suites, show)
         return
@@ -282,11 +292,6 @@ def _price(text: str | None) -> tuple[float, float] | None:
     except ValueError:
         raise typer.BadParameter("two numbers are needed, as 2.5,10", param_hint="--price") from None
     return asked, answered
-
-
-def _prompts(path: Path) -> list[str]:
-    reading = Reading(needs_label=False, needs_response=False)
-    return [sample.prompt for sample in reading.samples(Source(str(path)))]
 
 
 def _report(built: Built) -> None:
