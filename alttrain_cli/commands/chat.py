@@ -1,6 +1,7 @@
 """`alttrain chat`: talk to a model and see it think, section by section."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -90,8 +91,10 @@ def chat(
             save=not no_save,
         ).run()
         return
-    with console.spinner(f"Loading {found.name} ..."):
-        speaker = found.load(lambda doing: None)
+    # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, and two of
+    # them on few cores slow the generating thread by a third.
+    with console.spinner(f"Loading {found.name} ..."), ThreadPoolExecutor(1) as pool:
+        speaker = pool.submit(found.load, lambda doing: None).result()
     if warning := found.warning(speaker):
         console.print_warning(warning)
     answer_all(speaker, conversation, asked, settings, compare=compare, as_json=as_json)
