@@ -16,7 +16,7 @@ from alttrain_cli.data.duplicates import Duplicates
 from alttrain_cli.data.private import private_kinds
 from alttrain_cli.data.selection import choose
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.row import Row
 from tests.samples import put
 
@@ -156,3 +156,11 @@ def test_any_file_of_prompts_can_be_given_and_an_unknown_suite_is_named(tmp_path
     assert suite_prompts("", [str(eggs)]) == {"eggs": ["How do I boil an egg?"]}
     with pytest.raises(DataError, match="no such suite"):
         suite_prompts("nonsense", [])
+
+
+def test_no_room_for_what_was_seen_is_one_line() -> None:
+    twins = Duplicates()
+    twins._seen.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(AlttrainError, match="Temporary files cannot be written"):
+        for number in range(2_000):
+            twins.add(f"row {number}", f"prompt {number} of many", "benign")

@@ -1,10 +1,25 @@
-"""Finds prompts that say the same, or nearly the same, as an earlier one: one pass, MinHash by rensa."""
+"""Finds prompts that say the same, or nearly the same, as an earlier one: one pass, MinHash by rensa.
 
+What was seen lies in a temporary database on disk, so memory does not grow with the rows.
+"""
+
+import hashlib
+import sqlite3
+from array import array
 from typing import Any, NamedTuple
+
+from alttrain_cli.errors import AlttrainError
 
 ALIKE = 0.8  # Jaccard similarity of word triples, from which two prompts count as one
 _PERMUTATIONS, _BANDS, _SEED = 128, 16, 1995
 _SHINGLE = 3  # words
+_TABLES = """
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE prompts (number INTEGER PRIMARY KEY, id TEXT, hashes BLOB);
+    CREATE TABLE bands (band INTEGER, number INTEGER, PRIMARY KEY (band, number)) WITHOUT ROWID;
+    CREATE TABLE texts (text INTEGER PRIMARY KEY, id TEXT);
+"""
 
 
 class Twin(NamedTuple):
@@ -18,47 +33,76 @@ class Duplicates:
     """The prompts so far. Nearness is looked for within a label: contrast pairs are near by design."""
 
     def __init__(self) -> None:
-        self._exact: dict[str, str] = {}
-        self._near: dict[str, _Index] = {}
+        self._seen = sqlite3.connect("", isolation_level=None)  # a file that vanishes with the connection
+        self._seen.executescript(_TABLES)
 
     def add(self, row_id: str, prompt: str, label: str) -> Twin | None:
-        """Return the earlier row that this prompt repeats, or remember the prompt."""
+        """Return the earlier row that this prompt repeats, or remember the prompt.
+
+        Raises:
+            AlttrainError: if there is no room for temporary files.
+        """
+        try:
+            return self._add(row_id, prompt, label)
+        except sqlite3.OperationalError as error:
+            raise AlttrainError(
+                f"Temporary files cannot be written ({error}). Free space, or set TMPDIR to another place."
+            ) from None
+
+    def _add(self, row_id: str, prompt: str, label: str) -> Twin | None:
         words = prompt.lower().split()
-        text = " ".join(words)
-        if text in self._exact:
-            return Twin(self._exact[text], exact=True)
-        near = self._near.setdefault(label, _Index()).add(row_id, words)
+        text = _number(" ".join(words).encode("utf-8", "surrogatepass"))
+        exact = self._seen.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
+        if exact:
+            return Twin(exact[0], exact=True)
+        hashes = array("I", _min_hash(words).digest())
+        bands = _band_numbers(hashes, label)
+        near = self._near(hashes, bands)
         if near is not None:
             return Twin(near, exact=False)
-        self._exact[text] = row_id
+        self._remember(row_id, text, hashes, bands)
         return None
 
+    def _near(self, hashes: "array[int]", bands: list[int]) -> str | None:
+        marks = ", ".join("?" * len(bands))
+        numbers = f"SELECT number FROM bands WHERE band IN ({marks})"
+        found = self._seen.execute(
+            f"SELECT id, hashes FROM prompts WHERE number IN ({numbers}) ORDER BY number", bands
+        )
+        return next((row_id for row_id, other in found if _alike(hashes, array("I", other)) >= ALIKE), None)
 
-class _Index:
-    """MinHashes of the prompts of one label."""
-
-    def __init__(self) -> None:
-        from rensa import RMinHashLSH
-
-        self._lsh = RMinHashLSH(threshold=ALIKE, num_perm=_PERMUTATIONS, num_bands=_BANDS)
-        self._hashes: list[Any] = []
-        self._ids: list[str] = []
-
-    def add(self, row_id: str, words: list[str]) -> str | None:
-        """Return the id of a near one, or remember this one."""
-        from rensa import RMinHash
-
-        hashes = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-        hashes.update(_shingles(words))
-        for candidate in sorted(self._lsh.query(hashes)):
-            if hashes.jaccard(self._hashes[candidate]) >= ALIKE:
-                return self._ids[int(candidate)]
-        self._lsh.insert(len(self._ids), hashes)
-        self._hashes.append(hashes)
-        self._ids.append(row_id)
-        return None
+    def _remember(self, row_id: str, text: int, hashes: "array[int]", bands: list[int]) -> None:
+        self._seen.execute("INSERT INTO texts VALUES (?, ?)", (text, row_id))
+        number = self._seen.execute(
+            "INSERT INTO prompts (id, hashes) VALUES (?, ?)", (row_id, hashes.tobytes())
+        ).lastrowid
+        self._seen.executemany(
+            "INSERT OR IGNORE INTO bands VALUES (?, ?)", [(band, number) for band in bands]
+        )
 
 
-def _shingles(words: list[str]) -> list[str]:
+def _min_hash(words: list[str]) -> Any:
+    from rensa import RMinHash
+
+    hashes = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     starts = range(max(1, len(words) - _SHINGLE + 1))
-    return [" ".join(words[start : start + _SHINGLE]) for start in starts]
+    hashes.update([" ".join(words[start : start + _SHINGLE]) for start in starts])
+    return hashes
+
+
+def _band_numbers(hashes: "array[int]", label: str) -> list[int]:
+    """Return a number for each band of hashes; near prompts of one label share some."""
+    size = _PERMUTATIONS // _BANDS
+    return [
+        _number(f"{label} {band} ".encode() + hashes[band * size : (band + 1) * size].tobytes())
+        for band in range(_BANDS)
+    ]
+
+
+def _alike(one: "array[int]", other: "array[int]") -> float:
+    """Estimate the Jaccard similarity of two prompts' word triples."""
+    return sum(map(int.__eq__, one, other)) / _PERMUTATIONS
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), signed=True)
