@@ -49,8 +49,8 @@ class Hit(NamedTuple):
 
 def overlap(row_prompts: Iterable[str], suite_prompts: Sequence[str]) -> list[Hit]:
     """Return one hit, with its strongest sign, for each pair that is alike, by row, then by item."""
-    suite = _Suite(suite_prompts)
-    return [hit for row, prompt in enumerate(row_prompts) for hit in suite.hits(row, words(prompt))]
+    index = Index(suite_prompts)
+    return [hit for row, prompt in enumerate(row_prompts) for hit in index.hits(row, prompt)]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -59,8 +59,8 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text))
 
 
-class _Suite:
-    """The items, indexed so that a row is compared with few of them."""
+class Index:
+    """The items of a suite, indexed so that a row is compared with few of them."""
 
     def __init__(self, prompts: Sequence[str]) -> None:
         self._items = [words(prompt) for prompt in prompts]
@@ -77,7 +77,9 @@ class _Suite:
             for word in _rarest(self._content[position], common):
                 self._rare[word].append(position)
 
-    def hits(self, row: int, row_words: tuple[str, ...]) -> list[Hit]:
+    def hits(self, row: int, prompt: str) -> list[Hit]:
+        """Return one hit, with its strongest sign, for each item that the prompt of row `row` is like."""
+        row_words = words(prompt)
         found: dict[int, Hit] = {}
         for item in self._exact.get(row_words, ()):
             found[item] = Hit(row, item, Sign.EXACT, " ".join(row_words))

@@ -33,7 +33,7 @@ def row(**changes: Any) -> Row:
 
 
 def problems(one: Row) -> list[str]:
-    return [finding.problem for finding in audit(lambda: [one], {}).contradictions]
+    return [finding.problem for finding in audit([one], {}).contradictions]
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_row_that_contradicts_itself_is_found(changes: dict[str, Any], problem
 
 def test_the_starter_set_holds_no_contradiction_no_secret_and_no_twin() -> None:
     for split in ("train", "heldout"):
-        facts = audit(lambda split=split: starter_rows(split), {}).facts()  # type: ignore[misc]
+        facts = audit(starter_rows(split), {}).facts()  # type: ignore[arg-type]
         assert [facts[key]["n"] for key in ("contradictions", "private", "near_duplicates")] == [0, 0, 0]
 
 
 def test_a_prompt_of_a_suite_is_found_in_the_rows() -> None:
     rows = [row(), row(id="r2", prompt="And now something else entirely, please?")]
-    found = audit(lambda: rows, {"eggs": ["how do I boil an EGG"]}).overlaps["eggs"]
+    found = audit(rows, {"eggs": ["how do I boil an EGG"]}).overlaps["eggs"]
     assert [(hit.row, hit.problem.split()[0]) for hit in found] == [("r1", "exact")]
 
 
@@ -105,7 +105,7 @@ def test_a_file_with_contradictions_ends_with_exit_code_3(tmp_path: Path) -> Non
 
 def test_an_audit_of_nothing_is_an_error() -> None:
     with pytest.raises(DataError, match="no rows"):
-        audit(lambda: [], {})
+        audit([], {})
 
 
 def test_a_near_twin_is_found_within_a_label_and_not_across() -> None:
@@ -134,7 +134,7 @@ def test_what_is_chosen_keeps_each_strata_share_and_its_size(
 
 
 def test_the_manifest_can_be_read_by_machines() -> None:
-    facts = audit(lambda: [row()], {"eggs": ["egg"]}).facts()
+    facts = audit([row()], {"eggs": ["egg"]}).facts()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["estimated_tokens"]["row"]["max"] == sum(
         facts["estimated_tokens"][name]["max"]

@@ -1,6 +1,8 @@
 """The command line as a user meets it: one clear line, the right exit code, nothing lost."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,14 @@ def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: p
     fails(run("chat", "-p", "Hi"), "no run here yet", "alttrain chat smollm2-135m")
     fails(run("chat", "smollm2-135m", "-p", "Hi", "--compare"), "no adapter")
     fails(run("chat", "smollm2-135m", "-p", "Hi", "--set", "temprature=1"), "Did you mean 'temperature'")
+
+
+def test_a_reader_who_leaves_early_is_no_failure(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "alttrain_cli", "build-data", "--source", "starter:20"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "d.jsonl")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert (tmp_path / "d.jsonl").is_file()

@@ -195,7 +195,7 @@ def build_data(
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
     with console.status(f"Looking at {rows} ..."):
-        result = audit(lambda: iter_rows(rows), suites)
+        result = audit(iter_rows(rows), suites)
     console.print_audit(result.facts())
     _show(rows, show)
     _refuse_contradictions(rows, result)

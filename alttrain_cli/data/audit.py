@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from alttrain_cli.data.duplicates import Duplicates
 from alttrain_cli.data.private import private_kinds
 from alttrain_cli.data.tokens import estimate_tokens, statistics
 from alttrain_cli.errors import DataError
-from alttrain_cli.overlap import overlap
+from alttrain_cli.overlap import Index
 from alttrain_cli.refusal import refuses
 from alttrain_cli.row import Row
 from alttrain_cli.verdict import Verdict
@@ -109,27 +109,27 @@ class Audit:
             self.tokens[name].append(size)
 
 
-def audit(rows: Callable[[], Iterable[Row]], suites: Mapping[str, Sequence[str]]) -> Audit:
-    """Read all rows once for the counts, and once a suite (name -> prompts) for the overlaps.
+def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
+    """Read all rows once; `suites` (name -> prompts) are those that must not stand in the rows.
 
     Raises:
         DataError: if there are no rows.
     """
-    result = Audit()
+    result = Audit(overlaps={suite: [] for suite in suites})
     twins = Duplicates()
-    for row in rows():
+    indexes = {suite: Index(prompts) for suite, prompts in suites.items()}
+    for number, row in enumerate(rows):
         result.add(row)
         twin = twins.add(row.id, row.prompt, row.label)
         if twin is not None:
             result.near_duplicates.append(Finding(row.id, f"says the same as {twin.id}"))
+        for suite, index in indexes.items():
+            result.overlaps[suite].extend(
+                Finding(row.id, f"{hit.sign} with item {hit.item + 1}: {hit.shared}")
+                for hit in index.hits(number, row.prompt)
+            )
     if not result.rows:
         raise DataError("There are no rows to audit.")
-    ids = [row.id for row in rows()] if suites else []
-    for suite, prompts in suites.items():
-        hits = overlap((row.prompt for row in rows()), prompts)
-        result.overlaps[suite] = [
-            Finding(ids[hit.row], f"{hit.sign} with item {hit.item + 1}: {hit.shared}") for hit in hits
-        ]
     return result
 
 

@@ -83,7 +83,7 @@ def build(
             manifest.unlink(missing_ok=True)  # it describes the file that is replaced
         spool.write(seed)
         total = len(spool)
-    result = audit(lambda: _watched(iter_rows(out), total, on_progress), suites or {})
+    result = audit(_watched(iter_rows(out), total, on_progress), suites or {})
     facts = {
         "alttrain": __version__,
         "seed": seed,

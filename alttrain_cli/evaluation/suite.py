@@ -55,7 +55,7 @@ class Source(_Strict):
     def __str__(self) -> str:
         if self.package:
             return "comes with alttrain"
-        where = f"{self.hub}/{self.file}" if self.hub else str(self.url)
+        where = f"{self.hub}/{self.file}" if self.hub else str(self.url).replace("/{revision}", "")
         return f"{where} @ {self.revision[:10]}" if self.revision else where
 
 
