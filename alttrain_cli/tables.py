@@ -1,7 +1,10 @@
 """Reads rows of named values from the formats in which data sets are published."""
 
 import csv
-from collections.abc import Iterator, Mapping
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,18 @@ from alttrain_cli.files import load_json, read_jsonl, read_lines, read_text
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 
 
-def read_table(path: Path, records: str | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def read_table(
+    path: Path,
+    records: str | None = None,
+    header: Sequence[str] | None = None,
+    members: str | None = None,
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (number, row); the number is the line, or the row's place where there are no lines.
 
     One row is in memory at a time, but for .json. `records` is the key under which a JSON object keeps
-    its list of rows.
+    its list of rows; `header` names the columns of a .csv or .tsv that has no header. Only with `members`,
+    a pattern, a .zip is read: its CSV files of such names, in their order, each row with its `member`, the
+    file's name without folder and ending.
 
     Raises:
         DataError: naming file and place.
@@ -26,9 +36,11 @@ def read_table(path: Path, records: str | None = None) -> Iterator[tuple[int, Ma
         case ".json":
             yield from _read_json(path, records)
         case ".csv":
-            yield from _read_csv(path, ",")
+            yield from _read_csv(path, ",", header)
         case ".tsv":
-            yield from _read_csv(path, "\t")
+            yield from _read_csv(path, "\t", header)
+        case ".zip" if members:
+            yield from _read_zip(path, members)
         case ".parquet":
             yield from _read_parquet(path)
         case _:
@@ -49,23 +61,47 @@ def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[s
         yield number, value
 
 
-def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_csv(
+    path: Path, delimiter: str, header: Sequence[str] | None
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    return _rows(str(path), (line for _, line in read_lines(path)), delimiter, header)
+
+
+def _read_zip(path: Path, members: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    number = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(name for name in archive.namelist() if fnmatchcase(name, members)):
+                with archive.open(name) as file:
+                    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+                    for _, row in _rows(f"{path}: {name}", lines, ",", None):
+                        number += 1
+                        yield number, {**row, "member": Path(name).stem}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a whole archive of UTF-8 files ({error}).") from None
+
+
+def _rows(
+    place: str, lines: Iterable[str], delimiter: str, header: Sequence[str] | None
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(lines, header, delimiter=delimiter, strict=True)
     try:
         names = reader.fieldnames
         if not names:
-            raise DataError(f"{path}: the file is empty.")
+            raise DataError(f"{place}: the file is empty.")
         if len(set(names)) < len(names):
-            raise DataError(f"{path}: two columns have the same name; rename one.")
+            raise DataError(f"{place}: two columns have the same name; rename one.")
         for values in reader:
             if None in values or None in values.values():
                 raise DataError(
-                    f"{path}:{reader.line_num}: the row has more or fewer fields than the header."
+                    f"{place}:{reader.line_num}: the row has more or fewer fields than the header."
                 )
             yield reader.line_num, values
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None
+        raise DataError(f"{place}:{reader.line_num}: not valid CSV ({error}).") from None
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -23,9 +23,17 @@ HEAVY = {
     "pyarrow",
     "openai",
     "rensa",
+    "lm_eval",
 }
-# Whom a room besides the engine may ask, inside a function: to read hub sets, to find twins, to ask servers.
-MAY_USE = {"tables": {"pyarrow"}, "data": {"datasets", "rensa"}, "endpoint": {"openai"}, "engine": HEAVY}
+# Whom a room besides the engine may ask, inside a function: to read hub sets, to find twins, to ask servers,
+# to word and score the harness's tasks.
+MAY_USE = {
+    "tables": {"pyarrow"},
+    "data": {"datasets", "rensa"},
+    "endpoint": {"openai"},
+    "evaluation": {"lm_eval"},
+    "engine": HEAVY,
+}
 
 # Each room with the rooms it may import from; arrows point down only.
 BOTTOM = {"errors", "files"}

@@ -165,7 +165,8 @@ def _files(given: list[str] | None) -> dict[str, Path]:
         name, equals, path = pair.partition("=")
         if not (equals and path):
             raise DataError(f"--suite-file {pair}: give NAME=FILE, as in xstest-safe=xstest_prompts.csv")
-        find_suites(name)
+        if name not in {suite.name for suite in find_suites(name)}:
+            raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
         files[name] = Path(path)
     return files
 

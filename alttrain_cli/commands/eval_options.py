@@ -14,7 +14,8 @@ Target = Annotated[
 Suite = Annotated[
     str,
     typer.Option(
-        "--suite", help="Suites or groups, with commas: smoke, safety, over-refusal, reasoning, all."
+        "--suite",
+        help="Suites or groups, with commas: smoke, safety, over-refusal, reasoning, general, all.",
     ),
 ]
 SuiteFile = Annotated[

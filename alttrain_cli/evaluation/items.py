@@ -1,5 +1,6 @@
 """Reads a suite's items: from the package, from a file that a person gives, or from where it is published."""
 
+import json
 import os
 import re
 import urllib.error
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import platformdirs
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.harness import Wording
 from alttrain_cli.evaluation.suite import Item, Source, Suite, fingerprint
 from alttrain_cli.files import sha256
 from alttrain_cli.tables import read_table
@@ -38,8 +40,9 @@ def read_suite(suite: Suite, given: Path | None = None) -> Reading:
     Raises:
         DataError: if the data is not to be had, is not what is expected, or has changed.
     """
+    wording = Wording(suite.task) if suite.task else None
     path = given or _fetch(suite)
-    items, dropped = _items(suite, path)
+    items, dropped = _items(suite, path, wording)
     _check_count(suite, path, len(items) + dropped)
     found = fingerprint(items)
     if suite.sha256 and found != suite.sha256 and given is None:
@@ -47,13 +50,14 @@ def read_suite(suite: Suite, given: Path | None = None) -> Reading:
     return Reading(items, str(path), sha256(path), found, found == suite.sha256, dropped)
 
 
-def _items(suite: Suite, path: Path) -> tuple[list[Item], int]:
+def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item], int]:
     items: list[Item] = []
     dropped = 0
-    for number, row in read_table(path, suite.records):
+    for number, row in read_table(path, suite.records, suite.header, suite.members):
         if not _wanted(suite, row):
             continue
-        prompt = _get(suite, row, "prompt")
+        place = f"{suite.name}: {path}:{number}"
+        prompt = wording.prompt(row, place) if wording else _get(suite, row, "prompt")
         if prompt is None or not prompt.strip():
             _need_column(suite, path, row)
             dropped += 1
@@ -65,17 +69,26 @@ def _items(suite: Suite, path: Path) -> tuple[list[Item], int]:
 
 
 def _item(suite: Suite, path: Path, number: int, row: Mapping[str, Any], prompt: str) -> Item:
-    answer = _get(suite, row, "answer")
+    answer = _answer(suite, row)
     if suite.kind == "ability" and answer is None and suite.grader != "code":
         raise DataError(f"{suite.name}: {path}:{number}: no answer ({' or '.join(suite.columns['answer'])}).")
     return Item(
         id=_get(suite, row, "id") or str(number),
         prompt=suite.instruction.replace("{prompt}", prompt) if suite.instruction else prompt,
         category=_get(suite, row, "category"),
-        answer=answer if suite.grader == "code" else _last_answer(answer),
+        answer=answer,
         tests=_tests(suite, row),
         goal=_get(suite, row, "goal"),
+        task=suite.name if suite.task else None,
     )
+
+
+def _answer(suite: Suite, row: Mapping[str, Any]) -> str | None:
+    """Return the right answer; for a task of the harness all that its scoring reads, as JSON."""
+    if suite.task:
+        return json.dumps({name: row[name] for name in suite.task.reads}, ensure_ascii=False)
+    answer = _get(suite, row, "answer")
+    return answer if suite.grader == "code" else _last_answer(answer)
 
 
 def _tests(suite: Suite, row: Mapping[str, Any]) -> str | None:

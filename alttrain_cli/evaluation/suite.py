@@ -17,7 +17,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.recipe import did_you_mean
 
 Kind = Literal["harmful", "benign", "ability"]
-Grader = Literal["word", "math", "code"]
+Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-rouge"]
 
 GROUPS = {
     "smoke": "in seconds, written by us, always at hand",
@@ -25,6 +25,8 @@ GROUPS = {
     "attacks": "the frozen attacks alone",
     "over-refusal": "prompts that only look harmful",
     "reasoning": "mathematics and code",
+    "general": "knowledge, languages and summaries, through lm-evaluation-harness",
+    "mgsm": "MGSM in its eleven languages",
 }
 
 
@@ -37,6 +39,7 @@ class Item(NamedTuple):
     answer: str | None = None
     tests: str | None = None
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
+    task: str | None = None  # the suite whose task of the harness scores it; `answer` is then JSON
 
 
 class _Strict(BaseModel):
@@ -59,6 +62,17 @@ class Source(_Strict):
         return f"{where} @ {self.revision[:10]}" if self.revision else where
 
 
+class Task(_Strict):
+    """A task of lm-evaluation-harness, or one of ours in its language; `harness.py` makes use of it."""
+
+    name: str
+    folder: str | None = None  # where it stands within the harness's own tasks; None: `config` is all of it
+    config: dict[str, Any] = Field(default_factory=dict)  # what is otherwise than there
+    extraction: str | None = None  # which of its ways to find the answer in a text counts
+    reads: tuple[str, ...]  # columns that its scoring looks at
+    missing: tuple[str, ...] = ()  # columns that its templates know and the published file lacks
+
+
 class Suite(_Strict):
     """What is asked, and how it is read. `columns` lists the names that published copies use."""
 
@@ -75,7 +89,10 @@ class Suite(_Strict):
     columns: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # column -> patterns
     records: str | None = None  # the key under which a JSON file keeps its list
+    header: tuple[str, ...] | None = None  # the columns of a published table without a header
+    members: str | None = None  # which files of a published archive hold the rows
     grader: Grader | None = None
+    task: Task | None = None  # words the prompts, and scores the answers
     instruction: str | None = None  # what is put around the prompt, at {prompt}
     max_new_tokens: int | None = None  # needs more than the recipe gives
     note: str | None = None

@@ -68,4 +68,6 @@ def words(judgement: Judgement) -> str:
         said.append("correct" if judgement.correct else "wrong")
     if judgement.score is not None:
         said.append(f"score {judgement.score:.2f}")
+    if judgement.rouge is not None:
+        said.append(f"ROUGE-L {judgement.rouge['rougeL']:.2f}")
     return ", ".join(said)
