@@ -362,3 +362,13 @@ def test_an_answer_ends_at_the_first_stop_string() -> None:
     assert until("Paris. London\nRome", ["\n", "."]) == "Paris"
     assert until("Paris", ["\n"]) == "Paris"
     assert until("Paris", []) == "Paris"
+
+
+@needs_harness
+def test_a_harness_without_the_task_is_said_so(tmp_path: Path) -> None:
+    suite = all_suites()["nq"]
+    assert suite.task
+    gone = suite.model_copy(update={"task": suite.task.model_copy(update={"name": "nq_closed"}), "n": None})
+    path = write_parquet(tmp_path / "n.parquet", [{"question": "q", "answer": ["a"]}])
+    with pytest.raises(DataError, match="has no task nq_closed"):
+        read_suite(gone, path)

@@ -120,6 +120,8 @@ def _load(task: Task, doc: Doc) -> Any:
     folder = Path(str(tasks.__file__)).parent / task.folder if task.folder else None
     with contextlib.redirect_stdout(io.StringIO()):  # a task says there what it could use besides
         manager = tasks.TaskManager(include_defaults=False, include_path=folder)
+        if folder and task.name not in manager.task_index:
+            raise DataError(f"lm-evaluation-harness {version()} has no task {task.name}; 0.4.13 has.")
         # Only as members of a group are tasks of the harness taken with changes.
         loaded = manager.load({"group": "alttrain", "task": [mine]} if folder else mine)
     return next(iter(loaded["tasks"].values()))
