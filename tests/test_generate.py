@@ -186,27 +186,6 @@ def test_joined_rows_keep_their_last_columns_and_their_room() -> None:
     assert old.layers == new.layers == [None]
 
 
-@pytest.mark.parametrize("tokens", [1, 5])
-@pytest.mark.parametrize("padded", [True, False])
-def test_grouped_attention_equals_that_of_transformers(tokens: int, padded: bool) -> None:
-    import torch
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    from alttrain_cli.engine.precise import _attend
-
-    torch.manual_seed(1)
-    module = torch.nn.Module()
-    module.num_key_value_groups, module.is_causal = 3, True  # type: ignore[assignment]
-    query, (key, value) = torch.randn(2, 9, tokens, 8), torch.randn(2, 2, 3, 5, 8)
-    mask = torch.ones(5, 5, dtype=torch.bool).tril()[-tokens:].repeat(2, 1, 1, 1)
-    mask[1, ..., :2] = not padded
-    mask[1, 0, :, -tokens] = True  # no row that sees nothing
-    given = mask if padded else None
-    ours, _ = _attend(module, query, key, value, given, scaling=0.3)
-    theirs, _ = sdpa_attention_forward(module, query, key, value, given, scaling=0.3)
-    assert torch.allclose(ours, theirs, atol=1e-6)
-
-
 def test_a_longer_table_of_numbers_begins_with_the_shorter_one() -> None:
     from alttrain_cli.engine.sampling import uniforms
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from alttrain_cli.engine.attention import FUSED, PLAIN, SHORT, attending
 from alttrain_cli.engine.batches import arrange, micro_batches
 from alttrain_cli.engine.load import Loaded, match_dtype
 from alttrain_cli.engine.memory import release_memory
@@ -59,6 +60,7 @@ def make_trainer(
 
     lengths = [len(row.input_ids) for row in rows]
     steps_an_epoch = -(-len(rows) // recipe.train.rows_a_step)
+    on_cpu = loaded.device == "cpu"
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
         budget = batching.budget
@@ -87,14 +89,12 @@ def make_trainer(
                 return None
 
         def _update(self, model: Any, inputs: Any, sizes: list[int], num_items_in_batch: Any) -> Any:
-            losses = [
-                super(Trainer, self).training_step(
-                    model,
-                    {key: value[batch, : sizes[batch[0]]] for key, value in inputs.items()},
-                    num_items_in_batch,
-                )
-                for batch in micro_batches(sizes, self.budget)
-            ]
+            losses = []
+            for batch in micro_batches(sizes, self.budget):
+                width = sizes[batch[0]]
+                part = {key: value[batch, :width] for key, value in inputs.items()}
+                with attending(loaded.model, PLAIN if on_cpu and width <= SHORT else FUSED):
+                    losses.append(super().training_step(model, part, num_items_in_batch))
             return sum(losses[1:], losses[0])
 
         def _halve(self, sizes: list[int]) -> None:
