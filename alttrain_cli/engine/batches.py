@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from alttrain_cli.recipe import Train
 
 # What a micro-batch costs beside its tokens, in tokens: calls, and reading every weight once more.
-# A guess, not a measurement: it only decides between cuts that are nearly as good.
-FIXED_COST = 64
+# Measured with smollm2-135m on two CPU cores, up to 600 tokens: 174 ms and 1.25 ms a token.
+FIXED_COST = 128
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

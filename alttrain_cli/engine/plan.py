@@ -16,7 +16,7 @@ MARGIN = 1.1  # some layers stay in 16 bits, and memory is cut into pieces
 # Padded tokens a micro-batch may have, tried from the left. Not measured on a GPU yet.
 BUDGETS = (8192, 4096, 2048)
 SMALL_BUDGETS = (1024, 512)
-CPU_BUDGET = 1024  # holds four of the demo's rows with room to spare; not tuned yet
+CPU_BUDGET = 2048  # measured: 512 takes 16% longer, 1024 4%, 4096 the same (DESIGN.md, "Training")
 # Kept beside tensors: the CUDA context, or Python with torch and its libraries in memory.
 GPU_CONTEXT, CPU_CONTEXT = 1.4 * GIB, 1.1 * GIB
 # The textbook's activations of a layer, times what reproduces Unsloth's published context table for
