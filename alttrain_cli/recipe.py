@@ -152,7 +152,7 @@ class Recipe(_Section):
         for override in overrides:
             _override(values, override)
         values.setdefault("name", path.stem)
-        problems = _unknown_settings(values.get("train"))
+        problems = _wrong_settings(values.get("train"))
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
@@ -245,10 +245,10 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value.") from None
 
 
-def _unknown_settings(train: Any) -> list[str]:
-    """Return what is wrong with the keys under `train:` that are no fields of ours."""
+def _wrong_settings(train: Any) -> list[str]:
+    """Return what is wrong with the settings under `train:` that are no fields of ours."""
     problems = []
-    for key in train if isinstance(train, dict) else ():
+    for key, value in train.items() if isinstance(train, dict) else ():
         if key in Train.model_fields:
             continue
         if key in sft_config.RESERVED:
@@ -257,6 +257,8 @@ def _unknown_settings(train: Any) -> list[str]:
             near = sft_config.nearest(str(key), _keys(Train))
             hint = f"Did you mean {near!r}?" if near else "It must be a setting of TRL's SFTConfig."
             problems.append(f"train.{key}: unknown key. {hint}")
+        elif wanted := sft_config.wrong_type(key, value):
+            problems.append(f"train.{key}: must be {wanted}, not {value!r}.")
     return problems
 
 

@@ -36,10 +36,37 @@ OTHER_NAMES = {
 }
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "None": (type(None),),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "dict": (dict,),
+    "list": (list,),
+}
+
+
 @cache
-def settings() -> frozenset[str]:
-    """Return the names of SFTConfig's settings; empty if TRL is not installed."""
-    return frozenset(name for package, file, of in FILES for name in _fields(package, file, of))
+def settings() -> dict[str, str]:
+    """Return SFTConfig's settings with their types as annotated; empty if TRL is not installed."""
+    found: dict[str, str] = {}
+    for package, file, of in FILES:
+        found = {**_fields(package, file, of), **found}
+    return found
+
+
+def wrong_type(name: str, value: object) -> str:
+    """Return the type that a setting must have, if the value's is another one.
+
+    TRL checks no types: a wrong one would fail long after the model was loaded.
+    """
+    annotation = settings()[name]
+    for member in annotation.split(" | "):
+        kinds = _TYPES.get(member.partition("[")[0], (str,))  # an enum is given by its value
+        right = isinstance(value, kinds) and (member == "bool" or not isinstance(value, bool))
+        if right or member == f"Literal[{value}]":
+            return ""
+    return annotation
 
 
 def nearest(word: str, own: list[str]) -> str:
@@ -52,17 +79,17 @@ def nearest(word: str, own: list[str]) -> str:
     return ""
 
 
-def _fields(package: str, file: str, of: str) -> list[str]:
+def _fields(package: str, file: str, of: str) -> dict[str, str]:
     spec = util.find_spec(package)
     if spec is None or spec.origin is None:
-        return []
+        return {}
     path = Path(spec.origin).parent / file
     if not path.is_file():
-        return []
-    return [
-        node.target.id
+        return {}
+    return {
+        node.target.id: ast.unparse(node.annotation)
         for found in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(found, ast.ClassDef) and found.name == of
         for node in found.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    ]
+    }

@@ -1,5 +1,6 @@
 """Recipes: all that ship are whole, and what is wrong in one is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,37 @@ def test_what_is_no_setting_is_named_with_what_was_meant(key: str, message: str)
         Recipe.load("r1-7b", (f"train.{key}=1",))
 
 
+@pytest.mark.parametrize(
+    ("setting", "wanted"),
+    [
+        ("lr_scheduler_kwargs=7", "dict | str | None"),
+        ("neftune_noise_alpha=loud", "float | None"),
+        ("torch_empty_cache_steps=1.5", "int | None"),
+        ("torch_empty_cache_steps=true", "int | None"),
+        ("loss_type=[nll]", "str"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_told_before_anything_is_loaded(setting: str, wanted: str) -> None:
+    name = setting.partition("=")[0]
+    with pytest.raises(RecipeError, match=rf"train\.{name}: must be {re.escape(wanted)}, not "):
+        Recipe.load("r1-7b", (f"train.{setting}",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr_scheduler_kwargs", {"num_cycles": 2}),
+        ("neftune_noise_alpha", 5),
+        ("neftune_noise_alpha", None),
+        ("average_tokens_across_devices", True),
+        ("hub_strategy", "end"),
+        ("report_to", ["wandb"]),
+    ],
+)
+def test_a_setting_of_one_of_its_types_is_taken(name: str, value: object) -> None:
+    assert sft_config.wrong_type(name, value) == ""
+
+
 def test_what_alttrain_sets_itself_are_settings_of_sft_config() -> None:
-    assert sft_config.settings() >= sft_config.RESERVED
+    assert sft_config.settings().keys() >= sft_config.RESERVED
     assert set(sft_config.OTHER_NAMES.values()) <= set(Recipe.load("r1-7b").train.model_dump())
