@@ -4,6 +4,7 @@ Field names are transformers', PEFT's and TRL's own, so nothing is translated on
 """
 
 import difflib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,15 @@ from alttrain_cli.files import atomic_writer, read_text
 
 Positive = Field(gt=0)
 NotNegative = Field(ge=0)
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML as people write it: 1e-8 is a number, for which YAML 1.1 wants a point."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 class _Section(BaseModel):
@@ -214,7 +224,7 @@ def _folder() -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(read_text(path))
+        values = yaml.load(read_text(path), _Yaml)
     except DataError as error:
         raise RecipeError(str(error)) from None
     except yaml.YAMLError as error:
@@ -240,7 +250,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise RecipeError(f"--set {override}: {key!r} is a value, not a section.")
     try:
-        section[keys[-1]] = yaml.safe_load(text)
+        section[keys[-1]] = yaml.load(text, _Yaml)
     except yaml.YAMLError:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value.") from None
 

@@ -175,6 +175,12 @@ def test_a_setting_of_one_of_its_types_is_taken(name: str, value: object) -> Non
     assert sft_config.wrong_type(name, value) == ""
 
 
+@pytest.mark.parametrize(("text", "value"), [("1e-8", 1e-8), ("2E+1", 20.0), ("-3.e2", -300.0), ("0.5", 0.5)])
+def test_a_number_with_an_exponent_needs_no_point(text: str, value: float) -> None:
+    recipe = Recipe.load("r1-7b", (f"train.adam_epsilon={text}",))
+    assert recipe.train.model_extra == {"adam_epsilon": value}
+
+
 def test_what_alttrain_sets_itself_are_settings_of_sft_config() -> None:
     assert sft_config.settings().keys() >= sft_config.RESERVED
     assert set(sft_config.OTHER_NAMES.values()) <= set(Recipe.load("r1-7b").train.model_dump())
