@@ -125,7 +125,7 @@ def test_nan_weights_stop_the_run_at_once(tmp_path: Path) -> None:
 def test_a_run_that_is_killed_three_times_ends_as_if_it_had_not_been() -> None:
     script = ROOT / "benchmarks" / "kill.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--kills", "3", "--rows", "8"],
+        [sys.executable, str(script), "train", "--kills", "3", "--rows", "8"],
         capture_output=True, text=True, timeout=500, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
