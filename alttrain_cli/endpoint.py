@@ -1,7 +1,8 @@
 """Any OpenAI-compatible server: one conversation as a stream, or many with N in flight."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
@@ -15,6 +16,10 @@ from alttrain_cli.template import THINK, Message
 
 KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
 SHOWN_MODELS = 5
+# How servers say that a request is longer than their context: OpenAI and vLLM, llama.cpp, SGLang, TGI.
+_FULL = re.compile(
+    r"context[ _-]?(length|size|window)|exceed_context|max_new_tokens.* must be <=", re.IGNORECASE
+)
 
 Key = TypeVar("Key")
 Asked = TypeVar("Asked")
@@ -24,9 +29,14 @@ Got = TypeVar("Got")
 class EndpointError(AlttrainError):
     """A server cannot be reached, refuses, or answers nonsense; `fatal` if every request would fail alike."""
 
-    def __init__(self, message: str, *, fatal: bool = False) -> None:
+    def __init__(self, message: str, *, fatal: bool = False, status: int | None = None) -> None:
         super().__init__(message)
         self.fatal = fatal
+        self.status = status  # of HTTP, where the server answered with one
+
+
+class ContextFullError(EndpointError):
+    """Prompt and completion together are longer than the server's model can read."""
 
 
 class Reply(NamedTuple):
@@ -64,9 +74,16 @@ class Endpoint:
         return endpoint if model else cls(endpoint.base_url, endpoint._only_model(), key)
 
     def stream(
-        self, messages: Sequence[Message], settings: Generation | None, *, seed: int | None = None
-    ) -> Iterator[str]:
+        self,
+        messages: Sequence[Message],
+        settings: Generation | None,
+        *,
+        seed: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Generator[str]:
         """Yield one completion in pieces. Reasoning that the token limit cut stays unclosed.
+
+        `extra` is sent beside what the protocol knows. Closing the iterator stops the server.
 
         Raises:
             EndpointError: also in the middle, when the server dies; what was yielded stays good.
@@ -77,7 +94,7 @@ class Endpoint:
             sampling = _sampling(settings) | ({} if seed is None else {"seed": seed})
             try:
                 chunks = client.chat.completions.create(
-                    model=self.model, messages=list(messages), stream=True, **sampling
+                    model=self.model, messages=list(messages), stream=True, extra_body=extra, **sampling
                 )
                 for chunk in chunks:
                     for choice in chunk.choices:
@@ -161,6 +178,13 @@ class Endpoint:
             max_retries=self.retries if retries is None else retries,
         )
 
+    def _refusal(self, error: Any) -> EndpointError:
+        """Return what a status that has no meaning of its own here says."""
+        status, said = int(error.status_code), _said(error)
+        full = status in (400, 413, 422) and _FULL.search(f"{error.code} {error.type} {said}")
+        kind = ContextFullError if full else EndpointError
+        return kind(f"{self.base_url}: status {status}: {said}", status=status)
+
     def _explained(self, error: Exception) -> EndpointError:
         """Return the one line that a user needs."""
         import openai
@@ -171,17 +195,20 @@ class Endpoint:
                 return error
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 key = "refuses the key" if self.api_key != "none" else "wants a key"
-                return EndpointError(f"{self.base_url} {key}. Set {names}.", fatal=True)
+                return EndpointError(
+                    f"{self.base_url} {key}. Set {names}.", fatal=True, status=error.status_code
+                )
             case openai.NotFoundError():
                 return EndpointError(
                     f"{self.base_url}: no model {self.model!r} there, or no such address "
                     f"({_said(error)}). Most servers' addresses end in /v1.",
                     fatal=True,
+                    status=error.status_code,
                 )
             case openai.APITimeoutError():
                 return EndpointError(f"{self.base_url}: no answer within {self.timeout:g} s.")
             case openai.APIStatusError():
-                return EndpointError(f"{self.base_url}: status {error.status_code}: {_said(error)}")
+                return self._refusal(error)
             case openai.APIConnectionError():
                 return EndpointError(f"{self.base_url}: cannot be reached, or broke off. Is it running?")
             case _ if _is_nonsense(error):

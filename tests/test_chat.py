@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
 from alttrain_cli.chat.files import new_chat, newest_chat, read_prompts
 from alttrain_cli.chat.reading import Reading
+from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import Command, SlashError, is_open, read_line
-from alttrain_cli.chat.speaker import Piece, ServerSpeaker, joined
+from alttrain_cli.chat.speaker import Piece, joined
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe import Recipe

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from alttrain_cli.chat.slash import COMMANDS
 from alttrain_cli.cli import app
 from alttrain_cli.commands.repl import Repl
-from tests.servers import Served, chat_server
+from tests.servers import Fault, Served, chat_server
 from tests.terminals import Terminal
 
 READY = "· /help"  # the end of the line below the prompt
@@ -24,7 +24,11 @@ def thinking(text: str) -> str:
     return " ".join(f"~{word}" for word in text.split(" "))
 
 
-def answer(number: int, request: dict[str, Any]) -> str:
+def answer(number: int, request: dict[str, Any]) -> str | Fault:
+    if request["messages"][-1]["role"] == "assistant":
+        return "So it is."
+    if len(request["messages"]) > 9:
+        return Fault("status", 400, message="maximum context length is 64 tokens")
     prompt = request["messages"][-1]["content"]
     match prompt.split():
         case ["harm", *_]:
@@ -32,6 +36,8 @@ def answer(number: int, request: dict[str, Any]) -> str:
             return f"{thinking(thought)} I can't help with that."
         case ["die", *_]:
             return "~They ~ask ~and ~then DIE"
+        case ["ponder", *_]:
+            return "~hm " * 500
         case ["nasty", *_]:
             return f"{NASTY} \ud800"
         case ["endless", *_]:
@@ -144,6 +150,17 @@ def test_a_server_that_dies_in_the_middle_costs_one_line(chat: Terminal) -> None
     assert "They ask and then" in shown
     assert "Traceback" not in shown
     chat.ask("hello", "you said hello and 1 messages", READY)
+
+
+def test_a_server_is_made_to_answer_and_told_so_and_its_full_context_costs_the_oldest_turns(
+    chat: Terminal,
+) -> None:
+    chat.ask("/set think=3", "think", READY)
+    assert "So it is." in chat.ask("ponder", "hm hm hm", "answer · forced after 3 thinking tokens", READY)
+    for number in range(4):
+        chat.ask(f"turn {number}", f"and {2 * number + 3} messages", READY)
+    chat.ask("one more", "The context is full: the oldest turn left it.", "and 9 messages", READY)
+    chat.ask("/show", "6, 1 out of context", READY)
 
 
 def test_several_lines_are_one_question(chat: Terminal, served: Served) -> None:

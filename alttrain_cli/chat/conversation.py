@@ -68,6 +68,12 @@ class Conversation:
             self.forgotten += 1
         return self.forgotten - before
 
+    def drop_oldest(self, count: int) -> int:
+        """Forget so many more of the oldest turns; return how many there were to forget."""
+        before = self.forgotten
+        self.forgotten = min(before + count, len(self.turns))
+        return self.forgotten - before
+
     def add(self, turn: Turn) -> None:
         """Append a turn."""
         self.turns.append(turn)

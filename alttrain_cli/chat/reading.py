@@ -39,6 +39,7 @@ class Completion:
     text: str  # as the model wrote it
     trace: Trace
     figures: Figures
+    remark: str = ""  # what must be said beside it
 
     @property
     def outcome(self) -> str:
@@ -58,6 +59,7 @@ class Completion:
             "refused": refuses(trace.answer),
             "forced": figures.forced,
             "cut": figures.cut,
+            "remark": self.remark,
             "tokens": figures.tokens,
             "thinking_tokens": figures.thinking_tokens,
             "seconds": round(figures.seconds, 3),
@@ -84,6 +86,7 @@ class Reading:
         self._text: list[str] = []
         self._tokens = self._thinking_tokens = 0
         self._forced = False
+        self._remark = ""
 
     def add(self, piece: Piece) -> None:
         """Take the next piece."""
@@ -95,6 +98,7 @@ class Reading:
         if self._parser.state is State.UNCLOSED and not piece.forced:
             self._thinking_tokens += piece.tokens
         self._forced = self._forced or piece.forced
+        self._remark = piece.remark or self._remark
 
     @property
     def trace(self) -> Trace:
@@ -117,7 +121,7 @@ class Reading:
     def finish(self) -> Completion:
         """Return the whole completion; call it once, after the last piece."""
         figures = self.figures
-        return Completion("".join(self._text), self._parser.finish(), figures)
+        return Completion("".join(self._text), self._parser.finish(), figures, self._remark)
 
 
 def listen(

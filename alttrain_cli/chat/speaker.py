@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.structure import StreamParser
-from alttrain_cli.template import THINK, Message
+from alttrain_cli.template import Message
 
 
 class Piece(NamedTuple):
@@ -17,6 +15,7 @@ class Piece(NamedTuple):
     text: str
     tokens: int
     forced: bool = False  # not the model's own: the thinking budget was used up
+    remark: str = ""  # what a person must know beside the text
 
 
 class Speaker(Protocol):
@@ -48,45 +47,9 @@ class Speaker(Protocol):
         """Yield one completion; closing the iterator stops the model."""
 
 
-@dataclass(frozen=True)
-class ServerSpeaker:
-    """A model behind an OpenAI-compatible server. It cannot be forced to stop thinking."""
-
-    endpoint: Endpoint
-    base: None = None
-    context: None = None
-    fingerprint: None = None
-
-    @property
-    def name(self) -> str:
-        """The model as the server calls it."""
-        return self.endpoint.model
-
-    def count(self, messages: Sequence[Message]) -> int:
-        """Return 0: only the server can count."""
-        return 0
-
-    def parser(self) -> StreamParser:
-        """Return a parser for what `Endpoint.stream` yields: reasoning in think markers."""
-        return StreamParser(THINK, prefilled=False)
-
-    def stream(self, messages: Sequence[Message], settings: Settings) -> Generator[Piece]:
-        """Yield one completion; servers send about one token at a time."""
-        half = ""  # of a character that needs two, as some servers cut it
-        for text in self.endpoint.stream(messages, settings.generation, seed=settings.sent_seed):
-            whole, half = _without_half(half + text)
-            yield Piece(joined(whole), 1)
-        if half:
-            yield Piece(joined(half), 0)
-
-
 def joined(text: str) -> str:
     """Return text that can be written: surrogate pairs made one character, lone halves U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _without_half(text: str) -> tuple[str, str]:
-    return (text[:-1], text[-1]) if "\ud800" <= text[-1:] <= "\udbff" else (text, "")
 
 
 def room_for_prompt(speaker: Speaker, settings: Settings) -> int:

@@ -1,6 +1,6 @@
 """The chat that one stays in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,12 @@ from alttrain_cli.chat.files import FOLDER, new_chat
 from alttrain_cli.chat.reading import Completion
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import COMMANDS, Command, read_line
-from alttrain_cli.chat.speaker import Speaker, joined, room_for_prompt
-from alttrain_cli.commands.ask import ask, ask_pair
+from alttrain_cli.chat.speaker import Speaker, joined
+from alttrain_cli.commands.ask import Said, ask, ask_pair, ask_within_context
 from alttrain_cli.commands.whom import Loading, Whom
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.files import append_jsonl, writable
+from alttrain_cli.template import Message
 
 HISTORY = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "chat-history"
 
@@ -101,18 +102,34 @@ class Repl:
         if self._probed < len(self._probes):
             self._conversation.forget()
             self._probed += 1
-        gone = self._conversation.fit(prompt, speaker.count, room_for_prompt(speaker, self._settings))
-        if gone:
-            self._screen.say(f"The context is full: the oldest {_turns(gone)} left it.", "warning")
-        messages = self._conversation.messages(prompt)
         if compare:
-            left, completion = ask_pair(speaker, messages, self._settings, self._screen)
-            self._keep_pair(prompt, left, completion)
+            completion = self._ask_pair(self._conversation, prompt)
         else:
-            completion = ask(speaker, messages, self._settings, self._screen)
+            completion = self._within_context(
+                self._conversation,
+                prompt,
+                lambda messages: ask(speaker, messages, self._settings, self._screen),
+            )
         self._last = completion
         self._conversation.add(Turn.of(prompt, completion.trace, **self._notes(speaker, completion)))
         self._save_turns()
+
+    def _ask_pair(self, conversation: Conversation, prompt: str) -> Completion:
+        """Ask base and aligned model, keep the pair, and return what the aligned one said."""
+        speaker = self._loaded()
+        left, right = self._within_context(
+            conversation, prompt, lambda messages: ask_pair(speaker, messages, self._settings, self._screen)
+        )
+        self._keep_pair(prompt, left, right)
+        return right
+
+    def _within_context(
+        self, conversation: Conversation, prompt: str, ask: Callable[[Sequence[Message]], Said]
+    ) -> Said:
+        def tell(what: str) -> None:
+            self._screen.say(what, "warning")
+
+        return ask_within_context(self._loaded(), conversation, prompt, self._settings, ask, tell)
 
     def _loaded(self) -> Speaker:
         """Return the speaker; wait for it, and say so, the first time."""
@@ -192,10 +209,7 @@ class Repl:
         """Compare the last question, beside the conversation."""
         prompt = self._last_question()
         before = self._conversation.before_last() if self._was_answered() else self._conversation
-        speaker = self._loaded()
-        before.fit(prompt, speaker.count, room_for_prompt(speaker, self._settings))
-        pair = ask_pair(speaker, before.messages(prompt), self._settings, self._screen)
-        self._keep_pair(prompt, *pair)
+        self._ask_pair(before, prompt)
 
     def _do_retry(self, _: str) -> None:
         prompt = self._last_question()

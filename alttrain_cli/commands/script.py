@@ -11,8 +11,8 @@ from alttrain_cli import console
 from alttrain_cli.chat.conversation import Conversation
 from alttrain_cli.chat.reading import Completion, listen
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.speaker import Speaker, room_for_prompt
-from alttrain_cli.commands.ask import ask, ask_pair, base_of
+from alttrain_cli.chat.speaker import Speaker
+from alttrain_cli.commands.ask import ask, ask_pair, ask_within_context, base_of
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import GateError
 from alttrain_cli.structure import State
@@ -33,20 +33,22 @@ def answer_all(
     Raises:
         GateError: in the end, if a reasoning block was not finished.
     """
+    shown = sys.stdout.isatty() and not as_json
+    speakers = [base_of(speaker), speaker] if compare else [speaker]
+
+    def say(messages: Sequence[Message]) -> Sequence[Completion]:
+        if shown:
+            return _shown(speaker, messages, settings, compare)
+        with quiet.captured(None):
+            return [listen(one, messages, settings, lambda reading: None) for one in speakers]
+
     unfinished = False
     for prompt in prompts:
-        conversation.fit(prompt, speaker.count, room_for_prompt(speaker, settings))
-        messages = conversation.messages(prompt)
-        if sys.stdout.isatty() and not as_json:
-            completions = _shown(speaker, messages, settings, compare)
-        else:
-            speakers = [base_of(speaker), speaker] if compare else [speaker]
-            with quiet.captured(None):
-                completions = [listen(one, messages, settings, lambda reading: None) for one in speakers]
-            if as_json:
-                _print_json(prompt, conversation.system, settings, speakers, completions)
-            else:
-                _print_plain(completions)
+        completions = ask_within_context(speaker, conversation, prompt, settings, say, console.print_warning)
+        if as_json:
+            _print_json(prompt, conversation.system, settings, speakers, completions)
+        elif not shown:
+            _print_plain(completions)
         unfinished |= any(completion.trace.state is State.UNCLOSED for completion in completions)
     if unfinished:
         raise GateError("The reasoning was not finished within the limit; raise --max-new-tokens.")
@@ -64,6 +66,8 @@ def _shown(
 def _print_plain(completions: Sequence[Completion]) -> None:
     """Print the answer alone to standard output, the thoughts to standard error; base before aligned."""
     for completion in completions:
+        if completion.remark:
+            console.print_warning(completion.remark)
         console.err().print(console.plain(completion.trace.thinking, "muted"), soft_wrap=True)
         typer.echo(console.visible(completion.trace.answer))
 

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alttrain_cli.chat.speaker import ServerSpeaker, Speaker
+from alttrain_cli.chat.server import ServerSpeaker
+from alttrain_cli.chat.speaker import Speaker
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.engine import quiet
 from alttrain_cli.recipe import Recipe

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from alttrain_cli.chat.reading import Completion, Figures
+from alttrain_cli.chat.reading import Completion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView, footer
 from alttrain_cli.console.terminal import out, plain
@@ -81,14 +81,20 @@ class ChatScreen:
         with unechoed(), PairView(self.console, names) as view:
             yield view
 
-    def footer(self, figures: Figures, seed: int | None) -> None:
-        """Print what a completion cost."""
-        self.console.print(footer(figures, seed))
+    def footer(self, completion: Completion, seed: int | None) -> None:
+        """Print what a completion cost, and what must be said beside it."""
+        self._remark(completion)
+        self.console.print(footer(completion.figures, seed))
 
     def pair_footer(self, pair: Sequence[Completion], seed: int | None) -> None:
         """Print what the two of a pair cost."""
         for label, completion in zip(("base", "aligned"), pair, strict=True):
+            self._remark(completion)
             self.console.print(Text(f"{label}: ", style="muted") + footer(completion.figures, seed))
+
+    def _remark(self, completion: Completion) -> None:
+        if completion.remark:
+            self.say(completion.remark, "warning")
 
 
 @contextmanager

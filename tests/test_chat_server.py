@@ -1,0 +1,177 @@
+"""A chat with a server: made to answer when the budget ends, and fitted to a context that only it knows."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
+from alttrain_cli.chat.reading import Completion, listen
+from alttrain_cli.chat.server import ServerSpeaker
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.cli import app
+from alttrain_cli.commands.ask import ask_within_context
+from alttrain_cli.endpoint import Endpoint, EndpointError
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.structure import State
+from tests.servers import Answer, Fault, Served, chat_server
+
+BUDGET = Settings(Recipe.load("smollm2-135m").generation).set("max_new_tokens=40").set("think=5")
+APART = "~I ~wonder " * 200  # reasoning_content
+WITHIN = "<think> " + "I wonder " * 200  # in the text, as a server without a reasoning parser sends it
+Go = Callable[[dict[str, Any]], "str | Fault"]
+
+
+def is_begun(request: dict[str, Any]) -> bool:
+    return bool(request["messages"][-1]["role"] == "assistant")
+
+
+def thinker(go_on: Go, thought: str = APART) -> Answer:
+    """Return who thinks for too long, and goes on as told when its message was begun for it."""
+    return lambda _, request: go_on(request) if is_begun(request) else thought
+
+
+def said(answer: Answer, settings: Settings = BUDGET) -> tuple[Completion, Served]:
+    with chat_server(answer) as served:
+        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", retries=0))
+        asked = [{"role": "user", "content": "How?"}]
+        return listen(speaker, asked, settings, lambda reading: None), served
+
+
+@pytest.mark.parametrize("thought", [APART, WITHIN])
+def test_when_the_budget_ends_a_server_is_made_to_answer(thought: str) -> None:
+    completion, served = said(thinker(lambda request: "Like this.", thought))
+    assert completion.trace.state is State.CLOSED
+    assert completion.trace.answer == "Like this."
+    assert completion.figures.forced
+    assert completion.figures.thinking_tokens == 5
+    assert not completion.remark
+    first, second = served.requests
+    (question, begun) = second["messages"]
+    assert question == first["messages"][0]
+    assert begun["content"].startswith("<think>")
+    assert begun["content"].endswith("I wonder\n</think>\n\n") or begun["content"].endswith("I\n</think>\n\n")
+    assert second["continue_final_message"] is True
+    assert second["add_generation_prompt"] is False
+    assert second["max_tokens"] == 40 - 5
+
+
+def test_a_block_that_ends_by_itself_is_not_forced() -> None:
+    completion, served = said(lambda *_: "~I ~see. Like this.")
+    assert not completion.figures.forced
+    assert len(served.requests) == 1
+
+
+def test_without_a_token_left_nobody_is_made_to_answer() -> None:
+    completion, served = said(thinker(lambda request: "no"), BUDGET.set("think=40"))
+    assert (completion.trace.state, len(served.requests)) == (State.UNCLOSED, 1)
+    assert completion.figures.cut
+
+
+def test_a_server_that_wants_thinking_off_before_it_goes_on_gets_that() -> None:
+    def go_on(request: dict[str, Any]) -> str | Fault:
+        if "chat_template_kwargs" in request:
+            return "Like this."
+        return Fault(
+            "status", 400, message="Assistant response prefill is incompatible with enable_thinking."
+        )
+
+    completion, served = said(thinker(go_on))
+    assert completion.trace.answer == "Like this."
+    assert served.requests[-1]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize(
+    ("go_on", "why"),
+    [
+        (Fault("status", 400, message="Unknown field."), r"it refuses .*\(status 400: Unknown field."),
+        (Fault("status", 500, message="Roles must alternate."), "status 500: Roles must alternate."),
+        ("~Hmm, ~once ~more. Like this.", "it begins to think anew"),
+        (" <think> Once more </think> Like this.", "it begins to think anew"),
+        ("", "it adds nothing"),
+    ],
+)
+def test_a_server_that_cannot_be_made_to_answer_is_said_to_and_the_block_stays_open(
+    go_on: str | Fault, why: str
+) -> None:
+    completion, served = said(thinker(lambda request: go_on))
+    assert completion.trace.state is State.UNCLOSED
+    assert completion.trace.answer == ""
+    assert not completion.figures.forced
+    assert completion.remark.startswith(f"{served.base_url} cannot be made to answer: ")
+    assert completion.remark.count(served.base_url) == 1
+    assert "\n" not in completion.remark
+    assert re.search(why, completion.remark)
+
+
+def test_a_server_that_dies_while_it_goes_on_is_no_refusal() -> None:
+    with pytest.raises(EndpointError, match="broke off in the middle"):
+        said(thinker(lambda request: "Like DIE"))
+
+
+def test_a_script_is_told_in_one_line_and_ends_as_unfinished() -> None:
+    with chat_server(thinker(lambda request: Fault("status", 400, message="No."))) as served:
+        words = ["chat", "--base-url", served.base_url, "--set", "think=5", "-p", "How?"]
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == 3
+    assert done.stdout == "\n"
+    (line,) = (line for line in done.stderr.splitlines() if "cannot be made to answer" in line)
+    assert line.startswith("Warning: ")
+
+
+FULL = [
+    Fault(
+        "status", 400, message="This model's maximum context length is 64 tokens. However, you requested 99."
+    ),
+    Fault("status", 400, message="the request exceeds the available context size, try increasing it"),
+    Fault("status", 422, message="`inputs` tokens + `max_new_tokens` must be <= 64. Given: 60 and 40"),
+]
+
+
+def limited(most: int, refusal: Fault) -> Answer:
+    return lambda _, request: refusal if len(request["messages"]) > most else "Yes."
+
+
+def asked(answer: Answer, turns: int) -> tuple[Conversation, list[str], Served]:
+    conversation = Conversation(turns=[Turn(f"q{number}", "a") for number in range(turns)])
+    told: list[str] = []
+    with chat_server(answer) as served:
+        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", retries=0))
+        try:
+            ask_within_context(
+                speaker,
+                conversation,
+                "next",
+                BUDGET,
+                lambda messages: listen(speaker, messages, BUDGET, lambda reading: None),
+                told.append,
+            )
+        except ContextError as error:
+            told.append(str(error))
+    return conversation, told, served
+
+
+@pytest.mark.parametrize("refusal", FULL, ids=lambda fault: str(fault.message[:20]))
+def test_when_a_servers_context_is_full_the_oldest_turns_leave_and_it_says_so(refusal: Fault) -> None:
+    conversation, told, served = asked(limited(5, refusal), 5)
+    assert told == [
+        "The context is full: the oldest turn left it.",
+        "The context is full: the oldest 2 turns left it.",
+    ]
+    assert [message["content"] for message in served.requests[-1]["messages"][::2]] == ["q3", "q4", "next"]
+    assert conversation.forgotten == 3
+
+
+def test_a_question_that_no_server_context_holds_costs_few_requests_and_no_turn() -> None:
+    conversation, told, served = asked(limited(0, FULL[0]), 20)
+    assert "The question alone is too long" in told[-1]
+    assert "lower max_new_tokens" in told[-1]
+    assert conversation.forgotten == 0
+    assert len(served.requests) == 6  # with 20, 19, 17, 13, 5 and no turns
+
+
+def test_another_refusal_costs_no_turn() -> None:
+    with pytest.raises(EndpointError, match="no such tool"):
+        asked(limited(0, Fault("status", 400, message="no such tool")), 2)
