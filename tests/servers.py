@@ -32,9 +32,12 @@ class Served:
 
 @contextmanager
 def chat_server(
-    answer: Answer, *, models: tuple[str, ...] = ("tiny",), seconds: float = 0.0
+    answer: Answer, *, models: tuple[str, ...] = ("tiny",), seconds: float = 0.0, pace: float = 0.0
 ) -> Iterator[Served]:
-    """Serve until the block ends; `answer(number, request)` is called for every completion."""
+    """Serve until the block ends; `answer(number, request)` is called for every completion.
+
+    `seconds` go by before an answer begins, `pace` between the words of a stream.
+    """
     served = Served("")
     lock = threading.Lock()
 
@@ -84,6 +87,7 @@ def chat_server(
             for word in text.split(" "):
                 if word == "DIE":
                     return
+                time.sleep(pace)
                 name = "reasoning_content" if word.startswith("~") else "content"
                 self._event({name: word.removeprefix("~") + " "}, None)
             self._event({}, "stop")

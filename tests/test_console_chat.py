@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 
 from alttrain_cli import console
 from alttrain_cli.chat.reading import Completion, Figures, Reading
 from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.console.flow import Flow
 from alttrain_cli.console.live import CompletionView, footer, meter
+from alttrain_cli.console.region import Drawing, reflows
 from alttrain_cli.console.sections import pair_view, section_view, settled, tail
 from alttrain_cli.structure import State, StreamParser, Trace
 from alttrain_cli.template import THINK
@@ -129,6 +132,71 @@ def test_a_live_terminal_gets_no_control_but_our_own(pieces: list[str]) -> None:
     stream(CompletionView(one), ["<think>\n", *pieces])
     ours = re.sub(r"\x1b\[[\d;]*[mAKHGJ]|\x1b\[\?25[lh]|\r", "", written(one))
     assert not set(ours) & set("\x1b\x07\x08\x7f\x9b\u202e\u2066\u200b")
+
+
+@given(st.lists(nasty, max_size=8), st.sampled_from([20, 60]))
+def test_a_section_that_flows_is_printed_whole_once_and_in_order(pieces: list[str], width: int) -> None:
+    flow = Flow(one := screen(width), "answer", Text("title"), "answer")
+    flow.begin()
+    text = ""
+    for piece in pieces:
+        text += piece
+        flow.take(text)
+    flow.end("noted")
+    assert _bare(written(one)) == f"title{_bare(console.visible(text))}noted"
+
+
+def test_a_section_that_flows_looks_as_it_does_when_printed_at_once() -> None:
+    text = "First some words that need two lines and a half, at least in so narrow a box.\n\nThen more."
+    flow = Flow(one := screen(40), "answer", Text("answer", style="answer"), "answer")
+    flow.begin()
+    for end in range(len(text) + 1):
+        flow.take(text[:end])
+    flow.end()
+    assert written(one) == drawn(section_view(Trace(answer=text), "answer"), 40)
+
+
+def test_only_the_line_that_is_being_written_is_live() -> None:
+    one = screen(40)
+    view = CompletionView(one)
+    reading = Reading(StreamParser(THINK, prefilled=False), 99, 1000)
+    for text in ("<think>\nThey ask.\nThis is benign.\n", "one two three four five six seven eight nine"):
+        reading.add(Piece(text, 1))
+        view.look(reading)
+    assert "assessment · benign" in written(one)
+    assert "│ one two three four five six seven" in written(one)
+    assert "eight" not in written(one)
+    reading.add(Piece("\n</think>\n\nYes.", 1))
+    view.finish(replace(reading.finish(), figures=replace(FIGURES, cut=True)))
+    assert written(one).count("eight nine") == 1
+    assert "answer · cut at max_new_tokens" in written(one)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(40, 3), (60, 3), (39, 4), (20, 4), (10, 7)])
+def test_a_terminal_made_narrower_has_more_rows_erased_as_it_wrapped(
+    width: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMUX", "on")
+    drawing = Drawing(Text("\n".join(["x" * 40, "", "y" * 20])))
+    (one := screen(40, live=True)).print(drawing)
+    one.width = width
+    assert str(drawing.position_cursor()).count("\x1b[1A") == rows - 1
+    assert str(drawing.restore_cursor()).count("\x1b[1A") == rows
+
+
+@pytest.mark.parametrize(
+    ("environment", "does"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "XTERM_VERSION": "XTerm(390)"}, False),
+        ({"TERM": "screen-256color"}, False),
+        ({"TERM": "screen-256color", "TMUX": "on", "XTERM_VERSION": "XTerm(390)"}, True),
+        ({"TERM": "linux"}, False),
+    ],
+    ids=str,
+)
+def test_who_wraps_what_it_shows_is_known(environment: dict[str, str], does: bool) -> None:
+    assert reflows(environment) is does
 
 
 def _bare(text: str) -> str:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from alttrain_cli.chat.slash import COMMANDS
 from alttrain_cli.cli import app
 from alttrain_cli.commands.repl import Repl
+from tests.multiplexer import TMUX, Multiplexer
 from tests.servers import Fault, Served, chat_server
 from tests.terminals import Terminal
 
@@ -227,6 +228,31 @@ def test_a_terminal_that_is_resized_while_text_streams_goes_on(chat: Terminal) -
     chat.type("\x03")
     chat.expect("Dropped.")
     chat.ask("hello", "you said", "tokens/s", ">")
+
+
+@pytest.mark.skipif(TMUX is None, reason="needs tmux")
+def test_a_resize_while_text_streams_leaves_nothing_torn_and_loses_no_word(tmp_path: Path) -> None:
+    thoughts = " ".join(f"~thought{number}" for number in range(150))
+    words = " ".join(f"word{number}" for number in range(150))
+
+    def long(_: int, request: dict[str, Any]) -> str:
+        return f"~This ~is ~harmful.\n {thoughts} {words} ."
+
+    with (
+        chat_server(long, pace=0.02) as slow,
+        Multiplexer("chat", "--base-url", slow.base_url, cwd=tmp_path, columns=100, lines=30) as chat,
+    ):
+        chat.expect(READY)
+        chat.type("please")
+        for seen, columns, lines in (("thought60", 50, 30), ("thought120", 100, 20), ("word60", 40, 30)):
+            chat.expect(seen)
+            chat.resize(columns, lines)
+        chat.expect("· first after")
+        shown = "".join(chat.text.split()).replace("│", "")
+    for word in (*(f"thought{number}" for number in range(150)), *(f"word{number}" for number in range(150))):
+        assert len(re.findall(rf"{word}(?!\d)", shown)) == 1, word
+    for name in ("understanding", "assessment·harmful", "reasoning", "answer"):
+        assert shown.count(name) == 1
 
 
 def test_a_script_gets_the_answer_alone(served: Served) -> None:

@@ -1,23 +1,27 @@
 """What streams in, drawn in place: the section that is being written, and a meter."""
 
-import time
 from collections.abc import Sequence
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
 from alttrain_cli.chat.reading import Completion, Figures, Reading
+from alttrain_cli.console.flow import Flow
+from alttrain_cli.console.region import Region
 from alttrain_cli.console.sections import (
     SECTIONS,
+    THOUGHTS,
     TWO_COLUMNS,
     answer_note,
     columns,
+    cut_note,
+    flowing,
+    forced_note,
     pair_view,
     panel,
     section_style,
+    section_title,
     section_view,
     settled,
     tail,
@@ -25,63 +29,18 @@ from alttrain_cli.console.sections import (
 from alttrain_cli.console.terminal import duration
 from alttrain_cli.structure import State, Trace
 
-FRAMES = 8  # a second
-LINES = 12  # of the section that is being written; a higher region leaves more behind after a resize
+LINES = 6  # of a section that is not settled; what is higher may leave the screen when a resize wraps it
 _METER = 16  # cells
 
 
-class _Region:
-    """The part of the screen that is redrawn. On what is no real terminal nothing is drawn twice."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._live: Live | None = None
-        self._next = 0.0
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal and not self.console.is_dumb_terminal:
-            self._live = Live(
-                get_renderable=self._render,
-                console=self.console,
-                refresh_per_second=FRAMES,
-                transient=True,
-                redirect_stdout=False,  # who talks meanwhile was turned away on purpose
-                redirect_stderr=False,
-            )
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
-        if kind is not None:
-            self._break_off()
-
-    def _render(self) -> RenderableType:
-        """Return what the region shows now."""
-        raise NotImplementedError
-
-    def _break_off(self) -> None:
-        """Print for good what was only live, because no more will come."""
-        raise NotImplementedError
-
-    def _due(self) -> bool:
-        """Whether it is time to look again: reading a trace for every token would cost speed."""
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + 1 / FRAMES
-        return True
-
-
-class CompletionView(_Region):
-    """One completion: sections are printed for good when they are settled, the present one is live."""
+class CompletionView(Region):
+    """One completion: what is settled is printed for good, the line or section that is not is live."""
 
     def __init__(self, console: Console, *, fold: bool = False) -> None:
         super().__init__(console)
         self._fold = fold
         self._printed = 0
+        self._flow: Flow | None = None
         self._reading: Reading | None = None
         self._seen: tuple[Trace, Figures] | None = None
 
@@ -89,37 +48,68 @@ class CompletionView(_Region):
         """Draw how far a completion is."""
         self._reading = reading
         if self._due():
-            self._seen = (reading.trace, reading.figures)
-            self._print(self._seen[0], settled(self._seen[0]))
+            self.look(reading)
 
     def finish(self, completion: Completion) -> None:
         """Print what is left of a whole completion; call it after the block."""
-        self._print(completion.trace, len(SECTIONS), answer_note(completion.figures))
+        self._print(completion.trace, completion.figures, len(SECTIONS))
 
-    def _print(self, trace: Trace, count: int, note: str = "") -> None:
-        if self._live and count > self._printed:
-            self._live.refresh()  # else what is printed for good stands in the live part too, for a moment
+    def look(self, reading: Reading) -> None:
+        """Print what no further text can change."""
+        trace, figures = self._seen = (reading.trace, reading.figures)
+        self._print(trace, figures, settled(trace))
+        name = flowing(trace)
+        if name and not (self._fold and name in THOUGHTS):
+            if self._flow is None:
+                title = section_title(trace, name, forced_note(figures) if name == "answer" else "")
+                self._flow = Flow(self.console, name, title, section_style(trace, name))
+                self._flow.begin()
+            self._flow.take(getattr(trace, name))
+
+    def _print(self, trace: Trace, figures: Figures, count: int) -> None:
+        if count > self._printed:
+            self._settle()
         for name in SECTIONS[self._printed : count]:
-            shown = section_view(trace, name, fold=self._fold, note=note if name == "answer" else "")
-            self.console.print(shown)
+            self._print_section(trace, figures, name)
         self._printed = max(self._printed, count)
+
+    def _print_section(self, trace: Trace, figures: Figures, name: str) -> None:
+        if self._flow:
+            self._flow.take(getattr(trace, name))
+            self._end_flow(cut_note(figures) if name == "answer" else "")
+        else:
+            note = answer_note(figures) if name == "answer" else ""
+            self.console.print(section_view(trace, name, fold=self._fold, note=note))
+
+    def _end_flow(self, note: str = "") -> None:
+        flow, self._flow = self._flow, None  # else its last line stands in the live part too, for a moment
+        if flow:
+            flow.end(note)
+
+    def _settle(self) -> None:
+        if self._live:
+            self._live.refresh()  # else what is printed for good stands in the live part too, for a moment
 
     def _render(self) -> RenderableType:
         if self._seen is None:
             return Spinner("dots", Text("reading the question ...", style="muted"))
+        if self._flow:
+            return Group(self._flow.tail(), meter(*self._seen))
         return _writing(*self._seen, self.console, self.console.width, self.console.height - 4)
 
     def _break_off(self) -> None:
         if self._reading is None:
             return
+        self.look(self._reading)
         trace = self._reading.trace
-        self._print(trace, settled(trace))
         name = _present(trace)
-        if getattr(trace, name) and SECTIONS.index(name) >= self._printed:
+        if self._flow:
+            self._end_flow("broken off")
+        elif getattr(trace, name) and SECTIONS.index(name) >= self._printed:
             self.console.print(section_view(trace, name, note="broken off"))
 
 
-class PairView(_Region):
+class PairView(Region):
     """Two completions of one question, one after the other, each in its column."""
 
     def __init__(self, console: Console, names: tuple[str, str]) -> None:

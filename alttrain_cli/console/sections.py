@@ -30,7 +30,7 @@ def print_trace(trace: Trace) -> None:
 def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "") -> RenderableType:
     """Return one section; with `fold`, a thought is one line. `note` is put behind the title."""
     text = getattr(trace, name)
-    title = _title(trace, name, note)
+    title = section_title(trace, name, note)
     if not text:
         return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
     if fold and name in THOUGHTS:
@@ -43,9 +43,18 @@ def section_style(trace: Trace, name: str) -> str:
     return trace.verdict.value if name == "assessment" and trace.assessment else name
 
 
-def panel(title: Text, body: RenderableType, style: str) -> Panel:
-    """Return a box in a section's colour."""
-    return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
+def panel(title: Text, body: RenderableType, style: str, note: str = "") -> Panel:
+    """Return a box in a section's colour, with a note in its lower edge."""
+    end = Text(note, style="missing") if note else None
+    return Panel(
+        body,
+        title=title,
+        title_align="left",
+        subtitle=end,
+        subtitle_align="left",
+        border_style=style,
+        padding=(0, 1),
+    )
 
 
 def tail(text: str, console: Console, width: int, lines: int) -> Text:
@@ -64,14 +73,25 @@ def settled(trace: Trace) -> int:
     return 0
 
 
+def flowing(trace: Trace) -> str:
+    """Return the section that only grows, so that its lines can be printed as they come; none if not yet."""
+    name = SECTIONS[settled(trace)]
+    return name if name in ("reasoning", "answer") and getattr(trace, name) else ""
+
+
 def answer_note(figures: Figures) -> str:
     """Return what must be said of an answer that was not the model's own decision."""
-    notes = []
-    if figures.forced:
-        notes.append(f"forced after {figures.budget} thinking tokens")
-    if figures.cut:
-        notes.append("cut at max_new_tokens")
-    return " · ".join(notes)
+    return " · ".join(filter(None, (forced_note(figures), cut_note(figures))))
+
+
+def forced_note(figures: Figures) -> str:
+    """Return that an answer was forced, if it was."""
+    return f"forced after {figures.budget} thinking tokens" if figures.forced else ""
+
+
+def cut_note(figures: Figures) -> str:
+    """Return that an answer was cut, if it was."""
+    return "cut at max_new_tokens" if figures.cut else ""
 
 
 def pair_view(left: Completion, right: Completion, names: tuple[str, str], width: int) -> RenderableType:
@@ -108,7 +128,8 @@ def _difference(left: Trace, right: Trace, name: str) -> str:
     return "same" if one == other else "differs"
 
 
-def _title(trace: Trace, name: str, note: str) -> Text:
+def section_title(trace: Trace, name: str, note: str = "") -> Text:
+    """Return a section's name, with the verdict of an assessment and a note behind it."""
     title = Text(name, style=name)
     if name == "assessment" and trace.assessment:
         title.append(" · ").append(trace.verdict.value, style=trace.verdict.value)
