@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.chat.reading import Reading, listen
+from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
+from alttrain_cli.chat.reading import Completion, Reading, listen
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.commands.ask import ask_within_context
 from alttrain_cli.engine import quiet
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.run import Run
 from alttrain_cli.structure import State
+from alttrain_cli.template import Message
 from tests.terminals import Terminal
 
 pytestmark = pytest.mark.model
@@ -110,6 +113,30 @@ def test_leaving_in_the_middle_stops_the_model_and_it_can_be_asked_again(speaker
         listen(speaker, ASKED, GREEDY.set("max_new_tokens=4000"), leave)
     assert seen[-1] < 8
     assert said(speaker.base)
+
+
+def test_when_the_context_is_full_the_oldest_turns_leave_and_the_model_still_answers(
+    speaker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation, told, seen = Conversation(), [], []
+    short = GREEDY.set("max_new_tokens=4")
+    monkeypatch.setattr(speaker.loaded.model.config, "max_position_embeddings", 60)
+
+    def ask(messages: list[Message]) -> Completion:
+        seen.append(speaker.count(messages))
+        return listen(speaker.base, messages, short, lambda reading: None)
+
+    for number in range(4):
+        prompt = f"What is {number} plus {number}?"
+        completion = ask_within_context(speaker, conversation, prompt, short, ask, told.append)
+        assert completion.figures.tokens
+        conversation.add(Turn.of(prompt, completion.trace))
+    assert told == ["The context is full: the oldest turn left it."] * len(told)
+    assert len(told) == conversation.forgotten > 0
+    assert max(seen) <= 60 - 4
+    with pytest.raises(ContextError, match="but only 56 are left for it"):
+        ask_within_context(speaker, conversation, "word " * 100, short, ask, told.append)
+    assert conversation.forgotten == len(told)
 
 
 def test_tokens_of_a_conversation_are_counted_as_the_model_sees_them(speaker: Any) -> None:
