@@ -30,8 +30,7 @@ class Loaded:
 
 def start(recipe: Recipe) -> None:
     """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
-    if _is_local(recipe):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; nothing here needs the network
+    _stay_offline(recipe)
     import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
 
 
@@ -49,14 +48,20 @@ def load_target(target: Target) -> Loaded:
 def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     """Load the base model; with `training`, put a fresh LoRA adapter on it or free all its weights.
 
+    For training it takes rows of `train.max_length`, else as much as the model can read.
+
     Raises:
         ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
+    return _load(recipe, training=training, adapter=training)
+
+
+def _load(recipe: Recipe, *, training: bool, adapter: bool) -> Loaded:
     start(recipe)
     name = locate(recipe)
-    model, tokenizer = _from_pretrained(name, recipe)
+    model, tokenizer = _from_pretrained(name, recipe, training=training, adapter=adapter)
     template = Template.of(tokenizer, recipe.model.system)
-    if training and not recipe.model.full_finetuning:
+    if adapter and not recipe.model.full_finetuning:
         model = _add_lora(model, recipe)
     loaded = Loaded(model, tokenizer, template, _device_name())
     match_dtype(loaded)
@@ -69,8 +74,7 @@ def load_template(recipe: Recipe) -> Template:
     Raises:
         ModelError: if it is neither here nor to be had, or broken.
     """
-    if _is_local(recipe):
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    _stay_offline(recipe)
     from transformers import AutoTokenizer
 
     name = locate(recipe)
@@ -98,7 +102,7 @@ def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
     if recipe.model.full_finetuning:
         whole = {"name": str(adapter), "package": None, "revision": None, "full_finetuning": False}
         return load_base(recipe.changed({"model": whole}))
-    loaded = load_base(recipe, training=True)
+    loaded = _load(recipe, training=False, adapter=True)
     weights = _read_adapter(adapter)
     from peft import set_peft_model_state_dict
 
@@ -161,21 +165,52 @@ def _ask_hub(recipe: Recipe) -> None:
         ) from None
 
 
-def _from_pretrained(name: str, recipe: Recipe) -> tuple[Any, Any]:
+def _stay_offline(recipe: Recipe) -> None:
+    """For a model on this machine, switch the hub off, for as long as the process lives.
+
+    The libraries ask the hub about local models too, and wait where there is no network. The hub's
+    library, datasets and transformers read the variable when they are imported and keep it, so taking
+    it back afterwards would have no effect. Nothing is in need of the hub by then: suites, sources and
+    judges are fetched before a model is loaded.
+    """
+    if _is_local(recipe):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _length(name: str, recipe: Recipe, *, training: bool, adapter: bool) -> int:
+    """Return for how many tokens to load a model.
+
+    Unsloth cuts what is longer in silence, and stretches the positions of a model that is asked for more
+    than it has. So to generate it is the model's own context, and as much more as an adapter was trained at.
+    """
+    from transformers import AutoConfig
+
+    longest = recipe.train.max_length
+    if training:
+        return longest
+    config = AutoConfig.from_pretrained(name, revision=recipe.model.revision, trust_remote_code=False)
+    own = getattr(config.get_text_config(), "max_position_embeddings", None) or longest
+    return int(max(own, longest) if adapter else own)
+
+
+def _from_pretrained(name: str, recipe: Recipe, *, training: bool, adapter: bool) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel
 
+    # what Unsloth would move the embeddings to the CPU for is the room of a training step
+    generating: dict[str, Any] = {} if training else {"offload_embedding": False}
     checkpointing = recipe.train.gradient_checkpointing is True  # auto: nobody planned, nobody trains
     try:
         model, tokenizer = FastLanguageModel.from_pretrained(
             model_name=name,
             revision=recipe.model.revision,
-            max_seq_length=recipe.train.max_length,
+            max_seq_length=_length(name, recipe, training=training, adapter=adapter),
             dtype=None,
             # bitsandbytes' 4-bit on a CPU is slow and serves no purpose: memory is plenty there
             load_in_4bit=recipe.model.load_in_4bit and not recipe.model.full_finetuning and _has_gpu(),
             full_finetuning=recipe.model.full_finetuning,
             use_gradient_checkpointing="unsloth" if checkpointing else False,
             trust_remote_code=False,
+            **generating,
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{name}: cannot be loaded: {_first_line(error)}") from None

