@@ -38,7 +38,19 @@ MAY_USE = {
 # Each room with the rooms it may import from; arrows point down only.
 BOTTOM = {"errors", "files"}
 PURE = {
-    *("rates", "overlap", "refusal", "verdict", "structure", "row", "template", "recipe", "run", "target"),
+    *(
+        "rates",
+        "overlap",
+        "refusal",
+        "verdict",
+        "structure",
+        "order",
+        "row",
+        "template",
+        "recipe",
+        "run",
+        "target",
+    ),
     *("endpoint", "spans", "tables", "visible"),
 }
 LAYERS = {
@@ -49,6 +61,7 @@ LAYERS = {
     "refusal": set(),
     "verdict": set(),
     "structure": {"verdict"},
+    "order": {"refusal", "structure", "verdict"},
     "template": {"errors", "structure"},
     "row": {*BOTTOM, "structure"},
     "sft_config": set(),

@@ -8,6 +8,7 @@ from typing import Any
 
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.speaker import Piece, Speaker
+from alttrain_cli.order import remarks
 from alttrain_cli.refusal import refuses
 from alttrain_cli.structure import State, StreamParser, Trace
 from alttrain_cli.template import Message
@@ -56,6 +57,7 @@ class Completion:
             "reasoning": trace.reasoning,
             "answer": trace.answer,
             "state": trace.state.value,
+            "order": remarks(trace),
             "refused": refuses(trace.answer),
             "forced": figures.forced,
             "cut": figures.cut,

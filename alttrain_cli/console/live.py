@@ -27,6 +27,7 @@ from alttrain_cli.console.sections import (
     tail,
 )
 from alttrain_cli.console.terminal import duration
+from alttrain_cli.order import remarks
 from alttrain_cli.structure import State, Trace
 
 LINES = 6  # of a section that is not settled; what is higher may leave the screen when a resize wraps it
@@ -76,7 +77,8 @@ class CompletionView(Region):
     def _print_section(self, trace: Trace, figures: Figures, name: str) -> None:
         if self._flow:
             self._flow.take(getattr(trace, name))
-            self._end_flow(cut_note(figures) if name == "answer" else "")
+            notes = (remarks(trace).get(name, ""), cut_note(figures) if name == "answer" else "")
+            self._end_flow(" · ".join(filter(None, notes)))
         else:
             note = answer_note(figures) if name == "answer" else ""
             self.console.print(section_view(trace, name, fold=self._fold, note=note))

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from alttrain_cli.chat.reading import Completion, Figures
 from alttrain_cli.console.terminal import out, plain
-from alttrain_cli.structure import State, Trace, misplaced_verdict
-from alttrain_cli.verdict import Verdict
+from alttrain_cli.order import remarks
+from alttrain_cli.structure import State, Trace
 
 SECTIONS = ("understanding", "assessment", "reasoning", "answer")
 THOUGHTS = SECTIONS[:-1]
@@ -30,7 +30,8 @@ def print_trace(trace: Trace) -> None:
 def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "") -> RenderableType:
     """Return one section; with `fold`, a thought is one line. `note` is put behind the title."""
     text = getattr(trace, name)
-    title = section_title(trace, name, note)
+    remark = remarks(trace).get(name, "")
+    title = section_title(trace, name, note, remark if text else "")
     if not text:
         return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
     if fold and name in THOUGHTS:
@@ -128,13 +129,15 @@ def _difference(left: Trace, right: Trace, name: str) -> str:
     return "same" if one == other else "differs"
 
 
-def section_title(trace: Trace, name: str, note: str = "") -> Text:
-    """Return a section's name, with the verdict of an assessment and a note behind it."""
+def section_title(trace: Trace, name: str, note: str = "", remark: str = "") -> Text:
+    """Return a section's name, with an assessment's verdict, a note, and what is out of place behind it."""
     title = Text(name, style=name)
     if name == "assessment" and trace.assessment:
         title.append(" · ").append(trace.verdict.value, style=trace.verdict.value)
     if note:
         title.append(" · ").append(note, style="missing" if name == "answer" else "muted")
+    if remark:
+        title.append(" · ").append(remark, style="missing")
     return title
 
 
@@ -149,6 +152,4 @@ def _why_missing(trace: Trace, name: str) -> str:
         return "missing: the reasoning was not finished"
     if name != "answer" and trace.state is State.ABSENT:
         return "missing: no reasoning block"
-    if name == "assessment" and (late := misplaced_verdict(trace)) is not Verdict.MISSING:
-        return f"out of order: {late.value}, but only in the reasoning"
-    return Verdict.MISSING.value
+    return remarks(trace).get(name, "missing")
