@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from alttrain_cli.chat.slash import COMMANDS
 from alttrain_cli.cli import app
 from alttrain_cli.commands.repl import Repl
+from alttrain_cli.recipe import Recipe
+from alttrain_cli.run import Run
 from tests.multiplexer import TMUX, Multiplexer
 from tests.servers import Fault, Served, chat_server
 from tests.terminals import Terminal
@@ -253,6 +255,20 @@ def test_a_resize_while_text_streams_leaves_nothing_torn_and_loses_no_word(tmp_p
         assert len(re.findall(rf"{word}(?!\d)", shown)) == 1, word
     for name in ("understanding", "assessment·harmful", "reasoning", "answer"):
         assert shown.count(name) == 1
+
+
+def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "mine", Recipe.load("smollm2-135m", ("model.full_finetuning=true",)))
+    run.adapter_path.mkdir()
+    (run.adapter_path / "model.safetensors").touch()
+    done = CliRunner().invoke(app, ["chat", str(run.path), "--compare", "-p", "Hi"])
+    assert done.exit_code == 2
+    assert "mine was fully fine-tuned: there is no adapter" in done.stderr
+    assert "--base" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with Terminal("chat", run.path, "--no-save", cwd=tmp_path) as chat:
+        chat.expect("loading mine")
+        chat.ask("/compare on", "Error: mine was fully fine-tuned")
 
 
 def test_a_script_gets_the_answer_alone(served: Served) -> None:

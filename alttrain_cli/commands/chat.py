@@ -15,7 +15,7 @@ from alttrain_cli.chat.speaker import joined
 from alttrain_cli.commands.repl import Repl
 from alttrain_cli.commands.script import answer_all
 from alttrain_cli.commands.whom import Whom
-from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.errors import RunError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.run import Run
 from alttrain_cli.target import find_target
@@ -73,8 +73,8 @@ def chat(
     if not interactive and not asked:
         raise typer.BadParameter("there is no terminal to type in. Ask with -p TEXT or -p -", param_hint="-p")
     found = _server(base_url, model, recipe) if base_url else _local(whom, recipe, base, interactive)
-    if compare and not found.has_adapter:
-        raise AlttrainError(f"{found.name} has no adapter that could be taken off to compare.")
+    if compare:
+        found.check_comparable()
     settings = _settings(found.recipe, changes or [], greedy, max_new_tokens)
     path = newest_chat(found.name) if go_on else None
     conversation = Conversation.load(path) if path else Conversation()

@@ -194,6 +194,8 @@ class Repl:
         )
 
     def _do_compare(self, argument: str) -> None:
+        if argument not in ("off", "save"):
+            self._whom.check_comparable()
         if argument in ("on", "off"):
             self._compare = argument == "on"
             whom = "base and aligned model" if self._compare else "one model"

@@ -9,6 +9,7 @@ from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.speaker import Speaker
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.engine import quiet
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.run import Run
 from alttrain_cli.target import Target
@@ -26,11 +27,27 @@ class Whom:
     base_url: str = ""
     model: str | None = None
 
-    @property
-    def has_adapter(self) -> bool:
-        """Whether there is an adapter that can be taken off."""
-        trained = self.target is not None and self.target.adapter is not None
-        return trained and not self.recipe.model.full_finetuning
+    def check_comparable(self) -> None:
+        """Look whether base and aligned model can be had from one load: an adapter on and off.
+
+        Raises:
+            AlttrainError: saying why not, and what to do instead.
+        """
+        if self.target is None:
+            raise AlttrainError(
+                f"{self.name} is a server's: there is no adapter that could be taken off to compare. "
+                "Talk to base and aligned model in turn, or give a run on this machine."
+            )
+        if self.target.adapter is None:
+            raise AlttrainError(
+                f"{self.name} has no adapter that could be taken off to compare. "
+                "Give a run: alttrain chat RUN --compare"
+            )
+        if self.recipe.model.full_finetuning:
+            raise AlttrainError(
+                f"{self.name} was fully fine-tuned: there is no adapter that could be taken off to compare. "
+                "Talk to it and, with --base, to its base in turn; alttrain eval puts both side by side."
+            )
 
     @property
     def run(self) -> Run | None:

@@ -207,7 +207,7 @@ def _from_pretrained(name: str, recipe: Recipe, *, training: bool, adapter: bool
             dtype=None,
             # bitsandbytes' 4-bit on a CPU is slow and serves no purpose: memory is plenty there
             load_in_4bit=recipe.model.load_in_4bit and not recipe.model.full_finetuning and _has_gpu(),
-            full_finetuning=recipe.model.full_finetuning,
+            full_finetuning=training and recipe.model.full_finetuning,
             use_gradient_checkpointing="unsloth" if checkpointing else False,
             trust_remote_code=False,
             **generating,
