@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli import __version__
 from alttrain_cli.cli import app
-from alttrain_cli.recipe import Recipe
+from alttrain_cli.recipe import Recipe, shipped_recipes
 from alttrain_cli.run import Run
 
 ROW = {
@@ -48,6 +48,18 @@ def test_version_and_help() -> None:
     for command in ("build-data", "train", "chat", "recipes"):
         assert command in run("--help").output
         assert run(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_names_of_recipes_are_never_wrapped_and_those_of_models_not_in_a_usual_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = [line.split() for line in run("recipes").output.splitlines() if line.strip()]
+    for path in shipped_recipes():
+        assert any(words[0] == path.stem for words in shown)
+        model = Recipe.load(str(path)).model.name
+        assert columns == 60 or any(words[-1] == model for words in shown)
 
 
 def test_recipes_are_listed_with_size_and_memory() -> None:

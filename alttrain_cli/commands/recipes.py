@@ -1,5 +1,6 @@
 """`alttrain recipes`: list, show and copy the recipes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096
+USUAL = 80  # columns; in a narrower terminal the models' names are wrapped
+
+_COLUMNS = ("recipe", "size", "memory", "verdict", "longest row", "model")
 
 app = typer.Typer(help="List, show and copy the recipes that come with alttrain.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.")]
@@ -31,11 +35,8 @@ def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
         (Recipe.load(str(path)) for path in shipped_recipes()),
         key=lambda recipe: (recipe.model.sizes.parameters, recipe.name),
     )
-    console.print_table(
-        ("recipe", "size", "memory", "verdict", "longest row", "model"),
-        [_line(recipe, machine) for recipe in recipes],
-        left=(0, 3, 5),
-    )
+    columns, rows = _fitted(_COLUMNS, [_line(recipe, machine) for recipe in recipes], console.out().width)
+    console.print_table(columns, rows, left=(0, 3, 5), whole=(0,))
     console.print_lines(
         [
             ("machine:", f"{machine.name}, {machine.gib:.1f} GiB"),
@@ -63,6 +64,16 @@ def copy(
     with writable(file):
         file.write_text(read_text(find_recipe(name)), encoding="utf-8")
     console.print_lines([("copied:", file), ("next:", f"alttrain train --recipe {file} --data FILE")])
+
+
+def _fitted(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return the table, with each model below its recipe where a usual line is too short for both names."""
+    needed = sum(max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)) - 2
+    if needed <= width or width < USUAL:
+        return columns, rows
+    return columns[:-1], [(f"{row[0]}\n  {row[-1]}", *row[1:-1]) for row in rows]
 
 
 def _line(recipe: Recipe, machine: Machine) -> tuple[str, ...]:

@@ -73,13 +73,19 @@ def print_lines(lines: Iterable[tuple[str, object]]) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], left: Collection[int] = (0,)
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    left: Collection[int] = (0,),
+    whole: Collection[int] = (),
 ) -> None:
-    """Print a table; the columns in `left` are aligned to the left, all others to the right."""
+    """Print a table; the columns in `left` are aligned to the left, all others to the right.
+
+    Those in `whole` are never wrapped, as short names that a person types.
+    """
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position in left else "right"
-        table.add_column(Text(visible(column)), justify=justify, overflow="fold")
+        table.add_column(Text(visible(column)), justify=justify, overflow="fold", no_wrap=position in whole)
     for row in rows:
         table.add_row(*(Text(visible(str(value))) for value in row))
     out().print(table)
