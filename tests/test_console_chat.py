@@ -137,6 +137,20 @@ def test_any_text_in_any_chunks_is_shown_whole_and_steers_nothing(pieces: list[s
         assert _bare(console.visible(getattr(completion.trace, section))) in _bare(shown)
 
 
+@given(st.lists(nasty | st.sampled_from(["\n</think>\n", "This is benign.\n", "Hm. "]), max_size=10))
+def test_whatever_is_looked_at_after_every_piece_each_section_is_printed_whole(pieces: list[str]) -> None:
+    view = CompletionView(one := screen(40))
+    reading = Reading(StreamParser(THINK, prefilled=False), 10, 1000)
+    for text in ["<think>\nThey ask.\nThis is benign.\n", *pieces]:
+        reading.add(Piece(text, 1))
+        view.look(reading)
+    completion = reading.finish()
+    view.finish(completion)
+    shown = _bare(written(one))
+    for section in ("understanding", "assessment", "reasoning", "answer"):
+        assert _bare(console.visible(getattr(completion.trace, section))) in shown
+
+
 @given(st.lists(nasty, max_size=6))
 def test_a_live_terminal_gets_no_control_but_our_own(pieces: list[str]) -> None:
     one = screen(60, live=True)
