@@ -166,6 +166,7 @@ def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batc
         exclude={"per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"}
     )
     on_gpu = loaded.device != "cpu"
+    os.environ.setdefault("WANDB_PROJECT", "alttrain")
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.parent / "tensorboard"))
     values = {
         "output_dir": str(checkpoints),
@@ -185,6 +186,7 @@ def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batc
         "save_total_limit": 2,
         "report_to": "none",
         "run_name": checkpoints.parent.name,
+        "project": "alttrain",  # trackio's
         "disable_tqdm": True,
         "dataloader_pin_memory": on_gpu,
     }
