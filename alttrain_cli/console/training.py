@@ -1,39 +1,21 @@
 """A training run on the screen."""
 
-from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TextColumn
 from rich.text import Text
 
 from alttrain_cli.console.curve import sparkline
-from alttrain_cli.console.terminal import duration, err
+from alttrain_cli.console.progress import ProgressView
+from alttrain_cli.console.terminal import duration
 from alttrain_cli.visible import visible
 
 
-class TrainingView:
+class TrainingView(ProgressView):
     """The live view of a training run: a bar on a terminal, a plain line now and then elsewhere."""
 
     def __init__(self) -> None:
-        self._console = err()
-        self._progress = Progress(
-            TextColumn("[bold]training"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=self._console,
-        )
-        self._task: Any = None
+        super().__init__(TextColumn("[bold]training"))
         self._next_line = 0.0
         self._losses: list[float] = []
-
-    def __enter__(self) -> "TrainingView":
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._progress.stop()
 
     def step(
         self, number: int, total: int, loss: float, speed: float, memory_gib: float, seconds: float

@@ -1,42 +1,25 @@
 """Long work with counts on the screen."""
 
 import time
-from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TextColumn
 
-from alttrain_cli.console.terminal import duration, err
+from alttrain_cli.console.progress import ProgressView
+from alttrain_cli.console.terminal import duration
 from alttrain_cli.visible import visible
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
 
 
-class WorkView:
+class WorkView(ProgressView):
     """What is being done, how far it is and how fast: a bar on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._console = err()
-        self._progress = Progress(
-            TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            console=self._console,
-        )
-        self._task: Any = None
+        super().__init__(TextColumn("{task.description}", style="bold", markup=False))
         self._stage = ""
         self._total = 0
         self._begun = self._shown = 0.0
-
-    def __enter__(self) -> "WorkView":
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._progress.stop()
 
     def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show that `done` of `total` are done; another stage or total begins a new line."""
