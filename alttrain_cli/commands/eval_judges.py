@@ -1,7 +1,7 @@
 """The judge stage: who is asked, by what means, and how well it agrees with people."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from alttrain_cli import console
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.asking import Asked, Question, ask, label_key, label_questions, questions
+from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
 from alttrain_cli.evaluation.card import SOURCE, question_card, questions_of
 from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import Judgement, from_record
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
-from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
+from alttrain_cli.evaluation.judges.judge import Asked, InstantJudge, Judge, Part
 from alttrain_cli.evaluation.judging import Sitting, judge_instantly
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.labels import Question as Asks
@@ -126,7 +126,7 @@ class _Server:
         return cls(judge, Endpoint.find(url, model))
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
-        requests = [(index, one) for index, one in enumerate(asked) if not isinstance(one, str)]
+        requests = [(at, one) for at, one in enumerate(asked) if not isinstance(one, (str, Mapping))]
         failed: list[EndpointError] = []
         for index, reply in self._endpoint.ask_all(requests, self._settings):
             if isinstance(reply, EndpointError):
@@ -147,10 +147,15 @@ class _Local:
     def __init__(self, judge: Judge, model: str | None) -> None:
         self._judge = judge
         self.named = model  # None: the judge's own
-        with console.status(f"Looking for {model or judge.model} ..."), quiet.captured(None):
+        name = model or str(judge.model)
+        with console.status(f"Looking for {name} ..."), quiet.captured(None):
             from alttrain_cli.engine.classify import fetch
+            from alttrain_cli.engine.model_card import CardPrompt
 
-            fetch(model or str(judge.model))
+            fetch(name)
+            fields = judge.ask("", "")
+            if isinstance(fields, Mapping):
+                CardPrompt(name).filled(fields)  # said now, not hours later
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
         name = self.named or str(self._judge.model)

@@ -60,7 +60,7 @@ Judge = Annotated[
     str,
     typer.Option(
         "--judge",
-        help="Judges, with commas: rule, llama-guard-3, wildguard, qwen3guard (on this "
+        help="Judges, with commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on this "
         "machine), strongreject, xstest (by a server's model).",
     ),
 ]

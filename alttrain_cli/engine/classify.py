@@ -1,15 +1,17 @@
 """Asks a local classifier: a causal language model that answers in a few greedy tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.memory import release_memory
+from alttrain_cli.engine.model_card import CARD, CardPrompt
 from alttrain_cli.errors import ModelError
 from alttrain_cli.template import Message
 
 BATCH = 8
-FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", CARD]
 
 
 def fetch(name: str) -> None:
@@ -44,16 +46,23 @@ class Classifier:
     """
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._model, self._tokenizer = _load(name)
 
+    @cached_property
+    def _card_prompt(self) -> CardPrompt:
+        return CardPrompt(self._name)
+
     def answers(
-        self, asked: Sequence[Sequence[Message] | str], max_new_tokens: int
+        self, asked: Sequence[Sequence[Message] | str | Mapping[str, str]], max_new_tokens: int
     ) -> Iterator[tuple[int, str]]:
         """Yield (index, answer) as they come.
 
-        Conversations are rendered by the classifier's own chat template, texts are taken as they are.
+        Conversations are rendered by the classifier's own chat template, fields are filled into the prompt
+        on its model card, texts are taken as they are.
         """
-        rendered = [_render(self._tokenizer, one) for one in asked]
+        texts = [self._card_prompt.filled(one) if isinstance(one, Mapping) else one for one in asked]
+        rendered = [_render(self._tokenizer, one) for one in texts]
         order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]

@@ -6,15 +6,13 @@ from typing import NamedTuple
 from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import Judgement, State, record, without_answer
-from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.judges.judge import Asked, Judge
 from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import Place, Plan, hash_of
-from alttrain_cli.template import Message
 
 TRIES = 3  # of a judge that answers nonsense
 
-Asked = Sequence[Message] | str
 Answers = Callable[[Sequence[Asked]], Iterator[tuple[int, str | None]]]  # None: no answer this time
 
 

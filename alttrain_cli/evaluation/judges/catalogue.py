@@ -5,7 +5,7 @@ import re
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judges.answers import MATH, WORD
 from alttrain_cli.evaluation.judges.code import CODE
-from alttrain_cli.evaluation.judges.guards import LLAMA_GUARD, QWEN3GUARD, WILDGUARD
+from alttrain_cli.evaluation.judges.guards import HARMBENCH, LLAMA_GUARD, QWEN3GUARD, WILDGUARD
 from alttrain_cli.evaluation.judges.harness import EXACT, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
@@ -17,7 +17,7 @@ AnyJudge = InstantJudge | Judge
 
 GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD, MATH, CODE, EXACT, ROUGE)}
 CHOSEN: dict[str, AnyJudge] = {
-    judge.name: judge for judge in (RULE, STRONGREJECT, XSTEST, LLAMA_GUARD, WILDGUARD, QWEN3GUARD)
+    judge.name: judge for judge in (RULE, STRONGREJECT, XSTEST, LLAMA_GUARD, HARMBENCH, WILDGUARD, QWEN3GUARD)
 }
 
 

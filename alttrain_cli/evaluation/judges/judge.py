@@ -1,6 +1,6 @@
 """What all judges have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,16 +9,14 @@ from alttrain_cli.evaluation.suite import Item, Kind
 from alttrain_cli.template import Message
 
 Part = Literal["answer", "reasoning", "full"]
-Asking = Callable[[str, str], "Sequence[Message] | str"]  # prompt, response -> conversation or rendered text
+# A conversation for a chat template, text that is rendered already, or fields of a model card's prompt.
+Asked = Sequence[Message] | str | Mapping[str, str]
+Asking = Callable[[str, str], Asked]  # from prompt and response
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A judge that is asked in words: by `ask`, its answer read by `parse`.
-
-    `ask` returns a conversation (to be rendered by a chat template or sent to a server), or text that is
-    rendered already.
-    """
+    """A judge that is asked in words: by `ask`, its answer read by `parse`."""
 
     name: str  # stands in the file name of its judgements
     title: str

@@ -1,0 +1,49 @@
+"""The prompt that a classifier's authors print on its model card, which lies beside its weights."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from alttrain_cli.errors import ModelError
+from alttrain_cli.files import read_text
+
+CARD = "README.md"
+_PROMPT = re.compile(r"""["']prompt["']\s*:\s*(?P<quotes>'{3}|"{3})(?P<text>.*?)(?P=quotes)""", re.DOTALL)
+
+
+class CardPrompt:
+    """A model card's prompt, with {names} to be filled.
+
+    Raises:
+        ModelError: if there is no card, or no such prompt on it.
+    """
+
+    def __init__(self, name: str) -> None:
+        path = _path(name)
+        found = _PROMPT.search(read_text(path)) if path.is_file() else None
+        if found is None:
+            raise ModelError(
+                f"{name}: {CARD} holds no prompt (a line like \"prompt\": '''…'''). "
+                "Name a folder or hub id whose card has it: --judge-model"
+            )
+        self._text = found["text"]
+
+    def filled(self, fields: Mapping[str, str]) -> str:
+        """Return the prompt with its fields put in; braces in them are no placeholders.
+
+        Raises:
+            ModelError: if the prompt has no place for one of them.
+        """
+        absent = [name for name in fields if f"{{{name}}}" not in self._text]
+        if absent:
+            raise ModelError(f"the prompt on the judge's model card has no place for {{{absent[0]}}}.")
+        names = "|".join(map(re.escape, fields))
+        return re.sub(rf"\{{({names})\}}", lambda match: fields[match[1]], self._text)
+
+
+def _path(name: str) -> Path:
+    if Path(name).is_dir():
+        return Path(name) / CARD
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(name, CARD))
