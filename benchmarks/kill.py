@@ -6,7 +6,7 @@
 Every kill is SIGKILL, at a moment drawn between the process's start and the undisturbed one's end.
 After each one every JSON file is read, and the same command goes on with what is there; further
 folders follow until all kills are spent. Compared are, bit for bit: of training the losses of all
-steps and the adapter's weights; of an evaluation every file but the page.
+steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.files import write_jsonl
@@ -98,7 +98,17 @@ class Evaluation:
 
     def outcome(self, folder: Path) -> dict[str, str]:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html")
-        return {str(path.relative_to(folder)): digest(path) for path in files}
+        found = {str(path.relative_to(folder)): digest(path) for path in files}
+        card = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
+        return {**found, "scorecard.json": json.dumps(without_time_and_place(card))}
+
+
+def without_time_and_place(card: Any) -> Any:
+    """Return a scorecard's numbers, without when and in which folder they were put together."""
+    if isinstance(card, dict):
+        kept = {key: value for key, value in card.items() if key not in ("made", "folder")}
+        return {key: without_time_and_place(value) for key, value in kept.items()}
+    return [without_time_and_place(value) for value in card] if isinstance(card, list) else card
 
 
 def lines_in(path: Path) -> int:

@@ -69,12 +69,13 @@ class Scoring:
         """Return the task's measures, and the text that it found in the answer and went by.
 
         `answer` is the final answer alone. The task's stop strings end it here, behind the reasoning;
-        while a model is writing they would end its thoughts.
+        while a model is writing they would end its thoughts. Markdown's emphasis is taken off: the
+        harness's filters find "the best answer is B", not "**B**".
         """
         self._loaded = self._loaded or _load(self._task, doc)
         from lm_eval.api.instance import Instance
 
-        said = until(answer.strip(), self._loaded.config.generation_kwargs["until"])
+        said = until(answer.replace("**", "").strip(), self._loaded.config.generation_kwargs["until"])
         instance = Instance("generate_until", dict(doc), (), 0, resps=[said])
         self._loaded._instances = [instance]
         self._loaded.apply_filters()

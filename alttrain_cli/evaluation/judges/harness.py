@@ -9,7 +9,7 @@ from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suite import Item, all_suites
 
-_VERSION = f"1, lm-eval {version()}"  # another harness may score otherwise: then it is judged again
+_VERSION = f"2, lm-eval {version()}"  # another harness may score otherwise: then it is judged again
 _ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
