@@ -225,6 +225,16 @@ def test_a_difference_that_chance_explains_is_called_so() -> None:
     assert difference({"a": [1.0]}, {"b": [1.0]}) is None
 
 
+def test_where_test_and_interval_disagree_both_are_told() -> None:
+    items = [str(number) for number in range(16)]
+    refused = {item: [float(number < 5)] for number, item in enumerate(items)}
+    found = difference(refused, {item: [0.0] for item in items})
+    assert found is not None
+    assert not found.distinguishable
+    assert found.low > 0
+    assert found.words == f"not distinguishable (p = 0.06; {found.low:+.0f} to {found.high:+.0f})"
+
+
 def test_safe_at_k_needs_all_and_conssafe_half() -> None:
     found = safe_at({"a": [True, True], "b": [True, False], "c": [False, False]})
     shares = {name: estimate.share for name, estimate in found.items() if estimate}

@@ -60,10 +60,8 @@ def _print_structure(card: Facts) -> None:
         ]
         for suite in card["suites"]
     ]
-    console.print_table(
-        ("completions with", *sections[:-1], "all", "thinking", "compared"),
-        rows,
-    )
+    columns = ("completions", "understood", "assessed", "reasoned", "answered", "all", "thought", "before")
+    console.print_table(columns, rows, whole=(0,))
 
 
 def _print_says_and_does(card: Facts) -> None:
@@ -75,6 +73,10 @@ def _print_says_and_does(card: Facts) -> None:
 
 
 def _notes(card: Facts) -> Iterator[tuple[str, str]]:
+    yield (
+        "thought:",
+        "tokens of reasoning in half and in nine of ten completions at most; before: what is compared",
+    )
     for suite in card["suites"]:
         yield f"{_name(suite)}:", _provenance(suite)
     for name, judge in card["judges"].items():
@@ -146,7 +148,8 @@ def _short(target: Facts, trained: Facts | None = None) -> str:
 
 
 def _tokens(spread: Facts | None) -> str:
-    return f"{spread['median']:.0f} (p90 {spread['p90']:.0f})" if spread else "-"
+    """Return the median and the 90th percentile."""
+    return f"{spread['median']:.0f}/{spread['p90']:.0f}" if spread else "-"
 
 
 def estimate(found: Facts | None) -> str:

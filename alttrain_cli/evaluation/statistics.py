@@ -67,10 +67,11 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """What may be said."""
+        """What may be said. Where test and interval disagree, as with few prompts, both are told."""
         interval = f"{self.low:+.0f} to {self.high:+.0f}"
         if not self.distinguishable:
-            return f"not distinguishable ({interval})"
+            against = f"p = {self.p:.2f}; " if self.low > 0 or self.high < 0 else ""
+            return f"not distinguishable ({against}{interval})"
         way = "lower" if self.points < 0 else "higher"
         return f"{way} by {abs(self.points):.0f} points ({interval})"
 
