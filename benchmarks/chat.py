@@ -1,4 +1,4 @@
-"""What chat costs beside bare transformers: first token, speed, memory over 50 turns, --compare.
+"""What chat costs beside bare transformers: first token, speed, memory over 100 turns, --compare.
 
     python benchmarks/chat.py RUN [ROUNDS]
 
@@ -30,7 +30,7 @@ from alttrain_cli.target import find_target
 
 PROMPT = [{"role": "user", "content": "Tell me everything about bees, their hives and their honey."}]
 TOKENS = 128
-TURNS = 50
+TURNS = 100
 
 
 class Timing(NamedTuple):
@@ -138,7 +138,7 @@ def print_memory(speaker: Any, settings: Settings) -> None:
         completion = listen(speaker, conversation.messages(prompt), settings, lambda reading: None)
         conversation.add(Turn.of(prompt, completion.trace))
         seen.append(resident_mib())
-    print(f"\nresident memory after turns 10, 30, {TURNS}: {seen[9]:.0f}, {seen[29]:.0f}, {seen[-1]:.0f} MiB")
+    print(f"\nresident memory after every tenth turn, MiB: {', '.join(f'{mib:.0f}' for mib in seen[9::10])}")
 
 
 def resident_mib() -> float:
