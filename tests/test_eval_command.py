@@ -17,6 +17,7 @@ from alttrain_cli.commands import eval_judges
 from alttrain_cli.commands.eval_completions import Request, generate, read_suites
 from alttrain_cli.commands.eval_judges import Bench
 from alttrain_cli.commands.eval_targets import Server
+from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.judges.catalogue import find_judges
@@ -26,6 +27,7 @@ from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.suite import Item, find_suites
 from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.files import sha256, write_jsonl
 from alttrain_cli.recipe import Generation
 from alttrain_cli.row import Row
 from alttrain_cli.structure import Markers, parse
@@ -181,9 +183,23 @@ def test_training_rows_that_stand_in_a_suite_are_listed_and_both_rates_shown(tmp
 
 
 def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Path) -> None:
-    training = Training.of({"data": {"path": str(tmp_path / "gone.jsonl"), "sha256": "0"}})
+    training = Training.of({"data": {"path": str(tmp_path / "gone.jsonl"), "sha256": "0"}}, tmp_path / "run")
     found = contamination(training, [Item("1", "p")])
     assert (found["checked"], "not there any more" in found["reason"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "place", ["work/data/rows.jsonl", "work/runs/rows.jsonl", "work/runs/mine/rows.jsonl"]
+)
+def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: Path) -> None:
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    write_jsonl(path, (row.model_dump() for row in starter_rows("train")[:2]))
+    run = tmp_path / "work" / "runs" / "mine"
+    manifest = {"data": {"path": "data/rows.jsonl", "sha256": sha256(path)}}
+    assert len(Training.of(manifest, run).rows) == 2
+    path.write_text("other", encoding="utf-8")
+    assert "is not the data any more" in str(Training.of(manifest, run).unknown)
 
 
 @pytest.mark.parametrize(

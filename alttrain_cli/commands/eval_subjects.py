@@ -68,7 +68,7 @@ class Subject:
         """Return what a run was trained on; None for what was not trained here."""
         run = Run(self.adapter.parent if self.adapter else self.root.parent)
         trained = self.adapter is not None or self.root.name == "eval"
-        return Training.of(run.manifest()) if trained and run.recipe_path.is_file() else None
+        return Training.of(run.manifest(), run.path) if trained and run.recipe_path.is_file() else None
 
 
 def local(what: str, recipe: str | None, out: Path | None) -> Subject:

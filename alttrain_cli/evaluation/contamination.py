@@ -19,16 +19,29 @@ class Training:
     unknown: str | None = None
 
     @classmethod
-    def of(cls, manifest: dict[str, Any]) -> "Training":
-        """Find the rows that a run's manifest names; they must still be those."""
+    def of(cls, manifest: dict[str, Any], run: Path) -> "Training":
+        """Find the rows that the manifest of a run's folder names; they must still be those.
+
+        A relative path is looked for here and from all folders above the run, which may have been moved
+        together with its data; the name alone beside the run and in it.
+        """
         data = manifest.get("data")
         if not data:
             return cls(unknown="the run's manifest names no training data")
-        path = Path(data["path"])
-        if not path.is_file():
-            return cls(unknown=f"{path}: the training data is not there any more")
-        if sha256(path) != data["sha256"]:
-            return cls(unknown=f"{path}: is not the data any more that the run was trained on")
+        named = Path(data["path"])
+        run = run.absolute()
+        places = [
+            named,
+            *(folder / named for folder in run.parents),
+            run.parent / named.name,
+            run / named.name,
+        ]
+        there = [path for path in places if path.is_file()]
+        if not there:
+            return cls(unknown=f"{named}: the training data is not there any more; put it beside the run")
+        path = next((path for path in there if sha256(path) == data["sha256"]), None)
+        if path is None:
+            return cls(unknown=f"{there[0]}: is not the data any more that the run was trained on")
         try:
             return cls(tuple(read_rows(path)))
         except AlttrainError as error:
