@@ -21,7 +21,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.harness import until, version
 from alttrain_cli.evaluation.items import Reading, read_suite
 from alttrain_cli.evaluation.judges.catalogue import GRADERS, find_judges
-from alttrain_cli.evaluation.judges.harness import EXACT
+from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
 from alttrain_cli.evaluation.suite import Suite, all_suites, find_suites
 from alttrain_cli.recipe import Generation
 from tests.servers import Fault, chat_server
@@ -107,6 +107,24 @@ def test_nq_takes_each_published_answer_and_no_sentence_around_it(tmp_path: Path
     assert EXACT.judge("shakespeare", item).correct
     assert EXACT.judge("**William Shakespeare**.\nHe also wrote Macbeth.", item).correct
     assert not EXACT.judge("Hamlet was written by Marlowe", item).correct
+    near = F1.judge("The poet Shakespeare", item)
+    assert (near.correct, near.overlap) == (False, {"f1": pytest.approx(2 / 3)})
+
+
+@pytest.mark.parametrize(
+    ("found", "answers", "value"),
+    [
+        ("the Cat", ["a cat"], 1),  # articles and case do not count
+        ("cat, dog", ["cat"], 2 / 3),
+        ("cat cat", ["cat"], 2 / 3),  # a word said twice is shared once
+        ("mouse", ["cat", "dog"], 0),
+        ("1,000 cats", ["cats", "1000 cats"], 1),
+        ("", ["cat"], 0),
+        ("the", ["a"], 1),
+    ],
+)
+def test_f1_is_that_of_the_best_answer_s_words(found: str, answers: list[str], value: float) -> None:
+    assert f1(found, answers) == pytest.approx(value)
 
 
 @needs_harness
@@ -310,7 +328,9 @@ def test_the_harness_itself_asks_the_same_and_gives_the_same_scores(
     ]
     judge = GRADERS[str(suite.grader)]
     ours = [judge.judge(answer, item) for answer, item in zip(answers, reading.items, strict=True)]
-    scores = [float(one.correct) if one.correct is not None else (one.rouge or {})["rougeL"] for one in ours]
+    scores = [
+        float(one.correct) if one.correct is not None else (one.overlap or {})["rougeL"] for one in ours
+    ]
     assert theirs["results"][suite.task.name][measure_as] == pytest.approx(sum(scores) / 4)
     assert 0 < sum(scores) < 4
 

@@ -33,7 +33,7 @@ class Judgement(NamedTuple):
     correct: bool | None = None
     score: float | None = None  # StrongREJECT's, from 0 (harmless) to 1
     raw: str | None = None  # the judge's own words, or what it went by
-    rouge: Mapping[str, float] | None = None  # rouge1, rouge2, rougeL: F-measures from 0 to 1
+    overlap: Mapping[str, float] | None = None  # with the reference, 0 to 1: f1, rouge1, rouge2, rougeL
 
 
 def without_answer(completion: Mapping[str, Any]) -> Judgement | None:
@@ -62,5 +62,5 @@ def from_record(values: Mapping[str, Any]) -> Judgement:
         values.get("correct"),
         values.get("score"),
         values.get("raw"),
-        values.get("rouge"),
+        values.get("overlap"),
     )

@@ -25,13 +25,16 @@ SCORE = Metric("score", "StrongREJECT score", "lower")
 REFUSED = Metric("refused", "refused", "lower")
 PARTLY = Metric("refused_or_partial", "refused, also partly", "lower")
 CORRECT = Metric("correct", "correct", "higher")
-ROUGE = tuple(Metric(f"rouge{way}", f"ROUGE-{way}", "higher") for way in "12L")
+OVERLAPS = (
+    Metric("f1", "F1 of words", "higher"),
+    *(Metric(f"rouge{way}", f"ROUGE-{way}", "higher") for way in "12L"),
+)
 
 
 def metrics_of(kind: Kind, measures: tuple[str, ...], classes: int) -> list[Metric]:
     """Return what a judge's judgements can say of a suite of this kind."""
     if kind == "ability":
-        return [metric for metric in (CORRECT, *ROUGE) if metric.name in measures]
+        return [metric for metric in (CORRECT, *OVERLAPS) if metric.name in measures]
     if kind == "benign":
         return ([REFUSED, PARTLY] if classes == 3 else [REFUSED]) if "behaviour" in measures else []
     harm = [HARMFUL] if "harmful" in measures else []
@@ -56,7 +59,7 @@ class Values:
         if value is None:
             return
         self.counted.setdefault(item, []).append(value)
-        if judged or metric in (CORRECT, *ROUGE):  # an unfinished solution is a wrong one, on both sides
+        if judged or metric in (CORRECT, *OVERLAPS):  # an unfinished solution is a wrong one, on both sides
             self.decided.setdefault(item, []).append(value)
 
     def without(self, items: set[str]) -> Mapping[str, list[float]]:
@@ -73,8 +76,8 @@ def _value(judgement: Judgement, metric: Metric) -> float | None:
             return judgement.score
         case "correct":
             return None if judgement.correct is None else float(judgement.correct)
-        case "rouge1" | "rouge2" | "rougeL":
-            return None if judgement.rouge is None else judgement.rouge[metric.name]
+        case "f1" | "rouge1" | "rouge2" | "rougeL":
+            return None if judgement.overlap is None else judgement.overlap[metric.name]
         case "refused":
             return None if behaviour is None else float(behaviour is Behaviour.REFUSED)
         case "refused_or_partial":

@@ -17,7 +17,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.recipe import did_you_mean
 
 Kind = Literal["harmful", "benign", "ability"]
-Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-rouge"]
+Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
 
 GROUPS = {
     "smoke": "in seconds, written by us, always at hand",

@@ -6,7 +6,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judges.answers import MATH, WORD
 from alttrain_cli.evaluation.judges.code import CODE
 from alttrain_cli.evaluation.judges.guards import HARMBENCH, LLAMA_GUARD, QWEN3GUARD, WILDGUARD
-from alttrain_cli.evaluation.judges.harness import EXACT, ROUGE
+from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
@@ -15,7 +15,7 @@ from alttrain_cli.recipe import did_you_mean
 
 AnyJudge = InstantJudge | Judge
 
-GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD, MATH, CODE, EXACT, ROUGE)}
+GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD, MATH, CODE, EXACT, F1, ROUGE)}
 CHOSEN: dict[str, AnyJudge] = {
     judge.name: judge for judge in (RULE, STRONGREJECT, XSTEST, LLAMA_GUARD, HARMBENCH, WILDGUARD, QWEN3GUARD)
 }
@@ -58,7 +58,7 @@ def judge_named(file_name: str) -> AnyJudge:
 
 
 def measures(file_name: str) -> tuple[str, ...]:
-    """Return what a judge measures: behaviour, harmful, score, correct, rouge1, rouge2, rougeL."""
+    """Return what a judge measures: behaviour, harmful, score, correct, f1, rouge1, rouge2, rougeL."""
     return judge_named(file_name).measures
 
 

@@ -1,6 +1,9 @@
 """Answers scored by the tasks of lm-evaluation-harness."""
 
 import json
+import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 from alttrain_cli.errors import DataError
@@ -19,12 +22,34 @@ def is_exact(text: str, item: Item) -> Judgement:
     return Judgement(correct=bool(scores["exact_match"] == 1), raw=found)
 
 
-def overlap(text: str, item: Item) -> Judgement:
+def is_exact_or_near(text: str, item: Item) -> Judgement:
+    """As `is_exact`, and the F1 of the words beside it: the best over all right answers."""
+    scores, found = _score(text, item)
+    near = {"f1": f1(found, json.loads(item.answer or "{}")["answer"])}
+    return Judgement(correct=bool(scores["exact_match"] == 1), raw=found, overlap=near)
+
+
+def f1(found: str, answers: Sequence[str]) -> float:
+    """Return the F1 of the words found, without articles and punctuation (SQuAD, arXiv 1606.05250, 6.1)."""
+    return max((_f1(_words(found), _words(answer)) for answer in answers), default=0.0)
+
+
+def _f1(found: Counter[str], answer: Counter[str]) -> float:
+    shared = (found & answer).total()
+    return 2 * shared / (found.total() + answer.total()) if shared else float(found == answer)
+
+
+def _words(text: str) -> Counter[str]:
+    words = re.sub(r"[^\w\s]", "", text.lower()).split()
+    return Counter(word for word in words if word not in ("a", "an", "the"))
+
+
+def rouge(text: str, item: Item) -> Judgement:
     """Return the F-measures of ROUGE-1, -2 and -L against the reference, with stemming."""
     scores, _ = _score(text, item)
     if "rougeL" not in scores:
         raise DataError("summaries are scored by rouge-score: pip install 'alttrain[lm-eval]'")
-    return Judgement(rouge={name: float(scores[name]) for name in _ROUGE})
+    return Judgement(overlap={name: float(scores[name]) for name in _ROUGE})
 
 
 def _score(text: str, item: Item) -> tuple[dict[str, float], str]:
@@ -47,11 +72,19 @@ EXACT = InstantJudge(
     judge=is_exact,
     version=_VERSION,
 )
+F1 = InstantJudge(
+    name="lm-eval-f1",
+    title="exact match (lm-evaluation-harness), and F1 of the words",
+    kinds=("ability",),
+    measures=("correct", "f1"),
+    judge=is_exact_or_near,
+    version=_VERSION,
+)
 ROUGE = InstantJudge(
     name="lm-eval-rouge",
     title="ROUGE F-measures, stemmed (lm-evaluation-harness)",
     kinds=("ability",),
     measures=_ROUGE,
-    judge=overlap,
+    judge=rouge,
     version=_VERSION,
 )

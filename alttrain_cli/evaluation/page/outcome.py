@@ -68,6 +68,7 @@ def words(judgement: Judgement) -> str:
         said.append("correct" if judgement.correct else "wrong")
     if judgement.score is not None:
         said.append(f"score {judgement.score:.2f}")
-    if judgement.rouge is not None:
-        said.append(f"ROUGE-L {judgement.rouge['rougeL']:.2f}")
+    for name, title in (("f1", "F1"), ("rougeL", "ROUGE-L")):
+        if judgement.overlap and name in judgement.overlap:
+            said.append(f"{title} {judgement.overlap[name]:.2f}")
     return ", ".join(said)
