@@ -43,6 +43,8 @@ def read_table(
             yield from _read_zip(path, members)
         case ".parquet":
             yield from _read_parquet(path)
+        case _ if not path.is_file():
+            raise DataError(f"{path}: no such file.")
         case _:
             formats = ", ".join(FORMATS)
             raise DataError(f"{path}: cannot tell the format from the name; give one of {formats}.")

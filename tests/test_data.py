@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +244,13 @@ def test_the_public_sets_have_names_and_the_hub_is_asked_for_any_other() -> None
     for name, repository in PUBLIC.items():
         assert Source.parse(f"{name}:900") == Source(repository, 900)
     assert Source.parse("me/mine@abc123:5") == Source("me/mine", 5, "abc123")
+
+
+def test_without_a_network_the_revision_is_the_one_asked_for() -> None:
+    asked = "from alttrain_cli.data.sources import Source; print(Source.parse('nobody/nothing@abc').facts())"
+    nowhere = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=nowhere)
+    assert (done.returncode, "'revision': 'abc'" in done.stdout) == (0, True), done.stderr
 
 
 def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:

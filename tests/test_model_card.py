@@ -41,8 +41,9 @@ def test_a_card_without_a_prompt_is_one_line(text: str, tmp_path: Path) -> None:
 
 
 def test_no_card_and_no_place_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds no prompt"):
-        CardPrompt(str(tmp_path))
+    for name in (str(tmp_path), "nobody/nothing"):
+        with pytest.raises(ModelError, match="holds no prompt"):
+            CardPrompt(name)
     prompt = CardPrompt(card(tmp_path, CARD))
     with pytest.raises(ModelError, match=r"no place for \{context\}"):
         prompt.filled({"context": "a", "behavior": "b"})

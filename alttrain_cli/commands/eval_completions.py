@@ -6,8 +6,9 @@ from pathlib import Path
 
 from alttrain_cli import console
 from alttrain_cli.commands.eval_targets import Asked
+from alttrain_cli.commands.suite_data import suite_data
 from alttrain_cli.evaluation.completion import record
-from alttrain_cli.evaluation.items import Reading, read_suite
+from alttrain_cli.evaluation.items import Reading
 from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, suite_folder
 from alttrain_cli.evaluation.suite import Suite, choose
 from alttrain_cli.evaluation.thinking import Mode
@@ -49,7 +50,7 @@ class Request:
 
 def read_suites(suites: Sequence[Suite], files: dict[str, Path]) -> list[tuple[Suite, Reading]]:
     """Read all suites before anything is generated, so that a missing one costs nothing."""
-    return [(suite, read_suite(suite, files.get(suite.name))) for suite in suites]
+    return [(suite, suite_data(suite, files.get(suite.name))) for suite in suites]
 
 
 def suite_facts(suite: Suite, reading: Reading) -> Facts:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from alttrain_cli.commands.suite_data import suite_data
 from alttrain_cli.data.samples import Reading
 from alttrain_cli.data.sources import Source
-from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.suite import find_suites
 
 
@@ -19,7 +19,7 @@ def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
     given = {name: Path(path) for name, equals, path in pairs if equals}
     wanted = {suite.name: suite for word in (words, *given) if word for suite in find_suites(word)}
     found = {
-        name: [item.prompt for item in read_suite(suite, given.get(name)).items]
+        name: [item.prompt for item in suite_data(suite, given.get(name)).items]
         for name, suite in wanted.items()
     }
     return found | {Path(path).stem: _prompts(path) for path, equals, _ in pairs if not equals}

@@ -1,5 +1,6 @@
 """A source of samples: the starter set, a local file, or a data set of the hub; and its raw records."""
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ def records(source: Source) -> Iterator[Record]:
 def _read_hub(source: Source) -> Iterator[Record]:
     from datasets import load_dataset
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else each of five retries is told
     try:
         rows = load_dataset(source.name, revision=source.revision, split="train")
     except Exception as error:  # the library raises a dozen kinds, most of them plain OSErrors
@@ -106,13 +108,12 @@ def _read_hub(source: Source) -> Iterator[Record]:
 def _hub_revision(source: Source) -> str | None:
     """Return the commit that the hub gives now, or the one asked for where it cannot say."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     if Path(source.name).is_dir():  # a folder in the hub's layout
         return None
     try:
         return HfApi().dataset_info(source.name, revision=source.revision, timeout=10).sha
-    except (HfHubHTTPError, OSError):
+    except Exception:  # without a network not even an OSError; reading it will say in words what is wrong
         return source.revision
 
 

@@ -44,6 +44,7 @@ class CardPrompt:
 def _path(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name) / CARD
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import try_to_load_from_cache
 
-    return Path(hf_hub_download(name, CARD))
+    cached = try_to_load_from_cache(name, CARD)  # `classify.fetch` had it come with the weights
+    return Path(cached) if isinstance(cached, str) else Path(name) / CARD

@@ -15,6 +15,7 @@ CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False))
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_VERBOSITY": "error",  # else each of five retries is told
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "UNSLOTH_AUTO_INSTALL": "0",  # else an export may build llama.cpp with sudo

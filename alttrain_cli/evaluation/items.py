@@ -3,10 +3,10 @@
 import json
 import os
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,7 +166,9 @@ def _from_hub(suite: Suite, source: Source) -> Path:
         raise DataError(
             f"{suite.name}: {source.hub} is gated. Accept its terms on the hub, then: hf auth login"
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except LocalEntryNotFoundError:
+        raise _missing(suite, "the hub cannot be reached") from None
+    except (HfHubHTTPError, OSError) as error:
         raise _missing(suite, error) from None
     return Path(found)
 
@@ -182,7 +184,7 @@ def _from_url(suite: Suite, source: Source) -> Path:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             data = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, HTTPException) as error:  # HTTPException: an answer that broke off
         raise _missing(suite, error) from None
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}")
