@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +14,7 @@ import pytest
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation import items as reading
 from alttrain_cli.evaluation.items import read_suite
+from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.suite import Source, all_suites, find_suites
 
 
@@ -146,3 +148,13 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
     gone = pinned.model_copy(update={"source": Source(url=url, revision="ghi")})
     with pytest.raises(DataError, match="--suite-file smoke-harmful=FILE"):
         read_suite(gone)
+
+
+def test_the_readme_names_only_suites_and_judges_that_there_are() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    suites = re.findall(r"--suite ([a-z0-9,-]+)", readme)
+    judges = re.findall(r"--judge ([a-z0-9,-]+)", readme)
+    assert suites
+    assert judges
+    assert all(find_suites(words) for words in suites)
+    assert all(find_judges(words) for words in judges)
