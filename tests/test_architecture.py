@@ -36,7 +36,7 @@ MAY_USE = {
 }
 
 # Each room with the rooms it may import from; arrows point down only.
-BOTTOM = {"errors", "files"}
+BOTTOM = {"errors", "files", "strict_json"}
 PURE = {
     *(
         "rates",
@@ -51,11 +51,15 @@ PURE = {
         "run",
         "target",
     ),
-    *("endpoint", "spans", "tables", "visible"),
+    *("endpoint", "spans", "tables", "visible", "overrides", "plain_yaml", "problems"),
 }
 LAYERS = {
     "errors": set(),
-    "files": {"errors"},
+    "files": {"errors", "strict_json"},
+    "strict_json": {"visible"},
+    "overrides": {"errors", "plain_yaml", "visible"},
+    "plain_yaml": {"visible"},
+    "problems": {"visible"},
     "rates": set(),
     "overlap": set(),
     "refusal": set(),
@@ -63,14 +67,14 @@ LAYERS = {
     "structure": {"verdict"},
     "order": {"refusal", "structure", "verdict"},
     "template": {"errors", "structure"},
-    "row": {*BOTTOM, "structure"},
-    "sft_config": set(),
-    "recipe": {*BOTTOM, "sft_config"},
+    "row": {*BOTTOM, "problems", "structure", "visible"},
+    "sft_config": {"strict_json", "visible"},
+    "recipe": {*BOTTOM, "overrides", "plain_yaml", "problems", "sft_config", "visible"},
     "spans": {"structure", "template"},
     "run": {*BOTTOM, "recipe"},
-    "target": {*BOTTOM, "recipe", "run"},
+    "target": {*BOTTOM, "recipe", "run", "visible"},
     "endpoint": {*BOTTOM, "recipe", "template"},
-    "tables": BOTTOM,
+    "tables": {*BOTTOM, "visible"},
     "chat": {*BOTTOM, *PURE},
     "visible": set(),
     "data": {*BOTTOM, *PURE},
