@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import ValidationError
+
 from alttrain_cli import __version__
 from alttrain_cli.data.annotators import Annotator, Template, Trust, settle
 from alttrain_cli.data.audit import Audit, audit
@@ -27,6 +29,7 @@ from alttrain_cli.data.styles import STYLES, restyle
 from alttrain_cli.data.traces import OwnTraces
 from alttrain_cli.errors import DataError
 from alttrain_cli.files import atomic_writer, sha256, writable, write_json
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.row import Row, iter_rows
 
 OnProgress = Callable[[str, int, int], None]  # stage, samples done, samples in all
@@ -178,6 +181,12 @@ class _Part:
                 yield make(one, note)
             except SetAside as reason:
                 yield (one if isinstance(one, Sample) else _as_sample(one)), str(reason)
+            except ValidationError as error:  # what no row may hold
+                first = error.errors()[0]
+                yield (
+                    (one if isinstance(one, Sample) else _as_sample(one)),
+                    f"{key_of(first)}: {in_words(first)}",
+                )
 
     def _all(self) -> Iterator[Sample | Row]:
         if self.ingredient.source.is_starter:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.row import Label
+from alttrain_cli.visible import shown, visible
 
 # What public sets of traces call their columns.
 COLUMNS = {
@@ -30,6 +31,8 @@ _LABEL_WORDS: dict[str, Label] = {
 
 
 LONGEST_PROMPT = 32_000  # characters
+_LONGEST_WORD = 200  # characters of an id or a category
+_LISTED = 20  # columns in a message
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 
 
@@ -100,9 +103,13 @@ class Reading:
         named = _read_columns(columns) if columns else {}
         word = label
         if label is not None and label.startswith("column:"):
-            named, word = {**named, "label": label.removeprefix("column:")}, None
+            if "label" in named:
+                raise DataError("--label and --columns both name the column of the label. Leave one out.")
+            if not (column := label.removeprefix("column:").strip()):
+                raise DataError(f"--label {label}: the column's name is missing. Give column:NAME.")
+            named, word = {**named, "label": column}, None
         if word not in (None, "harmful", "benign"):
-            raise DataError(f"--label {label}: give harmful, benign, or column:NAME.")
+            raise DataError(f"--label {visible(label or '')[:80]}: give harmful, benign, or column:NAME.")
         return cls(named, cast(Label | None, word), needs_label, needs_response)
 
     def samples(self, source: Source) -> Iterator[Sample]:
@@ -111,15 +118,22 @@ class Reading:
         Raises:
             DataError: naming source, place and column.
         """
+        missing = set(self.columns.items())
         for record in records(source):
+            missing = {(ours, theirs) for ours, theirs in missing if theirs not in record[1]}
             yield self._sample(source, record)
+        for ours, theirs in sorted(missing):
+            raise DataError(
+                f"{source.name}: no row has the column {shown(theirs)}. Change or leave out: "
+                f"--columns {ours}={visible(theirs)}"
+            )
 
     def _sample(self, source: Source, record: Record) -> Sample:
         where, values = record
         label = self._label(source, where, values)
         number = where.rpartition(":")[2]
         return Sample(
-            id=f"{source.short}-{self._get(values, 'id') or number}",
+            id=f"{source.short}-{_word(self._get(values, 'id')) or number}",
             prompt=self._text(where, values, "prompt"),
             response=self._text(where, values, "response") if self.needs_response else "",
             label=label,
@@ -138,13 +152,13 @@ class Reading:
             return known  # a column that happens to be called label may hold anything
         if given is not None:
             raise DataError(
-                f"{where}: label: {given!r} is neither harmful nor benign. Mend it, or take another column: "
-                "--label column:NAME"
+                f"{where}: label: {shown(given)} is neither harmful nor benign. "
+                "Fix it, or take another column: --label column:NAME"
             )
         if "label" in self.columns:
             raise DataError(
                 f"{where}: no label in column {self.columns['label']}; the row has {_names(values)}. "
-                "Mend it, or take another column: --label column:NAME"
+                "Fix it, or take another column: --label column:NAME"
             )
         raise DataError(
             f"{where}: no label; the row has {_names(values)}. Say what the source holds: "
@@ -178,8 +192,11 @@ def _read_columns(text: str) -> dict[str, str]:
         ours, equals, theirs = (word.strip() for word in part.partition("="))
         if not equals or not theirs or ours not in COLUMNS:
             raise DataError(
-                f"--columns {part}: give OURS=THEIRS, as in prompt=question; ours are {', '.join(COLUMNS)}."
+                f"--columns {visible(part)[:80]}: give OURS=THEIRS, for example prompt=question; "
+                f"ours are {', '.join(COLUMNS)}."
             )
+        if ours in columns:
+            raise DataError(f"--columns: {ours} is given twice. Leave one out.")
         columns[ours] = theirs
     return columns
 
@@ -192,7 +209,9 @@ def _conversation(values: Mapping[str, Any]) -> str:
 
 
 def _names(values: Mapping[str, Any]) -> str:
-    return ", ".join(map(str, values))
+    names = [visible(str(name))[:40] for name in values]
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more columns" if more > 0 else "")
 
 
 def _category(value: Any) -> str | None:
@@ -201,4 +220,9 @@ def _category(value: Any) -> str | None:
         value = [part.strip(" '\"") for part in value.strip("[]").split("',")]
     if isinstance(value, list):
         value = next(iter(value), None)
-    return str(value).strip() or None if value is not None else None
+    return _word(value) or None
+
+
+def _word(value: Any) -> str:
+    """Return a name as it can be shown in a line: no hidden characters, not without end."""
+    return "" if value is None else visible(" ".join(str(value)[:_LONGEST_WORD].split()))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import sha256
+from alttrain_cli.files import is_file, is_folder, sha256
 from alttrain_cli.row import Label
 from alttrain_cli.tables import FORMATS, read_table
+from alttrain_cli.visible import shown
 
 STARTER = "starter"
 # Sets of R1 traces by the names that people use for them.
@@ -24,7 +25,10 @@ LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
 
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
-_SPEC = re.compile(r"(?P<name>.+?)(?:@(?P<revision>[\w.-]+))?(?::(?P<count>\d+))?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[\w-]+(?:\.[\w-]+)*", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./-]*", re.ASCII)
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # a drive of Windows
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,18 @@ class Source:
         Raises:
             DataError: if it is neither the starter set, a file, nor a hub id.
         """
-        match = None if Path(text).is_file() else _SPEC.fullmatch(text)
-        name, revision, count = match.group("name", "revision", "count") if match else (text, None, None)
-        source = cls(PUBLIC.get(name.lower(), name), int(count) if count else None, revision)
-        if source.count == 0:
-            raise DataError(f"{text}: no rows are asked for.")
-        if source.is_starter or source.is_file:
-            return source
-        if name.count("/") != 1 and name.lower() not in PUBLIC and not Path(name).is_dir():
+        rest, count = (text, None) if is_file(Path(text)) else _split_count(text)
+        name, revision = _split_revision(rest)
+        source = cls(PUBLIC.get(name.lower(), name), count, revision)
+        if revision is not None and (source.is_starter or source.is_file or is_folder(Path(name))):
             raise DataError(
-                f"{text or '(nothing)'}: cannot tell what it is; give a {', '.join(FORMATS)} file, "
+                f"{_cut(text)}: @REVISION has an effect only on a data set of the hub. Leave it out."
+            )
+        if source.is_starter or source.is_file or is_folder(Path(name)):
+            return source
+        if not _HUB_ID.fullmatch(source.name) or ".." in source.name or "--" in source.name:
+            raise DataError(
+                f"{_cut(text) or '(nothing)'}: cannot tell what it is; give a {', '.join(FORMATS)} file, "
                 f"a hub id as owner/name, or one of the words {', '.join((STARTER, *PUBLIC))}."
             )
         return source
@@ -93,6 +99,33 @@ def records(source: Source) -> Iterator[Record]:
         yield f"{source.name}:{number}", values
 
 
+def _split_count(text: str) -> tuple[str, int | None]:
+    """Split NAME:COUNT; the colon of a Windows drive is none of a count."""
+    name, colon, count = text.rpartition(":")
+    if not colon or (len(name) == 1 and _DRIVE.match(text)):
+        return text, None
+    if not _COUNT.fullmatch(count):
+        raise DataError(
+            f"{_cut(text)}: {shown(count)} is not a number of rows. Give a whole number of at least 1, "
+            "for example NAME:900, or leave it out."
+        )
+    return name, int(count)
+
+
+def _split_revision(text: str) -> tuple[str, str | None]:
+    """Split NAME@REVISION; a file's name may hold an @ itself."""
+    name, at, revision = text.partition("@")
+    if not at or text.lower().endswith(FORMATS):
+        return text, None
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise DataError(f"{_cut(text)}: {shown(revision)} is not a revision. Give a branch, tag or commit.")
+    return name, revision
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _read_hub(source: Source) -> Iterator[Record]:
     from datasets import load_dataset
 
@@ -109,7 +142,7 @@ def _hub_revision(source: Source) -> str | None:
     """Return the commit that the hub gives now, or the one asked for where it cannot say."""
     from huggingface_hub import HfApi
 
-    if Path(source.name).is_dir():  # a folder in the hub's layout
+    if is_folder(Path(source.name)):  # a folder in the hub's layout
         return None
     try:
         return HfApi().dataset_info(source.name, revision=source.revision, timeout=10).sha
@@ -120,7 +153,7 @@ def _hub_revision(source: Source) -> str | None:
 def _hub_problem(source: Source, error: Exception) -> str:
     """Return why the hub gives nothing, in one line, and what to do."""
     text = f"{type(error).__name__} {error}"
-    if Path(source.name).is_dir():
+    if is_folder(Path(source.name)):
         return f"{source.name}: a folder from which no data set can be read. Give one of its files instead."
     if "gated" in text.lower():
         return f"{source.name}: gated. Accept its terms on the hub, then: hf auth login"

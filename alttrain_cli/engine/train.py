@@ -23,7 +23,7 @@ from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
 from alttrain_cli.template import Encoded, RenderError, Template
 
-SHOWN_PROBLEMS = 10
+SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> lis
     """
     encoded: list[Encoded] = []
     problems: list[str] = []
+    advice = "Fix or remove them."
     for row in rows:
         try:
             example = template.encode(row.prompt, row.trace)
@@ -71,17 +72,17 @@ def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> lis
             problems.append(f"row {row.id!r}: {error}")
             continue
         if len(example.input_ids) > max_length:
+            advice = "Fix or remove them, or raise the limit: --set train.max_length=N"
             problems.append(
                 f"row {row.id!r}: {len(example.input_ids)} tokens, but train.max_length is {max_length}"
             )
         encoded.append(example)
     if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN_PROBLEMS])
         more = len(problems) - SHOWN_PROBLEMS
+        rest = [f"and {more} more"] if more > 0 else []
         raise DataError(
-            f"{len(problems)} of {len(rows)} rows cannot be trained on; nothing was started:\n{shown}"
-            + (f"\n  ... and {more} more" if more > 0 else "")
-            + "\nMend or remove them, or raise the limit: --set train.max_length=N"
+            f"{len(problems)} of {len(rows)} rows cannot be trained on; nothing was started: "
+            f"{'; '.join(problems[:SHOWN_PROBLEMS] + rest)}. {advice}"
         )
     return encoded
 
