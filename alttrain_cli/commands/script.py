@@ -1,6 +1,5 @@
 """Questions asked by a script: each one answered, printed, and done."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -85,4 +84,4 @@ def _print_json(
         for speaker, completion in zip(speakers, completions, strict=True)
     ]
     answered = said[0] if len(said) == 1 else {"base": said[0], "aligned": said[1]}
-    typer.echo(json.dumps(asked | answered, ensure_ascii=False))
+    console.print_json(asked | answered)

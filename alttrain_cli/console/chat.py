@@ -39,7 +39,9 @@ class ChatScreen:
 
     def error(self, message: str) -> None:
         """Print what went wrong."""
-        self.console.print(Text("Error: ", style="error") + plain(message), soft_wrap=True)
+        self.console.print(
+            Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True
+        )
 
     def table(self, rows: Iterable[tuple[str, object]]) -> None:
         """Print names and values."""

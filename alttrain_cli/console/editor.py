@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.chat.slash import COMMANDS, is_open
+from alttrain_cli.visible import hidden_characters, visible
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -25,6 +26,7 @@ class LineEditor:
         from prompt_toolkit.history import FileHistory, InMemoryHistory
         from prompt_toolkit.styles import Style
 
+        _show_hidden_characters()
         self._session: PromptSession[str] = PromptSession(
             history=FileHistory(str(history)) if history else InMemoryHistory(),
             multiline=True,
@@ -45,6 +47,13 @@ class LineEditor:
             KeyboardInterrupt: on Ctrl-C.
         """
         return self._session.prompt(PROMPT, default=default)
+
+
+def _show_hidden_characters() -> None:
+    """Let the line show what would turn or hide its text, as every other print does."""
+    from prompt_toolkit.layout.screen import Char
+
+    Char.display_mappings = {one: visible(one) for one in hidden_characters()} | Char.display_mappings
 
 
 def _keys() -> "KeyBindings":
