@@ -57,7 +57,7 @@ def chat_server(
             if isinstance(said, Fault):
                 self._fail(said)
             elif request.get("stream"):
-                self._stream(said)
+                self._stream(said, usage=bool(request.get("stream_options")))
             else:
                 self._send(200, completion(said))
 
@@ -78,7 +78,7 @@ def chat_server(
                 case "closed":
                     self.close_connection = True
 
-        def _stream(self, text: str) -> None:
+        def _stream(self, text: str, *, usage: bool) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
@@ -91,11 +91,15 @@ def chat_server(
                 name = "reasoning_content" if word.startswith("~") else "content"
                 self._event({name: word.removeprefix("~") + " "}, None)
             self._event({}, "stop")
+            if usage:
+                self._line({"choices": [], "usage": completion("")["usage"]})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _event(self, delta: dict[str, str], finish_reason: str | None) -> None:
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
-            event = {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+            self._line({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+        def _line(self, event: dict[str, Any]) -> None:
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
 
         def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:

@@ -13,6 +13,7 @@ from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.cli import app
 from alttrain_cli.commands.ask import ask_within_context
+from alttrain_cli.connection import Limits
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.structure import State
@@ -35,7 +36,7 @@ def thinker(go_on: Go, thought: str = APART) -> Answer:
 
 def said(answer: Answer, settings: Settings = BUDGET) -> tuple[Completion, Served]:
     with chat_server(answer) as served:
-        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", retries=0))
+        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
         asked = [{"role": "user", "content": "How?"}]
         return listen(speaker, asked, settings, lambda reading: None), served
 
@@ -138,7 +139,7 @@ def asked(answer: Answer, turns: int) -> tuple[Conversation, list[str], Served]:
     conversation = Conversation(turns=[Turn(f"q{number}", "a") for number in range(turns)])
     told: list[str] = []
     with chat_server(answer) as served:
-        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", retries=0))
+        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
         try:
             ask_within_context(
                 speaker,

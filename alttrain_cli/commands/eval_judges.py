@@ -123,7 +123,7 @@ class _Server:
             raise DataError(
                 f"--judge {judge.name}: is put to a language model. Say which: --judge-url http://localhost:8000/v1"
             )
-        return cls(judge, Endpoint.find(url, model))
+        return cls(judge, Endpoint.find(url, model, console.print_warning))
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
         requests = [(at, one) for at, one in enumerate(asked) if not isinstance(one, (str, Mapping))]
@@ -135,6 +135,8 @@ class _Server:
             else:
                 # A judge that reasons names verdicts in its thoughts, which are none.
                 yield index, parse(reply.text, THINK, prefilled=False).answer
+        if asked and len(failed) == len(asked):
+            raise failed[-1]
         if failed:
             console.print_warning(f"{len(failed)} of {len(asked)} were not judged, the last: {failed[-1]}")
 

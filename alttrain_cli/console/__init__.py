@@ -17,6 +17,7 @@ from alttrain_cli.console.terminal import (
     print_warning,
     spinner,
     status,
+    warner,
 )
 from alttrain_cli.console.training import TrainingView
 from alttrain_cli.console.work import WorkView
@@ -48,4 +49,5 @@ __all__ = [
     "status",
     "trace_view",
     "visible",
+    "warner",
 ]

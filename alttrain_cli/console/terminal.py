@@ -1,7 +1,7 @@
 """The terminal: its theme, standard output and error, text made safe, lines and tables."""
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -60,6 +60,14 @@ def print_error(message: str) -> None:
 def print_warning(message: str) -> None:
     """Print a warning on standard error."""
     err().print(Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True)
+
+
+def warner() -> Callable[[str], None]:
+    """Return `print_warning` for what is standard error now, also after it is turned away."""
+    console = err()
+    return lambda message: console.print(
+        Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True
+    )
 
 
 def print_lines(lines: Iterable[tuple[str, object]]) -> None:
