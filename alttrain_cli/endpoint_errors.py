@@ -137,10 +137,10 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, tries
         return ContextFullError(f"{server}: status {status}: {said}", status=status)
     passing = status in _PASSING or status >= 500
     wait = _retry_after(refused) if passing else 0.0
-    pause = f" It asks for a pause of {wait:.0f} s." if wait else ""
-    return EndpointError(
-        f"{server}: status {status}: {said}{pause}", status=status, tries=tries if passing else 0, wait=wait
-    )
+    step = "Try again later." if passing else "The server's log may say more."
+    step = f"It asks for a pause of {wait:.0f} s." if wait else step
+    text = f"{server}: status {status}: {said}{'' if said.endswith('.') else '.'} {step}"
+    return EndpointError(text, status=status, tries=tries if passing else 0, wait=wait)
 
 
 def _said(body: bytes) -> str:

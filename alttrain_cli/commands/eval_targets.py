@@ -105,8 +105,6 @@ class Server:
                 continue
             trace = _server_trace(reply.text, reply.finished)
             yield job, Written(reply.text, trace, reply.completion_tokens, reply.finished, None)
-        if jobs and len(failed) == len(jobs):
-            raise failed[-1]
         if failed:
             console.print_warning(f"{len(failed)} of {len(jobs)} were not answered, the last: {failed[-1]}")
 

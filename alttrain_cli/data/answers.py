@@ -101,7 +101,7 @@ class Answers:
         """Ask what is not known, keep every answer as it arrives, and return how many were asked.
 
         Raises:
-            AlttrainError: if the model cannot be asked, or answers nothing; what arrived before is kept.
+            AlttrainError: if the model cannot be asked, or has never answered; what arrived is kept.
         """
         total = sum(1 for _ in self._unknown(questions()))
         if not total:
@@ -117,7 +117,7 @@ class Answers:
                 self._keep(key, reply)
             self._on_answer(done, total, self.usage)
             failed += isinstance(reply, AlttrainError)
-        if failed == total and isinstance(reply, AlttrainError):
+        if failed == total and not self._places and isinstance(reply, AlttrainError):
             raise reply
         return total
 
