@@ -131,9 +131,12 @@ class Watch:
 
     def _work(self) -> None:
         while (left := self.limit - self._quiet()) > 0:
-            if self._told and self._quiet() > self.server.limits.told:
-                self._told(self._quiet())
-                self._told = None
+            if self._told:
+                due = self.server.limits.told - self._quiet()
+                left = min(left, max(due, 0.01))
+                if due <= 0:
+                    self._told(self._quiet())
+                    self._told = None
             if self._over.wait(min(left, 1.0)):
                 return
         self.cut()

@@ -70,7 +70,7 @@ class Endpoint:
             EndpointError: if the server cannot be reached, or has not exactly one model.
         """
         if problem := check_url(base_url):
-            address = shown(base_url).rpartition("@")[2]
+            address = shown(base_url).rpartition("@")[2][:_LONGEST_NAME]
             raise EndpointError(
                 f"{address}: not an address ({problem}). Give one like http://localhost:8000/v1"
             )

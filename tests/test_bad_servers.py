@@ -4,12 +4,11 @@ import base64
 import gzip
 import json
 import re
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -22,7 +21,6 @@ from alttrain_cli.endpoint import Endpoint, EndpointError, Reply
 from alttrain_cli.recipe import Recipe
 from tests.samples import TRACE, put
 from tests.servers import (
-    MODELS,
     Fault,
     Forever,
     Script,
@@ -342,3 +340,330 @@ def test_a_wrong_list_of_models_does_not_matter_where_the_model_is_named(name: s
     with script_server(ODD["whole"][0], BAD_MODELS[name][0]) as served:
         done = run("chat", "--base-url", served.base_url, "--model", "tiny", "-p", "Hi.")
     assert done.stdout == "Hello.\n", done.output
+
+
+# Three others that ask a server: an annotator, an evaluation, a judge. What is journaled is checked first.
+KINDS = [
+    *(
+        "content an object",
+        "choices empty",
+        "not JSON",
+        "an empty body",
+        "a body cut short",
+        "comments forever",
+    ),
+    *("text without an end", "429 for 31 years", "500", "401", "an error with status 200", "to itself"),
+]
+USAGES = [name for name in ODD if name.startswith("usage")]
+BENIGN = json.dumps({"verdict": "benign", "assessment": "This request is benign, because eggs are food."})
+
+
+def build(base_url: str, *more: str) -> Result:
+    rows = [
+        {"prompt": f"How do I boil {n} eggs?", "response": TRACE, "label": "benign"} for n in ("2", "six")
+    ]
+    path = put(Path("s.jsonl"), *rows)
+    words = ["--annotator", "endpoint", "--base-url", base_url, "--model", "tiny", *more]
+    return run("build-data", "--source", str(path), "--out", "d.jsonl", *words)
+
+
+def evaluate(base_url: str) -> Result:
+    words = ["--suite", "smoke-harmful", "--limit", "2", "--no-card", "--out", "e"]
+    return run("eval", "--base-url", base_url, "--model", "tiny", *words)
+
+
+def judge(base_url: str) -> Result:
+    words = ["--judge", "xstest", "--judge-url", base_url, "--judge-model", "tiny", "--no-card"]
+    return run("eval", "judge", "e", *words)
+
+
+def written(*kinds: str) -> str:
+    """Return the text of all files here, their names included; `kinds` are parts of the names that are meant."""
+    files = [path for path in Path().rglob("*") if path.is_file()]
+    wanted = [path for path in files if not kinds or any(kind in path.name for kind in kinds)]
+    return "\n".join(f"{path}\n{path.read_bytes().decode('utf-8', 'replace')}" for path in wanted)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_wrong_annotator_ends_build_data_and_leaves_no_answer(name: str) -> None:
+    script, _ = WRONG[name]
+    with script_server(script) as served:
+        done = build(served.base_url)
+    check_error(done, served.base_url, served.base_url)
+    assert not Path("d.jsonl").exists()
+    assert not Path("d.answers/annotations.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_wrong_server_ends_an_evaluation_and_leaves_no_completion(name: str) -> None:
+    script, _ = WRONG[name]
+    with script_server(script) as served:
+        done = evaluate(served.base_url)
+    assert done.exit_code == 2, done.output
+    assert isinstance(done.exception, SystemExit)
+    assert served.base_url in done.stderr
+    assert not written("completions.jsonl", "scorecard")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_wrong_judge_ends_judging_and_leaves_no_judgement(name: str) -> None:
+    with chat_server(lambda *_: "I can't help with that.") as served:
+        assert evaluate(served.base_url).exit_code == 0
+    with script_server(WRONG[name][0]) as served:
+        done = judge(served.base_url)
+    assert done.exit_code == 2, done.output
+    assert isinstance(done.exception, SystemExit)
+    assert served.base_url in done.stderr
+    assert not written("judgements.xstest")
+
+
+@pytest.mark.parametrize("name", USAGES)
+def test_counts_that_are_none_are_0_and_every_later_run_reads_the_journal(name: str) -> None:
+    value = json.loads(ODD[name][0][0].partition(b"\r\n\r\n")[2])["usage"]  # type: ignore[union-attr]
+    answer = completion(BENIGN) | {"usage": value}
+    with script_server([http(answer)]) as served:
+        assert build(served.base_url).exit_code == 0
+        before = len(served.requests)
+        again = build(served.base_url)
+        assert again.exit_code == 0, again.output
+        posts = [request for request in served.requests[before:] if request["head"].startswith("POST")]
+        assert evaluate(served.base_url).exit_code == 0
+        assert evaluate(served.base_url).exit_code == 0
+    assert not posts  # nothing was asked twice
+    lines = written("annotations.jsonl", "completions.jsonl").splitlines()
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    assert len(records) == 4
+    for record in records:
+        assert {
+            record.get("tokens", 0),
+            record.get("prompt_tokens", 0),
+            record.get("completion_tokens", 0),
+        } == {0}
+
+
+def test_text_that_no_file_can_hold_is_journaled_all_the_same() -> None:
+    answer = (
+        b'{"choices": [{"message": {"content": "a\\ud800b\\u0000 I can\'t help."}, "finish_reason": "stop"}]}'
+    )
+    with script_server([http(answer)]) as served:
+        assert evaluate(served.base_url).exit_code == 0
+    assert "a\ufffdb\\u0000 I can't help." in written("completions.jsonl")
+
+
+# time
+
+
+def test_nothing_that_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "LIMITS", Limits())
+    with script_server([]) as served:
+        address = served.base_url
+    for more in ([], ["--model", "tiny"]):
+        begun = time.monotonic()
+        done = run("chat", "--base-url", address, *more, "-p", "Hi.")
+        assert time.monotonic() - begun < 2
+        check_error(done, "cannot be reached: nothing listens there. Start the server", address)
+
+
+def test_a_server_that_dies_after_its_first_words_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "LIMITS", Limits())
+    with script_server(ODD["whole"][0]) as served:
+        one = Endpoint.find(served.base_url)
+    begun = time.monotonic()
+    with pytest.raises(EndpointError, match="nothing listens there"):
+        list(one.stream([], GREEDY))
+    assert time.monotonic() - begun < 2
+
+
+def test_a_retry_is_told_and_all_together_are_bounded() -> None:
+    told: list[str] = []
+    with chat_server(lambda *_: Fault("status", 500)) as served:
+        one = Endpoint(served.base_url, "tiny", "none", Limits(patience=1.5, brief=1.5), told.append)
+        begun = time.monotonic()
+        with pytest.raises(EndpointError, match="status 500: the server says no"):
+            list(one.stream([], GREEDY))
+        assert time.monotonic() - begun < 3
+    assert 2 <= len(served.requests) <= 4
+    assert len(told) == 1  # not once a try
+    assert told[0].endswith("Try again later. Trying again.")
+
+
+def test_a_pause_that_a_server_asks_for_is_kept() -> None:
+    answers = [Fault("status", 429, {"Retry-After": "1"}), "Hello."]
+    with chat_server(lambda number, _: answers[number]) as served:
+        one = Endpoint(served.base_url, "tiny", "none", Limits(patience=3, brief=3))
+        begun = time.monotonic()
+        assert "".join(one.stream([], GREEDY)) == "Hello. "
+        assert time.monotonic() - begun >= 1
+
+
+def test_a_wait_is_told_before_it_is_an_error() -> None:
+    with script_server([60.0]) as served:
+        done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
+    assert "Warning: " in done.stderr
+    assert "no text for 0 s; waiting for 0.5 s" in done.stderr
+
+
+def test_a_completion_that_arrives_is_not_cut_however_long_it_takes() -> None:
+    with chat_server(lambda *_: " ".join("word" for _ in range(12)), pace=0.1) as served:
+        one = Endpoint(served.base_url, "tiny", "none", Limits(silence=0.5))
+        ((_, reply),) = one.ask_all([(1, [])], GREEDY)
+    assert isinstance(reply, Reply)
+    assert reply.text.split() == ["word"] * 12
+    assert (reply.prompt_tokens, reply.completion_tokens) == (7, 5)
+    assert len(served.requests) == 1
+
+
+def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes() -> None:
+    """A server with one slot: the others get nothing before it is free."""
+    slot = threading.Lock()
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        with slot:
+            time.sleep(0.4)
+            return "Hello."
+
+    with chat_server(answer) as served:
+        one = Endpoint(served.base_url, "tiny", "none", Limits(silence=0.8))
+        replies = dict(one.ask_all([(n, []) for n in range(5)], GREEDY, concurrency=5))
+    assert all(isinstance(reply, Reply) for reply in replies.values())
+    assert len(served.requests) == 5
+
+
+def test_a_screen_that_stands_still_does_not_end_the_completion() -> None:
+    with chat_server(lambda *_: "one two three four") as served:
+        pieces = Endpoint(served.base_url, "tiny", "none", Limits(silence=0.3)).stream([], GREEDY)
+        text = next(pieces)
+        time.sleep(0.6)
+        assert (text + "".join(pieces)).split() == ["one", "two", "three", "four"]
+
+
+def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without() -> None:
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        known = "stream_options" not in request
+        return "Hello." if known else Fault("status", 400, message="Unknown field: stream_options")
+
+    with chat_server(answer) as served:
+        one = Endpoint(served.base_url, "tiny", "none", Limits())
+        replies = dict(one.ask_all([(n, []) for n in range(3)], GREEDY, concurrency=1))
+    assert {reply.text for reply in replies.values() if isinstance(reply, Reply)} == {"Hello. "}
+    assert len(served.requests) == 4
+
+
+def test_a_bug_in_a_thread_is_raised_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Endpoint, "_ask", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(Endpoint("http://127.0.0.1:9/v1", "tiny", "none").ask_all([(1, [])], GREEDY))
+
+
+# secrets
+
+USER, PASSWORD, QUERY, KEY = "canaryuser", "canary/pass:w0rd", "canaryquery", "sk-canarykey"
+CANARIES = re.compile(
+    r"canary|%2Fpass|" + re.escape(base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
+)
+
+
+def secret(base_url: str) -> str:
+    """Return an address with user, password and a key in its query."""
+    address = base_url.replace("://", f"://{USER}:canary%2Fpass%3Aw0rd@")
+    return f"{address}?api_key={QUERY}"
+
+
+ECHO = f"{KEY} {USER}:{PASSWORD} canary%2Fpass%3Aw0rd {QUERY} {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
+LEAKS: dict[str, Script] = {
+    "right": [http(completion(BENIGN))],
+    **{
+        status: [http({"error": {"message": ECHO}}, status=status)]
+        for status in ("400 No", "401 No", "500 No")
+    },
+    "404": [http(ECHO.encode(), status="404 No")],
+    "an error in a stream": stream({"error": {"message": ECHO}}),
+    "a redirect": [http(b"", f"Location: http://{USER}:{QUERY}@127.0.0.1/v1?k={QUERY}", status="307 Go")],
+    "closed": [],
+    "silent": [60.0],
+    "not JSON": [http(b"Hello.")],
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_no_secret_of_an_address_is_in_any_output_or_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(eval_judges, "CARDS", Path("cards"))
+    with script_server(LEAKS[name]) as served:
+        address = secret(served.base_url)
+        done = [
+            run("chat", "--base-url", address, "-p", "Hi."),
+            build(address),
+            evaluate(address),
+            run(
+                "eval",
+                "--base-url",
+                address,
+                "--model",
+                "tiny",
+                "--suite",
+                "smoke-harmful",
+                "--limit",
+                "1",
+                "--no-card",
+            ),
+        ]
+        if name == "right":
+            done += [judge(address), run("eval", "report", "e")]
+        (post, *_) = (request["head"] for request in served.requests if request["head"].startswith("POST"))
+    assert f"POST /v1/chat/completions?api_key={QUERY} " in post  # it does reach the server
+    assert f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}" in post
+    for one in done:
+        assert one.exit_code == (0 if name == "right" else 2), one.output
+        assert not CANARIES.search(one.output + one.stderr)
+    assert not CANARIES.search(written())
+    if name == "right":
+        assert served.base_url in written("plan.json")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{USER}:{QUERY}@127.0.0.1:1/v1",
+        f"ftp://{USER}:{QUERY}@127.0.0.1/v1",
+        f"http://{USER}:{QUERY}@127.0.0.1:99999/v1",
+        f"http://{USER}:{QUERY}@[::1/v1",
+        f"http://{USER}:{QUERY}@/v1",
+        f"http://{USER}:{QUERY}@a b/v1",
+        f"http://{USER}:{QUERY}@a\x00b/v1",
+        f"http://{USER}:can/{QUERY}@127.0.0.1/v1",
+        f"http://{USER}:{QUERY}@127.0.0.1:1/v1",
+        "",
+        " ",
+        "http://",
+        "http://..",
+        "localhost:8000",
+        "http://xn--/v1",
+        "http://127.0.0.1:1/" + "v" * 70_000,
+    ],
+)
+def test_an_address_that_is_none_is_one_line_without_its_password(address: str) -> None:
+    for command in (["chat", "-p", "Hi."], ["eval", "--suite", "smoke"]):
+        done = run(*command, "--base-url", address)
+        assert done.exit_code == 2, done.output
+        assert isinstance(done.exception, SystemExit)
+        assert not CANARIES.search(done.output + done.stderr)
+        assert len(done.stderr) < 1500
+
+
+def test_a_key_that_no_header_can_carry_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("schl\u00fcssel", "a\nb", "a\x00b"[:1] + "\u202e"):
+        monkeypatch.setenv("ALTTRAIN_API_KEY", key)
+        with script_server(ODD["whole"][0]) as served:
+            done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
+        check_error(done, "ALTTRAIN_API_KEY: the key has characters that no key can have", "")
+        assert key not in done.stderr
+
+
+def test_the_key_is_not_sent_where_a_server_sends_us() -> None:
+    with script_server(ODD["whole"][0]) as other:
+        target = http(b"", f"Location: {other.base_url}/chat/completions", status="307 Go")
+        with script_server([target]) as served:
+            done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
+    check_error(done, f"sends us to {other.base_url}", served.base_url)
+    assert not other.requests
