@@ -1,10 +1,11 @@
 """A server on loopback that speaks the chat protocol as well or as badly as a test wants."""
 
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -57,7 +58,7 @@ def chat_server(
             if isinstance(said, Fault):
                 self._fail(said)
             elif request.get("stream"):
-                self._stream(said)
+                self._stream(said, usage=bool(request.get("stream_options")))
             else:
                 self._send(200, completion(said))
 
@@ -78,7 +79,7 @@ def chat_server(
                 case "closed":
                     self.close_connection = True
 
-        def _stream(self, text: str) -> None:
+        def _stream(self, text: str, *, usage: bool) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
@@ -91,11 +92,15 @@ def chat_server(
                 name = "reasoning_content" if word.startswith("~") else "content"
                 self._event({name: word.removeprefix("~") + " "}, None)
             self._event({}, "stop")
+            if usage:
+                self._line({"choices": [], "usage": completion("")["usage"]})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _event(self, delta: dict[str, str], finish_reason: str | None) -> None:
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
-            event = {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+            self._line({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+        def _line(self, event: dict[str, Any]) -> None:
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
 
         def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
@@ -140,3 +145,106 @@ def completion(text: str) -> dict[str, Any]:
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
     }
+
+
+@dataclass(frozen=True)
+class Forever:
+    """Bytes that are sent again and again, with a pause of some seconds."""
+
+    data: bytes
+    pause: float = 0.0
+
+
+Script = Sequence[bytes | float | Forever]  # bytes to send, seconds to wait
+
+
+def http(
+    body: bytes | Any,
+    *more: str,
+    status: str = "200 OK",
+    kind: str = "application/json",
+    length: int | None = None,
+    version: str = "HTTP/1.1",
+) -> bytes:
+    """Return an answer of HTTP, whose length may be told wrong; `more` are header lines."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    size = len(data) if length is None else length
+    lines = [f"{version} {status}", f"Content-Type: {kind}", f"Content-Length: {size}", *more]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + data
+
+
+def begun_stream(*more: str) -> bytes:
+    """Return the head of a stream of events that ends where the connection does."""
+    lines = ["HTTP/1.1 200 OK", "Content-Type: text/event-stream", *more, "Connection: close", "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def event(value: Any) -> bytes:
+    """Return one event of a stream."""
+    return b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n"
+
+
+def delta(finish_reason: Any = None, **message: Any) -> dict[str, Any]:
+    """Return the value of an event with a piece of a completion."""
+    return {"choices": [{"index": 0, "delta": message, "finish_reason": finish_reason}]}
+
+
+MODELS = http({"object": "list", "data": [{"id": "tiny", "object": "model"}]})
+
+
+@contextmanager
+def script_server(chat: Script, models: Script = (MODELS,)) -> Iterator[Served]:
+    """Serve on a bare socket: play `models` for GET and `chat` for POST, byte by byte as they are told.
+
+    `requests` of what is yielded holds {"head": text} of each request.
+    """
+    served = Served("")
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    served.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+    def play(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            head = _request_head(connection)
+            served.requests.append({"head": head})
+            for step in models if head.startswith("GET") else chat:
+                for data, pause in _steps(step):
+                    connection.sendall(data)
+                    if over.wait(pause) or over.is_set():
+                        return
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=play, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield served
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def _request_head(connection: socket.socket) -> str:
+    """Read a whole request and return its head; a body that stays unread would reset the connection."""
+    data = b""
+    while b"\r\n\r\n" not in data and (some := connection.recv(65_536)):
+        data += some
+    head, _, body = data.partition(b"\r\n\r\n")
+    text = head.decode("latin-1")
+    length = next(
+        (int(line[15:]) for line in text.lower().split("\r\n") if line[:15] == "content-length:"), 0
+    )
+    while len(body) < length and (some := connection.recv(65_536)):
+        body += some
+    return text
+
+
+def _steps(step: bytes | float | Forever) -> Iterator[tuple[bytes, float]]:
+    if isinstance(step, Forever):
+        while True:
+            yield step.data, step.pause
+    yield (step, 0.0) if isinstance(step, bytes) else (b"", step)

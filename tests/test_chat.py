@@ -1,6 +1,5 @@
 """What a chat is made of: turns, settings, typed lines, and a completion while it arrives."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from typer.testing import CliRunner
 from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
 from alttrain_cli.chat.files import new_chat, newest_chat, read_prompts
 from alttrain_cli.chat.reading import Reading
-from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import Command, SlashError, is_open, read_line
-from alttrain_cli.chat.speaker import Piece, joined
+from alttrain_cli.chat.speaker import Piece
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe import Recipe
@@ -226,25 +224,3 @@ def test_a_completion_of_nothing_is_one() -> None:
     completion = read([]).finish()
     assert completion.figures.tokens_per_second == 0
     assert completion.outcome == "does not reason, gives no answer"
-
-
-@given(st.text(max_size=20), st.lists(st.integers(1, 3), max_size=20))
-def test_characters_that_a_server_cuts_in_halves_are_joined_again(text: str, sizes: list[int]) -> None:
-    units = text.encode("utf-16-le", "surrogatepass")
-    halves = [units[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2)]
-    chunks = []
-    for size in sizes:
-        chunks.append("".join(halves[:size]))
-        halves = halves[size:]
-    speaker = ServerSpeaker(_Scripted([*chunks, "".join(halves)]))  # type: ignore[arg-type]
-    assert "".join(piece.text for piece in speaker.stream([], GREEDY)) == joined(text)
-
-
-class _Scripted:
-    """An endpoint that says what it is told to."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
-
-    def stream(self, *_: object, **__: object) -> Iterator[str]:
-        return iter(self.texts)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.cli import app
 from alttrain_cli.commands.ask import ask_within_context
+from alttrain_cli.connection import Limits
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.structure import State
 from tests.servers import Answer, Fault, Served, chat_server
+from tests.terminals import Terminal
 
 BUDGET = Settings(Recipe.load("smollm2-135m").generation).set("max_new_tokens=40").set("think=5")
 APART = "~I ~wonder " * 200  # reasoning_content
@@ -35,7 +38,7 @@ def thinker(go_on: Go, thought: str = APART) -> Answer:
 
 def said(answer: Answer, settings: Settings = BUDGET) -> tuple[Completion, Served]:
     with chat_server(answer) as served:
-        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", retries=0))
+        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
         asked = [{"role": "user", "content": "How?"}]
         return listen(speaker, asked, settings, lambda reading: None), served
 
@@ -138,7 +141,7 @@ def asked(answer: Answer, turns: int) -> tuple[Conversation, list[str], Served]:
     conversation = Conversation(turns=[Turn(f"q{number}", "a") for number in range(turns)])
     told: list[str] = []
     with chat_server(answer) as served:
-        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", retries=0))
+        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
         try:
             ask_within_context(
                 speaker,
@@ -175,3 +178,32 @@ def test_a_question_that_no_server_context_holds_costs_few_requests_and_no_turn(
 def test_another_refusal_costs_no_turn() -> None:
     with pytest.raises(EndpointError, match="no such tool"):
         asked(limited(0, Fault("status", 400, message="no such tool")), 2)
+
+
+def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(tmp_path: Path) -> None:
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        match request["messages"][-1]["content"]:
+            case "refused":
+                return Fault("status", 400, message="Not that.")
+            case "nonsense":
+                return Fault("nonsense")
+            case "die":
+                return "One DIE"
+        return f"fine with {len(request['messages'])} messages"
+
+    with chat_server(answer) as served, Terminal("chat", "--base-url", served.base_url, cwd=tmp_path) as chat:
+        chat.expect("/help")
+        chat.ask("refused", f"Error: {served.base_url}: status 400: Not that.", "/help")
+        chat.ask("nonsense", "no JSON but a web page", "/help")
+        chat.ask("die", "broke off in the middle of the answer", "/help")
+        chat.ask("well", "fine with 1 messages", "/help")
+        assert chat.end() == 0
+
+
+def test_a_server_that_is_not_there_ends_a_chat_before_anything_is_typed(tmp_path: Path) -> None:
+    with chat_server(lambda *_: "") as served:
+        address = served.base_url
+    for more in ([], ["--model", "tiny"]):
+        with Terminal("chat", "--base-url", address, *more, cwd=tmp_path) as chat:
+            chat.expect("cannot be reached: nothing listens there")
+            assert chat.process.wait(timeout=20) == 2

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.connection import Limits
 from alttrain_cli.endpoint import Endpoint, EndpointError, Reply
 from alttrain_cli.recipe import Recipe
 from tests.servers import Fault, chat_server
@@ -104,12 +105,12 @@ def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up() -> Non
         return dice.choice(faults) if dice.random() < 0.3 else echo(number, request)
 
     with chat_server(answer) as served:
-        endpoint = Endpoint(served.base_url, "tiny", "none", timeout=2)
+        endpoint = Endpoint(served.base_url, "tiny", "none", Limits(silence=2))
         got = list(endpoint.ask_all(((n, user(f"number {n}")) for n in range(60)), GREEDY, concurrency=16))
     assert sorted(key for key, _ in got) == list(range(60))
     for key, reply in got:
         if isinstance(reply, Reply):
-            assert reply.text == f"you said number {key}"
+            assert reply.text.strip() == f"you said number {key}"
     assert sum(isinstance(reply, EndpointError) for _, reply in got) <= 6
 
 

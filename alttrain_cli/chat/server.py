@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.speaker import Piece, joined
+from alttrain_cli.chat.speaker import Piece
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.structure import State, StreamParser
 from alttrain_cli.template import THINK, Message
@@ -57,13 +57,13 @@ class ServerSpeaker:
             EndpointError: also in the middle, when the server dies; what was yielded stays good.
         """
         parser, text, used = self.parser(), [], 0
-        pieces = _whole(self.endpoint.stream(messages, settings.generation, seed=settings.sent_seed))
+        pieces = self.endpoint.stream(messages, settings.generation, seed=settings.sent_seed)
         with closing(pieces):
             for piece in pieces:
-                yield piece
-                parser.feed(piece.text)
-                text.append(piece.text)
-                used += piece.tokens
+                yield Piece(piece, 1)
+                parser.feed(piece)
+                text.append(piece)
+                used += 1
                 if parser.state is State.UNCLOSED and used >= settings.budget:
                     break
             else:
@@ -76,13 +76,13 @@ class ServerSpeaker:
         """Yield the closing marker and an answer, or a piece that says why there is none."""
         forced = False
         try:
-            for piece in _whole(self._behind(messages, settings, tokens)):
+            for piece in self._behind(messages, settings, tokens):
                 if not forced:
                     forced = True
                     yield Piece(THINK.close, 0, forced=True)
-                yield piece
+                yield Piece(piece, 1)
         except _NotGoingOn as error:
-            server = self.endpoint.base_url
+            server = self.endpoint.address
             yield Piece(
                 "", 0, remark=f"{server} cannot be made to answer: {error}. Let it think longer: think=N"
             )
@@ -105,7 +105,7 @@ class ServerSpeaker:
                 if refusal.status not in _REFUSALS:
                     raise
                 error = error or refusal
-        said = str(error).removeprefix(f"{self.endpoint.base_url}: ")
+        said = str(error).removeprefix(f"{self.endpoint.address}: ")
         raise _NotGoingOn(f"it refuses to go on behind a closed reasoning block ({said})")
 
 
@@ -133,17 +133,3 @@ def _answer(pieces: Iterator[str]) -> Iterator[str]:
             yield begun
     if not answers:
         raise _NotGoingOn("it adds nothing to a closed reasoning block")
-
-
-def _whole(texts: Iterator[str]) -> Generator[Piece]:
-    """Yield pieces, with characters whole that some servers cut in halves."""
-    half = ""
-    for text in texts:
-        whole, half = _without_half(half + text)
-        yield Piece(joined(whole), 1)
-    if half:
-        yield Piece(joined(half), 0)
-
-
-def _without_half(text: str) -> tuple[str, str]:
-    return (text[:-1], text[-1]) if "\ud800" <= text[-1:] <= "\udbff" else (text, "")

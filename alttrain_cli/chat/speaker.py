@@ -47,11 +47,6 @@ class Speaker(Protocol):
         """Yield one completion; closing the iterator stops the model."""
 
 
-def joined(text: str) -> str:
-    """Return text that can be written: surrogate pairs made one character, lone halves U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def room_for_prompt(speaker: Speaker, settings: Settings) -> int:
     """Return how many tokens a prompt may have, so that a whole completion fits behind it."""
     return sys.maxsize if speaker.context is None else speaker.context - settings.generation.max_new_tokens

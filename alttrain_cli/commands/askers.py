@@ -18,7 +18,7 @@ def endpoint_asker(base_url: str, model: str | None, concurrency: int) -> Asker:
     Raises:
         EndpointError: if the server is not there, or which model is meant is not clear.
     """
-    endpoint = Endpoint.find(base_url, model)
+    endpoint = Endpoint.find(base_url, model, console.print_warning)
     return Asker(endpoint.model, lambda requests, settings: endpoint.ask_all(requests, settings, concurrency))
 
 

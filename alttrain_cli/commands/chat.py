@@ -11,12 +11,12 @@ from alttrain_cli import console
 from alttrain_cli.chat.conversation import Conversation
 from alttrain_cli.chat.files import newest_chat, read_prompts
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.speaker import joined
 from alttrain_cli.commands.repl import Repl
 from alttrain_cli.commands.script import answer_all
 from alttrain_cli.commands.whom import Whom
 from alttrain_cli.errors import RunError
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.reply import joined
 from alttrain_cli.run import Run
 from alttrain_cli.target import find_target
 
@@ -72,7 +72,9 @@ def chat(
     interactive = prompt is None and not as_json and sys.stdin.isatty()
     if not interactive and not asked:
         raise typer.BadParameter("there is no terminal to type in. Ask with -p TEXT or -p -", param_hint="-p")
-    found = _server(base_url, model, recipe) if base_url else _local(whom, recipe, base, interactive)
+    found = (
+        _server(base_url, model, recipe, interactive) if base_url else _local(whom, recipe, base, interactive)
+    )
     if compare:
         found.check_comparable()
     settings = _settings(found.recipe, changes or [], greedy, max_new_tokens)
@@ -120,8 +122,10 @@ def _prompts(prompt: str | None, probe: Path | None) -> list[str]:
     return [joined(text)]
 
 
-def _server(base_url: str, model: str | None, recipe: str | None) -> Whom:
-    return Whom(model or "server", Recipe.load(recipe or SERVER_RECIPE), None, base_url, model)
+def _server(base_url: str, model: str | None, recipe: str | None, interactive: bool) -> Whom:
+    # A prompt line has its own sign of waiting, which a printed line would tear.
+    warn = (lambda _: None) if interactive else console.warner()
+    return Whom(model or "server", Recipe.load(recipe or SERVER_RECIPE), None, base_url, model, warn)
 
 
 def _local(whom: str | None, recipe: str | None, base: bool, interactive: bool) -> Whom:

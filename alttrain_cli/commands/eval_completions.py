@@ -7,6 +7,7 @@ from pathlib import Path
 from alttrain_cli import console
 from alttrain_cli.commands.eval_targets import Asked
 from alttrain_cli.commands.suite_data import suite_data
+from alttrain_cli.errors import RunError
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.items import Reading
 from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, suite_folder
@@ -88,6 +89,8 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
         if group:
             settings = request.settings.model_copy(update={"max_new_tokens": limit})
             _complete(asked, settings, request.mode, group)
+    if any(todo.values()) and not any(place.completions.keys() for place, _ in plans):
+        raise RunError(f"{asked.facts['name']}: nothing was answered. Run the same command again.")
     for place, plan in plans:
         place.completions.settle(plan.keys)
 

@@ -10,7 +10,7 @@ import platformdirs
 from alttrain_cli import console
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
 from alttrain_cli.evaluation.card import SOURCE, question_card, questions_of
 from alttrain_cli.evaluation.journal import Journal
@@ -95,7 +95,10 @@ class Bench:
         journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl")
         for some in labels.values():
             todo += label_questions(some, sitting, journal)
-        _put(judge, reached, todo)
+        if todo and not _put(judge, reached, todo):
+            journals = [journal, *(place.judgements(sitting.name) for place, _ in cases)]
+            if not any(one.keys() for one in journals):
+                raise RunError(f"--judge {judge.name}: nothing was judged. Run the same command again.")
         for place, plan in cases:
             sitting.settle(place, plan)
         said = {line["key"]: from_record(line) for line in journal}
@@ -123,7 +126,7 @@ class _Server:
             raise DataError(
                 f"--judge {judge.name}: is put to a language model. Say which: --judge-url http://localhost:8000/v1"
             )
-        return cls(judge, Endpoint.find(url, model))
+        return cls(judge, Endpoint.find(url, model, console.print_warning))
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
         requests = [(at, one) for at, one in enumerate(asked) if not isinstance(one, (str, Mapping))]
@@ -169,12 +172,13 @@ class _Local:
             classifier.close()
 
 
-def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> None:
-    if not todo:
-        return
+def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> int:
+    """Put the questions; return how many were answered."""
+    done = 0
     with console.WorkView() as view:
         for done, _ in enumerate(ask(judge, todo, reached.answers, reached.tries), 1):
             view.show(f"judging by {judge.name}", done, len(todo))
+    return done
 
 
 def _labels(judge: AnyJudge) -> Labels:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from alttrain_cli import console
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
@@ -85,8 +86,8 @@ def local(what: str, recipe: str | None, out: Path | None) -> Subject:
 
 def server(base_url: str, model: str | None, out: Path | None) -> Subject:
     """Return a model behind a server."""
-    endpoint = Endpoint.find(base_url, model)
-    return Subject(out or Path("evals") / _slug(f"{endpoint.model}@{endpoint.base_url}"), endpoint)
+    endpoint = Endpoint.find(base_url, model, console.print_warning)
+    return Subject(out or Path("evals") / _slug(f"{endpoint.model}@{endpoint.address}"), endpoint)
 
 
 def found(what: str, recipe: str | None, out: Path | None) -> Subject:

@@ -87,7 +87,7 @@ class Server:
         self.facts: Facts = {
             "name": endpoint.model,
             "model": endpoint.model,
-            "server": endpoint.base_url,
+            "server": endpoint.address,
             "weights": "unknown: behind a server",
         }
 

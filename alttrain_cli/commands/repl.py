@@ -14,11 +14,12 @@ from alttrain_cli.chat.files import FOLDER, new_chat
 from alttrain_cli.chat.reading import Completion
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import COMMANDS, Command, read_line
-from alttrain_cli.chat.speaker import Speaker, joined
+from alttrain_cli.chat.speaker import Speaker
 from alttrain_cli.commands.ask import Said, ask, ask_pair, ask_within_context
 from alttrain_cli.commands.whom import Loading, Whom
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.files import append_jsonl, writable
+from alttrain_cli.reply import joined
 from alttrain_cli.template import Message
 
 HISTORY = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "chat-history"
@@ -63,6 +64,10 @@ class Repl:
         self._screen = console.ChatScreen()
         editor = self._screen.editor(_history() if self._saves else None, self._status)
         self._loading = Loading(self._whom)
+        if self._whom.target is None:
+            self._loading.wait(1)
+            if self._loading.failed:
+                self._loading.speaker()  # raises at once what is wrong with the server
         self._greet()
         while True:
             try:

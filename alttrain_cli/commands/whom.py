@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from alttrain_cli.address import shown
 from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.speaker import Speaker
 from alttrain_cli.endpoint import Endpoint
@@ -24,8 +25,9 @@ class Whom:
     name: str
     recipe: Recipe
     target: Target | None = None  # None: a server
-    base_url: str = ""
+    base_url: str = ""  # may hold a password: only `shown` of it goes to the screen
     model: str | None = None
+    warn: Tell = lambda _: None  # of a server that makes us wait
 
     def check_comparable(self) -> None:
         """Look whether base and aligned model can be had from one load: an adapter on and off.
@@ -59,8 +61,8 @@ class Whom:
     def load(self, tell: Tell) -> Speaker:
         """Load the model or find the server, telling what is being done."""
         if self.target is None:
-            tell(f"asking {self.base_url}")
-            return ServerSpeaker(Endpoint.find(self.base_url, self.model))
+            tell(f"asking {shown(self.base_url)}")
+            return ServerSpeaker(Endpoint.find(self.base_url, self.model, self.warn))
         with quiet.captured(None):
             from alttrain_cli.engine.speaker import ModelSpeaker
 

@@ -18,6 +18,7 @@ from alttrain_cli.console.terminal import (
     print_warning,
     spinner,
     status,
+    warner,
 )
 from alttrain_cli.console.training import TrainingView
 from alttrain_cli.console.work import WorkView
@@ -50,4 +51,5 @@ __all__ = [
     "status",
     "trace_view",
     "visible",
+    "warner",
 ]

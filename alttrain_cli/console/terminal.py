@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -76,6 +76,14 @@ def print_json(value: Any) -> None:
     shown = "".join(one if visible(one) == one else json.dumps(one)[1:-1] for one in text)
     sys.stdout.write((text if visible(text) == text else shown) + "\n")
     sys.stdout.flush()
+
+
+def warner() -> Callable[[str], None]:
+    """Return `print_warning` for what is standard error now, also after it is turned away."""
+    console = err()
+    return lambda message: console.print(
+        Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True
+    )
 
 
 def print_lines(lines: Iterable[tuple[str, object]]) -> None:

@@ -101,12 +101,13 @@ class Answers:
         """Ask what is not known, keep every answer as it arrives, and return how many were asked.
 
         Raises:
-            AlttrainError: if the model cannot be asked at all; what arrived before is kept.
+            AlttrainError: if the model cannot be asked, or has never answered; what arrived is kept.
         """
         total = sum(1 for _ in self._unknown(questions()))
         if not total:
             return 0
         self._on_answer(0, total, self.usage)
+        failed = 0
         answers = self._asker.ask(self._unknown(questions()), self._settings)
         for done, (key, reply) in enumerate(answers, 1):
             if isinstance(reply, AlttrainError):
@@ -115,6 +116,9 @@ class Answers:
             else:
                 self._keep(key, reply)
             self._on_answer(done, total, self.usage)
+            failed += isinstance(reply, AlttrainError)
+        if failed == total and not self._places and isinstance(reply, AlttrainError):
+            raise reply
         return total
 
     def _unknown(self, questions: Iterable[Question]) -> Iterator[tuple[str, Question]]:

@@ -1,0 +1,50 @@
+"""Many questions to one server at once, their answers as they arrive."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Asked = TypeVar("Asked")
+Got = TypeVar("Got")
+
+
+def in_flight(
+    requests: Iterable[tuple[Key, Asked]], ask: Callable[[Asked], Got], concurrency: int
+) -> Iterator[tuple[Key, Got]]:
+    """Yield (key, what `ask` returns) as it arrives; requests are taken as room becomes free.
+
+    The threads are daemons, unlike a pool's: Ctrl-C need not wait until a server that hangs has answered.
+    """
+    asked: SimpleQueue[tuple[Key, Asked] | None] = SimpleQueue()
+    got: SimpleQueue[tuple[Key, Got] | BaseException] = SimpleQueue()
+
+    def work() -> None:
+        while (request := asked.get()) is not None:
+            try:
+                got.put((request[0], ask(request[1])))
+            except BaseException as error:  # a bug: raised where it is seen, else we would wait for ever
+                got.put(error)
+
+    waiting = threads = 0
+    left = iter(requests)
+    try:
+        while True:
+            for request in islice(left, concurrency - waiting):
+                asked.put(request)
+                waiting += 1
+            if not waiting:
+                return
+            for _ in range(waiting - threads):
+                Thread(target=work, name="endpoint", daemon=True).start()
+                threads += 1
+            result = got.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+            waiting -= 1
+    finally:
+        for _ in range(threads):
+            asked.put(None)
