@@ -5,13 +5,19 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
 from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.strict_json import parse_json
+
+LONGEST_LINE = 64 * 2**20  # bytes
+LARGEST_TEXT = 2**30  # bytes of a file that is read as a whole
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -51,6 +57,8 @@ def writable(path: Path) -> Iterator[None]:
             errno.ENOTDIR: "a part of the path is a file, not a folder",
             errno.EISDIR: "it is a folder, not a file",
             errno.EEXIST: "a part of the path is a file, not a folder",
+            errno.ENAMETOOLONG: "the name is too long",
+            errno.ELOOP: "the links go in a circle",
         }.get(error.errno or 0)
         if reason is None:
             raise
@@ -60,7 +68,7 @@ def writable(path: Path) -> Iterator[None]:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_writer(path) as file:
-        json.dump(value, file, ensure_ascii=False, indent=2)
+        file.write(encodable(json.dumps(value, ensure_ascii=False, indent=2)))
         file.write("\n")
 
 
@@ -68,7 +76,7 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
     """Write one JSON object a line, atomically."""
     with atomic_writer(path) as file:
         for value in values:
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.write(_line(value))
 
 
 def append_jsonl(path: Path, value: Any) -> None:
@@ -76,7 +84,11 @@ def append_jsonl(path: Path, value: Any) -> None:
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.write(_line(value))
+
+
+def _line(value: Any) -> str:
+    return encodable(json.dumps(value, ensure_ascii=False)) + "\n"
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -105,16 +117,12 @@ def load_json(text: str, where: str) -> Any:
         DataError: naming the place and what is wrong with the text.
     """
     try:
-        value = json.loads(text)
-        if "\\ud" in text.lower():
-            value = json.loads(encodable(json.dumps(value, ensure_ascii=False)))
-        return value
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        problem = f"{error.msg}, {place}"
-    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
-        problem = "a number too long, or nested too deep"
-    raise DataError(f"{where}: not valid JSON ({problem}). Is it torn? Remove or mend it.")
+        value = parse_json(text)
+    except ValueError as error:
+        raise DataError(f"{where}: not valid JSON ({error}). Fix or remove it.") from None
+    if "\\ud" in text.lower():
+        return json.loads(encodable(json.dumps(value, ensure_ascii=False)))
+    return value
 
 
 def encodable(text: str) -> str:
@@ -122,30 +130,97 @@ def encodable(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line with its ending) of a UTF-8 file.
 
     Raises:
-        DataError: if it is missing, unreadable or not UTF-8, naming the line.
+        DataError: if it is missing, unreadable or not UTF-8, or a line has more than `longest` bytes.
     """
-    with _readable(path), path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line). "
-                    "Convert the file first: iconv -t utf-8"
-                ) from None
+    with opened(path) as file:
+        number = 0
+        while line := file.readline(longest + 1):
+            number += 1
+            if len(line) > longest:
+                raise DataError(f"{path}:{number}: the line is longer than {longest:,} bytes. Split it.")
+            yield number, _decoded(line, path, number)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     """Return the text of a UTF-8 file.
 
     Raises:
-        DataError: as `read_lines`.
+        DataError: as `read_lines`, or if the file has more than `largest` bytes.
     """
-    return "".join(line for _, line in read_lines(path))
+    with opened(path) as file:
+        if os.fstat(file.fileno()).st_size > largest:
+            raise DataError(f"{path}: the file is larger than {largest:,} bytes. Split it.")
+        return _decoded(file.read(largest), path, 1)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Yield an ordinary file, open for reading its bytes.
+
+    Raises:
+        DataError: if it is missing, unreadable, a folder, or a pipe or device, which could block.
+    """
+    with _readable(path):
+        check_ordinary(path)
+        with path.open("rb") as file:
+            yield file
+
+
+def check_ordinary(path: Path) -> None:
+    """Refuse what is not a readable ordinary file, before another library opens it.
+
+    Raises:
+        DataError: as `opened`.
+    """
+    with _readable(path):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(mode):
+            raise DataError(
+                f"{path}: a pipe or a device, but an ordinary file is needed. Save it as a file first."
+            )
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is an ordinary file; False too for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; False too for a name that none can have."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    """Return bytes that begin in line `number` as text, without a byte order mark at the file's start."""
+    if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}: not UTF-8 but UTF-16. Convert the file first: iconv -f utf-16 -t utf-8")
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        before = line[: error.start]
+        byte = error.start - (before.rfind(b"\n") + 1) + 1
+        raise DataError(
+            f"{path}:{number + before.count(10)}: not UTF-8 (byte {byte} of the line). "
+            "Convert the file first: iconv -t utf-8"
+        ) from None
+    if (at := text.find("\0")) >= 0:
+        raise DataError(
+            f"{path}:{number + text.count(chr(10), 0, at)}: holds a NUL character: "
+            "the file is damaged or not a text file. Make it again."
+        )
+    return text
 
 
 @contextmanager
@@ -158,6 +233,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: a folder, but a file is needed.") from None
     except PermissionError:
         raise DataError(f"{path}: no permission to read it.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({os.strerror(error.errno or 0)}).") from None
 
 
 def sha256(path: Path) -> str:
@@ -166,7 +243,7 @@ def sha256(path: Path) -> str:
     Raises:
         DataError: if it is missing or unreadable.
     """
-    with _readable(path), path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -11,3 +11,14 @@ _INVISIBLE = re.compile(
 def visible(text: str) -> str:
     """Replace characters that steer a terminal or hide in a page by their code point; lines stay lines."""
     return _INVISIBLE.sub(lambda match: f"<U+{ord(match.group()):04X}>", text)
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return a value for an error message: quoted as Python does, visible, and cut to `limit` characters."""
+    words = {None: "null", True: "true", False: "false"}
+    try:
+        plain = value is None or isinstance(value, bool)
+        text = words[value] if plain else visible(repr(value))  # type: ignore[index]
+    except (ValueError, RecursionError):  # a number of thousands of digits, a value nested too deep
+        return "a value too large to show"
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"

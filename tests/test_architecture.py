@@ -36,7 +36,7 @@ MAY_USE = {
 }
 
 # Each room with the rooms it may import from; arrows point down only.
-BOTTOM = {"errors", "files"}
+BOTTOM = {"errors", "files", "checked"}
 PURE = {
     *(
         "rates",
@@ -55,7 +55,10 @@ PURE = {
 }
 LAYERS = {
     "errors": set(),
-    "files": {"errors"},
+    "files": {"errors", "strict_json"},
+    "strict_json": {"visible"},
+    "problems": {"visible"},
+    "checked": {"errors", "files", "problems"},
     "rates": set(),
     "overlap": set(),
     "refusal": set(),
@@ -67,7 +70,8 @@ LAYERS = {
     "sft_config": set(),
     "recipe": {*BOTTOM, "sft_config"},
     "spans": {"structure", "template"},
-    "run": {*BOTTOM, "recipe"},
+    "run_records": BOTTOM,
+    "run": {*BOTTOM, "recipe", "run_records"},
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},
     "tables": BOTTOM,

@@ -1,6 +1,5 @@
 """The judge stage: who is asked, by what means, and how well it agrees with people."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,14 @@ from pathlib import Path
 import platformdirs
 
 from alttrain_cli import console
+from alttrain_cli.checked import read_record_file
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
-from alttrain_cli.evaluation.card import SOURCE, question_card, questions_of
+from alttrain_cli.evaluation.card import CARD, SOURCE, question_card, questions_of
 from alttrain_cli.evaluation.journal import Journal
-from alttrain_cli.evaluation.judgement import Judgement, from_record
+from alttrain_cli.evaluation.judgement import Judgement, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Asked, InstantJudge, Judge, Part
 from alttrain_cli.evaluation.judging import Sitting, judge_instantly
@@ -92,7 +92,7 @@ class Bench:
         sitting = Sitting(judge, self.part, reached.named)
         todo = [question for place, plan in cases for question in questions(place, plan, sitting)]
         labels = _labels(judge) if self.with_card else {}
-        journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl")
+        journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl", judgement_kind(judge.measures))
         for some in labels.values():
             todo += label_questions(some, sitting, journal)
         _put(judge, reached, todo)
@@ -202,12 +202,16 @@ def _save_card(sitting: Sitting, root: Path, tried: Tried) -> None:
 
 
 def read_cards(root: Path) -> dict[str, Facts]:
-    """Return the judge cards that lie with a target's evaluations, by the judges' file names."""
-    paths = sorted(root.glob("card.*.json"))
-    names = [path.name.removeprefix("card.").removesuffix(".json") for path in paths]
-    return {
-        name: json.loads(path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)
-    }
+    """Return the judge cards that lie with a target's evaluations, by the judges' file names.
+
+    Raises:
+        DataError: naming the file and the key that is wrong.
+    """
+    cards = {}
+    for path in sorted(root.glob("card.*.json")):
+        name = path.name.removeprefix("card.").removesuffix(".json")
+        cards[name] = read_record_file(CARD, path, "Delete it: alttrain eval judge makes it again.")
+    return cards
 
 
 def have_labels() -> bool:

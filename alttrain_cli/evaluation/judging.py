@@ -36,7 +36,7 @@ class Sitting:
         An unparsed judgement is none: it is asked for again.
         """
         lines = place.judgements(self.name)
-        judged = {line["key"] for line in lines if line["state"] != State.UNPARSED.value}
+        judged = {line["key"] for line in lines if line["state"] is not State.UNPARSED}
         items = {job.key: job.item for job in plan.jobs}
         for completion in place.completions.latest(list(items)):
             key = self.key(completion["key"])

@@ -11,12 +11,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import RunError
+from alttrain_cli.checked import read_record_file
+from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.completion import COMPLETION
 from alttrain_cli.evaluation.journal import Journal
+from alttrain_cli.evaluation.judgement import judgement_kind
+from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
+from alttrain_cli.evaluation.plan_record import PLAN
 from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.files import write_json
 
 Facts = dict[str, Any]
+_FILES = ("plan.json", "completions.jsonl")
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,15 @@ class Plan:
         """Read a plan.
 
         Raises:
-            RunError: if there is none, or it is broken.
+            RunError, DataError: if there is none, or it is broken.
         """
         path = folder / "plan.json"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            items = tuple(Item(**item) for item in values.pop("items"))
-            return cls(**values, items=items)
-        except FileNotFoundError:
-            raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN") from None
-        except (ValueError, TypeError, KeyError):
-            raise RunError(f"{path}: broken. Remove {folder} and evaluate again.") from None
+        if not path.exists():
+            raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN")
+        values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
+        items = tuple(Item(**item) for item in values.pop("items"))
+        values |= {name: tuple(values.get(name, ())) for name in ("caveats", "saved_keys")}
+        return cls(**values, items=items)
 
 
 @dataclass(frozen=True)
@@ -93,21 +97,39 @@ class Place:
     @cached_property
     def completions(self) -> Journal:
         """What the target wrote."""
-        return Journal(self.folder / "completions.jsonl")
+        return Journal(self.folder / "completions.jsonl", COMPLETION)
 
     def judgements(self, judge: str) -> Journal:
         """What a judge said of it."""
-        return Journal(self.folder / f"judgements.{judge}.jsonl")
+        return Journal(self.folder / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
 
     def judges(self) -> list[str]:
-        """Return the judges that have said something."""
-        names = (path.name for path in self.folder.glob("judgements.*.jsonl"))
-        return sorted(name.removeprefix("judgements.").removesuffix(".jsonl") for name in names)
+        """Return the judges that have said something.
+
+        Raises:
+            DataError: if this version of alttrain does not know one.
+        """
+        files = sorted(path.name for path in self.folder.glob("judgements.*.jsonl"))
+        names = [name.removeprefix("judgements.").removesuffix(".jsonl") for name in files]
+        try:
+            for name in names:
+                judge_named(name)
+        except DataError as error:
+            raise DataError(f"{self.folder}/{error}") from None
+        return names
 
 
 def places(root: Path) -> list[Place]:
-    """Return the evaluations under one target's folder."""
-    return [Place(path.parent) for path in sorted(root.glob("*/plan.json"))]
+    """Return the evaluations under one target's folder.
+
+    Raises:
+        RunError: if one of them has lost its plan.
+    """
+    found = sorted({path.parent for name in _FILES for path in root.glob(f"*/{name}")})
+    for folder in found:
+        if not (folder / "plan.json").exists():
+            raise RunError(f"{folder / 'plan.json'}: no such file. Delete {folder} and evaluate again.")
+    return [Place(folder) for folder in found]
 
 
 def suite_folder(root: Path, suite: str, mode: str) -> Path:
