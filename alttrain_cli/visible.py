@@ -2,10 +2,19 @@
 
 import re
 
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+# First and last code point: C0 and C1 without tab and line feed, soft hyphen, bidirectional controls,
+# characters without width, byte order marks, lone surrogates, tags.
+_RANGES = (
+    *((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x180E, 0x180E)),
+    *((0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB)),
+    *((0xD800, 0xDFFF), (0xE0000, 0xE007F)),
 )
+_INVISIBLE = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in _RANGES)}]")
+
+
+def hidden_characters() -> list[str]:
+    """Return every character that `visible` replaces."""
+    return [chr(code) for first, last in _RANGES for code in range(first, last + 1)]
 
 
 def visible(text: str) -> str:

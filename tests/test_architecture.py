@@ -36,7 +36,7 @@ MAY_USE = {
 }
 
 # Each room with the rooms it may import from; arrows point down only.
-BOTTOM = {"errors", "files", "checked"}
+BOTTOM = {"errors", "files", "checked", "strict_json"}
 PURE = {
     *(
         "rates",
@@ -51,7 +51,7 @@ PURE = {
         "run",
         "target",
     ),
-    *("endpoint", "spans", "tables", "visible"),
+    *("endpoint", "spans", "tables", "visible", "problems"),
 }
 LAYERS = {
     "errors": set(),
@@ -74,7 +74,7 @@ LAYERS = {
     "run": {*BOTTOM, "recipe", "run_records"},
     "target": {*BOTTOM, "recipe", "run"},
     "endpoint": {*BOTTOM, "recipe", "template"},
-    "tables": BOTTOM,
+    "tables": {*BOTTOM, "visible"},
     "chat": {*BOTTOM, *PURE},
     "visible": set(),
     "data": {*BOTTOM, *PURE},

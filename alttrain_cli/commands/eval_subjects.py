@@ -1,13 +1,12 @@
 """What `alttrain eval` measures: what is asked, with which settings, and where its files lie."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
-from alttrain_cli.evaluation.plan import places
+from alttrain_cli.evaluation.plan import file_name, places
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.recipe import Generation, Recipe
 from alttrain_cli.run import Run
@@ -86,7 +85,7 @@ def local(what: str, recipe: str | None, out: Path | None) -> Subject:
 def server(base_url: str, model: str | None, out: Path | None) -> Subject:
     """Return a model behind a server."""
     endpoint = Endpoint.find(base_url, model)
-    return Subject(out or Path("evals") / _slug(f"{endpoint.model}@{endpoint.base_url}"), endpoint)
+    return Subject(out or Path("evals") / file_name(f"{endpoint.model}@{endpoint.base_url}"), endpoint)
 
 
 def found(what: str, recipe: str | None, out: Path | None) -> Subject:
@@ -102,8 +101,6 @@ def _root(target: Target) -> Path:
     """Return where a target's evaluations lie: in the run itself, else under evals/."""
     if target.adapter and (target.adapter.parent / "recipe.yaml").is_file():
         return target.adapter.parent / "eval"
-    return Path("evals") / _slug(target.recipe.model.name if target.adapter is None else str(target.adapter))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "--", name).strip("-.")
+    return Path("evals") / file_name(
+        target.recipe.model.name if target.adapter is None else str(target.adapter)
+    )

@@ -1,11 +1,13 @@
 """The terminal: its theme, standard output and error, text made safe, lines and tables."""
 
+import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -30,7 +32,13 @@ THEME = Theme(
 
 
 class _Console(Console):
-    """rich's, but a reader who leaves is no failure: the command line's error boundary ends it well."""
+    """rich's, through which no hidden character gets, whoever prints it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Return rich's segments with hidden characters made visible."""
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else visible(segment.text)
+            yield segment if shown == segment.text else Segment(shown, segment.style)
 
     def on_broken_pipe(self) -> None:
         """Let the BrokenPipeError through."""
@@ -54,12 +62,20 @@ def plain(text: str, style: str = "") -> Text:
 
 def print_error(message: str) -> None:
     """Print a user error, in red, on standard error."""
-    err().print(Text("Error: ", style="error") + Text(visible(message)), soft_wrap=True)
+    err().print(Text("Error: ", style="error") + Text(visible(" ".join(message.split("\n")))), soft_wrap=True)
 
 
 def print_warning(message: str) -> None:
     """Print a warning on standard error."""
     err().print(Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON on standard output; hidden characters are \\u escapes."""
+    text = json.dumps(value, ensure_ascii=False)
+    shown = "".join(one if visible(one) == one else json.dumps(one)[1:-1] for one in text)
+    sys.stdout.write((text if visible(text) == text else shown) + "\n")
+    sys.stdout.flush()
 
 
 def print_lines(lines: Iterable[tuple[str, object]]) -> None:
@@ -68,7 +84,7 @@ def print_lines(lines: Iterable[tuple[str, object]]) -> None:
     table.add_column(style="muted", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in lines:
-        table.add_row(name, Text(visible(str(value))))
+        table.add_row(Text(visible(name)), Text(visible(str(value))))
     out().print(table)
 
 

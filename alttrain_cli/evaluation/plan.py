@@ -6,6 +6,7 @@ again. Anything else (other weights, template, prompt, sampling, engine) is anot
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +20,11 @@ from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
 from alttrain_cli.evaluation.plan_record import PLAN
 from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.files import write_json
+from alttrain_cli.files import is_folder, write_json
 
 Facts = dict[str, Any]
+LONGEST_NAME = 150  # bytes; a file system takes 255, and more stands around it
+_LEFT_BEHIND = ".[pcj]*.json*.????????"  # what `atomic_writer` calls its files until they are whole
 _FILES = ("plan.json", "completions.jsonl")
 
 
@@ -64,8 +67,9 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and clear away what writers that were killed left behind."""
-        for leftover in folder.glob(".*.json*.*"):
-            leftover.unlink(missing_ok=True)
+        for leftover in folder.glob(_LEFT_BEHIND):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
         values = asdict(self) | {
             "items": [item._asdict() for item in self.items],
             "saved_keys": [job.key for job in self.jobs],
@@ -125,6 +129,8 @@ def places(root: Path) -> list[Place]:
     Raises:
         RunError: if one of them has lost its plan.
     """
+    if not is_folder(root):
+        return []
     found = sorted({path.parent for name in _FILES for path in root.glob(f"*/{name}")})
     for folder in found:
         if not (folder / "plan.json").exists():
@@ -135,6 +141,14 @@ def places(root: Path) -> list[Place]:
 def suite_folder(root: Path, suite: str, mode: str) -> Path:
     """Return where a suite's evaluation belongs; a thinking ablation stands beside the normal one."""
     return root / (suite if mode == "normal" else f"{suite}+{mode}think")
+
+
+def file_name(text: str) -> str:
+    """Return a text as a part of a file's name; a long one is cut, and told apart by its hash."""
+    name = re.sub(r"[^\w.-]+", "--", text).strip("-.") or "model"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hash_of(text)[:8]}"
 
 
 def hash_of(*values: Any) -> str:
