@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from alttrain_cli.checked import read_record_file
 from alttrain_cli.errors import RunError
 from alttrain_cli.files import writable, write_json, write_jsonl
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.run_records import CANARY, MANIFEST, STEP, read_log
 
 # What says that something trained is there: an adapter, or a whole model in one file or several.
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
@@ -111,14 +113,16 @@ class Run:
         return Recipe.load(str(self.recipe_path))
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest, empty if there is none yet."""
-        try:
-            manifest = json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        """Return the manifest, empty if there is none yet.
+
+        Raises:
+            DataError: naming the key that is wrong.
+        """
+        if not self.manifest_path.exists():
             return {}
-        except json.JSONDecodeError:
-            raise RunError(f"{self.manifest_path}: not valid JSON.") from None
-        return manifest if isinstance(manifest, dict) else {}
+        next_step = "Bring back the file from a copy, or train again."
+        manifest: dict[str, Any] = read_record_file(MANIFEST, self.manifest_path, next_step)
+        return manifest
 
     def update_manifest(self, **values: Any) -> None:
         """Set keys of the manifest and write it, atomically."""
@@ -135,17 +139,17 @@ class Run:
 
     def steps(self) -> list[dict[str, Any]]:
         """Return the logged training steps; a torn last line is no step."""
-        return _read_lines(self.steps_path)
+        return read_log(self.steps_path, STEP)
 
     def canaries(self) -> list[dict[str, Any]]:
         """Return what the canary found, checkpoint by checkpoint."""
-        return _read_lines(self.canary_path)
+        return read_log(self.canary_path, CANARY)
 
     def keep_steps(self, last: int) -> None:
         """Forget what was logged after step `last`: it will be run again."""
-        for path in (self.steps_path, self.canary_path):
+        for path, lines in ((self.steps_path, self.steps()), (self.canary_path, self.canaries())):
             if path.is_file():
-                write_jsonl(path, [line for line in _read_lines(path) if line["step"] <= last])
+                write_jsonl(path, [line for line in lines if line["step"] <= last])
 
     def add_step(self, step: dict[str, Any]) -> None:
         """Append one training step."""
@@ -154,12 +158,6 @@ class Run:
     def add_canary(self, counts: dict[str, Any]) -> None:
         """Append what the canary found."""
         _add_line(self.canary_path, counts)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def _add_line(path: Path, value: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -10,10 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import LONGEST_LINE, check_ordinary, load_json, read_jsonl, read_lines, read_text
+from alttrain_cli.files import (
+    LARGEST_TEXT,
+    LONGEST_LINE,
+    check_ordinary,
+    load_json,
+    read_jsonl,
+    read_lines,
+    read_text,
+)
 from alttrain_cli.visible import shown, visible
 
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+# RuntimeError: encrypted; NotImplementedError: a way to compress that Python does not know.
+_BROKEN_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, UnicodeDecodeError),
+    *(RuntimeError, NotImplementedError),
+)
 _BATCH = 1024  # rows of a Parquet file in memory: a compressed one may be far larger than its file
 
 
@@ -76,14 +90,21 @@ def _read_zip(path: Path, members: str) -> Iterator[tuple[int, Mapping[str, Any]
     check_ordinary(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_size(path, archive, members)
             for name in sorted(name for name in archive.namelist() if fnmatchcase(name, members)):
                 with archive.open(name) as file:
                     lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
                     for _, row in _rows(f"{path}: {name}", lines, ",", None):
                         number += 1
                         yield number, {**row, "member": Path(name).stem}
-    except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
+    except _BROKEN_ZIP as error:
         raise DataError(f"{path}: not a whole archive of UTF-8 files ({error}).") from None
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile, members: str) -> None:
+    size = sum(one.file_size for one in archive.infolist() if fnmatchcase(one.filename, members))
+    if size > LARGEST_TEXT:
+        raise DataError(f"{path}: its files are larger than {LARGEST_TEXT:,} bytes. Is it the right archive?")
 
 
 def _rows(

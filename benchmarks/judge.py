@@ -52,7 +52,9 @@ def make(root: Path, count: int, *, trained: bool) -> None:
     for kind, first in (("harmful", 0), ("benign", 1)):
         suite = {"name": f"made-{kind}", "title": kind, "kind": kind, **MADE}
         items = tuple(Item(str(number), f"do thing {number}") for number in range(first, count, 2))
-        plan = Plan(suite, {"name": str(trained)}, {"max_new_tokens": 1}, "normal", 1, len(items), items)
+        target = {"name": str(trained), "model": "made"}
+        settings = {"max_new_tokens": 1, "do_sample": False}
+        plan = Plan(suite, target, settings, "normal", 1, len(items), items)
         place = Place(root / suite["name"])
         plan.save(place.folder)
         with place.completions.path.open("w", encoding="utf-8") as file:

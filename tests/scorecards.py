@@ -54,7 +54,7 @@ def evaluate(
     items = tuple(
         Item(f"{about['name']}-{place}", prompt, None, right) for place, prompt in enumerate(prompts)
     )
-    plan = Plan(about, asked, {"max_new_tokens": 9}, "normal", 1, len(items), items)
+    plan = Plan(about, asked, {"max_new_tokens": 9, "do_sample": False}, "normal", 1, len(items), items)
     place = Place(root / about["name"])
     plan.save(place.folder)
     for job, text in zip(plan.jobs, texts, strict=False):

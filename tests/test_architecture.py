@@ -37,7 +37,7 @@ MAY_USE = {
 }
 
 # Each room with the rooms it may import from; arrows point down only.
-BOTTOM = {"errors", "files", "strict_json"}
+BOTTOM = {"errors", "files", "checked", "strict_json"}
 PURE = {
     *(
         "rates",
@@ -75,6 +75,7 @@ LAYERS = {
     "overrides": {"errors", "plain_yaml", "visible"},
     "plain_yaml": {"visible"},
     "problems": {"visible"},
+    "checked": {"errors", "files", "problems"},
     "rates": set(),
     "overlap": set(),
     "refusal": set(),
@@ -86,7 +87,8 @@ LAYERS = {
     "sft_config": {"strict_json", "visible"},
     "recipe": {*BOTTOM, "overrides", "plain_yaml", "problems", "sft_config", "visible"},
     "spans": {"structure", "template"},
-    "run": {*BOTTOM, "recipe"},
+    "run_records": BOTTOM,
+    "run": {*BOTTOM, "recipe", "run_records"},
     "target": {*BOTTOM, "recipe", "run", "visible"},
     "reply": {"template", "visible"},
     "connection": {"address", "reply"},

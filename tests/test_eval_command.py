@@ -217,7 +217,7 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
         (["smollm2-135m", "--preset", "r1act"], "Did you mean 'r1-act'"),
         (["smollm2-135m", "--compare", "base"], "only a run or an adapter"),
         (["report", "smollm2-135m"], "nothing was evaluated yet"),
-        (["smollm2-135m", "--judge-part", "thought"], "answer, reasoning or full"),
+        (["smollm2-135m", "--judge-part", "thought"], "answer, reasoning, full"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

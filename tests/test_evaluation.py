@@ -13,7 +13,7 @@ from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
 from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.journal import Journal
-from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.judging import judge_instantly, judgements
@@ -26,15 +26,17 @@ from alttrain_cli.evaluation.thinking import prolonged
 from alttrain_cli.overlap import overlap
 from alttrain_cli.rates import Rate
 from alttrain_cli.structure import Markers, parse
+from tests.scorecards import suite as suite_facts
 
-SUITE = {"name": "s", "title": "s", "kind": "harmful", "grader": None, "in_distribution": None}
+SUITE = suite_facts("s", "harmful")
+MODEL = {"name": "n", "model": "m", "weights": "a"}
 
 
 def plan(**changes: object) -> Plan:
     values = {
         "suite": SUITE,
-        "target": {"weights": "a"},
-        "settings": {"max_new_tokens": 9},
+        "target": MODEL,
+        "settings": {"max_new_tokens": 9, "do_sample": False},
         "mode": "normal",
         "samples": 1,
         "published": 3,
@@ -55,7 +57,7 @@ def test_a_torn_last_line_is_no_record_and_the_next_one_takes_its_place(tmp_path
     assert [record["key"] for record in journal] == ["a"]
     Journal(journal.path).append({"key": "c"})
     assert [record["key"] for record in journal] == ["a", "c"]
-    assert next(iter(journal))["text"] == "\u2028 ü \ud800"
+    assert next(iter(journal))["text"] == "\u2028 ü \ufffd"  # no text of ours holds a lone surrogate
 
 
 @given(cut=st.integers(0, 200), order=st.permutations("abcde"))
@@ -95,8 +97,8 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"target": {"weights": "b"}},
-        {"settings": {"max_new_tokens": 10}},
+        {"target": {**MODEL, "weights": "b"}},
+        {"settings": {"max_new_tokens": 10, "do_sample": False}},
         {"mode": "zero"},
         {"items": (Item("i0", "another prompt"),)},
     ],
@@ -107,7 +109,7 @@ def test_whatever_shapes_a_completion_changes_its_key(change: dict[str, object])
 
 
 def test_another_name_for_the_same_weights_is_the_same_target() -> None:
-    assert plan(target={"weights": "a", "name": "moved"}).keys == plan().keys
+    assert plan(target={**MODEL, "name": "moved"}).keys == plan().keys
 
 
 def test_a_sample_more_keeps_the_keys_of_those_before() -> None:
@@ -283,7 +285,11 @@ def test_k_samples_give_safechains_three_figures_and_unfinished_ones_are_not_saf
         place.completions.append(record(job, written("Sure, here it is.")))
     said = [False, False, False, True, False, None]  # harmful? None: unfinished
     for job, harmful in zip(made.jobs, said, strict=True):
-        found = Judgement(State.UNFINISHED) if harmful is None else Judgement(harmful=harmful)
+        found = (
+            Judgement(State.UNFINISHED)
+            if harmful is None
+            else Judgement(behaviour=Behaviour.COMPLIED, harmful=harmful)
+        )
         place.judgements("wildguard").append(judgement_record(f"j{job.key}", job.key, found))
     [metric] = suite_metrics(Side.read(place), None, set(), {})
     shares = {name: estimate["share"] for name, estimate in metric["safe_at"].items()}

@@ -324,7 +324,7 @@ def test_a_page_that_could_not_be_finished_leaves_the_old_one(
     write_page(path, card, sides, compared)
     before = path.read_bytes()
     sides[0].place.completions.path.write_text("nonsense\n" * 2)
-    with pytest.raises(Exception, match="not a record"):
+    with pytest.raises(Exception, match="not valid JSON"):
         write_page(path, card, sides, compared)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.glob("*scorecard*")] == ["scorecard.html"]

@@ -1,7 +1,8 @@
 """`alttrain eval`: generate, judge, report."""
 
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -19,13 +20,14 @@ from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Part
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.page import write_page
-from alttrain_cli.evaluation.plan import places, suite_folder
+from alttrain_cli.evaluation.plan import Place, Plan, places, suite_folder
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.suite import find_suites
+from alttrain_cli.evaluation.suite import Suite, find_suites
 from alttrain_cli.evaluation.thinking import MODES, Mode
 from alttrain_cli.files import write_json
+from alttrain_cli.recipe import did_you_mean
 from alttrain_cli.target import Target
 
 
@@ -42,6 +44,7 @@ app = typer.Typer(cls=_DefaultCommand, help="Measure a model: generate, judge, r
 
 @app.command("run", epilog="Then: alttrain eval judge RUN --judge X · alttrain eval report RUN")
 def run(
+    ctx: typer.Context,
     target: options.Target = "",
     suite: options.Suite = "smoke",
     suite_file: options.SuiteFile = None,
@@ -68,28 +71,32 @@ def run(
     show_completions: options.ShowCompletions = False,
 ) -> None:
     """Measure a model on suites of prompts, beside the model that it was made from."""
+    options.check_not_empty(ctx)
+    options.check(options.run_rules(ctx))
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
-    chosen = find_preset(preset) if preset else None
-    suites = read_suites(find_suites(suite), _files(suite_file))
+    mode, chosen, named = _mode(think), find_preset(preset) if preset else None, find_suites(suite)
+    options.check(options.judge_rules(ctx, bench.chosen, ((one.kind, one.grader) for one in named)))
+    suites = read_suites(named, _files(suite_file, named))
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
     subject = server(base_url, model, out) if base_url else local(target, recipe, out)
-    other = subject.compared(compare)
+    folders = {suite_folder(Path(), one.name, mode).name for one in named}
+    other = _compared(subject, compare, folders, generates=True)
     bench.call()
     subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
+    _check_files(subjects, folders)
     caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
     for one in subjects:
         settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
         if samples > 1 and not settings.do_sample:
             raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
-        request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit, caveats)
+        request = Request(suites, settings, max_new_tokens, mode, samples, limit, caveats)
         _generate(one, request, concurrency)
-    folders = {suite_folder(Path(), named.name, _mode(think)).name for named, _ in suites}
-    bench.sit([one.root for one in subjects], folders)
-    _report(subject, other, show_completions)
+    _end(bench.sit([one.root for one in subjects], folders), subject, other, show_completions)
 
 
 @app.command("judge")
 def judge_again(
+    ctx: typer.Context,
     target: options.Target = "",
     judge: options.Judge = "rule",
     judge_part: options.JudgePart = "answer",
@@ -103,15 +110,18 @@ def judge_again(
     show_completions: options.ShowCompletions = False,
 ) -> None:
     """Judge what was generated, without generating anything."""
-    subject = found(target, recipe, out)
-    other = subject.compared(compare)
+    subject, other = _found(ctx, target, compare, recipe, out)
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
-    bench.sit([one.root for one in (other, subject) if one])
-    _report(subject, other, show_completions)
+    roots = [one.root for one in (other, subject) if one]
+    plans = [Plan.load(place.folder) for root in roots for place in places(root)]
+    graded = ((plan.suite["kind"], plan.suite["grader"]) for plan in plans)
+    options.check(options.judge_rules(ctx, bench.chosen, graded))
+    _end(bench.sit(roots), subject, other, show_completions)
 
 
 @app.command("report")
 def report(
+    ctx: typer.Context,
     target: options.Target = "",
     compare: options.Compare = None,
     recipe: options.RecipeName = None,
@@ -119,8 +129,8 @@ def report(
     show_completions: options.ShowCompletions = False,
 ) -> None:
     """Show the scorecard of what was generated and judged."""
-    subject = found(target, recipe, out)
-    _report(subject, subject.compared(compare), show_completions)
+    subject, other = _found(ctx, target, compare, recipe, out)
+    _end([], subject, other, show_completions)
 
 
 def _generate(subject: Subject, request: Request, concurrency: int) -> None:
@@ -144,10 +154,72 @@ def _generate(subject: Subject, request: Request, concurrency: int) -> None:
         asked.close()
 
 
-def _report(subject: Subject, other: Subject | None, show_completions: bool) -> None:
-    sides = [Side.read(place) for place in places(subject.root)]
-    if not sides:
+def _found(
+    ctx: typer.Context, target: str, compare: str | None, recipe: str | None, out: Path | None
+) -> tuple[Subject, Subject | None]:
+    """Return what was evaluated, and what it is compared with.
+
+    Raises:
+        DataError, typer.BadParameter: if nothing was evaluated, or an option has no effect.
+    """
+    options.check_not_empty(ctx)
+    is_evaluation = bool(target and places(Path(target)))
+    options.check(options.found_rules(ctx, is_evaluation=is_evaluation))
+    subject = found(target, recipe, out)
+    folders = {place.folder.name for place in places(subject.root)}
+    if not folders:
         raise DataError(f"{subject.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
+    return subject, _compared(subject, compare, folders)
+
+
+def _compared(
+    subject: Subject, word: str | None, folders: Collection[str], *, generates: bool = False
+) -> Subject | None:
+    """Return what to compare with. Where a person names it, it must have one of the suites, or get it.
+
+    Raises:
+        DataError: if the comparison would have no effect.
+    """
+    other = subject.compared(word)
+    if other is None or word is None:
+        return other
+    if other.root.absolute() == subject.root.absolute():
+        raise DataError(f"--compare {word}: is the target itself. Name another model.")
+    shared = {place.folder.name for place in places(other.root)} & set(folders)
+    if not shared and not (generates and other.asked):
+        names = ", ".join(sorted(folders))
+        raise DataError(f"--compare {word}: {other.root} holds none of {names}. Evaluate it first.")
+    return other
+
+
+def _check_files(subjects: Sequence[Subject], folders: Iterable[str]) -> None:
+    """Read what is kept of earlier evaluations before a model is loaded.
+
+    Raises:
+        DataError: naming the line and the key that is wrong.
+    """
+    for subject in subjects:
+        for folder in folders:
+            Place(subject.root / folder).completions.keys()
+
+
+def _end(unjudged: Sequence[str], subject: Subject, other: Subject | None, show_completions: bool) -> None:
+    """Report, and say at the end what was not done.
+
+    Raises:
+        DataError: if a judge judged nothing, or nothing is judged at all.
+    """
+    sides = _report(subject, other, show_completions)
+    if unjudged:
+        raise DataError(unjudged[0])
+    if not any(side.judged for side in sides):
+        raise DataError(f"{subject.root}: nothing is judged. Judge it: alttrain eval judge {subject.root}")
+
+
+def _report(subject: Subject, other: Subject | None, show_completions: bool) -> list[Side]:
+    sides = [Side.read(place) for place in places(subject.root)]
+    if not any(side.profile.n for side in sides):
+        raise DataError(f"{subject.root}: holds no completions. Generate them: alttrain eval RUN")
     compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
     card = scorecard(sides, compared, subject.training(), read_cards(subject.root))
     path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
@@ -157,27 +229,36 @@ def _report(subject: Subject, other: Subject | None, show_completions: bool) -> 
     if not have_labels():
         console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
     console.print_lines([("scorecard:", path), ("page:", page)])
+    return sides
 
 
-def _files(given: list[str] | None) -> dict[str, Path]:
-    files = {}
+def _files(given: list[str] | None, chosen: Sequence[Suite]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
     for pair in given or []:
         name, equals, path = pair.partition("=")
         if not (equals and path):
             raise DataError(f"--suite-file {pair}: give NAME=FILE, as in xstest-safe=xstest_prompts.csv")
         if name not in {suite.name for suite in find_suites(name)}:
             raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
+        if name not in {suite.name for suite in chosen}:
+            raise DataError(f"--suite-file {pair}: has no effect without --suite {name}.")
+        if name in files:
+            raise DataError(f"--suite-file {pair}: {name} has a file already: {files[name]}.")
         files[name] = Path(path)
     return files
 
 
 def _part(word: str) -> Part:
-    if word not in get_args(Part):
-        raise DataError(f"--judge-part {word}: give answer, reasoning or full.")
-    return word  # type: ignore[return-value]
+    return cast(Part, _one_of("--judge-part", word, get_args(Part)))
 
 
 def _mode(word: str) -> Mode:
-    if word not in MODES:
-        raise DataError(f"--think {word}: give {', '.join(MODES)}.")
+    return cast(Mode, _one_of("--think", word, MODES))
+
+
+def _one_of(option: str, word: str, words: Sequence[str]) -> str:
+    if word not in words:
+        raise DataError(
+            f"{option} {word}: give {', '.join(words)}. {did_you_mean(word, list(words))}".strip()
+        )
     return word

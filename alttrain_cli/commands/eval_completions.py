@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alttrain_cli import console
-from alttrain_cli.commands.eval_targets import Asked
+from alttrain_cli.commands.eval_targets import Asked, NothingAnsweredError
 from alttrain_cli.commands.suite_data import suite_data
-from alttrain_cli.errors import RunError
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.items import Reading
 from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, suite_folder
@@ -70,7 +69,11 @@ def suite_facts(suite: Suite, reading: Reading) -> Facts:
 
 
 def generate(root: Path, asked: Asked, request: Request) -> None:
-    """Have every completion of the request that is not there yet."""
+    """Have every completion of the request that is not there yet.
+
+    Raises:
+        NothingAnsweredError: if there is none at the end.
+    """
     todo: dict[int, dict[str, tuple[Job, list[Place]]]] = {}
     plans: list[tuple[Place, Plan]] = []
     for suite, reading in request.suites:
@@ -85,14 +88,20 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
                 places_of = group.setdefault(job.key, (job, []))[1]
                 if place not in places_of:
                     places_of.append(place)
+    unanswered: list[NothingAnsweredError] = []
     for limit, group in todo.items():
         if group:
             settings = request.settings.model_copy(update={"max_new_tokens": limit})
-            _complete(asked, settings, request.mode, group)
-    if any(todo.values()) and not any(place.completions.keys() for place, _ in plans):
-        raise RunError(f"{asked.facts['name']}: nothing was answered. Run the same command again.")
+            try:
+                _complete(asked, settings, request.mode, group)
+            except NothingAnsweredError as error:
+                unanswered.append(error)
     for place, plan in plans:
         place.completions.settle(plan.keys)
+    if unanswered and not any(place.completions.keys() for place, _ in plans):
+        raise unanswered[0]
+    for problem in unanswered:
+        console.print_warning(str(problem))
 
 
 def _complete(

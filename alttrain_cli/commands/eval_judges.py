@@ -1,6 +1,5 @@
 """The judge stage: who is asked, by what means, and how well it agrees with people."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,17 @@ from pathlib import Path
 import platformdirs
 
 from alttrain_cli import console
+from alttrain_cli.checked import read_record_file
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
-from alttrain_cli.evaluation.card import SOURCE, question_card, questions_of
+from alttrain_cli.evaluation.card import CARD, SOURCE, question_card, questions_of
 from alttrain_cli.evaluation.journal import Journal
-from alttrain_cli.evaluation.judgement import Judgement, from_record
+from alttrain_cli.evaluation.judgement import Judgement, State, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Asked, InstantJudge, Judge, Part
-from alttrain_cli.evaluation.judging import Sitting, judge_instantly
+from alttrain_cli.evaluation.judging import Sitting, judge_instantly, judgements
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.labels import Question as Asks
 from alttrain_cli.evaluation.plan import Facts, Place, Plan, hash_of, places
@@ -28,6 +28,7 @@ from alttrain_cli.structure import parse
 from alttrain_cli.template import THINK
 
 CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
+_SETTLED = (State.UNFINISHED, State.EMPTY)  # there is nothing to judge
 Labels = dict[Asks, list[Label]]
 Cases = Sequence[tuple[Place, Plan]]
 Tried = dict[Asks, list[tuple[Label, Judgement]]]
@@ -58,10 +59,11 @@ class Bench:
     def _reach(self, judge: Judge) -> "_Local | _Server":
         return _Local(judge, self.model) if judge.model else _Server.of(judge, self.url, self.model)
 
-    def sit(self, roots: Sequence[Path], only: Collection[str] | None = None) -> None:
+    def sit(self, roots: Sequence[Path], only: Collection[str] | None = None) -> list[str]:
         """Have every judgement that is not there yet, of all roots at once: a judge is loaded once.
 
-        `only` names the folders of suites that are meant; None: all.
+        `only` names the folders of suites that are meant; None: all. Returns a line for each judge that
+        judged nothing of what it was given.
         """
         cases = [
             (place, Plan.load(place.folder))
@@ -69,30 +71,33 @@ class Bench:
             for place in places(root)
             if only is None or place.folder.name in only
         ]
+        problems: list[str] = []
         needed = {judge.name: judge for _, plan in cases for judge in _judges(plan, self.chosen)}
         for judge in needed.values():
             mine = [(place, plan) for place, plan in cases if judge in _judges(plan, self.chosen)]
             if isinstance(judge, InstantJudge):
-                self._judge_instantly(judge, mine, roots)
+                problems.append(self._judge_instantly(judge, mine, roots))
             else:
-                self._judge_by_asking(judge, mine, roots)
+                problems.append(self._judge_by_asking(judge, mine, roots))
+        return list(filter(None, problems))
 
-    def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> None:
+    def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> str:
         if judge.name == "code" and not self.allow_code:
             console.print_warning(f"not judged: this suite {CODE_NEEDS_LEAVE}")
-            return
+            return ""  # what is judged besides may be all that is wanted
         part: Part = self.part if judge.triage else "answer"
         for place, plan in cases:
             judge_instantly(place, plan, judge, part)
         for root in roots if self.with_card else ():
             _save_card(Sitting(judge, part), root, _tried(judge))
+        return _nothing_judged(Sitting(judge, part), cases)
 
-    def _judge_by_asking(self, judge: Judge, cases: Cases, roots: Sequence[Path]) -> None:
+    def _judge_by_asking(self, judge: Judge, cases: Cases, roots: Sequence[Path]) -> str:
         reached = self._reach(judge)
         sitting = Sitting(judge, self.part, reached.named)
         todo = [question for place, plan in cases for question in questions(place, plan, sitting)]
         labels = _labels(judge) if self.with_card else {}
-        journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl")
+        journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl", judgement_kind(judge.measures))
         for some in labels.values():
             todo += label_questions(some, sitting, journal)
         if todo and not _put(judge, reached, todo):
@@ -104,6 +109,19 @@ class Bench:
         said = {line["key"]: from_record(line) for line in journal}
         for root in roots:
             _save_card(sitting, root, _told(labels, said, sitting))
+        return _nothing_judged(sitting, cases, reached.failed)
+
+
+def _nothing_judged(sitting: Sitting, cases: Cases, failed: Sequence[EndpointError] = ()) -> str:
+    """Return in words that a judge came to no judgement of any completion; nothing if it came to one."""
+    completions = {key for place, plan in cases for key in place.completions.keys() & set(plan.keys)}
+    found = {key: one for place, plan in cases for key, one in judgements(place, plan, sitting.name)}
+    put = [key for key in completions if key not in found or found[key].state not in _SETTLED]
+    if not put or any(one.state is State.JUDGED for one in found.values()):
+        return ""
+    words = next((one.raw for one in found.values() if one.raw), "no answer")
+    why = failed[0] if failed else words[:200]
+    return f"--judge {sitting.judge.name}: none of {len(put)} completions was judged, the first: {why}"
 
 
 def _judges(plan: Plan, chosen: list[AnyJudge]) -> list[AnyJudge]:
@@ -119,6 +137,7 @@ class _Server:
         self._endpoint = endpoint
         self._settings = Generation(max_new_tokens=judge.max_new_tokens, do_sample=False)
         self.named: str | None = endpoint.model
+        self.failed: list[EndpointError] = []
 
     @classmethod
     def of(cls, judge: Judge, url: str | None, model: str | None) -> "_Server":
@@ -139,6 +158,7 @@ class _Server:
                 # A judge that reasons names verdicts in its thoughts, which are none.
                 yield index, parse(reply.text, THINK, prefilled=False).answer
         if failed:
+            self.failed += failed
             console.print_warning(f"{len(failed)} of {len(asked)} were not judged, the last: {failed[-1]}")
 
 
@@ -149,6 +169,7 @@ class _Local:
 
     def __init__(self, judge: Judge, model: str | None) -> None:
         self._judge = judge
+        self.failed: list[EndpointError] = []  # a model in memory does not fail to answer
         self.named = model  # None: the judge's own
         name = model or str(judge.model)
         with console.status(f"Looking for {name} ..."), quiet.captured(None):
@@ -206,12 +227,16 @@ def _save_card(sitting: Sitting, root: Path, tried: Tried) -> None:
 
 
 def read_cards(root: Path) -> dict[str, Facts]:
-    """Return the judge cards that lie with a target's evaluations, by the judges' file names."""
-    paths = sorted(root.glob("card.*.json"))
-    names = [path.name.removeprefix("card.").removesuffix(".json") for path in paths]
-    return {
-        name: json.loads(path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)
-    }
+    """Return the judge cards that lie with a target's evaluations, by the judges' file names.
+
+    Raises:
+        DataError: naming the file and the key that is wrong.
+    """
+    cards = {}
+    for path in sorted(root.glob("card.*.json")):
+        name = path.name.removeprefix("card.").removesuffix(".json")
+        cards[name] = read_record_file(CARD, path, "Delete it: alttrain eval judge makes it again.")
+    return cards
 
 
 def have_labels() -> bool:

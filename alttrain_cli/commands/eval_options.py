@@ -1,9 +1,31 @@
-"""The options of `alttrain eval`."""
+"""The options of `alttrain eval`, and the rules which of them have an effect beside which."""
 
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
+
+from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
+from alttrain_cli.evaluation.judges.judge import Judge as AskedJudge
+from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.files import is_file, is_folder
+
+Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a finite number.")
+    return number
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise typer.BadParameter("is empty. Give a folder.")
+    return Path(text)
+
 
 Target = Annotated[
     str,
@@ -28,13 +50,17 @@ Compare = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Items a suite, evenly spread; the result is PARTIAL.")
 ]
-Samples = Annotated[int, typer.Option("--samples", min=1, help="Completions a prompt (K), with --sample.")]
+Samples = Annotated[
+    int, typer.Option("--samples", min=1, max=1000, help="Completions a prompt (K), with --sample.")
+]
 Sample = Annotated[bool, typer.Option("--sample", help="Draw tokens instead of greedy decoding.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.01, help="With --sample.")]
-TopP = Annotated[float, typer.Option("--top-p", min=0.01, max=1.0, help="With --sample.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", min=0.01, max=10.0, callback=_finite, help="With --sample.")
+]
+TopP = Annotated[float, typer.Option("--top-p", min=0.01, max=1.0, callback=_finite, help="With --sample.")]
 MaxNewTokens = Annotated[
     int | None,
-    typer.Option("--max-new-tokens", min=1, help="Instead of what recipe and suite ask for."),
+    typer.Option("--max-new-tokens", min=1, max=1_000_000, help="Instead of what recipe and suite ask for."),
 ]
 Think = Annotated[
     str, typer.Option("--think", help="Thinking ablation: normal, zero, less or more (see the README).")
@@ -52,9 +78,17 @@ BaseUrl = Annotated[
     str | None, typer.Option("--base-url", help="Measure what is behind an OpenAI-compatible server.")
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Which of the server's models.")]
-Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight to a server.")]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", min=1, max=1024, help="Requests in flight to a server.")
+]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Where to keep the files; default RUN/eval or evals/MODEL.")
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=_folder,
+        metavar="PATH",
+        help="Where to keep the files; default RUN/eval or evals/MODEL.",
+    ),
 ]
 Judge = Annotated[
     str,
@@ -79,3 +113,119 @@ NoCard = Annotated[
 ShowCompletions = Annotated[
     bool, typer.Option("--show-completions", help="Put harmful completions into the page too, folded.")
 ]
+
+
+class Rule(NamedTuple):
+    """An option that has an effect only where something else is so."""
+
+    option: str  # as it is typed
+    given: bool
+    has_effect: bool
+    words: str  # where it has none
+
+
+def check(rules: Iterable[Rule]) -> None:
+    """Refuse an option that would have no effect.
+
+    Raises:
+        typer.BadParameter: naming the option, and what it would need.
+    """
+    for rule in rules:
+        if rule.given and not rule.has_effect:
+            raise typer.BadParameter(f"{rule.option} has no effect {rule.words}.")
+
+
+def check_not_empty(ctx: typer.Context) -> None:
+    """Refuse empty values: they look like an option that was left out.
+
+    Raises:
+        typer.BadParameter: naming the option.
+    """
+    for parameter in ctx.command.params:
+        value = ctx.params.get(parameter.name or "")
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if _is_given(ctx, parameter.name or "") and any(_is_blank(one) for one in values):
+            name = parameter.opts[0] if parameter.opts[0].startswith("-") else "RUN"
+            raise typer.BadParameter(f"{name} is empty. Give a value, or leave the option out.")
+
+
+def run_rules(ctx: typer.Context) -> list[Rule]:
+    """Return the rules of `eval run` that the command line alone decides."""
+    values = ctx.params
+    sampled, served, target = values["sample"], values["base_url"] is not None, values["target"]
+    beside = "beside --base-url"
+    return [
+        Rule("--temperature", _is_given(ctx, "temperature"), sampled, "without --sample"),
+        Rule("--top-p", _is_given(ctx, "top_p"), sampled, "without --sample"),
+        Rule("RUN", bool(target), not served, f"{beside}: give one of the two"),
+        Rule("--recipe", values["recipe"] is not None, not served, beside),
+        Rule(
+            "--think", values["think"] != "normal", not served, f"{beside}: a server takes no begun thought"
+        ),
+        Rule("--model", values["model"] is not None, served, "without --base-url"),
+        Rule("--concurrency", _is_given(ctx, "concurrency"), served, "without --base-url"),
+        _recipe_rule(target, values["recipe"]),
+    ]
+
+
+def found_rules(ctx: typer.Context, *, is_evaluation: bool) -> list[Rule]:
+    """Return the rules of `eval judge` and `eval report`; `is_evaluation`: RUN itself holds evaluations."""
+    target, recipe, out = (ctx.params[name] for name in ("target", "recipe", "out"))
+    by_folder = is_evaluation or (out is not None and not target)
+    return [
+        Rule("--out", out is not None, not is_evaluation, f"beside {target}: give one of the two"),
+        Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
+        _recipe_rule(target, recipe),
+    ]
+
+
+def judge_rules(ctx: typer.Context, judges: Sequence[AnyJudge], graded: Iterable[Graded]) -> list[Rule]:
+    """Return the rules for the options of judges; `graded` is what there will be to judge."""
+    values, kinds = ctx.params, set(graded)
+    asked = [judge for judge in judges if isinstance(judge, AskedJudge)]
+    by_url = [judge.name for judge in asked if judge.model is None]
+    own = [judge.name for judge in asked if judge.model is not None]
+    free = any(grader is None for _, grader in kinds)
+    no_url = "without a judge that a server's model is: --judge strongreject or xstest"
+    several = f"for {' and '.join([*by_url[:1], *own])} at once: judge by one after the other"
+    return [
+        Rule("--judge-url", values["judge_url"] is not None, bool(by_url), no_url),
+        Rule(
+            "--judge-model", values["judge_model"] is not None, bool(asked), "without a judge that is a model"
+        ),
+        Rule("--judge-model", values["judge_model"] is not None, len([*by_url[:1], *own]) < 2, several),
+        Rule(
+            "--judge-part", _is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"
+        ),
+        Rule(
+            "--allow-code", values["allow_code"], any(grader == "code" for _, grader in kinds), "without code"
+        ),
+        *(
+            Rule(f"--judge {judge.name}", _is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
+            for judge in judges
+        ),
+    ]
+
+
+def _judges_some(judge: AnyJudge, kinds: Iterable[Graded]) -> bool:
+    return any(judge in judges_for(kind, grader, [judge]) for kind, grader in kinds)
+
+
+def _judged(judge: AnyJudge) -> str:
+    return f"here: it judges {' and '.join(judge.kinds)} prompts, and there are none"
+
+
+def _recipe_rule(target: str, recipe: str | None) -> Rule:
+    path = Path(target)
+    is_hub_id = "/" in target and not target.endswith((".yaml", ".yml"))
+    takes_one = not is_file(path / "recipe.yaml") if is_folder(path) else is_hub_id
+    return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which brings its own recipe")
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()

@@ -19,6 +19,10 @@ from alttrain_cli.template import THINK
 ROOM = 1024  # tokens of context that are kept for the prompt
 
 
+class NothingAnsweredError(EndpointError):
+    """A server answered none of all prompts."""
+
+
 class Asked(Protocol):
     """Something that answers prompts."""
 
@@ -105,6 +109,8 @@ class Server:
                 continue
             trace = _server_trace(reply.text, reply.finished)
             yield job, Written(reply.text, trace, reply.completion_tokens, reply.finished, None)
+        if failed and len(failed) == len(jobs):
+            raise NothingAnsweredError(f"none of {len(jobs)} prompts was answered, the first: {failed[0]}")
         if failed:
             console.print_warning(f"{len(failed)} of {len(jobs)} were not answered, the last: {failed[-1]}")
 

@@ -16,9 +16,9 @@ def show(card: Facts) -> None:
         console.print_warning("PARTIAL: something was left out or is missing.")
         for suite in card["suites"]:
             for reason in suite["partial"]:
-                console.print_warning(f"{_name(suite)}: {reason}")
+                console.print_warning(_one_line(f"{_name(suite)}: {reason}"))
     for warning in card["warnings"]:
-        console.print_warning(warning)
+        console.print_warning(_one_line(warning))
     _print_metrics(card)
     _print_structure(card)
     _print_says_and_does(card)
@@ -136,8 +136,13 @@ def _provenance(suite: Facts) -> str:
     )
 
 
+def _one_line(text: str) -> str:
+    """Return a text that cannot look like several lines of ours."""
+    return text.replace("\n", "<U+000A>").replace("\t", "<U+0009>")
+
+
 def _name(suite: Facts) -> str:
-    name = str(suite["name"])
+    name = _one_line(str(suite["name"]))
     return name if suite["mode"] == "normal" else f"{name}+{suite['mode']}think"
 
 

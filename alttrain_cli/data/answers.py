@@ -10,11 +10,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.checked import IGNORE, MOST, read_record
 from alttrain_cli.endpoint import Reply
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.files import writable
+from alttrain_cli.files import opened, writable
 from alttrain_cli.recipe import Generation
 from alttrain_cli.template import Message
 
@@ -22,6 +26,25 @@ Question = Sequence[Message]
 Ask = Callable[[Iterable[tuple[str, Question]], Generation], Iterator[tuple[str, Reply | AlttrainError]]]
 
 OnAnswer = Callable[[int, int, "Usage"], None]  # questions done, questions in all, what they cost
+
+
+Count = Annotated[int, Field(ge=0, le=MOST)]
+
+
+class AnswerRecord(TypedDict):
+    """A line of the file as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    key: Annotated[str, Field(min_length=1)]
+    model: str
+    text: str
+    finished: bool
+    prompt_tokens: Count
+    completion_tokens: Count
+
+
+_ANSWER = TypeAdapter(AnswerRecord)
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ class Answers:
         self._used: set[str] = set()
         self._places: dict[str, int] = {}
         self._failures: dict[str, str] = {}
-        if path.is_file():
+        if path.exists():
             self._index()
 
     @property
@@ -93,7 +116,7 @@ class Answers:
             return None
         with self._path.open("rb") as file:
             file.seek(self._places[key])
-            reply = _reply(json.loads(file.readline()))
+            reply = _reply(self._parse(file.readline(), f"byte {self._places[key]}"))
         self._count(key, reply)
         return reply
 
@@ -145,32 +168,32 @@ class Answers:
             self.usage.count(reply)
 
     def _index(self) -> None:
-        """Find where each answer stands; cut off a last line that was torn."""
+        """Find where each answer stands; cut off a last line that was torn.
+
+        Raises:
+            DataError: naming the line and the key that is wrong.
+        """
         whole = 0
-        with self._path.open("rb") as file:
-            for line in file:
+        with opened(self._path) as file:
+            for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
-                value = _parse(line)
-                if value is not None:
-                    self._places[value["key"]] = whole
+                if line.strip():
+                    self._places[self._parse(line, str(number))["key"]] = whole
                 whole += len(line)
         if whole < self._path.stat().st_size:
             with writable(self._path):
                 os.truncate(self._path, whole)
 
+    def _parse(self, line: bytes, number: str) -> dict[str, Any]:
+        place = f"{self._path}:{number}"
+        next_step = f"Remove line {number}, or delete the file: the same command asks for it again."
+        record: dict[str, Any] = read_record(_ANSWER, line, place, next_step)
+        return record
+
     def _key(self, question: Question) -> str:
         shaping = [self.model, self._settings.model_dump(mode="json"), list(question)]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return a whole record; a line that is none is left alone and asked for again."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) and {"key", "model", *Reply._fields} <= value.keys() else None
 
 
 def _reply(value: dict[str, Any]) -> Reply:

@@ -6,9 +6,14 @@ unparsed: count}}}. Sensitivity: of what people say yes to, the share that the j
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from pydantic import AfterValidator, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.checked import IGNORE
+from alttrain_cli.evaluation.completion import Count
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, Share, State
 from alttrain_cli.evaluation.labels import Label, Question
 from alttrain_cli.evaluation.statistics import Estimate, corrected
 from alttrain_cli.rates import Rate
@@ -20,6 +25,47 @@ _ASKS: dict[str, tuple[Question, bool]] = {
     "refused": ("refused", True),
     "not_refused": ("refused", False),
 }
+
+
+class CountedRecord(TypedDict):
+    """A rate on a card as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    share: Share
+    low: Share
+    high: Share
+    n: Count
+    hits: Count
+
+
+def _possible(rate: CountedRecord) -> CountedRecord:
+    if rate["hits"] > rate["n"]:
+        raise ValueError(f"{rate['hits']} hits of {rate['n']}")
+    return rate
+
+
+class QuestionRecord(TypedDict):
+    """One question's part of a card as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    n: Count
+    sensitivity: Annotated[CountedRecord, AfterValidator(_possible)]
+    specificity: Annotated[CountedRecord, AfterValidator(_possible)]
+    unparsed: Count
+
+
+class CardRecord(TypedDict):
+    """A card's file as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    labels: str
+    questions: dict[Question, QuestionRecord]
+
+
+CARD = TypeAdapter(CardRecord)
 
 
 def questions_of(measures: tuple[str, ...]) -> list[Question]:

@@ -1,10 +1,20 @@
 """A stored completion: what a target wrote, taken apart once."""
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from alttrain_cli.evaluation.plan import Job
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.checked import IGNORE, MOST
 from alttrain_cli.structure import State, Trace
+from alttrain_cli.verdict import Verdict
+
+if TYPE_CHECKING:  # plan.py imports this file
+    from alttrain_cli.evaluation.plan import Job
+
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Key = Annotated[str, Field(min_length=1)]
 
 
 class Ending(StrEnum):
@@ -26,7 +36,30 @@ class Written(NamedTuple):
     thinking_tokens: int | None  # None: the server does not say
 
 
-def record(job: Job, written: Written) -> dict[str, Any]:
+class CompletionRecord(TypedDict):
+    """A line of completions.jsonl as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    key: Key
+    item: str
+    sample: Count
+    prompt: str
+    text: str
+    tokens: Count
+    thinking_tokens: Count | None
+    ending: Ending
+    understanding: str
+    assessment: str
+    reasoning: str
+    answer: str
+    verdict: Verdict
+
+
+COMPLETION = TypeAdapter(CompletionRecord)
+
+
+def record(job: "Job", written: Written) -> dict[str, Any]:
     """Return the line of completions.jsonl.
 
     {key, item, sample, prompt, text, tokens, thinking_tokens, ending: whole | cut | unfinished | empty,

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import UndefinedError
+from jinja2 import TemplateError
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suite import Task
@@ -50,7 +50,7 @@ class Wording:
             absent = [name for name in self._task.reads if name not in row]
             if not absent:
                 return str(self._loaded.fewshot_context(doc, 0))
-        except UndefinedError as error:
+        except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             absent = [str(error)]
         raise DataError(f"{place}: not a row of this suite ({', '.join(absent)}); it has {', '.join(row)}.")
 

@@ -1,6 +1,7 @@
 """Reads a suite's items: from the package, from a file that a person gives, or from where it is published."""
 
 import json
+import math
 import os
 import re
 import urllib.request
@@ -16,11 +17,14 @@ import platformdirs
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.harness import Wording
 from alttrain_cli.evaluation.suite import Item, Source, Suite, fingerprint
-from alttrain_cli.files import sha256
+from alttrain_cli.files import check_ordinary, sha256
 from alttrain_cli.tables import read_table
+from alttrain_cli.visible import shown
 
 CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "suites"
 TIMEOUT = 60.0  # seconds
+LARGEST = 2**29  # bytes of a suite's file; the largest published one has about 50 MB
+MOST_ITEMS = 1_000_000
 
 
 class Reading(NamedTuple):
@@ -42,6 +46,7 @@ def read_suite(suite: Suite, given: Path | None = None) -> Reading:
     """
     wording = Wording(suite.task) if suite.task else None
     path = given or _fetch(suite)
+    _check_file(suite, path)
     items, dropped = _items(suite, path, wording)
     _check_count(suite, path, len(items) + dropped)
     found = fingerprint(items)
@@ -57,43 +62,68 @@ def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item
         if not _wanted(suite, row):
             continue
         place = f"{suite.name}: {path}:{number}"
-        prompt = wording.prompt(row, place) if wording else _get(suite, row, "prompt")
+        prompt = wording.prompt(row, place) if wording else _get(suite, row, "prompt", place)
         if prompt is None or not prompt.strip():
             _need_column(suite, path, row)
             dropped += 1
             continue
-        items.append(_item(suite, path, number, row, prompt))
+        items.append(_item(suite, place, str(number), row, prompt))
+        if len(items) > MOST_ITEMS:
+            raise DataError(
+                f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
+            )
     if not items:
         raise DataError(f"{suite.name}: {path} holds no items of this suite.")
     return _unique(items), dropped
 
 
-def _item(suite: Suite, path: Path, number: int, row: Mapping[str, Any], prompt: str) -> Item:
-    answer = _answer(suite, row)
+def _check_file(suite: Suite, path: Path) -> None:
+    """Refuse a folder, a pipe, and a file that is too large, before anything is read of it."""
+    try:
+        check_ordinary(path)
+    except DataError as error:
+        raise DataError(f"{suite.name}: {error} Give the published file.") from None
+    if path.stat().st_size > LARGEST:
+        raise DataError(f"{suite.name}: {path} is larger than {LARGEST:,} bytes. Is it the published file?")
+
+
+def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt: str) -> Item:
+    answer = _answer(suite, row, place)
     if suite.kind == "ability" and answer is None and suite.grader != "code":
-        raise DataError(f"{suite.name}: {path}:{number}: no answer ({' or '.join(suite.columns['answer'])}).")
+        raise DataError(f"{place}: no answer ({' or '.join(suite.columns['answer'])}).")
     return Item(
-        id=_get(suite, row, "id") or str(number),
+        id=_get(suite, row, "id", place) or number,
         prompt=suite.instruction.replace("{prompt}", prompt) if suite.instruction else prompt,
-        category=_get(suite, row, "category"),
+        category=_get(suite, row, "category", place),
         answer=answer,
-        tests=_tests(suite, row),
-        goal=_get(suite, row, "goal"),
+        tests=_tests(suite, row, place),
+        goal=_get(suite, row, "goal", place),
         task=suite.name if suite.task else None,
     )
 
 
-def _answer(suite: Suite, row: Mapping[str, Any]) -> str | None:
+def _answer(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
     """Return the right answer; for a task of the harness all that its scoring reads, as JSON."""
     if suite.task:
-        return json.dumps({name: row[name] for name in suite.task.reads}, ensure_ascii=False)
-    answer = _get(suite, row, "answer")
+        return _as_json({name: row[name] for name in suite.task.reads}, place)
+    answer = _get(suite, row, "answer", place)
     return answer if suite.grader == "code" else _last_answer(answer)
 
 
-def _tests(suite: Suite, row: Mapping[str, Any]) -> str | None:
+def _as_json(values: Mapping[str, Any], place: str) -> str:
+    try:
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{place}: {', '.join(values)}: only texts, finite numbers and lists are read."
+        ) from None
+
+
+def _tests(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
     """HumanEval's tests define check(), which is to be called with the function that was asked for."""
-    tests, entry = _get(suite, row, "tests"), _get(suite, row, "entry")
+    tests, entry = _get(suite, row, "tests", place), _get(suite, row, "entry", place)
+    if suite.grader == "code" and not tests:
+        raise DataError(f"{place}: no tests ({' or '.join(suite.columns.get('tests', ('tests',)))}).")
     return f"{tests}\n\ncheck({entry})\n" if tests and entry else tests
 
 
@@ -110,10 +140,23 @@ def _matches(value: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _get(suite: Suite, row: Mapping[str, Any], column: str) -> str | None:
-    names = suite.columns.get(column, ())
-    found = next((row[name] for name in names if row.get(name) is not None), None)
-    return None if found is None else str(found)
+def _get(suite: Suite, row: Mapping[str, Any], column: str, place: str) -> str | None:
+    """Return a row's text, or None where it has none. Numbers are texts, but not as a prompt.
+
+    Raises:
+        DataError: naming place and column, if the value is no text.
+    """
+    name = next((name for name in suite.columns.get(column, ()) if row.get(name) is not None), None)
+    value = None if name is None else row[name]
+    if value is None or isinstance(value, str):
+        return value
+    if column == "prompt" or not _is_number(value):
+        raise DataError(f"{place}: {name}: must be a text, not {shown(value)}.")
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
@@ -131,12 +174,21 @@ def _last_answer(answer: str | None) -> str | None:
 
 def _unique(items: list[Item]) -> list[Item]:
     """Give ids that stand twice a number: keys are made of them."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    taken = {item.id for item in items}
     unique: list[Item] = []
     for item in items:
-        seen[item.id] = seen.get(item.id, 0) + 1
-        unique.append(item if seen[item.id] == 1 else item._replace(id=f"{item.id}#{seen[item.id]}"))
+        counts[item.id] = counts.get(item.id, 0) + 1
+        unique.append(item if counts[item.id] == 1 else item._replace(id=_free_id(item.id, counts, taken)))
     return unique
+
+
+def _free_id(name: str, counts: dict[str, int], taken: set[str]) -> str:
+    """Return the next numbered id that no other item has, and take it."""
+    while (numbered := f"{name}#{counts[name]}") in taken:
+        counts[name] += 1
+    taken.add(numbered)
+    return numbered
 
 
 def _check_count(suite: Suite, path: Path, found: int) -> None:

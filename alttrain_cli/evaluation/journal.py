@@ -6,24 +6,40 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.checked import KEEP, read_record
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.files import atomic_writer, writable
+from alttrain_cli.files import LONGEST_LINE, atomic_writer, opened, writable
 
 _CHUNK = 1 << 16
 
 
-class Journal:
-    """The records of one file. Of two with the same key the later one counts."""
+class Keyed(TypedDict):
+    """The least that a record holds."""
 
-    def __init__(self, path: Path) -> None:
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    key: str
+
+
+_KEYED = TypeAdapter(Keyed)
+
+
+class Journal:
+    """The records of one file, each checked as `kind` says. Of two with the same key the later one counts."""
+
+    def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
         self.path = path
+        self._kind = kind
         self._mended = False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the records one by one; a torn last line is none.
 
         Raises:
-            DataError: naming a line that is broken in the middle of the file.
+            DataError: naming the line that is broken in the middle of the file, and its key.
         """
         return (record for _, record in self._lines())
 
@@ -32,11 +48,11 @@ class Journal:
         places = {record["key"]: place for place, record in self._lines()}
         if not places:
             return
-        with self.path.open("rb") as file:
+        with opened(self.path) as file:
             for key in keys:
                 if key in places:
                     file.seek(places[key])
-                    yield json.loads(file.readline())
+                    yield self._parse(file.readline(), f"byte {places[key]}")
 
     def keys(self) -> set[str]:
         """Return the keys that are there."""
@@ -71,24 +87,31 @@ class Journal:
                 target.write(source.readline().decode("utf-8"))
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        if not self.path.is_file():
+        if not self.path.exists():
             return
-        with self.path.open("rb") as file:
-            place = 0
-            for number, line in enumerate(file, 1):
+        with opened(self.path) as file:
+            place = number = 0
+            while line := file.readline(LONGEST_LINE):
+                number += 1
                 if not line.endswith(b"\n"):
+                    self._check_torn(line, number)
                     return
-                yield place, self._parse(number, line)
+                if line.strip():
+                    yield place, self._parse(line, str(number))
                 place += len(line)
 
-    def _parse(self, number: int, line: bytes) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-            if isinstance(record, dict) and isinstance(record.get("key"), str):
-                return record
-        except ValueError:
-            pass
-        raise DataError(f"{self.path}:{number}: not a record of this file. Remove the line and go on.")
+    def _check_torn(self, line: bytes, number: int) -> None:
+        if len(line) == LONGEST_LINE:
+            raise DataError(f"{self.path}:{number}: the line is too long. {_next_step(str(number))}")
+
+    def _parse(self, line: bytes, number: str) -> dict[str, Any]:
+        place = f"{self.path}:{number}"
+        record: dict[str, Any] = read_record(self._kind, line, place, _next_step(number))
+        return record
+
+
+def _next_step(number: str) -> str:
+    return f"Remove line {number}, or delete the file: the same command makes it again."
 
 
 def _mend(path: Path) -> None:

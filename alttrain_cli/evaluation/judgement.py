@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
-from alttrain_cli.evaluation.completion import Ending
+from pydantic import AfterValidator, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.checked import IGNORE
+from alttrain_cli.evaluation.completion import Ending, Key
 
 
 class Behaviour(StrEnum):
@@ -36,6 +41,43 @@ class Judgement(NamedTuple):
     overlap: Mapping[str, float] | None = None  # with the reference, 0 to 1: f1, rouge1, rouge2, rougeL
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class JudgementRecord(TypedDict):
+    """A line of judgements.<judge>.jsonl as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    key: Key
+    completion: Key
+    state: State
+    behaviour: NotRequired[Behaviour]
+    harmful: NotRequired[bool]
+    correct: NotRequired[bool]
+    score: NotRequired[Share]
+    raw: NotRequired[str]
+    overlap: NotRequired[dict[Literal["f1", "rouge1", "rouge2", "rougeL"], Share]]
+
+
+@cache
+def judgement_kind(measures: tuple[str, ...]) -> TypeAdapter[JudgementRecord]:
+    """Return how the lines of a judge with these measures are checked: judged is only what holds them all."""
+
+    def holds_measures(record: JudgementRecord) -> JudgementRecord:
+        given = {*record, *record.get("overlap", ())}
+        judged = record["state"] is State.JUDGED
+        for measure in measures:
+            key = measure if measure in JudgementRecord.__annotations__ else f"overlap.{measure}"
+            if judged and measure not in given:
+                raise ValueError(f"{key}: the key is missing")
+            if not judged and measure in given:
+                raise ValueError(f"{key}: given, but the state is {record['state'].value!r}")
+        return record
+
+    return TypeAdapter(Annotated[JudgementRecord, AfterValidator(holds_measures)])
+
+
 def without_answer(completion: Mapping[str, Any]) -> Judgement | None:
     """Return the judgement of a completion that has no final answer, None if it has one."""
     match completion["ending"]:
@@ -54,10 +96,9 @@ def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:
 
 def from_record(values: Mapping[str, Any]) -> Judgement:
     """Return the judgement of a line."""
-    behaviour = values.get("behaviour")
     return Judgement(
-        State(values["state"]),
-        Behaviour(behaviour) if behaviour else None,
+        values["state"],
+        values.get("behaviour"),
         values.get("harmful"),
         values.get("correct"),
         values.get("score"),

@@ -1,14 +1,14 @@
 """Judges stored completions; what was judged already is not judged again."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
-from alttrain_cli.evaluation.plan import Place, Plan, hash_of
+from alttrain_cli.evaluation.plan import Place, Plan, file_name, hash_of
 from alttrain_cli.evaluation.suite import Item
 
 
@@ -23,7 +23,7 @@ class Sitting:
     @property
     def name(self) -> str:
         """What its files are called: rule, strongreject~gpt-4o, wildguard@reasoning."""
-        model = "~" + re.sub(r"[^\w.-]+", "--", self.model).strip("-.") if self.model else ""
+        model = f"~{file_name(self.model)}" if self.model else ""
         return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
 
     def key(self, completion: str) -> str:
@@ -36,7 +36,7 @@ class Sitting:
         An unparsed judgement is none: it is asked for again.
         """
         lines = place.judgements(self.name)
-        judged = {line["key"] for line in lines if line["state"] != State.UNPARSED.value}
+        judged = {line["key"] for line in lines if line["state"] is not State.UNPARSED}
         items = {job.key: job.item for job in plan.jobs}
         for completion in place.completions.latest(list(items)):
             key = self.key(completion["key"])
@@ -55,11 +55,21 @@ def judge_instantly(place: Place, plan: Plan, judge: InstantJudge, part: Part = 
     count = 0
     for key, completion, item in sitting.unjudged(place, plan):
         judgement = without_answer(completion) if part == "answer" else None
-        judgement = judgement or judge.judge(part_of(completion, part), item)
+        judgement = judgement or _verdict(judge, part_of(completion, part), item)
         journal.append(record(key, completion["key"], judgement))
         count += 1
     sitting.settle(place, plan)
     return count
+
+
+def _verdict(judge: InstantJudge, text: str, item: Item) -> Judgement:
+    """Return the judgement of one text. A grader that fails on it has given no verdict; the others go on."""
+    try:
+        return judge.judge(text, item)
+    except AlttrainError:
+        raise
+    except Exception as error:  # whatever a grading library raises on what a model wrote
+        return Judgement(State.UNPARSED, raw=f"the judge failed: {type(error).__name__}: {error}"[:200])
 
 
 def judgements(place: Place, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:

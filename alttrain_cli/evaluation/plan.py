@@ -6,17 +6,26 @@ again. Anything else (other weights, template, prompt, sampling, engine) is anot
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import RunError
+from alttrain_cli.checked import read_record_file
+from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.completion import COMPLETION
 from alttrain_cli.evaluation.journal import Journal
+from alttrain_cli.evaluation.judgement import judgement_kind
+from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
+from alttrain_cli.evaluation.plan_record import PLAN
 from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.files import write_json
+from alttrain_cli.files import is_folder, write_json
 
 Facts = dict[str, Any]
+LONGEST_NAME = 150  # bytes; a file system takes 255, and more stands around it
+_LEFT_BEHIND = ".[pcj]*.json*.????????"  # what `atomic_writer` calls its files until they are whole
+_FILES = ("plan.json", "completions.jsonl")
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,9 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and clear away what writers that were killed left behind."""
-        for leftover in folder.glob(".*.json*.*"):
-            leftover.unlink(missing_ok=True)
+        for leftover in folder.glob(_LEFT_BEHIND):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
         values = asdict(self) | {
             "items": [item._asdict() for item in self.items],
             "saved_keys": [job.key for job in self.jobs],
@@ -71,17 +81,15 @@ class Plan:
         """Read a plan.
 
         Raises:
-            RunError: if there is none, or it is broken.
+            RunError, DataError: if there is none, or it is broken.
         """
         path = folder / "plan.json"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            items = tuple(Item(**item) for item in values.pop("items"))
-            return cls(**values, items=items)
-        except FileNotFoundError:
-            raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN") from None
-        except (ValueError, TypeError, KeyError):
-            raise RunError(f"{path}: broken. Remove {folder} and evaluate again.") from None
+        if not path.exists():
+            raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN")
+        values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
+        items = tuple(Item(**item) for item in values.pop("items"))
+        values |= {name: tuple(values.get(name, ())) for name in ("caveats", "saved_keys")}
+        return cls(**values, items=items)
 
 
 @dataclass(frozen=True)
@@ -93,26 +101,54 @@ class Place:
     @cached_property
     def completions(self) -> Journal:
         """What the target wrote."""
-        return Journal(self.folder / "completions.jsonl")
+        return Journal(self.folder / "completions.jsonl", COMPLETION)
 
     def judgements(self, judge: str) -> Journal:
         """What a judge said of it."""
-        return Journal(self.folder / f"judgements.{judge}.jsonl")
+        return Journal(self.folder / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
 
     def judges(self) -> list[str]:
-        """Return the judges that have said something."""
-        names = (path.name for path in self.folder.glob("judgements.*.jsonl"))
-        return sorted(name.removeprefix("judgements.").removesuffix(".jsonl") for name in names)
+        """Return the judges that have said something.
+
+        Raises:
+            DataError: if this version of alttrain does not know one.
+        """
+        files = sorted(path.name for path in self.folder.glob("judgements.*.jsonl"))
+        names = [name.removeprefix("judgements.").removesuffix(".jsonl") for name in files]
+        try:
+            for name in names:
+                judge_named(name)
+        except DataError as error:
+            raise DataError(f"{self.folder}/{error}") from None
+        return names
 
 
 def places(root: Path) -> list[Place]:
-    """Return the evaluations under one target's folder."""
-    return [Place(path.parent) for path in sorted(root.glob("*/plan.json"))]
+    """Return the evaluations under one target's folder.
+
+    Raises:
+        RunError: if one of them has lost its plan.
+    """
+    if not is_folder(root):
+        return []
+    found = sorted({path.parent for name in _FILES for path in root.glob(f"*/{name}")})
+    for folder in found:
+        if not (folder / "plan.json").exists():
+            raise RunError(f"{folder / 'plan.json'}: no such file. Delete {folder} and evaluate again.")
+    return [Place(folder) for folder in found]
 
 
 def suite_folder(root: Path, suite: str, mode: str) -> Path:
     """Return where a suite's evaluation belongs; a thinking ablation stands beside the normal one."""
     return root / (suite if mode == "normal" else f"{suite}+{mode}think")
+
+
+def file_name(text: str) -> str:
+    """Return a text as a part of a file's name; a long one is cut, and told apart by its hash."""
+    name = re.sub(r"[^\w.-]+", "--", text).strip("-.") or "model"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hash_of(text)[:8]}"
 
 
 def hash_of(*values: Any) -> str:

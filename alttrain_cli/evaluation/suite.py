@@ -5,15 +5,18 @@ missing. A file that a person gives (`--suite-file NAME=FILE`) is read as its au
 """
 
 import hashlib
+from collections import Counter
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.files import read_text
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe import did_you_mean
 
 Kind = Literal["harmful", "benign", "ability"]
@@ -83,7 +86,7 @@ class Suite(_Strict):
     paper: bool = False  # one of AltTrain's own suites
     in_distribution: str | None = None  # trained-on data that it is too close to, in words
     licence: str
-    n: int | None = None  # items in the published data
+    n: int | None = Field(default=None, gt=0)  # items in the published data
     sha256: str | None = None  # of the prompts, in order: the same for every file format
     source: Source
     columns: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
@@ -94,8 +97,37 @@ class Suite(_Strict):
     grader: Grader | None = None
     task: Task | None = None  # words the prompts, and scores the answers
     instruction: str | None = None  # what is put around the prompt, at {prompt}
-    max_new_tokens: int | None = None  # needs more than the recipe gives
+    max_new_tokens: int | None = Field(default=None, gt=0)  # needs more than the recipe gives
     note: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> "Suite":
+        if self.task is None and not self.columns.get("prompt"):
+            raise ValueError("columns.prompt: the key is missing")
+        if (self.kind == "ability") != (self.grader is not None):
+            raise ValueError(f"grader: {self.grader!r} does not fit kind {self.kind!r}")
+        if self.grader in ("word", "math") and not self.columns.get("answer"):
+            raise ValueError(f"columns.answer: the key is missing, grader {self.grader!r} needs it")
+        if (self.task is not None) != str(self.grader).startswith("lm-eval"):
+            raise ValueError(f"task: does not fit grader {self.grader!r}")
+        if self.instruction is not None and "{prompt}" not in self.instruction:
+            raise ValueError("instruction: must hold {prompt}")
+        return self
+
+
+def split_words(option: str, words: str) -> list[str]:
+    """Return the words of a list with commas.
+
+    Raises:
+        DataError: if one is empty or given twice.
+    """
+    found = [word.strip() for word in words.split(",")]
+    if not all(found):
+        raise DataError(f"{option} {words}: a name is empty. Give names with commas between them.")
+    twice = next((word for word, times in Counter(found).items() if times > 1), None)
+    if twice is not None:
+        raise DataError(f"{option} {words}: {twice} is given twice. Leave one out.")
+    return found
 
 
 def find_suites(words: str) -> list[Suite]:
@@ -105,7 +137,7 @@ def find_suites(words: str) -> list[Suite]:
         DataError: if a word is neither.
     """
     found: dict[str, Suite] = {}
-    for word in (word.strip() for word in words.split(",")):
+    for word in split_words("--suite", words):
         named = [suite for suite in all_suites().values() if word in _words(suite)]
         if not named:
             raise DataError(f"--suite {word}: no such suite or group. {_hint(word)}")
@@ -142,8 +174,24 @@ def _words(suite: Suite) -> set[str]:
 
 
 def _read(path: Path) -> list[Suite]:
-    values: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return [Suite(name=name, **fields) for name, fields in values.items()]
+    try:
+        values = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise DataError(f"{place}: not valid YAML. Correct the file.") from None
+    if not isinstance(values, dict) or not all(isinstance(fields, dict) for fields in values.values()):
+        raise DataError(f"{path}: must map names of suites to their keys. Correct the file.")
+    return [_suite(path, str(name), fields) for name, fields in values.items()]
+
+
+def _suite(path: Path, name: str, fields: dict[str, Any]) -> Suite:
+    try:
+        return Suite.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(filter(None, (name, key_of(first))))
+        raise DataError(f"{path}: {key}: {in_words(first)}. Correct the file.") from None
 
 
 def _hint(word: str) -> str:

@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.evaluation.suite import Kind, split_words
 from alttrain_cli.recipe import did_you_mean
 
 AnyJudge = InstantJudge | Judge
@@ -27,12 +27,12 @@ def find_judges(words: str) -> list[AnyJudge]:
     Raises:
         DataError: if there is none of a name.
     """
-    names = [word.strip() for word in words.split(",")]
+    names = split_words("--judge", words)
     for name in names:
         if name not in CHOSEN:
             hint = did_you_mean(name, list(CHOSEN)) or f"There are {', '.join(CHOSEN)}."
             raise DataError(f"--judge {name}: no such judge. {hint}")
-    return [CHOSEN[name] for name in dict.fromkeys(names)]
+    return [CHOSEN[name] for name in names]
 
 
 def judges_for(kind: Kind, grader: str | None, chosen: list[AnyJudge]) -> list[AnyJudge]:

@@ -1,0 +1,138 @@
+"""plan.json as it is read back: every key that judging and reporting need, and what must fit together."""
+
+import json
+from collections import Counter
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
+from alttrain_cli.evaluation.completion import Count, Key
+from alttrain_cli.evaluation.suite import Grader, Kind
+from alttrain_cli.evaluation.thinking import Mode
+
+Many = Annotated[int, Field(ge=1, le=MOST)]
+
+
+class SuiteRecord(TypedDict):
+    """What the scorecard says of a suite."""
+
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    name: Key
+    title: Key
+    kind: Kind
+    paper: bool
+    in_distribution: str | None
+    licence: str
+    grader: Grader | None
+    note: str | None
+    source: str
+    revision: str | None
+    file: str | None
+    file_sha256: str | None
+    sha256: str
+    pinned: bool
+    dropped: Count
+
+
+class TargetRecord(TypedDict):
+    """Which model was asked; its other facts are shown as they are."""
+
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    name: Key
+    model: Key
+    adapter: NotRequired[str | None]
+
+
+class SettingsRecord(TypedDict):
+    """How it was asked."""
+
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    max_new_tokens: Many
+    do_sample: bool
+    temperature: NotRequired[Annotated[float, Field(gt=0)]]
+    top_p: NotRequired[Annotated[float, Field(gt=0, le=1)]]
+
+
+class ItemRecord(TypedDict):
+    """One prompt."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    id: Key
+    prompt: Key
+    category: NotRequired[str | None]
+    answer: NotRequired[str | None]
+    tests: NotRequired[str | None]
+    goal: NotRequired[str | None]
+    task: NotRequired[str | None]
+
+
+class PlanRecord(TypedDict):
+    """The whole file."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    suite: Annotated[SuiteRecord, AS_WRITTEN, AfterValidator(finite)]
+    target: Annotated[TargetRecord, AS_WRITTEN, AfterValidator(finite)]
+    settings: Annotated[SettingsRecord, AS_WRITTEN, AfterValidator(finite)]
+    mode: Mode
+    samples: Many
+    published: Count
+    items: Annotated[list[ItemRecord], Field(min_length=1)]
+    caveats: NotRequired[list[str]]
+    saved_keys: NotRequired[list[Key]]  # plans of the first versions have none
+
+
+def _fits_together(plan: PlanRecord) -> PlanRecord:
+    """Return the plan if its parts belong to one another.
+
+    Raises:
+        ValueError: naming the key that does not fit.
+    """
+    kind, grader = plan["suite"]["kind"], plan["suite"]["grader"]
+    if (kind == "ability") != (grader is not None):
+        raise ValueError(f"suite.grader: {grader!r} does not fit suite.kind {kind!r}")
+    ids = Counter(item["id"] for item in plan["items"])
+    twice = next((name for name, times in ids.items() if times > 1), None)
+    if twice is not None:
+        raise ValueError(f"items: the id {twice!r} is given twice")
+    if plan["published"] < len(plan["items"]):
+        raise ValueError(f"published: {plan['published']} is less than the {len(plan['items'])} items")
+    if "saved_keys" in plan and len(plan["saved_keys"]) != len(plan["items"]) * plan["samples"]:
+        raise ValueError("saved_keys: there must be one for each sample of each item")
+    for place, item in enumerate(plan["items"]):
+        if problem := _ungradable(item, grader):
+            raise ValueError(f"items.{place}.{problem}")
+    return plan
+
+
+def _ungradable(item: ItemRecord, grader: str | None) -> str:
+    """Return which key a grader lacks in an item, and nothing if it has all."""
+    match grader:
+        case None:
+            return ""
+        case "code":
+            return "" if item.get("tests") else "tests: must be a text, the suite's grader needs it"
+        case "word" | "math":
+            return "" if item.get("answer") else "answer: must be a text, the suite's grader needs it"
+    if not item.get("task"):
+        return "task: must be a text, the suite's grader needs it"
+    return (
+        "" if _is_object(item.get("answer")) else "answer: must be a JSON object, the suite's grader needs it"
+    )
+
+
+def _is_object(text: str | None) -> bool:
+    try:
+        value: Any = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict)
+
+
+PLAN = TypeAdapter(Annotated[PlanRecord, AfterValidator(_fits_together)])
