@@ -21,6 +21,7 @@ from alttrain_cli.evaluation.judging import Sitting, judge_instantly
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.labels import Question as Asks
 from alttrain_cli.evaluation.plan import Facts, Place, Plan, hash_of, places
+from alttrain_cli.evaluation.sandbox.probe import refusal
 from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.files import write_json
 from alttrain_cli.recipe import Generation
@@ -80,6 +81,9 @@ class Bench:
     def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> None:
         if judge.name == "code" and not self.allow_code:
             console.print_warning(f"not judged: this suite {CODE_NEEDS_LEAVE}")
+            return
+        if judge.name == "code" and (reason := refusal()):
+            console.print_warning(f"not judged: {reason}")
             return
         part: Part = self.part if judge.triage else "answer"
         for place, plan in cases:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
 from alttrain_cli.evaluation.plan import Place, Plan, hash_of
 from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.visible import visible
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,21 @@ def judge_instantly(place: Place, plan: Plan, judge: InstantJudge, part: Part = 
     count = 0
     for key, completion, item in sitting.unjudged(place, plan):
         judgement = without_answer(completion) if part == "answer" else None
-        judgement = judgement or judge.judge(part_of(completion, part), item)
+        judgement = judgement or _judgement(judge, part_of(completion, part), item)
         journal.append(record(key, completion["key"], judgement))
         count += 1
     sitting.settle(place, plan)
     return count
+
+
+def _judgement(judge: InstantJudge, text: str, item: Item) -> Judgement:
+    """Return the judgement; one item on which a judge fails is unparsed, and the others are judged."""
+    try:
+        return judge.judge(text, item)
+    except AlttrainError:
+        raise
+    except Exception as error:
+        return Judgement(State.UNPARSED, raw=visible(f"{type(error).__name__}: {error}")[:200])
 
 
 def judgements(place: Place, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:

@@ -56,6 +56,13 @@ def refusal() -> str | None:
 def _reason() -> str | None:
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         return f"{platform.system()} on {platform.machine()}"
+    try:
+        return _found()
+    except OSError as error:
+        return f"it could not be tried: {error}"
+
+
+def _found() -> str | None:
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         kept, written = Path(folder, "kept"), Path(folder, "written")
         kept.touch()

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -59,7 +60,7 @@ def _pipe(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _start(
-    stack: ExitStack, module: str, numbers: list[int], stdin: Any, stdout: IO[bytes], keep: tuple[int, ...] = ()
+    stack: ExitStack, module: str, numbers: list[int], stdin: Any, stdout: IO[bytes], keep: Sequence[int] = ()
 ) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-I", "-S", "-B", "-c", _START.format(module), _ROOT, *map(str, numbers)]
     process = subprocess.Popen(
@@ -81,7 +82,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.kill()
     process.wait()
     if process.stdin:
-        process.stdin.close()
+        with suppress(OSError):
+            process.stdin.close()
 
 
 def _verdict(pipe: IO[bytes]) -> Outcome:
