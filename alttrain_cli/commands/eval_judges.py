@@ -21,6 +21,7 @@ from alttrain_cli.evaluation.judging import Sitting, judge_instantly, judgements
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.labels import Question as Asks
 from alttrain_cli.evaluation.plan import Facts, Place, Plan, hash_of, places
+from alttrain_cli.evaluation.sandbox.probe import refusal
 from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.files import write_json
 from alttrain_cli.recipe import Generation
@@ -85,6 +86,8 @@ class Bench:
         if judge.name == "code" and not self.allow_code:
             console.print_warning(f"not judged: this suite {CODE_NEEDS_LEAVE}")
             return ""  # what is judged besides may be all that is wanted
+        if judge.name == "code" and (reason := refusal()):
+            return reason
         part: Part = self.part if judge.triage else "answer"
         for place, plan in cases:
             judge_instantly(place, plan, judge, part)

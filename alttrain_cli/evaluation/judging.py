@@ -10,6 +10,7 @@ from alttrain_cli.evaluation.judgement import Judgement, State, from_record, rec
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
 from alttrain_cli.evaluation.plan import Place, Plan, file_name, hash_of
 from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.visible import visible
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,21 @@ def judge_instantly(place: Place, plan: Plan, judge: InstantJudge, part: Part = 
     count = 0
     for key, completion, item in sitting.unjudged(place, plan):
         judgement = without_answer(completion) if part == "answer" else None
-        judgement = judgement or _verdict(judge, part_of(completion, part), item)
+        judgement = judgement or _judgement(judge, part_of(completion, part), item)
         journal.append(record(key, completion["key"], judgement))
         count += 1
     sitting.settle(place, plan)
     return count
 
 
-def _verdict(judge: InstantJudge, text: str, item: Item) -> Judgement:
-    """Return the judgement of one text. A grader that fails on it has given no verdict; the others go on."""
+def _judgement(judge: InstantJudge, text: str, item: Item) -> Judgement:
+    """Return the judgement; one item on which a judge fails is unparsed, and the others are judged."""
     try:
         return judge.judge(text, item)
     except AlttrainError:
         raise
-    except Exception as error:  # whatever a grading library raises on what a model wrote
-        return Judgement(State.UNPARSED, raw=f"the judge failed: {type(error).__name__}: {error}"[:200])
+    except Exception as error:
+        return Judgement(State.UNPARSED, raw=visible(f"{type(error).__name__}: {error}")[:200])
 
 
 def judgements(place: Place, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:
