@@ -199,6 +199,27 @@ def test_code_leaves_nothing_behind(code: str, tmp_path: Path) -> None:
         assert new.exists() is left, judge.__name__
 
 
+MACHINE_CODE = """\
+import ctypes, mmap
+
+def double(x):
+    memory = mmap.mmap(-1, 4096, prot=7)
+    memory.write(bytes.fromhex("{}"))
+    call = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    return call()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="machine code for x86-64")
+@pytest.mark.parametrize(
+    "machine_code", ["b814000000cd80c3", "b86e0000000f05c3"], ids=["getpid by int 0x80", "getppid by syscall"]
+)
+def test_machine_code_has_no_more_ways_than_python(machine_code: str) -> None:
+    code, tests = MACHINE_CODE.format(machine_code), "assert double(0) > 0\n"
+    assert plain(STUB, code, tests).correct is True
+    assert run(STUB, code, tests, SECONDS).correct is False
+
+
 # Run as a process of its own, as `eval` is one: what the code kills is this, or nothing.
 JUDGE = """\
 import subprocess, sys
