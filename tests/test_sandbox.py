@@ -11,6 +11,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +19,18 @@ import psutil
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import alttrain_cli
+from alttrain_cli.cli import app
+from alttrain_cli.commands import eval_judges
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges import code as code_judge
 from alttrain_cli.evaluation.sandbox import probe
 from alttrain_cli.evaluation.sandbox.literals import LiteralError, dump, load
 from alttrain_cli.evaluation.sandbox.runner import Outcome, run
 from alttrain_cli.evaluation.suite import Item
+from tests.servers import chat_server
 
 if probe.refusal():
     pytest.skip(f"no sandbox here: {probe.refusal()}", allow_module_level=True)
@@ -192,6 +197,27 @@ def test_code_leaves_nothing_behind(code: str, tmp_path: Path) -> None:
         judge(STUB, f"import os, time\nNEW = {str(new)!r}\n{code}\n{GOOD}", CHECK, SECONDS)
         time.sleep(0.8)
         assert new.exists() is left, judge.__name__
+
+
+MACHINE_CODE = """\
+import ctypes, mmap
+
+def double(x):
+    memory = mmap.mmap(-1, 4096, prot=7)
+    memory.write(bytes.fromhex("{}"))
+    call = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    return call()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="machine code for x86-64")
+@pytest.mark.parametrize(
+    "machine_code", ["b814000000cd80c3", "b86e0000000f05c3"], ids=["getpid by int 0x80", "getppid by syscall"]
+)
+def test_machine_code_has_no_more_ways_than_python(machine_code: str) -> None:
+    code, tests = MACHINE_CODE.format(machine_code), "assert double(0) > 0\n"
+    assert plain(STUB, code, tests).correct is True
+    assert run(STUB, code, tests, SECONDS).correct is False
 
 
 # Run as a process of its own, as `eval` is one: what the code kills is this, or nothing.
@@ -397,10 +423,8 @@ def test_a_plain_value_comes_back_as_it_was(value: object) -> None:
 
 @given(st.binary() | st.text().map(lambda text: json.dumps([text, text]).encode()))
 def test_a_line_that_is_no_value_is_a_literal_error(line: bytes) -> None:
-    try:
+    with suppress(LiteralError):
         load(line)
-    except LiteralError:
-        pass
 
 
 @settings(max_examples=20, deadline=None)
@@ -469,3 +493,96 @@ def test_where_nothing_confines_code_it_does_not_run(
     assert (judgement.state, judgement.correct) == (State.UNPARSED, None)
     assert value in (judgement.raw or "")
     assert "WSL" in (judgement.raw or "")
+
+
+HOSTILE = {
+    0: GOOD,
+    1: "import os\nos.kill(0, 9)\nos.kill(os.getppid(), 9)\n" + GOOD,
+    2: "\0" + GOOD,
+    3: f"x = '{'y' * 200_000}'\n" + GOOD,
+    4: "x = '\ud800'\n" + GOOD,
+    5: CHEATS["says the word that it finds in its own command"],
+}
+
+
+def humaneval(tmp_path: Path) -> Path:
+    """Write 164 rows as HumanEval's, of our own."""
+    row = {
+        "prompt": STUB.removesuffix("    pass\n"),
+        "test": CHECK.removesuffix("\ncheck(double)\n"),
+        "entry_point": "double",
+    }
+    rows = [{**row, "task_id": f"own/{n}", "prompt": f"# Task {n}.\n{row['prompt']}"} for n in range(164)]
+    path = tmp_path / "humaneval.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def evaluated(tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    """Evaluate code that comes from a server, by the command line; return output and the metric."""
+
+    places = [n * 164 // 6 for n in range(6)]  # --limit spreads them evenly
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        asked = request["messages"][-1]["content"]
+        at = places.index(int(asked.split("# Task ")[1].split(".")[0]))
+        return f"<think>\nEasy.\n</think>\n\n```python\n{HOSTILE[at]}\n```"
+
+    with chat_server(answer) as server:
+        command = [
+            "eval",
+            "--base-url",
+            server.base_url,
+            "--suite",
+            "humaneval",
+            "--limit",
+            "6",
+            "--out",
+            "e",
+        ]
+        command += ["--suite-file", f"humaneval={humaneval(tmp_path)}", "--allow-code", "--no-card"]
+        done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
+    metrics = card["suites"][0]["metrics"]
+    return " ".join(done.output.split()), metrics[0] if metrics else {}
+
+
+def test_an_evaluation_survives_hostile_code_and_judges_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, metric = evaluated(tmp_path)
+    assert metric["states"] == {"judged": 6, "unfinished": 0, "empty": 0, "unparsed": 0, "unjudged": 0}
+    assert (metric["target"]["hits"], metric["target"]["n"]) == (3, 6)  # a lone surrogate becomes U+FFFD
+
+
+def test_one_item_on_which_a_judge_fails_is_counted_and_judged_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(stub: str, code: str, tests: str, seconds: int) -> Outcome:
+        if "kill" in code:
+            raise ValueError("\ud800\x1b[31m")
+        return run(stub, code, tests, seconds)
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_judge, "run", failing)
+        _, metric = evaluated(tmp_path)
+    assert (metric["states"]["judged"], metric["states"]["unparsed"]) == (5, 1)
+    done = CliRunner().invoke(app, ["eval", "judge", "e", "--allow-code", "--no-card"])
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
+    assert card["suites"][0]["metrics"][0]["states"]["judged"] == 6
+
+
+def test_where_code_cannot_be_confined_the_evaluation_says_so_and_runs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(eval_judges, "refusal", lambda: "this system cannot confine generated code (a test).")
+    monkeypatch.setattr(code_judge, "run", lambda *_: pytest.fail("code was run"))
+    output, metric = evaluated(tmp_path)
+    assert "not judged: this system cannot confine generated code" in output
+    assert metric == {} or metric["states"]["unjudged"] == 6
+    assert not list(tmp_path.rglob("judgements.code.jsonl"))

@@ -105,7 +105,7 @@ JudgeModel = Annotated[
     typer.Option("--judge-model", help="Which model judges; for a local judge a folder or hub id."),
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Run code that the model wrote, fenced in as the system allows.")
+    bool, typer.Option("--allow-code", help="Run code that the model wrote, confined by the kernel (Linux).")
 ]
 NoCard = Annotated[
     bool, typer.Option("--no-card", help="Do not try the judges on human labels (531 answers a judge).")

@@ -49,7 +49,7 @@ MACHINES = tuple(_MACHINES)
 _MODULES = (
     "__future__ abc array ast asyncio base64 binascii bisect calendar cmath codecs collections concurrent "
     "contextlib copy csv ctypes dataclasses datetime decimal difflib encodings enum fractions functools gc "
-    "graphlib hashlib heapq hmac html importlib inspect io itertools json logging math multiprocessing "
+    "graphlib hashlib heapq hmac html importlib inspect io itertools json logging math mmap multiprocessing "
     "numbers operator os pathlib pickle platform pprint queue random re resource secrets shutil signal "
     "socket statistics string struct subprocess sys tempfile textwrap threading time timeit traceback "
     "types typing unicodedata unittest urllib uuid warnings weakref xml zlib zoneinfo"
