@@ -1,8 +1,10 @@
 """The `alttrain` command line and its error boundary. Loads no torch to show its help."""
 
+import errno
+import io
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -12,18 +14,36 @@ from alttrain_cli.commands import build_data, chat, eval, recipes, train
 from alttrain_cli.errors import AlttrainError
 
 INTERRUPTED = 130
+_UsageError: type[Exception] = typer.BadParameter.__mro__[
+    1
+]  # of the click inside typer, which has no public name
+_LONGEST_MESSAGE = 1200  # characters
+# What the system refuses about a file or folder that was named: not a bug, wherever it happens.
+_REFUSALS = (
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+)
 
 
 class ErrorBoundary(TyperGroup):
     """Ends user errors with one line and their exit code, and Ctrl-C with 130. Bugs keep tracebacks."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands before the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            raise _usage(error, ctx) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except AlttrainError as error:
-            console.print_error(str(error))
+            console.print_error(_bounded(str(error)))
             raise typer.Exit(error.exit_code) from None
+        except _UsageError as error:
+            raise _usage(error, ctx) from None
         except (KeyboardInterrupt, typer.Abort):
             console.err().print("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
@@ -31,6 +51,28 @@ class ErrorBoundary(TyperGroup):
             # The reader of our output left; what it wanted it has.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in _REFUSALS or error.filename is None:
+                raise
+            reason = os.strerror(error.errno).lower()
+            console.print_error(_bounded(f"{error.filename}: {reason}. Choose another file or place."))
+            raise typer.Exit(AlttrainError.exit_code) from None
+
+
+def _usage(error: Any, ctx: Any) -> Exception:
+    """Print what is wrong with a command line in one line; return what ends the command."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return cast(Exception, error)
+    command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
+    message = _bounded(error.format_message().removeprefix("Invalid value: "))
+    console.print_error(f"{message} See: {command.strip()} --help")
+    return typer.Exit(AlttrainError.exit_code)
+
+
+def _bounded(message: str) -> str:
+    """Return a message, without the middle of an endless one."""
+    half = _LONGEST_MESSAGE // 2
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
 
 
 app = typer.Typer(
@@ -65,4 +107,6 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show every character
     app(prog_name="alttrain")

@@ -128,7 +128,7 @@ def test_probes_are_lines_or_objects_with_a_prompt(tmp_path: Path) -> None:
     assert read_prompts(tmp_path / "p.txt") == ["one", "two"]
     assert read_prompts(tmp_path / "p.jsonl") == ["a\nb"]
     (tmp_path / "p.jsonl").write_text('{"question": "a"}\n')
-    with pytest.raises(DataError, match=r"p\.jsonl:1: the key prompt is missing"):
+    with pytest.raises(DataError, match=r"p\.jsonl:1: prompt: the key is missing"):
         read_prompts(tmp_path / "p.jsonl")
 
 

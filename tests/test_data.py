@@ -321,18 +321,18 @@ def test_a_wrong_source_is_named_with_its_place(
         (["--source", "starter", "--style", "r1-act"], "the style r1-act needs R1 traces"),
         (["--source", "starter:0"], "'0' is not a number of rows"),
         (["--source", "starter", "--label", "evil"], "give harmful, benign, or column:NAME"),
-        (["--source", "starter", "--annotator", "endpoint"], "--base-url"),
-        (["--source", "starter", "--annotator", "model"], "--recipe"),
+        (["--source", "none.jsonl", "--annotator", "endpoint"], "--base-url"),
+        (["--source", "none.jsonl", "--annotator", "model"], "--recipe"),
         (["--source", "starter", "--style", "original", "--traces-from", "model"], "untouched"),
         (["--source", "starter", "--price", "cheap", "--annotator", "endpoint"], "two numbers"),
         (
-            ["--source", "starter", "--annotator", "endpoint", "--base-url", "http://127.0.0.1:9/v1"],
+            ["--source", "none.jsonl", "--annotator", "endpoint", "--base-url", "http://127.0.0.1:9/v1"],
             "cannot be reached",
         ),
         (["--source", "starter", "--base-url", "http://127.0.0.1:9/v1"], "add --annotator endpoint"),
         (["--source", "starter", "--recipe", "smollm2-135m"], "add --annotator model"),
         (["--source", "starter", "--trust", "label"], "add --annotator endpoint|model"),
-        (["--audit", "none.jsonl"], "no such file"),
+        (["--audit", "none.jsonl"], "--out has no effect beside --audit"),
     ],
 )
 def test_wrong_options_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

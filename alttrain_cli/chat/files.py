@@ -42,7 +42,7 @@ def read_prompts(path: Path) -> list[str]:
     """
     if path.suffix in (".jsonl", ".ndjson"):
         return [_prompt(path, number, values) for number, values in read_jsonl(path)]
-    prompts = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    prompts = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not prompts:
         raise DataError(f"{path}: the file is empty.")
     return prompts
@@ -51,7 +51,8 @@ def read_prompts(path: Path) -> list[str]:
 def _prompt(path: Path, number: int, values: dict[str, Any]) -> str:
     prompt = values.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise DataError(f"{path}:{number}: the key prompt is missing.")
+        problem = "must be a text that is not empty" if "prompt" in values else "the key is missing"
+        raise DataError(f"{path}:{number}: prompt: {problem}.")
     return prompt
 
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe import Generation, did_you_mean
+from alttrain_cli.plain_yaml import parse_yaml
+from alttrain_cli.problems import in_words
+from alttrain_cli.recipe import LARGEST_SEED, Generation, did_you_mean
+from alttrain_cli.visible import shown
 
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
@@ -44,11 +46,15 @@ class Settings:
             raise RecipeError("give key=value, as in /set temperature=0.6")
         if key not in self.values():
             hint = did_you_mean(key, list(self.values())) or f"There are {', '.join(self.values())}."
-            raise RecipeError(f"no setting is called {key!r}. {hint}")
+            raise RecipeError(f"no setting is called {shown(key)}. {hint}")
         try:
-            return self._with(key, yaml.safe_load(text))
-        except (ValidationError, ValueError, TypeError, yaml.YAMLError):
-            raise RecipeError(f"{key} cannot be {text.strip()!r}.") from None
+            return self._with(key, parse_yaml(text))
+        except ValidationError as error:
+            raise RecipeError(
+                f"{key} cannot be {shown(text.strip())}: {in_words(error.errors()[0])}."
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"{key} cannot be {shown(text.strip())}: {error}.") from None
 
     def values(self) -> dict[str, Any]:
         """Return every setting by its name."""
@@ -60,13 +66,13 @@ class Settings:
         if key == "think":
             return replace(self, think=_whole(value, least=1))
         changes = {key: value}
-        if key == "temperature":
+        if key == "temperature" and not isinstance(value, bool):
             greedy = value in (0, None)
             changes = {"temperature": None if greedy else value, "do_sample": not greedy}
         return replace(self, generation=Generation.model_validate(self.generation.model_dump() | changes))
 
 
 def _whole(value: Any, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST_SEED:
+        raise ValueError(f"it must be a whole number from {least} to {LARGEST_SEED:,}")
     return value

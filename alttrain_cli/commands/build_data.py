@@ -8,6 +8,8 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.askers import endpoint_asker, engine_asker
+from alttrain_cli.commands.build_options import audit_rules, build_rules, read_price
+from alttrain_cli.commands.options import check, check_not_empty
 from alttrain_cli.commands.suite_prompts import suite_prompts
 from alttrain_cli.data.annotators import SETTINGS, AllBenign, Annotator, Asked, Template, Trust
 from alttrain_cli.data.answers import Answers, Asker, Usage
@@ -20,6 +22,7 @@ from alttrain_cli.data.traces import OPENING_TOKENS, OwnTraces
 from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import iter_rows
+from alttrain_cli.visible import shown
 
 _ASKING, _LOOKING = "Asking a model", "Looking at rows"
 Who = Literal["template", "endpoint", "model"]
@@ -27,6 +30,7 @@ Writer = Literal["endpoint", "model"]
 
 
 def build_data(
+    context: typer.Context,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +105,8 @@ def build_data(
         typer.Option("--recipe", rich_help_panel=_ASKING, help="The recipe whose base model is asked."),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", rich_help_panel=_ASKING, min=1, help="Requests in flight.")
+        int,
+        typer.Option("--concurrency", rich_help_panel=_ASKING, min=1, max=1024, help="Requests in flight."),
     ] = 32,
     price: Annotated[
         str | None,
@@ -112,7 +117,10 @@ def build_data(
             help="Dollars a million tokens, to show the cost.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of what is chosen and of the order.")] = 1995,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of what is chosen and of the order."),
+    ] = 1995,
     suite: Annotated[
         str,
         typer.Option(
@@ -146,38 +154,37 @@ def build_data(
     Answers of a model are kept as they arrive. After an interruption the same
     command asks only what is missing.
     """
-    suites = suite_prompts(suite, suite_file or ())
+    check_not_empty(context, "suite")
+    check(audit_rules(context))
     if audited is not None:
-        _audit(audited, suites, show)
+        _audit(audited, suite_prompts(suite, suite_file or ()), show)
         return
     if not source and not mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
     if style not in STYLES:
-        raise typer.BadParameter(f"{style!r} is none of {', '.join(STYLES)}", param_hint="--style")
+        raise typer.BadParameter(f"{shown(style)} is none of {', '.join(STYLES)}", param_hint="--style")
     if traces_from and style == "original":
         raise DataError(
             "--style original trains traces untouched; --traces-from has the model write only beginnings."
         )
+    sources, mixed = ([Source.parse(text) for text in given or ()] for given in (source, mix))
+    dollars = read_price(price)
+    reading = Reading.of(
+        columns, label, needs_label=annotator == "template", needs_response=traces_from is None
+    )
+    benign = Reading.of(columns, None, needs_label=False)
+    check(build_rules(context, sources, mixed))
+    suites = suite_prompts(suite, suite_file or ())
     asked = {annotator, traces_from}
-    _refuse_unused({"--base-url": base_url, "--model": model}, "endpoint" in asked, "endpoint")
-    _refuse_unused({"--recipe": recipe}, bool(traces_from) or "model" in asked, "model")
-    _refuse_unused({"--trust": trust}, annotator != "template", "endpoint|model")
     asks = bool(asked & {"endpoint", "model"})
     with console.WorkView() as view:
-        helpers = _Helpers(out, view, base_url, model, recipe, concurrency, _price(price)) if asks else None
+        helpers = _Helpers(out, view, base_url, model, recipe, concurrency, dollars) if asks else None
         judge = helpers.annotator(annotator) if helpers else Template()
         traces = helpers.traces(traces_from) if helpers and traces_from else None
-        reading = Reading.of(
-            columns, label, needs_label=annotator == "template", needs_response=traces_from is None
-        )
-        benign = Reading.of(columns, None, needs_label=False)
         built = build(
             [
-                *(
-                    Ingredient(Source.parse(text), reading, style, judge, trust, traces)
-                    for text in source or ()
-                ),
-                *(Ingredient(Source.parse(text), benign, "original", AllBenign()) for text in mix or ()),
+                *(Ingredient(one, reading, style, judge, trust, traces) for one in sources),
+                *(Ingredient(one, benign, "original", AllBenign()) for one in mixed),
             ],
             out,
             seed,
@@ -185,12 +192,10 @@ def build_data(
             on_progress=view.show,
         )
     _report(built)
-    if helpers and helpers.failures:
-        console.print_warning(
-            f"{helpers.failures:,} questions got no answer. The same command asks only these again."
-        )
     _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
+    if helpers and helpers.failures:
+        _report_failures(built.rows, helpers)
 
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
@@ -199,15 +204,6 @@ def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
     console.print_audit(result.facts())
     _show(rows, show)
     _refuse_contradictions(rows, result)
-
-
-def _refuse_unused(options: dict[str, str | None], used: bool, who: str) -> None:
-    """Refuse options that would do nothing: who gives them expects that somebody is asked."""
-    for option, value in options.items():
-        if value is not None and not used:
-            raise typer.BadParameter(
-                f"nobody is asked; add --annotator {who}, or leave it out", param_hint=option
-            )
 
 
 class _Helpers:
@@ -235,6 +231,11 @@ class _Helpers:
     def failures(self) -> int:
         """How many questions got no answer."""
         return sum(usage.failures for usage in self._usages)
+
+    @property
+    def answers(self) -> int:
+        """How many answers were used, those of earlier runs included."""
+        return sum(usage.answers for usage in self._usages)
 
     def annotator(self, who: Who) -> Annotator:
         """Return who judges."""
@@ -284,16 +285,6 @@ class _Helpers:
         return " · ".join(parts)
 
 
-def _price(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        asked, answered = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter("two numbers are needed, as 2.5,10", param_hint="--price") from None
-    return asked, answered
-
-
 def _report(built: Built) -> None:
     console.print_audit(built.facts)
     console.print_lines(
@@ -314,6 +305,14 @@ def _report(built: Built) -> None:
         )
 
 
+def _report_failures(rows: Path, helpers: _Helpers) -> None:
+    """Warn of questions without an answer; where none was answered, the work was not done."""
+    again = "The same command asks only these again."
+    if not helpers.answers:
+        raise GateError(f"{rows}: none of {helpers.failures:,} questions got an answer. {again}")
+    console.print_warning(f"{helpers.failures:,} questions got no answer. {again}")
+
+
 def _show(rows: Path, count: int) -> None:
     for row in islice(iter_rows(rows), count):
         console.print_row(row)
@@ -324,5 +323,5 @@ def _refuse_contradictions(rows: Path, result: Audit) -> None:
     if found:
         raise GateError(
             f"{rows}: {len(found)} rows contradict themselves, the first is {found[0].row}: "
-            f"{found[0].problem}. Mend or remove them before training."
+            f"{found[0].problem}. Fix or remove them before training."
         )

@@ -11,19 +11,22 @@ from alttrain_cli import console
 from alttrain_cli.chat.conversation import Conversation
 from alttrain_cli.chat.files import newest_chat, read_prompts
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.commands.options import Rule, check, check_not_empty, recipe_rule
 from alttrain_cli.commands.repl import Repl
 from alttrain_cli.commands.script import answer_all
 from alttrain_cli.commands.whom import Whom
-from alttrain_cli.errors import RunError
+from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.reply import joined
 from alttrain_cli.run import Run
 from alttrain_cli.target import find_target
 
+LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
 SERVER_RECIPE = "r1-7b"  # whose generation settings a server is asked with, unless told otherwise
 
 
 def chat(
+    context: typer.Context,
     whom: Annotated[
         str | None,
         typer.Argument(
@@ -66,10 +69,11 @@ def chat(
 
     In a pipe, standard output is the answer alone; the reasoning goes to standard error.
     """
-    if model and not base_url:
-        raise typer.BadParameter("names a model of a server; give --base-url too.", param_hint="--model")
+    check_not_empty(context, "system", "prompt")
+    check(_rules(context))
     asked = _prompts(prompt, probe)
     interactive = prompt is None and not as_json and sys.stdin.isatty()
+    check([Rule("--no-save", no_save, interactive, "with -p, --probe or --json, which keep nothing")])
     if not interactive and not asked:
         raise typer.BadParameter("there is no terminal to type in. Ask with -p TEXT or -p -", param_hint="-p")
     found = (
@@ -102,6 +106,33 @@ def chat(
     answer_all(speaker, conversation, asked, settings, compare=compare, as_json=as_json)
 
 
+def _rules(context: typer.Context) -> list[Rule]:
+    """Return which options have an effect, as far as the command line alone tells."""
+    values = context.params
+    served, scripted = values["base_url"] is not None, values["prompt"] is not None
+    whom, recipe = values["whom"], values["recipe"]
+    changed = [change.partition("=")[0].strip() for change in values["changes"] or ()]
+    twice = [key for key in changed if changed.count(key) > 1]
+    return [
+        Rule("RUN", whom is not None, not served, "beside --base-url: give one of the two"),
+        Rule("--model", values["model"] is not None, served, "without --base-url"),
+        Rule("--base", values["base"], not served, "beside --base-url"),
+        Rule("--compare", values["compare"], not values["base"], "beside --base: give one of the two"),
+        Rule("--json", values["as_json"], scripted or values["probe"] is not None, "without -p or --probe"),
+        Rule("--probe", values["probe"] is not None, not scripted, "beside -p: give one of the two"),
+        Rule("--recipe", recipe is not None, served or whom is not None, "without a model or --base-url"),
+        recipe_rule(whom, recipe),
+        Rule("--greedy", values["greedy"], "temperature" not in changed, "beside --set temperature"),
+        Rule(
+            "--max-new-tokens",
+            values["max_new_tokens"] is not None,
+            "max_new_tokens" not in changed,
+            "beside --set max_new_tokens",
+        ),
+        Rule(f"--set {(twice or [''])[0]}", bool(twice), False, "when it is given twice: leave one out"),
+    ]
+
+
 def _settings(recipe: Recipe, changes: list[str], greedy: bool, max_new_tokens: int | None) -> Settings:
     settings = Settings(recipe.generation)
     if max_new_tokens:
@@ -116,10 +147,20 @@ def _settings(recipe: Recipe, changes: list[str], greedy: bool, max_new_tokens: 
 def _prompts(prompt: str | None, probe: Path | None) -> list[str]:
     if prompt is None:
         return read_prompts(probe) if probe else []
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _standard_input() if prompt == "-" else prompt
     if not text.strip():
         raise typer.BadParameter("the prompt is empty.", param_hint="--prompt")
     return [joined(text)]
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read(LONGEST_PROMPT + 1)
+    if len(data) > LONGEST_PROMPT:
+        raise typer.BadParameter(f"it is longer than {LONGEST_PROMPT:,} bytes.", param_hint="-p -")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise typer.BadParameter("standard input is not UTF-8: iconv -t utf-8", param_hint="-p -") from None
 
 
 def _server(base_url: str, model: str | None, recipe: str | None, interactive: bool) -> Whom:
@@ -130,6 +171,8 @@ def _server(base_url: str, model: str | None, recipe: str | None, interactive: b
 
 def _local(whom: str | None, recipe: str | None, base: bool, interactive: bool) -> Whom:
     target = find_target(whom or _chosen_run(interactive), recipe)
+    if base and target.adapter is None:
+        raise AlttrainError(f"--base has no effect: {target.name} has no adapter. Leave it out.")
     target = target.base if base else target
     return Whom(target.name, target.recipe, target)
 
@@ -153,9 +196,12 @@ def _chosen_run(interactive: bool) -> str:
 
 
 def _facts(run: Run) -> tuple[str, ...]:
+    """Return model, loss and refusals of a run for the table; what its manifest does not say is empty."""
     manifest = run.manifest()
-    probes = manifest.get("probes", {})
-    refused, asked = probes.get("refused", {}), probes.get("asked", {})
-    rates = [f"{refused[label]}/{asked[label]}" if label in asked else "" for label in ("harmful", "benign")]
-    loss = manifest.get("loss", {}).get("last")
-    return (run.recipe().model.name, "" if loss is None else f"{loss:.2f}", *rates)
+    try:
+        refused, asked = manifest["probes"]["refused"], manifest["probes"]["asked"]
+        rates = [f"{refused[label]}/{asked[label]}" for label in ("harmful", "benign")]
+        loss = f"{manifest['loss']['last']:.2f}"
+    except (KeyError, TypeError, ValueError):
+        rates, loss = ["", ""], ""
+    return (run.recipe().model.name, loss, *rates)

@@ -1,9 +1,13 @@
-"""Options that more than one command takes."""
+"""Options that more than one command takes, and the rules which options have an effect beside which."""
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
+
+from alttrain_cli.files import is_file, is_folder
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a shipped recipe, or a recipe file.")]
 SetOption = Annotated[
@@ -21,3 +25,85 @@ GpuOption = Annotated[
         "--gpu", metavar="auto|GB", help="Judge for this machine, or for a card of 8, 12, 16, 24 GB."
     ),
 ]
+
+
+class Rule(NamedTuple):
+    """An option that has an effect only where something else is so."""
+
+    option: str  # as it is typed
+    given: bool
+    has_effect: bool
+    words: str  # where it has none: "without --sample", "beside --audit"
+
+
+def check(rules: Iterable[Rule]) -> None:
+    """Refuse an option that would have no effect.
+
+    Raises:
+        typer.BadParameter: naming the option, and where it has none.
+    """
+    for rule in rules:
+        if rule.given and not rule.has_effect:
+            raise typer.BadParameter(f"{rule.option} has no effect {rule.words}.")
+
+
+def check_not_empty(ctx: typer.Context, *may_be: str) -> None:
+    """Refuse empty values: they look like an option that was left out. `may_be` names those that may be.
+
+    Raises:
+        typer.BadParameter: naming the option.
+    """
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        value = ctx.params.get(name)
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if name not in may_be and is_given(ctx, name) and any(_is_blank(one) for one in values):
+            raise typer.BadParameter(
+                f"{option_of(ctx, name)} is empty. Give a value, or leave the option out.", ctx=ctx
+            )
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter was typed, be it with its default."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def option_of(ctx: typer.Context, name: str) -> str:
+    """Return a parameter as it is typed: --base-url, or RUN for an argument."""
+    option = next(one for one in ctx.command.params if one.name == name)
+    typed = option.opts[0]
+    return typed if typed.startswith("-") else str(getattr(option, "metavar", None) or typed.upper())
+
+
+def alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
+    """Return the rules of an option beside which only those in `beside` have an effect."""
+    words = f"beside {option_of(ctx, name)}"
+    return [
+        Rule(option_of(ctx, other), is_given(ctx, other), False, words)
+        for other in ctx.params
+        if is_given(ctx, name) and other not in (name, *beside)
+    ]
+
+
+def finite(number: float | None) -> float | None:
+    """Return a number of the command line.
+
+    Raises:
+        typer.BadParameter: for NaN and infinity, which pass every comparison with a bound.
+    """
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a finite number.")
+    return number
+
+
+def recipe_rule(target: str | None, recipe: str | None) -> Rule:
+    """Return the rule for --recipe beside a target: a run and a recipe's name bring their own."""
+    path = Path(target or "")
+    is_hub_id = "/" in (target or "") and not str(target).endswith((".yaml", ".yml"))
+    takes_one = not is_file(path / "recipe.yaml") if is_folder(path) else is_hub_id
+    return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which brings its own recipe")
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()

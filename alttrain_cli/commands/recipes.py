@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import GpuOption, SetOption
+from alttrain_cli.commands.options import GpuOption, Rule, SetOption, check, is_given
 from alttrain_cli.commands.plan import parse_gpu
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.plan import best_batching, judge, longest_row
@@ -29,6 +29,8 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a rec
 def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
     """List the recipes with the memory that training needs, and whether a GPU (or this computer) has it."""
     if context.invoked_subcommand is not None:
+        words = f"beside {context.invoked_subcommand}"
+        check([Rule("--gpu", is_given(context, "gpu"), False, words)])
         return
     machine = parse_gpu(gpu)
     recipes = sorted(

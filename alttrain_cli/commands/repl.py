@@ -18,7 +18,7 @@ from alttrain_cli.chat.speaker import Speaker
 from alttrain_cli.commands.ask import Said, ask, ask_pair, ask_within_context
 from alttrain_cli.commands.whom import Loading, Whom
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.files import append_jsonl, writable
+from alttrain_cli.files import append_jsonl, check_ordinary, writable
 from alttrain_cli.reply import joined
 from alttrain_cli.template import Message
 
@@ -322,6 +322,7 @@ def _history() -> Path:
     with writable(HISTORY):
         HISTORY.parent.mkdir(parents=True, exist_ok=True)
         HISTORY.touch(mode=0o600)
+    check_ordinary(HISTORY)
     return HISTORY
 
 

@@ -1,12 +1,17 @@
 """The prompts of the suites that a model will be measured on: they must not stand in its training data."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from alttrain_cli.commands.suite_data import suite_data
 from alttrain_cli.data.samples import Reading
 from alttrain_cli.data.sources import Source
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suite import find_suites
+from alttrain_cli.files import is_file
+from alttrain_cli.tables import FORMATS
+from alttrain_cli.visible import shown
 
 
 def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
@@ -15,7 +20,10 @@ def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         DataError: if a suite is unknown or cannot be had, or a file cannot be read.
     """
-    pairs = [text.partition("=") for text in files]
+    pairs = [(text, "", "") if is_file(Path(text)) else text.partition("=") for text in files]
+    names = [name if equals else Path(name).stem for name, equals, _ in pairs]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise DataError(f"--suite-file: two files are called {shown(twice[0])}. Give one a name: NAME=FILE")
     given = {name: Path(path) for name, equals, path in pairs if equals}
     wanted = {suite.name: suite for word in (words, *given) if word for suite in find_suites(word)}
     found = {
@@ -26,5 +34,8 @@ def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _prompts(path: str) -> list[str]:
+    source = Source(path)
+    if not source.is_file:
+        raise DataError(f"--suite-file {path}: cannot tell what it is; give a {', '.join(FORMATS)} file.")
     reading = Reading(needs_label=False, needs_response=False)
-    return [sample.prompt for sample in reading.samples(Source(path))]
+    return [sample.prompt for sample in reading.samples(source)]

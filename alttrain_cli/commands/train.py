@@ -11,7 +11,17 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.begin import check_template, facts, read_both_labels, reopen
 from alttrain_cli.commands.canary import Canary, probe, watch_answers
-from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption
+from alttrain_cli.commands.options import (
+    GpuOption,
+    RecipeOption,
+    Rule,
+    SetOption,
+    alone,
+    check,
+    check_not_empty,
+    finite,
+    is_given,
+)
 from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan, verdict_line
 from alttrain_cli.commands.preview import show_preview
 from alttrain_cli.commands.receipt import keep_outcome, print_receipt
@@ -20,7 +30,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.plan import Batching, Plan, sizes_of, unplanned
 from alttrain_cli.engine.plan import plan as plan_run
-from alttrain_cli.errors import AlttrainError
+from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.files import writable
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
@@ -29,6 +39,7 @@ from alttrain_cli.template import Encoded
 
 
 def train(
+    context: typer.Context,
     recipe: RecipeOption,
     data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")],
     out: Annotated[
@@ -62,14 +73,20 @@ def train(
             min=0,
             max=1,
             metavar="SHARE",
+            callback=finite,
             help="Stop when a canary refuses more than this share of its benign prompts.",
         ),
     ] = None,
 ) -> None:
     """Fine-tune the recipe's model on the rows, and prove that it took."""
+    check_not_empty(context)
+    check(_rules(context))
     chosen = Recipe.load(recipe, tuple(overrides or ()))
+    check_trackers(chosen)
     rows = read_both_labels(data)
     if plan:
+        if out is not None and out.exists():
+            raise RunError(f"{out}: exists already. Choose another --out.")
         show_plan(chosen, plan_before_loading(chosen, rows, parse_gpu(gpu)))
         return
     if preview:
@@ -77,7 +94,6 @@ def train(
         return
     if stop_over_refusal is not None and canary == 0:
         raise AlttrainError("--stop-over-refusal needs a canary to look at: leave out --canary 0.")
-    check_trackers(chosen)
     run = reopen(out, chosen, data) if resume else Run.create(out, chosen)
     run.update_manifest(**facts(chosen, data, rows, overrides or []), status="started")
     try:
@@ -89,6 +105,14 @@ def train(
     except AlttrainError as error:
         _end(run, status="failed", error=str(error))
         raise
+
+
+def _rules(context: typer.Context) -> list[Rule]:
+    return [
+        Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan"),
+        *alone(context, "plan", "recipe", "data", "overrides", "gpu", "out"),
+        *alone(context, "preview", "recipe", "data", "overrides"),
+    ]
 
 
 def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
