@@ -2,9 +2,10 @@
 
     python benchmarks/train.py [--rows 100] [--rounds 2] [--seeds 1995] [--short]
 
-The baseline does through public APIs what R1-Act's script does (arXiv 2508.00324): an Unsloth
-model, TRL's SFTTrainer, random batches of 8 padded to the longest row, no accumulation, TRL's and
-Unsloth's defaults (activations recomputed). Rows: 90% short refusals (the starter set) and 10% long
+The baseline is in baseline.py: an Unsloth model, TRL's SFTTrainer, random batches of 8, no
+accumulation, TRL's and Unsloth's defaults (activations recomputed, padding-free batches). With
+`--padded` it pads each batch by a collator of its own, like R1-Act's script (arXiv 2508.00324): that
+turns Unsloth's padding-free batches off. Rows: 90% short refusals (the starter set) and 10% long
 benign traces, generated here. `--short` takes the starter set alone, with the demo's settings.
 
 Runs go A B A B, each in a process of its own, so that peak memory is its own. "matmul" is 4 x
@@ -20,8 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from baseline import batching_of, load_model, make_trainer
 
 from alttrain_cli.commands.plan import estimate
 from alttrain_cli.console import print_lines, print_table
@@ -44,6 +50,7 @@ MIX = (
     "train.gradient_checkpointing=auto",
     "train.save_steps=100000",
 )
+LOSS_ROWS = 500  # of these, every fifth is read again after training
 LONG = (600, 1_870)  # tokens of a long trace, about
 
 
@@ -70,7 +77,9 @@ def _long(row: Row, tokens: int, chance: random.Random) -> Row:
     return row.model_copy(update={"reasoning": " ".join([row.reasoning, *lines])})
 
 
-def run_ours(recipe: Recipe, rows: Any, folder: Path, machine: Machine) -> dict[str, Any]:
+def run_ours(
+    recipe: Recipe, rows: Any, folder: Path, machine: Machine, warm: Sequence[Encoded] = ()
+) -> dict[str, Any]:
     """Train as `alttrain train` does. Rows may be tokenised already."""
     from alttrain_cli.engine.load import load_base
     from alttrain_cli.engine.train import Events, train
@@ -82,86 +91,93 @@ def run_ours(recipe: Recipe, rows: Any, folder: Path, machine: Machine) -> dict[
     loaded = load_base(recipe, training=True)
     rows = rows if tokenised else encode(loaded, rows, recipe)
     planned = plan(recipe, sizes_of(rows), machine)
-    losses: list[float] = []
-    notices: list[str] = []
-    events = Events(lambda step: losses.append(step.loss), notices.append)
-    begun = time.perf_counter()
-    train(loaded, recipe, rows, folder, planned.batching, events)
-    measured = result(loaded, rows, recipe, time.perf_counter() - begun, losses)
-    return {**measured, "planned_gib": planned.memory.gib, "notices": notices}
+    silent = Events(lambda step: None, lambda line: None)
+    warm_up(loaded, lambda: train(loaded, recipe, warm, folder / "warm", planned.batching, silent), warm)
+    watch, notices = Watch(), list[str]()
+    events = Events(lambda step: watch.step(step.loss), notices.append)
+    watch.start()
+    train(loaded, recipe, rows, folder / "run", planned.batching, events)
+    measured = result(loaded, rows, recipe, watch)
+    return {
+        **measured,
+        "planned_gib": planned.memory.gib,
+        "notices": notices,
+        "batching": f"{planned.batching.budget} tokens a micro-batch",
+        "gradient_checkpointing": planned.batching.gradient_checkpointing,
+    }
 
 
-def run_baseline(recipe: Recipe, rows: Any, folder: Path, _: Machine) -> dict[str, Any]:
-    """Train as R1-Act's script does."""
-    import torch
-    import unsloth  # noqa: F401
-    from datasets import Dataset
-    from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-    from unsloth import FastLanguageModel, is_bfloat16_supported
-
-    from alttrain_cli.engine.load import Loaded, _has_gpu, locate
+def run_baseline(
+    recipe: Recipe, rows: Any, folder: Path, _: Machine, warm: Sequence[Encoded] = (), padded: bool = False
+) -> dict[str, Any]:
+    """Train as a plain Unsloth and TRL script does. Rows may be tokenised already."""
+    from alttrain_cli.engine.load import Loaded
     from alttrain_cli.template import Template
 
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=locate(recipe),
-        max_seq_length=recipe.train.max_length,
-        load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
-    )
-    lora = recipe.lora
-    model = FastLanguageModel.get_peft_model(
-        model,
-        r=lora.r,
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=0,
-        bias="none",
-        target_modules=list(lora.target_modules),
-        use_gradient_checkpointing="unsloth",
-        random_state=recipe.train.seed,
-    )
+    model, tokenizer = load_model(recipe)
     loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "")
     rows = rows if isinstance(rows[0], Encoded) else encode(loaded, rows, recipe)
-    losses: list[float] = []
-
-    class Record(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                losses.append(float(logs["loss"]))
-
-    settings = recipe.train
-    trainer = SFTTrainer(
-        model=model,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
-        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED),
-        callbacks=[Record()],
-        args=SFTConfig(
-            output_dir=str(folder),
-            per_device_train_batch_size=settings.rows_a_step,
-            gradient_accumulation_steps=1,
-            num_train_epochs=settings.num_train_epochs,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.lr_scheduler_type,
-            warmup_steps=settings.warmup_steps,
-            optim="adamw_8bit",
-            adam_beta1=settings.adam_beta1,
-            adam_beta2=settings.adam_beta2,
-            weight_decay=settings.weight_decay,
-            max_length=settings.max_length,
-            seed=settings.seed,
-            bf16=is_bfloat16_supported() and torch.cuda.is_available(),
-            fp16=not is_bfloat16_supported() and torch.cuda.is_available(),
-            dataset_kwargs={"skip_prepare_dataset": True},
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-    )
-    trainer.remove_callback(PrinterCallback)
-    begun = time.perf_counter()
+    warm_up(loaded, lambda: make_trainer(loaded, recipe, warm, folder / "warm", padded).train(), warm)
+    watch = Watch()
+    trainer = make_trainer(loaded, recipe, rows, folder, padded)
+    trainer.add_callback(watch.callback())
+    watch.start()
     trainer.train()
-    return result(loaded, rows, recipe, time.perf_counter() - begun, losses)
+    measured = result(loaded, rows, recipe, watch)
+    return {**measured, "batching": batching_of(trainer)}
+
+
+class Watch:
+    """The losses of a run, and when each came."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.times: list[float] = []
+
+    def start(self) -> None:
+        """Start the clock."""
+        self.times = [time.perf_counter()]
+
+    def step(self, loss: float) -> None:
+        """Note an update's loss."""
+        self.losses.append(loss)
+        self.times.append(time.perf_counter())
+
+    def callback(self) -> Any:
+        """Return a callback for a trainer that hands its losses over."""
+        from transformers import TrainerCallback
+
+        class Record(TrainerCallback):  # type: ignore[misc]
+            def on_log(_, args: Any, state: Any, control: Any, logs: Any = None, **__: Any) -> None:
+                if logs and "loss" in logs:
+                    self.step(float(logs["loss"]))
+
+        return Record()
+
+    @property
+    def updates(self) -> list[float]:
+        """Seconds of each update."""
+        return [after - before for before, after in pairwise(self.times)]
+
+
+def warm_up(loaded: Any, run: Callable[[], Any], rows: Sequence[Any]) -> None:
+    """Train on a few rows, if there are any, so that compiling is over; then undo what it changed."""
+    import torch
+
+    from alttrain_cli.engine.memory import release_memory
+
+    if not rows:
+        return
+    trained = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in trained]
+    run()
+    with torch.no_grad():
+        for parameter, value in zip(trained, before, strict=True):
+            parameter.copy_(value)
+    before.clear()
+    release_memory()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
@@ -171,15 +187,16 @@ def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
     return encode_rows(rows, loaded.template, recipe.train.max_length)
 
 
-def result(
-    loaded: Any, rows: list[Encoded], recipe: Recipe, seconds: float, losses: list[float]
-) -> dict[str, Any]:
+def result(loaded: Any, rows: list[Encoded], recipe: Recipe, watch: Watch) -> dict[str, Any]:
     """Return what one run measured."""
+    import torch
+
     from alttrain_cli.engine.memory import memory_gib
 
     peak = memory_gib()
+    allocated = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
     tokens = sum(len(row.input_ids) for row in rows) * recipe.train.num_train_epochs
-    rate = matmul_rate()
+    seconds, rate = sum(watch.updates), matmul_rate()
     return {
         "seconds": seconds,
         "tokens": tokens,
@@ -187,9 +204,12 @@ def result(
         "matmul": 4 * recipe.model.sizes.parameters * tokens / seconds / rate,
         "matmul_rate": rate,
         "peak_gib": peak,
-        "first_loss": losses[0],
-        "loss": mean_loss(loaded, rows),
-        "steps": len(losses),
+        "allocated_gib": allocated,
+        "first_loss": watch.losses[0],
+        "loss": mean_loss(loaded, rows[:LOSS_ROWS]),
+        "steps": len(watch.losses),
+        "median_update": statistics.median(watch.updates),
+        "slowest_update": max(watch.updates),
     }
 
 
@@ -249,7 +269,7 @@ def work(options: argparse.Namespace) -> None:
     recipe = Recipe.load(options.recipe, (*settings, f"train.seed={seed}", *options.set))
     rows = starter_rows("train")[: options.rows] if options.short else mixed_rows(options.rows, 1)
     with tempfile.TemporaryDirectory() as folder, quiet.captured(None):
-        run = run_ours if options.side == "ours" else run_baseline
+        run = run_ours if options.side == "ours" else partial(run_baseline, padded=options.padded)
         measured = run(recipe, rows, Path(folder), Machine.found())
     print(json.dumps(measured))
 
@@ -278,6 +298,7 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
     print_table(("", "seconds", "tokens/s", "matmul", "peak GiB", "planned", "loss after"), rows, left=(0,))
     any_run = next(iter(results.values()))[0]
     lines = [("tokens:", f"{any_run['tokens']:,.0f} in {any_run['steps']} steps")]
+    lines += [(f"{side}'s batches:", runs[0]["batching"]) for side, runs in results.items()]
     lines.append(("matrix products:", f"{any_run['matmul_rate'] / 1e9:,.0f} GFLOP/s"))
     if len(results) == 2:
         factor = middle("baseline", "seconds") / middle("ours", "seconds")
@@ -293,6 +314,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1995], help="one a round, over and over")
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--padded", action="store_true", help="the baseline pads, as R1-Act's script does")
     parser.add_argument("--only", choices=("ours", "baseline"))
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--side", choices=("ours", "baseline"), help=argparse.SUPPRESS)
