@@ -1,11 +1,25 @@
 """How much memory is in use."""
 
 import ctypes
+import errno
 import gc
 import resource
 import sys
 
 from alttrain_cli.engine.machine import GIB
+
+# How torch, cuBLAS, cuDNN, the C++ library, transformers and Unsloth say it.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "status_alloc_failed",
+    "cufft_alloc_failed",
+    "cudaerrormemoryallocation",
+    "bad_alloc",
+    "does not fit in gpu memory",
+    "dispatched on the cpu or the disk",
+)
 
 
 def memory_gib() -> float:
@@ -27,6 +41,18 @@ def free_bytes() -> int:
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return int(torch.cuda.mem_get_info()[0]) + int(kept)
     return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or a CPU."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return any(phrase in text for phrase in _OUT_OF_MEMORY)
 
 
 def release_memory() -> None:

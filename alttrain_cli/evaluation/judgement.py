@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.completion import Ending
 
+FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
+
 
 class Behaviour(StrEnum):
     """XSTest's three classes, which hold for every prompt."""
