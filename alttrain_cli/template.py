@@ -270,7 +270,7 @@ def _why_not_rendered(error: Exception) -> str:
     if isinstance(error, Late):
         return f"the chat template was not rendered within {SECONDS} s. Correct it, or use another model."
     if isinstance(error, ValueError) and re.search("chat[_ ]template", str(error)):
-        return "the model's tokenizer has no chat template; alttrain trains chat models."
+        return "the model's tokenizer has no chat template. Name a chat model."
     reason = next(iter(str(error).splitlines()), "")[:200]
     return f"the chat template fails ({type(error).__name__}: {reason}). Correct it, or use another model."
 

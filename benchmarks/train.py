@@ -100,13 +100,16 @@ def run_baseline(recipe: Recipe, rows: Any, folder: Path, _: Machine) -> dict[st
     from trl import SFTConfig, SFTTrainer
     from unsloth import FastLanguageModel, is_bfloat16_supported
 
-    from alttrain_cli.engine.load import Loaded, _has_gpu, locate
+    from alttrain_cli.engine.device import has_gpu
+    from alttrain_cli.engine.load import Loaded
+    from alttrain_cli.engine.source import locate
     from alttrain_cli.template import Template
 
+    source = locate(recipe)
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=locate(recipe),
+        model_name=source.name,
         max_seq_length=recipe.train.max_length,
-        load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
+        load_in_4bit=recipe.model.load_in_4bit and has_gpu(),
     )
     lora = recipe.lora
     model = FastLanguageModel.get_peft_model(
@@ -119,7 +122,7 @@ def run_baseline(recipe: Recipe, rows: Any, folder: Path, _: Machine) -> dict[st
         use_gradient_checkpointing="unsloth",
         random_state=recipe.train.seed,
     )
-    loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "")
+    loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "", source)
     rows = rows if isinstance(rows[0], Encoded) else encode(loaded, rows, recipe)
     losses: list[float] = []
 

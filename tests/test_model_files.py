@@ -113,8 +113,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "an unknown architecture": (set_config(model_type="nope"), "cannot be loaded"),
     "a number that is text": (set_config(num_hidden_layers="many"), "cannot be loaded"),
     "no tokenizer": (gone("tokenizer.json"), "model: "),
-    "a torn tokenizer": (text("tokenizer.json", '{"version'), "model: "),
-    "a torn tokenizer config": (text("tokenizer_config.json", "{"), "model: "),
+    "a torn tokenizer": (text("tokenizer.json", '{"version'), "tokenizer.json: not valid JSON"),
+    "a torn tokenizer config": (text("tokenizer_config.json", "{"), "tokenizer_config.json: not valid JSON"),
+    "a list as tokenizer config": (text("tokenizer_config.json", "[]"), "tokenizer_config.json"),
+    "a tokenizer of another kind": (text("tokenizer.json", "{}"), "model: "),
     "no chat template": (gone("chat_template.jinja"), "no chat template"),
     "a template that is wrong": (chat_template("{% for %}"), "chat template fails"),
     "a template that the sandbox refuses": (

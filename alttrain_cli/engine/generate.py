@@ -12,8 +12,8 @@ from alttrain_cli.chat.speaker import Piece
 from alttrain_cli.engine.batch import ROUND, Batch, Request
 from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded
-from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
-from alttrain_cli.engine.model_files import LESS_MEMORY, first_line
+from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory, release_memory
+from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.precise import precise
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Generation

@@ -9,6 +9,7 @@ from alttrain_cli.engine.device import device_name, has_gpu, import_unsloth
 from alttrain_cli.engine.lora import check_targets
 from alttrain_cli.engine.model_files import (
     check_model,
+    check_tokenizer,
     first_line,
     loadable,
     no_weights_missing,
@@ -106,6 +107,8 @@ def load_template(recipe: Recipe) -> Template:
     from transformers import AutoTokenizer
 
     source = locate(recipe)
+    if source.folder:
+        check_tokenizer(source.folder)
     with loadable(source.name, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source.name, revision=source.commit)
     return _template(tokenizer, source, recipe)

@@ -5,8 +5,16 @@ import errno
 import gc
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alttrain_cli.engine.machine import GIB
+from alttrain_cli.errors import ModelError
+
+LESS_MEMORY = (
+    "Close other programs, choose a smaller model (alttrain recipes --gpu auto) or load it in 4 bits "
+    "(--set model.load_in_4bit=true, on a GPU)."
+)
 
 # How torch, cuBLAS, cuDNN, the C++ library, transformers and Unsloth say it.
 _OUT_OF_MEMORY = (
@@ -53,6 +61,21 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return any(phrase in text for phrase in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def enough_memory(doing: str) -> Iterator[None]:
+    """Turn running out of memory into one line with the next step.
+
+    Raises:
+        ModelError: if memory does not suffice for the block.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(f"Out of memory while {doing}. {LESS_MEMORY}") from None
 
 
 def release_memory() -> None:

@@ -1,26 +1,29 @@
 """The files of a model or an adapter, checked before a library opens them; only safetensors are opened."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.memory import is_out_of_memory
+from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
 from alttrain_cli.errors import AlttrainError, ModelError
-from alttrain_cli.files import load_json, read_text
 
 ADAPTER = "adapter_model.safetensors"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-LESS_MEMORY = (
-    "Close other programs, choose a smaller model (alttrain recipes --gpu auto) or load it in 4 bits "
-    "(--set model.load_in_4bit=true, on a GPU)."
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
 )
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def check_model(folder: Path) -> None:
-    """Check a model's config and the headers of its weights.
+    """Check a model's config, the files of its tokenizer, and the headers of its weights.
 
     Raises:
         ModelError: naming the file that is missing, unreadable or torn.
@@ -28,8 +31,20 @@ def check_model(folder: Path) -> None:
     config = _read_object(folder / "config.json")
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{folder / 'config.json'}: names no model_type. {_AGAIN}")
+    check_tokenizer(folder)
     for path in weight_files(folder):
         check_weights(path)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Check that the files of a tokenizer can be read.
+
+    Raises:
+        ModelError: naming the file that cannot.
+    """
+    for name in TOKENIZER:
+        if (folder / name).is_file():
+            _read_object(folder / name)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -163,14 +178,16 @@ def _no_weights(folder: Path, wanted: str) -> str:
             f"its weights are pickled ({pickled[0]}), which is never opened: it could run any code. "
             "Convert them to safetensors first."
         )
-    return f"holds no weights ({wanted})."
+    return f"holds no weights ({wanted}). {_AGAIN}"
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value = load_json(read_text(path), str(path))
-    except AlttrainError as error:
-        raise ModelError(f"{error} {_AGAIN}") from None
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}). {_AGAIN}") from None
+    except (ValueError, RecursionError):
+        raise ModelError(f"{path}: not valid JSON. {_AGAIN}") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path}: not a JSON object. {_AGAIN}")
     return value
