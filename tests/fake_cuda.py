@@ -70,8 +70,9 @@ def pretend_cuda() -> None:
     from torch.overrides import TorchFunctionMode
 
     def on_cpu(value: Any) -> Any:
-        device = value.type if isinstance(value, torch.device) else value
-        return torch.device("cpu") if isinstance(device, str) and device.startswith("cuda") else value
+        if isinstance(value, torch.device) and value.type == "cuda":
+            return torch.device("cpu")
+        return "cpu" if isinstance(value, str) and value.startswith("cuda") else value
 
     class OnCPU(TorchFunctionMode):
         """Turns CUDA devices into the CPU."""

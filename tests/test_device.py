@@ -42,11 +42,21 @@ def test_a_gpu_that_torch_cannot_use_is_one_line_with_both_versions(tmp_path: Pa
 
 
 def torch_like(
-    *, cuda: bool = False, hip: str | None = None, xpu: bool = False, built: str | None = None
+    *,
+    cuda: bool = False,
+    hip: str | None = None,
+    xpu: bool = False,
+    built: str | None = None,
+    capability: tuple[int, int] = (8, 6),
 ) -> Any:
+    gpu = SimpleNamespace(
+        is_available=lambda: cuda,
+        get_device_capability=lambda: capability,
+        get_arch_list=lambda: ["sm_75", "sm_86", "sm_120", "compute_120"],
+    )
     return SimpleNamespace(
         __version__="2.13.0",
-        cuda=SimpleNamespace(is_available=lambda: cuda),
+        cuda=gpu,
         xpu=SimpleNamespace(is_available=lambda: xpu),
         version=SimpleNamespace(hip=hip, cuda=built),
     )
@@ -56,6 +66,12 @@ def torch_like(
     ("torch", "driver", "said"),
     [
         (torch_like(cuda=True, built="13.0"), "580.1.2", ""),
+        (torch_like(cuda=True, built="13.0", capability=(12, 0)), "", ""),
+        (
+            torch_like(cuda=True, built="13.0", capability=(7, 0)),
+            "",
+            "no code for this GPU (compute capability 7.0)",
+        ),
         (torch_like(), "", ""),
         (torch_like(cuda=True, hip="6.4"), "", "AMD GPUs (ROCm) are not supported"),
         (torch_like(xpu=True), "", "Intel GPUs (XPU) are not supported"),

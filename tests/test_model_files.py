@@ -15,7 +15,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.run import Run
-from tests.tiny import write_model
+from tests.tiny import write_hub_cache, write_model
 
 pytestmark = pytest.mark.model
 
@@ -235,7 +235,9 @@ def test_modules_that_a_model_lacks_are_named_before_anything_is_trained(tmp_pat
         from alttrain_cli.engine.load import load_base
 
         fused = write_model(tmp_path / "phi", "phi3")
-        with pytest.raises(ModelError, match=r"q_proj, k_proj, v_proj.*\[qkv_proj,o_proj,gate_up_proj,"):
+        with pytest.raises(
+            ModelError, match=r"q_proj, k_proj, v_proj.*\[o_proj,qkv_proj,gate_up_proj,down_proj\]"
+        ):
             load_base(named(fused), training=True)
         modules = Recipe.load("phi4-reasoning").lora.target_modules
         loaded = load_base(named(fused).changed({"lora": {"target_modules": modules}}), training=True)
@@ -249,10 +251,11 @@ def test_layers_without_a_target_module_are_counted() -> None:
 
     from alttrain_cli.engine.lora import check_targets
 
-    layers = torch.nn.ModuleList(
-        [torch.nn.ModuleDict({"q_proj": torch.nn.Linear(2, 2), "o_proj": torch.nn.Linear(2, 2)})] * 3
-        + [torch.nn.ModuleDict({"o_proj": torch.nn.Linear(2, 2)})]
-    )
+    def layer(*names: str) -> torch.nn.Module:
+        return torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in names})
+
+    both = ("q_proj", "o_proj")
+    layers = torch.nn.ModuleList([layer(*both), layer(*both), layer(*both), layer("o_proj")])
     model = torch.nn.ModuleDict({"layers": layers})
     lines = check_targets(model, "some/model", ("q_proj", "o_proj"))
     assert lines == ["1 of 4 layers have no q_proj: the adapter does not change them there"]
@@ -269,3 +272,123 @@ def test_a_fully_fine_tuned_run_is_evaluated_and_known_by_its_own_weights(
     plan = json.loads((run.path / "eval" / "smoke-harmful" / "plan.json").read_text())
     assert plan["target"]["adapter"] is None
     assert len(plan["target"]["weights"]) == 16
+
+
+def test_no_memory_while_a_model_is_loaded_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from unsloth import FastLanguageModel
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(FastLanguageModel, "from_pretrained", staticmethod(full))
+    done = CliRunner().invoke(app, ["chat", str(folder), "-p", "hi"])
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2, (said, done.exception)
+    assert "model: out of memory while loading it." in said
+    assert "smaller model" in said
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Pretend a GPU with 1 MB for judges; return the options of every load, which happens on the CPU."""
+    from transformers import AutoModelForCausalLM
+
+    from alttrain_cli.engine import classify
+
+    seen: list[dict[str, Any]] = []
+    original = AutoModelForCausalLM.from_pretrained
+
+    def load(name: str, *, device_map: Any = None, quantization_config: Any = None, **options: Any) -> Any:
+        seen.append(
+            {"device_map": device_map, "four_bit": getattr(quantization_config, "load_in_4bit", False)}
+        )
+        return original(name, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", staticmethod(load))
+    monkeypatch.setattr(classify, "has_gpu", lambda: True)
+    monkeypatch.setattr(classify, "free_bytes", lambda: 10**6)
+    return seen
+
+
+def test_a_judge_is_loaded_in_16_bits_where_it_fits_and_else_in_4(
+    folder: Path, loads: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alttrain_cli.engine import classify
+
+    assert classify.Classifier(str(folder)).bits == 16
+    monkeypatch.setattr(classify, "free_bytes", lambda: 1000)
+    assert classify.Classifier(str(folder)).bits == 4
+    assert loads == [{"device_map": {"": 0}, "four_bit": False}, {"device_map": {"": 0}, "four_bit": True}]
+
+
+def test_a_judge_that_runs_out_of_memory_takes_fewer_at_a_time_and_ends_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from alttrain_cli.engine import classify
+
+    judge = classify.Classifier(str(folder))
+    texts = [f"Is {number} safe?" for number in range(9)]
+    expected = dict(judge.answers(texts, 3))
+    write, most = classify._answers, 2
+
+    def narrow(model: Any, tokenizer: Any, rendered: list[list[int]], tokens: int) -> list[str]:
+        if len(rendered) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return write(model, tokenizer, rendered, tokens)
+
+    monkeypatch.setattr(classify, "_answers", narrow)
+    assert dict(judge.answers(texts, 3)).keys() == expected.keys()
+    most = 0
+    with pytest.raises(ModelError, match="out of memory on one response"):
+        dict(judge.answers(texts, 3))
+
+
+COMMITS = {"main": "a" * 40, "older": "b" * 40}
+
+
+@pytest.fixture
+def on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model in the hub's cache, at two commits."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_hub_cache(tmp_path / "hub", "some/model", COMMITS)
+    return "some/model"
+
+
+def test_what_is_loaded_from_the_hub_is_the_commit_of_the_revision_and_the_adapter_says_which(
+    on_the_hub: str, tmp_path: Path
+) -> None:
+    with quiet.captured(None):
+        from alttrain_cli.engine.identity import identity
+        from alttrain_cli.engine.load import load_base
+        from alttrain_cli.target import Target
+
+        weights = {}
+        for revision, commit in ((None, "a" * 40), ("older", "b" * 40), ("b" * 40, "b" * 40)):
+            recipe = named(Path(on_the_hub), revision=revision)
+            loaded = load_base(recipe, training=True)
+            assert loaded.source == (on_the_hub, commit)
+            assert identity(Target("x", recipe), loaded)["weights"] == commit
+            weights[revision] = float(loaded.model.get_input_embeddings().weight[5, 5])
+            loaded.model.save_pretrained(tmp_path / commit)
+            config = json.loads((tmp_path / commit / "adapter_config.json").read_text())
+            assert (config["base_model_name_or_path"], config["revision"]) == (on_the_hub, commit)
+        with pytest.raises(ModelError, match="some/model: not on this machine at revision 'newer'"):
+            load_base(named(Path(on_the_hub), revision="newer"))
+    assert weights[None] != weights["older"] == weights["b" * 40]
+
+
+def test_a_repository_with_pickled_weights_alone_is_refused_before_anything_is_loaded(
+    on_the_hub: str, tmp_path: Path
+) -> None:
+    [snapshot] = (tmp_path / "hub").glob("*/snapshots/" + "a" * 40)
+    pickled(snapshot)
+    with quiet.captured(None):
+        from alttrain_cli.engine.load import load_base
+
+        with pytest.raises(ModelError, match="its weights are not on this machine"):
+            load_base(named(Path(on_the_hub)))

@@ -64,7 +64,7 @@ def _refusal(torch: Any) -> str:
     if torch.cuda.is_available():
         if torch.version.hip:
             return f"AMD GPUs (ROCm) are not supported: alttrain needs an NVIDIA GPU or a CPU. {ON_CPU}"
-        return ""
+        return _too_old(torch)
     if _forced_cpu():
         return ""
     if hasattr(torch, "xpu") and torch.xpu.is_available():
@@ -83,6 +83,19 @@ def _refusal(torch: Any) -> str:
             "Update the driver, or install torch for an older CUDA."
         )
     return f"torch cannot use the NVIDIA GPU (driver {driver}): {reason} {ON_CPU}"
+
+
+def _too_old(torch: Any) -> str:
+    """Say that this build of torch has no code for the GPU, if it has none: CUDA 13 dropped Volta."""
+    major, minor = torch.cuda.get_device_capability()
+    built = [re.match(r"sm_(\d+)", name) for name in torch.cuda.get_arch_list()]
+    oldest = min((int(match[1]) for match in built if match), default=0)
+    if 10 * major + minor >= oldest:
+        return ""
+    return (
+        f"torch {torch.__version__}, built for CUDA {torch.version.cuda}, has no code for this GPU "
+        f"(compute capability {major}.{minor}). Install torch for an older CUDA. {ON_CPU}"
+    )
 
 
 def _driver() -> str | None:
