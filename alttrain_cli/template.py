@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from alttrain_cli.deadline import Late, deadline
 from alttrain_cli.errors import ModelError
+from alttrain_cli.rendering import check_bounded, render
 from alttrain_cli.structure import Markers, StreamParser, Trace, compose, parse
 
 THINK = Markers()
@@ -20,10 +20,10 @@ S1 = Markers(open="<|im_start|>think\n", close="\n<|im_start|>answer\n")
 
 IGNORED = -100  # the label that cross-entropy leaves out
 
-SECONDS = 10  # that a chat template may take to render one conversation
 _PROBE = "\N{SNOWMAN}probe\N{SNOWMAN}"
 _SYSTEM_PROBE = "\N{UMBRELLA}system\N{UMBRELLA}"
 _ROUND_TRIP = "Hello  world, isn't this fine?\n\n1. <think>\n\tyes\n</think> Ünïcödé 漢字 🙂"
+
 
 Message = dict[str, str]
 
@@ -86,6 +86,7 @@ class Template:
             ModelError: a chat template that is missing, fails or drops the question, the system text or an
                 answer; no single-token terminator; a tokenizer that loses text.
         """
+        check_bounded(getattr(tokenizer, "chat_template", None))
         _check_round_trip(tokenizer)
         prompt = render(tokenizer, [_user(_PROBE)], add_generation_prompt=True)
         answered = render(
@@ -246,33 +247,6 @@ def _check_nothing_dropped(tokenizer: Tokenizer, prompt: str, answered: str, sys
                 else "Use another copy of the model"
             )
             raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
-
-
-def render(tokenizer: Tokenizer, messages: list[Message], *, add_generation_prompt: bool) -> str:
-    """Render a conversation with the model's own template.
-
-    Raises:
-        ModelError: if the template is missing, fails, or runs for more than `SECONDS`.
-    """
-    try:
-        with deadline(SECONDS):
-            rendered = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-    except Exception as error:  # a template is a program of its author's: it may fail in any way
-        raise ModelError(_why_not_rendered(error)) from None
-    if not isinstance(rendered, str):
-        raise ModelError("the chat template renders no text.")
-    return rendered
-
-
-def _why_not_rendered(error: Exception) -> str:
-    if isinstance(error, Late):
-        return f"the chat template was not rendered within {SECONDS} s. Correct it, or use another model."
-    if isinstance(error, ValueError) and re.search("chat[_ ]template", str(error)):
-        return "the model's tokenizer has no chat template. Name a chat model."
-    reason = next(iter(str(error).splitlines()), "")[:200]
-    return f"the chat template fails ({type(error).__name__}: {reason}). Correct it, or use another model."
 
 
 def _user(content: str) -> Message:

@@ -51,7 +51,7 @@ PURE = {
         "run",
         "target",
     ),
-    *("endpoint", "spans", "tables", "visible"),
+    *("endpoint", "spans", "tables", "visible", "rendering"),
 }
 LAYERS = {
     "errors": set(),
@@ -63,7 +63,8 @@ LAYERS = {
     "structure": {"verdict"},
     "order": {"refusal", "structure", "verdict"},
     "deadline": set(),
-    "template": {"deadline", "errors", "structure"},
+    "rendering": {"deadline", "errors"},
+    "template": {"errors", "rendering", "structure"},
     "row": {*BOTTOM, "structure"},
     "sft_config": set(),
     "recipe": {*BOTTOM, "sft_config"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli import template
+from alttrain_cli import rendering
 from alttrain_cli.cli import app
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
@@ -124,6 +124,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "a template that refuses": (chat_template("{{ raise_exception('never') }}"), "chat template fails"),
     "a template that loops": (chat_template(LOOP + QUESTION), "not rendered within"),
+    "a template with a huge power": (chat_template("{{ 9**9**9**9 }}" + QUESTION), "huge numbers (**)"),
+    "a template with a huge text": (chat_template("{{ 'a' * 99999999999 }}" + QUESTION), "huge numbers"),
     "a template that drops the question": (chat_template("<｜User｜><｜Assistant｜>"), "drops the question"),
     "a template that drops answers": (
         chat_template("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"),
@@ -136,7 +138,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 def test_a_broken_model_is_one_line_with_the_file_and_the_next_step(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(template, "SECONDS", 1)
+    monkeypatch.setattr(rendering, "SECONDS", 1)
     damage, said = DAMAGES[name]
     damage(folder)
     done = CliRunner().invoke(app, ["chat", str(folder), "-p", "hi", "--max-new-tokens", "2"])
