@@ -110,7 +110,7 @@ def read_adapter(adapter: Path) -> dict[str, Any]:
 def loadable(name: str, what: str = "", after: str = "") -> Iterator[None]:
     """Turn any error of the libraries about a model's files into one line; the log keeps its traceback.
 
-    `what` names what is loaded; `after` is the next step where it is not a new copy of the files.
+    `what` names what is loaded; `after` is the next step, where it is an own one.
 
     Raises:
         ModelError: if the block fails.
@@ -123,7 +123,7 @@ def loadable(name: str, what: str = "", after: str = "") -> Iterator[None]:
         logging.getLogger(__name__).exception("%s cannot be loaded", name)
         subject = f"{name}: {what}" if what else f"{name}:"
         if is_out_of_memory(error):
-            raise ModelError(f"{name}: out of memory while loading it. {LESS_MEMORY}") from None
+            raise ModelError(f"{name}: out of memory while loading it. {after or LESS_MEMORY}") from None
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise ModelError(f"{subject} cannot be loaded ({reason}). {after or _AGAIN}") from None
 
