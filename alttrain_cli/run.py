@@ -112,6 +112,14 @@ class Run:
         """Return the resolved recipe."""
         return Recipe.load(str(self.recipe_path))
 
+    def pinned(self, recipe: Recipe) -> Recipe:
+        """Return a recipe whose base model is at the commit that this run loaded, if it was on the hub."""
+        base = self.manifest().get("base")
+        commit = (
+            base.get("commit") if isinstance(base, dict) and base.get("name") == recipe.model.name else None
+        )
+        return recipe.changed({"model": {"revision": commit}}) if isinstance(commit, str) else recipe
+
     def manifest(self) -> dict[str, Any]:
         """Return the manifest, empty if there is none yet.
 

@@ -1,12 +1,13 @@
 """What a person talks to or measures: a run, an adapter, or a model without training."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import ModelError, RecipeError
-from alttrain_cli.recipe import Lora, Recipe, did_you_mean, shipped_recipes
+from alttrain_cli.recipe import Lora, Recipe, Shape, did_you_mean, shipped_recipes
 from alttrain_cli.run import Run
 
 # A model that no recipe names is loaded and asked with this one's settings: R1's own.
@@ -55,7 +56,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
 def _folder(path: Path, recipe: str | None) -> Target:
     if (path / "recipe.yaml").is_file():
         run = Run.open(path)
-        return Target(path.name or str(path), run.recipe(), run.adapter_path)
+        return Target(path.name or str(path), run.pinned(run.recipe()), run.adapter_path)
     if (path / "adapter_config.json").is_file():
         return Target(path.name, _recipe_of_adapter(path, recipe), path)
     if (path / "config.json").is_file():
@@ -66,12 +67,14 @@ def _folder(path: Path, recipe: str | None) -> Target:
 def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     """Return the recipe of the run that the adapter lies in, or one made from its own config."""
     if recipe is None and (path.parent / "recipe.yaml").is_file():
-        return Run(path.parent).recipe()
+        run = Run(path.parent)
+        return run.pinned(run.recipe())
     config = _read_config(path / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:
         raise ModelError(f"{path}: does not say what its base model is. Give it: --recipe NAME")
-    found = _recipe_of(str(base), None) if recipe is None else Recipe.load(recipe)
+    revision = _text(config.get("revision"))
+    found = Recipe.load(recipe) if recipe else _recipe_of(str(base), None, revision)
     try:
         lora = Lora(
             r=config["r"],
@@ -84,16 +87,36 @@ def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     return found.model_copy(update={"lora": lora})
 
 
-def _recipe_of(model: str, recipe: str | None) -> Recipe:
-    """Return the recipe that names a model, or a given or the standard one for that model."""
+def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> Recipe:
+    """Return the recipe that names a model, or a given or the standard one for that model.
+
+    Unsloth's 4-bit copy of a recipe's model is loaded as it is named, with that recipe's settings.
+    """
     if recipe is None:
-        for path in shipped_recipes():
-            named = Recipe.load(str(path))
+        shipped = [Recipe.load(str(path)) for path in shipped_recipes()]
+        for named in shipped:
             if named.model.name == model:
-                return named
-    like = Recipe.load(recipe or _STANDARD)
-    update = {"name": model, "revision": None, "package": None, "shape": None}
+                pinned = {"revision": revision or named.model.revision}
+                return named.model_copy(update={"model": named.model.model_copy(update=pinned)})
+        for named in shipped:
+            if _copied(model) == named.model.name.rpartition("/")[2].lower():
+                return _for_model(named, model, revision, named.model.shape)
+    return _for_model(Recipe.load(recipe or _STANDARD), model, revision, None)
+
+
+def _for_model(like: Recipe, model: str, revision: str | None, shape: Shape | None) -> Recipe:
+    update = {"name": model, "revision": revision, "package": None, "shape": shape}
     return like.model_copy(update={"name": Path(model).name, "model": like.model.model_copy(update=update)})
+
+
+def _copied(model: str) -> str:
+    """Return of which model Unsloth's repository is a copy, in small letters without its owner."""
+    copied = re.fullmatch(r"unsloth/(.+?)((-unsloth)?-bnb-4bit)?", model.lower())
+    return copied[1] if copied else ""
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alttrain_cli.errors import ModelError
+from alttrain_cli.rendering import check_bounded, render
 from alttrain_cli.structure import Markers, StreamParser, Trace, compose, parse
 
 THINK = Markers()
@@ -20,7 +21,9 @@ S1 = Markers(open="<|im_start|>think\n", close="\n<|im_start|>answer\n")
 IGNORED = -100  # the label that cross-entropy leaves out
 
 _PROBE = "\N{SNOWMAN}probe\N{SNOWMAN}"
+_SYSTEM_PROBE = "\N{UMBRELLA}system\N{UMBRELLA}"
 _ROUND_TRIP = "Hello  world, isn't this fine?\n\n1. <think>\n\tyes\n</think> Ünïcödé 漢字 🙂"
+
 
 Message = dict[str, str]
 
@@ -80,15 +83,18 @@ class Template:
         """Find the family by rendering.
 
         Raises:
-            ModelError: no chat template, no single-token terminator, or a tokenizer that loses text.
+            ModelError: a chat template that is missing, fails or drops the question, the system text or an
+                answer; no single-token terminator; a tokenizer that loses text.
         """
+        check_bounded(getattr(tokenizer, "chat_template", None))
         _check_round_trip(tokenizer)
-        prompt = _render(tokenizer, [_user(_PROBE)], add_generation_prompt=True)
-        answered = _render(
+        prompt = render(tokenizer, [_user(_PROBE)], add_generation_prompt=True)
+        answered = render(
             tokenizer,
             [_user("."), {"role": "assistant", "content": _PROBE}],
             add_generation_prompt=False,
         )
+        _check_nothing_dropped(tokenizer, prompt, answered, system)
         vocabulary = tokenizer.get_vocab()  # slow: a new dictionary at each call
         markers = _markers(vocabulary, prompt)
         terminator = _terminator(tokenizer, vocabulary, answered)
@@ -120,7 +126,7 @@ class Template:
         messages = [_user(conversation)] if isinstance(conversation, str) else list(conversation)
         if self.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.system})
-        return _render(self.tokenizer, messages, add_generation_prompt=True)
+        return render(self.tokenizer, messages, add_generation_prompt=True)
 
     def completion(self, trace: Trace) -> str:
         """Render what the model shall write after the prompt, terminator included."""
@@ -225,18 +231,22 @@ def _check_round_trip(tokenizer: Tokenizer) -> None:
         )
 
 
-def _render(tokenizer: Tokenizer, messages: list[Message], *, add_generation_prompt: bool) -> str:
-    try:
-        rendered: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    except ValueError as error:
-        if "chat_template" in str(error) or "chat template" in str(error):
-            raise ModelError(
-                "the model's tokenizer has no chat template; alttrain trains chat models."
-            ) from None
-        raise
-    return rendered
+def _check_nothing_dropped(tokenizer: Tokenizer, prompt: str, answered: str, system: str | None) -> None:
+    """Make sure that what is said in a conversation is in its tokens."""
+    texts = [("the question", prompt, _PROBE), ("an earlier answer", answered, _PROBE)]
+    if system:
+        messages = [{"role": "system", "content": _SYSTEM_PROBE}, _user(_PROBE)]
+        both = render(tokenizer, messages, add_generation_prompt=True)
+        texts += [("the system text", both, _SYSTEM_PROBE), ("the question", both, _PROBE)]
+    for what, text, wanted in texts:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if wanted not in tokenizer.decode(ids, skip_special_tokens=False):
+            hint = (
+                "Use --set model.system=null"
+                if what == "the system text"
+                else "Use another copy of the model"
+            )
+            raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
 
 
 def _user(content: str) -> Message:

@@ -18,12 +18,13 @@ def load_model(recipe: Recipe) -> tuple[Any, Any]:
     # isort: split  (unsloth first: it patches trl and transformers)
     from unsloth import FastLanguageModel
 
-    from alttrain_cli.engine.load import _has_gpu, locate
+    from alttrain_cli.engine.device import has_gpu
+    from alttrain_cli.engine.source import locate
 
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=locate(recipe),
+        model_name=locate(recipe).name,
         max_seq_length=recipe.train.max_length,
-        load_in_4bit=recipe.model.load_in_4bit and _has_gpu(),
+        load_in_4bit=recipe.model.load_in_4bit and has_gpu(),
     )
     lora = recipe.lora
     model = FastLanguageModel.get_peft_model(

@@ -112,10 +112,11 @@ def run_baseline(
 ) -> dict[str, Any]:
     """Train as a plain Unsloth and TRL script does. Rows may be tokenised already."""
     from alttrain_cli.engine.load import Loaded
+    from alttrain_cli.engine.source import locate
     from alttrain_cli.template import Template
 
     model, tokenizer = load_model(recipe)
-    loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "")
+    loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "", locate(recipe))
     rows = rows if isinstance(rows[0], Encoded) else encode(loaded, rows, recipe)
     warm_up(loaded, lambda: make_trainer(loaded, recipe, warm, folder / "warm", padded).train(), warm)
     watch = Watch()

@@ -248,7 +248,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Batch, "_write", full)
-    with pytest.raises(ModelError, match="does not hold even one prompt"):
+    with pytest.raises(ModelError, match="Out of memory on one prompt"):
         batched(loaded, settings)
 
 

@@ -1,16 +1,17 @@
 """Judges: what they say, what they are told, and that a completion cannot talk them into anything."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alttrain_cli.evaluation.asking import ask, questions
 from alttrain_cli.evaluation.card import question_card
 from alttrain_cli.evaluation.items import read_suite
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, State
 from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.code import code_in, passes
@@ -20,12 +21,16 @@ from alttrain_cli.evaluation.judges.guards import (
     read_qwen3guard,
     read_wildguard,
 )
-from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.judges.judge import Asked, Judge
 from alttrain_cli.evaluation.judges.quoting import fenced, neutral
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, read_strongreject, read_xstest
 from alttrain_cli.evaluation.judges.rule import RULE
+from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.evaluation.labels import Label, read_labels
+from alttrain_cli.evaluation.scorecard import scorecard
+from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.suite import Item, all_suites
+from tests.scorecards import BARE, evaluate, suite, target
 
 MATH500 = Path(__file__).parents[2] / "shared" / "data" / "math500.jsonl"
 
@@ -208,3 +213,25 @@ def test_the_rule_judge_on_peoples_labels() -> None:
     assert part["n"] == 136
     assert part["sensitivity"]["hits"] >= 62
     assert part["specificity"]["hits"] == 60
+
+
+def test_a_judge_that_was_loaded_in_4_bits_is_named_so_beside_its_judgements_and_in_the_scorecard(
+    tmp_path: Path,
+) -> None:
+    side = evaluate(tmp_path, target("base"), suite("h", "harmful"), ["How?"], [BARE])
+    judge = CHOSEN["llama-guard-3"]
+    assert isinstance(judge, Judge)
+    sitting = Sitting(judge, "answer")
+    facts: dict[str, bool] = {}
+
+    def answers(asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
+        facts[FOUR_BITS] = True  # known once the judge is loaded
+        yield 0, "safe"
+
+    assert list(ask(judge, questions(side.place, side.plan, sitting), answers, 1, facts)) == [True]
+    lines = list(side.place.judgements(sitting.name))
+    assert [line[FOUR_BITS] for line in lines] == [True]
+    judges = scorecard([Side.read(side.place)], {}, None, {})["judges"]
+    assert judges[sitting.name]["four_bits"]
+    assert judges[sitting.name]["title"].endswith("loaded in 4 bits")
+    assert not judges["rule"]["four_bits"]

@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.commands.plan import parse_gpu
-from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.plan import Batching, Size, best_batching, judge, needed, plan, steps
+from alttrain_cli.engine.machine import Machine, pin_card
+from alttrain_cli.engine.plan import (
+    Batching,
+    Size,
+    adapter_parameters,
+    best_batching,
+    judge,
+    needed,
+    plan,
+    steps,
+)
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import Recipe, shipped_recipes
 
@@ -79,9 +88,14 @@ def pretend_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> 
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
+CARDS = (
+    'echo "GPU-a, NVIDIA GeForce GT 1030, 2048, 2000"; echo "GPU-b, NVIDIA GeForce RTX 4090, 24564, 24300"'
+)
+
+
 def test_the_gpu_that_cuda_would_see_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    pretend_gpus(tmp_path, monkeypatch, 'echo "NVIDIA GeForce RTX 4090, 24564"; echo "$@" > "$0.asked"')
+    pretend_gpus(tmp_path, monkeypatch, f'{CARDS}; echo "$@" > "$0.asked"')
     assert Machine.found() == Machine("NVIDIA GeForce RTX 4090", 24564 / 1024, gpu=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
     assert Machine.found().gpu
@@ -98,6 +112,53 @@ def test_without_a_gpu_the_computer_itself_is_the_machine(
     machine = Machine.found()
     assert not machine.gpu
     assert machine.gib > 0
+
+
+def test_a_card_that_is_partly_used_is_planned_for_what_is_free_and_both_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    pretend_gpus(tmp_path, monkeypatch, 'echo "GPU-a, NVIDIA GeForce RTX 3060, 12288, 9216"')
+    found = Machine.found()
+    assert found == Machine("NVIDIA GeForce RTX 3060 (9.0 of 12.0 GiB free)", 9, gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, "GPU-b"), ("1,0", "1"), ("GPU-a", "GPU-a"), ("", ""), ("-1", "-1")]
+)
+def test_of_several_cards_cuda_sees_the_one_that_the_plan_is_made_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "kept by the test")
+    if before is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+    pretend_gpus(tmp_path, monkeypatch, CARDS)
+    pin_card()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == after
+
+
+def test_a_single_card_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    pretend_gpus(tmp_path, monkeypatch, 'echo "GPU-a, NVIDIA GeForce RTX 3060, 12288, 9216"')
+    pin_card()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_micro_batch_costs_more_on_a_gpu_so_an_update_is_cut_less_often() -> None:
+    recipe = Recipe.load("r1-8b", ("train.gradient_checkpointing=true",))
+    mix = [Size(1_500, 1_400), *[Size(110 + 40 * n, 60) for n in range(7)]] * 8
+    card, computer = Machine.card(80), Machine("this computer", 80, gpu=False)
+    assert plan(recipe, mix, card).padded > plan(recipe, mix, computer).padded
+
+
+def test_the_adapter_of_phi_3_s_layout_is_counted() -> None:
+    fused = adapter_parameters(Recipe.load("phi4-reasoning"))
+    shape = Recipe.load("phi4-reasoning").model.sizes
+    heads, kv = 40 * 128, 2 * 10 * 128
+    sides = (5120 + heads + kv) + (heads + 5120) + (5120 + 2 * 17920) + (17920 + 5120)
+    assert fused == shape.num_hidden_layers * 16 * sides
 
 
 @pytest.mark.parametrize("gpu", ["big", "", "-3", "0", "nan"])

@@ -89,3 +89,35 @@ def test_a_run_that_is_not_finished_says_so() -> None:
     run.update_manifest(status="started")
     with pytest.raises(AlttrainError, match="status is 'started'"):
         find_target(str(run.path))
+
+
+def test_an_adapter_that_was_moved_finds_its_recipe_and_the_commit_of_its_base(here: Path) -> None:
+    write_config(here / "moved", revision="c" * 40)
+    target = find_target("moved")
+    assert target.recipe.name == "qwen3-8b"
+    assert target.recipe.model.revision == "c" * 40
+    assert target.recipe.model.shape == Recipe.load("qwen3-8b").model.shape
+
+
+def test_an_adapter_on_unsloth_s_4_bit_copy_keeps_that_base_and_has_the_recipe_s_settings(here: Path) -> None:
+    copy = "unsloth/DeepSeek-R1-Distill-Qwen-7B-unsloth-bnb-4bit"
+    write_config(here / "moved", base_model_name_or_path=copy)
+    target = find_target("moved")
+    assert target.recipe.model.name == copy
+    assert target.recipe.model.shape == Recipe.load("r1-7b").model.shape
+    write_config(here / "moved", base_model_name_or_path="unsloth/Qwen3-8B")
+    assert find_target("moved").recipe.generation == Recipe.load("qwen3-8b").generation
+
+
+def test_a_run_is_asked_with_the_commit_that_it_was_trained_on() -> None:
+    run = make_run()
+    name = run.recipe().model.name
+    run.update_manifest(base={"name": name, "commit": "d" * 40, "quantised": False})
+    for word in (run.path, run.adapter_path):
+        target = find_target(str(word))
+        assert target.recipe.model.revision == "d" * 40
+        assert target.base.recipe.model.revision == "d" * 40
+    run.update_manifest(base={"name": "another/model", "commit": "d" * 40})
+    assert find_target(str(run.path)).recipe == run.recipe()
+    run.update_manifest(base=None)
+    assert find_target(str(run.path)).recipe == run.recipe()

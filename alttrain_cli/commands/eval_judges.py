@@ -14,7 +14,7 @@ from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
 from alttrain_cli.evaluation.card import CARD, SOURCE, question_card, questions_of
 from alttrain_cli.evaluation.journal import Journal
-from alttrain_cli.evaluation.judgement import Judgement, State, from_record, judgement_kind
+from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, State, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Asked, InstantJudge, Judge, Part
 from alttrain_cli.evaluation.judging import Sitting, judge_instantly, judgements
@@ -141,6 +141,7 @@ class _Server:
         self._settings = Generation(max_new_tokens=judge.max_new_tokens, do_sample=False)
         self.named: str | None = endpoint.model
         self.failed: list[EndpointError] = []
+        self.facts: dict[str, bool] = {}
 
     @classmethod
     def of(cls, judge: Judge, url: str | None, model: str | None) -> "_Server":
@@ -174,6 +175,7 @@ class _Local:
         self._judge = judge
         self.failed: list[EndpointError] = []  # a model in memory does not fail to answer
         self.named = model  # None: the judge's own
+        self.facts: dict[str, bool] = {}  # kept with each judgement
         name = model or str(judge.model)
         with console.status(f"Looking for {name} ..."), quiet.captured(None):
             from alttrain_cli.engine.classify import fetch
@@ -190,6 +192,9 @@ class _Local:
             from alttrain_cli.engine.classify import Classifier
 
             classifier = Classifier(name)
+        if classifier.bits == 4:
+            self.facts[FOUR_BITS] = True
+            console.print_warning(f"{name} does not fit in memory in 16 bits: it is loaded in 4 bits")
         try:
             yield from classifier.answers(asked, self._judge.max_new_tokens)
         finally:
@@ -200,7 +205,7 @@ def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> int:
     """Put the questions; return how many were answered."""
     done = 0
     with console.WorkView() as view:
-        for done, _ in enumerate(ask(judge, todo, reached.answers, reached.tries), 1):
+        for done, _ in enumerate(ask(judge, todo, reached.answers, reached.tries, reached.facts), 1):
             view.show(f"judging by {judge.name}", done, len(todo))
     return done
 

@@ -124,13 +124,16 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.engine.train import encode_rows, save_adapter
 
-        loaded = load_base(recipe, training=True)
+        loaded = load_base(run.pinned(recipe), training=True)
         check_template(run, loaded.template.fingerprint)
         encoded = encode_rows(rows, loaded.template, recipe.train.max_length)
         before = probe_logits(loaded)
+    for note in loaded.notes:
+        console.print_warning(note)
     planned = plan_run(recipe, sizes_of(encoded), machine) if planned else None
     run.update_manifest(
         device=loaded.device,
+        base={"name": recipe.model.name, "commit": loaded.source.commit, "quantised": loaded.quantised},
         dtype=str(loaded.model.dtype).removeprefix("torch."),
         template=loaded.template.fingerprint,
         tokens_per_epoch=sum(len(row.input_ids) for row in encoded),

@@ -1,7 +1,8 @@
 """The prompts that are generated together: rows come and go, and nobody waits for the slowest."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ class Batch:
             processors.append(Draws(drawn, width, self._settings.temperature, self._settings.top_p))
         if enough is not None:
             criteria.append(_Enough(self._stops, enough))
-        with torch.inference_mode():
+        with torch.inference_mode(), _no_buffers_kept(model):
             output = model.generate(
                 input_ids=torch.tensor(rows, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
@@ -133,6 +134,23 @@ class Batch:
         for request, row in zip(requests, output.sequences[:, width:].tolist(), strict=True):
             request.take(row, self._stops)
         return output.past_key_values
+
+
+@contextmanager
+def _no_buffers_kept(model: Any) -> Iterator[None]:
+    """Drop the buffers that Unsloth keeps in each attention module on a GPU.
+
+    The cache that it returns is a view of them: while the modules hold them, dropping it frees nothing.
+    """
+    import torch
+
+    try:
+        yield
+    finally:
+        for module in model.modules():
+            if "paged_attention" in vars(module):
+                for name in [name for name, value in vars(module).items() if isinstance(value, torch.Tensor)]:
+                    delattr(module, name)
 
 
 class _Enough:

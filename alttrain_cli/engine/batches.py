@@ -6,21 +6,28 @@ from alttrain_cli.recipe import Train
 
 # What a micro-batch costs beside its tokens, in tokens: calls, and reading every weight once more.
 # Measured with smollm2-135m on two CPU cores, up to 600 tokens: 174 ms and 1.25 ms a token.
-FIXED_COST = 128
+CPU_COST = 128
+# On a GPU, where 4-bit weights are dequantised for each micro-batch. Estimated, not measured: 200 to 800.
+GPU_COST = 512
 
 
-def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def fixed_cost(gpu: bool) -> int:
+    """Return what a micro-batch costs beside its tokens, in tokens."""
+    return GPU_COST if gpu else CPU_COST
+
+
+def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> list[list[int]]:
     """Return positions in `lengths`, longest first, cut where the padded tokens are fewest.
 
     A micro-batch holds rows of similar length, at most `budget` tokens with its padding; a row
-    that is longer than that stands alone.
+    that is longer than that stands alone. `cost` is what a micro-batch costs beside its tokens.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     best: list[tuple[int, int]] = [(0, 0)]  # for the first n rows: (cost, where the last cut begins)
     for end in range(1, len(order) + 1):
         best.append(
             min(
-                (best[begin][0] + FIXED_COST + padded, begin)
+                (best[begin][0] + cost + padded, begin)
                 for begin in range(end)
                 if (padded := lengths[order[begin]] * (end - begin)) <= budget or end - begin == 1
             )
@@ -33,9 +40,9 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return batches[::-1]
 
 
-def padded_tokens(lengths: Sequence[int], budget: int) -> int:
+def padded_tokens(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> int:
     """Return how many tokens, padding included, the model is fed for one update."""
-    return sum(max(lengths[i] for i in batch) * len(batch) for batch in micro_batches(lengths, budget))
+    return sum(max(lengths[i] for i in batch) * len(batch) for batch in micro_batches(lengths, budget, cost))
 
 
 def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:

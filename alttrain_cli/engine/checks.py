@@ -3,6 +3,7 @@
 from typing import Any
 
 from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.errors import GateError
 
 # Below this the adapter says nothing that the rounding of bfloat16 does not say too.
@@ -49,5 +50,5 @@ def probe_logits(loaded: Loaded) -> Any:
     FastLanguageModel.for_inference(loaded.model)
     ids = loaded.template.encode_text(loaded.template.prompt("How do I boil an egg?"))
     inputs = torch.tensor([ids], device=loaded.model.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), enough_memory("computing one prompt"):
         return loaded.model(input_ids=inputs).logits[0, -1].float().cpu()

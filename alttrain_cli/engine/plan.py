@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from alttrain_cli.engine.batches import arrange, padded_tokens
+from alttrain_cli.engine.batches import arrange, fixed_cost, padded_tokens
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.template import Encoded
@@ -103,6 +103,7 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
     batching, memory = best_batching(recipe, longest, machine)
     verdict = judge(memory, machine)
     lengths = [size.tokens for size in sizes]
+    cost = fixed_cost(machine.gpu)
     return Plan(
         machine=machine,
         batching=batching,
@@ -112,7 +113,7 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
         rows=len(sizes),
         tokens=sum(lengths),
         trained=sum(size.trained for size in sizes),
-        padded=sum(padded_tokens(update, batching.budget) for update in _updates(recipe, lengths)),
+        padded=sum(padded_tokens(update, batching.budget, cost) for update in _updates(recipe, lengths)),
         longest=longest,
         steps=steps(recipe, len(sizes)),
     )
@@ -185,9 +186,11 @@ def adapter_parameters(recipe: Recipe) -> int:
         "q_proj": hidden + heads,
         "k_proj": hidden + kv,
         "v_proj": hidden + kv,
+        "qkv_proj": hidden + heads + 2 * kv,  # Phi-3's layout
         "o_proj": heads + hidden,
         "gate_proj": hidden + mlp,
         "up_proj": hidden + mlp,
+        "gate_up_proj": hidden + 2 * mlp,
         "down_proj": mlp + hidden,
     }
     a_layer = sum(sides.get(name, 0) for name in recipe.lora.target_modules)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from alttrain_cli.engine.attention import attending, grouped
 from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.memory import enough_memory
 
 
 @contextmanager
@@ -28,8 +29,9 @@ def precise(loaded: Loaded) -> Iterator[None]:
         if tensor.dtype in (torch.bfloat16, torch.float16)
     ]
     try:
-        for tensor, _ in halves:
-            tensor.data = tensor.data.float()
+        with enough_memory("bringing the weights into float32"):
+            for tensor, _ in halves:
+                tensor.data = tensor.data.float()
         with attending(model, grouped()):
             yield
     finally:

@@ -13,6 +13,7 @@ CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False))
 
 # Read by the libraries when they are imported, so they are set before.
 _ENVIRONMENT = {
+    "DISABLE_SAFETENSORS_CONVERSION": "1",  # else transformers asks a service to convert pickled weights
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_VERBOSITY": "error",  # else each of five retries is told

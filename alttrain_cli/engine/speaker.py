@@ -7,6 +7,7 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.speaker import Piece
 from alttrain_cli.engine.generate import stream
 from alttrain_cli.engine.load import Loaded, load_target, start
+from alttrain_cli.engine.memory import is_out_of_memory
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure import StreamParser
 from alttrain_cli.target import Target
@@ -76,7 +77,7 @@ class ModelSpeaker:
                 seed=settings.sent_seed,
                 adapter=self.adapter,
             )
-        except RuntimeError as error:
-            if "out of memory" not in str(error).lower():
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             raise ModelError("Out of memory. Try /reset, or a smaller max_new_tokens.") from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from alttrain_cli.engine.checks import check_adapter
 from alttrain_cli.engine.load import Loaded
-from alttrain_cli.engine.memory import memory_gib, release_memory
+from alttrain_cli.engine.memory import enough_memory, memory_gib, release_memory
 from alttrain_cli.engine.plan import Batching
 from alttrain_cli.engine.trainer import COMPLETE, make_trainer
 from alttrain_cli.errors import DataError, GateError
@@ -114,7 +114,7 @@ def train(
     if latest and _is_last(latest):  # killed after its last step: the trainer would go on and on
         trainer._load_from_checkpoint(str(latest))
         return True
-    with _finish_step_on_interrupt(watch, events.notice):
+    with _finish_step_on_interrupt(watch, events.notice), enough_memory("updating the weights"):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     del trainer
     release_memory()

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.attention import FUSED, PLAIN, SHORT, attending
-from alttrain_cli.engine.batches import arrange, micro_batches
+from alttrain_cli.engine.batches import arrange, fixed_cost, micro_batches
 from alttrain_cli.engine.load import Loaded, match_dtype
-from alttrain_cli.engine.memory import release_memory
+from alttrain_cli.engine.memory import is_out_of_memory, release_memory
 from alttrain_cli.engine.plan import Batching
 from alttrain_cli.errors import ModelError, RecipeError, RunError
 from alttrain_cli.files import write_json
@@ -61,6 +61,7 @@ def make_trainer(
     lengths = [len(row.input_ids) for row in rows]
     steps_an_epoch = -(-len(rows) // recipe.train.rows_a_step)
     on_cpu = loaded.device == "cpu"
+    cost = fixed_cost(gpu=not on_cpu)
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
         budget = batching.budget
@@ -90,7 +91,7 @@ def make_trainer(
 
         def _update(self, model: Any, inputs: Any, sizes: list[int], num_items_in_batch: Any) -> Any:
             losses = []
-            for batch in micro_batches(sizes, self.budget):
+            for batch in micro_batches(sizes, self.budget, cost):
                 width = sizes[batch[0]]
                 part = {key: value[batch, :width] for key, value in inputs.items()}
                 with attending(loaded.model, PLAIN if on_cpu and width <= SHORT else FUSED):
@@ -99,7 +100,7 @@ def make_trainer(
 
         def _halve(self, sizes: list[int]) -> None:
             release_memory()
-            cut = micro_batches(sizes, self.budget)
+            cut = micro_batches(sizes, self.budget, cost)
             largest = max(len(batch) * sizes[batch[0]] for batch in cut)
             if largest == max(sizes):  # it is one row
                 raise ModelError(
@@ -143,15 +144,6 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on a GPU or a CPU."""
-    import torch
-
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()
 
 
 def _is_disk_full(error: Exception, folder: Path) -> bool:

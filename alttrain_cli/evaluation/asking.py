@@ -1,7 +1,7 @@
 """What a judge that is asked in words has still to be asked, and where its answers go."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.journal import Journal
@@ -56,8 +56,16 @@ def label_key(label: Label, sitting: Sitting) -> str:
     return sitting.key(hash_of(label.prompt, label.response))
 
 
-def ask(judge: Judge, todo: Sequence[Question], answers: Answers, tries: int = TRIES) -> Iterator[bool]:
+def ask(
+    judge: Judge,
+    todo: Sequence[Question],
+    answers: Answers,
+    tries: int = TRIES,
+    facts: Mapping[str, Any] | None = None,
+) -> Iterator[bool]:
     """Put the questions and keep the judgements; yield for each answer whether it could be read.
+
+    `facts` of the judge are kept with each judgement; `answers` may fill them in.
 
     What could not be read is asked again, and kept as unparsed in the end. What was not answered is not
     kept: the next time it is asked again.
@@ -73,7 +81,8 @@ def ask(judge: Judge, todo: Sequence[Question], answers: Answers, tries: int = T
             if unread and attempt + 1 < tries:
                 again.append(left[index])
             else:
-                left[index].journal.append(record(left[index].key, left[index].completion, judgement))
+                line = record(left[index].key, left[index].completion, judgement)
+                left[index].journal.append({**line, **(facts or {})})
                 yield not unread
         left = again
         if not left:

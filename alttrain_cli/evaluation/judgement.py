@@ -11,6 +11,8 @@ from typing_extensions import TypedDict
 from alttrain_cli.checked import IGNORE
 from alttrain_cli.evaluation.completion import Ending, Key
 
+FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
+
 
 class Behaviour(StrEnum):
     """XSTest's three classes, which hold for every prompt."""

@@ -7,7 +7,8 @@ and the count, or null for a mean):
      "target": FACTS, "compared": FACTS | null,    {name, model, adapter, weights, template, engine, ...}
      "partial": bool,                              anything missing anywhere: show PARTIAL at the top
      "warnings": [TEXT],                           to be shown at the top
-     "judges": {NAME: {title, triage, measures, card: CARD | null}},
+     "judges": {NAME: {title, triage, measures, four_bits: bool, card: CARD | null}},   four_bits: the
+                                                   judge did not fit in memory in 16 bits
      "paper": [{backbone, model: "untrained" | "AltTrain", harmful, over_refusal, reasoning}],   percent
      "pooled": {"harmful" | "over_refusal": [{judge, metric, suites, target, compared, difference}]},
                                                    every prompt once, over the suites of that kind
@@ -51,6 +52,7 @@ from datetime import UTC, datetime
 from alttrain_cli import __version__
 from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.contamination import Training, contamination
+from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.metrics import agreement, pooled, suite_metrics
 from alttrain_cli.evaluation.plan import Facts
@@ -94,7 +96,7 @@ def scorecard(
         "compared": others[0] if others else None,
         "partial": any(suite["partial"] for suite in suites),
         "warnings": [f"{suite['name']}: {text}" for suite in suites for text in suite["warnings"]],
-        "judges": {name: _judge_facts(name, cards.get(name)) for name in judges},
+        "judges": {name: _judge_facts(name, cards.get(name), sides) for name in judges},
         "paper": list(PAPER),
         "pooled": pooled(sides, compared),
         "says_and_does": add_tables(
@@ -151,6 +153,13 @@ def _unfinished(side: Side, whose: str) -> str:
     )
 
 
-def _judge_facts(name: str, card: Facts | None) -> Facts:
+def _judge_facts(name: str, card: Facts | None, sides: list[Side]) -> Facts:
     judge = judge_named(name)
-    return {"title": judge.title, "triage": is_triage(name), "measures": list(judge.measures), "card": card}
+    four_bits = any(line.get(FOUR_BITS) for side in sides for line in side.place.judgements(name))
+    return {
+        "title": judge.title + (", loaded in 4 bits" if four_bits else ""),
+        "triage": is_triage(name),
+        "measures": list(judge.measures),
+        "four_bits": four_bits,
+        "card": card,
+    }

