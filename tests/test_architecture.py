@@ -51,9 +51,10 @@ PURE = {
         "run",
         "target",
     ),
-    *("endpoint", "spans", "tables", "visible"),
+    *("address", "endpoint", "spans", "tables", "visible"),
 }
 LAYERS = {
+    "address": set(),
     "errors": set(),
     "files": {"errors"},
     "rates": set(),
@@ -69,7 +70,7 @@ LAYERS = {
     "spans": {"structure", "template"},
     "run": {*BOTTOM, "recipe"},
     "target": {*BOTTOM, "recipe", "run"},
-    "endpoint": {*BOTTOM, "recipe", "template"},
+    "endpoint": {*BOTTOM, "address", "recipe", "template"},
     "tables": BOTTOM,
     "chat": {*BOTTOM, *PURE},
     "visible": set(),
