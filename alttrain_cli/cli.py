@@ -1,21 +1,20 @@
 """The `alttrain` command line and its error boundary. Loads no torch to show its help."""
 
-import os
 import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from alttrain_cli import __version__, console
+from alttrain_cli import __version__, console, signals
 from alttrain_cli.commands import build_data, chat, eval, recipes, train
 from alttrain_cli.errors import AlttrainError
 
-INTERRUPTED = 130
+NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive
 
 
 class ErrorBoundary(TyperGroup):
-    """Ends user errors with one line and their exit code, and Ctrl-C with 130. Bugs keep tracebacks."""
+    """Ends user errors with one line and their exit code, Ctrl-C with 130. Bugs keep tracebacks."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -24,13 +23,9 @@ class ErrorBoundary(TyperGroup):
         except AlttrainError as error:
             console.print_error(str(error))
             raise typer.Exit(error.exit_code) from None
-        except (KeyboardInterrupt, typer.Abort):
+        except (KeyboardInterrupt, typer.Abort) as stop:
             console.err().print("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader of our output left; what it wanted it has.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+            raise typer.Exit(signals.exit_code(stop)) from None
 
 
 app = typer.Typer(
@@ -65,4 +60,16 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    app(prog_name="alttrain")
+    console.protect_streams()
+    signals.stop_on_signals()
+    try:
+        try:
+            app(prog_name="alttrain")
+        finally:
+            signals.leave_at_once()
+            sys.stdout.flush()
+    except console.OutputError as error:
+        if error.is_left:  # whoever read it has left, as `head` does
+            sys.exit(NOT_READ)
+        console.print_error(f"{error} Free space, or send it somewhere else.")
+        sys.exit(AlttrainError.exit_code)

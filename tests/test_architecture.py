@@ -36,7 +36,7 @@ MAY_USE = {
 }
 
 # Each room with the rooms it may import from; arrows point down only.
-BOTTOM = {"errors", "files"}
+BOTTOM = {"errors", "files", "lock", "made", "names"}
 PURE = {
     *(
         "rates",
@@ -51,12 +51,16 @@ PURE = {
         "run",
         "target",
     ),
-    *("address", "endpoint", "spans", "tables", "visible"),
+    *("address", "endpoint", "signals", "spans", "tables", "visible"),
 }
 LAYERS = {
     "address": set(),
     "errors": set(),
     "files": {"errors"},
+    "lock": {"errors", "files"},
+    "made": {"files"},
+    "names": set(),
+    "signals": set(),
     "rates": set(),
     "overlap": set(),
     "refusal": set(),

@@ -184,12 +184,13 @@ def build_data(
             suites=suites,
             on_progress=view.show,
         )
-    _report(built)
+    with console.summary():
+        _report(built)
+        _show(built.rows, show)
     if helpers and helpers.failures:
         console.print_warning(
             f"{helpers.failures:,} questions got no answer. The same command asks only these again."
         )
-    _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
 
 

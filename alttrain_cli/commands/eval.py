@@ -153,10 +153,11 @@ def _report(subject: Subject, other: Subject | None, show_completions: bool) -> 
     path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
     write_json(path, card)
     write_page(page, card, sides, compared, show=show_completions)
-    eval_view.show(card)
-    if not have_labels():
-        console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
-    console.print_lines([("scorecard:", path), ("page:", page)])
+    with console.summary():
+        eval_view.show(card)
+        if not have_labels():
+            console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
+        console.print_lines([("scorecard:", path), ("page:", page)])
 
 
 def _files(given: list[str] | None) -> dict[str, Path]:

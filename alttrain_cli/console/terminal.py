@@ -29,22 +29,14 @@ THEME = Theme(
 )
 
 
-class _Console(Console):
-    """rich's, but a reader who leaves is no failure: the command line's error boundary ends it well."""
-
-    def on_broken_pipe(self) -> None:
-        """Let the BrokenPipeError through."""
-        raise BrokenPipeError
-
-
 def out() -> Console:
     """Return a console on what is standard output now: results go there."""
-    return _Console(file=sys.stdout, theme=THEME, highlight=False)
+    return Console(file=sys.stdout, theme=THEME, highlight=False)
 
 
 def err() -> Console:
     """Return a console on what is standard error now: talk and errors go there."""
-    return _Console(file=sys.stderr, theme=THEME, highlight=False)
+    return Console(file=sys.stderr, theme=THEME, highlight=False)
 
 
 def plain(text: str, style: str = "") -> Text:
