@@ -125,6 +125,16 @@ def _ends_a_line(file: IO[bytes]) -> bool:
     return file.read(1) == b"\n"
 
 
+def check_torn(path: Path, line: bytes, opening: bytes) -> None:
+    """Look whether a last line without an end, which will be cut off, is the beginning of one of ours.
+
+    Raises:
+        DataError: if it does not begin with `opening`.
+    """
+    if not opening.startswith(line[: len(opening)]):
+        raise DataError(f"{path}: was not written by alttrain. Move it, or choose another place.")
+
+
 def refuse_foreign(path: Path, opening: str) -> None:
     """Refuse to replace a file that does not open as those do that alttrain writes there.
 

@@ -24,7 +24,7 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
     Raises:
         RunError: if another process is writing there.
     """
-    if fcntl is None or (path is None and not place.is_dir()):
+    if fcntl is None or (path is None and not os.path.lexists(place)):
         yield
         return
     handle = _lock(place, path)

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -35,7 +34,7 @@ def held(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        found[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "/"
+        found[name] = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else "/"
     return found
 
 
@@ -163,7 +162,7 @@ def test_a_start_that_fails_leaves_everything_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        print("the libraries talk")
+        sys.stdout.write("the libraries talk\n")  # into the run's log
         raise ending
 
     monkeypatch.setattr(load, "load_base", fail)
@@ -203,7 +202,7 @@ def test_other_data_another_recipe_and_a_changed_template_leave_a_run_as_it_was(
     was = held(out)
 
     class Loaded:
-        class template:  # noqa: N801
+        class template:
             fingerprint = "this one"
 
     monkeypatch.setattr(load, "load_base", lambda *_, **__: Loaded)

@@ -10,7 +10,7 @@ from typing import Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.files import sha256
+from alttrain_cli.files import sha256, writable
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row, read_rows
 from alttrain_cli.run import Run
@@ -41,8 +41,9 @@ def reopen(out: Path, recipe: Recipe, data: Path) -> Run:
     Raises:
         RunError: if there is none, or data or recipe are not those that it was begun with.
     """
-    if not out.is_dir():
-        raise RunError(f"{out}: no run to resume. Train without --resume.")
+    with writable(out):
+        if not out.is_dir():
+            raise RunError(f"{out}: no run to resume. Train without --resume.")
     run = Run.found(out)
     before = run.manifest()
     if not before and run.is_untouched(recipe):  # killed before it had begun

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from alttrain_cli.commands.options import expanded
+
 Target = Annotated[
     str,
     typer.Argument(
@@ -54,7 +56,10 @@ BaseUrl = Annotated[
 Model = Annotated[str | None, typer.Option("--model", help="Which of the server's models.")]
 Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight to a server.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Where to keep the files; default RUN/eval or evals/MODEL.")
+    Path | None,
+    typer.Option(
+        "--out", help="Where to keep the files; default RUN/eval or evals/MODEL.", callback=expanded
+    ),
 ]
 Judge = Annotated[
     str,

@@ -11,7 +11,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.begin import check_template, facts, read_both_labels, reopen
 from alttrain_cli.commands.canary import Canary, probe, watch_answers
-from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption
+from alttrain_cli.commands.options import GpuOption, RecipeOption, SetOption, expanded
 from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan, verdict_line
 from alttrain_cli.commands.preview import show_preview
 from alttrain_cli.commands.receipt import keep_outcome, print_receipt
@@ -34,7 +34,8 @@ def train(
     recipe: RecipeOption,
     data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run directory; default runs/RECIPE-NUMBER.")
+        Path | None,
+        typer.Option("--out", help="The run directory; default runs/RECIPE-NUMBER.", callback=expanded),
     ] = None,
     overrides: SetOption = None,
     resume: Annotated[

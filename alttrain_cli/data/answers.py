@@ -14,12 +14,14 @@ from typing import Any
 
 from alttrain_cli.endpoint import Reply
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.files import writable
+from alttrain_cli.files import check_torn, writable
 from alttrain_cli.recipe import Generation
 from alttrain_cli.template import Message
 
 Question = Sequence[Message]
 Ask = Callable[[Iterable[tuple[str, Question]], Generation], Iterator[tuple[str, Reply | AlttrainError]]]
+
+_OPENING = b'{"key": "'  # of each line
 
 OnAnswer = Callable[[int, int, "Usage"], None]  # questions done, questions in all, what they cost
 
@@ -141,11 +143,16 @@ class Answers:
             self.usage.count(reply)
 
     def _index(self) -> None:
-        """Find where each answer stands; cut off a last line that was torn."""
+        """Find where each answer stands; cut off a last line that was torn.
+
+        Raises:
+            DataError: if the file is somebody else's.
+        """
         whole = 0
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
+                    check_torn(self._path, line, _OPENING)
                     break
                 value = _parse(line)
                 if value is not None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.files import atomic_writer, writable
+from alttrain_cli.files import atomic_writer, check_torn, writable
 
 _CHUNK = 1 << 16
+_OPENING = b'{"key": "'  # of each line
 
 
 class Journal:
@@ -100,6 +101,8 @@ def _mend(path: Path) -> None:
             file.seek(start)
             place = start + file.read(place - start).rfind(b"\n") + 1
         if place < end:
+            file.seek(place)
+            check_torn(path, file.read(len(_OPENING)), _OPENING)
             file.truncate(place)
 
 
