@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from alttrain_cli import sft_config
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.files import atomic_writer, read_text
+from alttrain_cli.names import FolderName, safe_name
 
 Positive = Field(gt=0)
 NotNegative = Field(ge=0)
@@ -144,7 +145,7 @@ class Generation(_Section):
 class Recipe(_Section):
     """Everything that two runs must share to be called the same."""
 
-    name: str
+    name: FolderName  # a run's folder is called after it
     model: Model
     lora: Lora
     train: Train
@@ -161,7 +162,7 @@ class Recipe(_Section):
         values = _read_yaml(path)
         for override in overrides:
             _override(values, override)
-        values.setdefault("name", path.stem)
+        values.setdefault("name", safe_name(path.stem))
         problems = _wrong_settings(values.get("train"))
         try:
             recipe = cls.model_validate(values)

@@ -1,14 +1,15 @@
 """What `alttrain eval` measures: what is asked, with which settings, and where its files lie."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from alttrain_cli.address import shown
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.names import safe_name
 from alttrain_cli.recipe import Generation, Recipe
 from alttrain_cli.run import Run
 from alttrain_cli.target import Target, find_target
@@ -86,7 +87,8 @@ def local(what: str, recipe: str | None, out: Path | None) -> Subject:
 def server(base_url: str, model: str | None, out: Path | None) -> Subject:
     """Return a model behind a server."""
     endpoint = Endpoint.find(base_url, model)
-    return Subject(out or Path("evals") / _slug(f"{endpoint.model}@{endpoint.base_url}"), endpoint)
+    name = safe_name(f"{endpoint.model}@{shown(endpoint.base_url)}", "--")
+    return Subject(out or Path("evals") / name, endpoint)
 
 
 def found(what: str, recipe: str | None, out: Path | None) -> Subject:
@@ -102,8 +104,5 @@ def _root(target: Target) -> Path:
     """Return where a target's evaluations lie: in the run itself, else under evals/."""
     if target.adapter and (target.adapter.parent / "recipe.yaml").is_file():
         return target.adapter.parent / "eval"
-    return Path("evals") / _slug(target.recipe.model.name if target.adapter is None else str(target.adapter))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "--", name).strip("-.")
+    name = target.recipe.model.name if target.adapter is None else str(target.adapter)
+    return Path("evals") / safe_name(name, "--")

@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Any, Protocol
 
 from alttrain_cli import console
+from alttrain_cli.address import shown
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
@@ -87,7 +88,7 @@ class Server:
         self.facts: Facts = {
             "name": endpoint.model,
             "model": endpoint.model,
-            "server": endpoint.base_url,
+            "server": shown(endpoint.base_url),
             "weights": "unknown: behind a server",
         }
 

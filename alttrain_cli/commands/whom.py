@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from alttrain_cli.address import shown
 from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.speaker import Speaker
 from alttrain_cli.endpoint import Endpoint
@@ -59,7 +60,7 @@ class Whom:
     def load(self, tell: Tell) -> Speaker:
         """Load the model or find the server, telling what is being done."""
         if self.target is None:
-            tell(f"asking {self.base_url}")
+            tell(f"asking {shown(self.base_url)}")
             return ServerSpeaker(Endpoint.find(self.base_url, self.model))
         with quiet.captured(None):
             from alttrain_cli.engine.speaker import ModelSpeaker

@@ -1,6 +1,5 @@
 """Judges stored completions; what was judged already is not judged again."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from alttrain_cli.evaluation.judgement import Judgement, State, from_record, rec
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
 from alttrain_cli.evaluation.plan import Place, Plan, hash_of
 from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.names import safe_name
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Sitting:
     @property
     def name(self) -> str:
         """What its files are called: rule, strongreject~gpt-4o, wildguard@reasoning."""
-        model = "~" + re.sub(r"[^\w.-]+", "--", self.model).strip("-.") if self.model else ""
+        model = "~" + safe_name(self.model, "--") if self.model else ""
         return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
 
     def key(self, completion: str) -> str:
