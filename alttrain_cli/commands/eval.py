@@ -11,6 +11,7 @@ from alttrain_cli.commands import eval_options as options
 from alttrain_cli.commands import eval_view
 from alttrain_cli.commands.eval_completions import Request, generate, read_suites
 from alttrain_cli.commands.eval_judges import Bench, have_labels, read_cards
+from alttrain_cli.commands.eval_places import claimed, spare_foreign
 from alttrain_cli.commands.eval_subjects import Subject, found, local, server
 from alttrain_cli.commands.eval_targets import LocalModel, Server
 from alttrain_cli.endpoint import Endpoint
@@ -74,18 +75,19 @@ def run(
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
     subject = server(base_url, model, out) if base_url else local(target, recipe, out)
     other = subject.compared(compare)
-    bench.call()
     subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
     caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
-    for one in subjects:
-        settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
-        if samples > 1 and not settings.do_sample:
-            raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
-        request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit, caveats)
-        _generate(one, request, concurrency)
-    folders = {suite_folder(Path(), named.name, _mode(think)).name for named, _ in suites}
-    bench.sit([one.root for one in subjects], folders)
-    _report(subject, other, show_completions)
+    folders = [suite_folder(Path(), named.name, _mode(think)).name for named, _ in suites]
+    with claimed([one.root for one in subjects], folders):
+        bench.call()
+        for one in subjects:
+            settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
+            if samples > 1 and not settings.do_sample:
+                raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
+            request = Request(suites, settings, max_new_tokens, _mode(think), samples, limit, caveats)
+            _generate(one, request, concurrency)
+        bench.sit([one.root for one in subjects], folders)
+        _report(subject, other, show_completions)
 
 
 @app.command("judge")
@@ -106,8 +108,10 @@ def judge_again(
     subject = found(target, recipe, out)
     other = subject.compared(compare)
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
-    bench.sit([one.root for one in (other, subject) if one])
-    _report(subject, other, show_completions)
+    roots = [one.root for one in (other, subject) if one]
+    with claimed(roots):
+        bench.sit(roots)
+        _report(subject, other, show_completions)
 
 
 @app.command("report")
@@ -151,6 +155,7 @@ def _report(subject: Subject, other: Subject | None, show_completions: bool) -> 
     compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
     card = scorecard(sides, compared, subject.training(), read_cards(subject.root))
     path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
+    spare_foreign(subject.root)
     write_json(path, card)
     write_page(page, card, sides, compared, show=show_completions)
     with console.summary():

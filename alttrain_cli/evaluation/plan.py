@@ -6,6 +6,7 @@ again. Anything else (other weights, template, prompt, sampling, engine) is anot
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.files import write_json
 
 Facts = dict[str, Any]
+# What the writers of these files leave behind when they are killed.
+_LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and clear away what writers that were killed left behind."""
-        for leftover in folder.glob(".*.json*.*"):
-            leftover.unlink(missing_ok=True)
+        for path in folder.glob(".*"):
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         values = asdict(self) | {
             "items": [item._asdict() for item in self.items],
             "saved_keys": [job.key for job in self.jobs],
