@@ -9,24 +9,23 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from alttrain_cli import __version__, console
+from alttrain_cli import __version__, console, signals
 from alttrain_cli.commands import build_data, chat, eval, recipes, train
 from alttrain_cli.errors import AlttrainError
 
-INTERRUPTED = 130
-_UsageError: type[Exception] = typer.BadParameter.__mro__[
-    1
-]  # of the click inside typer, which has no public name
+# the one of the click inside typer, which has no public name
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _LONGEST_MESSAGE = 1200  # characters
 # What the system refuses about a file or folder that was named: not a bug, wherever it happens.
 _REFUSALS = (
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
+NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive
 
 
 class ErrorBoundary(TyperGroup):
-    """Ends user errors with one line and their exit code, and Ctrl-C with 130. Bugs keep tracebacks."""
+    """Ends user errors with one line and their exit code, Ctrl-C with 130. Bugs keep tracebacks."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what stands before the command."""
@@ -44,13 +43,9 @@ class ErrorBoundary(TyperGroup):
             raise typer.Exit(error.exit_code) from None
         except _UsageError as error:
             raise _usage(error, ctx) from None
-        except (KeyboardInterrupt, typer.Abort):
+        except (KeyboardInterrupt, typer.Abort) as stop:
             console.err().print("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader of our output left; what it wanted it has.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+            raise typer.Exit(signals.exit_code(stop)) from None
         except OSError as error:
             if error.errno not in _REFUSALS or error.filename is None:
                 raise
@@ -109,4 +104,16 @@ def main() -> None:
     """Run the command line."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show every character
-    app(prog_name="alttrain")
+    console.protect_streams()
+    signals.stop_on_signals()
+    try:
+        try:
+            app(prog_name="alttrain")
+        finally:
+            signals.leave_at_once()
+            sys.stdout.flush()
+    except console.OutputError as error:
+        if error.is_left:  # whoever read it has left, as `head` does
+            sys.exit(NOT_READ)
+        console.print_error(f"{error} Free space, or send it somewhere else.")
+        sys.exit(AlttrainError.exit_code)

@@ -24,8 +24,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[str]]:
-    """Yield a text file that replaces `path` when the block ends well, and vanishes otherwise."""
+    """Yield a text file that replaces `path` when the block ends well, and vanishes otherwise.
+
+    A symbolic link stays one: the file that it leads to is replaced, with the permissions that it had.
+    """
     with writable(path):
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        mode = _replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
@@ -34,35 +39,66 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
+def _replaceable(path: Path) -> int:
+    """Return the permissions for what replaces `path`; a folder or a device is never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return 0o644
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise AlttrainError(f"{path}: cannot write: it is not a regular file. Choose another place.")
+    return stat.S_IMODE(mode)
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission to write here",
+    errno.EPERM: "no permission to write here",
+    errno.ENOENT: "the folder is not there and cannot be made",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+    errno.EEXIST: "a part of the path is a file, not a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its symbolic links go in a circle",
+    errno.EIO: "the disk reports an error",
+}
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words it
+_TORCH = ("PytorchStreamWriter failed", "file write failed", "basic_ios::clear")
+
+
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write `path` into one line for the user."""
+    """Turn a refusal to write `path` into one line for the user, also if safetensors or torch word it."""
     try:
         yield
-    except OSError as error:
-        reason = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "the file system is read-only",
-            errno.EACCES: "no permission to write here",
-            errno.EPERM: "no permission to write here",
-            errno.ENOENT: "the folder is not there and cannot be made",
-            errno.ENOTDIR: "a part of the path is a file, not a folder",
-            errno.EISDIR: "it is a folder, not a file",
-            errno.EEXIST: "a part of the path is a file, not a folder",
-            errno.ENAMETOOLONG: "the name is too long",
-            errno.ELOOP: "the links go in a circle",
-        }.get(error.errno or 0)
+    except AlttrainError:
+        raise
+    except Exception as error:
+        reason = unwritable(error)
         if reason is None:
             raise
         raise AlttrainError(f"{path}: cannot write: {reason}. Free space or choose another place.") from None
+
+
+def unwritable(error: Exception) -> str | None:
+    """Return why a file could not be written, None if the error says something else."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return _REASONS.get(error.errno)
+    if found := _OS_ERROR.search(str(error)):
+        return _REASONS.get(int(found.group(1)))
+    return "the disk is full" if any(words in str(error) for words in _TORCH) else None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -83,12 +119,44 @@ def append_jsonl(path: Path, value: Any) -> None:
     """Append one JSON object as a line."""
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(_line(value))
+        with path.open("ab+") as file:
+            torn = file.tell() and not _ends_a_line(file)
+            file.write((("\n" if torn else "") + _line(value)).encode())
 
 
 def _line(value: Any) -> str:
     return encodable(json.dumps(value, ensure_ascii=False)) + "\n"
+
+
+def _ends_a_line(file: IO[bytes]) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def check_torn(path: Path, line: bytes, opening: bytes) -> None:
+    """Look whether a last line without an end, which will be cut off, is the beginning of one of ours.
+
+    Raises:
+        DataError: if it does not begin with `opening`.
+    """
+    if not opening.startswith(line[: len(opening)]):
+        raise DataError(f"{path}: was not written by alttrain. Move it, or choose another place.")
+
+
+def refuse_foreign(path: Path, opening: str) -> None:
+    """Refuse to replace a file that does not open as those do that alttrain writes there.
+
+    Raises:
+        DataError: if it is there and is somebody else's.
+    """
+    if not os.path.lexists(path):
+        return
+    with _readable(path), path.open("rb") as file:
+        if file.read(len(opening.encode())) == opening.encode():
+            return
+    raise DataError(
+        f"{path}: was not written by alttrain, so it is not replaced. Move it, or choose another --out."
+    )
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

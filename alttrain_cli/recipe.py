@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.files import atomic_writer, check_ordinary, read_text
+from alttrain_cli.names import FolderName, safe_name
 from alttrain_cli.overrides import put_overrides
 from alttrain_cli.plain_yaml import LARGEST, YamlProblem, dump_yaml, parse_yaml
 from alttrain_cli.problems import in_words, key_of
@@ -154,7 +155,7 @@ class Generation(_Section):
 class Recipe(_Section):
     """Everything that two runs must share to be called the same."""
 
-    name: str = Name
+    name: FolderName  # a run's folder is called after it
     model: Model
     lora: Lora
     train: Train
@@ -170,7 +171,7 @@ class Recipe(_Section):
         path = find_recipe(name_or_path)
         values = _read_yaml(path)
         put_overrides(values, overrides)
-        values.setdefault("name", path.stem)
+        values.setdefault("name", safe_name(path.stem))
         problems = wrong_settings(values.get("train"), _keys(Train))
         try:
             recipe = cls.model_validate(values)

@@ -1,45 +1,83 @@
 """The run directory: what a training run leaves behind, and where."""
 
 import json
-import shutil
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.checked import read_record_file
 from alttrain_cli.errors import RunError
 from alttrain_cli.files import writable, write_json, write_jsonl
+from alttrain_cli.lock import locked
+from alttrain_cli.made import Made
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.run_records import CANARY, MANIFEST, STEP, read_log
 
 # What says that something trained is there: an adapter, or a whole model in one file or several.
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+# Everything that training may write into a run directory, and so all that a failed start may remove again.
+_WRITTEN = (
+    *("recipe.yaml", "manifest.json", "train.jsonl", "canary.jsonl", "loss.svg", "log.txt", "probes.jsonl"),
+    *("checkpoints", "adapter", ".adapter.part", "tensorboard"),
+)
 
 
 class Run:
     """A run directory. Every file in it is whole, or a JSONL file that only loses a torn line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, made: Made | None = None) -> None:
         self.path = path
+        self.made = made  # None: this process only reads it
+        self.has_begun = False  # whether this process has trained; what it did is worth keeping then
 
     @classmethod
     def create(cls, path: Path | None, recipe: Recipe) -> "Run":
         """Make a new run directory and save the resolved recipe in it, before any work starts.
 
-        Without a path it is runs/<recipe>-<number>, the first number that is free.
+        An empty folder that is there already may become one. Without a path it is
+        runs/<recipe>-<number>, the first number that is free.
 
         Raises:
-            RunError: if the directory exists already.
+            RunError: if there is something else already.
         """
-        run = cls(path) if path else cls(_next_free(recipe.name))
-        with writable(run.path):
-            try:
-                run.path.mkdir(parents=True)
-            except FileExistsError:
-                raise RunError(
-                    f"{run.path}: exists already. Choose another --out, or remove it first."
-                ) from None
-        recipe.save(run.recipe_path)
+        if path is not None:
+            return cls._claim(path, recipe)
+        number = 1
+        while True:
+            path = Path("runs") / f"{recipe.name}-{number}"
+            number += 1
+            if not os.path.lexists(path):
+                with suppress(RunError):  # another process was faster: the next number
+                    return cls._claim(path, recipe)
+
+    @classmethod
+    def _claim(cls, path: Path, recipe: Recipe) -> "Run":
+        if os.path.lexists(path):
+            _refuse_taken(path)
+        run = cls.found(path)
+        with locked(path):
+            _refuse_taken(path)
+            run.begin(recipe)
         return run
+
+    @classmethod
+    def found(cls, path: Path) -> "Run":
+        """Return a directory to train in, made where it is missing; `made` remembers how it was."""
+        return cls(path, Made.begin(path, _WRITTEN))
+
+    def begin(self, recipe: Recipe) -> None:
+        """Save the resolved recipe; if that fails, nothing is left behind."""
+        try:
+            recipe.save(self.recipe_path)
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Bring back how the directory was before this process wrote to it."""
+        if self.made:
+            self.made.undo()
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -136,14 +174,13 @@ class Run:
         """Set keys of the manifest and write it, atomically."""
         write_json(self.manifest_path, {**self.manifest(), **values})
 
-    def is_untouched(self) -> bool:
-        """Whether the directory holds nothing but what a run begins with, and nothing of anybody else."""
-        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".recipe.yaml.")}
-        return names <= {self.recipe_path.name}
-
-    def discard(self) -> None:
-        """Remove the directory and all that is in it."""
-        shutil.rmtree(self.path)
+    def is_untouched(self, recipe: Recipe) -> bool:
+        """Whether the directory holds nothing but what a run with this recipe begins with."""
+        torn = (".recipe.yaml.", ".manifest.json.")  # of a process that was killed just then
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(torn)}
+        if names == {self.recipe_path.name}:
+            return self.recipe_path.read_bytes() == recipe.to_yaml().encode()
+        return not names
 
     def steps(self) -> list[dict[str, Any]]:
         """Return the logged training steps; a torn last line is no step."""
@@ -161,6 +198,7 @@ class Run:
 
     def add_step(self, step: dict[str, Any]) -> None:
         """Append one training step."""
+        self.has_begun = True
         _add_line(self.steps_path, step)
 
     def add_canary(self, counts: dict[str, Any]) -> None:
@@ -173,8 +211,16 @@ def _add_line(path: Path, value: dict[str, Any]) -> None:
         file.write(json.dumps(value) + "\n")
 
 
-def _next_free(name: str) -> Path:
-    number = 1
-    while (path := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return path
+def _refuse_taken(path: Path) -> None:
+    """Refuse to train in anything but an empty folder.
+
+    Raises:
+        RunError: saying what is there.
+    """
+    if not path.is_dir():
+        raise RunError(f"{path}: exists already, and is not a folder. Choose another --out.")
+    names = {one.name for one in path.iterdir()}
+    if "manifest.json" in names:
+        raise RunError(f"{path}: exists already. Resume it with --resume, or choose another --out.")
+    if names:
+        raise RunError(f"{path}: exists already, and holds {min(names)}. Choose another --out.")

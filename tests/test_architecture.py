@@ -37,7 +37,7 @@ MAY_USE = {
 }
 
 # Each room with the rooms it may import from; arrows point down only.
-BOTTOM = {"errors", "files", "checked", "strict_json"}
+BOTTOM = {"errors", "files", "checked", "lock", "made", "names", "strict_json"}
 PURE = {
     *(
         "rates",
@@ -63,6 +63,7 @@ PURE = {
         "problems",
         "rendering",
         "reply",
+        "signals",
         "spans",
         "tables",
         "visible",
@@ -77,6 +78,10 @@ LAYERS = {
     "plain_yaml": {"visible"},
     "problems": {"visible"},
     "checked": {"errors", "files", "problems"},
+    "lock": {"errors", "files"},
+    "made": {"files"},
+    "names": set(),
+    "signals": set(),
     "rates": set(),
     "overlap": set(),
     "refusal": set(),

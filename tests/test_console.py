@@ -66,3 +66,32 @@ def test_any_text_can_be_drawn(text: str) -> None:
 )
 def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert console.duration(seconds) == text
+
+
+@pytest.mark.parametrize("columns", ["1", "10", "40"])
+def test_paths_and_names_are_never_cut_in_a_narrow_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    path = Path("runs") / ("a-long-name-" * 6) / "adapter"
+    console.print_lines([("run:", path), ("next:", f"alttrain chat {path}"), ("a long name of a line:", "x")])
+    console.print_table(("", "run", "loss"), [(1, path, "0.5")], left=(0, 1), whole=(1,))
+    screen = console.ChatScreen()
+    screen.table([("file", path), ("turns", 2)])
+    with console.status(f"Loading {path} ..."):
+        pass
+    shown = capsys.readouterr()
+    assert shown.out.count(str(path)) == 4
+    assert str(path) in shown.err
+
+
+def test_short_lines_stay_aligned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    console.print_lines([("a:", "one two three four five six seven eight nine"), ("bcd:", "e")])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "a:    one two three four five six seven",
+        "      eight nine",
+        "bcd:  e",
+    ]

@@ -7,16 +7,17 @@ from typing import Any
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.files import read_jsonl, read_text
+from alttrain_cli.names import safe_name
 
 FOLDER = Path("chats")
 
 
 def new_chat(name: str, now: datetime) -> Path:
     """Return the file of a chat that begins now. It is made when there is something to save."""
-    path = FOLDER / f"{_safe(name)}-{now:%Y%m%d-%H%M%S}.jsonl"
+    path = FOLDER / f"{safe_name(name)}-{now:%Y%m%d-%H%M%S}.jsonl"
     number = 2
     while path.exists():
-        path = FOLDER / f"{_safe(name)}-{now:%Y%m%d-%H%M%S}-{number}.jsonl"
+        path = FOLDER / f"{safe_name(name)}-{now:%Y%m%d-%H%M%S}-{number}.jsonl"
         number += 1
     return path
 
@@ -27,7 +28,7 @@ def newest_chat(name: str) -> Path:
     Raises:
         DataError: if there is none.
     """
-    pattern = re.compile(re.escape(_safe(name)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
+    pattern = re.compile(re.escape(safe_name(name)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
     found = [path for path in FOLDER.glob("*.jsonl") if pattern.fullmatch(path.name)]
     if not found:
         raise DataError(f"{FOLDER}: holds no chat with {name} to go on with.")
@@ -54,7 +55,3 @@ def _prompt(path: Path, number: int, values: dict[str, Any]) -> str:
         problem = "must be a text that is not empty" if "prompt" in values else "the key is missing"
         raise DataError(f"{path}:{number}: prompt: {problem}.")
     return prompt
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "chat"

@@ -10,7 +10,7 @@ from typing import Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.files import sha256
+from alttrain_cli.files import sha256, writable
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row, read_rows
 from alttrain_cli.run import Run
@@ -35,26 +35,29 @@ def read_both_labels(data: Path) -> list[Row]:
     return rows
 
 
-def reopen(out: Path | None, recipe: Recipe, data: Path) -> Run:
+def reopen(out: Path, recipe: Recipe, data: Path) -> Run:
     """Open an interrupted run to go on with it.
 
     Raises:
         RunError: if there is none, or data or recipe are not those that it was begun with.
     """
-    if out is None:
-        raise RunError("--resume needs the run to go on with: --out runs/NAME")
-    run = Run(out)
-    if not run.path.is_dir():
-        raise RunError(f"{out}: no run to resume. Train without --resume.")
+    with writable(out):
+        if not out.is_dir():
+            raise RunError(f"{out}: no run to resume. Train without --resume.")
+    run = Run.found(out)
     before = run.manifest()
-    if not before and run.is_untouched():  # killed before it had begun
-        recipe.save(run.recipe_path)
+    if not before and run.is_untouched(recipe):  # killed before it had begun
+        run.begin(recipe)
         return run
     if not before:
-        raise RunError(f"{out}: not a run directory (it has no manifest.json).")
+        raise RunError(
+            f"{out}: holds no run to resume, but other files (and no manifest.json). Choose another --out."
+        )
+    if not isinstance(before.get("data"), dict) or "status" not in before:
+        raise RunError(f"{run.manifest_path}: not that of a run. Choose another --out.")
     if before["status"] == "finished":
         raise RunError(f"{out}: is finished. See it: alttrain chat {out} -p '...'")
-    if before["data"]["sha256"] != sha256(data):
+    if before["data"].get("sha256") != sha256(data):
         raise RunError(f"{out}: was begun with other data than {data} is now. Train a new run.")
     if run.recipe() != recipe:
         raise RunError(f"{out}: was begun with another recipe or --set. Train a new run.")

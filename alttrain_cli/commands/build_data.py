@@ -9,17 +9,19 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.askers import endpoint_asker, engine_asker
 from alttrain_cli.commands.build_options import audit_rules, build_rules, read_price
-from alttrain_cli.commands.options import check, check_not_empty
+from alttrain_cli.commands.options import check, check_not_empty, expanded
 from alttrain_cli.commands.suite_prompts import suite_prompts
 from alttrain_cli.data.annotators import SETTINGS, AllBenign, Annotator, Asked, Template, Trust
 from alttrain_cli.data.answers import Answers, Asker, Usage
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.build import Built, Ingredient, build
+from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.samples import Reading
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.data.traces import OPENING_TOKENS, OwnTraces
 from alttrain_cli.errors import DataError, GateError
+from alttrain_cli.lock import locked
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import iter_rows
 from alttrain_cli.visible import shown
@@ -49,7 +51,16 @@ def build_data(
             help="The same, for benign traces that are kept untouched, as math rows.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The data file to write.")] = Path("data.jsonl"),
+    out: Annotated[Path, typer.Option("--out", help="The data file to write.", callback=expanded)] = Path(
+        "data.jsonl"
+    ),
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace --out also where build-data did not make it, or where it was edited since.",
+        ),
+    ] = False,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -177,7 +188,8 @@ def build_data(
     suites = suite_prompts(suite, suite_file or ())
     asked = {annotator, traces_from}
     asks = bool(asked & {"endpoint", "model"})
-    with console.WorkView() as view:
+    outputs = Outputs.of(out)
+    with locked(out, outputs.lock), console.WorkView() as view:
         helpers = _Helpers(out, view, base_url, model, recipe, concurrency, dollars) if asks else None
         judge = helpers.annotator(annotator) if helpers else Template()
         traces = helpers.traces(traces_from) if helpers and traces_from else None
@@ -189,10 +201,12 @@ def build_data(
             out,
             seed,
             suites=suites,
+            overwrite=overwrite,
             on_progress=view.show,
         )
-    _report(built)
-    _show(built.rows, show)
+    with console.summary():
+        _report(built)
+        _show(built.rows, show)
     _refuse_contradictions(built.rows, built.audit)
     if helpers and helpers.failures:
         _report_failures(built.rows, helpers)

@@ -188,6 +188,7 @@ def _chosen_run(interactive: bool) -> str:
         ("", "run", "model", "loss", "refused of harmful", "of benign"),
         [(number, run, *_facts(Run(run))) for number, run in enumerate(runs, 1)],
         left=(0, 1, 2),
+        whole=(1,),
     )
     number = typer.prompt("Which one", default=1, type=int)
     if not 1 <= number <= len(runs):

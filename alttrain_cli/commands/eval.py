@@ -12,6 +12,7 @@ from alttrain_cli.commands import eval_options as options
 from alttrain_cli.commands import eval_view
 from alttrain_cli.commands.eval_completions import Request, generate, read_suites
 from alttrain_cli.commands.eval_judges import Bench, have_labels, read_cards
+from alttrain_cli.commands.eval_places import claimed, spare_foreign
 from alttrain_cli.commands.eval_subjects import Subject, found, local, server
 from alttrain_cli.commands.eval_targets import LocalModel, Server
 from alttrain_cli.endpoint import Endpoint
@@ -81,17 +82,18 @@ def run(
     subject = server(base_url, model, out) if base_url else local(target, recipe, out)
     folders = {suite_folder(Path(), one.name, mode).name for one in named}
     other = _compared(subject, compare, folders, generates=True)
-    bench.call()
     subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
     _check_files(subjects, folders)
     caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
-    for one in subjects:
-        settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
-        if samples > 1 and not settings.do_sample:
-            raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
-        request = Request(suites, settings, max_new_tokens, mode, samples, limit, caveats)
-        _generate(one, request, concurrency)
-    _end(bench.sit([one.root for one in subjects], folders), subject, other, show_completions)
+    with claimed([one.root for one in subjects], sorted(folders)):
+        bench.call()
+        for one in subjects:
+            settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
+            if samples > 1 and not settings.do_sample:
+                raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
+            request = Request(suites, settings, max_new_tokens, mode, samples, limit, caveats)
+            _generate(one, request, concurrency)
+        _end(bench.sit([one.root for one in subjects], folders), subject, other, show_completions)
 
 
 @app.command("judge")
@@ -116,7 +118,8 @@ def judge_again(
     plans = [Plan.load(place.folder) for root in roots for place in places(root)]
     graded = ((plan.suite["kind"], plan.suite["grader"]) for plan in plans)
     options.check(options.judge_rules(ctx, bench.chosen, graded))
-    _end(bench.sit(roots), subject, other, show_completions)
+    with claimed(roots):
+        _end(bench.sit(roots), subject, other, show_completions)
 
 
 @app.command("report")
@@ -223,12 +226,14 @@ def _report(subject: Subject, other: Subject | None, show_completions: bool) -> 
     compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
     card = scorecard(sides, compared, subject.training(), read_cards(subject.root))
     path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
+    spare_foreign(subject.root)
     write_json(path, card)
     write_page(page, card, sides, compared, show=show_completions)
-    eval_view.show(card)
-    if not have_labels():
-        console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
-    console.print_lines([("scorecard:", path), ("page:", page)])
+    with console.summary():
+        eval_view.show(card)
+        if not have_labels():
+            console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
+        console.print_lines([("scorecard:", path), ("page:", page)])
     return sides
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from alttrain_cli.commands.options import expanded
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge as AskedJudge
 from alttrain_cli.evaluation.suite import Kind
@@ -88,6 +89,7 @@ Out = Annotated[
         parser=_folder,
         metavar="PATH",
         help="Where to keep the files; default RUN/eval or evals/MODEL.",
+        callback=expanded,
     ),
 ]
 Judge = Annotated[

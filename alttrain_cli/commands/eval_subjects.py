@@ -7,8 +7,9 @@ from alttrain_cli import console
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
-from alttrain_cli.evaluation.plan import file_name, places
+from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.names import safe_name
 from alttrain_cli.recipe import Generation, Recipe
 from alttrain_cli.run import Run
 from alttrain_cli.target import Target, find_target
@@ -86,7 +87,7 @@ def local(what: str, recipe: str | None, out: Path | None) -> Subject:
 def server(base_url: str, model: str | None, out: Path | None) -> Subject:
     """Return a model behind a server."""
     endpoint = Endpoint.find(base_url, model, console.print_warning)
-    return Subject(out or Path("evals") / file_name(f"{endpoint.model}@{endpoint.address}"), endpoint)
+    return Subject(out or Path("evals") / safe_name(f"{endpoint.model}@{endpoint.address}", "--"), endpoint)
 
 
 def found(what: str, recipe: str | None, out: Path | None) -> Subject:
@@ -102,6 +103,5 @@ def _root(target: Target) -> Path:
     """Return where a target's evaluations lie: in the run itself, else under evals/."""
     if target.adapter and (target.adapter.parent / "recipe.yaml").is_file():
         return target.adapter.parent / "eval"
-    return Path("evals") / file_name(
-        target.recipe.model.name if target.adapter is None else str(target.adapter)
-    )
+    name = target.recipe.model.name if target.adapter is None else str(target.adapter)
+    return Path("evals") / safe_name(name, "--")

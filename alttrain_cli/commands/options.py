@@ -9,6 +9,17 @@ import typer
 
 from alttrain_cli.files import is_file, is_folder
 
+
+def expanded(path: Path | None) -> Path | None:
+    """Return a path that a user names with ~ as their home folder: shells leave it in --out=~/x."""
+    if path is None:
+        return None
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise typer.BadParameter(f"{path}: there is no such home folder") from None
+
+
 RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a shipped recipe, or a recipe file.")]
 SetOption = Annotated[
     list[str] | None,

@@ -4,13 +4,20 @@ from typing import Any
 
 from alttrain_cli import console
 from alttrain_cli.commands.canary import in_words
+from alttrain_cli.errors import RunError
 from alttrain_cli.files import atomic_writer
 from alttrain_cli.run import Run
 
 
 def keep_outcome(run: Run) -> None:
-    """Write what the steps came to into the manifest, and their loss curve as a picture."""
+    """Write what the steps came to into the manifest, and their loss curve as a picture.
+
+    Raises:
+        RunError: if no step was logged.
+    """
     steps = run.steps()
+    if not steps:
+        raise RunError(f"{run.steps_path}: the log of the run's steps is gone. Train a new run.")
     first, last = steps[0], steps[-1]
     run.update_manifest(
         loss={"first": first["loss"], "last": last["loss"]},

@@ -1,5 +1,6 @@
 """`alttrain recipes`: list, show and copy the recipes."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +8,12 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import GpuOption, Rule, SetOption, check, is_given
+from alttrain_cli.commands.options import GpuOption, Rule, SetOption, check, expanded, is_given
 from alttrain_cli.commands.plan import parse_gpu
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.plan import best_batching, judge, longest_row
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.files import read_text, writable
+from alttrain_cli.files import atomic_writer, read_text
 from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
@@ -58,13 +59,13 @@ def show(name: NameArgument, overrides: SetOption = None) -> None:
 @app.command()
 def copy(
     name: NameArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the copy.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the copy.", callback=expanded)],
 ) -> None:
     """Copy a recipe, comments and all, to a file of your own to edit."""
-    if file.exists():
+    if os.path.lexists(file):
         raise RecipeError(f"{file}: exists already. Choose another name.")
-    with writable(file):
-        file.write_text(read_text(find_recipe(name)), encoding="utf-8")
+    with atomic_writer(file) as target:
+        target.write(read_text(find_recipe(name)))
     console.print_lines([("copied:", file), ("next:", f"alttrain train --recipe {file} --data FILE")])
 
 

@@ -1,5 +1,6 @@
 """The chat that one stays in."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +21,7 @@ from alttrain_cli.commands.whom import Loading, Whom
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.files import append_jsonl, check_ordinary, writable
 from alttrain_cli.reply import joined
+from alttrain_cli.signals import Stopped
 from alttrain_cli.template import Message
 
 HISTORY = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "chat-history"
@@ -47,6 +49,7 @@ class Repl:
         self._probed = 0
         self._saves = save
         self._path = path or new_chat(whom.name, datetime.now())
+        self._is_own = path is not None  # whether the file is this chat's: it is made at the first turn
         self._asked = conversation.turns[-1].prompt if conversation.turns else ""
         self._last: Completion | None = None
         self._pair: dict[str, Any] | None = None
@@ -72,6 +75,8 @@ class Repl:
         while True:
             try:
                 line = editor.read(self._next_probe())
+            except Stopped:
+                raise
             except KeyboardInterrupt:
                 self._skip_probe()
                 continue
@@ -91,6 +96,8 @@ class Repl:
                 self._handlers[meant.name](meant.argument)
             elif meant.strip():
                 self._ask(joined(meant), compare=self._compare)
+        except Stopped:
+            raise
         except KeyboardInterrupt:
             self._screen.say("Dropped. /retry asks again.")
         except AlttrainError as error:
@@ -248,7 +255,7 @@ class Repl:
 
     def _do_save(self, name: str) -> None:
         path = _file(name, "/save chat.jsonl")
-        if path.exists():
+        if os.path.lexists(path):
             raise AlttrainError(f"{path}: exists already. Choose another name.")
         self._conversation.save(path)
         self._screen.say(f"{_turns(len(self._conversation.turns))} saved in {path}")
@@ -262,14 +269,18 @@ class Repl:
     def _begin(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._path = new_chat(self._whom.name, datetime.now())
+        self._is_own = False
         self._asked = conversation.turns[-1].prompt if conversation.turns else ""
 
     def _save_turns(self) -> None:
         if not self._saves:
             return
         if self._conversation.turns:
+            if not self._is_own and os.path.lexists(self._path):  # of a chat that began in the same second
+                self._path = new_chat(self._whom.name, datetime.now())
+            self._is_own = True
             self._conversation.save(self._path)
-        else:
+        elif self._is_own:
             self._path.unlink(missing_ok=True)
 
     def _save_pair(self) -> None:
@@ -329,7 +340,10 @@ def _history() -> Path:
 def _file(name: str, example: str) -> Path:
     if not name:
         raise AlttrainError(f"Give a file, as in {example}")
-    return Path(name).expanduser()
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise AlttrainError(f"{name}: there is no such home folder.") from None
 
 
 def _turns(count: int) -> str:

@@ -19,6 +19,7 @@ from alttrain_cli.commands.options import (
     alone,
     check,
     check_not_empty,
+    expanded,
     finite,
     is_given,
 )
@@ -32,9 +33,11 @@ from alttrain_cli.engine.plan import Batching, Plan, sizes_of, unplanned
 from alttrain_cli.engine.plan import plan as plan_run
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.files import writable
+from alttrain_cli.lock import locked
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
 from alttrain_cli.run import Run
+from alttrain_cli.signals import stop_by
 from alttrain_cli.template import Encoded
 
 
@@ -43,7 +46,8 @@ def train(
     recipe: RecipeOption,
     data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run directory; default runs/RECIPE-NUMBER.")
+        Path | None,
+        typer.Option("--out", help="The run directory; default runs/RECIPE-NUMBER.", callback=expanded),
     ] = None,
     overrides: SetOption = None,
     resume: Annotated[
@@ -94,17 +98,21 @@ def train(
         return
     if stop_over_refusal is not None and canary == 0:
         raise AlttrainError("--stop-over-refusal needs a canary to look at: leave out --canary 0.")
-    run = reopen(out, chosen, data) if resume else Run.create(out, chosen)
-    run.update_manifest(**facts(chosen, data, rows, overrides or []), status="started")
-    try:
-        with writable(run.path):
-            _train(run, chosen, rows, Canary(canary, stop_over_refusal))
-    except KeyboardInterrupt:
-        _end(run, status="interrupted")
-        raise
-    except AlttrainError as error:
-        _end(run, status="failed", error=str(error))
-        raise
+    check_trackers(chosen)
+    if resume and out is None:
+        raise RunError("--resume needs the run to go on with: --out runs/NAME")
+    run = None if resume else Run.create(out, chosen)
+    with locked(run.path if run else Path(out or "")):
+        run = run or reopen(Path(out or ""), chosen, data)
+        try:
+            with writable(run.path):
+                run.update_manifest(**facts(chosen, data, rows, overrides or []), status="started")
+                _train(run, chosen, rows, Canary(canary, stop_over_refusal))
+        except BaseException as error:
+            _end(run, error)
+            raise
+    with console.summary():
+        print_receipt(run)
 
 
 def _rules(context: typer.Context) -> list[Rule]:
@@ -153,7 +161,6 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
             seconds_total=round(time.monotonic() - begun, 1),
             status="finished",
         )
-    print_receipt(run)
 
 
 def _settle(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> tuple[Recipe, Plan | None]:
@@ -182,21 +189,24 @@ def _teach(
 
         watch = watch_answers(run, loaded, recipe, canary, screen)
         events = engine.Events(show, screen.warn, watch)
-        ended = engine.train(loaded, recipe, rows, run.checkpoints_path, batching, events)
+        stopped_by = engine.train(loaded, recipe, rows, run.checkpoints_path, batching, events)
+        run.has_begun = True
     keep_outcome(run)
-    if not ended:
+    if stopped_by:
         console.print_warning(
             f"interrupted after step {run.steps()[-1]['step']}, which is saved. Go on with the same "
             f"command and: --out {run.path} --resume"
         )
-        raise KeyboardInterrupt
+        raise stop_by(stopped_by)
 
 
-def _end(run: Run, **facts: str) -> None:
-    """Keep what was trained; a run that never began leaves nothing behind."""
-    if not run.steps():
-        run.discard()
+def _end(run: Run, error: BaseException) -> None:
+    """Keep what this process trained; where it trained nothing, the folder is as it was found."""
+    if not run.has_begun:
+        run.undo()
         return
+    interrupted = isinstance(error, KeyboardInterrupt)
+    facts = {"status": "interrupted"} if interrupted else {"status": "failed", "error": str(error)}
     with contextlib.suppress(AlttrainError):  # a full disk: the first error is the one to show
         run.update_manifest(**facts)
 

@@ -5,6 +5,8 @@ from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
+from alttrain_cli.console.streams import OutputError, summary
+from alttrain_cli.console.streams import protect as protect_streams
 from alttrain_cli.console.terminal import (
     THEME,
     duration,
@@ -27,6 +29,7 @@ from alttrain_cli.visible import visible
 __all__ = [
     "THEME",
     "ChatScreen",
+    "OutputError",
     "TrainingView",
     "WorkView",
     "curve_svg",
@@ -46,9 +49,11 @@ __all__ = [
     "print_table",
     "print_trace",
     "print_warning",
+    "protect_streams",
     "sparkline",
     "spinner",
     "status",
+    "summary",
     "trace_view",
     "visible",
     "warner",

@@ -8,13 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from alttrain_cli.chat.reading import Completion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView, footer
-from alttrain_cli.console.terminal import out, plain
+from alttrain_cli.console.terminal import out, plain, print_pairs
 from alttrain_cli.visible import visible
 
 
@@ -45,12 +44,7 @@ class ChatScreen:
 
     def table(self, rows: Iterable[tuple[str, object]]) -> None:
         """Print names and values."""
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(style="muted", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows:
-            table.add_row(plain(name), plain(str(value)))
-        self.console.print(table)
+        print_pairs(self.console, rows)
 
     def text(self, text: str) -> None:
         """Print what a model wrote, as it is."""

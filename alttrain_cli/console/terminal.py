@@ -4,8 +4,10 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, Literal
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
@@ -40,19 +42,15 @@ class _Console(Console):
             shown = segment.text if segment.control else visible(segment.text)
             yield segment if shown == segment.text else Segment(shown, segment.style)
 
-    def on_broken_pipe(self) -> None:
-        """Let the BrokenPipeError through."""
-        raise BrokenPipeError
-
 
 def out() -> Console:
     """Return a console on what is standard output now: results go there."""
-    return _Console(file=sys.stdout, theme=THEME, highlight=False)
+    return Console(file=sys.stdout, theme=THEME, highlight=False)
 
 
 def err() -> Console:
     """Return a console on what is standard error now: talk and errors go there."""
-    return _Console(file=sys.stderr, theme=THEME, highlight=False)
+    return Console(file=sys.stderr, theme=THEME, highlight=False)
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -88,12 +86,24 @@ def warner() -> Callable[[str], None]:
 
 def print_lines(lines: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="muted", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in lines:
-        table.add_row(Text(visible(name)), Text(visible(str(value))))
-    out().print(table)
+    print_pairs(out(), lines)
+
+
+def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
+    """Print names and values in two columns; a path is never cut in two, however narrow the terminal is."""
+    pairs = [(visible(name), plain(str(value)), isinstance(value, PurePath)) for name, value in lines]
+    indent = max((cell_len(name) for name, _, _ in pairs), default=0) + 2
+    room = console.width - indent
+    for name, value, is_path in pairs:
+        head = Text(name + " " * (indent - cell_len(name)), "muted")
+        if is_path or any(cell_len(word) > room for word in value.plain.split()):
+            console.print(head + value, soft_wrap=True)
+            continue
+        grid = Table.grid()
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(head, value)
+        console.print(grid)
 
 
 def print_table(
@@ -104,15 +114,21 @@ def print_table(
 ) -> None:
     """Print a table; the columns in `left` are aligned to the left, all others to the right.
 
-    Those in `whole` are never wrapped, as short names that a person types.
+    Those in `whole` are never cut, for example names that a person types: where the terminal is too
+    narrow for them, the table is wider than it.
     """
+    cells = [[visible(str(value)) for value in row] for row in rows]
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position in left else "right"
         table.add_column(Text(visible(column)), justify=justify, overflow="fold", no_wrap=position in whole)
-    for row in rows:
-        table.add_row(*(Text(visible(str(value))) for value in row))
-    out().print(table)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console = out()
+    lines = [line for row in cells for at in whole for line in row[at].split("\n")]
+    least = max(map(cell_len, lines), default=0) * len(whole) + 3 * len(columns)
+    console.width = max(console.width, least if whole else 0)
+    console.print(table, crop=False)
 
 
 @contextmanager
@@ -123,7 +139,7 @@ def status(message: str) -> Iterator[None]:
         with console.status(plain(message)):
             yield
     else:
-        console.print(plain(message))
+        console.print(plain(message), soft_wrap=True)
         yield
 
 

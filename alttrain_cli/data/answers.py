@@ -18,12 +18,14 @@ from typing_extensions import TypedDict
 from alttrain_cli.checked import IGNORE, MOST, read_record
 from alttrain_cli.endpoint import Reply
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.files import opened, writable
+from alttrain_cli.files import check_torn, opened, writable
 from alttrain_cli.recipe import Generation
 from alttrain_cli.template import Message
 
 Question = Sequence[Message]
 Ask = Callable[[Iterable[tuple[str, Question]], Generation], Iterator[tuple[str, Reply | AlttrainError]]]
+
+_OPENING = b'{"key": "'  # of each line
 
 OnAnswer = Callable[[int, int, "Usage"], None]  # questions done, questions in all, what they cost
 
@@ -171,12 +173,13 @@ class Answers:
         """Find where each answer stands; cut off a last line that was torn.
 
         Raises:
-            DataError: naming the line and the key that is wrong.
+            DataError: naming the line and the key that is wrong, or if the file is not ours.
         """
         whole = 0
         with opened(self._path) as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
+                    check_torn(self._path, line, _OPENING)
                     break
                 if line.strip():
                     self._places[self._parse(line, str(number))["key"]] = whole

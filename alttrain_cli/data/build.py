@@ -5,15 +5,12 @@ annotator and the model to be trained are asked for what they have to write. Onl
 memory: rows go to disk as they are made, and are put into a seeded order there.
 """
 
-import errno
 import json
-import random
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,14 +18,16 @@ from alttrain_cli import __version__
 from alttrain_cli.data.annotators import Annotator, Template, Trust, settle
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.duplicates import Duplicates
+from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.samples import Reading, Sample, SetAside, check_prompt
 from alttrain_cli.data.selection import choose
 from alttrain_cli.data.sources import Source
+from alttrain_cli.data.spool import Spool
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, restyle
 from alttrain_cli.data.traces import OwnTraces
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import atomic_writer, sha256, writable, write_json
+from alttrain_cli.files import atomic_writer, sha256, write_json
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.row import Row, iter_rows
 
@@ -64,27 +63,33 @@ def build(
     seed: int,
     *,
     suites: Mapping[str, Sequence[str]] | None = None,
+    overwrite: bool = False,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> Built:
     """Write `out`, its manifest and, if anything was set aside, its dropped samples.
 
+    With `overwrite` a file is replaced even if no build made it, or if it was edited since.
+
     Raises:
-        DataError: if a source cannot be read, or no row is left (the dropped file tells why).
+        DataError: if a source cannot be read, if no row is left (the dropped file tells why), or if
+            a file is there that is not ours.
         AlttrainError: if an annotator cannot be asked; its answers so far are kept.
     """
-    dropped, manifest = (out.with_name(f"{out.stem}.{kind}") for kind in ("dropped.jsonl", "manifest.json"))
-    _spare_sources(ingredients, (out, dropped, manifest))
+    outputs = Outputs.of(out)
+    _spare_sources(ingredients, (out, outputs.dropped, outputs.manifest))
+    if not overwrite:
+        outputs.spare_foreign()
     parts = [_Part.of(ingredient, seed) for ingredient in ingredients]
-    with _Spool(out) as spool:  # before anybody is asked: what they say can be written
+    with Spool(out) as spool:  # before anybody is asked: what they say can be written
         for part in parts:
             part.prepare()
-        reasons = _make_rows(parts, spool, dropped, on_progress)
+        reasons = _make_rows(parts, spool, outputs, on_progress)
         if not len(spool):
             told = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
-            raise DataError(f"No row is left: {told}. See {dropped}")
-        with writable(manifest):
-            manifest.unlink(missing_ok=True)  # it describes the file that is replaced
-        spool.write(seed)
+            raise DataError(f"No row is left: {told}. See {outputs.dropped}")
+        spool.shuffle(seed)
+        outputs.announce(spool.digest())
+        spool.write()
         total = len(spool)
     result = audit(_watched(iter_rows(out), total, on_progress), suites or {})
     facts = {
@@ -96,8 +101,8 @@ def build(
         **result.facts(),
         "sha256": sha256(out),
     }
-    write_json(manifest, facts)
-    return Built(out, manifest, dropped if reasons else None, facts, result)
+    write_json(outputs.manifest, facts)
+    return Built(out, outputs.manifest, outputs.dropped if reasons else None, facts, result)
 
 
 def _spare_sources(ingredients: Sequence[Ingredient], written: Sequence[Path]) -> None:
@@ -217,13 +222,13 @@ class _Part:
 
 
 def _make_rows(
-    parts: Sequence[_Part], spool: "_Spool", dropped: Path, on_progress: OnProgress
+    parts: Sequence[_Part], spool: Spool, outputs: Outputs, on_progress: OnProgress
 ) -> Counter[str]:
-    """Put all rows into the spool and all others into `dropped`; return the reasons."""
+    """Put all rows into the spool and all others into the dropped file; return the reasons."""
     reasons: Counter[str] = Counter()
     twins = Duplicates()
     total, done = sum(part.size for part in parts), 0
-    with atomic_writer(dropped) as file:
+    with atomic_writer(outputs.dropped) as file:
         for part in parts:
             for made in part.made():
                 done += 1
@@ -236,8 +241,7 @@ def _make_rows(
                 part.dropped += 1
                 reasons[reason or ""] += 1
                 file.write(json.dumps(_account(row, reason), ensure_ascii=False) + "\n")
-    if not reasons:
-        dropped.unlink()
+    outputs.keep_dropped(bool(reasons))
     return reasons
 
 
@@ -279,47 +283,3 @@ def _account(one: Row | Sample, reason: str | None) -> dict[str, Any]:
 
 def _as_sample(row: Row) -> Sample:
     return Sample(row.id, row.prompt, row.answer, row.label, row.category, row.source, row.id)
-
-
-class _Spool:
-    """Rows on disk, in the order in which they were made; only their places are in memory."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        with writable(out):
-            if out.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "a folder", str(out))
-            out.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=out.parent)  # noqa: SIM115
-        self._places: list[int] = []
-        self._ids: set[str] = set()
-
-    def __enter__(self) -> "_Spool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with writable(self._out):
-            self._file.close()
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def add(self, row: Row) -> None:
-        """Keep a row, under an id that no other one has."""
-        unique, number = row.id, 1
-        while unique in self._ids:
-            number += 1
-            unique = f"{row.id}~{number}"
-        self._ids.add(unique)
-        values = {**row.model_dump(), "id": unique}
-        with writable(self._out):
-            self._places.append(self._file.tell())
-            self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
-
-    def write(self, seed: int) -> None:
-        """Write all rows to their place, in an order that depends on the seed alone."""
-        random.Random(seed).shuffle(self._places)
-        with atomic_writer(self._out) as file:
-            for place in self._places:
-                self._file.seek(place)
-                file.write(self._file.readline().decode())

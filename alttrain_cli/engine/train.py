@@ -19,8 +19,10 @@ from alttrain_cli.engine.memory import enough_memory, memory_gib, release_memory
 from alttrain_cli.engine.plan import Batching
 from alttrain_cli.engine.trainer import COMPLETE, make_trainer
 from alttrain_cli.errors import DataError, GateError
+from alttrain_cli.files import writable
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import Row
+from alttrain_cli.signals import heeded, stop_by
 from alttrain_cli.template import Encoded, RenderError, Template
 
 SHOWN_PROBLEMS = 5
@@ -94,11 +96,11 @@ def train(
     checkpoints: Path,
     batching: Batching,
     events: Events,
-) -> bool:
+) -> int:
     """Train the adapter of `loaded` on `rows`, from the latest checkpoint if there is one.
 
-    Returns whether it came to its end: Ctrl-C finishes the step, saves a checkpoint and returns
-    False; a second one leaves at once.
+    Returns 0 when it came to its end. Ctrl-C, SIGTERM and SIGHUP finish the step and save a
+    checkpoint; then the signal's number is returned. A second one leaves at once.
 
     Raises:
         GateError: when the loss is NaN, infinite or zero, or `events.checkpoint` says why.
@@ -106,21 +108,20 @@ def train(
         RunError: when a checkpoint cannot be written.
     """
     _seed(recipe.train.seed)
-    remove_torn(checkpoints)
     trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, events.notice)
     watch = _watch(loaded, recipe, trainer, events)
     trainer.add_callback(watch)
     latest = latest_checkpoint(checkpoints)
     if latest and _is_last(latest):  # killed after its last step: the trainer would go on and on
         trainer._load_from_checkpoint(str(latest))
-        return True
+        return 0
     with _finish_step_on_interrupt(watch, events.notice), enough_memory("updating the weights"):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     del trainer
     release_memory()
     if watch.failure:
         raise GateError(watch.failure)
-    return not watch.interrupted
+    return int(watch.interrupted)
 
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
@@ -160,11 +161,15 @@ def save_adapter(loaded: Loaded, folder: Path, before: Any) -> dict[str, Any]:
     """
     checks = check_adapter(loaded, before)
     temporary = folder.with_name(f".{folder.name}.part")
-    for leftover in (temporary, folder):  # of a run that was killed just here
-        shutil.rmtree(leftover, ignore_errors=True)
-    loaded.model.save_pretrained(temporary, safe_serialization=True)
-    loaded.tokenizer.save_pretrained(temporary)
-    temporary.rename(folder)
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed just here
+    try:
+        with writable(folder):
+            loaded.model.save_pretrained(temporary, safe_serialization=True)
+            loaded.tokenizer.save_pretrained(temporary)
+            shutil.rmtree(folder, ignore_errors=True)  # the same adapter, of a run that was killed after this
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return checks
 
 
@@ -182,7 +187,8 @@ def _watch(loaded: Loaded, recipe: Recipe, trainer: Any, events: Events) -> Any:
         """Turns the trainer's log lines into steps, and stops a run that went wrong."""
 
         def __init__(self) -> None:
-            self.interrupted = False
+            self.interrupted = 0  # the number of the signal
+            self._clears = True
             self.failure = ""
             self._begun = 0.0
 
@@ -207,6 +213,9 @@ def _watch(loaded: Loaded, recipe: Recipe, trainer: Any, events: Events) -> Any:
             self._stop_if_wrong(step, control)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self._clears:  # not before: a start that fails leaves everything as it was
+                remove_torn(Path(args.output_dir))
+                self._clears = False
             if self.interrupted:
                 control.should_save = control.should_training_stop = True
 
@@ -246,18 +255,18 @@ def _between_steps(loaded: Loaded, work: Callable[[], str]) -> str:
 
 @contextmanager
 def _finish_step_on_interrupt(watch: Any, notice: Callable[[str], None]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) is a wish to stop after this step; the second one is an order."""
+    """The first Ctrl-C, SIGTERM or SIGHUP is a wish to stop after this step; the second one is an order."""
 
     def wish(number: int, frame: Any) -> None:
         if watch.interrupted:
-            raise KeyboardInterrupt
-        watch.interrupted = True
+            raise stop_by(number)
+        watch.interrupted = number
         notice("this step is finished and saved; Ctrl-C again leaves at once")
 
     if threading.current_thread() is not threading.main_thread():  # signals do not reach us here
         yield
         return
-    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, wish) for number in heeded()}
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from alttrain_cli.engine.load import Loaded, match_dtype
 from alttrain_cli.engine.memory import is_out_of_memory, release_memory
 from alttrain_cli.engine.plan import Batching
 from alttrain_cli.errors import ModelError, RecipeError, RunError
-from alttrain_cli.files import write_json
+from alttrain_cli.files import unwritable, write_json
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.template import IGNORED, Encoded
 
@@ -120,11 +120,11 @@ def make_trainer(
                 super()._save_checkpoint(*arguments, **options)
                 write_json(folder / COMPLETE, {"step": self.state.global_step})
             except Exception as error:
-                full = _is_disk_full(error, checkpoints)  # asked before space is freed
+                reason = _why_unwritten(error, checkpoints)  # asked before space is freed
                 shutil.rmtree(folder, ignore_errors=True)
-                if full:
+                if reason:
                     raise RunError(
-                        f"{folder}: the disk is full. Earlier checkpoints stay; free space, then "
+                        f"{folder}: {reason}. Earlier checkpoints stay; free space, then "
                         "go on with the same command and --resume."
                     ) from None
                 raise
@@ -146,9 +146,10 @@ def make_trainer(
     return trainer
 
 
-def _is_disk_full(error: Exception, folder: Path) -> bool:
-    """Whether a write failed for want of space; safetensors and torch say so in words of their own."""
-    return "No space left" in str(error) or shutil.disk_usage(folder).free < 2**20
+def _why_unwritten(error: Exception, folder: Path) -> str | None:
+    """Return why a write failed; torch does not always say that there was no space."""
+    full = shutil.disk_usage(folder).free < 2**20
+    return unwritable(error) or ("the disk is full" if full else None)
 
 
 def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batching) -> Any:

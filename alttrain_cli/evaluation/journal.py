@@ -11,9 +11,10 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.checked import KEEP, read_record
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.files import LONGEST_LINE, atomic_writer, opened, writable
+from alttrain_cli.files import LONGEST_LINE, atomic_writer, check_torn, opened, writable
 
 _CHUNK = 1 << 16
+_OPENING = b'{"key": "'  # of each line
 
 
 class Keyed(TypedDict):
@@ -123,6 +124,8 @@ def _mend(path: Path) -> None:
             file.seek(start)
             place = start + file.read(place - start).rfind(b"\n") + 1
         if place < end:
+            file.seek(place)
+            check_torn(path, file.read(len(_OPENING)), _OPENING)
             file.truncate(place)
 
 

@@ -8,8 +8,9 @@ from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
-from alttrain_cli.evaluation.plan import Place, Plan, file_name, hash_of
+from alttrain_cli.evaluation.plan import Place, Plan, hash_of
 from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.names import safe_name
 from alttrain_cli.visible import visible
 
 
@@ -24,7 +25,7 @@ class Sitting:
     @property
     def name(self) -> str:
         """What its files are called: rule, strongreject~gpt-4o, wildguard@reasoning."""
-        model = f"~{file_name(self.model)}" if self.model else ""
+        model = "~" + safe_name(self.model, "--") if self.model else ""
         return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
 
     def key(self, completion: str) -> str:

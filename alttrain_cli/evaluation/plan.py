@@ -23,9 +23,9 @@ from alttrain_cli.evaluation.suite import Item
 from alttrain_cli.files import is_folder, write_json
 
 Facts = dict[str, Any]
-LONGEST_NAME = 150  # bytes; a file system takes 255, and more stands around it
-_LEFT_BEHIND = ".[pcj]*.json*.????????"  # what `atomic_writer` calls its files until they are whole
 _FILES = ("plan.json", "completions.jsonl")
+# What the writers of these files leave behind when they are killed.
+_LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and clear away what writers that were killed left behind."""
-        for leftover in folder.glob(_LEFT_BEHIND):
-            if leftover.is_file():
-                leftover.unlink(missing_ok=True)
+        for path in folder.glob(".*"):
+            if _LEFTOVER.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
         values = asdict(self) | {
             "items": [item._asdict() for item in self.items],
             "saved_keys": [job.key for job in self.jobs],
@@ -141,14 +141,6 @@ def places(root: Path) -> list[Place]:
 def suite_folder(root: Path, suite: str, mode: str) -> Path:
     """Return where a suite's evaluation belongs; a thinking ablation stands beside the normal one."""
     return root / (suite if mode == "normal" else f"{suite}+{mode}think")
-
-
-def file_name(text: str) -> str:
-    """Return a text as a part of a file's name; a long one is cut, and told apart by its hash."""
-    name = re.sub(r"[^\w.-]+", "--", text).strip("-.") or "model"
-    if len(name.encode()) <= LONGEST_NAME:
-        return name
-    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hash_of(text)[:8]}"
 
 
 def hash_of(*values: Any) -> str:

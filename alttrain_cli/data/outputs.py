@@ -1,0 +1,93 @@
+"""The files of a build, and which of those that are there already may be replaced."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli import __version__
+from alttrain_cli.errors import DataError
+from alttrain_cli.files import read_lines, sha256, writable, write_json
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """data.jsonl, and beside it data.manifest.json and data.dropped.jsonl."""
+
+    rows: Path
+    manifest: Path
+    dropped: Path
+    lock: Path  # is there while a process builds
+
+    @classmethod
+    def of(cls, rows: Path) -> "Outputs":
+        """Return the files that belong to a data file.
+
+        Raises:
+            DataError: if it is a folder, or no file that can be replaced.
+        """
+        with writable(rows):
+            if not rows.name or rows.is_dir():
+                raise DataError(f"{rows}: cannot write: it is a folder, not a file. Choose another --out.")
+            if rows.exists() and not rows.is_file():
+                raise DataError(f"{rows}: cannot write: it is not a regular file. Choose another --out.")
+        endings = (".manifest.json", ".dropped.jsonl")
+        manifest, dropped = (rows.with_name(rows.stem + ending) for ending in endings)
+        return cls(rows, manifest, dropped, rows.with_name(f".{rows.stem}.lock"))
+
+    def spare_foreign(self) -> None:
+        """Refuse to replace what no build made, or what was edited since.
+
+        Raises:
+            DataError: naming the file, and how to replace it all the same.
+        """
+        known = self._known()
+        if self.rows.is_file() and sha256(self.rows) not in known.values():
+            why = f"is not as {self.manifest.name} describes it" if known else f"has no {self.manifest.name}"
+            raise DataError(
+                f"{self.rows}: exists already and {why}, so it may hold work of yours. "
+                "Choose another --out, or replace it: --overwrite"
+            )
+        mine = {self.manifest: bool(known), self.dropped: _lists_dropped(self.dropped)}
+        for path, is_ours in mine.items():
+            if os.path.lexists(path) and not is_ours:
+                raise DataError(
+                    f"{path}: exists already and was not made by build-data. "
+                    "Choose another --out, or replace it: --overwrite"
+                )
+
+    def announce(self, digest: str) -> None:
+        """Write the manifest of rows that are about to be replaced: a process killed then spares neither."""
+        before = sha256(self.rows) if self.rows.is_file() else None
+        stub = {"alttrain": __version__, "status": "started", "sha256": digest, "replaces": before}
+        write_json(self.manifest, stub)
+
+    def keep_dropped(self, some: bool) -> None:
+        """Remove the list of dropped samples if it is empty."""
+        if not some:
+            with writable(self.dropped):
+                self.dropped.unlink()
+
+    def _known(self) -> dict[str, Any]:
+        """Return the hashes of rows that a build made, as the manifest tells."""
+        try:
+            facts = json.loads(self.manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        if not isinstance(facts, dict) or "alttrain" not in facts or "sha256" not in facts:
+            return {}
+        return {key: facts[key] for key in ("sha256", "replaces") if facts.get(key)}
+
+
+def _lists_dropped(path: Path) -> bool:
+    """Whether a file opens as a list of dropped samples does."""
+    if not path.is_file():
+        return False
+    try:
+        for _, line in read_lines(path):
+            value = json.loads(line)
+            return isinstance(value, dict) and {"where", "reason"} <= value.keys()
+    except (DataError, ValueError, RecursionError):
+        return False
+    return True

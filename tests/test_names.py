@@ -1,0 +1,117 @@
+"""Names that become files and folders."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from alttrain_cli.chat.files import new_chat
+from alttrain_cli.cli import app
+from alttrain_cli.commands import eval_subjects
+from alttrain_cli.endpoint import Endpoint
+from alttrain_cli.errors import RecipeError
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.judging import Sitting
+from alttrain_cli.names import LONGEST, is_name, safe_name
+from alttrain_cli.recipe import Recipe, shipped_recipes
+from alttrain_cli.target import Target
+
+BAD = [
+    *("../../x", "/tmp/x", "a/b", "a\\b", "..", ".", "", " ", "-x", "--out", ".hidden", "x.", "x ", "a\0b"),
+    *(
+        "a\nb",
+        "a\x1b[31mb",
+        "a\u202eb",
+        "x" * 300,
+        "é" * 60,
+        "con",
+        "NUL",
+        "aux.txt",
+        "COM1",
+        "a:b",
+        "a*b",
+        "~x",
+    ),
+    *("a\u2028b", "a\u200bb", "\ud800"),
+]
+
+
+@pytest.mark.parametrize("name", BAD, ids=ascii)
+def test_a_recipe_is_not_called_what_is_no_folders_name(name: str, tmp_path: Path) -> None:
+    assert not is_name(name)
+    values = Recipe.load("smollm2-135m").model_dump(mode="json") | {"name": name}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(RecipeError, match=r"mine\.yaml: name: must be at most 100 bytes") as refusal:
+        Recipe.load(str(path))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped"])
+def test_a_name_makes_no_run_outside_of_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "a" / "b" / "work"
+    work.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    runner = CliRunner()
+    assert runner.invoke(app, ["build-data", "--source", "starter", "--out", "d.jsonl"]).exit_code == 0
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["train", "--recipe", "smollm2-135m", "--data", "d.jsonl", "--set", f"name={name}"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "name: must be" in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["r1-7b", "My recipe 2", "рецепт", "配方", "a.b_c+d", "_x", "7"])
+def test_usual_names_are_taken(name: str) -> None:
+    assert is_name(name)
+    assert Recipe.load("smollm2-135m", (f"name='{name}'",)).name == name
+
+
+@pytest.mark.parametrize("stem", ["-rf", "a:b", ".mine", "x" * 200, "con"])
+def test_a_recipe_without_a_name_gets_a_safe_one_of_its_file(stem: str, tmp_path: Path) -> None:
+    values = Recipe.load("smollm2-135m").model_dump(mode="json", exclude={"name"})
+    path = tmp_path / f"{stem}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert is_name(Recipe.load(str(path)).name)
+
+
+def test_shipped_recipes_have_names_for_folders() -> None:
+    assert all(is_name(Recipe.load(str(path)).name) for path in shipped_recipes())
+
+
+@pytest.mark.parametrize(
+    "text", [*BAD, "owner/model@http://localhost:8000/v1", "a/../../b", "x/" * 400], ids=ascii
+)
+def test_any_text_becomes_one_safe_name(text: str) -> None:
+    for gap in ("-", "--"):
+        name = safe_name(text, gap)
+        assert Path(name).name == name
+        assert len(name.encode()) <= LONGEST
+        assert is_name(name)
+    assert safe_name("owner/model", "--") == "owner--model"
+    assert safe_name("x" * 300) != safe_name("x" * 301)
+
+
+@pytest.mark.parametrize("model", ["../../x", "/etc/passwd", "x" * 300, "..", "a\0b", "con"], ids=ascii)
+def test_whatever_a_model_is_called_its_files_stay_in_their_folders(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Endpoint("http://user:SECRET@127.0.0.1:1/v1?key=SECRET", model, "none")
+    monkeypatch.setattr(Endpoint, "find", lambda *_: found)
+    root = eval_subjects.server(found.base_url, model, None).root
+    recipe = Recipe.load("smollm2-135m")
+    named = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": model})})
+    places = [root, eval_subjects._root(Target(model, named))]
+    assert [place.parent for place in places] == [Path("evals")] * 2
+    chat = new_chat(model, datetime(2026, 1, 1))
+    assert chat.parent == Path("chats")
+    judge = Sitting(find_judges("strongreject")[0], model=model).name
+    for name in (root.name, chat.name, f"judgements.{judge}.jsonl"):
+        assert Path(name).name == name
+        assert len(name.encode()) < 200
+        assert "SECRET" not in name
