@@ -45,12 +45,12 @@ class _Console(Console):
 
 def out() -> Console:
     """Return a console on what is standard output now: results go there."""
-    return Console(file=sys.stdout, theme=THEME, highlight=False)
+    return _Console(file=sys.stdout, theme=THEME, highlight=False)
 
 
 def err() -> Console:
     """Return a console on what is standard error now: talk and errors go there."""
-    return Console(file=sys.stderr, theme=THEME, highlight=False)
+    return _Console(file=sys.stderr, theme=THEME, highlight=False)
 
 
 def plain(text: str, style: str = "") -> Text:
