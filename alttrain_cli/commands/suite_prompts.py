@@ -6,6 +6,7 @@ from pathlib import Path
 from alttrain_cli.commands.suite_data import suite_data
 from alttrain_cli.data.samples import Reading
 from alttrain_cli.data.sources import Source
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suite import find_suites
 
 
@@ -16,13 +17,21 @@ def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
         DataError: if a suite is unknown or cannot be had, or a file cannot be read.
     """
     pairs = [text.partition("=") for text in files]
-    given = {name: Path(path) for name, equals, path in pairs if equals}
+    given: dict[str, Path] = {}
+    for name, equals, path in pairs:
+        if equals and name in given:
+            raise DataError(f"--suite-file {name}={path}: {name} has a file already: {given[name]}.")
+        if equals:
+            given[name] = Path(path)
     wanted = {suite.name: suite for word in (words, *given) if word for suite in find_suites(word)}
     found = {
         name: [item.prompt for item in suite_data(suite, given.get(name)).items]
         for name, suite in wanted.items()
     }
-    return found | {Path(path).stem: _prompts(path) for path, equals, _ in pairs if not equals}
+    for path in (path for path, equals, _ in pairs if not equals):
+        stem = Path(path).stem
+        found[path if stem in found else stem] = _prompts(path)
+    return found
 
 
 def _prompts(path: str) -> list[str]:
