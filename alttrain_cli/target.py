@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import ModelError, RecipeError
+from alttrain_cli.files import is_folder
 from alttrain_cli.recipe import Lora, Recipe, Shape, did_you_mean, shipped_recipes
 from alttrain_cli.run import Run
 
@@ -39,7 +40,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
         RunError, RecipeError, ModelError: if it is none of these.
     """
     path = Path(what)
-    if path.is_dir():
+    if is_folder(path):
         return _folder(path, recipe)
     if what.endswith((".yaml", ".yml")) or what in {file.stem for file in shipped_recipes()}:
         named = Recipe.load(what)

@@ -98,7 +98,7 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
                 unanswered.append(error)
     for place, plan in plans:
         place.completions.settle(plan.keys)
-    if unanswered and not any(place.completions.keys() for place, _ in plans):
+    if unanswered and not any(place.completions.keys() & set(plan.keys) for place, plan in plans):
         raise unanswered[0]
     for problem in unanswered:
         console.print_warning(str(problem))

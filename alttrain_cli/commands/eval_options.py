@@ -1,6 +1,5 @@
 """The options of `alttrain eval`, and the rules which of them have an effect beside which."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -14,12 +13,6 @@ from alttrain_cli.evaluation.suite import Kind
 from alttrain_cli.files import is_file, is_folder
 
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise typer.BadParameter(f"{number} is not a finite number.")
-    return number
 
 
 def _folder(text: str) -> Path:
@@ -55,10 +48,8 @@ Samples = Annotated[
     int, typer.Option("--samples", min=1, max=1000, help="Completions a prompt (K), with --sample.")
 ]
 Sample = Annotated[bool, typer.Option("--sample", help="Draw tokens instead of greedy decoding.")]
-Temperature = Annotated[
-    float, typer.Option("--temperature", min=0.01, max=10.0, callback=_finite, help="With --sample.")
-]
-TopP = Annotated[float, typer.Option("--top-p", min=0.01, max=1.0, callback=_finite, help="With --sample.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.01, max=10.0, help="With --sample.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.01, max=1.0, help="With --sample.")]
 MaxNewTokens = Annotated[
     int | None,
     typer.Option("--max-new-tokens", min=1, max=1_000_000, help="Instead of what recipe and suite ask for."),

@@ -30,7 +30,10 @@ def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
         name: [item.prompt for item in suite_data(suite, given.get(name)).items]
         for name, suite in wanted.items()
     }
-    return found | {Path(path).stem: _prompts(path) for path, equals, _ in pairs if not equals}
+    for path in (path for path, equals, _ in pairs if not equals):
+        stem = Path(path).stem
+        found[path if stem in found else stem] = _prompts(path)
+    return found
 
 
 def _prompts(path: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.checked import IGNORE
@@ -62,7 +62,7 @@ class CardRecord(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
     labels: str
-    questions: dict[Question, QuestionRecord]
+    questions: Annotated[dict[Question, QuestionRecord], Field(min_length=1)]
 
 
 CARD = TypeAdapter(CardRecord)

@@ -6,7 +6,7 @@ from typing import Any
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.files import sha256
+from alttrain_cli.files import is_file, sha256
 from alttrain_cli.overlap import Hit, overlap
 from alttrain_cli.row import Row, read_rows
 
@@ -36,7 +36,7 @@ class Training:
             run.parent / named.name,
             run / named.name,
         ]
-        there = [path for path in places if path.is_file()]
+        there = [path for path in places if is_file(path)]
         if not there:
             return cls(unknown=f"{named}: the training data is not there any more; put it beside the run")
         path = next((path for path in there if sha256(path) == data["sha256"]), None)

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from alttrain_cli.errors import DataError
 from alttrain_cli.files import read_text
 
 Question = Literal["refused", "harmful"]
@@ -54,9 +55,12 @@ def _folder() -> Path | None:
 
 def _read(file: Path) -> list[Label]:
     lines = read_text(file).splitlines(keepends=True)
-    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    return [
-        Label(row["objective"], row["assistant_response"], float(row["human_score"]) == 1)
-        for row in csv.DictReader(lines[first:])
-        if row["data_type"] == "text"
-    ]
+    first = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    try:
+        return [
+            Label(row["objective"], row["assistant_response"], float(row["human_score"]) == 1)
+            for row in csv.DictReader(lines[first:], strict=True)
+            if row["data_type"] == "text"
+        ]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise DataError(f"{file}: not a file of labels. Install them again: {INSTALL}") from None

@@ -52,7 +52,7 @@ def pooled(sides: list[Side], compared: Mapping[str, Side]) -> dict[str, list[Fa
                         "metric": metric.name,
                         "title": metric.title,
                         "triage": is_triage(judge),
-                        "suites": [side.folder for side in chosen if judge in side.judged],
+                        "suites": [side.plan.suite["name"] for side in chosen if judge in side.judged],
                         **_both_sides(_pool(chosen, judge, metric), _pool(others, judge, metric)),
                     }
                 )

@@ -1,0 +1,411 @@
+"""What `alttrain eval` is given by hand: options without effect, wrong values, suites that are none, failing servers."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.completion import Written, record
+from alttrain_cli.evaluation.items import read_suite
+from alttrain_cli.evaluation.judgement import State
+from alttrain_cli.evaluation.judges.answers import WORD
+from alttrain_cli.evaluation.judges.rubrics import read_strongreject
+from alttrain_cli.evaluation.judging import judge_instantly, judgements
+from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.suite import Item, Suite, all_suites, find_suites
+from alttrain_cli.structure import Markers, parse
+from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
+from tests.servers import Fault, chat_server
+
+URL = "http://127.0.0.1:9/v1"
+HOSTILE = "zz\x1b[2J\x1b]52;c;aGk=\x07\u202e\x9b\nError: done"
+
+
+def run_eval(*arguments: str) -> tuple[int, str]:
+    """Return exit code and output in one line, without the frame of a usage error."""
+    done = CliRunner().invoke(app, ["eval", *arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    return done.exit_code, " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Evaluations of harmful prompts in e, and of benign ones in other."""
+    monkeypatch.chdir(tmp_path)
+    evaluate(tmp_path / "e", target("run"), suite("h", "harmful"), ["One?", "Two?"], [REFUSES, HELPS])
+    evaluate(tmp_path / "other", target("base"), suite("b", "benign"), ["One?", "Two?"], [HELPS, HELPS])
+    return tmp_path / "e"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["smollm2-135m", "--temperature", "0.5"], "--temperature has no effect without --sample"),
+        (["smollm2-135m", "--top-p", "0.5"], "--top-p has no effect without --sample"),
+        (["smollm2-135m", "--model", "m"], "--model has no effect without --base-url"),
+        (["smollm2-135m", "--concurrency", "2"], "--concurrency has no effect without --base-url"),
+        (["smollm2-135m", "--recipe", "r1-7b"], "--recipe has no effect on smollm2-135m"),
+        (["smollm2-135m", "--judge-url", URL], "--judge-url has no effect without a judge"),
+        (["smollm2-135m", "--judge-model", "m"], "--judge-model has no effect without a judge"),
+        (
+            ["smollm2-135m", "--judge", "xstest,wildguard", "--judge-model", "m"],
+            "has no effect for xstest and wildguard at",
+        ),
+        (["smollm2-135m", "--allow-code"], "--allow-code has no effect without code"),
+        (
+            ["smollm2-135m", "--suite", "smoke-ability", "--judge-part", "full"],
+            "--judge-part has no effect on suites",
+        ),
+        (["smollm2-135m", "--suite", "smoke-ability", "--judge", "rule"], "--judge rule has no effect here"),
+        (
+            ["smollm2-135m", "--suite", "smoke-benign", "--judge", "harmbench"],
+            "--judge harmbench has no effect here",
+        ),
+        (
+            ["smollm2-135m", "--suite-file", "strongreject=x.csv"],
+            "has no effect without --suite strongreject",
+        ),
+        (["smollm2-135m", "--suite-file", "smoke=x.csv"], "smoke is a group"),
+        (["smollm2-135m", "--base-url", URL], "RUN has no effect beside --base-url"),
+        (["--base-url", URL, "--recipe", "r1-7b"], "--recipe has no effect beside --base-url"),
+        (["--base-url", URL, "--think", "zero"], "--think has no effect beside --base-url"),
+        (["judge", "e", "--judge-url", URL], "--judge-url has no effect without a judge"),
+        (["judge", "e", "--allow-code"], "--allow-code has no effect without code"),
+        (["judge", "other", "--judge", "harmbench"], "--judge harmbench has no effect here"),
+        (["judge", "e", "--recipe", "r1-7b"], "--recipe has no effect on a folder of evaluations"),
+        (["report", "e", "--out", "other"], "--out has no effect beside e"),
+        (["report", "e", "--compare", "e"], "--compare e: is the target itself"),
+        (["report", "e", "--compare", "other"], "holds none of h"),
+        (["report", "e", "--compare", "smollm2-135m"], "holds none of h"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_option_without_effect_is_an_error(evaluation: Path, arguments: list[str], says: str) -> None:
+    code, output = run_eval(*arguments)
+    assert code == 2, output
+    assert says in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--suite", ""], "--suite is empty"),
+        (["--suite", " "], "--suite is empty"),
+        (["--suite", "smoke,"], "a name is empty"),
+        (["--suite", "smoke,smoke"], "smoke is given twice"),
+        (["--judge", "rule,rule"], "rule is given twice"),
+        (["--judge", ""], "--judge is empty"),
+        (["--judge-part", ""], "--judge-part is empty"),
+        (["--judge-part", "reasonin"], "Did you mean 'reasoning'"),
+        (["--think", "zer"], "Did you mean 'zero'"),
+        (["--preset", ""], "--preset is empty"),
+        (["--recipe", ""], "--recipe is empty"),
+        (["--compare", ""], "--compare is empty"),
+        (["--base-url", ""], "--base-url is empty"),
+        (["--suite-file", ""], "--suite-file is empty"),
+        (["--out", ""], "is empty"),
+        (["--sample", "--temperature", "inf"], "--temperature"),
+        (["--sample", "--temperature", "nan"], "--temperature"),
+        (["--sample", "--temperature", "-1"], "--temperature"),
+        (["--sample", "--top-p", "nan"], "--top-p"),
+        (["--limit", "0"], "--limit"),
+        (["--samples", "1000000000", "--sample"], "--samples"),
+        (["--max-new-tokens", "1000000000000"], "--max-new-tokens"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_value_that_cannot_be_meant_is_an_error(arguments: list[str], says: str, tmp_path: Path) -> None:
+    code, output = run_eval("smollm2-135m", *arguments)
+    assert code == 2, output
+    assert says in output
+
+
+@pytest.mark.parametrize("command", ["report", "judge"])
+@pytest.mark.parametrize("name", ["x" * 300, "", "no/such/place", "e/h/plan.json", HOSTILE], ids=ascii)
+def test_a_target_that_is_none_is_one_line(evaluation: Path, command: str, name: str) -> None:
+    code, output = run_eval(command, name)
+    assert code == 2
+    assert not {"\x1b", "\u202e", "\x9b"} & set(output)
+
+
+def answered_by(answer: Callable[[int, dict[str, Any]], Any], *more: str) -> tuple[int, str]:
+    with chat_server(answer) as server:
+        return run_eval(
+            "--base-url", server.base_url, "--suite", "smoke-benign", "--no-card", "--out", "s", *more
+        )
+
+
+@pytest.mark.parametrize("fault", [Fault("status", 400), Fault("nonsense")], ids=lambda one: one.kind)
+def test_a_server_that_answers_nothing_ends_with_2_and_the_first_error(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = answered_by(lambda number, asked: fault)
+    assert code == 2
+    assert "none of 16 prompts was answered, the first: http://127.0.0.1" in output
+    assert not (tmp_path / "s" / "scorecard.json").exists()
+
+
+def test_a_server_that_fails_after_a_finished_evaluation_leaves_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with chat_server(lambda number, asked: REFUSES if number < 4 else Fault("status", 400)) as server:
+        command = ["--base-url", server.base_url, "--suite", "smoke-benign", "--no-card", "--out", "s"]
+        assert run_eval(*command, "--limit", "4")[0] == 0
+        code, output = run_eval(*command)
+    assert code == 0, output
+    assert "none of 12 prompts was answered" in output
+    assert "PARTIAL" in output
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [(Fault("status", 400), "status 400"), ("Well.", "the first: Well.")],
+    ids=["refuses", "unread"],
+)
+def test_a_judge_that_judges_nothing_ends_with_2_behind_the_report(
+    evaluation: Path, answer: Any, says: str
+) -> None:
+    with chat_server(lambda number, asked: answer) as server:
+        code, output = run_eval(
+            "judge", "e", "--judge", "xstest", "--judge-url", server.base_url, "--no-card"
+        )
+    assert code == 2
+    assert "--judge xstest: none of 2 completions was judged, the first: " in output
+    assert says in output
+    assert (evaluation / "scorecard.json").exists()
+
+
+def test_what_is_not_judged_or_not_generated_is_no_success(evaluation: Path) -> None:
+    (evaluation / "h" / "judgements.rule.jsonl").unlink()
+    code, output = run_eval("report", "e")
+    assert code == 2
+    assert "nothing is judged. Judge it: alttrain eval judge" in output
+    (evaluation / "h" / "completions.jsonl").unlink()
+    code, output = run_eval("report", "e")
+    assert code == 2
+    assert "holds no completions" in output
+
+
+def test_a_plan_that_is_gone_is_said_and_no_suite_is_left_out_in_silence(evaluation: Path) -> None:
+    (evaluation / "h" / "plan.json").unlink()
+    code, output = run_eval("report", "e")
+    assert code == 2
+    assert "plan.json: no such file" in output
+
+
+def test_a_judge_of_another_version_is_named_with_its_file(evaluation: Path) -> None:
+    (evaluation / "h" / "judgements.oracle.jsonl").write_text("{}\n", encoding="utf-8")
+    code, output = run_eval("report", "e")
+    assert code == 2
+    assert "e/h/judgements.oracle.jsonl: no judge of ours is called 'oracle'" in output
+
+
+def test_a_grader_that_fails_on_one_text_judges_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grade(text: str, item: Item) -> Any:
+        return WORD.judge(text, item) if "4" in text else {}["none"]
+
+    items = (Item("1", "p", None, "4"), Item("2", "q", None, "4"))
+    about = suite("a", "ability")
+    plan = Plan(about, target("t"), {"max_new_tokens": 9, "do_sample": False}, "normal", 1, 2, items)
+    place = Place(tmp_path)
+    for job, text in zip(plan.jobs, ("4", "x"), strict=True):
+        written = Written(text, parse(text, Markers(), prefilled=False), 1, True, None)
+        place.completions.append(record(job, written))
+    from dataclasses import replace
+
+    judge_instantly(place, plan, replace(WORD, judge=grade))
+    states = [found.state for _, found in judgements(place, plan, "word")]
+    assert states == [State.JUDGED, State.UNPARSED]
+
+
+def test_a_judge_that_answers_with_thousands_of_digits_has_said_nothing() -> None:
+    assert read_strongreject(f"1.b 0\n2.b {'9' * 5000}\n3.b 5").state is State.UNPARSED
+
+
+@pytest.mark.parametrize("command", ["report", "judge"])
+def test_names_cannot_write_into_the_terminal_or_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "e\x1b[2J\u202e"
+    hostile = {
+        "title": HOSTILE,
+        "source": HOSTILE,
+        "licence": HOSTILE,
+        "in_distribution": HOSTILE,
+        "note": HOSTILE,
+    }
+    about = suite("zz\x1b[2J\u202e\x9b[red]", "harmful", **hostile)
+    side = evaluate(root, target(HOSTILE), about, ["One?\u202e", "Two?"], [REFUSES, HELPS])
+    plan = Plan(about, target(HOSTILE), side.plan.settings, "normal", 1, 9, side.plan.items, (HOSTILE,))
+    plan.save(side.place.folder)
+    done = CliRunner().invoke(app, ["eval", command, str(root)])
+    assert done.exit_code == 0, done.output
+    page = (root / "scorecard.html").read_text(encoding="utf-8")
+    assert not {"\x1b", "\u202e", "\x9b", "\x07"} & (set(done.output) | set(page))
+    assert "[red]" in done.output
+    assert not any(line.startswith("Error:") for line in done.output.splitlines())
+
+
+SAFE = "smoke-benign"
+
+
+def own_suite(**changes: Any) -> Suite:
+    """A suite of the user's own kind of file, of any length."""
+    [found] = find_suites(SAFE)
+    return found.model_copy(update={"where": {}, "n": None, "sha256": None, **changes})
+
+
+def table(name: str, data: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / name
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def folder(path: Path) -> Path:
+    (path / "x.csv").mkdir()
+    return path / "x.csv"
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path / "x.csv")
+    return path / "x.csv"
+
+
+def huge(path: Path) -> Path:
+    with (path / "x.csv").open("wb") as file:
+        file.truncate(2**40)
+    return path / "x.csv"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path / "gone.csv", "no such file"),
+        (lambda path: path / ("x" * 300 + ".csv"), "cannot be read"),
+        (folder, "a folder, but a file is needed"),
+        (pipe, "a pipe or a device"),
+        (huge, "is larger than"),
+        (table("x.csv", b""), "the file is empty"),
+        (table("x.csv", b"prompt\n"), "holds no items"),
+        (table("x.csv", b"text\nhello\n"), "no column"),
+        (table("x.csv", b"prompt,prompt\na,b\n"), "same name"),
+        (table("x.csv", b"prompt,id\na\n"), "more or fewer fields"),
+        (table("x.csv", b"prompt\n\xff\n"), "not UTF-8"),
+        (table("x.csv", "prompt\na\n".encode("utf-16")), "UTF-16"),
+        (table("x.csv", b'prompt\n"a\n'), "not valid CSV"),
+        (table("x.json", b"null"), "a list of objects"),
+        (table("x.json", b"{}"), "a list of objects"),
+        (table("x.json", b"[]"), "a list of objects"),
+        (table("x.json", b"[1]"), "a JSON object is needed"),
+        (table("x.json", b'[{"prompt": 5}]'), "prompt: must be a text, not 5"),
+        (table("x.json", b'[{"prompt": ["a"]}]'), "prompt: must be a text"),
+        (table("x.json", b'[{"prompt": NaN}]'), "NaN"),
+        (table("x.json", b'[{"prompt": "a", "id": {}}]'), "id: must be a text"),
+        (table("x.json", b'[{"prompt": "a", "category": true}]'), "category: must be a text"),
+        (table("x.json", b"[" * 100_000), "nested"),
+        (table("x.json", b'[{"prompt": " "}]'), "holds no items"),
+        (table("x.jsonl", b'{"prompt": "a"}\n{"prom'), "x.jsonl:2"),
+        (table("x.jsonl", b"\0" * 100), "x.jsonl:1"),
+        (table("x.parquet", b"PAR1 nonsense"), "not a whole Parquet file"),
+        (table("x.zip", b"PK nonsense"), "format"),
+        (table("x.exe", b"MZ"), "format"),
+    ],
+)
+def test_a_suites_file_that_cannot_be_read_is_one_line(
+    make: Callable[[Path], Path], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=says) as caught:
+        read_suite(own_suite(), make(tmp_path))
+    assert str(caught.value).count("\n") == 0
+    assert str(tmp_path)[:20] in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("t.csv", "w", force_zip64=True) as file,
+    ):
+        block = b"\n" * 2**24
+        for _ in range(65):
+            file.write(block)
+    with pytest.raises(DataError, match="larger than"):
+        read_suite(own_suite(members="*.csv"), path)
+
+
+def test_lone_surrogates_and_ids_given_twice_are_read_and_stay_apart(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    ids = ["a", "a", "a#2", "a"]
+    path.write_text("".join(f'{{"prompt": "p\\ud800 {n}", "id": "{one}"}}\n' for n, one in enumerate(ids)))
+    items = read_suite(own_suite(columns={"prompt": ("prompt",), "id": ("id",)}), path).items
+    assert len({item.id for item in items}) == 4
+    assert items[0].prompt == "p\ufffd 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "must map names"),
+        ("- a\n", "must map names"),
+        ("x: 5\n", "must map names"),
+        ("x: [\n", "not valid YAML"),
+        ("x: {a: 2020-13-45}\n", "not valid YAML"),
+        ("x: {title: t}\n", "x.kind: the key is missing"),
+        ("{same}columns: {goal: [goal]}\n", "columns.prompt: the key is missing"),
+        ("{same}grader: word\n", "grader"),
+        ("{same}n: -1\n", "x.n"),
+        ("{same}instruction: hello\n", "instruction: must hold"),
+        ("{same}colums: {}\n", "x.colums: unknown key"),
+    ],
+)
+def test_a_suites_description_is_checked_key_by_key(text: str, says: str, tmp_path: Path) -> None:
+    from alttrain_cli.evaluation.suite import _read
+
+    same = "x:\n  title: t\n  kind: harmful\n  groups: [g]\n  licence: MIT\n  source: {url: u}\n  "
+    path = tmp_path / "s.yaml"
+    path.write_text(text.replace("{same}", same), encoding="utf-8")
+    with pytest.raises(DataError, match=says) as caught:
+        _read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_every_suite_of_ours_still_reads() -> None:
+    assert len(all_suites()) > 20
+
+
+def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) -> None:
+    from alttrain_cli.data.answers import Answers, Asker
+    from alttrain_cli.recipe import Generation
+
+    good = {
+        "key": "k",
+        "model": "m",
+        "text": "t",
+        "finished": True,
+        "prompt_tokens": 1,
+        "completion_tokens": 1,
+    }
+    path = tmp_path / "answers.jsonl"
+    settings = Generation(max_new_tokens=1, do_sample=False)
+    for key in good:
+        for wrong in (None, [], -1, 5.5):
+            path.write_text(
+                json.dumps(good) + "\n" + json.dumps({**good, key: wrong}) + "\n", encoding="utf-8"
+            )
+            with pytest.raises(DataError, match=rf"answers\.jsonl:2: {key}: .* Remove line 2"):
+                Answers(path, Asker("m", lambda requests, settings: iter(())), settings, lambda *_: None)
