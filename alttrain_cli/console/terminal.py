@@ -84,7 +84,7 @@ def print_lines(lines: Iterable[tuple[str, object]]) -> None:
     table.add_column(style="muted", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in lines:
-        table.add_row(name, Text(visible(str(value))))
+        table.add_row(Text(visible(name)), Text(visible(str(value))))
     out().print(table)
 
 
