@@ -59,8 +59,9 @@ def _usage(error: Any, ctx: Any) -> Exception:
     if type(error).__name__ == "NoArgsIsHelpError":
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
-    message = _bounded(error.format_message().removeprefix("Invalid value: "))
-    console.print_error(f"{message} See: {command.strip()} --help")
+    message = error.format_message().removeprefix("Invalid value: ").replace("Input should be", "it must be")
+    end = "" if message.endswith((".", "?")) else "."
+    console.print_error(f"{_bounded(message)}{end} See: {command.strip()} --help")
     return typer.Exit(AlttrainError.exit_code)
 
 

@@ -21,6 +21,7 @@ from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.data.traces import OPENING_TOKENS, OwnTraces
 from alttrain_cli.errors import DataError, GateError
+from alttrain_cli.files import is_folder
 from alttrain_cli.lock import locked
 from alttrain_cli.recipe import Recipe
 from alttrain_cli.row import iter_rows
@@ -170,6 +171,8 @@ def build_data(
     if audited is not None:
         _audit(audited, suite_prompts(suite, suite_file or ()), show)
         return
+    if is_folder(out):
+        raise DataError(f"--out {out}: a folder, but a file is needed, for example {out / 'data.jsonl'}")
     if not source and not mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
     if style not in STYLES:

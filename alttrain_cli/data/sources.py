@@ -11,7 +11,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.files import is_file, is_folder, sha256
 from alttrain_cli.row import Label
 from alttrain_cli.tables import FORMATS, read_table
-from alttrain_cli.visible import shown
+from alttrain_cli.visible import shown, visible
 
 STARTER = "starter"
 # Sets of R1 traces by the names that people use for them.
@@ -53,7 +53,7 @@ class Source:
             raise DataError(
                 f"{_cut(text)}: @REVISION has an effect only on a data set of the hub. Leave it out."
             )
-        if source.is_starter or source.is_file or is_folder(Path(name)):
+        if source.is_starter or source.is_file or (name.strip() and is_folder(Path(name))):
             return source
         if not _HUB_ID.fullmatch(source.name) or ".." in source.name or "--" in source.name:
             raise DataError(
@@ -75,7 +75,7 @@ class Source:
     @property
     def short(self) -> str:
         """A name for ids and tables."""
-        return Path(self.name).stem if self.is_file else self.name.rpartition("/")[2]
+        return visible(Path(self.name).stem if self.is_file else self.name.rpartition("/")[2])
 
     def facts(self) -> dict[str, Any]:
         """Return what pins the source down: the hash of a file, the revision of a hub set."""

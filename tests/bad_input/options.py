@@ -1,0 +1,216 @@
+"""Options of build-data, train, chat and recipes: values that cannot be meant, and options without an effect."""
+
+from tests.bad_input.case import FIFO, FOLDER, HARMFUL, ROW, SAMPLE, Case, Content, lines
+
+_SERVER = ("--base-url", "http://127.0.0.1:9/v1")
+_TRAINED = {"d.jsonl": lines(ROW, HARMFUL)}
+
+
+def _build(id: str, argv: tuple[str, ...], *words: str) -> Case:
+    return Case(f"build-{id}", ("build-data", *argv), words, {"s.jsonl": lines(SAMPLE)})
+
+
+def _train(id: str, argv: tuple[str, ...], *words: str) -> Case:
+    return Case(
+        f"train-{id}", ("train", "--recipe", "smollm2-135m", "--data", "d.jsonl", *argv), words, _TRAINED
+    )
+
+
+def _chat(id: str, argv: tuple[str, ...], *words: str, stdin: bytes = b"") -> Case:
+    return Case(f"chat-{id}", ("chat", *argv), words, stdin=stdin)
+
+
+def _probe(id: str, name: str, content: Content, *words: str) -> Case:
+    argv = ("chat", "smollm2-135m", "--probe", name)
+    return Case(f"probe-{id}", argv, (name, *words), {name: content})
+
+
+def _suite(id: str, text: str, content: Content, *words: str) -> Case:
+    argv = ("build-data", "--source", "starter", "--suite-file", text)
+    return Case(f"suite-file-{id}", argv, words, {text.rpartition("=")[2]: content})
+
+
+_FROM = ("--source", "s.jsonl", "--label", "benign")
+BUILD = [
+    _build("nothing", (), "--source", "--help"),
+    _build("unknown-option", ("--nope",), "--nope", "build-data --help"),
+    _build("huge-option", ("--style", "x" * 1_000_000, "--source", "starter"), "--style", "..."),
+    _build("out-empty", ("--source", "starter", "--out", ""), "folder"),
+    _build("out-folder", ("--source", "starter", "--out", "."), "folder"),
+    _build("out-below-a-file", ("--source", "starter", "--out", "s.jsonl/d.jsonl"), "s.jsonl"),
+    _build("out-long", ("--source", "starter", "--out", "x" * 300), "too long"),
+    _build("out-is-the-source", (*_FROM, "--out", "s.jsonl"), "s.jsonl", "--out"),
+    _build("seed-word", ("--source", "starter", "--seed", "x"), "--seed", "integer"),
+    _build("seed-negative", ("--source", "starter", "--seed", "-1"), "--seed"),
+    _build("seed-65-bits", ("--source", "starter", "--seed", str(2**64)), "--seed"),
+    _build("show-negative", ("--source", "starter", "--show", "-1"), "--show"),
+    _build("style", ("--source", "starter", "--style", "nope"), "'nope' is none of"),
+    _build("style-empty", ("--source", "starter", "--style", ""), "--style is empty"),
+    _build("suite", ("--source", "starter", "--suite", "nope"), "nope"),
+    _build("annotator", (*_FROM, "--annotator", "gpt"), "--annotator", "template"),
+    _build("concurrency", (*_FROM, "--annotator", "endpoint", *_SERVER, "--concurrency", "0"), "--concurrency"),
+    _build("concurrency-huge", (*_FROM, "--concurrency", "1000000"), "--concurrency"),
+    _build("price-one", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "1"), "two numbers"),
+    _build("price-negative", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "-1,2"), "two numbers"),
+    _build("price-nan", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "nan,2"), "two numbers"),
+    _build("price-infinite", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "1,inf"), "two numbers"),
+    _build("price-alone", (*_FROM, "--price", "1,2"), "--price has no effect without a server"),
+    _build("url-alone", (*_FROM, *_SERVER), "--base-url has no effect without a server", "--annotator"),
+    _build("url-starter", ("--source", "starter", *_SERVER), "--base-url has no effect"),
+    _build("url-empty", (*_FROM, "--annotator", "endpoint", "--base-url", ""), "--base-url is empty"),
+    _build("no-url", (*_FROM, "--annotator", "endpoint"), "--base-url"),
+    _build("model-alone", (*_FROM, "--model", "m"), "--model has no effect without a server"),
+    _build("concurrency-alone", (*_FROM, "--concurrency", "4"), "--concurrency has no effect"),
+    _build("recipe-alone", (*_FROM, "--recipe", "r1-7b"), "--recipe has no effect without a model"),
+    _build("no-recipe", (*_FROM, "--annotator", "model"), "--recipe"),
+    _build("trust-alone", (*_FROM, "--trust", "label"), "--trust has no effect without an annotator"),
+    _build("annotator-starter", ("--source", "starter", "--annotator", "endpoint", *_SERVER), "--annotator has no"),
+    _build("label-starter", ("--source", "starter", "--label", "benign"), "--label has no effect"),
+    _build("columns-starter", ("--source", "starter", "--columns", "prompt=a"), "--columns has no effect"),
+    _build("label-mix", ("--mix", "s.jsonl", "--label", "benign"), "--label has no effect"),
+    _build("style-mix", ("--mix", "s.jsonl", "--style", "original"), "--style has no effect"),
+    _build("traces-original", (*_FROM, "--style", "original", "--traces-from", "model"), "original"),
+    *(
+        _build(f"audit-{option}", ("--audit", "s.jsonl", f"--{option}", value), f"--{option} has no effect beside --audit")
+        for option, value in {
+            "source": "starter", "mix": "s.jsonl", "out": "x.jsonl", "columns": "prompt=a", "label": "benign",
+            "style": "original", "annotator": "template", "trust": "label", "traces-from": "model",
+            "base-url": "http://localhost", "model": "m", "recipe": "r1-7b", "concurrency": "2", "price": "1,2",
+            "seed": "1",
+        }.items()
+    ),
+    _suite("suffix", "p.txt", "a", "p.txt", "cannot tell"),
+    _suite("torn", "p.jsonl", "{", "p.jsonl:1", "not valid JSON"),
+    _suite("unknown", "nope=p.jsonl", "{}", "nope"),
+    _suite("pipe", "p.csv", FIFO, "p.csv", "pipe"),
+    Case(
+        "suite-file-twice",
+        ("build-data", "--source", "starter", "--suite-file", "a/p.csv", "--suite-file", "b/p.csv"),
+        ("two files are called 'p'",),
+        {"a/p.csv": "prompt\na\n", "b/p.csv": "prompt\nb\n"},
+    ),
+]  # fmt: skip
+TRAIN = [
+    _train("resume-plan", ("--resume", "--out", "run", "--plan"), "--resume has no effect beside --plan"),
+    _train("resume-alone", ("--resume",), "--out"),
+    _train("plan-preview", ("--plan", "--preview", "2"), "--preview has no effect beside --plan"),
+    _train("plan-canary", ("--plan", "--canary", "2"), "--canary has no effect beside --plan"),
+    _train("preview-out", ("--preview", "1", "--out", "run"), "--out has no effect beside --preview"),
+    _train("gpu-alone", ("--gpu", "12"), "--gpu has no effect without --plan"),
+    _train("gpu-word", ("--plan", "--gpu", "big"), "--gpu big"),
+    _train("gpu-nan", ("--plan", "--gpu", "nan"), "--gpu nan"),
+    _train("gpu-infinite", ("--plan", "--gpu", "inf"), "--gpu inf"),
+    _train("gpu-negative", ("--plan", "--gpu", "-1"), "--gpu -1"),
+    _train("preview-zero", ("--preview", "0"), "--preview"),
+    _train("stop-nan", ("--stop-over-refusal", "nan"), "--stop-over-refusal"),
+    _train("stop-high", ("--stop-over-refusal", "1.5"), "--stop-over-refusal"),
+    _train("stop-no-canary", ("--stop-over-refusal", "0.5", "--canary", "0"), "--canary"),
+    _train("plan-optim", ("--plan", "--set", "train.optim=nope"), "train.optim"),
+    _train("plan-max-steps", ("--plan", "--set", "train.max_steps=-5"), "train.max_steps"),
+    _train("plan-batch", ("--plan", "--set", f"train.per_device_train_batch_size={10**30}"), "batch_size"),
+    _train("plan-tracker", ("--plan", "--set", "train.report_to=clearml"), "clearml is not installed"),
+    _train("plan-out", ("--plan", "--out", "d.jsonl"), "d.jsonl", "exists already"),
+    _train("recipe-empty", ("--recipe", ""), "--recipe is empty"),
+    Case("train-no-data", ("train", "--recipe", "smollm2-135m"), ("--data", "train --help")),
+]
+CHAT = [
+    _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p or --probe"),
+    _chat(
+        "compare-base",
+        ("smollm2-135m", "--compare", "--base", "-p", "a"),
+        "--compare has no effect beside --base",
+    ),
+    _chat("base-of-base", ("smollm2-135m", "--base", "-p", "a"), "--base has no effect"),
+    _chat("base-url", (*_SERVER, "--base", "-p", "a"), "--base has no effect beside --base-url"),
+    _chat("target-url", ("smollm2-135m", *_SERVER, "-p", "a"), "RUN", "--base-url"),
+    _chat(
+        "model-alone", ("smollm2-135m", "--model", "m", "-p", "a"), "--model has no effect without --base-url"
+    ),
+    _chat("url-empty", ("--base-url", "", "-p", "a"), "--base-url is empty"),
+    _chat("model-empty", (*_SERVER, "--model", " ", "-p", "a"), "--model is empty"),
+    _chat("probe-prompt", ("smollm2-135m", "--probe", "p.txt", "-p", "a"), "--probe has no effect beside -p"),
+    _chat("no-save", ("smollm2-135m", "--no-save", "-p", "a"), "--no-save has no effect with -p"),
+    _chat("recipe-recipe", ("smollm2-135m", "--recipe", "r1-7b", "-p", "a"), "--recipe has no effect"),
+    _chat("recipe-alone", ("--recipe", "r1-7b", "-p", "a"), "--recipe has no effect"),
+    _chat(
+        "greedy", ("smollm2-135m", "--greedy", "--set", "temperature=1", "-p", "a"), "--greedy has no effect"
+    ),
+    _chat(
+        "set-twice", ("smollm2-135m", "--set", "seed=1", "--set", "seed=2", "-p", "a"), "--set seed", "twice"
+    ),
+    _chat(
+        "tokens-twice",
+        ("smollm2-135m", "--max-new-tokens", "5", "--set", "max_new_tokens=6", "-p", "a"),
+        "--set",
+    ),
+    _chat("tokens-huge", ("smollm2-135m", "--max-new-tokens", str(10**30), "-p", "a"), "max_new_tokens"),
+    _chat("tokens-zero", ("smollm2-135m", "--max-new-tokens", "0", "-p", "a"), "--max-new-tokens"),
+    _chat(
+        "temperature-infinite",
+        ("smollm2-135m", "--set", "temperature=.inf", "-p", "a"),
+        "temperature",
+        "finite",
+    ),
+    _chat("temperature-nan", ("smollm2-135m", "--set", "temperature=.nan", "-p", "a"), "temperature"),
+    _chat("temperature-negative", ("smollm2-135m", "--set", "temperature=-1", "-p", "a"), "greater than 0"),
+    _chat("temperature-bool", ("smollm2-135m", "--set", "temperature=false", "-p", "a"), "must be a number"),
+    _chat("seed-huge", ("smollm2-135m", "--set", f"seed={10**30}", "-p", "a"), "seed cannot be"),
+    _chat("seed-negative", ("smollm2-135m", "--set", "seed=-1", "-p", "a"), "seed cannot be"),
+    _chat("think-zero", ("smollm2-135m", "--set", "think=0", "-p", "a"), "think cannot be"),
+    _chat("set-tag", ("smollm2-135m", "--set", "seed=!!int abc", "-p", "a"), "seed cannot be", "tags"),
+    _chat("set-digits", ("smollm2-135m", "--set", "seed=" + "9" * 5000, "-p", "a"), "a number of 5,000"),
+    _chat("set-brackets", ("smollm2-135m", "--set", "seed=" + "[" * 5000, "-p", "a"), "nested deeper"),
+    _chat("set-unknown", ("smollm2-135m", "--set", "temprature=1", "-p", "a"), "Did you mean 'temperature'"),
+    _chat("set-no-key", ("smollm2-135m", "--set", "=1", "-p", "a"), "key=value"),
+    _chat("prompt-empty", ("smollm2-135m", "-p", ""), "the prompt is empty"),
+    _chat("prompt-blank", ("smollm2-135m", "-p", " \n"), "the prompt is empty"),
+    _chat("stdin-empty", ("smollm2-135m", "-p", "-"), "the prompt is empty"),
+    _chat("stdin-not-utf8", ("smollm2-135m", "-p", "-"), "not UTF-8", stdin=b"a\xff"),
+    _chat("no-terminal", ("smollm2-135m",), "no terminal"),
+    _chat("no-run", ("-p", "a"), "no run here yet"),
+    _chat("long-name", ("x" * 300, "-p", "a"), "too long"),
+    _chat("hidden-name", ("a\u202eb", "-p", "a"), "a<U+202E>b"),
+    _chat("continue-nothing", ("smollm2-135m", "--continue", "-p", "a"), "chats", "no chat"),
+    _probe("missing-key", "p.jsonl", '{"question": "a"}', ":1", "prompt: the key is missing"),
+    _probe("wrong-type", "p.jsonl", '{"prompt": 5}', ":1", "prompt: must be a text"),
+    _probe("empty", "p.txt", "\n \n", "empty"),
+    _probe("torn", "p.jsonl", "{", ":1", "not valid JSON"),
+    _probe("not-utf8", "p.txt", b"\xff", ":1", "not UTF-8"),
+    _probe("utf16", "p.txt", "a".encode("utf-16"), "UTF-16"),
+    _probe("folder", "p.txt", FOLDER, "folder"),
+    _probe("pipe", "p.txt", FIFO, "pipe"),
+    Case(
+        "continue-torn",
+        ("chat", "smollm2-135m", "--continue", "-p", "a"),
+        ("chats/smollm2-135m-20250101-000000.jsonl:1", "not valid JSON"),
+        {"chats/smollm2-135m-20250101-000000.jsonl": "{"},
+    ),
+    Case(
+        "continue-no-turn",
+        ("chat", "smollm2-135m", "--continue", "-p", "a"),
+        (":1", "prompt and response are needed"),
+        {"chats/smollm2-135m-20250101-000000.jsonl": '{"prompt": 1}'},
+    ),
+]
+RECIPES = [
+    Case("recipes-gpu", ("recipes", "--gpu", "big"), ("--gpu big",)),
+    Case("recipes-gpu-empty", ("recipes", "--gpu", ""), ("--gpu",)),
+    Case(
+        "recipes-gpu-show", ("recipes", "--gpu", "12", "show", "r1-7b"), ("--gpu has no effect beside show",)
+    ),
+    Case("recipes-unknown", ("recipes", "list"), ("list",)),
+    Case("recipes-copy-unknown", ("recipes", "copy", "r1-7", "x.yaml"), ("r1-7b",)),
+    Case(
+        "recipes-copy-exists",
+        ("recipes", "copy", "r1-7b", "x.yaml"),
+        ("x.yaml", "exists"),
+        {"x.yaml": "mine"},
+    ),
+    Case("recipes-copy-no-name", ("recipes", "copy", "r1-7b", ""), ("exists",)),
+    Case("recipes-copy-long", ("recipes", "copy", "r1-7b", "x" * 300), ("too long",)),
+    Case("recipes-copy-fifo", ("recipes", "copy", "r.yaml", "x.yaml"), ("pipe",), {"r.yaml": FIFO}),
+    Case("no-command", ("nope",), ("nope", "--help")),
+    Case("no-option", ("--nope",), ("--nope", "--help")),
+    Case("hidden-option", ("--a\x1b[31m",), ("x1b",)),
+]
+CASES = [*BUILD, *TRAIN, *CHAT, *RECIPES]
