@@ -238,6 +238,9 @@ def main() -> None:
     options = arguments()
     root = str(HERE.parent)  # alttrain may not be installed
     sys.path.append(root)
+    os.environ["PYTHONUNBUFFERED"] = "1"  # of a part that is killed, the log has all
+    if not sys.stdout.isatty():  # a log has no width: a row of the tables is one line
+        os.environ.setdefault("COLUMNS", "200")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))
     if options.table:
         from gpu_table import show

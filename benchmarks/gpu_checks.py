@@ -133,7 +133,7 @@ def check_family(
         )  # fmt: skip
 
     for slots in (7, 3, 1):
-        say(f"greedy batches equal stock transformers, {slots} slots", greedy(slots))
+        say(f"greedy batches equal stock transformers, {slots} at a time", greedy(slots))
     raised = [(p, p.detach().clone()) for name, p in loaded.model.named_parameters() if "lora_B" in name]
     for parameter, _ in raised:
         torch.nn.init.normal_(parameter, std=0.3)

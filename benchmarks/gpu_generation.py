@@ -126,7 +126,8 @@ def plain(options: argparse.Namespace, recipe: Any, results: Any) -> None:
         started, lengths = time.perf_counter(), list[int]()
         for batch in cut(rendered[:most], size):
             lengths += write(model, tokenizer, batch, settings)
-        results.say(what=what, **speed(lengths, time.perf_counter() - started), **peak(), rows_at_once=size)
+        seconds = time.perf_counter() - started
+        results.say(what=what, **speed(lengths, seconds), **peak(), rows_at_once=min(size, len(rendered)))
 
 
 def cut(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -4,12 +4,14 @@ python benchmarks/gpu_parts.py PART --results FILE --scratch FOLDER [--model r1-
 """
 
 import argparse
+import faulthandler
 import importlib
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -249,6 +251,8 @@ def main() -> None:
     options = parser.parse_args()
     named = {"model": options.model, "side": options.side}
     common = {"part": options.part, **{key: value for key, value in named.items() if value}}
+    common |= {"tiny": True} if options.tiny else {}
+    faulthandler.register(signal.SIGTERM, chain=True)  # the log then says where a part hung
     set_up_libraries()
     parts()[options.part](options, Results(options.results, **common, round=options.round))
 

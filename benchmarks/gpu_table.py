@@ -25,6 +25,8 @@ def show(results: list[Result]) -> None:
         ("part", "ended", "why"),
         [(r["title"], r["ended"], r.get("why", "")) for r in results if r.get("ended", "done") != "done"],
     )
+    if any("tiny" in result for result in results):
+        print("\n--tiny: these models are too small; no figure here says anything about speed or memory.")
 
 
 FACTS = (
@@ -50,12 +52,18 @@ def checks(results: list[Result]) -> None:
     lines = []
     for result in results:
         named = ("worst", "identical", "loss", "norm", "moved")
-        detail = "  ".join(f"{key} {result[key]}" for key in named if key in result)
+        detail = "  ".join(f"{key} {brief(result[key])}" for key in named if key in result)
         lines.append((result["family"], result["check"], "ok" if result["ok"] else "WRONG", detail))
     table(("model", "check", "", "detail"), lines)
     for result in results:
         if "error" in result:
             print(result["error"])
+
+
+def brief(value: Any) -> str:
+    """Return numbers with few digits."""
+    numbers = value if isinstance(value, list) else [value]
+    return " ".join(f"{number:.4g}" for number in numbers)
 
 
 def training(results: list[Result]) -> None:

@@ -137,6 +137,16 @@ def test_a_torn_last_line_is_left_out(module: Any, tmp_path: Path) -> None:
     assert module("gpu").read_results(path) == [{"part": "train"}]
 
 
+def test_the_table_of_a_tiny_run_says_that_its_figures_mean_nothing(
+    module: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = module("gpu_table").show
+    show([{"part": "environment", "card": "none", "tiny": True}])
+    assert "no figure here says anything" in capsys.readouterr().out
+    show([{"part": "environment", "card": "none"}])
+    assert "no figure" not in capsys.readouterr().out
+
+
 def test_what_does_not_fit_is_skipped_by_name(
     module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
