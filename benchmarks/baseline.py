@@ -66,26 +66,33 @@ def settings(recipe: Recipe, folder: Path, *, bf16: bool, fp16: bool) -> dict[st
     }
 
 
+def collator(tokenizer: Any, *, padded: bool) -> dict[str, Any]:
+    """Return what SFTTrainer is given to make batches: nothing, unless each batch is to be padded here."""
+    if not padded:
+        return {}
+    from transformers import DataCollatorForSeq2Seq
+
+    padding = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
+    return {"data_collator": padding}
+
+
 def make_trainer(loaded: Any, recipe: Recipe, rows: Sequence[Encoded], folder: Path, padded: bool) -> Any:
     """Return the trainer; with `padded`, a collator of its own pads each batch to its longest row."""
+    # isort: split  (unsloth first: it patches trl and transformers)
     import torch
     from datasets import Dataset
-    from transformers import DataCollatorForSeq2Seq, PrinterCallback
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
     from unsloth import FastLanguageModel, is_bfloat16_supported
 
     gpu, half = torch.cuda.is_available(), is_bfloat16_supported()
     FastLanguageModel.for_training(loaded.model)
-    more: dict[str, Any] = {}
-    if padded:
-        collator = DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED)
-        more["data_collator"] = collator
     trainer = SFTTrainer(
         model=loaded.model,
         processing_class=loaded.tokenizer,
         train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
         args=SFTConfig(**settings(recipe, folder, bf16=gpu and half, fp16=gpu and not half)),
-        **more,
+        **collator(loaded.tokenizer, padded=padded),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

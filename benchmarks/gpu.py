@@ -1,211 +1,269 @@
-"""Training on a GPU, ours against the script that people copy, on models of the true shapes.
+"""What a GPU does: is it right, how fast does it train and generate, and does it need what was planned.
 
-    python benchmarks/gpu.py [--models r1-1.5b r1-7b r1-8b r1-14b] [--rows 100] [--gpu 24] [--out DIR]
+    python benchmarks/gpu.py [--quick | --tiny] [--minutes 30] [--models r1-1.5b r1-8b r1-7b]
+                             [--parts environment check train generate] [--gpu 24] [--out gpu-results]
+    python benchmarks/gpu.py --table gpu-results/results.jsonl
 
-One command, unattended, no network: weights are random and written here, since speed and memory do not
-hang on what a model knows. `--gpu` plans for a card of so many GB and lets no run take more. Rows are
-random tokens with the lengths of an AltTrain-1K-like mix. Runs go A B A B, each in its own process.
-`--tiny` shrinks the models until a CPU can run every line of this file.
+One command, unattended, no network: weights are random and made on the GPU, since speed and memory do
+not depend on what a model knows. Each part is a process of its own with a time limit, and each result is
+appended to results.jsonl at once, so a part that fails, hangs or is interrupted loses no other. What no
+longer fits into `--minutes` is named as skipped. What the libraries print, and each error as a whole, is
+in log.txt. `--quick` ends within 8 minutes and has one true shape. `--gpu` lets no run take more memory
+than a card of so many GiB has; for r1-8b's generation it is 24 unless given. `--tiny` runs every line on
+a CPU with models that are too small to say anything.
 
-A machine without a network needs the packages carried: on one like it that has a network,
-`pip download -d wheels -c constraints.txt .`, and there `pip install --no-index -f wheels alttrain`.
+Training is compared with the script that people copy (baseline.py), generation with plain transformers.
+A machine without a network gets its packages from pack.py.
 """
 
 import argparse
+import contextlib
 import json
-import random
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from train import LONG, in_own_process, run_baseline, run_ours
-
-from alttrain_cli.console import duration, print_lines, print_table
-from alttrain_cli.engine import quiet
-from alttrain_cli.engine.machine import Machine
-from alttrain_cli.recipe import Recipe, Shape
-from alttrain_cli.template import IGNORED, Encoded
-
-SETTINGS = (
-    "train.num_train_epochs=1",
-    "train.max_length=2048",
-    "train.save_steps=100000",
-    "model.system=null",
-)
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-# Rows are tokens already; the template only has to say how a turn ends.
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-TINY = {
-    "num_hidden_layers": 2,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "vocab_size": 1024,
-}
-ALTTRAIN_1K = 1_000 * 167 * 15  # tokens: rows, mean length, epochs (arXiv 2604.18946)
+HERE = Path(__file__).resolve().parent
+MODELS = ("r1-1.5b", "r1-8b", "r1-7b")
+BILLIONS = {"r1-1.5b": 1.8, "r1-7b": 7.6, "r1-8b": 8.0, "r1-14b": 14.8}
+PARTS = ("environment", "check", "train", "generate")
+QUICK_MINUTES, USUAL_MINUTES = 8.0, 30.0
+CLOSING = 15.0  # seconds kept for the table and for removing the models
+ERROR = 20_000  # characters of an error that are kept; log.txt has all of it
 
 
-def build(shape: Shape, family: str, folder: Path) -> None:
-    """Write a model of this shape with random weights, layer by layer, and a small tokenizer."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+class Part(NamedTuple):
+    """A process: what it runs, and how many seconds it may have."""
 
-    kind = LlamaConfig if family == "llama" else Qwen2Config
-    config = kind(**shape.model_dump(), max_position_embeddings=32_768, dtype="bfloat16")
-    config.architectures = ["LlamaForCausalLM" if family == "llama" else "Qwen2ForCausalLM"]
-    with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    config.save_pretrained(folder)
-    index: dict[str, str] = {}
-    shards: dict[str, dict[str, Any]] = {}
-    tied = {"lm_head.weight"} if shape.tie_word_embeddings else set()
-    for name, tensor in empty.state_dict().items():
-        if name not in tied:
-            layer = name.split(".")[2] if name.startswith("model.layers.") else "rest"
-            index[name] = f"model-{layer}.safetensors"
-            shards.setdefault(index[name], {})[name] = tensor
-    for file, tensors in shards.items():
-        random_ones = {name: _random(name, tensor) for name, tensor in tensors.items()}
-        save_file(random_ones, folder / file, metadata={"format": "pt"})
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    _tokenizer(folder)
+    name: str
+    least: float  # with less time left it is not started
+    most: float  # after this it is stopped
+    model: str = ""
+    side: str = ""
+    round: int = 1
+    more: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it is called on the screen."""
+        words = (self.name, self.model, self.side, f"round {self.round}" if self.name == "train" else "")
+        return " ".join(word for word in words if word)
+
+    def arguments(self) -> list[str]:
+        """Return the command line of gpu_parts.py."""
+        given = [self.name, "--round", str(self.round), *self.more]
+        given += ["--model", self.model] if self.model else []
+        return given + (["--side", self.side] if self.side else [])
 
 
-def _random(name: str, like: Any) -> Any:
-    import torch
-
-    if name.endswith("norm.weight"):
-        return torch.ones(like.shape, dtype=torch.bfloat16)
-    return (torch.randn(like.shape) * 0.02).to(torch.bfloat16)
-
-
-def _tokenizer(folder: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters)}, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(list(SPECIAL))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token=SPECIAL[1], pad_token=SPECIAL[2])
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
+def plan_parts(options: argparse.Namespace) -> list[Part]:
+    """Return the parts, the most valuable first."""
+    parts = [Part("environment", 10, 90), Part("check", 60, 180)]
+    for model in options.models:
+        parts += parts_of(model, options)
+    wanted = {*options.parts, "model"} | ({"fixed-cost"} if "train" in options.parts else set())
+    chosen = [part for part in parts if part.name in wanted]
+    return [part._replace(least=1.0) for part in chosen] if options.tiny else chosen
 
 
-def random_rows(count: int, vocabulary: int, shortest: int, longest: int) -> list[Encoded]:
-    """Return rows of random tokens: 90% about `shortest`, 10% up to `longest`, one of them as long."""
-    chance = random.Random(1)
-    many = max(1, count // 10)
-    lengths = [longest, *(chance.randint(longest // 3, longest) for _ in range(many - 1))]
-    lengths += [chance.randint(shortest * 3 // 4, shortest * 5 // 4) for _ in range(count - many)]
-    rows = []
-    for length in lengths:
-        ids = [chance.randrange(300, vocabulary) for _ in range(length)]
-        given = min(30, length // 3)
-        rows.append(Encoded(ids, [IGNORED] * given + ids[given:]))
-    return rows
+def parts_of(model: str, options: argparse.Namespace) -> list[Part]:
+    """Return the parts of one model: A B, generation, A B again, and what explains the figures."""
+    size = BILLIONS.get(model, 8.0)
+    gpu = ("--gpu", f"{options.gpu:g}") if options.gpu else ()
+    rows = ("--rows", str(options.rows))
+    card = gpu or (("--gpu", "24") if model == "r1-8b" else ())
+    run = Part("train", 45 + 8 * size, 150 + 30 * size, model, "ours", 1, (*gpu, *rows))
+    writing = Part("generate", 40 + 8 * size, 120 + 20 * size, model, "ours", 1, (*card, "--rows", "256"))
+    made = Part("model", 10 + 4 * size, 40 + 20 * size, model)
+    first = [made, run, run._replace(side="baseline"), writing]
+    second = [run._replace(side=side, round=2) for side in ("ours", "baseline")]
+    later = [pair._replace(round=turn) for turn in range(3, options.rounds + 1) for pair in (run, second[1])]
+    last = [
+        Part("fixed-cost", 45 + 8 * size, 120 + 20 * size, model, "", 1, gpu),
+        writing._replace(side="plain"),
+    ]
+    return [*first, *(second if options.rounds > 1 else []), *last, *later]
 
 
-def shaped(options: argparse.Namespace, name: str, folder: Path) -> Recipe:
-    """Return the recipe with its model in `folder`."""
-    recipe = Recipe.load(name, (*SETTINGS, *options.set))
-    shape = Shape(**{**recipe.model.sizes.model_dump(), **(TINY if options.tiny else {})})
-    return recipe.changed({"model": {"name": str(folder), "package": None, "revision": None, "shape": shape}})
+class Budget:
+    """The time that is left."""
+
+    def __init__(self, minutes: float, clock: Any = time.monotonic) -> None:
+        self._clock = clock
+        self._end = clock() + 60 * minutes - CLOSING
+
+    def left(self) -> float:
+        """Seconds until the last part must be over."""
+        return float(self._end - self._clock())
+
+    def limit(self, part: Part) -> float:
+        """Return the seconds that a part may have: 0 if it no longer fits."""
+        return 0.0 if self.left() < part.least else min(part.most, self.left())
 
 
-def work(options: argparse.Namespace) -> None:
-    """Measure one side on one model that is built already, and print it as JSON."""
-    folder = Path(options.folder)
-    recipe = shaped(options, options.models[0], folder)
-    machine = Machine.card(options.gpu) if options.gpu else Machine.found()
-    shortest, longest = (24, 120) if options.tiny else (110, LONG[1])
-    rows = random_rows(options.rows, recipe.model.sizes.vocab_size, shortest, longest)
-    with tempfile.TemporaryDirectory() as out, quiet.captured(None):
-        import torch
+class Journal:
+    """Results, one line each, on the disk as soon as they are known."""
 
-        if options.gpu and torch.cuda.is_available():
-            whole = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, options.gpu * 2**30 / whole))
-        run = run_ours if options.side == "ours" else run_baseline
-        measured = run(recipe, rows, Path(out), machine)
-        measured["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    print(json.dumps(measured))
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.log = folder / "results.jsonl", folder / "log.txt"
 
-
-def measure(options: argparse.Namespace, name: str) -> list[tuple[str, ...]]:
-    """Build one model, run both sides in turn, and return the lines of the table."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=options.out))
-    results: dict[str, list[dict[str, Any]]] = {"ours": [], "baseline": []}
-    try:
-        family = "llama" if "Llama" in Recipe.load(name).model.name else "qwen2"
-        build(shaped(options, name, folder).model.sizes, family, folder)
-        for _ in range(options.rounds):
-            for side, runs in results.items():
-                mine = [__file__, *sys.argv[1:], "--models", name, "--side", side, "--folder", str(folder)]
-                try:
-                    runs.append(in_own_process(mine))
-                except SystemExit as error:  # out of memory on one side must not end the table
-                    print(f"{name}, {side}: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
-                    continue
-                print(f"{name}, {side}: {runs[-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
-    finally:
-        shutil.rmtree(folder)
-    options.device = next((runs[0]["device"] for runs in results.values() if runs), "?")
-    return [_line(name, side, runs) for side, runs in results.items()]
+    def add(self, part: Part, ended: str, **facts: Any) -> None:
+        """Append how a part ended."""
+        named = {"part": part.name, "model": part.model, "side": part.side, "round": part.round}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**named, "title": part.title, "ended": ended, **facts}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        print(f"{part.title}: {ended}" + (f" ({facts['why']})" if "why" in facts else ""), flush=True)
+        if "error" in facts:
+            print(facts["error"], file=sys.stderr, flush=True)
 
 
-def _line(name: str, side: str, runs: list[dict[str, Any]]) -> tuple[str, ...]:
-    if not runs:
-        return (name, side, "failed", "", "", "", "", "")
-    best = min(runs, key=lambda run: run["seconds"])
-    planned = best.get("planned_gib")
-    return (
-        name,
-        side,
-        " ".join(f"{run['seconds']:.1f}" for run in runs),
-        f"{best['speed']:,.0f}",
-        f"{best['matmul']:.0%}",
-        f"{best['peak_gib']:.1f}",
-        f"{planned:.1f}" if planned else "-",
-        duration(ALTTRAIN_1K / best["speed"]),
-    )
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Read all lines that were written whole: a killed process may have torn the last one."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
+
+
+def run_part(part: Part, command: Sequence[str], limit: float, journal: Journal) -> bool:
+    """Run a part in a process group of its own for `limit` seconds at most; return whether it was done."""
+    started = time.monotonic()
+    with journal.log.open("a", encoding="utf-8") as log:
+        log.write(f"\n=== {part.title}\n")
+        log.flush()
+        begin = log.tell()
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            code: int | None = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = None
+        except BaseException:
+            stop(process)
+            journal.add(part, "interrupted", seconds=round(time.monotonic() - started, 1))
+            raise
+        finally:
+            stop(process)
+    seconds = round(time.monotonic() - started, 1)
+    if code == 0:
+        journal.add(part, "done", seconds=seconds)
+        return True
+    why = f"stopped after {limit:.0f} s" if code is None else f"exit code {code}"
+    with journal.log.open("rb") as log_bytes:
+        log_bytes.seek(begin)
+        error = log_bytes.read().decode("utf-8", errors="replace").strip()
+    ended = "timed out" if code is None else "failed"
+    journal.add(part, ended, why=why, seconds=seconds, error=error[-ERROR:])
+    return False
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a process and all that it started: first politely, then for certain."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+
+
+def run_all(parts: Sequence[Part], options: argparse.Namespace, journal: Journal, scratch: Path) -> None:
+    """Run what fits, and name what does not."""
+    budget = Budget(options.minutes)
+    missing: set[str] = set()
+    models = {part.model for part in parts}
+    for at, part in enumerate(parts):
+        limit = budget.limit(part)
+        if part.model in missing:
+            journal.add(part, "skipped", why="its model was not made")
+        elif not limit:
+            missing |= {part.model} if part.name == "model" else set()
+            journal.add(part, "skipped", why=f"needs {part.least:.0f} s, {max(0, budget.left()):.0f} s left")
+        else:
+            flags = [*(["--tiny"] if options.tiny else []), *(["--quick"] if options.quick else [])]
+            flags += [word for setting in options.set for word in ("--set", setting)]
+            command = [sys.executable, str(HERE / "gpu_parts.py"), *part.arguments(), *flags]
+            command += ["--results", str(journal.path), "--scratch", str(scratch)]
+            done = run_part(part, command, limit, journal)
+            if part.name == "model" and not done:
+                missing.add(part.model)
+        done_with = models - {later.model for later in parts[at + 1 :]}
+        for model in done_with - {""}:
+            shutil.rmtree(scratch / model, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path | None) -> Iterator[Path]:
+    """Yield a folder for the models, in memory where there is room for the largest, and remove it."""
+    memory = Path("/dev/shm")
+    if parent is None and memory.is_dir() and shutil.disk_usage(memory).free > 40 * 2**30:
+        parent = memory
+    with tempfile.TemporaryDirectory(prefix="alttrain-gpu-", dir=parent, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="8 minutes, r1-1.5b")
+    parser.add_argument("--tiny", action="store_true", help="tiny models, to try the script on a CPU")
+    parser.add_argument("--minutes", type=float, help="all in all (default 30; 8 with --quick)")
+    parser.add_argument("--models", nargs="+")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=2, help="of training, ours and the baseline in turn")
+    parser.add_argument("--rows", type=int, help="of training (default 400)")
+    parser.add_argument("--gpu", type=float, help="plan for, and stay within, a card of so many GiB")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"))
+    parser.add_argument("--scratch", type=Path, help="where the models are written meanwhile")
+    parser.add_argument("--table", type=Path, help="only print the table of an earlier run's results.jsonl")
+    options = parser.parse_args(given)
+    options.minutes = options.minutes or (QUICK_MINUTES if options.quick else USUAL_MINUTES)
+    options.models = options.models or list(MODELS[:1] if options.quick or options.tiny else MODELS)
+    options.rows = options.rows or (32 if options.tiny else 400)
+    return options
 
 
 def main() -> None:
-    """Measure every model and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["r1-1.5b", "r1-7b", "r1-8b", "r1-14b"])
-    parser.add_argument("--rows", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--gpu", type=float, help="plan for, and stay within, a card of so many GB")
-    parser.add_argument("--tiny", action="store_true", help="shrink the models, to try the script on a CPU")
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--out", type=Path, help="where the models are written meanwhile")
-    parser.add_argument("--side", choices=("ours", "baseline"), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.side:
-        work(options)
+    """Run the parts and print the table, also after an interrupt."""
+    options = arguments()
+    root = str(HERE.parent)  # alttrain may not be installed
+    sys.path.append(root)
+    os.environ["PYTHONUNBUFFERED"] = "1"  # of a part that is killed, the log has all
+    if not sys.stdout.isatty():  # a log has no width: a row of the tables is one line
+        os.environ.setdefault("COLUMNS", "200")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))
+    if options.table:
+        from gpu_table import show
+
+        show(read_results(options.table))
         return
-    lines = [line for name in options.models for line in measure(options, name)]
-    columns = ("model", "", "seconds", "tokens/s", "matmul", "peak GiB", "planned", "AltTrain-1K")
-    print_table(columns, lines, left=(0, 1))
-    print_lines(
-        [
-            ("device:", options.device),
-            ("matmul:", "4 x parameters x tokens / time, as a share of the measured bf16 rate"),
-            ("AltTrain-1K:", "15 epochs of 1,000 rows of 167 tokens at the same speed"),
-        ]
-    )
+    journal = Journal(options.out)
+    before = len(read_results(journal.path)) if journal.path.exists() else 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = 0
+    try:
+        with scratch_folder(options.scratch) as scratch:
+            run_all(plan_parts(options), options, journal, scratch)
+    except KeyboardInterrupt:
+        code = 130
+    if journal.path.exists():
+        from gpu_table import show
+
+        results = read_results(journal.path)[before:]
+        show(results)
+        code = code or int(any(result.get("ended") in ("failed", "timed out") for result in results))
+    print(f"results: {journal.path}; what the libraries printed: {journal.log}")
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

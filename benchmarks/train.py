@@ -94,8 +94,7 @@ def run_ours(
     silent = Events(lambda step: None, lambda line: None)
     warm_up(loaded, lambda: train(loaded, recipe, warm, folder / "warm", planned.batching, silent), warm)
     watch, notices = Watch(), list[str]()
-    events = Events(lambda step: watch.step(step.loss), notices.append)
-    watch.start()
+    events = Events(lambda step: watch.step(step.loss, step.seconds), notices.append)
     train(loaded, recipe, rows, folder / "run", planned.batching, events)
     measured = result(loaded, rows, recipe, watch)
     return {
@@ -122,36 +121,34 @@ def run_baseline(
     watch = Watch()
     trainer = make_trainer(loaded, recipe, rows, folder, padded)
     trainer.add_callback(watch.callback())
-    watch.start()
     trainer.train()
     measured = result(loaded, rows, recipe, watch)
     return {**measured, "batching": batching_of(trainer)}
 
 
 class Watch:
-    """The losses of a run, and when each came."""
+    """The losses of a run, and the seconds from its start to each."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
-        self.times: list[float] = []
+        self.times = [0.0]
 
-    def start(self) -> None:
-        """Start the clock."""
-        self.times = [time.perf_counter()]
-
-    def step(self, loss: float) -> None:
+    def step(self, loss: float, seconds: float) -> None:
         """Note an update's loss."""
         self.losses.append(loss)
-        self.times.append(time.perf_counter())
+        self.times.append(seconds)
 
     def callback(self) -> Any:
-        """Return a callback for a trainer that hands its losses over."""
+        """Return a callback that notes the losses of a trainer, from the moment that training begins."""
         from transformers import TrainerCallback
 
         class Record(TrainerCallback):  # type: ignore[misc]
+            def on_train_begin(_, args: Any, state: Any, control: Any, **__: Any) -> None:
+                self.started = time.perf_counter()
+
             def on_log(_, args: Any, state: Any, control: Any, logs: Any = None, **__: Any) -> None:
                 if logs and "loss" in logs:
-                    self.step(float(logs["loss"]))
+                    self.step(float(logs["loss"]), time.perf_counter() - self.started)
 
         return Record()
 
@@ -197,7 +194,7 @@ def result(loaded: Any, rows: list[Encoded], recipe: Recipe, watch: Watch) -> di
     peak = memory_gib()
     allocated = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
     tokens = sum(len(row.input_ids) for row in rows) * recipe.train.num_train_epochs
-    seconds, rate = sum(watch.updates), matmul_rate()
+    seconds, rate = watch.times[-1], matmul_rate()
     return {
         "seconds": seconds,
         "tokens": tokens,
