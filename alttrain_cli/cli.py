@@ -114,6 +114,7 @@ def main() -> None:
             signals.leave_at_once()
             sys.stdout.flush()
     except console.OutputError as error:
+        console.accept_loss()
         if error.is_left:  # whoever read it has left, as `head` does
             sys.exit(NOT_READ)
         console.print_error(f"{error} Free space, or send it somewhere else.")

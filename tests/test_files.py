@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.files import atomic_writer, read_jsonl, write_json, write_jsonl
+from alttrain_cli.files import atomic_writer, read_jsonl, writable, write_json, write_jsonl
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -58,3 +58,29 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         list(read_jsonl(tmp_path / "none.jsonl"))
     with pytest.raises(DataError, match="a folder"):
         list(read_jsonl(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EFBIG, "File too large"), "larger than the limit"),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), "the name is too long"),
+        (
+            Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "disk is full",
+        ),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "disk is full"),
+    ],
+)
+def test_a_full_disk_is_one_line_in_whatever_words_a_library_says_it(error: Exception, reason: str) -> None:
+    with pytest.raises(AlttrainError, match=f"x: cannot write: .*{reason}"), writable(Path("x")):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), BrokenPipeError(errno.EPIPE, "x"), Exception("No such file (os error 2)")]
+)
+def test_what_is_no_refusal_to_write_passes(error: Exception) -> None:
+    with pytest.raises(type(error)), writable(Path("x")):
+        raise error

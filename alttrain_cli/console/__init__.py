@@ -5,7 +5,7 @@ from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
-from alttrain_cli.console.streams import OutputError, summary
+from alttrain_cli.console.streams import OutputError, accept_loss, summary
 from alttrain_cli.console.streams import protect as protect_streams
 from alttrain_cli.console.terminal import (
     THEME,
@@ -32,6 +32,7 @@ __all__ = [
     "OutputError",
     "TrainingView",
     "WorkView",
+    "accept_loss",
     "curve_svg",
     "duration",
     "err",

@@ -39,8 +39,15 @@ def summary() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OutputError as error:
+        accept_loss()
         if not error.is_left:
             print_warning(str(error))
+
+
+def accept_loss() -> None:
+    """Do not raise the loss of standard output again."""
+    if isinstance(sys.stdout, _Output):
+        sys.stdout.lost = None
 
 
 class _Stream(io.TextIOWrapper):
@@ -48,6 +55,7 @@ class _Stream(io.TextIOWrapper):
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         stream.flush()
+        self._stream = stream  # it would close the buffer that both have
         super().__init__(
             stream.buffer,
             encoding=stream.encoding,
@@ -83,11 +91,28 @@ class _Talk(_Stream):
 
 
 class _Output(_Stream):
-    """Standard output: its loss is said."""
+    """Standard output: its loss is raised, until somebody has accepted it."""
+
+    lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write."""
+        count = super().write(text)
+        self._check()
+        return count
+
+    def flush(self) -> None:
+        """Flush."""
+        super().flush()
+        self._check()
 
     def _lose(self, error: OSError) -> None:
         super()._lose(error)
-        raise OutputError(error)
+        self.lost = error
+
+    def _check(self) -> None:
+        if self.lost is not None:
+            raise OutputError(self.lost)
 
 
 def _open_closed() -> None:

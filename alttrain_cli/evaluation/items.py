@@ -17,7 +17,7 @@ import platformdirs
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.harness import Wording
 from alttrain_cli.evaluation.suite import Item, Source, Suite, fingerprint
-from alttrain_cli.files import check_ordinary, sha256
+from alttrain_cli.files import check_ordinary, sha256, writable
 from alttrain_cli.tables import read_table
 from alttrain_cli.visible import shown
 
@@ -238,10 +238,14 @@ def _from_url(suite: Suite, source: Source) -> Path:
             data = answer.read()
     except (OSError, HTTPException) as error:  # HTTPException: an answer that broke off
         raise _missing(suite, error) from None
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
 
 
