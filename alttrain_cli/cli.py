@@ -1,5 +1,6 @@
 """The `alttrain` command line and its error boundary. Loads no torch to show its help."""
 
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -65,4 +66,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a Windows pipe has few characters: the rest as codes
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="alttrain")
