@@ -129,32 +129,33 @@ def test_uv_is_given_what_pip_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("own_wheels", "card", "system", "backends"),
+    ("card", "own_wheels", "system", "backends"),
     [
         (False, False, "Linux", ["cpu", None]),
-        (False, True, "Linux", ["auto", None]),
-        (False, True, "Windows", ["auto", None]),
+        (True, False, "Linux", ["auto", None]),
+        (True, False, "Windows", ["auto", None]),
         (False, False, "Windows", [None]),
         (False, False, "Darwin", [None]),
-        (True, False, "Linux", [None]),
+        (False, True, "Linux", [None]),
         (True, True, "Linux", ["auto", None]),
     ],
 )
 def test_torch_is_the_cpu_build_without_a_card_and_the_ordinary_index_is_the_last_resort(
-    own_wheels: bool,
-    card: bool,
-    system: str,
-    backends: list[str | None],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    card: bool, own_wheels: bool, system: str, backends: list[str | None]
 ) -> None:
-    ways = install["ways"]
-    monkeypatch.setitem(ways.__globals__, "VENV", tmp_path)
-    monkeypatch.setitem(ways.__globals__, "brings_torch", lambda settings: own_wheels)
-    found = ways([], card, system)
-    options = [dict(zip(way.options, way.options[1:], strict=False)) for way in found]
-    assert [each.get("--torch-backend") for each in options] == backends
-    assert [way.unsure for way in found] == [backend is not None for backend in backends]
+    assert [way.backend for way in install["ways"](card, own_wheels, system)] == backends
+
+
+def test_only_torch_comes_from_the_index_of_a_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = install["commands"]
+    monkeypatch.setitem(commands.__globals__, "VENV", tmp_path)
+    torch, *rest = commands(install["Way"]("", "", "cpu"), ["--find-links", "/wheels"], "demo")
+    assert torch[-2:] == ["torch", "torchvision"]
+    assert "--no-deps" in torch
+    assert len(rest) == 2
+    assert not any("--torch-backend" in step for step in rest)
 
 
 def test_each_cuda_build_brings_its_own_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

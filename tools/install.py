@@ -25,6 +25,7 @@ VENV = ROOT / ".venv"
 PYTHON = str(VENV / ("Scripts" if os.name == "nt" else "bin") / "python")
 CONSTRAINTS = ROOT / "constraints.txt"
 DATA_PACKAGES = ROOT / "tools" / "data-packages.txt"
+TORCH = ("torch", "torchvision")
 FIRST, LAST = (3, 11), (3, 13)  # as requires-python in pyproject.toml
 HEARTBEAT = 20  # seconds
 # Where a place is only tried, its silence costs seconds, not minutes.
@@ -40,12 +41,11 @@ SETTINGS = {
 
 
 class Way(NamedTuple):
-    """One way to install: uv's options. An unsure way is tried without effect first."""
+    """One way to install: where torch itself comes from, if not from where all the rest does."""
 
     name: str
     size: str  # of the download, rounded; measured on Linux x86-64
-    options: list[str]
-    unsure: bool = False
+    backend: str | None = None  # as uv calls it
 
 
 def main(extra: str | None) -> int:
@@ -55,33 +55,39 @@ def main(extra: str | None) -> int:
     if extra is None:
         return 0
     settings = pip_settings(_output([PYTHON, "-m", "pip", "config", "list"]))
-    project = ["--editable", f"{ROOT}[{extra}]"]
-    data = ["--no-deps", "--requirement", str(DATA_PACKAGES)]
-    for way in ways(settings, has_card(), platform.system()):
-        if way.unsure and not _leads([*way.options, *project]):
+    for way in ways(has_card(), brings_torch(settings), platform.system()):
+        steps = commands(way, settings, extra)
+        if way.backend and not _leads(steps[0]):
             say(f"Cannot be reached from here: {way.name}.")
             continue
         say(f"Installing with {way.name}. Download: about {way.size}, less what is cached.")
-        if _run(_uv([*way.options, *project])) == 0 and _run(_uv([*settings, *data])) == 0:
+        if all(_run(_uv(step)) == 0 for step in steps):
             return 0
     say("uv could not install it. Trying pip, which takes longer.")
-    pip = [PYTHON, "-m", "pip", "install"]
-    return _run([*pip, "--constraint", str(CONSTRAINTS), *project]) or _run([*pip, *data])
+    return max(_run([PYTHON, "-m", "pip", "install", *step]) for step in commands(Way("pip", ""), [], extra))
 
 
-def ways(settings: list[str], card: bool, system: str) -> list[Way]:
+def ways(card: bool, own_wheels: bool, system: str) -> list[Way]:
     """Return the ways to install, best first. The last one needs only the ordinary index."""
-    options = [*settings, "--constraint", str(CONSTRAINTS)]
-    ordinary = Way("the ordinary build of torch", "3.1 GB" if system == "Linux" else "0.7 GB", options)
+    ordinary = Way("the ordinary build of torch", "3.1 GB" if system == "Linux" else "0.7 GB")
     if card and system in ("Linux", "Windows"):
-        cuda = ["--torch-backend", "auto", "--constraint", str(_without_cuda())]
-        return [Way("the CUDA build of torch for this card's driver", "3.1 GB", cuda, unsure=True), ordinary]
-    if brings_torch(settings):
-        return [Way("this machine's own build of torch", "0.6 GB", options)]
+        return [Way("the CUDA build of torch for this card's driver", "3.1 GB", "auto"), ordinary]
+    if own_wheels:
+        return [Way("this machine's own build of torch", "0.6 GB")]
     if system == "Linux":
-        cpu = [*options, "--torch-backend", "cpu"]
-        return [Way("the CPU build of torch", "0.7 GB", cpu, unsure=True), ordinary]
+        return [Way("the CPU build of torch", "0.7 GB", "cpu"), ordinary]
     return [ordinary]
+
+
+def commands(way: Way, settings: list[str], extra: str) -> list[list[str]]:
+    """Return the arguments of each install command. What is installed already stays."""
+    project = ["--editable", f"{ROOT}[{extra}]"]
+    data = [*settings, "--no-deps", "--requirement", str(DATA_PACKAGES)]
+    if way.backend is None:
+        return [[*settings, "--constraint", str(CONSTRAINTS), *project], data]
+    # The index of a backend lacks some of the packages that uv would look for only there.
+    torch = ["--torch-backend", way.backend, "--no-deps", "--constraint", str(CONSTRAINTS), *TORCH]
+    return [torch, [*settings, "--constraint", str(_without_cuda()), *project], data]
 
 
 def make_venv() -> bool:
@@ -155,7 +161,7 @@ def brings_torch(settings: list[str]) -> bool:
     if "--find-links" not in settings:
         return False
     places = [*settings, "--no-index", "--no-deps", "--constraint", str(CONSTRAINTS)]
-    return _leads([*places, "torch", "torchvision"])
+    return _leads([*places, *TORCH])
 
 
 def say(line: str) -> None:
