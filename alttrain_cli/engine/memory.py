@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import gc
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +35,18 @@ def memory_gib() -> float:
 
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_reserved()) / GIB
+    return _peak_bytes() / GIB
+
+
+def _peak_bytes() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def free_bytes() -> int:

@@ -82,7 +82,8 @@ class Journal:
         order = [*(key for key in places if key not in wanted), *wanted]
         if [key for key, _ in lines] == order:
             return
-        with self.path.open("rb") as source, atomic_writer(self.path) as target:
+        # Closed before it is replaced: Windows replaces no open file.
+        with atomic_writer(self.path) as target, self.path.open("rb") as source:
             for key in order:
                 source.seek(places[key])
                 target.write(source.readline().decode("utf-8"))

@@ -1,6 +1,7 @@
 """Whether an answer is right: by the word that it must hold, or by mathematical equality."""
 
 import re
+import signal
 import unicodedata
 from typing import Any
 
@@ -25,7 +26,12 @@ def is_equal(text: str, item: Item) -> Judgement:
 
     The second way is there so that no quirk of a parser fails an easy item. Runs in the main thread:
     math-verify stops endless computations by a signal.
+
+    Raises:
+        DataError: under Windows, which lacks that signal: math-verify would find every answer wrong.
     """
+    if not hasattr(signal, "SIGALRM"):
+        raise DataError("mathematics cannot be graded under Windows. Grade it under WSL, Linux or macOS.")
     parse, verify = _math_verify()
     gold, said = parse(f"${item.answer}$"), parse(text)
     right = bool(verify(gold, said)) or _same_number(item.answer or "", text)

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Make .venv and install alttrain with the tested packages: `python3 tools/install.py [EXTRA]`.
+
+Needs a Python with venv and a package index, nothing else. Without EXTRA, only uv is installed.
+torch comes from the first of these places that has it: the machine's own wheels (find-links of pip);
+the index of the CPU builds, or with an NVIDIA card the one for its driver; the ordinary index.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = str(VENV / ("Scripts" if os.name == "nt" else "bin") / "python")
+CONSTRAINTS = ROOT / "constraints.txt"
+DATA_PACKAGES = ROOT / "tools" / "data-packages.txt"
+TORCH = ("torch", "torchvision")
+FIRST, LAST = (3, 11), (3, 13)  # as requires-python in pyproject.toml
+HEARTBEAT = 20  # seconds
+# Where a place is only tried, its silence costs seconds, not minutes.
+IMPATIENT = {"UV_HTTP_RETRIES": "0", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_HTTP_TIMEOUT": "10"}
+IMPATIENCE = 60  # seconds for a whole try
+# uv does not read pip's settings. These are what it calls them.
+SETTINGS = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "trusted-host": "--allow-insecure-host",
+}
+
+
+class Way(NamedTuple):
+    """One way to install: where torch itself comes from, if not from where all the rest does."""
+
+    name: str
+    size: str  # of the download, rounded; measured on Linux x86-64
+    backend: str | None = None  # as uv calls it
+
+
+def main(extra: str | None) -> int:
+    """Install, and return the exit code."""
+    if not (make_venv() and make_uv()):
+        return 1
+    if extra is None:
+        return 0
+    settings = pip_settings(_output([PYTHON, "-m", "pip", "config", "list"]))
+    for way in ways(has_card(), brings_torch(settings), platform.system()):
+        steps = commands(way, settings, extra)
+        if way.backend and not _leads(steps[0]):
+            say(f"Cannot be reached from here: {way.name}.")
+            continue
+        say(f"Installing with {way.name}. Download: about {way.size}, less what is cached.")
+        if all(_run(_uv(step)) == 0 for step in steps):
+            return 0
+    say("uv could not install it. Trying pip, which takes longer.")
+    return max(_run([PYTHON, "-m", "pip", "install", *step]) for step in commands(Way("pip", ""), [], extra))
+
+
+def ways(card: bool, own_wheels: bool, system: str) -> list[Way]:
+    """Return the ways to install, best first. The last one needs only the ordinary index."""
+    ordinary = Way("the ordinary build of torch", "3.1 GB" if system == "Linux" else "0.7 GB")
+    if card and system in ("Linux", "Windows"):
+        return [Way("the CUDA build of torch for this card's driver", "3.1 GB", "auto"), ordinary]
+    if own_wheels:
+        return [Way("this machine's own build of torch", "0.6 GB")]
+    if system == "Linux":
+        return [Way("the CPU build of torch", "0.7 GB", "cpu"), ordinary]
+    return [ordinary]
+
+
+def commands(way: Way, settings: list[str], extra: str) -> list[list[str]]:
+    """Return the arguments of each install command. What is installed already stays."""
+    project = ["--editable", f"{ROOT}[{extra}]"]
+    data = [*settings, "--no-deps", "--requirement", str(DATA_PACKAGES)]
+    if way.backend is None:
+        return [[*settings, "--constraint", str(CONSTRAINTS), *project], data]
+    # The index of a backend lacks some of the packages that uv would look for only there.
+    torch = ["--torch-backend", way.backend, "--no-deps", "--constraint", str(CONSTRAINTS), *TORCH]
+    return [torch, [*settings, "--constraint", str(_without_cuda()), *project], data]
+
+
+def make_venv() -> bool:
+    """Make .venv if it is not there. A folder that was found is never deleted."""
+    if VENV.exists():
+        usable = _output([PYTHON, "-c", f"import pip; {_CHECK}"]) == "yes"
+        if not usable:
+            say(f"{VENV} has no pip or not Python {_span()}. Remove it (make clean) and repeat.")
+        return usable
+    python = find_python()
+    if python is None:
+        return False
+    say(f"Making .venv with {python}.")
+    try:
+        subprocess.run([python, "-m", "venv", str(VENV)], check=True)
+    except BaseException as error:
+        shutil.rmtree(VENV, ignore_errors=True)
+        if isinstance(error, subprocess.CalledProcessError):
+            return False  # venv has said why
+        raise
+    return True
+
+
+def find_python() -> str | None:
+    """Return the Python that runs this, or else one on the PATH, if alttrain can use it."""
+    for name in (sys.executable, "python3.12", "python3.11", "python3.13"):
+        if _output([name, "-c", f"import venv, ensurepip; {_CHECK}"]) == "yes":
+            return name
+    mine = "{}.{}".format(*sys.version_info[:2])
+    if FIRST <= sys.version_info[:2] <= LAST:
+        say(f"Python {mine} cannot make a .venv here. Debian and Ubuntu: apt install python{mine}-venv")
+    else:
+        say(f"alttrain needs Python {_span()}; this is {mine}. Install one: make PYTHON=python3.12 demo")
+    return None
+
+
+def make_uv() -> bool:
+    """Install the tested uv into .venv, if none is there."""
+    if _output([PYTHON, "-m", "uv", "--version"]):
+        return True
+    say("Installing uv into .venv (20 MB).")
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    return _run([PYTHON, "-m", "pip", "install", *quiet, "--constraint", str(CONSTRAINTS), "uv"]) == 0
+
+
+def has_card() -> bool:
+    """Whether an NVIDIA driver is here."""
+    smi = shutil.which("nvidia-smi")
+    return Path("/proc/driver/nvidia/version").exists() or (smi is not None and "GPU" in _output([smi, "-L"]))
+
+
+def pip_settings(listed: str) -> list[str]:
+    """Return what `pip config list` printed as options for uv; certificates go to the environment."""
+    found = {}
+    for scope in ("global", "install", ":env:"):  # the later one wins
+        for key, value in re.findall(rf"^{scope}\.([\w-]+)=(.*)$", listed, re.MULTILINE):
+            found[key] = str(ast.literal_eval(value))
+    for key, name in (("cert", "SSL_CERT_FILE"), ("proxy", "HTTPS_PROXY")):
+        if key in found:
+            os.environ.setdefault(name, found[key])
+    options = []
+    for key, option in SETTINGS.items():
+        for value in found.get(key, "").split():
+            options += [option, value]
+    # pip takes the best version that any index has.
+    return [*options, "--index-strategy", "unsafe-best-match"] if "--index" in options else options
+
+
+def brings_torch(settings: list[str]) -> bool:
+    """Whether pip's find-links have the tested torch, so that nothing of it is downloaded."""
+    if "--find-links" not in settings:
+        return False
+    places = [*settings, "--no-index", "--no-deps", "--constraint", str(CONSTRAINTS)]
+    return _leads([*places, *TORCH])
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+_CHECK = f"import sys; print('yes' if {FIRST} <= sys.version_info[:2] <= {LAST} else 'no')"
+
+
+def _span() -> str:
+    return "{}.{} to {}.{}".format(*FIRST, *LAST)
+
+
+def _without_cuda() -> Path:
+    """Return the constraints without NVIDIA's libraries: each CUDA build of torch fixes its own."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines(keepends=True)
+    path = VENV / "constraints-any-cuda.txt"
+    kept = [line for line in lines if not line.startswith(("nvidia-", "cuda-"))]
+    path.write_text("".join(kept), encoding="utf-8")
+    return path
+
+
+def _uv(arguments: Sequence[str]) -> list[str]:
+    return [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, *arguments]
+
+
+def _leads(arguments: list[str]) -> bool:
+    """Whether uv soon finds all that these arguments ask for."""
+    return _finished(_uv(["--dry-run", *arguments]), {**os.environ, **IMPATIENT}) is not None
+
+
+def _output(command: Sequence[str]) -> str:
+    """Return what a command printed; empty if it failed or is not there."""
+    done = _finished(command, dict(os.environ))
+    return "" if done is None else done.stdout.strip()
+
+
+def _finished(command: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=IMPATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done if done.returncode == 0 else None
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run it, and say that it still runs where its own progress bar cannot be seen."""
+    started = time.monotonic()
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                return process.wait(None if sys.stderr.isatty() else HEARTBEAT)
+            except subprocess.TimeoutExpired:
+                say(f"  {time.monotonic() - started:.0f} s, still working")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    except KeyboardInterrupt:
+        sys.exit(130)
