@@ -313,7 +313,7 @@ def check_error(done: Result, says: str, address: str) -> None:
 def test_a_wrong_server_is_one_line_in_a_chat(name: str) -> None:
     script, says = WRONG[name]
     with script_server(script) as served:
-        done = run("chat", "--base-url", served.base_url, "-p", "Hi.", "--no-save")
+        done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     check_error(done, says, served.base_url)
     assert done.stdout == ""
 
@@ -322,7 +322,7 @@ def test_a_wrong_server_is_one_line_in_a_chat(name: str) -> None:
 def test_an_odd_server_answers_all_the_same(name: str) -> None:
     script, says = ODD[name]
     with script_server(script) as served:
-        done = run("chat", "--base-url", served.base_url, "-p", "Hi.", "--no-save")
+        done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     assert done.exit_code == 0, done.output
     assert done.stdout == says + "\n"
 
