@@ -57,7 +57,7 @@ LAYERS = {
     "address": set(),
     "errors": set(),
     "files": {"errors"},
-    "lock": {"errors", "files"},
+    "lock": {"errors", "files", "made"},
     "made": {"files"},
     "names": set(),
     "signals": set(),
