@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alttrain_cli.errors import RunError
 from alttrain_cli.files import writable
+from alttrain_cli.made import Made
 
 try:
     import fcntl
@@ -27,13 +28,18 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
     if fcntl is None or (path is None and not os.path.lexists(place)):
         yield
         return
-    handle = _lock(place, path)
+    made = Made.begin(path.parent, ()) if path else None
+    handle = None
     try:
+        handle = _lock(place, path)
         yield
     finally:
-        if path is not None:
+        if path and handle is not None:
             path.unlink(missing_ok=True)
-        os.close(handle)
+        if made:
+            made.undo()  # a folder in which nothing was written
+        if handle is not None:
+            os.close(handle)
 
 
 def _lock(place: Path, path: Path | None) -> int:
@@ -42,7 +48,6 @@ def _lock(place: Path, path: Path | None) -> int:
             if path is None:
                 handle = os.open(place, os.O_RDONLY)
             else:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

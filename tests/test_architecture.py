@@ -78,7 +78,7 @@ LAYERS = {
     "plain_yaml": {"visible"},
     "problems": {"visible"},
     "checked": {"errors", "files", "problems"},
-    "lock": {"errors", "files"},
+    "lock": {"errors", "files", "made"},
     "made": {"files"},
     "names": set(),
     "signals": set(),
