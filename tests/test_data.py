@@ -289,7 +289,11 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.json", b"[1]", "item 1: a JSON object is needed"),
         ("s.json", b"[", "not valid JSON"),
         ("s.json", b"[" * 100_000, r"s\.json: not valid JSON \(nested deeper than 64 levels"),
-        ("s.jsonl", b'{"id": ' + b"9" * 5_000 + b"}", r"s\.jsonl:1: not valid JSON \(a number has thousands of digits"),
+        (
+            "s.jsonl",
+            b'{"id": ' + b"9" * 5_000 + b"}",
+            r"s\.jsonl:1: not valid JSON \(a number has thousands of digits",
+        ),
         ("s.jsonl", b'{"messages": [{"role": "user"}], "label": "benign"}', "Lists of turns are not read"),
         ("s.csv", b"prompt,response,label\na,b,benign,d\n", r"s\.csv:2: the row has more or fewer fields"),
         ("s.csv", b"", "empty"),
