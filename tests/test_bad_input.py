@@ -17,10 +17,16 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli import console
 from alttrain_cli.cli import app
+from alttrain_cli.commands import repl
 from alttrain_cli.console.editor import LineEditor
+from alttrain_cli.engine.train import encode_rows
+from alttrain_cli.errors import DataError
 from alttrain_cli.files import LONGEST_LINE as LONGEST
 from alttrain_cli.plain_yaml import dump_yaml, parse_yaml
 from alttrain_cli.recipe import Recipe
+from alttrain_cli.row import Row
+from alttrain_cli.structure import Trace
+from alttrain_cli.template import Encoded, RenderError
 from alttrain_cli.visible import visible
 from tests.bad_input import options, recipes, rows, sources
 from tests.bad_input.case import CLOSED, HARMFUL, RECIPE, ROW, SAMPLE, Case, lines, recipe
@@ -280,3 +286,27 @@ def test_no_answer_at_all_is_a_failed_gate_and_some_missing_answers_are_not(tmp_
         result = run([*argv, "--base-url", served.base_url, "--out", str(tmp_path / "d.jsonl")])
     assert result.exit_code == 3, result.output
     assert "none of 3 questions got an answer" in result.stderr
+
+
+class Markers:
+    """A template in which one row cannot be rendered and another is long."""
+
+    def encode(self, prompt: str, trace: Trace) -> Encoded:
+        if prompt == "wrong":
+            raise RenderError("answer: holds the model's own marker '<|im_end|>'")
+        return Encoded([1] * len(prompt), [1] * len(prompt))
+
+
+@pytest.mark.parametrize(("prompt", "advised"), [("wrong", False), ("long " * 10, True)])
+def test_only_a_row_that_is_too_long_gets_the_advice_about_max_length(prompt: str, advised: bool) -> None:
+    row = Row.model_validate({**ROW, "prompt": prompt})
+    with pytest.raises(DataError, match=r"row 'r1': .*Fix or remove them") as error:
+        encode_rows([row], Markers(), 20)  # type: ignore[arg-type]
+    assert ("raise the limit" in str(error.value)) == advised
+    assert "\n" not in str(error.value)
+
+
+def test_a_history_that_is_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repl, "HISTORY", tmp_path)
+    with pytest.raises(DataError, match="a folder, but a file is needed"):
+        repl._history()
