@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from alttrain_cli.address import shown
-from alttrain_cli.reply import Garbled
+from alttrain_cli.reply import Broken, Garbled
 
 _ERROR_BYTES = 65_536  # of the body of an error
 
@@ -48,10 +48,6 @@ LIMITS = Limits()
 
 class Unreachable(Exception):
     """No connection can be made; says why."""
-
-
-class Broken(Exception):
-    """A connection ended before the answer did."""
 
 
 class Silent(Exception):

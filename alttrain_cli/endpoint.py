@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from alttrain_cli.address import shown
 from alttrain_cli.connection import (
     LIMITS,
-    Broken,
     Connection,
     Limits,
     Refused,
@@ -30,7 +29,7 @@ from alttrain_cli.endpoint_errors import (
 )
 from alttrain_cli.in_flight import in_flight
 from alttrain_cli.recipe import Generation
-from alttrain_cli.reply import Garbled, Reply, ReplyReader, parse
+from alttrain_cli.reply import Broken, Garbled, Reply, ReplyReader, parse
 from alttrain_cli.template import Message
 
 __all__ = ["ContextFullError", "Endpoint", "EndpointError", "Reply"]
@@ -181,7 +180,9 @@ class Endpoint:
 
         def told(quiet: float) -> None:
             limit = self.limits.silence
-            self._tell(connection, f"{self.address}: no text for {quiet:.0f} s; waiting for {limit:g} s.")
+            self._tell(
+                connection, f"{self.address}: no text for {quiet:.0f} s; waiting for at most {limit:g} s."
+            )
 
         with connection.watched(self.limits.silence, told) as watch:
             try:
@@ -231,10 +232,9 @@ class Endpoint:
             models = self._persist(connection, self._models, self.limits.brief)
         if len(models) == 1:
             return models[0]
-        shown_models = ", ".join(models[:SHOWN_MODELS]) + (", ..." if len(models) > SHOWN_MODELS else "")
-        raise EndpointError(
-            f"{self.address}: say which model with --model; the server has {shown_models or 'none to name'}."
-        )
+        names = ", ".join(models[:SHOWN_MODELS]) or "none to name"
+        end = ", ..." if len(models) > SHOWN_MODELS else "."
+        raise EndpointError(f"{self.address}: say which model with --model; the server has {names}{end}")
 
     def _models(self) -> list[str]:
         """Return the names of the server's models.

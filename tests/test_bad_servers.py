@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[Script, str]] = {
     "half of JSON": ([http(b'{"choices": [')], "it sent no JSON"),
     "a web page": ([http(b"<html>Welcome</html>", kind="text/html")], "no JSON but a web page"),
     "a list": ([http([1, 2])], "a list instead of an object"),
-    "null": ([http(b"null")], "missing instead of an object"),
+    "null": ([http(b"null")], "null instead of an object"),
     "nested deep": ([http(b'{"a":' * 50_000)], "it sent no JSON"),
     "a gigantic number": ([http(b'{"choices": ' + b"9" * 10_000 + b"}")], "it sent no JSON"),
     "not UTF-8": ([http(b'{"choices": "\xff\xfe\x80"}')], "it sent no JSON"),
@@ -277,7 +277,7 @@ BAD_MODELS: dict[str, tuple[Script, str]] = {
     "none": ([http({"data": []})], "the server has none to name"),
     "hundreds": ([http({"data": [{"id": f"m{n}"} for n in range(500)]})], "m0, m1, m2, m3, m4, ..."),
     "401": (refusal("401 Unauthorized"), "wants a key"),
-    "404": (refusal("404 Not Found"), "status 404: No."),
+    "404": (refusal("404 Not Found"), "no list of models there, or no such address (No.)"),
     "500": (refusal("500 Error"), "status 500"),
     "to itself": ([http(b"", "Location: /v1/models", status="301 Go")], "sends us to"),
     "closed": ([], "broke off"),
@@ -500,7 +500,7 @@ def test_a_wait_is_told_before_it_is_an_error() -> None:
     with script_server([60.0]) as served:
         done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     assert "Warning: " in done.stderr
-    assert "no text for 0 s; waiting for 0.5 s" in done.stderr
+    assert "no text for 0 s; waiting for at most 0.5 s" in done.stderr
 
 
 def test_a_completion_that_arrives_is_not_cut_however_long_it_takes() -> None:
