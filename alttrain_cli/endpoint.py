@@ -100,7 +100,7 @@ class Endpoint:
             EndpointError: also in the middle, when the server dies; what was yielded stays good.
         """
         body = self._body(messages, settings) | ({} if seed is None else {"seed": seed}) | dict(extra or {})
-        with closing(Connection(self.base_url, self.api_key, self.limits)) as connection:
+        with closing(self._connection()) as connection:
 
             def start() -> tuple[str, Generator[str]]:
                 pieces = self._pieces(connection, body, self._reader(body))
@@ -130,7 +130,7 @@ class Endpoint:
                 that never answered and is down, or nothing but failures for two rounds.
         """
         failures = 0
-        with closing(Connection(self.base_url, self.api_key, self.limits)) as connection:
+        with closing(self._connection()) as connection:
 
             def ask(messages: Sequence[Message]) -> Reply | EndpointError:
                 try:
@@ -228,7 +228,7 @@ class Endpoint:
             self.tell(text)
 
     def _only_model(self) -> str:
-        with closing(Connection(self.base_url, self.api_key, self.limits)) as connection:
+        with closing(self._connection()) as connection:
             models = self._persist(connection, self._models, self.limits.brief)
         if len(models) == 1:
             return models[0]
@@ -253,6 +253,12 @@ class Endpoint:
         if not all(isinstance(name, str) and _is_name(name) for name in names):
             raise Garbled("its list of models holds something else than names")
         return [str(name) for name in names]
+
+    def _connection(self) -> Connection:
+        try:
+            return Connection(self.base_url, self.api_key, self.limits)
+        except Unreachable as failure:
+            raise self._explained(failure) from None
 
     def _explained(self, failure: Exception) -> EndpointError:
         return explained(failure, self.base_url, self.api_key, self.model, self.limits.retries)

@@ -193,6 +193,8 @@ WRONG: dict[str, tuple[Script, str]] = {
         [http(b"", "Location: /v1/chat/completions", status="308 Go")],
         "sends us to http://127.0.0.1",
     ),
+    "to no address": ([http(b"", "Location: http://[", status="307 Go")], "an address that cannot be read"),
+    "an empty completion": ([message(content="")], "the completion is empty"),
     "to nowhere": ([http(b"", status="302 Go")], "sends us to http://127.0.0.1"),
 }
 
@@ -658,6 +660,35 @@ def test_a_key_that_no_header_can_carry_is_one_line(monkeypatch: pytest.MonkeyPa
             done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
         check_error(done, "ALTTRAIN_API_KEY: the key has characters that no key can have", "")
         assert key not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", f"nonsense://{USER}:{QUERY}@h"),
+        ("HTTP_PROXY", f"http://{USER}:{QUERY}@[::1"),
+        ("HTTP_PROXY", f"socks5://{USER}:{QUERY}@127.0.0.1:1"),
+        ("HTTP_PROXY", f"http://{USER}:{QUERY}@127.0.0.1:1"),
+        ("SSL_CERT_FILE", "missing.pem"),
+    ],
+)
+def test_an_environment_that_allows_no_connection_is_one_line(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "")
+    with script_server(ODD["whole"][0]) as served:
+        for more in ([], ["--model", "tiny"]):
+            done = run("chat", "--base-url", served.base_url, *more, "-p", "Hi.")
+            check_error(done, "cannot be reached", served.base_url)
+            assert not CANARIES.search(done.output + done.stderr)
+
+
+def test_half_a_character_in_a_prompt_is_sent() -> None:
+    with chat_server(lambda *_: "Hello.") as served:
+        one = Endpoint(served.base_url, "tiny", "none")
+        assert list(one.stream([{"role": "user", "content": "a\ud800"}], GREEDY)) == ["Hello. "]
+    assert served.requests[0]["messages"][0]["content"] == "a\ud800"
 
 
 def test_the_key_is_not_sent_where_a_server_sends_us() -> None:
