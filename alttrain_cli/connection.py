@@ -1,5 +1,6 @@
 """HTTP with limits: one request, its answer line by line, and an end to silence and to size."""
 
+import json
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from alttrain_cli.address import shown
-from alttrain_cli.reply import Garbled
+from alttrain_cli.reply import Broken, Garbled
 
 _ERROR_BYTES = 65_536  # of the body of an error
 
@@ -48,10 +49,6 @@ LIMITS = Limits()
 
 class Unreachable(Exception):
     """No connection can be made; says why."""
-
-
-class Broken(Exception):
-    """A connection ended before the answer did."""
 
 
 class Silent(Exception):
@@ -157,17 +154,26 @@ class Connection:
     """An HTTP client for one server. It follows no redirects and takes no compressed answers."""
 
     def __init__(self, base_url: str, api_key: str, limits: Limits) -> None:
+        """Open nothing yet.
+
+        Raises:
+            Unreachable: if the environment's proxy or certificates cannot be used.
+        """
         import httpx
 
         self._url = httpx.URL(base_url)
         self.pulse = Pulse(limits)
         self._watches: set[Watch] = set()
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
-            # The watch is the limit; this one is for systems where it cannot wake a read.
-            timeout=httpx.Timeout(4 * limits.silence, connect=limits.connect),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        )
+        try:
+            self._client = httpx.Client(
+                headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
+                # The watch is the limit; this one is for systems where it cannot wake a read.
+                timeout=httpx.Timeout(4 * limits.silence, connect=limits.connect),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            )
+        except (httpx.InvalidURL, ImportError, OSError, ValueError):
+            # Their words may hold a proxy's password.
+            raise Unreachable("a proxy or SSL_CERT_FILE in the environment cannot be used") from None
 
     def close(self) -> None:
         """End all requests."""
@@ -197,7 +203,12 @@ class Connection:
         url = self._url.copy_with(path=self._url.path.rstrip("/") + path, fragment=None)
         try:
             with self._client.stream(
-                "GET" if body is None else "POST", url, json=body, extensions={"trace": watch.trace}
+                "GET" if body is None else "POST",
+                url,
+                # In ASCII, which holds half characters of a prompt too.
+                content=None if body is None else json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
+                extensions={"trace": watch.trace},
             ) as response:
                 if not response.is_success:
                     raise _refused(response, watch)
@@ -243,8 +254,11 @@ def _refused(response: Any, watch: Watch) -> Refused:
                 break
     except httpx.HTTPError:
         pass  # the status says enough
-    target = urljoin(str(response.url), response.headers.get("Location", ""))
-    return Refused(response.status_code, response.headers, body[:_ERROR_BYTES], shown(target))
+    try:
+        target = shown(urljoin(str(response.url), response.headers.get("Location", "")))
+    except ValueError:
+        target = "an address that cannot be read"
+    return Refused(response.status_code, response.headers, body[:_ERROR_BYTES], target)
 
 
 def _split(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:

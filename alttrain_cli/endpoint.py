@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from alttrain_cli.address import shown
 from alttrain_cli.connection import (
     LIMITS,
-    Broken,
     Connection,
     Limits,
     Refused,
@@ -30,7 +29,7 @@ from alttrain_cli.endpoint_errors import (
 )
 from alttrain_cli.in_flight import in_flight
 from alttrain_cli.recipe import Generation
-from alttrain_cli.reply import Garbled, Reply, ReplyReader, parse
+from alttrain_cli.reply import Broken, Garbled, Reply, ReplyReader, parse
 from alttrain_cli.template import Message
 
 __all__ = ["ContextFullError", "Endpoint", "EndpointError", "Reply"]
@@ -101,7 +100,7 @@ class Endpoint:
             EndpointError: also in the middle, when the server dies; what was yielded stays good.
         """
         body = self._body(messages, settings) | ({} if seed is None else {"seed": seed}) | dict(extra or {})
-        with closing(Connection(self.base_url, self.api_key, self.limits)) as connection:
+        with closing(self._connection()) as connection:
 
             def start() -> tuple[str, Generator[str]]:
                 pieces = self._pieces(connection, body, self._reader(body))
@@ -131,7 +130,7 @@ class Endpoint:
                 that never answered and is down, or nothing but failures for two rounds.
         """
         failures = 0
-        with closing(Connection(self.base_url, self.api_key, self.limits)) as connection:
+        with closing(self._connection()) as connection:
 
             def ask(messages: Sequence[Message]) -> Reply | EndpointError:
                 try:
@@ -181,7 +180,9 @@ class Endpoint:
 
         def told(quiet: float) -> None:
             limit = self.limits.silence
-            self._tell(connection, f"{self.address}: no text for {quiet:.0f} s; waiting for {limit:g} s.")
+            self._tell(
+                connection, f"{self.address}: no text for {quiet:.0f} s; waiting for at most {limit:g} s."
+            )
 
         with connection.watched(self.limits.silence, told) as watch:
             try:
@@ -227,14 +228,13 @@ class Endpoint:
             self.tell(text)
 
     def _only_model(self) -> str:
-        with closing(Connection(self.base_url, self.api_key, self.limits)) as connection:
+        with closing(self._connection()) as connection:
             models = self._persist(connection, self._models, self.limits.brief)
         if len(models) == 1:
             return models[0]
-        shown_models = ", ".join(models[:SHOWN_MODELS]) + (", ..." if len(models) > SHOWN_MODELS else "")
-        raise EndpointError(
-            f"{self.address}: say which model with --model; the server has {shown_models or 'none to name'}."
-        )
+        names = ", ".join(models[:SHOWN_MODELS]) or "none to name"
+        end = ", ..." if len(models) > SHOWN_MODELS else "."
+        raise EndpointError(f"{self.address}: say which model with --model; the server has {names}{end}")
 
     def _models(self) -> list[str]:
         """Return the names of the server's models.
@@ -253,6 +253,12 @@ class Endpoint:
         if not all(isinstance(name, str) and _is_name(name) for name in names):
             raise Garbled("its list of models holds something else than names")
         return [str(name) for name in names]
+
+    def _connection(self) -> Connection:
+        try:
+            return Connection(self.base_url, self.api_key, self.limits)
+        except Unreachable as failure:
+            raise self._explained(failure) from None
 
     def _explained(self, failure: Exception) -> EndpointError:
         return explained(failure, self.base_url, self.api_key, self.model, self.limits.retries)

@@ -9,9 +9,9 @@ from math import isfinite
 from typing import Any
 
 from alttrain_cli.address import shown
-from alttrain_cli.connection import Broken, Refused, Silent, Unreachable
+from alttrain_cli.connection import Refused, Silent, Unreachable
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.reply import Garbled, ServerSays, words
+from alttrain_cli.reply import Broken, Garbled, ServerSays, words
 
 KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
 NO_KEY = "none"  # what is sent to a server that wants none
@@ -72,7 +72,7 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, tries
             )
         case Broken():
             return EndpointError(
-                f"{server}: the connection broke off before the answer was complete. Is it still running?",
+                f"{server}: broke off in the middle of the answer. Is the server still running?",
                 tries=tries,
             )
         case Refused():
@@ -84,7 +84,7 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, tries
         case _:
             return EndpointError(
                 f"{server}: not the answer of an OpenAI-compatible server: {failure}. "
-                "Check the address; most end in /v1.",
+                "Check the address: most end in /v1.",
                 tries=min(_TRIES, tries),
             )
 
@@ -121,12 +121,11 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, tries
         if secrets.user:
             what, step = "refuses user and password", "Correct them in the address."
         return EndpointError(f"{server}: {what} ({said}). {step}", fatal=True, status=status)
-    if status == 404 and model:
-        return EndpointError(
-            f"{server}: no model {model!r} there, or no such address ({said}). Most end in /v1.",
-            fatal=True,
-            status=status,
-        )
+    if status == 404:
+        what = f"no model {model!r} there" if model else "no list of models there"
+        step = "" if model else " Or name the model with --model."
+        text = f"{server}: {what}, or no such address ({said}). Most addresses end in /v1.{step}"
+        return EndpointError(text, fatal=True, status=status)
     if 300 <= status < 400:
         return EndpointError(
             f"{server}: sends us to {refused.target}. Give that server's address instead.",

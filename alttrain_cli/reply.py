@@ -17,6 +17,10 @@ class Garbled(Exception):
     """What a server sent does not follow the protocol; says how."""
 
 
+class Broken(Exception):
+    """A connection ended before the answer did."""
+
+
 class ServerSays(Exception):
     """A server reports an error in the middle of its answer, in its own words."""
 
@@ -71,11 +75,12 @@ class ReplyReader:
         """Take the end of the answer; return what text is left.
 
         Raises:
-            Garbled, ServerSays: as `feed`; also if the answer is not complete, or is empty without a reason.
+            Broken: if the server did not say that this is all.
+            Garbled, ServerSays: as `feed`; also if there is no text, and no reason for that.
         """
         text = self._event() if self._lines else ""
         if not (self.complete or self.ending):
-            raise Garbled("it broke off in the middle of the answer" if self._length else "it sent no answer")
+            raise Broken if self._length else Garbled("it sent no answer")
         if self._reason == "error":
             raise Garbled("it ended the answer with an error")
         if not self._length and self._reason not in _ENDED:
@@ -177,7 +182,7 @@ def parse(data: bytes) -> dict[str, Any]:
         page = " but a web page" if start == b"<" else "" if data.strip() else " but nothing"
         raise Garbled(f"it sent no JSON{page}") from None
     if not isinstance(value, dict):
-        raise Garbled(f"it sent {_kind(value)} instead of an object")
+        raise Garbled(f"it sent {'null' if value is None else _kind(value)} instead of an object")
     return value
 
 

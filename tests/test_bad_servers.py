@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[Script, str]] = {
     "half of JSON": ([http(b'{"choices": [')], "it sent no JSON"),
     "a web page": ([http(b"<html>Welcome</html>", kind="text/html")], "no JSON but a web page"),
     "a list": ([http([1, 2])], "a list instead of an object"),
-    "null": ([http(b"null")], "missing instead of an object"),
+    "null": ([http(b"null")], "null instead of an object"),
     "nested deep": ([http(b'{"a":' * 50_000)], "it sent no JSON"),
     "a gigantic number": ([http(b'{"choices": ' + b"9" * 10_000 + b"}")], "it sent no JSON"),
     "not UTF-8": ([http(b'{"choices": "\xff\xfe\x80"}')], "it sent no JSON"),
@@ -193,6 +193,8 @@ WRONG: dict[str, tuple[Script, str]] = {
         [http(b"", "Location: /v1/chat/completions", status="308 Go")],
         "sends us to http://127.0.0.1",
     ),
+    "to no address": ([http(b"", "Location: http://[", status="307 Go")], "an address that cannot be read"),
+    "an empty completion": ([message(content="")], "the completion is empty"),
     "to nowhere": ([http(b"", status="302 Go")], "sends us to http://127.0.0.1"),
 }
 
@@ -277,7 +279,7 @@ BAD_MODELS: dict[str, tuple[Script, str]] = {
     "none": ([http({"data": []})], "the server has none to name"),
     "hundreds": ([http({"data": [{"id": f"m{n}"} for n in range(500)]})], "m0, m1, m2, m3, m4, ..."),
     "401": (refusal("401 Unauthorized"), "wants a key"),
-    "404": (refusal("404 Not Found"), "status 404: No."),
+    "404": (refusal("404 Not Found"), "no list of models there, or no such address (No.)"),
     "500": (refusal("500 Error"), "status 500"),
     "to itself": ([http(b"", "Location: /v1/models", status="301 Go")], "sends us to"),
     "closed": ([], "broke off"),
@@ -500,7 +502,7 @@ def test_a_wait_is_told_before_it_is_an_error() -> None:
     with script_server([60.0]) as served:
         done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     assert "Warning: " in done.stderr
-    assert "no text for 0 s; waiting for 0.5 s" in done.stderr
+    assert "no text for 0 s; waiting for at most 0.5 s" in done.stderr
 
 
 def test_a_completion_that_arrives_is_not_cut_however_long_it_takes() -> None:
@@ -658,6 +660,35 @@ def test_a_key_that_no_header_can_carry_is_one_line(monkeypatch: pytest.MonkeyPa
             done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
         check_error(done, "ALTTRAIN_API_KEY: the key has characters that no key can have", "")
         assert key not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", f"nonsense://{USER}:{QUERY}@h"),
+        ("HTTP_PROXY", f"http://{USER}:{QUERY}@[::1"),
+        ("HTTP_PROXY", f"socks5://{USER}:{QUERY}@127.0.0.1:1"),
+        ("HTTP_PROXY", f"http://{USER}:{QUERY}@127.0.0.1:1"),
+        ("SSL_CERT_FILE", "missing.pem"),
+    ],
+)
+def test_an_environment_that_allows_no_connection_is_one_line(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "")
+    with script_server(ODD["whole"][0]) as served:
+        for more in ([], ["--model", "tiny"]):
+            done = run("chat", "--base-url", served.base_url, *more, "-p", "Hi.")
+            check_error(done, "cannot be reached", served.base_url)
+            assert not CANARIES.search(done.output + done.stderr)
+
+
+def test_half_a_character_in_a_prompt_is_sent() -> None:
+    with chat_server(lambda *_: "Hello.") as served:
+        one = Endpoint(served.base_url, "tiny", "none")
+        assert list(one.stream([{"role": "user", "content": "a\ud800"}], GREEDY)) == ["Hello. "]
+    assert served.requests[0]["messages"][0]["content"] == "a\ud800"
 
 
 def test_the_key_is_not_sent_where_a_server_sends_us() -> None:

@@ -54,7 +54,8 @@ class ServerSpeaker:
         behind the closed block. If it does not, the last piece says so, and the block stays open.
 
         Raises:
-            EndpointError: also in the middle, when the server dies; what was yielded stays good.
+            EndpointError: if nothing comes; also in the middle, when the server dies. What was yielded
+                stays good.
         """
         parser, text, used = self.parser(), [], 0
         pieces = self.endpoint.stream(messages, settings.generation, seed=settings.sent_seed)
@@ -67,6 +68,8 @@ class ServerSpeaker:
                 if parser.state is State.UNCLOSED and used >= settings.budget:
                     break
             else:
+                if not text:
+                    raise EndpointError(f"{self.endpoint.address}: the completion is empty. Ask again.")
                 return
         left = settings.generation.max_new_tokens - used
         if left > 0:

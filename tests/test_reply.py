@@ -1,0 +1,34 @@
+"""What a reply is made of, whatever the pieces in which it arrives."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alttrain_cli.reply import Reply, ReplyReader, joined
+
+
+def read(*events: object) -> Reply:
+    reader = ReplyReader(1000)
+    lines = [line for value in events for line in (b"data: " + json.dumps(value).encode(), b"")]
+    return reader.reply("".join([*map(reader.feed, lines), reader.end()]))
+
+
+@given(st.text(max_size=20), st.lists(st.integers(1, 3), max_size=20))
+def test_characters_that_a_server_cuts_in_halves_are_joined_again(text: str, sizes: list[int]) -> None:
+    units = text.encode("utf-16-le", "surrogatepass")
+    halves = [units[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2)]
+    chunks = []
+    for size in sizes:
+        chunks.append("".join(halves[:size]))
+        halves = halves[size:]
+    deltas = [{"choices": [{"delta": {"content": chunk}}]} for chunk in [*chunks, "".join(halves)]]
+    end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
+    assert read(*deltas, end) == Reply(joined(text), True, 3, 0)
+
+
+def test_reasoning_that_the_limit_cut_stays_open_and_is_closed_otherwise() -> None:
+    thought = {"choices": [{"delta": {"reasoning_content": "Hm"}}]}
+    for reason, wanted in (("length", "<think>\nHm"), ("stop", "<think>\nHm\n</think>\n\n")):
+        reply = read(thought, {"choices": [{"delta": None, "finish_reason": reason}]})
+        assert (reply.text, reply.finished) == (wanted, reason == "stop")
