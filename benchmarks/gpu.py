@@ -68,7 +68,8 @@ def plan_parts(options: argparse.Namespace) -> list[Part]:
     parts = [Part("environment", 10, 90), Part("check", 60, 180)]
     for model in options.models:
         parts += parts_of(model, options)
-    wanted = {*options.parts, "model"} | ({"fixed-cost"} if "train" in options.parts else set())
+    needed = {"train": {"model", "fixed-cost"}, "generate": {"model"}}
+    wanted = set(options.parts).union(*(needed.get(part, ()) for part in options.parts))
     chosen = [part for part in parts if part.name in wanted]
     return [part._replace(least=1.0) for part in chosen] if options.tiny else chosen
 

@@ -173,6 +173,13 @@ def test_quick_ends_in_eight_minutes_even_if_every_part_takes_all_it_may(module:
     assert ran[:4] == ["environment", "check", "model r1-1.5b", "train r1-1.5b ours round 1"]
 
 
+def test_no_model_is_made_for_parts_that_need_none(module: Any) -> None:
+    gpu = module("gpu")
+    for wanted, made in ((["environment", "check"], False), (["generate"], True), (["train"], True)):
+        parts = gpu.plan_parts(gpu.arguments(["--parts", *wanted]))
+        assert any(part.name == "model" for part in parts) == made
+
+
 def test_sides_take_turns(module: Any) -> None:
     gpu = module("gpu")
     parts = gpu.plan_parts(gpu.arguments(["--rounds", "3", "--models", "r1-7b", "--parts", "train"]))
