@@ -158,6 +158,17 @@ def test_only_torch_comes_from_the_index_of_a_backend(
     assert not any("--torch-backend" in step for step in rest)
 
 
+def test_a_torch_that_is_there_is_kept_with_its_own_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = install["commands"]
+    monkeypatch.setitem(commands.__globals__, "VENV", tmp_path)
+    project, _ = commands(install["KEPT"], [], "demo")
+    assert not any("--torch-backend" in part for part in project)
+    constraints = Path(project[project.index("--constraint") + 1])
+    assert "nvidia-cublas" not in resolve["pins"](constraints.read_text(encoding="utf-8"))
+
+
 def test_each_cuda_build_brings_its_own_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = install["_without_cuda"]
     monkeypatch.setitem(without.__globals__, "VENV", tmp_path)

@@ -48,6 +48,9 @@ class Way(NamedTuple):
     backend: str | None = None  # as uv calls it
 
 
+KEPT = Way("the tested torch that .venv has", "0.5 GB")
+
+
 def main(extra: str | None) -> int:
     """Install, and return the exit code."""
     if not (make_venv() and make_uv()):
@@ -55,7 +58,8 @@ def main(extra: str | None) -> int:
     if extra is None:
         return 0
     settings = pip_settings(_output([PYTHON, "-m", "pip", "config", "list"]))
-    for way in ways(has_card(), brings_torch(settings), platform.system()):
+    found = [KEPT] if keeps_torch() else ways(has_card(), brings_torch(settings), platform.system())
+    for way in found:
         steps = commands(way, settings, extra)
         if way.backend and not _leads(steps[0]):
             say(f"Cannot be reached from here: {way.name}.")
@@ -83,6 +87,8 @@ def commands(way: Way, settings: list[str], extra: str) -> list[list[str]]:
     """Return the arguments of each install command. What is installed already stays."""
     project = ["--editable", f"{ROOT}[{extra}]"]
     data = [*settings, "--no-deps", "--requirement", str(DATA_PACKAGES)]
+    if way is KEPT:
+        return [[*settings, "--constraint", str(_without_cuda()), *project], data]
     if way.backend is None:
         return [[*settings, "--constraint", str(CONSTRAINTS), *project], data]
     # The index of a backend lacks some of the packages that uv would look for only there.
@@ -156,6 +162,12 @@ def pip_settings(listed: str) -> list[str]:
     return [*options, "--index-strategy", "unsafe-best-match"] if "--index" in options else options
 
 
+def keeps_torch() -> bool:
+    """Whether .venv has the tested torch already, from whatever place."""
+    done = _finished(_uv(["--dry-run", "--offline", "--no-deps", "--constraint", str(CONSTRAINTS), *TORCH]))
+    return done is not None and "no changes" in done.stderr
+
+
 def brings_torch(settings: list[str]) -> bool:
     """Whether pip's find-links have the tested torch, so that nothing of it is downloaded."""
     if "--find-links" not in settings:
@@ -191,16 +203,17 @@ def _uv(arguments: Sequence[str]) -> list[str]:
 
 def _leads(arguments: list[str]) -> bool:
     """Whether uv soon finds all that these arguments ask for."""
-    return _finished(_uv(["--dry-run", *arguments]), {**os.environ, **IMPATIENT}) is not None
+    return _finished(_uv(["--dry-run", *arguments]), **IMPATIENT) is not None
 
 
 def _output(command: Sequence[str]) -> str:
     """Return what a command printed; empty if it failed or is not there."""
-    done = _finished(command, dict(os.environ))
+    done = _finished(command)
     return "" if done is None else done.stdout.strip()
 
 
-def _finished(command: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess[str] | None:
+def _finished(command: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str] | None:
+    env = {**os.environ, **variables}
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=IMPATIENCE)
     except (OSError, subprocess.TimeoutExpired):
