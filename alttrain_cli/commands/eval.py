@@ -15,6 +15,7 @@ from alttrain_cli.commands.eval_judges import Bench, have_labels, read_cards
 from alttrain_cli.commands.eval_places import claimed, spare_foreign
 from alttrain_cli.commands.eval_subjects import Subject, found, local, server
 from alttrain_cli.commands.eval_targets import LocalModel, Server
+from alttrain_cli.commands.options import check, check_not_empty
 from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judges.catalogue import find_judges
@@ -72,11 +73,11 @@ def run(
     show_completions: options.ShowCompletions = False,
 ) -> None:
     """Measure a model on suites of prompts, beside the model that it was made from."""
-    options.check_not_empty(ctx)
-    options.check(options.run_rules(ctx))
+    check_not_empty(ctx)
+    check(options.run_rules(ctx))
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
     mode, chosen, named = _mode(think), find_preset(preset) if preset else None, find_suites(suite)
-    options.check(options.judge_rules(ctx, bench.chosen, ((one.kind, one.grader) for one in named)))
+    check(options.judge_rules(ctx, bench.chosen, ((one.kind, one.grader) for one in named)))
     suites = read_suites(named, _files(suite_file, named))
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
     subject = server(base_url, model, out) if base_url else local(target, recipe, out)
@@ -117,7 +118,7 @@ def judge_again(
     roots = [one.root for one in (other, subject) if one]
     plans = [Plan.load(place.folder) for root in roots for place in places(root)]
     graded = ((plan.suite["kind"], plan.suite["grader"]) for plan in plans)
-    options.check(options.judge_rules(ctx, bench.chosen, graded))
+    check(options.judge_rules(ctx, bench.chosen, graded))
     with claimed(roots):
         _end(bench.sit(roots), subject, other, show_completions)
 
@@ -165,9 +166,9 @@ def _found(
     Raises:
         DataError, typer.BadParameter: if nothing was evaluated, or an option has no effect.
     """
-    options.check_not_empty(ctx)
+    check_not_empty(ctx)
     is_evaluation = bool(target and places(Path(target)))
-    options.check(options.found_rules(ctx, is_evaluation=is_evaluation))
+    check(options.found_rules(ctx, is_evaluation=is_evaluation))
     subject = found(target, recipe, out)
     folders = {place.folder.name for place in places(subject.root)}
     if not folders:

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
-from alttrain_cli.commands.options import expanded
+from alttrain_cli.commands.options import Rule, expanded, is_given, recipe_rule
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge as AskedJudge
 from alttrain_cli.evaluation.suite import Kind
-from alttrain_cli.files import is_file, is_folder
 
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
 
@@ -108,56 +107,22 @@ ShowCompletions = Annotated[
 ]
 
 
-class Rule(NamedTuple):
-    """An option that has an effect only where something else is so."""
-
-    option: str  # as it is typed
-    given: bool
-    has_effect: bool
-    words: str  # where it has none
-
-
-def check(rules: Iterable[Rule]) -> None:
-    """Refuse an option that would have no effect.
-
-    Raises:
-        typer.BadParameter: naming the option, and what it would need.
-    """
-    for rule in rules:
-        if rule.given and not rule.has_effect:
-            raise typer.BadParameter(f"{rule.option} has no effect {rule.words}.")
-
-
-def check_not_empty(ctx: typer.Context) -> None:
-    """Refuse empty values: they look like an option that was left out.
-
-    Raises:
-        typer.BadParameter: naming the option.
-    """
-    for parameter in ctx.command.params:
-        value = ctx.params.get(parameter.name or "")
-        values = value if isinstance(value, (list, tuple)) else [value]
-        if _is_given(ctx, parameter.name or "") and any(_is_blank(one) for one in values):
-            name = parameter.opts[0] if parameter.opts[0].startswith("-") else "RUN"
-            raise typer.BadParameter(f"{name} is empty. Give a value, or leave the option out.")
-
-
 def run_rules(ctx: typer.Context) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
     values = ctx.params
     sampled, served, target = values["sample"], values["base_url"] is not None, values["target"]
     beside = "beside --base-url"
     return [
-        Rule("--temperature", _is_given(ctx, "temperature"), sampled, "without --sample"),
-        Rule("--top-p", _is_given(ctx, "top_p"), sampled, "without --sample"),
+        Rule("--temperature", is_given(ctx, "temperature"), sampled, "without --sample"),
+        Rule("--top-p", is_given(ctx, "top_p"), sampled, "without --sample"),
         Rule("RUN", bool(target), not served, f"{beside}: give one of the two"),
         Rule("--recipe", values["recipe"] is not None, not served, beside),
         Rule(
             "--think", values["think"] != "normal", not served, f"{beside}: a server takes no begun thought"
         ),
         Rule("--model", values["model"] is not None, served, "without --base-url"),
-        Rule("--concurrency", _is_given(ctx, "concurrency"), served, "without --base-url"),
-        _recipe_rule(target, values["recipe"]),
+        Rule("--concurrency", is_given(ctx, "concurrency"), served, "without --base-url"),
+        recipe_rule(target, values["recipe"]),
     ]
 
 
@@ -168,7 +133,7 @@ def found_rules(ctx: typer.Context, *, is_evaluation: bool) -> list[Rule]:
     return [
         Rule("--out", out is not None, not is_evaluation, f"beside {target}: give one of the two"),
         Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
-        _recipe_rule(target, recipe),
+        recipe_rule(target, recipe),
     ]
 
 
@@ -187,14 +152,12 @@ def judge_rules(ctx: typer.Context, judges: Sequence[AnyJudge], graded: Iterable
             "--judge-model", values["judge_model"] is not None, bool(asked), "without a judge that is a model"
         ),
         Rule("--judge-model", values["judge_model"] is not None, len([*by_url[:1], *own]) < 2, several),
-        Rule(
-            "--judge-part", _is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"
-        ),
+        Rule("--judge-part", is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"),
         Rule(
             "--allow-code", values["allow_code"], any(grader == "code" for _, grader in kinds), "without code"
         ),
         *(
-            Rule(f"--judge {judge.name}", _is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
+            Rule(f"--judge {judge.name}", is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
             for judge in judges
         ),
     ]
@@ -206,19 +169,3 @@ def _judges_some(judge: AnyJudge, kinds: Iterable[Graded]) -> bool:
 
 def _judged(judge: AnyJudge) -> str:
     return f"here: it judges {' and '.join(judge.kinds)} prompts, and there are none"
-
-
-def _recipe_rule(target: str, recipe: str | None) -> Rule:
-    path = Path(target)
-    is_hub_id = "/" in target and not target.endswith((".yaml", ".yml"))
-    takes_one = not is_file(path / "recipe.yaml") if is_folder(path) else is_hub_id
-    return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which brings its own recipe")
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _is_blank(value: object) -> bool:
-    return isinstance(value, str) and not value.strip()
