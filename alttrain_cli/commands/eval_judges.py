@@ -117,10 +117,12 @@ class Bench:
 
 def _nothing_judged(sitting: Sitting, cases: Cases, failed: Sequence[EndpointError] = ()) -> str:
     """Return in words that a judge came to no judgement of any completion; nothing if it came to one."""
-    completions = {key for place, plan in cases for key in place.completions.keys() & set(plan.keys)}
     found = {key: one for place, plan in cases for key, one in judgements(place, plan, sitting.name)}
+    if any(one.state is State.JUDGED for one in found.values()):
+        return ""
+    completions = {key for place, plan in cases for key in place.completions.keys() & set(plan.keys)}
     put = [key for key in completions if key not in found or found[key].state not in _SETTLED]
-    if not put or any(one.state is State.JUDGED for one in found.values()):
+    if not put:
         return ""
     words = next((one.raw for one in found.values() if one.raw), "no answer")
     why = failed[0] if failed else words[:200]
