@@ -94,7 +94,10 @@ def test_one_bad_request_costs_only_itself() -> None:
     assert {n for n, reply in replies.items() if isinstance(reply, Reply)} == {0, 1, 2, 4, 5, 6, 7}
 
 
-def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up() -> None:
+def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("alttrain_cli.endpoint._LONGEST_WAIT", 0.05)
     dice = random.Random(5)
     faults = [
         Fault("status", 429, {"Retry-After": "0"}),
