@@ -15,7 +15,7 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def write_model(folder: Path, kind: str = "llama", family: str = "r1-qwen", seed: int = 0) -> Path:
+def write_model(folder: Path, kind: str = "llama", family: str = "r1-llama", seed: int = 0) -> Path:
     """Write a model with a family's tokenizer; it is in float32, with weights that 16 bits hold too.
 
     `kind` is a model_type of transformers: llama, qwen2, qwen3 or phi3.
