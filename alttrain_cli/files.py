@@ -153,7 +153,7 @@ def refuse_foreign(path: Path, opening: str) -> None:
     """
     if not os.path.lexists(path):
         return
-    with _readable(path), path.open("rb") as file:
+    with opened(path) as file:
         if file.read(len(opening.encode())) == opening.encode():
             return
     raise DataError(

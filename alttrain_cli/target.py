@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import ModelError, RecipeError
-from alttrain_cli.files import is_folder
+from alttrain_cli.errors import DataError, ModelError, RecipeError
+from alttrain_cli.files import is_folder, read_text
 from alttrain_cli.recipe import Lora, Recipe, Shape, did_you_mean, shipped_recipes
 from alttrain_cli.run import Run
 
@@ -122,7 +122,7 @@ def _text(value: Any) -> str | None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = json.loads(read_text(path))
+    except (DataError, ValueError, RecursionError):
         raise ModelError(f"{path}: cannot be read.") from None
     return config if isinstance(config, dict) else {}

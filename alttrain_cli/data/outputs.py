@@ -8,7 +8,7 @@ from typing import Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import read_lines, sha256, writable, write_json
+from alttrain_cli.files import read_lines, read_text, sha256, writable, write_json
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Outputs:
     def _known(self) -> dict[str, Any]:
         """Return the hashes of rows that a build made, as the manifest tells."""
         try:
-            facts = json.loads(self.manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            facts = json.loads(read_text(self.manifest))
+        except (DataError, ValueError, RecursionError):
             return {}
         if not isinstance(facts, dict) or "alttrain" not in facts or "sha256" not in facts:
             return {}

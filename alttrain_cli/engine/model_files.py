@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
-from alttrain_cli.errors import AlttrainError, ModelError
+from alttrain_cli.errors import AlttrainError, DataError, ModelError
+from alttrain_cli.files import read_text
 
 ADAPTER = "adapter_model.safetensors"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -183,9 +184,9 @@ def _no_weights(folder: Path, wanted: str) -> str:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}). {_AGAIN}") from None
+        value = json.loads(read_text(path))
+    except DataError as error:
+        raise ModelError(f"{error} {_AGAIN}") from None
     except (ValueError, RecursionError):
         raise ModelError(f"{path}: not valid JSON. {_AGAIN}") from None
     if not isinstance(value, dict):
