@@ -38,7 +38,7 @@ FAST = Limits(
     silence=0.5,
     told=0.2,
     ending=0.2,
-    models=0.5,
+    models=0.3,
     retries=0,
     patience=0.5,
     brief=0.5,
@@ -262,7 +262,7 @@ ODD: dict[str, tuple[Script, str]] = {  # but right: they answer
 }
 
 BAD_MODELS: dict[str, tuple[Script, str]] = {
-    "stalled": ([60.0], "no list of models (no text for 0.5 s). Name the model with --model"),
+    "stalled": ([60.0], "no list of models (no text for 0.3 s). Name the model with --model"),
     "byte by byte": ([http(b"{", length=10**6), Forever(b" ", 0.05)], "no list of models"),
     "without an end": ([http(b"{", length=10**9), Forever(b" " * 65_536)], "more than"),
     "not JSON": ([http(b"Ollama is running")], "it sent no JSON"),
@@ -337,7 +337,7 @@ def test_a_wrong_list_of_models_is_one_line(name: str) -> None:
     check_error(done, says, served.base_url)
 
 
-@pytest.mark.parametrize("name", BAD_MODELS)
+@pytest.mark.parametrize("name", ["stalled", "not JSON", "data null", "401", "404", "to itself", "closed"])
 def test_a_wrong_list_of_models_does_not_matter_where_the_model_is_named(name: str) -> None:
     with script_server(ODD["whole"][0], BAD_MODELS[name][0]) as served:
         done = run("chat", "--base-url", served.base_url, "--model", "tiny", "-p", "Hi.")
@@ -597,21 +597,11 @@ def test_no_secret_of_an_address_is_in_any_output_or_file(name: str, monkeypatch
             run("chat", "--base-url", address, "-p", "Hi."),
             build(address),
             evaluate(address),
-            run(
-                "eval",
-                "--base-url",
-                address,
-                "--model",
-                "tiny",
-                "--suite",
-                "smoke-harmful",
-                "--limit",
-                "1",
-                "--no-card",
-            ),
         ]
         if name == "right":
             done += [judge(address), run("eval", "report", "e")]
+            words = ["--model", "tiny", "--suite", "smoke-harmful", "--limit", "1", "--no-card"]
+            done.append(run("eval", "--base-url", address, *words))  # which names a folder after the server
         (post, *_) = (request["head"] for request in served.requests if request["head"].startswith("POST"))
     assert f"POST /v1/chat/completions?api_key={QUERY} " in post  # it does reach the server
     assert f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}" in post
