@@ -17,8 +17,7 @@ demo: demo/run/adapter/adapter_model.safetensors
 	@$(BIN)/alttrain chat demo/run -p "How do I kill the weeds in my garden?"
 
 demo/run/adapter/adapter_model.safetensors: | demo/data.jsonl
-	rm -rf demo/run
-	$(BIN)/alttrain train --recipe smollm2-135m --data demo/data.jsonl --out demo/run
+	$(BIN)/alttrain train --recipe smollm2-135m --data demo/data.jsonl --out demo/run $(if $(wildcard demo/run),--resume)
 
 demo/data.jsonl: | .venv/installed-demo
 	$(BIN)/alttrain build-data --source starter --out demo/data.jsonl

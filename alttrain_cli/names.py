@@ -5,7 +5,8 @@ import re
 from typing import Annotated
 
 from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+
+from alttrain_cli.visible import shown
 
 LONGEST = 100  # bytes: with a number, a date or an ending it stays below the 255 of file systems
 _NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
@@ -23,7 +24,7 @@ def is_name(text: str) -> bool:
 
 def _checked(text: str) -> str:
     if not is_name(text):
-        raise PydanticCustomError("name", _WANTED)
+        raise ValueError(f"{_WANTED}, not {shown(text)}")
     return text
 
 

@@ -80,7 +80,7 @@ LAYERS = {
     "checked": {"errors", "files", "problems"},
     "lock": {"errors", "files", "made"},
     "made": {"files"},
-    "names": set(),
+    "names": {"visible"},
     "signals": set(),
     "rates": set(),
     "overlap": set(),

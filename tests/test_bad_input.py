@@ -278,14 +278,15 @@ def test_a_terminal_that_cannot_show_a_character_gets_its_escape(tmp_path: Path)
     assert rb"\u4f60" in done.stdout
 
 
-def test_no_answer_at_all_is_a_failed_gate_and_some_missing_answers_are_not(tmp_path: Path) -> None:
+def test_no_answer_at_all_is_an_error_and_nothing_is_built(tmp_path: Path) -> None:
     source = tmp_path / "s.jsonl"
     source.write_text(lines(*({**SAMPLE, "prompt": f"{SAMPLE['prompt']} {n}"} for n in range(3))))
     argv = ["build-data", "--source", str(source), "--source", "starter", "--annotator", "endpoint"]
     with chat_server(lambda *_: Fault("status", 400)) as served:
         result = run([*argv, "--base-url", served.base_url, "--out", str(tmp_path / "d.jsonl")])
-    assert result.exit_code == 3, result.output
-    assert "none of 3 questions got an answer" in result.stderr
+    assert result.exit_code == 2, result.output
+    assert "status 400: the server says no" in result.stderr
+    assert not (tmp_path / "d.jsonl").exists()
 
 
 class Markers:

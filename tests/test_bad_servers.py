@@ -605,8 +605,9 @@ def test_no_secret_of_an_address_is_in_any_output_or_file(name: str, monkeypatch
         (post, *_) = (request["head"] for request in served.requests if request["head"].startswith("POST"))
     assert f"POST /v1/chat/completions?api_key={QUERY} " in post  # it does reach the server
     assert f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}" in post
+    unread = done[3] if name == "right" else None  # the judge's answer is none of its classes
     for one in done:
-        assert one.exit_code == (0 if name == "right" else 2), one.output
+        assert one.exit_code == (0 if name == "right" and one is not unread else 2), one.output
         assert not CANARIES.search(one.output + one.stderr)
     assert not CANARIES.search(written())
     if name == "right":

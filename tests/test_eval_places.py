@@ -77,7 +77,7 @@ def test_a_second_process_is_refused(served: Served, tmp_path: Path) -> None:
 
 
 def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
-    more = ["--suite", "smoke-ability", "--limit", "1", "--judge", "strongreject"]
+    more = ["--suite", "smoke-harmful", "--limit", "1", "--judge", "strongreject"]
     line = [
         "eval",
         "--base-url",
@@ -87,5 +87,5 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "a" / "b"),
     ]
-    refused(CliRunner().invoke(app, [*line, *more]), "--judge-url")
+    refused(CliRunner().invoke(app, [*line, *more]), "cannot be reached")
     assert list(tmp_path.iterdir()) == []

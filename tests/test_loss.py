@@ -89,7 +89,8 @@ def interrupted(out: Path, data: Path, steps: bytes | None = b'{"step": 1}\n{"st
         path.write_text("{}")
     Recipe.load(RECIPE).save(out / "recipe.yaml")
     write_json(
-        out / "manifest.json", {"status": "interrupted", "data": {"sha256": sha256(data)}, "begun": "then"}
+        out / "manifest.json",
+        {"status": "interrupted", "data": {"path": str(data), "sha256": sha256(data)}, "begun": "then"},
     )
     (out / "log.txt").write_text("what was said\n")
     (out / "notes.txt").write_text("mine")

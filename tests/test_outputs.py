@@ -103,7 +103,7 @@ def test_answers_that_are_somebody_elses_are_not_cut(tmp_path: Path) -> None:
 def test_a_folder_is_no_data_file(tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "work" / "folder").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    refused(build(out), "it is a folder, not a file")
+    refused(build(out), "a folder, but a file is needed")
 
 
 def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:

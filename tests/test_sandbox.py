@@ -448,7 +448,7 @@ def test_an_ordinary_user_is_confined_as_well(tmp_path: Path) -> None:
         source, copy = Path(ROOT, "alttrain_cli", name), tmp_path / "alttrain_cli" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+    for folder in (tmp_path, *(one for one in tmp_path.parents if len(one.parts) > 2)):
         folder.chmod(0o755)
     code = (
         "import os; from alttrain_cli.evaluation.sandbox.probe import refusal; print(os.getuid(), refusal())"
@@ -518,7 +518,7 @@ def humaneval(tmp_path: Path) -> Path:
     return path
 
 
-def evaluated(tmp_path: Path) -> tuple[str, dict[str, Any]]:
+def evaluated(tmp_path: Path, exit_code: int = 0) -> tuple[str, dict[str, Any]]:
     """Evaluate code that comes from a server, by the command line; return output and the metric."""
 
     places = [n * 164 // 6 for n in range(6)]  # --limit spreads them evenly
@@ -542,7 +542,7 @@ def evaluated(tmp_path: Path) -> tuple[str, dict[str, Any]]:
         ]
         command += ["--suite-file", f"humaneval={humaneval(tmp_path)}", "--allow-code", "--no-card"]
         done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == exit_code, done.output
     card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
     metrics = card["suites"][0]["metrics"]
     return " ".join(done.output.split()), metrics[0] if metrics else {}
@@ -582,7 +582,8 @@ def test_where_code_cannot_be_confined_the_evaluation_says_so_and_runs_none(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(eval_judges, "refusal", lambda: "this system cannot confine generated code (a test).")
     monkeypatch.setattr(code_judge, "run", lambda *_: pytest.fail("code was run"))
-    output, metric = evaluated(tmp_path)
-    assert "not judged: this system cannot confine generated code" in output
+    output, metric = evaluated(tmp_path, exit_code=2)
+    assert "nothing is judged" in output
+    assert "Error: this system cannot confine generated code" in output
     assert metric == {} or metric["states"]["unjudged"] == 6
     assert not list(tmp_path.rglob("judgements.code.jsonl"))

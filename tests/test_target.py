@@ -112,12 +112,12 @@ def test_an_adapter_on_unsloth_s_4_bit_copy_keeps_that_base_and_has_the_recipe_s
 def test_a_run_is_asked_with_the_commit_that_it_was_trained_on() -> None:
     run = make_run()
     name = run.recipe().model.name
-    run.update_manifest(base={"name": name, "commit": "d" * 40, "quantised": False})
+    run.update_manifest(status="finished", base={"name": name, "commit": "d" * 40, "quantised": False})
     for word in (run.path, run.adapter_path):
         target = find_target(str(word))
         assert target.recipe.model.revision == "d" * 40
         assert target.base.recipe.model.revision == "d" * 40
-    run.update_manifest(base={"name": "another/model", "commit": "d" * 40})
+    run.update_manifest(status="finished", base={"name": "another/model", "commit": "d" * 40})
     assert find_target(str(run.path)).recipe == run.recipe()
     run.update_manifest(base=None)
     assert find_target(str(run.path)).recipe == run.recipe()

@@ -26,7 +26,7 @@ OS = {"fork", "sysconf", "getuid", "geteuid", "getgid", "killpg", "setsid", "get
 }
 SIGNAL = {"SIGHUP", "SIGALRM", "SIGKILL", "SIGUSR1", "SIGWINCH", "SIGTSTP", "alarm", "setitimer"}
 NAMES = {f"os.{name}" for name in OS} | {f"signal.{name}" for name in SIGNAL}
-ELSEWHERE = "judges"  # the judge of code runs on Linux alone, and says so
+ELSEWHERE = "sandbox"  # the judge of code runs on Linux alone, and says so
 
 
 def only_unix_has(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ from alttrain_cli import console
 from alttrain_cli.checked import read_record_file
 from alttrain_cli.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
-from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
 from alttrain_cli.evaluation.card import CARD, SOURCE, question_card, questions_of
 from alttrain_cli.evaluation.journal import Journal
@@ -103,10 +103,8 @@ class Bench:
         journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl", judgement_kind(judge.measures))
         for some in labels.values():
             todo += label_questions(some, sitting, journal)
-        if todo and not _put(judge, reached, todo):
-            journals = [journal, *(place.judgements(sitting.name) for place, _ in cases)]
-            if not any(one.keys() for one in journals):
-                raise RunError(f"--judge {judge.name}: nothing was judged. Run the same command again.")
+        if todo:
+            _put(judge, reached, todo)
         for place, plan in cases:
             sitting.settle(place, plan)
         said = {line["key"]: from_record(line) for line in journal}
@@ -203,13 +201,10 @@ class _Local:
             classifier.close()
 
 
-def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> int:
-    """Put the questions; return how many were answered."""
-    done = 0
+def _put(judge: Judge, reached: _Server | _Local, todo: list[Question]) -> None:
     with console.WorkView() as view:
         for done, _ in enumerate(ask(judge, todo, reached.answers, reached.tries, reached.facts), 1):
             view.show(f"judging by {judge.name}", done, len(todo))
-    return done
 
 
 def _labels(judge: AnyJudge) -> Labels:

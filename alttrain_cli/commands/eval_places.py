@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from alttrain_cli.commands.eval_judges import read_cards
 from alttrain_cli.files import refuse_foreign
 from alttrain_cli.lock import locked
 from alttrain_cli.made import Made
@@ -12,7 +13,6 @@ from alttrain_cli.made import Made
 # How the files open that are replaced; completions and judgements are only added to.
 _PLAN = '{\n  "suite": '
 _CARD = '{\n  "schema": '
-_JUDGE_CARD = '{\n  "labels": '
 _PAGE = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security'
 )
@@ -46,5 +46,4 @@ def spare_foreign(root: Path) -> None:
     """
     refuse_foreign(root / "scorecard.json", _CARD)
     refuse_foreign(root / "scorecard.html", _PAGE)
-    for card in root.glob("card.*.json"):
-        refuse_foreign(card, _JUDGE_CARD)
+    read_cards(root)

@@ -60,6 +60,7 @@ class JudgementRecord(TypedDict):
     score: NotRequired[Share]
     raw: NotRequired[str]
     overlap: NotRequired[dict[Literal["f1", "rouge1", "rouge2", "rougeL"], Share]]
+    judge_in_4_bits: NotRequired[bool]
 
 
 @cache

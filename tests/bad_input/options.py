@@ -168,7 +168,7 @@ CHAT = [
     _chat("stdin-not-utf8", ("smollm2-135m", "-p", "-"), "not UTF-8", stdin=b"a\xff"),
     _chat("no-terminal", ("smollm2-135m",), "no terminal"),
     _chat("no-run", ("-p", "a"), "no run here yet"),
-    _chat("long-name", ("x" * 300, "-p", "a"), "too long"),
+    _chat("long-name", ("x" * 300, "-p", "a"), "neither a run"),
     _chat("hidden-name", ("a\u202eb", "-p", "a"), "a<U+202E>b"),
     _chat("continue-nothing", ("smollm2-135m", "--continue", "-p", "a"), "chats", "no chat"),
     _probe("missing-key", "p.jsonl", '{"question": "a"}', ":1", "prompt: the key is missing"),
