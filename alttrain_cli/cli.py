@@ -9,7 +9,8 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from alttrain_cli import __version__, console, signals
+from alttrain_cli import __version__, console
+from alttrain_cli import errors as signals
 from alttrain_cli.commands import build_data, chat, eval, recipes, train
 from alttrain_cli.errors import AlttrainError
 

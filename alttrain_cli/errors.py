@@ -1,12 +1,8 @@
-"""What can go wrong on the user's side. The hierarchy is the list of exit codes.
+"""What ends a command: errors, their exit codes, and signals."""
 
-AlttrainError            2  bad input: one line says what, where and what to do next
-├── RecipeError             a recipe is unknown, unreadable or wrong
-├── DataError               a source or a data file is wrong; names file, line and key
-├── RunError                a run directory exists already, is missing or is broken
-├── ModelError              a model or adapter cannot be loaded
-└── GateError            3  the work is done, but its result failed a quality gate
-"""
+import os
+import signal
+from typing import Any
 
 
 class AlttrainError(Exception):
@@ -35,3 +31,47 @@ class GateError(AlttrainError):
     """The result of finished work failed a quality gate."""
 
     exit_code = 3
+
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal other than Ctrl-C asks this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what was done is kept, what was opened closed."""
+    for number in heeded():
+        if number != signal.SIGINT:
+            signal.signal(number, _stop)
+
+
+def heeded() -> list[int]:
+    """Return the signals that end a command; one that is ignored, as by nohup, stays so."""
+    numbers = [int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def stop_by(number: int) -> KeyboardInterrupt:
+    """Return the exception for a signal."""
+    return KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
+
+
+def exit_code(stop: BaseException) -> int:
+    """Return 128 and the signal's number, as shells do: Ctrl-C is 130, SIGTERM 143, SIGHUP 129."""
+    return 128 + (stop.number if isinstance(stop, Stopped) else int(signal.SIGINT))
+
+
+def leave_at_once() -> None:
+    """From now on, when all is cleaned up, a further signal ends the process without a word."""
+    for number in heeded():
+        signal.signal(number, lambda number, _: os._exit(128 + number))
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped(number)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.template import IGNORED, Encoded
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.template import IGNORED, Encoded
 
 
 def load_model(recipe: Recipe) -> tuple[Any, Any]:

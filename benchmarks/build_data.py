@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.console import print_table
-from alttrain_cli.endpoint import Endpoint
 from tests.servers import chat_server
 
 STAR1 = Path(__file__).parents[2] / "shared" / "data" / "STAR-1.json"

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 import psutil
 from rich.console import Console
 
+from alttrain_cli.backends.target import find_target
 from alttrain_cli.chat.conversation import Conversation, Turn
 from alttrain_cli.chat.reading import listen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.console import THEME
 from alttrain_cli.console.live import CompletionView
 from alttrain_cli.engine import quiet
-from alttrain_cli.target import find_target
 
 PROMPT = [{"role": "user", "content": "Tell me everything about bees, their hives and their honey."}]
 TOKENS = 128
@@ -155,7 +155,7 @@ def main(run: str, rounds: int = 7) -> None:
     """Measure and print everything."""
     target = find_target(run)
     with quiet.captured(None):
-        from alttrain_cli.engine.speaker import ModelSpeaker
+        from alttrain_cli.backends.local_speaker import ModelSpeaker
 
         speaker = in_thread(lambda: ModelSpeaker.load(target))
     settings = Settings(target.recipe.generation).set("temperature=0")

@@ -12,11 +12,11 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import SVG_EXPORT_THEME
 
+from alttrain_cli.backends.target import find_target
+from alttrain_cli.chat.ask import ask, ask_pair
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.commands.ask import ask, ask_pair
 from alttrain_cli.console import THEME, ChatScreen
 from alttrain_cli.engine import quiet
-from alttrain_cli.target import find_target
 
 # A picture fetches nothing from the network: the viewer's own monospace font will do.
 WITHOUT_FONTS = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
@@ -28,7 +28,7 @@ def main(run: str, folder: str) -> None:
     """Ask and draw."""
     target = find_target(run)
     with quiet.captured(None):
-        from alttrain_cli.engine.speaker import ModelSpeaker
+        from alttrain_cli.backends.local_speaker import ModelSpeaker
 
         speaker = ModelSpeaker.load(target)
     settings = Settings(target.recipe.generation).set("max_new_tokens=96")

@@ -15,12 +15,12 @@ from typing import Any
 from alttrain_cli.console import print_table
 from alttrain_cli.data.starter import starter_pairs, starter_rows
 from alttrain_cli.engine import quiet
-from alttrain_cli.files import write_jsonl
-from alttrain_cli.rates import Rate
-from alttrain_cli.refusal import refuses
-from alttrain_cli.row import Row
-from alttrain_cli.run import Run
-from alttrain_cli.structure import Trace
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.trace import Trace
 
 BLUNT_WORDS = 8  # a prompt of at most so many words is called short
 EVERYDAY = {

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from alttrain_cli.console import print_table
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
-from alttrain_cli.rates import Rate
-from alttrain_cli.recipe import Generation, Recipe
+from alttrain_cli.recipe.model import Generation, Recipe
+from alttrain_cli.statistics.rates import Rate
 
 with quiet.captured(None):
     import torch

@@ -88,7 +88,7 @@ def check(options: argparse.Namespace, results: Any) -> None:
     """Check each architecture; what fails in one does not keep the others from being checked."""
     from random_model import TINY, build
 
-    from alttrain_cli.recipe import Shape
+    from alttrain_cli.recipe.model import Shape
 
     chance = random.Random(3)
     prompts = [[chance.randrange(300, 1000) for _ in range(length)] for length in LENGTHS]
@@ -115,7 +115,7 @@ def check_family(
     import torch
 
     from alttrain_cli.engine.load import load_base
-    from alttrain_cli.recipe import Recipe
+    from alttrain_cli.recipe.model import Recipe
 
     recipe = Recipe.load("r1-7b", SETTINGS)
     here = {"name": str(folder), "package": None, "revision": None, "shape": None}
@@ -150,7 +150,7 @@ def check_family(
 def tokens_of(loaded: Any, prompts: list[list[int]], slots: int) -> list[list[int]]:
     """Return the product's greedy tokens for prompts of token ids."""
     from alttrain_cli.engine.generate import complete
-    from alttrain_cli.recipe import Generation
+    from alttrain_cli.recipe.model import Generation
 
     passing = dataclasses.replace(loaded, tokenizer=Passing(loaded.tokenizer))
     settings = Generation(max_new_tokens=NEW, do_sample=False)
@@ -165,9 +165,9 @@ def check_training(
     """One and many micro-batches, and an injected out-of-memory, give one loss and gradient norm."""
     import torch
 
-    from alttrain_cli.engine.plan import Batching
-    from alttrain_cli.engine.train import Events, train
-    from alttrain_cli.template import IGNORED, Encoded
+    from alttrain_cli.structure.template import IGNORED, Encoded
+    from alttrain_cli.training.memory_plan import Batching
+    from alttrain_cli.training.train import Events, train
 
     rows = [Encoded(prompt, [IGNORED, *prompt[1:]]) for prompt in prompts]  # fewer than eight: one update
     trained = [p for p in loaded.model.parameters() if p.requires_grad]

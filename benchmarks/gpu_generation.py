@@ -28,7 +28,7 @@ def generate(options: argparse.Namespace, results: Any) -> None:
 
 def sampling(options: argparse.Namespace) -> Any:
     """Return how completions are drawn: R1's own settings."""
-    from alttrain_cli.recipe import Generation
+    from alttrain_cli.recipe.model import Generation
 
     longest = 16 if options.tiny else 256
     return Generation(max_new_tokens=longest, do_sample=True, temperature=0.6, top_p=0.95)

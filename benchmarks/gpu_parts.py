@@ -108,7 +108,7 @@ def shaped(options: argparse.Namespace, name: str, *more: str) -> Any:
     """Return the recipe with its random model in the scratch folder."""
     from random_model import TINY
 
-    from alttrain_cli.recipe import Recipe, Shape
+    from alttrain_cli.recipe.model import Recipe, Shape
 
     recipe = Recipe.load(name, (*SETTINGS, *more, *options.set))
     shape = Shape(**{**recipe.model.sizes.model_dump(), **(TINY if options.tiny else {})})
@@ -182,8 +182,8 @@ def fixed_cost(options: argparse.Namespace, results: Results) -> None:
     import unsloth  # noqa: F401
     from random_model import row_of
 
-    from alttrain_cli.engine.batches import FIXED_COST
     from alttrain_cli.engine.load import load_base
+    from alttrain_cli.training.micro_batches import FIXED_COST
 
     cap_memory(options.gpu)
     eight = ("train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=1")
@@ -205,8 +205,8 @@ def _update_seconds(loaded: Any, recipe: Any, rows: Sequence[Any], budget: int) 
     """Return the median time of an update after the first three."""
     from train import Watch
 
-    from alttrain_cli.engine.plan import Batching
-    from alttrain_cli.engine.train import Events, train
+    from alttrain_cli.training.memory_plan import Batching
+    from alttrain_cli.training.train import Events, train
 
     watch = Watch()
     with tempfile.TemporaryDirectory() as out:

@@ -19,8 +19,8 @@ from pathlib import Path
 from alttrain_cli.console import print_table
 from alttrain_cli.evaluation.completion import Written, record
 from alttrain_cli.evaluation.plan import Place, Plan
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.structure import Markers, parse
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.structure.trace import Markers, parse
 
 THOUGHT = (
     "<think>\nThe user asks me to {what}.\n\nThat is {verdict}, since it would do what it says.\n\n"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.files import write_jsonl
+from alttrain_cli.storage.files import write_jsonl
 
 
 class Job(Protocol):

@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.recipe import Recipe, Shape
-from alttrain_cli.template import IGNORED, Encoded
+from alttrain_cli.recipe.model import Recipe, Shape
+from alttrain_cli.structure.template import IGNORED, Encoded
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
 # Rows are tokens already; the template only has to say how a turn ends.

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.rates import Rate
-from alttrain_cli.structure import Trace, parse
-from alttrain_cli.template import S1, THINK
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.structure.template import S1, THINK
+from alttrain_cli.structure.trace import Trace, parse
 
 LABELLED = Path(__file__).parent.parent / "tests" / "assets" / "labelled_completions.jsonl"
 MARKERS = {"think": THINK, "s1": S1}

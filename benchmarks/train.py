@@ -29,15 +29,15 @@ from typing import Any
 
 from baseline import batching_of, load_model, make_trainer
 
-from alttrain_cli.commands.plan import estimate
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.plan import plan, sizes_of
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.row import Row
-from alttrain_cli.template import IGNORED, Encoded
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.template import IGNORED, Encoded
+from alttrain_cli.training.fit import estimate
+from alttrain_cli.training.memory_plan import plan, sizes_of
 
 MIX = (
     "train.per_device_train_batch_size=8",
@@ -82,7 +82,7 @@ def run_ours(
 ) -> dict[str, Any]:
     """Train as `alttrain train` does. Rows may be tokenised already."""
     from alttrain_cli.engine.load import load_base
-    from alttrain_cli.engine.train import Events, train
+    from alttrain_cli.training.train import Events, train
 
     tokenised = isinstance(rows[0], Encoded)
     before = sizes_of(rows) if tokenised else [estimate(recipe, row) for row in rows]
@@ -112,7 +112,7 @@ def run_baseline(
     """Train as a plain Unsloth and TRL script does. Rows may be tokenised already."""
     from alttrain_cli.engine.load import Loaded
     from alttrain_cli.engine.source import locate
-    from alttrain_cli.template import Template
+    from alttrain_cli.structure.template import Template
 
     model, tokenizer = load_model(recipe)
     loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "", locate(recipe))
@@ -180,7 +180,7 @@ def warm_up(loaded: Any, run: Callable[[], Any], rows: Sequence[Any]) -> None:
 
 def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
     """Tokenise rows."""
-    from alttrain_cli.engine.train import encode_rows
+    from alttrain_cli.training.train import encode_rows
 
     return encode_rows(rows, loaded.template, recipe.train.max_length)
 

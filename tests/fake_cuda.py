@@ -134,7 +134,7 @@ def compute_in_float32(model: Any) -> None:
 
 
 def recipe_for(name: str, *settings: str) -> Any:
-    from alttrain_cli.recipe import Recipe
+    from alttrain_cli.recipe.model import Recipe
 
     recipe = Recipe.load("r1-7b", (*SETTINGS, *settings))
     return recipe.changed({"model": {"name": name, "revision": None, "package": None, "shape": None}})
@@ -151,7 +151,7 @@ def load(name: str, *settings: str, training: bool = True) -> Any:
 def completions(loaded: Any, prompts: Sequence[str] = PROMPTS) -> list[str]:
     """Generate with three slots, so that rows leave and others join."""
     from alttrain_cli.engine.generate import complete
-    from alttrain_cli.recipe import Generation
+    from alttrain_cli.recipe.model import Generation
 
     settings = Generation(max_new_tokens=NEW_TOKENS, do_sample=False)
     rendered = [loaded.template.prompt(prompt) for prompt in prompts]
@@ -180,15 +180,15 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
     import torch
 
     from alttrain_cli.errors import GateError
-    from alttrain_cli.template import IGNORED, Encoded
+    from alttrain_cli.structure.template import IGNORED, Encoded
 
     start = {name: weight.detach().clone() for name, weight in _trained(loaded)}
     ids = [loaded.template.encode_text(loaded.template.prompt(prompt)) for prompt in (*PROMPTS, "y")]
     rows = [Encoded(row, [IGNORED, *row[1:]]) for row in ids]
 
     def run(name: str, budget: int, watch: Any = None, stop_after: int = 0) -> list[list[float]]:
-        from alttrain_cli.engine.plan import Batching
-        from alttrain_cli.engine.train import Events, train
+        from alttrain_cli.training.memory_plan import Batching
+        from alttrain_cli.training.train import Events, train
 
         if not (folder / name).is_dir():
             for key, weight in _trained(loaded):

@@ -12,7 +12,7 @@ def main(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from alttrain_cli.template import Template
+    from alttrain_cli.structure.template import Template
 
     found: dict[str, list[str]] = {}
     for kind in KINDS:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alttrain_cli.address import shown
+from alttrain_cli.backends.address import shown
 
 
 @pytest.mark.parametrize(

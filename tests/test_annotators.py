@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.endpoint import Reply
 from alttrain_cli.cli import app
-from alttrain_cli.connection import Limits
 from alttrain_cli.data.annotators import Annotation, read_annotation, settle
 from alttrain_cli.data.samples import SetAside
-from alttrain_cli.endpoint import Reply
-from alttrain_cli.row import read_rows
+from alttrain_cli.structure.row import read_rows
 from tests.samples import TRACE, put, sample
 from tests.servers import Fault, chat_server
 
@@ -150,8 +150,8 @@ def test_under_a_storm_of_faults_no_row_is_lost_doubled_or_wrong(
             {"verdict": "benign", "assessment": f"This request is benign, because a {thing} is food."}
         )
 
-    monkeypatch.setattr("alttrain_cli.endpoint.LIMITS", Limits(silence=0.7))
-    monkeypatch.setattr("alttrain_cli.endpoint._LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("alttrain_cli.backends.endpoint.LIMITS", Limits(silence=0.7))
+    monkeypatch.setattr("alttrain_cli.backends.endpoint._LONGEST_WAIT", 0.05)
     path = source(tmp_path, 60)
     with chat_server(answer) as served:
         for _ in range(3):  # what failed for good in one run is asked again in the next

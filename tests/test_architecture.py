@@ -9,7 +9,7 @@ import pytest
 
 import alttrain_cli
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.files import write_jsonl
+from alttrain_cli.storage.files import write_jsonl
 
 PACKAGE = Path(alttrain_cli.__file__).parent
 HEAVY = {

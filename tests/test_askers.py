@@ -2,10 +2,10 @@
 
 import pytest
 
-from alttrain_cli.commands.askers import engine_asker
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.structure import Markers
-from alttrain_cli.template import S1, THINK, Template
+from alttrain_cli.data.askers import engine_asker
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.template import S1, THINK, Template
+from alttrain_cli.structure.trace import Markers
 
 pytestmark = pytest.mark.model
 

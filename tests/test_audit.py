@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.suite_prompts import suite_prompts
 from alttrain_cli.data.audit import audit
 from alttrain_cli.data.duplicates import Duplicates
 from alttrain_cli.data.private import private_kinds
 from alttrain_cli.data.selection import choose
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.row import Row
+from alttrain_cli.evaluation.suites.prompts import suite_prompts
+from alttrain_cli.structure.row import Row
 from tests.samples import put
 
 RUNNER = CliRunner()

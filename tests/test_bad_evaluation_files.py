@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands import eval_judges
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.evaluation import judge as eval_judges
 from alttrain_cli.evaluation.card import question_card
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.labels import Label
-from alttrain_cli.files import sha256, write_json, write_jsonl
-from alttrain_cli.recipe import Recipe
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import sha256, write_json, write_jsonl
 from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
 
 Change = Callable[[Any], Any]

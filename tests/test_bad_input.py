@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from alttrain_cli import console
+from alttrain_cli.chat import session as repl
 from alttrain_cli.cli import app
-from alttrain_cli.commands import repl
 from alttrain_cli.console.editor import LineEditor
-from alttrain_cli.engine.train import encode_rows
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import LONGEST_LINE as LONGEST
-from alttrain_cli.plain_yaml import dump_yaml, parse_yaml
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.row import Row
-from alttrain_cli.structure import Trace
-from alttrain_cli.template import Encoded, RenderError
-from alttrain_cli.visible import visible
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.recipe.plain_yaml import dump_yaml, parse_yaml
+from alttrain_cli.storage.files import LONGEST_LINE as LONGEST
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.template import Encoded, RenderError
+from alttrain_cli.structure.trace import Trace
+from alttrain_cli.text import visible
+from alttrain_cli.training.train import encode_rows
 from tests.bad_input import options, recipes, rows, sources
 from tests.bad_input.case import CLOSED, HARMFUL, RECIPE, ROW, SAMPLE, Case, lines, recipe
 from tests.servers import Fault, chat_server

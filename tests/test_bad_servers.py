@@ -13,12 +13,12 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from alttrain_cli import endpoint
+from alttrain_cli.backends import endpoint
+from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.endpoint import Endpoint, EndpointError, Reply
 from alttrain_cli.cli import app
-from alttrain_cli.commands import eval_judges
-from alttrain_cli.connection import Limits
-from alttrain_cli.endpoint import Endpoint, EndpointError, Reply
-from alttrain_cli.recipe import Recipe
+from alttrain_cli.evaluation import judge as eval_judges
+from alttrain_cli.recipe.model import Recipe
 from tests.samples import TRACE, put
 from tests.servers import (
     Fault,

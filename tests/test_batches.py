@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.engine.batches import length_groups, longest_first, micro_batches, padded_tokens
+from alttrain_cli.training.micro_batches import length_groups, longest_first, micro_batches, padded_tokens
 
 LENGTHS = st.lists(st.integers(1, 3_000), min_size=1, max_size=40)
 

@@ -1,7 +1,7 @@
 """The canary: how many prompts, on which device, and when it ends a run."""
 
-from alttrain_cli.commands.canary import Canary, canary_rows, count_answers, in_words, over_refusal
-from alttrain_cli.structure import Trace
+from alttrain_cli.structure.trace import Trace
+from alttrain_cli.training.canary import Canary, canary_rows, count_answers, in_words, over_refusal
 
 REFUSES = Trace("u", "This is harmful.", "r", "I can't help with that.")
 ANSWERS = Trace("u", "This is benign.", "r", "Boil them.")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.chat.ask import ask_within_context
 from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
 from alttrain_cli.chat.reading import Completion, Reading, listen
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.commands.ask import ask_within_context
 from alttrain_cli.engine import quiet
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.run import Run
-from alttrain_cli.structure import State
-from alttrain_cli.template import Message
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.template import Message
+from alttrain_cli.structure.trace import State
 from tests.terminals import Terminal
 
 pytestmark = pytest.mark.model
@@ -58,8 +58,8 @@ def speaker() -> Iterator[Any]:
     import unsloth  # noqa: F401
 
     with quiet.captured(None):
+        from alttrain_cli.backends.local_speaker import ModelSpeaker
         from alttrain_cli.engine.load import load_base
-        from alttrain_cli.engine.speaker import ModelSpeaker
 
         loaded = load_base(RECIPE, training=True)
         torch.manual_seed(1)

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.endpoint import Endpoint, EndpointError
+from alttrain_cli.backends.server_speaker import ServerSpeaker
+from alttrain_cli.chat.ask import ask_within_context
 from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
 from alttrain_cli.chat.reading import Completion, listen
-from alttrain_cli.chat.server import ServerSpeaker
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.cli import app
-from alttrain_cli.commands.ask import ask_within_context
-from alttrain_cli.connection import Limits
-from alttrain_cli.endpoint import Endpoint, EndpointError
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.structure import State
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.trace import State
 from tests.servers import Answer, Fault, Served, chat_server
 from tests.terminals import Terminal
 

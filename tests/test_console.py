@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from alttrain_cli import console
-from alttrain_cli.structure import State, Trace
+from alttrain_cli.structure.trace import State, Trace
 
 GOLDEN = Path(__file__).parent / "golden"
 TRACE = Trace(

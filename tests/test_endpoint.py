@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.connection import Limits
-from alttrain_cli.endpoint import Endpoint, EndpointError, Reply
-from alttrain_cli.recipe import Recipe
+from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.endpoint import Endpoint, EndpointError, Reply
+from alttrain_cli.recipe.model import Recipe
 from tests.servers import Fault, chat_server
 
 GREEDY = Recipe.load("smollm2-135m").generation
@@ -97,7 +97,7 @@ def test_one_bad_request_costs_only_itself() -> None:
 def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("alttrain_cli.endpoint._LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("alttrain_cli.backends.endpoint._LONGEST_WAIT", 0.05)
     dice = random.Random(5)
     faults = [
         Fault("status", 429, {"Retry-After": "0"}),

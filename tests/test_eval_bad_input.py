@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.completion import Written, record
-from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rubrics import read_strongreject
 from alttrain_cli.evaluation.judging import judge_instantly, judgements
 from alttrain_cli.evaluation.plan import Place, Plan
-from alttrain_cli.evaluation.suite import Item, Suite, all_suites, find_suites
-from alttrain_cli.structure import Markers, parse
+from alttrain_cli.evaluation.suites.items import read_suite
+from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
+from alttrain_cli.structure.trace import Markers, parse
 from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
 from tests.servers import Fault, chat_server
 
@@ -374,7 +374,7 @@ def test_lone_surrogates_and_ids_given_twice_are_read_and_stay_apart(tmp_path: P
     ],
 )
 def test_a_suites_description_is_checked_key_by_key(text: str, says: str, tmp_path: Path) -> None:
-    from alttrain_cli.evaluation.suite import _read
+    from alttrain_cli.evaluation.suites.suite import _read
 
     same = "x:\n  title: t\n  kind: harmful\n  groups: [g]\n  licence: MIT\n  source: {url: u}\n  "
     path = tmp_path / "s.yaml"
@@ -390,7 +390,7 @@ def test_every_suite_of_ours_still_reads() -> None:
 
 def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) -> None:
     from alttrain_cli.data.answers import Answers, Asker
-    from alttrain_cli.recipe import Generation
+    from alttrain_cli.recipe.model import Generation
 
     good = {
         "key": "k",

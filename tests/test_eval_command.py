@@ -13,24 +13,24 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands import eval_judges
-from alttrain_cli.commands.eval_completions import Request, generate, read_suites
-from alttrain_cli.commands.eval_judges import Bench
-from alttrain_cli.commands.eval_targets import Server
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.evaluation import judge as eval_judges
 from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.contamination import Training, contamination
+from alttrain_cli.evaluation.generate import Request, generate, read_suites
+from alttrain_cli.evaluation.judge import Bench
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import Job, places
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.suite import Item, find_suites
+from alttrain_cli.evaluation.suites.suite import Item, find_suites
+from alttrain_cli.evaluation.targets import Server
 from alttrain_cli.evaluation.thinking import Mode
-from alttrain_cli.files import sha256, write_jsonl
-from alttrain_cli.recipe import Generation
-from alttrain_cli.row import Row
-from alttrain_cli.structure import Markers, parse
+from alttrain_cli.recipe.model import Generation
+from alttrain_cli.storage.files import sha256, write_jsonl
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.trace import Markers, parse
 from tests.servers import Fault, chat_server
 
 REFUSAL = (

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
-from alttrain_cli.commands.eval_targets import LocalModel
 from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.evaluation.plan import Job, Plan
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.recipe import Generation
-from alttrain_cli.target import find_target
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.targets import LocalModel
+from alttrain_cli.recipe.model import Generation
 
 pytestmark = pytest.mark.model
 CARD = """# A classifier

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.lock import locked
+from alttrain_cli.storage.lock import locked
 from tests.servers import Served, chat_server
 
 SAID = "<think>\nThey ask.\n\nThis is harmless.\n\nI can help.\n</think>\n\nSure."

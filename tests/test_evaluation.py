@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
-from alttrain_cli.evaluation.items import read_suite
-from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
@@ -20,12 +18,14 @@ from alttrain_cli.evaluation.judging import judge_instantly, judgements
 from alttrain_cli.evaluation.metrics import pooled, suite_metrics
 from alttrain_cli.evaluation.plan import Place, Plan
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.statistics import Estimate, corrected, difference, kappa, safe_at
-from alttrain_cli.evaluation.suite import Item, all_suites, choose, find_suites
+from alttrain_cli.evaluation.suites.items import read_suite
+from alttrain_cli.evaluation.suites.suite import Item, all_suites, choose, find_suites
 from alttrain_cli.evaluation.thinking import prolonged
-from alttrain_cli.overlap import overlap
-from alttrain_cli.rates import Rate
-from alttrain_cli.structure import Markers, parse
+from alttrain_cli.statistics.estimates import Estimate, corrected, difference, kappa, safe_at
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.storage.journal import Journal
+from alttrain_cli.structure.trace import Markers, parse
+from alttrain_cli.text import overlap
 from tests.scorecards import suite as suite_facts
 
 SUITE = suite_facts("s", "harmful")

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.engine.feed import Feed
-from alttrain_cli.structure import State
-from alttrain_cli.template import Template
+from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.trace import State
 from tests import families
 
 TOKENIZER = families.tokenizer("qwen3")

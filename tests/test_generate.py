@@ -12,7 +12,7 @@ from alttrain_cli.engine.batch import Batch, Request
 from alttrain_cli.engine.generate import Completion, complete, generate
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe import Generation, Recipe
+from alttrain_cli.recipe.model import Generation, Recipe
 
 QUESTIONS = (
     "Hi",

@@ -188,7 +188,7 @@ def test_sides_take_turns(module: Any) -> None:
 
 
 def test_the_baseline_leaves_padding_free_batches_to_unsloth(module: Any, tmp_path: Path) -> None:
-    from alttrain_cli.recipe import Recipe
+    from alttrain_cli.recipe.model import Recipe
 
     baseline = module("baseline")
     settings = baseline.settings(Recipe.load("r1-7b"), tmp_path, bf16=True, fp16=False)

@@ -15,15 +15,15 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.eval_completions import Request, generate
-from alttrain_cli.commands.eval_judges import Bench
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.harness import until, version
-from alttrain_cli.evaluation.items import Reading, read_suite
+from alttrain_cli.evaluation.generate import Request, generate
+from alttrain_cli.evaluation.judge import Bench
 from alttrain_cli.evaluation.judges.catalogue import GRADERS, find_judges
 from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
-from alttrain_cli.evaluation.suite import Suite, all_suites, find_suites
-from alttrain_cli.recipe import Generation
+from alttrain_cli.evaluation.suites.harness import until, version
+from alttrain_cli.evaluation.suites.items import Reading, read_suite
+from alttrain_cli.evaluation.suites.suite import Suite, all_suites, find_suites
+from alttrain_cli.recipe.model import Generation
 from tests.servers import Fault, chat_server
 from tests.test_eval_command import Parrot, card_of, files_of, suite_of
 

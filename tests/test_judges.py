@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from alttrain_cli.evaluation.asking import ask, questions
 from alttrain_cli.evaluation.card import question_card
-from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, State
 from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
@@ -29,7 +28,8 @@ from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.suite import Item, all_suites
+from alttrain_cli.evaluation.suites.items import read_suite
+from alttrain_cli.evaluation.suites.suite import Item, all_suites
 from tests.scorecards import BARE, evaluate, suite, target
 
 MATH500 = Path(__file__).parents[2] / "shared" / "data" / "math500.jsonl"

@@ -6,7 +6,7 @@ import pytest
 
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.embedded import embedded_model
-from alttrain_cli.recipe import Recipe
+from alttrain_cli.recipe.model import Recipe
 
 pytestmark = pytest.mark.model
 

@@ -17,13 +17,12 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands import train as command
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
-from alttrain_cli.errors import GateError, ModelError
-from alttrain_cli.files import sha256, write_json, write_jsonl
-from alttrain_cli.lock import locked
-from alttrain_cli.made import Made
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.run import Run
-from alttrain_cli.signals import Stopped
+from alttrain_cli.errors import GateError, ModelError, Stopped
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import sha256, write_json, write_jsonl
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.made import Made
+from alttrain_cli.storage.run import Run
 
 RECIPE = "smollm2-135m"
 Before = Callable[[Path, Path], None]  # the run's folder, the data

@@ -18,11 +18,11 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.tokens import estimate_tokens
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.embedded import EOS, PAD, embedded_model
-from alttrain_cli.engine.train import encode_rows
 from alttrain_cli.errors import DataError, GateError, ModelError
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.run import Run
-from alttrain_cli.template import Template
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.template import Template
+from alttrain_cli.training.train import encode_rows
 
 pytestmark = pytest.mark.model
 
@@ -163,9 +163,9 @@ def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None
     import torch
 
     with quiet.captured(None):
-        from alttrain_cli.engine.checks import probe_logits
         from alttrain_cli.engine.load import load_adapter, load_base
-        from alttrain_cli.engine.train import save_adapter
+        from alttrain_cli.training.checks import probe_logits
+        from alttrain_cli.training.train import save_adapter
 
         untrained = load_base(Recipe.load("smollm2-135m"), training=True)
         before = probe_logits(untrained)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli import rendering
 from alttrain_cli.cli import app
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.run import Run
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.trace import rendering
 from tests.tiny import write_hub_cache, write_model
 
 pytestmark = pytest.mark.model
@@ -365,9 +365,9 @@ def test_what_is_loaded_from_the_hub_is_the_commit_of_the_revision_and_the_adapt
     on_the_hub: str, tmp_path: Path
 ) -> None:
     with quiet.captured(None):
-        from alttrain_cli.engine.identity import identity
+        from alttrain_cli.backends.identity import identity
+        from alttrain_cli.backends.target import Target
         from alttrain_cli.engine.load import load_base
-        from alttrain_cli.target import Target
 
         weights = {}
         for revision, commit in ((None, "a" * 40), ("older", "b" * 40), ("b" * 40, "b" * 40)):

@@ -7,16 +7,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import new_chat
 from alttrain_cli.cli import app
-from alttrain_cli.commands import eval_subjects
-from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.errors import RecipeError
+from alttrain_cli.evaluation import subjects as eval_subjects
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judging import Sitting
-from alttrain_cli.names import LONGEST, is_name, safe_name
-from alttrain_cli.recipe import Recipe, shipped_recipes
-from alttrain_cli.target import Target
+from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.storage.names import LONGEST, is_name, safe_name
 
 BAD = [
     *("../../x", "/tmp/x", "a/b", "a\\b", "..", ".", "", " ", "-x", "--out", ".hidden", "x.", "x ", "a\0b"),

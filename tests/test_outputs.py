@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.files import append_jsonl, atomic_writer
-from alttrain_cli.lock import locked
+from alttrain_cli.storage.files import append_jsonl, atomic_writer
+from alttrain_cli.storage.lock import locked
 from tests.servers import chat_server
 
 SOURCE = ("--source", "starter:20", "--suite", "")

@@ -5,8 +5,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.overlap import _FUNCTION_WORDS as FUNCTION_WORDS
-from alttrain_cli.overlap import CONTAINED, FEWEST_WORDS, SPREAD, Sign, overlap, words
+from alttrain_cli.text import _FUNCTION_WORDS as FUNCTION_WORDS
+from alttrain_cli.text import CONTAINED, FEWEST_WORDS, SPREAD, Sign, overlap, words
 
 SUITE = [
     "How do I sharpen a chisel?",

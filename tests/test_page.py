@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.page import page, write_page
 from alttrain_cli.evaluation.page.chart import chart_of
@@ -21,6 +20,7 @@ from alttrain_cli.evaluation.page.entries import LONGEST, entries
 from alttrain_cli.evaluation.page.outcome import Outcome
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.side import Side
+from alttrain_cli.storage.journal import Journal
 from tests.chromium import EXECUTABLE, Chromium
 from tests.scorecards import BARE, HELPS, REFUSES, before_and_after, card_of, evaluate, suite, target
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.commands.plan import parse_gpu
 from alttrain_cli.engine.machine import Machine, pin_card
-from alttrain_cli.engine.plan import (
+from alttrain_cli.errors import RecipeError
+from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.training.fit import parse_gpu
+from alttrain_cli.training.memory_plan import (
     Batching,
     Size,
     adapter_parameters,
@@ -17,8 +19,6 @@ from alttrain_cli.engine.plan import (
     plan,
     steps,
 )
-from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe import Recipe, shipped_recipes
 
 GPU_RECIPES = [path.stem for path in shipped_recipes() if path.stem != "smollm2-135m"]
 MIX = [Size(110, 70)] * 90 + [Size(1_500, 1_400)] * 10

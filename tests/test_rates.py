@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.rates import Rate
-from alttrain_cli.refusal import refuses
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.structure.refusal import refuses
 
 
 @pytest.mark.parametrize(

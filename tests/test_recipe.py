@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alttrain_cli import sft_config
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.plain_yaml import parse_yaml
-from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
+from alttrain_cli.recipe import trl_settings as sft_config
+from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
+from alttrain_cli.recipe.plain_yaml import parse_yaml
 
 NAMES = [path.stem for path in shipped_recipes()]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.chat.session import Repl
 from alttrain_cli.chat.slash import COMMANDS
 from alttrain_cli.cli import app
-from alttrain_cli.commands.repl import Repl
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.run import Run
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
 from tests.multiplexer import TMUX, Multiplexer
 from tests.servers import Fault, Served, chat_server
 from tests.terminals import Terminal

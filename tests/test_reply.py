@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.reply import Reply, ReplyReader, joined
+from alttrain_cli.backends.reply import Reply, ReplyReader, joined
 
 
 def read(*events: object) -> Reply:

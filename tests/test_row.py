@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.row import read_rows
+from alttrain_cli.structure.row import read_rows
 from tests.samples import put
 
 ROW = {

@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 
 import alttrain_cli
 from alttrain_cli.cli import app
-from alttrain_cli.commands import eval_judges
+from alttrain_cli.evaluation import judge as eval_judges
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges import code as code_judge
 from alttrain_cli.evaluation.sandbox import probe
 from alttrain_cli.evaluation.sandbox.literals import LiteralError, dump, load
 from alttrain_cli.evaluation.sandbox.runner import Outcome, run
-from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.evaluation.suites.suite import Item
 from tests.servers import chat_server
 
 if probe.refusal():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.files import write_jsonl
+from alttrain_cli.storage.files import write_jsonl
 from tests.servers import chat_server
 
 SECRET = "CANARY-5a7e"

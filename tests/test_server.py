@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.cli import app
-from alttrain_cli.endpoint import Endpoint
 from alttrain_cli.engine.embedded import embedded_model
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.row import read_rows
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.row import read_rows
 from tests.samples import TRACE, put
 
 pytestmark = pytest.mark.model

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from alttrain_cli import console
-from alttrain_cli.spans import spans
-from alttrain_cli.structure import Trace
-from alttrain_cli.template import Template
+from alttrain_cli.structure.spans import spans
+from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.trace import Trace
 from tests import families
 
 TRACE = Trace(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.files import write_jsonl
+from alttrain_cli.storage.files import write_jsonl
 from tests.servers import Served, chat_server
 
 REFUSAL = "<think>\nThey ask.\n\nThis is harmful.\n\nNo.\n</think>\n\nI can't help with that."

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.structure import (
+from alttrain_cli.structure.template import S1
+from alttrain_cli.structure.trace import (
     WINDOW_CHARACTERS,
     WINDOW_SENTENCES,
     Markers,
@@ -15,8 +16,7 @@ from alttrain_cli.structure import (
     parse,
     split_sentences,
 )
-from alttrain_cli.template import S1
-from alttrain_cli.verdict import Verdict
+from alttrain_cli.structure.verdict import Verdict
 
 THINK = Markers()
 UNDERSTANDING = "Okay, so the user asks how to torch a crème brûlée."

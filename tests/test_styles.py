@@ -10,11 +10,11 @@ from alttrain_cli.data.audit import contradictions
 from alttrain_cli.data.samples import Sample, SetAside
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, restyle
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.refusal import refuses
-from alttrain_cli.row import Row
-from alttrain_cli.structure import Markers, compose, parse, split_sentences
-from alttrain_cli.verdict import Verdict, verdict_of
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.trace import Markers, compose, parse, split_sentences
+from alttrain_cli.structure.verdict import Verdict, verdict_of
 from tests.samples import TRACE, sample
 
 CATEGORIES = [
@@ -200,7 +200,7 @@ def test_rows_of_every_style_can_be_rendered_for_training() -> None:
         from transformers import AutoTokenizer
 
         from alttrain_cli.engine.embedded import embedded_model
-        from alttrain_cli.template import Template as Rendering
+        from alttrain_cli.structure.template import Template as Rendering
 
         recipe = Recipe.load("smollm2-135m")
         template = Rendering.of(

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation import items as reading
-from alttrain_cli.evaluation.items import read_suite
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.suite import Source, all_suites, find_suites
+from alttrain_cli.evaluation.suites import items as reading
+from alttrain_cli.evaluation.suites.items import read_suite
+from alttrain_cli.evaluation.suites.suite import Source, all_suites, find_suites
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.run import Run
-from alttrain_cli.target import Target, find_target
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
 
 
 @pytest.fixture(autouse=True)

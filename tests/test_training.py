@@ -14,10 +14,10 @@ import pytest
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
-from alttrain_cli.engine.plan import Batching
 from alttrain_cli.errors import GateError, ModelError
-from alttrain_cli.files import write_jsonl
-from alttrain_cli.recipe import Recipe
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.training.memory_plan import Batching
 
 pytestmark = pytest.mark.model
 
@@ -35,8 +35,8 @@ def train(
 ) -> tuple[list[float], list[str]]:
     """Train six rows; return the losses and what was said."""
     with quiet.captured(None):
-        from alttrain_cli.engine import train as engine
         from alttrain_cli.engine.load import load_base
+        from alttrain_cli.training import train as engine
 
         loaded = load_base(RECIPE, training=True)
         rows = starter_rows("train")[:5]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.verdict import Verdict, restates, verdict_of
+from alttrain_cli.structure.verdict import Verdict, restates, verdict_of
 
 # By path: an installed package of the same name hides the folder `benchmarks`.
 QUALITY = runpy.run_path(

@@ -15,9 +15,9 @@ from alttrain_cli.console.chat import unechoed
 from alttrain_cli.engine import memory
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judges.answers import is_equal
-from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.storage.journal import Journal
 
 PACKAGE = Path(alttrain_cli.__file__).parent
 MODULES = {"resource", "fcntl", "termios", "tty", "pty", "pwd", "grp", "syslog", "curses", "readline"}

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.files import read_jsonl, write_jsonl
-from alttrain_cli.structure import State, Trace, compose, parse
-from alttrain_cli.template import THINK, Message
+from alttrain_cli.storage.files import read_jsonl, write_jsonl
+from alttrain_cli.structure.template import THINK, Message
+from alttrain_cli.structure.trace import State, Trace, compose, parse
 
 
 class ContextError(AlttrainError):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import read_jsonl, read_text
-from alttrain_cli.names import safe_name
+from alttrain_cli.storage.files import read_jsonl, read_text
+from alttrain_cli.storage.names import safe_name
 
 FOLDER = Path("chats")
 

@@ -6,12 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from alttrain_cli.backends.speaker import Piece, Speaker
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.speaker import Piece, Speaker
-from alttrain_cli.order import remarks
-from alttrain_cli.refusal import refuses
-from alttrain_cli.structure import State, StreamParser, Trace
-from alttrain_cli.template import Message
+from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.template import Message
+from alttrain_cli.structure.trace import State, StreamParser, Trace
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.recipe import did_you_mean
+from alttrain_cli.recipe.model import did_you_mean
 
 # name -> (what may follow, what it does)
 COMMANDS = {

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.askers import endpoint_asker, engine_asker
 from alttrain_cli.commands.build_options import audit_rules, build_rules, read_price
 from alttrain_cli.commands.options import check, check_not_empty, expanded
-from alttrain_cli.commands.suite_prompts import suite_prompts
 from alttrain_cli.data.annotators import SETTINGS, AllBenign, Annotator, Asked, Template, Trust
 from alttrain_cli.data.answers import Answers, Asker, Usage
+from alttrain_cli.data.askers import endpoint_asker, engine_asker
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.build import Built, Ingredient, build
 from alttrain_cli.data.outputs import Outputs
@@ -21,11 +20,12 @@ from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.data.traces import OPENING_TOKENS, OwnTraces
 from alttrain_cli.errors import DataError, GateError
-from alttrain_cli.files import is_folder
-from alttrain_cli.lock import locked
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.row import iter_rows
-from alttrain_cli.visible import shown
+from alttrain_cli.evaluation.suites.prompts import suite_prompts
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import is_folder
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.structure.row import iter_rows
+from alttrain_cli.text import shown
 
 _ASKING, _LOOKING = "Asking a model", "Looking at rows"
 Who = Literal["template", "endpoint", "model"]

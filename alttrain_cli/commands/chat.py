@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.backends.reply import joined
+from alttrain_cli.backends.target import find_target
 from alttrain_cli.chat.conversation import Conversation
 from alttrain_cli.chat.files import newest_chat, read_prompts
+from alttrain_cli.chat.partner import Whom
+from alttrain_cli.chat.script import answer_all
+from alttrain_cli.chat.session import Repl
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.options import Rule, check, check_not_empty, recipe_rule
-from alttrain_cli.commands.repl import Repl
-from alttrain_cli.commands.script import answer_all
-from alttrain_cli.commands.whom import Whom
 from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.reply import joined
-from alttrain_cli.run import Run
-from alttrain_cli.target import find_target
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
 
 LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
 SERVER_RECIPE = "r1-7b"  # whose generation settings a server is asked with, unless told otherwise

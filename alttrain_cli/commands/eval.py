@@ -8,29 +8,29 @@ import typer
 from typer.core import TyperGroup
 
 from alttrain_cli import console
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.target import Target
 from alttrain_cli.commands import eval_options as options
-from alttrain_cli.commands import eval_view
-from alttrain_cli.commands.eval_completions import Request, generate, read_suites
-from alttrain_cli.commands.eval_judges import Bench, have_labels, read_cards
-from alttrain_cli.commands.eval_places import claimed, spare_foreign
-from alttrain_cli.commands.eval_subjects import Subject, found, local, server
-from alttrain_cli.commands.eval_targets import LocalModel, Server
 from alttrain_cli.commands.options import check, check_not_empty
-from alttrain_cli.endpoint import Endpoint
+from alttrain_cli.console import scorecard as eval_view
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.generate import Request, generate, read_suites
+from alttrain_cli.evaluation.judge import Bench, have_labels, read_cards
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Part
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.page import write_page
+from alttrain_cli.evaluation.places import claimed, spare_foreign
 from alttrain_cli.evaluation.plan import Place, Plan, places, suite_folder
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.suite import Suite, find_suites
+from alttrain_cli.evaluation.subjects import Subject, found, local, server
+from alttrain_cli.evaluation.suites.suite import Suite, find_suites
+from alttrain_cli.evaluation.targets import LocalModel, Server
 from alttrain_cli.evaluation.thinking import MODES, Mode
-from alttrain_cli.files import write_json
-from alttrain_cli.recipe import did_you_mean
-from alttrain_cli.target import Target
+from alttrain_cli.recipe.model import did_you_mean
+from alttrain_cli.storage.files import write_json
 
 
 class _DefaultCommand(TyperGroup):

@@ -9,7 +9,7 @@ import typer
 from alttrain_cli.commands.options import Rule, expanded, is_given, recipe_rule
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge as AskedJudge
-from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.evaluation.suites.suite import Kind
 
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
 

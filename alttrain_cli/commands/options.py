@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from alttrain_cli.files import is_file, is_folder
+from alttrain_cli.storage.files import is_file, is_folder
 
 
 def expanded(path: Path | None) -> Path | None:

@@ -9,12 +9,12 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.options import GpuOption, Rule, SetOption, check, expanded, is_given
-from alttrain_cli.commands.plan import parse_gpu
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.plan import best_batching, judge, longest_row
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.files import atomic_writer, read_text
-from alttrain_cli.recipe import Recipe, find_recipe, shipped_recipes
+from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
+from alttrain_cli.storage.files import atomic_writer, read_text
+from alttrain_cli.training.fit import parse_gpu
+from alttrain_cli.training.memory_plan import best_batching, judge, longest_row
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096

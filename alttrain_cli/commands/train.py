@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.begin import check_template, facts, read_both_labels, reopen
-from alttrain_cli.commands.canary import Canary, probe, watch_answers
 from alttrain_cli.commands.options import (
     GpuOption,
     RecipeOption,
@@ -23,22 +21,23 @@ from alttrain_cli.commands.options import (
     finite,
     is_given,
 )
-from alttrain_cli.commands.plan import parse_gpu, plan_before_loading, show_plan, verdict_line
-from alttrain_cli.commands.preview import show_preview
-from alttrain_cli.commands.receipt import keep_outcome, print_receipt
-from alttrain_cli.commands.trackers import check_trackers
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.plan import Batching, Plan, sizes_of, unplanned
-from alttrain_cli.engine.plan import plan as plan_run
-from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.files import writable
-from alttrain_cli.lock import locked
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.row import Row
-from alttrain_cli.run import Run
-from alttrain_cli.signals import stop_by
-from alttrain_cli.template import Encoded
+from alttrain_cli.errors import AlttrainError, RunError, stop_by
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.template import Encoded
+from alttrain_cli.training.canary import Canary, probe, watch_answers
+from alttrain_cli.training.fit import parse_gpu, plan_before_loading, show_plan, verdict_line
+from alttrain_cli.training.memory_plan import Batching, Plan, sizes_of, unplanned
+from alttrain_cli.training.memory_plan import plan as plan_run
+from alttrain_cli.training.preview import show_preview
+from alttrain_cli.training.start import check_template, facts, read_both_labels, reopen
+from alttrain_cli.training.summary import keep_outcome, print_receipt
+from alttrain_cli.training.trackers import check_trackers
 
 
 def train(
@@ -128,9 +127,9 @@ def _train(run: Run, recipe: Recipe, rows: list[Row], canary: Canary) -> None:
     machine = Machine.found()
     recipe, planned = _settle(recipe, rows, machine)
     with console.status("Loading the model ..."), quiet.captured(run.log_path):
-        from alttrain_cli.engine.checks import probe_logits
         from alttrain_cli.engine.load import load_base
-        from alttrain_cli.engine.train import encode_rows, save_adapter
+        from alttrain_cli.training.checks import probe_logits
+        from alttrain_cli.training.train import encode_rows, save_adapter
 
         loaded = load_base(run.pinned(recipe), training=True)
         check_template(run, loaded.template.fingerprint)
@@ -176,7 +175,7 @@ def _teach(
     run: Run, recipe: Recipe, loaded: Any, rows: Sequence[Encoded], batching: Batching, canary: Canary
 ) -> None:
     """Train, and keep every step; Ctrl-C ends in a saved run and a KeyboardInterrupt."""
-    from alttrain_cli.engine import train as engine
+    from alttrain_cli.training import train as engine
 
     run.keep_steps(engine.finished_steps(run.checkpoints_path))
     before = (run.steps() or [{"step": 0, "tokens": 0, "seconds": 0.0}])[-1]

@@ -24,7 +24,7 @@ from alttrain_cli.console.terminal import (
 )
 from alttrain_cli.console.training import TrainingView
 from alttrain_cli.console.work import WorkView
-from alttrain_cli.visible import visible
+from alttrain_cli.text import visible
 
 __all__ = [
     "THEME",

@@ -14,7 +14,7 @@ from alttrain_cli.chat.reading import Completion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView, footer
 from alttrain_cli.console.terminal import out, plain, print_pairs
-from alttrain_cli.visible import visible
+from alttrain_cli.text import visible
 
 
 class ChatScreen:

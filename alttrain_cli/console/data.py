@@ -8,7 +8,7 @@ from rich.text import Text
 
 from alttrain_cli.console.sections import trace_view
 from alttrain_cli.console.terminal import out, plain, print_lines, print_table
-from alttrain_cli.row import Row
+from alttrain_cli.structure.row import Row
 
 _CATEGORIES = 12  # shown; the manifest has them all
 

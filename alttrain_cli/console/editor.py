@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.chat.slash import COMMANDS, is_open
-from alttrain_cli.visible import hidden_characters, visible
+from alttrain_cli.text import hidden_characters, visible
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer

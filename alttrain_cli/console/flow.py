@@ -7,7 +7,7 @@ from rich.segment import Segment, SegmentLines
 from rich.text import Text
 
 from alttrain_cli.console.sections import panel
-from alttrain_cli.visible import visible
+from alttrain_cli.text import visible
 
 _FRAME = 4  # columns: a border and a space on each side
 

@@ -27,8 +27,8 @@ from alttrain_cli.console.sections import (
     tail,
 )
 from alttrain_cli.console.terminal import duration
-from alttrain_cli.order import remarks
-from alttrain_cli.structure import State, Trace
+from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.trace import State, Trace
 
 LINES = 6  # of a section that is not settled; what is higher may leave the screen when a resize wraps it
 _METER = 16  # cells

@@ -6,8 +6,8 @@ from rich.rule import Rule
 from rich.text import Text
 
 from alttrain_cli.console.terminal import out
-from alttrain_cli.spans import Span
-from alttrain_cli.visible import visible
+from alttrain_cli.structure.spans import Span
+from alttrain_cli.text import visible
 
 STYLES = {"prompt": "muted", "marker": "bold", "terminator": "bold reverse"}
 

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from alttrain_cli.chat.reading import Completion, Figures
 from alttrain_cli.console.terminal import out, plain
-from alttrain_cli.order import remarks
-from alttrain_cli.structure import State, Trace
+from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.trace import State, Trace
 
 SECTIONS = ("understanding", "assessment", "reasoning", "answer")
 THOUGHTS = SECTIONS[:-1]

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from alttrain_cli.visible import visible
+from alttrain_cli.text import visible
 
 THEME = Theme(
     {

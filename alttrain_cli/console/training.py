@@ -6,7 +6,7 @@ from rich.text import Text
 from alttrain_cli.console.curve import sparkline
 from alttrain_cli.console.progress import ProgressView
 from alttrain_cli.console.terminal import duration
-from alttrain_cli.visible import visible
+from alttrain_cli.text import visible
 
 
 class TrainingView(ProgressView):

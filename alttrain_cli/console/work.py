@@ -6,7 +6,7 @@ from rich.progress import TextColumn
 
 from alttrain_cli.console.progress import ProgressView
 from alttrain_cli.console.terminal import duration
-from alttrain_cli.visible import visible
+from alttrain_cli.text import visible
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines

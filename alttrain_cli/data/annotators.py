@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from alttrain_cli.backends.endpoint import Reply
 from alttrain_cli.data import phrases
 from alttrain_cli.data.answers import Answers, Question, Usage
 from alttrain_cli.data.samples import Sample, SetAside, check_characters
-from alttrain_cli.endpoint import Reply
-from alttrain_cli.recipe import Generation
-from alttrain_cli.row import Label
-from alttrain_cli.structure import split_sentences
-from alttrain_cli.verdict import verdict_of
+from alttrain_cli.recipe.model import Generation
+from alttrain_cli.structure.row import Label
+from alttrain_cli.structure.trace import split_sentences
+from alttrain_cli.structure.verdict import verdict_of
 
 REPAIRS = 2  # how often a model may mend an answer that is not what was asked for
 LONGEST = 80  # words of an assessment

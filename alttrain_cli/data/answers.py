@@ -15,12 +15,12 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.checked import IGNORE, MOST, read_record
-from alttrain_cli.endpoint import Reply
+from alttrain_cli.backends.endpoint import Reply
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.files import check_torn, opened, writable
-from alttrain_cli.recipe import Generation
-from alttrain_cli.template import Message
+from alttrain_cli.recipe.model import Generation
+from alttrain_cli.storage.checked import IGNORE, MOST, read_record
+from alttrain_cli.storage.files import check_torn, opened, writable
+from alttrain_cli.structure.template import Message
 
 Question = Sequence[Message]
 Ask = Callable[[Iterable[tuple[str, Question]], Generation], Iterator[tuple[str, Reply | AlttrainError]]]

@@ -10,10 +10,10 @@ from alttrain_cli.data.duplicates import Duplicates
 from alttrain_cli.data.private import private_kinds
 from alttrain_cli.data.tokens import estimate_tokens, statistics
 from alttrain_cli.errors import DataError
-from alttrain_cli.overlap import Index
-from alttrain_cli.refusal import refuses
-from alttrain_cli.row import Row
-from alttrain_cli.verdict import Verdict
+from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.text import Index
 
 SECTIONS = ("prompt", "understanding", "assessment", "reasoning", "answer")
 OPENING = 4  # words

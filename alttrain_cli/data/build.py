@@ -27,9 +27,9 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, restyle
 from alttrain_cli.data.traces import OwnTraces
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import atomic_writer, sha256, write_json
-from alttrain_cli.problems import in_words, key_of
-from alttrain_cli.row import Row, iter_rows
+from alttrain_cli.storage.files import atomic_writer, sha256, write_json
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.structure.row import Row, iter_rows
 
 OnProgress = Callable[[str, int, int], None]  # stage, samples done, samples in all
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import read_lines, read_text, sha256, writable, write_json
+from alttrain_cli.storage.files import read_lines, read_text, sha256, writable, write_json
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Which wording a row gets depends only on the row's id, so the same source always
 
 import hashlib
 
-from alttrain_cli.row import Label
+from alttrain_cli.structure.row import Label
 
 # What a category of harm does to whom. Matched by the words of the source's own category.
 _CONSEQUENCES = {

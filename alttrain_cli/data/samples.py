@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
-from alttrain_cli.row import Label
-from alttrain_cli.visible import shown, visible
+from alttrain_cli.structure.row import Label
+from alttrain_cli.text import shown, visible
 
 # What public sets of traces call their columns.
 COLUMNS = {

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.files import is_file, is_folder, sha256
-from alttrain_cli.row import Label
-from alttrain_cli.tables import FORMATS, read_table
-from alttrain_cli.visible import shown, visible
+from alttrain_cli.storage.files import is_file, is_folder, sha256
+from alttrain_cli.storage.tables import FORMATS, read_table
+from alttrain_cli.structure.row import Label
+from alttrain_cli.text import shown, visible
 
 STARTER = "starter"
 # Sets of R1 traces by the names that people use for them.

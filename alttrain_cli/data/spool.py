@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from alttrain_cli.files import atomic_writer, writable
-from alttrain_cli.row import Row
+from alttrain_cli.storage.files import atomic_writer, writable
+from alttrain_cli.structure.row import Row
 
 
 class Spool:

@@ -3,8 +3,8 @@
 from importlib import resources
 from typing import Any, Literal
 
-from alttrain_cli.files import read_jsonl
-from alttrain_cli.row import Label, Row
+from alttrain_cli.storage.files import read_jsonl
+from alttrain_cli.structure.row import Label, Row
 
 Split = Literal["train", "heldout"]
 LABELS: tuple[Label, ...] = ("harmful", "benign")

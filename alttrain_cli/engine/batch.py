@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.sampling import Draws, uniforms
-from alttrain_cli.recipe import Generation
+from alttrain_cli.recipe.model import Generation
 
 ROUND = 64  # tokens a row, at most, between two looks at who has finished
 

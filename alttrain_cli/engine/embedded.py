@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alttrain_cli.engine.quiet import CACHE
 from alttrain_cli.errors import ModelError
-from alttrain_cli.files import writable
+from alttrain_cli.storage.files import writable
 
 _MADE_BY = 1  # part of the cache's name: raise it when the conversion below changes
 EOS, PAD = "<|im_end|>", "<|endoftext|>"

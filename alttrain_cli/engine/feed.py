@@ -4,9 +4,9 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-from alttrain_cli.chat.speaker import Piece
-from alttrain_cli.structure import State
-from alttrain_cli.template import Template
+from alttrain_cli.backends.speaker import Piece
+from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.trace import State
 
 _HELD = 8  # tokens; a character has at most four bytes, so what is still broken then stays broken
 _BROKEN = "\ufffd"

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
-from alttrain_cli.chat.speaker import Piece
+from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.engine.batch import ROUND, Batch, Request
 from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded
@@ -16,8 +16,8 @@ from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory
 from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.precise import precise
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe import Generation
-from alttrain_cli.template import Message
+from alttrain_cli.recipe.model import Generation
+from alttrain_cli.structure.template import Message
 
 PREFILL = 2048  # prompt tokens, padding included, that are read at a time
 SLOTS_ON_CPU, SLOTS_ON_GPU = 64, 256

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.device import device_name, has_gpu, import_unsloth
 from alttrain_cli.engine.lora import check_targets
 from alttrain_cli.engine.model_files import (
@@ -17,9 +18,8 @@ from alttrain_cli.engine.model_files import (
 )
 from alttrain_cli.engine.source import Source, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe import Recipe
-from alttrain_cli.target import Target
-from alttrain_cli.template import Template
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.template import Template
 
 
 @dataclass(frozen=True)

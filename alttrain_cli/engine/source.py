@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from alttrain_cli.engine.embedded import embedded_model, is_installed
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe import Model, Recipe
+from alttrain_cli.recipe.model import Model, Recipe
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 

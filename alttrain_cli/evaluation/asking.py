@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.completion import part_of
-from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import Judgement, State, record, without_answer
 from alttrain_cli.evaluation.judges.judge import Asked, Judge
 from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import Place, Plan, hash_of
+from alttrain_cli.storage.journal import Journal
 
 TRIES = 3  # of a judge that answers nonsense
 

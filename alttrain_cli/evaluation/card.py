@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.checked import IGNORE
 from alttrain_cli.evaluation.completion import Count
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, Share, State
 from alttrain_cli.evaluation.labels import Label, Question
-from alttrain_cli.evaluation.statistics import Estimate, corrected
-from alttrain_cli.rates import Rate
+from alttrain_cli.statistics.estimates import Estimate, corrected
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.storage.checked import IGNORE
 
 SOURCE = "PyRIT's human labels"
 # What a metric's yes is in terms of a question's.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.checked import IGNORE, MOST
-from alttrain_cli.structure import State, Trace
-from alttrain_cli.verdict import Verdict
+from alttrain_cli.storage.checked import IGNORE, MOST
+from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.verdict import Verdict
 
 if TYPE_CHECKING:  # plan.py imports this file
     from alttrain_cli.evaluation.plan import Job

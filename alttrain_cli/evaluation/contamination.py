@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.files import is_file, sha256
-from alttrain_cli.overlap import Hit, overlap
-from alttrain_cli.row import Row, read_rows
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.storage.files import is_file, sha256
+from alttrain_cli.structure.row import Row, read_rows
+from alttrain_cli.text import Hit, overlap
 
 
 @dataclass(frozen=True)

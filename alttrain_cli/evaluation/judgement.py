@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.checked import IGNORE
 from alttrain_cli.evaluation.completion import Ending, Key
+from alttrain_cli.storage.checked import IGNORE
 
 FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
 

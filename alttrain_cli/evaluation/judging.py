@@ -9,9 +9,9 @@ from alttrain_cli.evaluation.completion import part_of
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
 from alttrain_cli.evaluation.plan import Place, Plan, hash_of
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.names import safe_name
-from alttrain_cli.visible import visible
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.storage.names import safe_name
+from alttrain_cli.text import visible
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
-from alttrain_cli.evaluation.suite import Kind
+from alttrain_cli.evaluation.suites.suite import Kind
 
 Better = Literal["lower", "higher"]
 

@@ -11,9 +11,9 @@ from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
 from alttrain_cli.evaluation.measure import HARMFUL, SCORE, Metric, Values, metrics_of
 from alttrain_cli.evaluation.plan import Facts
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.statistics import Estimate, difference, kappa, safe_at
-from alttrain_cli.overlap import words
-from alttrain_cli.rates import Rate
+from alttrain_cli.statistics.estimates import Estimate, difference, kappa, safe_at
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.text import words
 
 
 def suite_metrics(

@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.checked import read_record_file
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.completion import COMPLETION
-from alttrain_cli.evaluation.journal import Journal
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
 from alttrain_cli.evaluation.plan_record import PLAN
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.files import is_folder, write_json
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.storage.checked import read_record_file
+from alttrain_cli.storage.files import is_folder, write_json
+from alttrain_cli.storage.journal import Journal
 
 Facts = dict[str, Any]
 _FILES = ("plan.json", "completions.jsonl")

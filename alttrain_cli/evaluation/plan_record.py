@@ -7,10 +7,10 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
 from alttrain_cli.evaluation.completion import Count, Key
-from alttrain_cli.evaluation.suite import Grader, Kind
+from alttrain_cli.evaluation.suites.suite import Grader, Kind
 from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.storage.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.recipe import Generation, did_you_mean
+from alttrain_cli.recipe.model import Generation, did_you_mean
 
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."

@@ -8,9 +8,9 @@ from typing import Any
 
 from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.judgement import Judgement, State
-from alttrain_cli.evaluation.statistics import Estimate
-from alttrain_cli.rates import Rate
-from alttrain_cli.verdict import Verdict
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.structure.verdict import Verdict
 
 SECTIONS = ("understanding", "assessment", "reasoning", "answer")
 DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")

@@ -6,7 +6,7 @@ makes it think again each time it wants to stop (ThinkingPrompts, SafeChain, arX
 
 from typing import Literal
 
-from alttrain_cli.template import Template
+from alttrain_cli.structure.template import Template
 
 Mode = Literal["normal", "zero", "less", "more"]
 MODES: tuple[Mode, ...] = ("normal", "zero", "less", "more")

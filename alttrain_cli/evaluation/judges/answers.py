@@ -8,7 +8,7 @@ from typing import Any
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
-from alttrain_cli.evaluation.suite import Item
+from alttrain_cli.evaluation.suites.suite import Item
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")

@@ -10,8 +10,8 @@ from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.suite import Kind, split_words
-from alttrain_cli.recipe import did_you_mean
+from alttrain_cli.evaluation.suites.suite import Kind, split_words
+from alttrain_cli.recipe.model import did_you_mean
 
 AnyJudge = InstantJudge | Judge
 

@@ -9,8 +9,8 @@ from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.sandbox.probe import refusal
 from alttrain_cli.evaluation.sandbox.runner import run
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.visible import visible
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.text import visible
 
 SECONDS = 10
 _REASON = 200  # characters

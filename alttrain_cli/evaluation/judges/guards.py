@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.quoting import filled, neutral
-from alttrain_cli.template import Message
+from alttrain_cli.structure.template import Message
 
 LONGEST = 12_000  # characters
 HARMBENCH_LONGEST = 4_000  # its prompt and answer share 2,048 tokens

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.harness import Scoring, version
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
-from alttrain_cli.evaluation.suite import Item, all_suites
+from alttrain_cli.evaluation.suites.harness import Scoring, version
+from alttrain_cli.evaluation.suites.suite import Item, all_suites
 
 _VERSION = f"2, lm-eval {version()}"  # another harness may score otherwise: then it is judged again
 _ROUGE = ("rouge1", "rouge2", "rougeL")

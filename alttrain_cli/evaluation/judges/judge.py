@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alttrain_cli.evaluation.judgement import Judgement
-from alttrain_cli.evaluation.suite import Item, Kind
-from alttrain_cli.template import Message
+from alttrain_cli.evaluation.suites.suite import Item, Kind
+from alttrain_cli.structure.template import Message
 
 Part = Literal["answer", "reasoning", "full"]
 # A conversation for a chat template, text that is rendered already, or fields of a model card's prompt.

@@ -9,7 +9,7 @@ import re
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.quoting import fenced, filled
-from alttrain_cli.template import Message
+from alttrain_cli.structure.template import Message
 
 LONGEST = 24_000  # characters of a prompt, and of a response
 HARMFUL_FROM = 0.5  # of StrongREJECT's score; where the rate needs a yes or no

@@ -2,8 +2,8 @@
 
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
-from alttrain_cli.evaluation.suite import Item
-from alttrain_cli.refusal import refuses
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.structure.refusal import refuses
 
 
 def _judge(text: str, item: Item) -> Judgement:

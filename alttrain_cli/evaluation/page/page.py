@@ -14,8 +14,8 @@ from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.plan import Facts
 from alttrain_cli.evaluation.profile import DOINGS
 from alttrain_cli.evaluation.side import Side
-from alttrain_cli.files import atomic_writer
-from alttrain_cli.visible import visible
+from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

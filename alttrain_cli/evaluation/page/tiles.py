@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alttrain_cli.evaluation.plan import Facts
-from alttrain_cli.rates import Rate
+from alttrain_cli.statistics.rates import Rate
 
 Tone = Literal["better", "worse", "even"]
 

@@ -1,0 +1,1 @@
+"""Models, here or behind a server, that complete conversations."""

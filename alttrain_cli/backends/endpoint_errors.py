@@ -1,0 +1,178 @@
+"""Says in one line what a server did wrong, and what to do next; no line holds a key or a password."""
+
+import json
+import re
+import time
+from base64 import b64encode
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
+
+from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.connection import Refused, Silent, Unreachable
+from alttrain_cli.backends.reply import Broken, Garbled, ServerSays, words
+from alttrain_cli.errors import AlttrainError
+
+KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
+NO_KEY = "none"  # what is sent to a server that wants none
+FAILURES = (Broken, Garbled, Refused, ServerSays, Silent, Unreachable)
+_LONGEST = 200  # characters of what a server says
+_PASSING = (408, 409, 425, 429)  # and 5xx: another try may help
+_TRIES = 2  # further ones where a server breaks the protocol
+# How servers say that a request is longer than their context: OpenAI and vLLM, llama.cpp, SGLang, TGI.
+_FULL = re.compile(
+    r"context[ _-]?(length|size|window)|exceed_context|max_new_tokens.* must be <=", re.IGNORECASE
+)
+
+
+class EndpointError(AlttrainError):
+    """A server cannot be reached, refuses, or answers nonsense.
+
+    `fatal`: every request would fail alike. `down`: the server cannot be reached, or is silent.
+    `tries`: how many further tries may help. `wait`: seconds before the next one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fatal: bool = False,
+        down: bool = False,
+        status: int | None = None,
+        tries: int = 0,
+        wait: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.fatal, self.down, self.tries, self.wait = fatal, down, tries, wait
+        self.status = status  # of HTTP, where the server answered with one
+
+
+class ContextFullError(EndpointError):
+    """Prompt and completion together are longer than the server's model can read."""
+
+
+def explained(failure: Exception, base_url: str, api_key: str, model: str, tries: int) -> EndpointError:
+    """Return the one line that a user needs; `tries` is how often a passing failure is tried again.
+
+    `model` is empty while the server is asked for its list of models.
+    """
+    server = shown(base_url)
+    match failure:
+        case Unreachable():
+            text = f"{server}: cannot be reached: {failure}. Start the server, or check the address."
+            return EndpointError(text, down=True, tries=tries)
+        case Silent() if not model:
+            return EndpointError(
+                f"{server}: no list of models ({failure}). Name the model with --model.", down=True
+            )
+        case Silent():
+            return EndpointError(
+                f"{server}: {failure}. Is it still loading the model, or overloaded? Run the command again.",
+                down=True,
+            )
+        case Broken():
+            return EndpointError(
+                f"{server}: broke off in the middle of the answer. Is the server still running?",
+                tries=tries,
+            )
+        case Refused():
+            return _refusal(failure, server, _Secrets(base_url, api_key), model, tries)
+        case ServerSays():
+            said = _Secrets(base_url, api_key).hidden(str(failure))
+            kind = ContextFullError if _FULL.search(said) else EndpointError
+            return kind(f"{server}: reports an error: {said}", tries=min(_TRIES, tries))
+        case _:
+            return EndpointError(
+                f"{server}: not the answer of an OpenAI-compatible server: {failure}. "
+                "Check the address: most end in /v1.",
+                tries=min(_TRIES, tries),
+            )
+
+
+class _Secrets:
+    """What must not appear in a message: the key, and the user, password and query of the address."""
+
+    def __init__(self, base_url: str, api_key: str) -> None:
+        import httpx
+
+        url = httpx.URL(base_url)
+        both = f"{url.username}:{url.password}"
+        raw = url.userinfo.decode("ascii", "replace")
+        values = [value for _, value in url.params.multi_items()]
+        raw_values = [pair.partition("=")[2] for pair in url.query.decode("ascii", "replace").split("&")]
+        self.user, self.key = bool(raw), api_key != NO_KEY
+        words = [api_key, both, raw, url.password, raw.partition(":")[2], url.fragment, *values, *raw_values]
+        words.append(b64encode(both.encode()).decode())
+        self._words = sorted({word for word in words if len(word) > 2 and word != NO_KEY}, key=len)
+
+    def hidden(self, text: str) -> str:
+        """Return a server's words without secrets, at a length that fits a message."""
+        for word in reversed(self._words):  # the longest first: one may be part of another
+            text = text.replace(word, "***")
+        return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+
+
+def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, tries: int) -> EndpointError:
+    """Return what a status other than success says."""
+    status, said = refused.status, secrets.hidden(_said(refused.body))
+    if status in (401, 403):
+        what = "refuses the key" if secrets.key else "wants a key"
+        step = f"Set {' or '.join(KEY_VARIABLES)}."
+        if secrets.user:
+            what, step = "refuses user and password", "Correct them in the address."
+        return EndpointError(f"{server}: {what} ({said}). {step}", fatal=True, status=status)
+    if status == 404:
+        what = f"no model {model!r} there" if model else "no list of models there"
+        step = "" if model else " Or name the model with --model."
+        text = f"{server}: {what}, or no such address ({said}). Most addresses end in /v1.{step}"
+        return EndpointError(text, fatal=True, status=status)
+    if 300 <= status < 400:
+        return EndpointError(
+            f"{server}: sends us to {refused.target}. Give that server's address instead.",
+            fatal=True,
+            status=status,
+        )
+    if status in (400, 413, 422) and _FULL.search(f"{said} {_kind(refused.body)}"):
+        return ContextFullError(f"{server}: status {status}: {said}", status=status)
+    passing = status in _PASSING or status >= 500
+    wait = _retry_after(refused) if passing else 0.0
+    step = "Try again later." if passing else "The server's log may say more."
+    step = f"It asks for a pause of {wait:.0f} s." if wait else step
+    text = f"{server}: status {status}: {said}{'' if said.endswith('.') else '.'} {step}"
+    return EndpointError(text, status=status, tries=tries if passing else 0, wait=wait)
+
+
+def _said(body: bytes) -> str:
+    """Return a server's own words."""
+    value = _parsed(body)
+    if value is None:
+        text = body.decode("utf-8", "replace").strip()
+        value = "a web page" if text.startswith("<") else text
+    return words(value) or "no reason given"
+
+
+def _kind(body: bytes) -> str:
+    """Return the code and the type that a server gives an error."""
+    value = _parsed(body)
+    error = value.get("error", value) if isinstance(value, dict) else None
+    return f"{error.get('code')} {error.get('type')}" if isinstance(error, dict) else ""
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(refused: Refused) -> float:
+    """Return the seconds that the server asks to wait; 0 where it names none that can be read."""
+    value = refused.headers.get("Retry-After", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+    return max(seconds, 0.0) if isfinite(seconds) else 0.0

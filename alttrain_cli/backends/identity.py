@@ -1,0 +1,36 @@
+"""Says which model this is, so exactly that two answers to the same question may be called one."""
+
+from importlib import metadata
+from typing import Any
+
+from alttrain_cli.backends.target import Target
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.model_files import ADAPTER, weight_files
+from alttrain_cli.engine.source import Source
+from alttrain_cli.storage.files import sha256
+
+LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
+
+
+def identity(target: Target, loaded: Loaded) -> dict[str, Any]:
+    """Return everything about a loaded target that shapes what it writes."""
+    recipe = target.recipe
+    whole = recipe.model.full_finetuning  # then what was trained is the model itself
+    return {
+        "name": target.name,
+        "model": recipe.model.name,
+        "weights": _weights(loaded.source),
+        "adapter": sha256(target.adapter / ADAPTER) if target.adapter and not whole else None,
+        "template": loaded.template.fingerprint,
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "quantised": loaded.quantised,
+        "device": loaded.device,
+        "engine": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _weights(source: Source) -> str:
+    """Return the hub's commit, or the hash of the files of a local model."""
+    if source.folder is None:
+        return str(source.commit)
+    return "-".join(sha256(file)[:16] for file in weight_files(source.folder))

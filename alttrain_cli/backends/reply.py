@@ -1,0 +1,223 @@
+"""Reads a completion from what a server sends: every value is checked before anything uses it."""
+
+import json
+from typing import Any, NamedTuple
+
+from alttrain_cli.structure.template import THINK
+from alttrain_cli.text import visible
+
+_STARTS_OF_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_CUT = ("length", "max_tokens", "model_length")  # the token limit came first, in the words of several servers
+_ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", *_CUT)
+_MOST_TOKENS = 10**9  # a larger count is nonsense
+_SHOWN = 200  # characters of what a server says
+
+
+class Garbled(Exception):
+    """What a server sent does not follow the protocol; says how."""
+
+
+class Broken(Exception):
+    """A connection ended before the answer did."""
+
+
+class ServerSays(Exception):
+    """A server reports an error in the middle of its answer, in its own words."""
+
+
+class Reply(NamedTuple):
+    """What a server answered; reasoning that it sent apart stands in think markers again."""
+
+    text: str
+    finished: bool  # False: the token limit came first
+    prompt_tokens: int  # 0: the server does not say, or what it says is no count
+    completion_tokens: int
+
+
+class ReplyReader:
+    """Takes the lines of one completion, of an event stream or of one JSON object.
+
+    `most` is how many characters the text may have.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._length = 0
+        self._fold = _Fold()
+        self._half = ""
+        self._streams: bool | None = None  # None: nothing but blank lines so far
+        self._lines: list[bytes] = []
+        self._reason: str | None = None
+        self._tokens = (0, 0)
+        self.complete = False  # the server said that this is all
+        self.ending = False  # the server said why it ended; only the token counts may follow
+
+    def feed(self, line: bytes) -> str:
+        """Take one line without its ending; return the text that it adds, which any file can hold.
+
+        Raises:
+            Garbled: if the line is not what the protocol allows, or the text is longer than `most`.
+            ServerSays: if it reports an error.
+        """
+        if self._streams is None:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            if not line.strip():
+                return ""
+            self._streams = line.startswith(_STARTS_OF_EVENTS)
+        if not self._streams:
+            self._lines.append(line)
+            return ""
+        if line.startswith(b"data:"):
+            self._lines.append(line[5:].strip())
+        return self._event() if not line.strip() else ""
+
+    def end(self) -> str:
+        """Take the end of the answer; return what text is left.
+
+        Raises:
+            Broken: if the server did not say that this is all.
+            Garbled, ServerSays: as `feed`; also if there is no text, and no reason for that.
+        """
+        text = self._event() if self._lines else ""
+        if not (self.complete or self.ending):
+            raise Broken if self._length else Garbled("it sent no answer")
+        if self._reason == "error":
+            raise Garbled("it ended the answer with an error")
+        if not self._length and self._reason not in _ENDED:
+            raise Garbled(f"it sent no text (finish_reason: {visible(str(self._reason))[:_SHOWN]})")
+        return text + self._whole("" if self._reason in _CUT else self._fold.end(), last=True)
+
+    def reply(self, text: str) -> Reply:
+        """Return the reply with the text that `feed` and `end` returned."""
+        if THINK.close.strip() in text and THINK.open.strip() not in text:
+            text = THINK.open + text  # the opening marker was in the prompt
+        return Reply(text, self._reason not in _CUT, *self._tokens)
+
+    def _event(self) -> str:
+        data, self._lines = b"\n".join(self._lines), []
+        if not data.strip() or self.complete:
+            return ""
+        if data.strip() == b"[DONE]":
+            self.complete = True
+            return ""
+        value = parse(data)
+        if error := value.get("error") or (value.get("object") == "error" and value):
+            raise ServerSays(words(error))
+        self.complete = not self._streams
+        return self._whole(self._choice(value))
+
+    def _choice(self, value: dict[str, Any]) -> str:
+        """Return the text of one event or of a whole answer."""
+        usage = value.get("usage")
+        if isinstance(usage, dict):
+            self._tokens = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        choices = value.get("choices")
+        if self._streams and (choices == [] or (choices is None and "usage" in value)):
+            return ""
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise Garbled(f"choices is {_kind(choices)}")
+        choice = choices[0]
+        reason = choice.get("finish_reason")
+        if not isinstance(reason, str | None):
+            raise Garbled(f"finish_reason is {_kind(reason)}")
+        self._reason = self._reason or reason
+        self.ending = self._reason is not None
+        name = "delta" if self._streams else "message"
+        message = choice.get(name)
+        if message is None and self._streams:
+            return ""
+        if not isinstance(message, dict):
+            raise Garbled(f"{name} is {_kind(message)}")
+        return self._fold.add(message)
+
+    def _whole(self, text: str, *, last: bool = False) -> str:
+        """Return text with its characters whole: some servers send one in two halves."""
+        text, self._half = self._half + text, ""
+        if not last and "\ud800" <= text[-1:] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        self._length += len(text)
+        if self._length > self._most:
+            raise Garbled(f"it sent more than {self._most:,} characters, which is more than was asked for")
+        return joined(text)
+
+
+class _Fold:
+    """Puts reasoning that a server sends apart back into think markers."""
+
+    def __init__(self) -> None:
+        self._thinking = False
+
+    def add(self, message: dict[str, Any]) -> str:
+        """Return the next piece of text for one delta or message."""
+        text = ""
+        reasoning = _text(message, "reasoning_content") or _text(message, "reasoning")
+        if reasoning:  # vLLM, SGLang and DeepSeek name it reasoning_content, others reasoning
+            text += ("" if self._thinking else THINK.open) + reasoning
+            self._thinking = True
+        if content := _text(message, "content") or _text(message, "refusal"):
+            text += self.end() + content
+        return text
+
+    def end(self) -> str:
+        """Close what is open."""
+        was, self._thinking = self._thinking, False
+        return THINK.close if was else ""
+
+
+def joined(text: str) -> str:
+    """Return text that can be written: surrogate pairs made one character, lone halves U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in what a server sent.
+
+    Raises:
+        Garbled: if there is none.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):  # RecursionError: thousands of brackets
+        start = data.lstrip()[:1]
+        page = " but a web page" if start == b"<" else "" if data.strip() else " but nothing"
+        raise Garbled(f"it sent no JSON{page}") from None
+    if not isinstance(value, dict):
+        raise Garbled(f"it sent {'null' if value is None else _kind(value)} instead of an object")
+    return value
+
+
+def words(error: Any) -> str:
+    """Return what a server says of an error, in one line that any screen and file can show."""
+    for name in ("error", "message", "detail"):
+        if isinstance(error, dict) and error.get(name):
+            error = error[name]
+    return visible(" ".join(str(error)[: 50 * _SHOWN].split()))
+
+
+def _text(message: dict[str, Any], name: str) -> str:
+    """Return a text field; a list of text parts is joined."""
+    value = message.get(name)
+    if isinstance(value, list):
+        value = "".join(_part(part, name) for part in value)
+    if not isinstance(value, str | None):
+        raise Garbled(f"{name} is {_kind(value)} instead of a text")
+    return value or ""
+
+
+def _part(part: Any, name: str) -> str:
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    if not isinstance(text, str):
+        raise Garbled(f"{name} has a part that is no text")
+    return text
+
+
+def _count(value: Any) -> int:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= _MOST_TOKENS else 0
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list) and not value:
+        return "an empty list"
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "missing"}
+    return names.get(type(value), "a number")

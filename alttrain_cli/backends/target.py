@@ -1,0 +1,128 @@
+"""What a person talks to or measures: a run, an adapter, or a model without training."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import DataError, ModelError, RecipeError
+from alttrain_cli.recipe.model import Lora, Recipe, Shape, did_you_mean, shipped_recipes
+from alttrain_cli.storage.files import is_folder, read_text
+from alttrain_cli.storage.run import Run
+
+# A model that no recipe names is loaded and asked with this one's settings: R1's own.
+_STANDARD = "r1-7b"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A base model by its recipe, with an adapter on it or without."""
+
+    name: str
+    recipe: Recipe
+    adapter: Path | None = None
+
+    @property
+    def base(self) -> "Target":
+        """The same without its adapter."""
+        return Target(self.recipe.model.name, self.recipe)
+
+
+def find_target(what: str, recipe: str | None = None) -> Target:
+    """Return what a word on the command line means. Loads nothing.
+
+    `what` is a run directory, a folder with an adapter, a folder with a model, the name or file of
+    a recipe (its base model), or a model's hub id; `recipe` says with whose settings to load a
+    folder or a hub id that belongs to no run.
+
+    Raises:
+        RunError, RecipeError, ModelError: if it is none of these.
+    """
+    path = Path(what)
+    if is_folder(path):
+        return _folder(path, recipe)
+    if what.endswith((".yaml", ".yml")) or what in {file.stem for file in shipped_recipes()}:
+        named = Recipe.load(what)
+        return Target(named.name, named)
+    if what.count("/") == 1 and not what.startswith((".", "/", "~", "runs/")):
+        return Target(what, _recipe_of(what, recipe))
+    near = did_you_mean(what, [*map(str, Run.all()), *(file.stem for file in shipped_recipes())])
+    raise RecipeError(
+        f"{what}: neither a run, an adapter, a model folder nor a recipe. "
+        + (near or "See what there is: alttrain recipes, or ls runs")
+    )
+
+
+def _folder(path: Path, recipe: str | None) -> Target:
+    if (path / "recipe.yaml").is_file():
+        run = Run.open(path)
+        return Target(path.name or str(path), run.pinned(run.recipe()), run.adapter_path)
+    if (path / "adapter_config.json").is_file():
+        return Target(path.name, _recipe_of_adapter(path, recipe), path)
+    if (path / "config.json").is_file():
+        return Target(path.name, _recipe_of(str(path), recipe))
+    raise ModelError(f"{path}: holds no run, no adapter and no model.")
+
+
+def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
+    """Return the recipe of the run that the adapter lies in, or one made from its own config."""
+    if recipe is None and (path.parent / "recipe.yaml").is_file():
+        run = Run(path.parent)
+        return run.pinned(run.recipe())
+    config = _read_config(path / "adapter_config.json")
+    base = config.get("base_model_name_or_path")
+    if recipe is None and not base:
+        raise ModelError(f"{path}: does not say what its base model is. Give it: --recipe NAME")
+    revision = _text(config.get("revision"))
+    found = Recipe.load(recipe) if recipe else _recipe_of(str(base), None, revision)
+    try:
+        lora = Lora(
+            r=config["r"],
+            lora_alpha=config["lora_alpha"],
+            lora_dropout=0.0,
+            target_modules=tuple(sorted(config["target_modules"])),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"{path}: adapter_config.json is not that of a LoRA adapter.") from None
+    return found.model_copy(update={"lora": lora})
+
+
+def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> Recipe:
+    """Return the recipe that names a model, or a given or the standard one for that model.
+
+    Unsloth's 4-bit copy of a recipe's model is loaded as it is named, with that recipe's settings.
+    """
+    if recipe is None:
+        shipped = [Recipe.load(str(path)) for path in shipped_recipes()]
+        for named in shipped:
+            if named.model.name == model:
+                pinned = {"revision": revision or named.model.revision}
+                return named.model_copy(update={"model": named.model.model_copy(update=pinned)})
+        for named in shipped:
+            if _copied(model) == named.model.name.rpartition("/")[2].lower():
+                return _for_model(named, model, revision, named.model.shape)
+    return _for_model(Recipe.load(recipe or _STANDARD), model, revision, None)
+
+
+def _for_model(like: Recipe, model: str, revision: str | None, shape: Shape | None) -> Recipe:
+    update = {"name": model, "revision": revision, "package": None, "shape": shape}
+    return like.model_copy(update={"name": Path(model).name, "model": like.model.model_copy(update=update)})
+
+
+def _copied(model: str) -> str:
+    """Return of which model Unsloth's repository is a copy, in small letters without its owner."""
+    copied = re.fullmatch(r"unsloth/(.+?)((-unsloth)?-bnb-4bit)?", model.lower())
+    return copied[1] if copied else ""
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(read_text(path))
+    except (DataError, ValueError, RecursionError):
+        raise ModelError(f"{path}: cannot be read.") from None
+    return config if isinstance(config, dict) else {}

@@ -1,0 +1,49 @@
+"""Where an evaluation writes: one process at a time, and never over files of somebody else."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from alttrain_cli.evaluation.judge import read_cards
+from alttrain_cli.storage.files import refuse_foreign
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.made import Made
+
+# How the files open that are replaced; completions and judgements are only added to.
+_PLAN = '{\n  "suite": '
+_CARD = '{\n  "schema": '
+_PAGE = (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security'
+)
+
+
+@contextmanager
+def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None]:
+    """Keep other processes out of the roots while the block lasts; one that stays empty is removed.
+
+    `folders` are those of the suites that will be planned.
+
+    Raises:
+        DataError: if a file is there that is not ours.
+        RunError: if another process is writing there.
+    """
+    with ExitStack() as stack:
+        for root in {os.path.realpath(root): root for root in roots}.values():
+            for folder in folders:
+                refuse_foreign(root / folder / "plan.json", _PLAN)
+            spare_foreign(root)
+            stack.callback(Made.begin(root, ()).undo)
+            stack.enter_context(locked(root))
+        yield
+
+
+def spare_foreign(root: Path) -> None:
+    """Refuse to replace scorecards that are not ours.
+
+    Raises:
+        DataError: naming the file.
+    """
+    refuse_foreign(root / "scorecard.json", _CARD)
+    refuse_foreign(root / "scorecard.html", _PAGE)
+    read_cards(root)

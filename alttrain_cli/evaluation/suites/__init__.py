@@ -1,0 +1,1 @@
+"""Suites of prompts: descriptions, items, and where published data is read from."""

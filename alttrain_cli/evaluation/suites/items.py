@@ -1,0 +1,257 @@
+"""Reads a suite's items: from the package, from a file that a person gives, or from where it is published."""
+
+import json
+import math
+import os
+import re
+import urllib.request
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from http.client import HTTPException
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suites.harness import Wording
+from alttrain_cli.evaluation.suites.suite import Item, Source, Suite, fingerprint
+from alttrain_cli.storage.files import check_ordinary, sha256, writable
+from alttrain_cli.storage.tables import read_table
+from alttrain_cli.text import shown
+
+CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "suites"
+TIMEOUT = 60.0  # seconds
+LARGEST = 2**29  # bytes of a suite's file; the largest published one has about 50 MB
+MOST_ITEMS = 1_000_000
+
+
+class Reading(NamedTuple):
+    """The items of a suite, and what was read to get them."""
+
+    items: list[Item]
+    file: str
+    file_sha256: str
+    sha256: str  # of the items
+    pinned: bool  # the hash was known beforehand, and is right
+    dropped: int  # rows without a prompt (frozen attacks that failed have none)
+
+
+def read_suite(suite: Suite, given: Path | None = None) -> Reading:
+    """Read a suite.
+
+    Raises:
+        DataError: if the data is not to be had, is not what is expected, or has changed.
+    """
+    wording = Wording(suite.task) if suite.task else None
+    path = given or _fetch(suite)
+    _check_file(suite, path)
+    items, dropped = _items(suite, path, wording)
+    _check_count(suite, path, len(items) + dropped)
+    found = fingerprint(items)
+    if suite.sha256 and found != suite.sha256 and given is None:
+        raise DataError(f"{suite.name}: {path} is not the data that this suite pins (sha256 {found[:12]}).")
+    return Reading(items, str(path), sha256(path), found, found == suite.sha256, dropped)
+
+
+def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item], int]:
+    items: list[Item] = []
+    dropped = 0
+    for number, row in read_table(path, suite.records, suite.header, suite.members):
+        if not _wanted(suite, row):
+            continue
+        place = f"{suite.name}: {path}:{number}"
+        prompt = wording.prompt(row, place) if wording else _get(suite, row, "prompt", place)
+        if prompt is None or not prompt.strip():
+            _need_column(suite, path, row)
+            dropped += 1
+            continue
+        items.append(_item(suite, place, str(number), row, prompt))
+        if len(items) > MOST_ITEMS:
+            raise DataError(
+                f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
+            )
+    if not items:
+        raise DataError(f"{suite.name}: {path} holds no items of this suite.")
+    return _unique(items), dropped
+
+
+def _check_file(suite: Suite, path: Path) -> None:
+    """Refuse a folder, a pipe, and a file that is too large, before anything is read of it."""
+    try:
+        check_ordinary(path)
+    except DataError as error:
+        raise DataError(f"{suite.name}: {error} Give the published file.") from None
+    if path.stat().st_size > LARGEST:
+        raise DataError(f"{suite.name}: {path} is larger than {LARGEST:,} bytes. Is it the published file?")
+
+
+def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt: str) -> Item:
+    answer = _answer(suite, row, place)
+    if suite.kind == "ability" and answer is None and suite.grader != "code":
+        raise DataError(f"{place}: no answer ({' or '.join(suite.columns['answer'])}).")
+    return Item(
+        id=_get(suite, row, "id", place) or number,
+        prompt=suite.instruction.replace("{prompt}", prompt) if suite.instruction else prompt,
+        category=_get(suite, row, "category", place),
+        answer=answer,
+        tests=_tests(suite, row, place),
+        goal=_get(suite, row, "goal", place),
+        task=suite.name if suite.task else None,
+    )
+
+
+def _answer(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
+    """Return the right answer; for a task of the harness all that its scoring reads, as JSON."""
+    if suite.task:
+        return _as_json({name: row[name] for name in suite.task.reads}, place)
+    answer = _get(suite, row, "answer", place)
+    return answer if suite.grader == "code" else _last_answer(answer)
+
+
+def _as_json(values: Mapping[str, Any], place: str) -> str:
+    try:
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{place}: {', '.join(values)}: only texts, finite numbers and lists are read."
+        ) from None
+
+
+def _tests(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
+    """HumanEval's tests define check(), which is to be called with the function that was asked for."""
+    tests, entry = _get(suite, row, "tests", place), _get(suite, row, "entry", place)
+    if suite.grader == "code" and not tests:
+        raise DataError(f"{place}: no tests ({' or '.join(suite.columns.get('tests', ('tests',)))}).")
+    return f"{tests}\n\ncheck({entry})\n" if tests and entry else tests
+
+
+def _wanted(suite: Suite, row: Mapping[str, Any]) -> bool:
+    """Whether a row is of this suite. Copies that were cut down already lack the column."""
+    return all(_matches(str(row[column]), values) for column, values in suite.where.items() if column in row)
+
+
+def _matches(value: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a value is like one of the patterns, or unlike one that begins with an exclamation mark."""
+    return any(
+        not fnmatchcase(value, pattern[1:]) if pattern.startswith("!") else fnmatchcase(value, pattern)
+        for pattern in patterns
+    )
+
+
+def _get(suite: Suite, row: Mapping[str, Any], column: str, place: str) -> str | None:
+    """Return a row's text, or None where it has none. Numbers are texts, but not as a prompt.
+
+    Raises:
+        DataError: naming place and column, if the value is no text.
+    """
+    name = next((name for name in suite.columns.get(column, ()) if row.get(name) is not None), None)
+    value = None if name is None else row[name]
+    if value is None or isinstance(value, str):
+        return value
+    if column == "prompt" or not _is_number(value):
+        raise DataError(f"{place}: {name}: must be a text, not {shown(value)}.")
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
+    names = suite.columns["prompt"]
+    if not any(name in row for name in names):
+        raise DataError(
+            f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}."
+        )
+
+
+def _last_answer(answer: str | None) -> str | None:
+    """GSM8K writes its reasoning and then `#### 42`."""
+    return answer if answer is None else re.split(r"####\s*", answer)[-1].strip()
+
+
+def _unique(items: list[Item]) -> list[Item]:
+    """Give ids that stand twice a number: keys are made of them."""
+    counts: dict[str, int] = {}
+    taken = {item.id for item in items}
+    unique: list[Item] = []
+    for item in items:
+        counts[item.id] = counts.get(item.id, 0) + 1
+        unique.append(item if counts[item.id] == 1 else item._replace(id=_free_id(item.id, counts, taken)))
+    return unique
+
+
+def _free_id(name: str, counts: dict[str, int], taken: set[str]) -> str:
+    """Return the next numbered id that no other item has, and take it."""
+    while (numbered := f"{name}#{counts[name]}") in taken:
+        counts[name] += 1
+    taken.add(numbered)
+    return numbered
+
+
+def _check_count(suite: Suite, path: Path, found: int) -> None:
+    if suite.n is not None and found != suite.n:
+        raise DataError(
+            f"{suite.name}: {path} holds {found} items; {suite.title} has {suite.n}. "
+            "Is it the published file, whole?"
+        )
+
+
+def _fetch(suite: Suite) -> Path:
+    source = suite.source
+    if source.package:
+        return Path(str(resources.files("alttrain_cli"))) / "evaluation" / "suites" / source.package
+    return _from_hub(suite, source) if source.hub else _from_url(suite, source)
+
+
+def _from_hub(suite: Suite, source: Source) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        found = hf_hub_download(
+            str(source.hub), str(source.file), revision=source.revision, repo_type="dataset", etag_timeout=10
+        )
+    except GatedRepoError:
+        raise DataError(
+            f"{suite.name}: {source.hub} is gated. Accept its terms on the hub, then: hf auth login"
+        ) from None
+    except LocalEntryNotFoundError:
+        raise _missing(suite, "the hub cannot be reached") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise _missing(suite, error) from None
+    return Path(found)
+
+
+def _from_url(suite: Suite, source: Source) -> Path:
+    """Return the cached file; its name holds the revision, so that another one is another file."""
+    url = str(source.url).replace("{revision}", source.revision or "")
+    path = CACHE / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{Path(url).suffix}"
+    if path.is_file():
+        return path
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise _missing(suite, "offline")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            data = answer.read()
+    except (OSError, HTTPException) as error:  # HTTPException: an answer that broke off
+        raise _missing(suite, error) from None
+    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}")
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _missing(suite: Suite, reason: object) -> DataError:
+    first = (str(reason).strip().splitlines() or ["cannot be reached"])[0]
+    return DataError(
+        f"{suite.name}: its data is not on this machine and cannot be fetched from {suite.source} "
+        f"({first[:160]}). Give the published file (--suite-file {suite.name}=FILE) or another --suite."
+    )

@@ -1,0 +1,199 @@
+"""A suite: named items of one kind, described by a short YAML file in suites/.
+
+Where its data lies is said with a pinned revision; nothing is ever put in the place of data that is
+missing. A file that a person gives (`--suite-file NAME=FILE`) is read as its authors publish it.
+"""
+
+import hashlib
+from collections import Counter
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.recipe.model import did_you_mean
+from alttrain_cli.storage.files import read_text
+from alttrain_cli.storage.problems import in_words, key_of
+
+Kind = Literal["harmful", "benign", "ability"]
+Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
+
+GROUPS = {
+    "smoke": "in seconds, written by us, always at hand",
+    "safety": "harmful prompts, frozen attacks among them",
+    "attacks": "the frozen attacks alone",
+    "over-refusal": "prompts that only look harmful",
+    "reasoning": "mathematics and code",
+    "general": "knowledge, languages and summaries, through lm-evaluation-harness",
+    "mgsm": "MGSM in its eleven languages",
+}
+
+
+class Item(NamedTuple):
+    """One prompt; abilities have the right answer, code has its tests."""
+
+    id: str
+    prompt: str
+    category: str | None = None
+    answer: str | None = None
+    tests: str | None = None
+    goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
+    task: str | None = None  # the suite whose task of the harness scores it; `answer` is then JSON
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Strict):
+    """Where the published data lies: in the package, on the hub, or at an address."""
+
+    package: str | None = None
+    hub: str | None = None
+    file: str | None = None
+    url: str | None = None
+    revision: str | None = None  # a full commit hash; None: not known to us, said so in the scorecard
+
+    def __str__(self) -> str:
+        if self.package:
+            return "comes with alttrain"
+        where = f"{self.hub}/{self.file}" if self.hub else str(self.url).replace("/{revision}", "")
+        return f"{where} @ {self.revision[:10]}" if self.revision else where
+
+
+class Task(_Strict):
+    """A task of lm-evaluation-harness, or one of ours in its language; `harness.py` makes use of it."""
+
+    name: str
+    folder: str | None = None  # where it stands within the harness's own tasks; None: `config` is all of it
+    config: dict[str, Any] = Field(default_factory=dict)  # what is otherwise than there
+    extraction: str | None = None  # which of its ways to find the answer in a text counts
+    reads: tuple[str, ...]  # columns that its scoring looks at
+    missing: tuple[str, ...] = ()  # columns that its templates know and the published file lacks
+
+
+class Suite(_Strict):
+    """What is asked, and how it is read. `columns` lists the names that published copies use."""
+
+    name: str
+    title: str
+    kind: Kind
+    groups: tuple[str, ...]
+    paper: bool = False  # one of AltTrain's own suites
+    in_distribution: str | None = None  # trained-on data that it is too close to, in words
+    licence: str
+    n: int | None = Field(default=None, gt=0)  # items in the published data
+    sha256: str | None = None  # of the prompts, in order: the same for every file format
+    source: Source
+    columns: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # column -> patterns
+    records: str | None = None  # the key under which a JSON file keeps its list
+    header: tuple[str, ...] | None = None  # the columns of a published table without a header
+    members: str | None = None  # which files of a published archive hold the rows
+    grader: Grader | None = None
+    task: Task | None = None  # words the prompts, and scores the answers
+    instruction: str | None = None  # what is put around the prompt, at {prompt}
+    max_new_tokens: int | None = Field(default=None, gt=0)  # needs more than the recipe gives
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> "Suite":
+        if self.task is None and not self.columns.get("prompt"):
+            raise ValueError("columns.prompt: the key is missing")
+        if (self.kind == "ability") != (self.grader is not None):
+            raise ValueError(f"grader: {self.grader!r} does not fit kind {self.kind!r}")
+        if self.grader in ("word", "math") and not self.columns.get("answer"):
+            raise ValueError(f"columns.answer: the key is missing, grader {self.grader!r} needs it")
+        if (self.task is not None) != str(self.grader).startswith("lm-eval"):
+            raise ValueError(f"task: does not fit grader {self.grader!r}")
+        if self.instruction is not None and "{prompt}" not in self.instruction:
+            raise ValueError("instruction: must hold {prompt}")
+        return self
+
+
+def split_words(option: str, words: str) -> list[str]:
+    """Return the words of a list with commas.
+
+    Raises:
+        DataError: if one is empty or given twice.
+    """
+    found = [word.strip() for word in words.split(",")]
+    if not all(found):
+        raise DataError(f"{option} {words}: a name is empty. Give names with commas between them.")
+    twice = next((word for word, times in Counter(found).items() if times > 1), None)
+    if twice is not None:
+        raise DataError(f"{option} {words}: {twice} is given twice. Leave one out.")
+    return found
+
+
+def find_suites(words: str) -> list[Suite]:
+    """Return the suites of a list like smoke,xstest-safe: names or groups, each suite once.
+
+    Raises:
+        DataError: if a word is neither.
+    """
+    found: dict[str, Suite] = {}
+    for word in split_words("--suite", words):
+        named = [suite for suite in all_suites().values() if word in _words(suite)]
+        if not named:
+            raise DataError(f"--suite {word}: no such suite or group. {_hint(word)}")
+        found.update((suite.name, suite) for suite in named)
+    return list(found.values())
+
+
+@cache
+def all_suites() -> dict[str, Suite]:
+    """Return every suite by its name, in the order of files."""
+    folder = Path(str(resources.files("alttrain_cli"))) / "evaluation" / "suites"
+    suites = [suite for path in sorted(folder.glob("*.yaml")) for suite in _read(path)]
+    return {suite.name: suite for suite in suites}
+
+
+def fingerprint(items: list[Item]) -> str:
+    """Return the hash of the prompts and answers, in their order."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.prompt}\0{item.answer or ''}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def choose(items: list[Item], limit: int | None) -> list[Item]:
+    """Return `limit` items, evenly spread: suites are sorted by category."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[position * len(items) // limit] for position in range(limit)]
+
+
+def _words(suite: Suite) -> set[str]:
+    """Return the words that mean this suite; `all` is all that others publish."""
+    return {suite.name, *suite.groups} | (set() if "smoke" in suite.groups else {"all"})
+
+
+def _read(path: Path) -> list[Suite]:
+    try:
+        values = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise DataError(f"{place}: not valid YAML. Correct the file.") from None
+    if not isinstance(values, dict) or not all(isinstance(fields, dict) for fields in values.values()):
+        raise DataError(f"{path}: must map names of suites to their keys. Correct the file.")
+    return [_suite(path, str(name), fields) for name, fields in values.items()]
+
+
+def _suite(path: Path, name: str, fields: dict[str, Any]) -> Suite:
+    try:
+        return Suite.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(filter(None, (name, key_of(first))))
+        raise DataError(f"{path}: {key}: {in_words(first)}. Correct the file.") from None
+
+
+def _hint(word: str) -> str:
+    names = [*GROUPS, "all", *all_suites()]
+    return did_you_mean(word, names) or f"There are {', '.join(names)}."

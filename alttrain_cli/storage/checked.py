@@ -1,0 +1,88 @@
+"""Reads records back from files of ours: what is wrong is one line with file, key and next step."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.files import encodable, opened
+from alttrain_cli.storage.problems import in_words, key_of
+
+# Keys that a newer version adds are no error. What is not finite, or of a near type, is one.
+IGNORE = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
+KEEP = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+MOST = 10**12  # above every count that a file can hold
+
+
+def _in_order(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    checked = check(value)
+    return {name: checked[name] for name in value}
+
+
+AS_WRITTEN = WrapValidator(_in_order)  # keeps the order of the keys, where they are shown or written again
+
+
+def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str) -> Any:
+    """Return the record that a JSON text holds; lone surrogates in it become U+FFFD.
+
+    Raises:
+        DataError: naming the place, the key, what is wrong with it, and the next step.
+    """
+    try:
+        return kind.validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+    try:
+        if b"\\ud" in text.lower():
+            whole = encodable(json.dumps(json.loads(text), ensure_ascii=False))
+            return kind.validate_json(whole.encode())
+    except ValidationError as error:
+        problem = error.errors()[0]
+    except (ValueError, RecursionError):
+        pass
+    raise DataError(f"{place}: {_words(problem)}. {next_step}")
+
+
+def read_record_file(kind: TypeAdapter[Any], path: Path, next_step: str) -> Any:
+    """Return the one record that a file holds.
+
+    Raises:
+        DataError: as `read_record`, and if the file is missing, no ordinary file, or not UTF-8.
+    """
+    with opened(path) as file:
+        text = file.read()
+    return read_record(kind, text.removeprefix(b"\xef\xbb\xbf"), str(path), next_step)
+
+
+def finite(value: Any) -> Any:
+    """Return the value if no number in it is infinite or NaN, for a pydantic validator.
+
+    Raises:
+        ValueError: if one is.
+    """
+    parts: Iterable[Any] = value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        parts = value.values()
+    for part in parts:
+        finite(part)
+    if isinstance(value, float) and value - value != 0:
+        raise ValueError("must hold finite numbers")
+    return value
+
+
+def _words(problem: Any) -> str:
+    if problem["type"] == "json_invalid":
+        return f"not valid JSON ({problem['msg'].removeprefix('Invalid JSON: ')})"
+    key, words = key_of(problem), in_words(problem)
+    if not key and problem["type"] == "dict_type":
+        return "must be a JSON object"
+    return f"{key}: {words}" if key else words

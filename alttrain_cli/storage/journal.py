@@ -1,0 +1,135 @@
+"""An append-only JSONL file of records with a `key`: kill the writer anywhere, nothing is written twice."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.storage.checked import KEEP, read_record
+from alttrain_cli.storage.files import LONGEST_LINE, atomic_writer, check_torn, opened, writable
+
+_CHUNK = 1 << 16
+_OPENING = b'{"key": "'  # of each line
+
+
+class Keyed(TypedDict):
+    """The least that a record holds."""
+
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    key: str
+
+
+_KEYED = TypeAdapter(Keyed)
+
+
+class Journal:
+    """The records of one file, each checked as `kind` says. Of two with the same key the later one counts."""
+
+    def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
+        self.path = path
+        self._kind = kind
+        self._mended = False
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the records one by one; a torn last line is none.
+
+        Raises:
+            DataError: naming the line that is broken in the middle of the file, and its key.
+        """
+        return (record for _, record in self._lines())
+
+    def latest(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield the record that counts of each key, in the order of the keys; those without are left out."""
+        places = {record["key"]: place for place, record in self._lines()}
+        if not places:
+            return
+        with opened(self.path) as file:
+            for key in keys:
+                if key in places:
+                    file.seek(places[key])
+                    yield self._parse(file.readline(), f"byte {places[key]}")
+
+    def keys(self) -> set[str]:
+        """Return the keys that are there."""
+        return {record["key"] for record in self}
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record whole, so that a kill after this call loses nothing."""
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        with writable(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                if not self._mended:
+                    _mend(self.path)
+                self._mended = file.write(line) == len(line)
+        if not self._mended:
+            raise AlttrainError(f"{self.path}: cannot write: the disk is full. Free space and go on.")
+
+    def settle(self, keys: Sequence[str]) -> None:
+        """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
+
+        However often and wherever the writer was stopped, the settled files are equal.
+        """
+        lines = [(record["key"], place) for place, record in self._lines()]
+        places = dict(lines)
+        wanted = dict.fromkeys(key for key in keys if key in places)
+        order = [*(key for key in places if key not in wanted), *wanted]
+        if [key for key, _ in lines] == order:
+            return
+        # Closed before it is replaced: Windows replaces no open file.
+        with atomic_writer(self.path) as target, self.path.open("rb") as source:
+            for key in order:
+                source.seek(places[key])
+                target.write(source.readline().decode("utf-8"))
+
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        if not self.path.exists():
+            return
+        with opened(self.path) as file:
+            place = number = 0
+            while line := file.readline(LONGEST_LINE):
+                number += 1
+                if not line.endswith(b"\n"):
+                    self._check_torn(line, number)
+                    return
+                if line.strip():
+                    yield place, self._parse(line, str(number))
+                place += len(line)
+
+    def _check_torn(self, line: bytes, number: int) -> None:
+        if len(line) == LONGEST_LINE:
+            raise DataError(f"{self.path}:{number}: the line is too long. {_next_step(str(number))}")
+
+    def _parse(self, line: bytes, number: str) -> dict[str, Any]:
+        place = f"{self.path}:{number}"
+        record: dict[str, Any] = read_record(self._kind, line, place, _next_step(number))
+        return record
+
+
+def _next_step(number: str) -> str:
+    return f"Remove line {number}, or delete the file: the same command makes it again."
+
+
+def _mend(path: Path) -> None:
+    """Cut off a torn last line, left by a writer that was killed or ran out of disk."""
+    with path.open("rb+") as file:
+        end = place = file.seek(0, os.SEEK_END)
+        while place and not _ends_a_line(file, place):
+            start = max(0, place - _CHUNK)
+            file.seek(start)
+            place = start + file.read(place - start).rfind(b"\n") + 1
+        if place < end:
+            file.seek(place)
+            check_torn(path, file.read(len(_OPENING)), _OPENING)
+            file.truncate(place)
+
+
+def _ends_a_line(file: IO[bytes], place: int) -> bool:
+    file.seek(place - 1)
+    return file.read(1) == b"\n"

@@ -1,0 +1,70 @@
+"""One process at a time: a second one that would write to the same place is refused."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alttrain_cli.errors import RunError
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.made import Made
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def locked(place: Path, path: Path | None = None) -> Iterator[None]:
+    """Keep other processes out of `place` while the block lasts.
+
+    `place` is a folder, or with `path` the lock file that is made for it and removed again. Where the
+    system or its file system has no locks, nothing is kept out.
+
+    Raises:
+        RunError: if another process is writing there.
+    """
+    if fcntl is None or (path is None and not os.path.lexists(place)):
+        yield
+        return
+    made = Made.begin(path.parent, ()) if path else None
+    handle = None
+    try:
+        handle = _lock(place, path)
+        yield
+    finally:
+        if path and handle is not None:
+            path.unlink(missing_ok=True)
+        if made:
+            made.undo()  # a folder in which nothing was written
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(place: Path, path: Path | None) -> int:
+    while True:
+        with writable(place):
+            if path is None:
+                handle = os.open(place, os.O_RDONLY)
+            else:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise RunError(
+                f"{place}: another alttrain process is writing here. Wait until it ends."
+            ) from None
+        except OSError:  # a file system without locks
+            return handle
+        if path is None or _is_still(handle, path):
+            return handle
+        os.close(handle)  # its owner has removed it meanwhile
+
+
+def _is_still(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

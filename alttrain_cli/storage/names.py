@@ -1,0 +1,42 @@
+"""Names that become files and folders: what one may be, and one for any text."""
+
+import hashlib
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from alttrain_cli.text import shown
+
+LONGEST = 100  # bytes: with a number, a date or an ending it stays below the 255 of file systems
+_NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
+_WANTED = (
+    "must be at most 100 bytes of letters, digits, spaces and . _ - +, with a letter or digit at both ends, "
+    "since a run's folder is called after it"
+)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows, in any folder
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a file or folder as it is, on every system."""
+    return bool(_NAME.fullmatch(text)) and len(text.encode()) <= LONGEST and not _DEVICE.fullmatch(text)
+
+
+def _checked(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"{_WANTED}, not {shown(text)}")
+    return text
+
+
+FolderName = Annotated[str, AfterValidator(_checked)]
+
+
+def safe_name(text: str, gap: str = "-") -> str:
+    """Return a name of one file or folder for any text; `gap` replaces what a name cannot hold."""
+    name = re.sub(r"[^\w.-]+", gap, text).strip("-.") or "unnamed"
+    if _DEVICE.fullmatch(name):
+        name = f"_{name}"
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}-{digest}"

@@ -1,0 +1,151 @@
+"""Reads rows of named values from the formats in which data sets are published."""
+
+import csv
+import io
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.files import (
+    LARGEST_TEXT,
+    LONGEST_LINE,
+    check_ordinary,
+    load_json,
+    read_jsonl,
+    read_lines,
+    read_text,
+)
+from alttrain_cli.text import shown, visible
+
+FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+# RuntimeError: encrypted; NotImplementedError: a way to compress that Python does not know.
+_BROKEN_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, UnicodeDecodeError),
+    *(RuntimeError, NotImplementedError),
+)
+_BATCH = 1024  # rows of a Parquet file in memory: a compressed one may be far larger than its file
+
+
+def read_table(
+    path: Path,
+    records: str | None = None,
+    header: Sequence[str] | None = None,
+    members: str | None = None,
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (number, row); the number is the line, or the row's place where there are no lines.
+
+    One row is in memory at a time, but for .json. `records` is the key under which a JSON object keeps
+    its list of rows; `header` names the columns of a .csv or .tsv that has no header. Only with `members`,
+    a pattern, a .zip is read: its CSV files of such names, in their order, each row with its `member`, the
+    file's name without folder and ending.
+
+    Raises:
+        DataError: naming file and place.
+    """
+    match path.suffix.lower():
+        case ".jsonl" | ".ndjson":
+            yield from read_jsonl(path)
+        case ".json":
+            yield from _read_json(path, records)
+        case ".csv":
+            yield from _read_csv(path, ",", header)
+        case ".tsv":
+            yield from _read_csv(path, "\t", header)
+        case ".zip" if members:
+            yield from _read_zip(path, members)
+        case ".parquet":
+            yield from _read_parquet(path)
+        case _:
+            check_ordinary(path)
+            formats = ", ".join(FORMATS)
+            raise DataError(f"{path}: cannot tell the format from the name; give one of {formats}.")
+
+
+def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    values = load_json(read_text(path), str(path))
+    if records and isinstance(values, dict):
+        values = values.get(records)
+    if not isinstance(values, list) or not values:
+        under = f" under {records!r}" if records else ""
+        raise DataError(f"{path}: a list of objects is needed{under}.")
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, dict):
+            raise DataError(f"{path}: item {number}: a JSON object is needed.")
+        yield number, value
+
+
+def _read_csv(
+    path: Path, delimiter: str, header: Sequence[str] | None
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    return _rows(str(path), (line for _, line in read_lines(path)), delimiter, header)
+
+
+def _read_zip(path: Path, members: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    number = 0
+    check_ordinary(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_size(path, archive, members)
+            for name in sorted(name for name in archive.namelist() if fnmatchcase(name, members)):
+                with archive.open(name) as file:
+                    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+                    for _, row in _rows(f"{path}: {name}", lines, ",", None):
+                        number += 1
+                        yield number, {**row, "member": Path(name).stem}
+    except _BROKEN_ZIP as error:
+        raise DataError(f"{path}: not a whole archive of UTF-8 files ({error}).") from None
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile, members: str) -> None:
+    size = sum(one.file_size for one in archive.infolist() if fnmatchcase(one.filename, members))
+    if size > LARGEST_TEXT:
+        raise DataError(f"{path}: its files are larger than {LARGEST_TEXT:,} bytes. Is it the right archive?")
+
+
+def _rows(
+    place: str, lines: Iterable[str], delimiter: str, header: Sequence[str] | None
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    csv.field_size_limit(LONGEST_LINE)
+    reader = csv.DictReader(lines, header, delimiter=delimiter, strict=True)
+    try:
+        names = reader.fieldnames
+        if not names:
+            raise DataError(f"{place}: the file is empty.")
+        _check_columns(place, names)
+        for values in reader:
+            if None in values or None in values.values():
+                raise DataError(
+                    f"{place}:{reader.line_num}: the row has more or fewer fields than the header."
+                )
+            yield reader.line_num, values
+    except csv.Error as error:
+        hint = (
+            "Is a quote not closed?" if "field limit" in str(error) or "unexpected end" in str(error) else ""
+        )
+        raise DataError(f"{place}:{reader.line_num}: not valid CSV ({error}). {hint}".rstrip()) from None
+
+
+def _check_columns(place: str, names: Sequence[str]) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(f"{place}: two columns have the same name, {shown(twice[0])}; rename one.")
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    check_ordinary(path)
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        _check_columns(str(path), file.schema_arrow.names)
+        rows = (values for batch in file.iter_batches(_BATCH) for values in batch.to_pylist())
+        yield from enumerate(rows, 1)
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not a whole Parquet file ({visible(problem)[:200]}).") from None

@@ -1,0 +1,101 @@
+"""One row of training data, the format in which commands hand data to one another."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.files import read_jsonl
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.structure.trace import Trace
+from alttrain_cli.text import shown
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_BLANK = re.compile("[\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")  # shows nothing
+
+Label = Literal["harmful", "benign"]
+
+
+class Row(BaseModel):
+    """A prompt with its label and the structured response to learn, without model markers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    prompt: str
+    label: Label
+    category: str | None
+    source: str
+    style: str
+    understanding: str
+    assessment: str
+    reasoning: str
+    answer: str
+
+    @field_validator("*")
+    @classmethod
+    def _writable(cls, text: str | None) -> str | None:
+        if text is not None and (found := _CONTROL.search(text)):
+            raise ValueError(f"holds the control character U+{ord(found.group()):04X}. Remove it")
+        return text
+
+    @field_validator("id", "prompt", "answer")
+    @classmethod
+    def _not_empty(cls, text: str) -> str:
+        if not _BLANK.sub("", text):
+            raise ValueError("may not be empty")
+        return text
+
+    @field_validator("understanding", "assessment", "reasoning", "answer")
+    @classmethod
+    def _not_padded(cls, text: str, info: ValidationInfo) -> str:
+        # Without an understanding and an assessment, reasoning is trained as it is.
+        whole = info.data.get("understanding") and info.data.get("assessment")
+        if text != text.strip() and (whole or info.field_name != "reasoning"):
+            raise ValueError("starts or ends with white space, which is not trained. Remove it")
+        return text
+
+    @property
+    def trace(self) -> Trace:
+        """The response as sections."""
+        return Trace(self.understanding, self.assessment, self.reasoning, self.answer)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a data file.
+
+    Raises:
+        DataError: as `iter_rows`.
+    """
+    return list(iter_rows(path))
+
+
+def iter_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a data file, one in memory at a time.
+
+    Raises:
+        DataError: naming file, line and key of the first wrong row, or of an id that stands twice.
+    """
+    lines: dict[str, int] = {}
+    for number, value in read_jsonl(path):
+        row = _row(path, number, value)
+        if row.id in lines:
+            raise DataError(
+                f"{path}:{number}: id {shown(row.id)} is already in line {lines[row.id]}. "
+                "Rename or remove it."
+            )
+        lines[row.id] = number
+        yield row
+
+
+def _row(path: Path, number: int, value: dict[str, Any]) -> Row:
+    try:
+        return Row.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(
+            f"{path}:{number}: {key_of(first)}: {in_words(first)}. Data rows come from: alttrain build-data"
+        ) from None

@@ -1,0 +1,150 @@
+"""Texts: control characters made visible, and how much two texts overlap."""
+
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+NGRAM = 8  # words in a row
+CONTAINED = 0.8  # share of an item's content words
+FEWEST_WORDS = 3  # content words; an item with fewer is compared exactly only
+SPREAD = 2  # contained words may stand in a stretch so many times as long as the item
+
+_WORD = re.compile(r"\w+(?:'\w+)?")
+_LITTLE = (
+    "a about all am an and any are as at be been but by can could did do does for from get give had has have "
+    "he her his how i if in into is it its me my of on one or our out please she should so some tell than "
+    "that the their them there they this to up us use was way ways we were what when where which who why "
+    "will with without would you your"
+)
+_FUNCTION_WORDS = frozenset(_LITTLE.split())
+
+
+class Sign(StrEnum):
+    """How a row and an item are alike."""
+
+    EXACT = "exact"
+    NGRAM = "ngram"
+    CONTAINMENT = "containment"
+
+
+class Hit(NamedTuple):
+    """Row `row` and suite item `item` (positions in what was given) are alike."""
+
+    row: int
+    item: int
+    sign: Sign
+    shared: str  # the words in common
+
+
+def overlap(row_prompts: Iterable[str], suite_prompts: Sequence[str]) -> list[Hit]:
+    """Return one hit, with its strongest sign, for each pair that is alike, by row, then by item."""
+    index = Index(suite_prompts)
+    return [hit for row, prompt in enumerate(row_prompts) for hit in index.hits(row, prompt)]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a text as they are compared."""
+    text = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
+    return tuple(_WORD.findall(text))
+
+
+class Index:
+    """The items of a suite, indexed so that a row is compared with few of them."""
+
+    def __init__(self, prompts: Sequence[str]) -> None:
+        self._items = [words(prompt) for prompt in prompts]
+        self._exact: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._ngrams: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._rare: dict[str, list[int]] = defaultdict(list)
+        self._content = [frozenset(item) - _FUNCTION_WORDS for item in self._items]
+        common = Counter(word for content in self._content for word in content)
+        for position, item in enumerate(self._items):
+            if item:
+                self._exact[item].append(position)
+            for gram in set(_ngrams(item)):
+                self._ngrams[gram].append(position)
+            for word in _rarest(self._content[position], common):
+                self._rare[word].append(position)
+
+    def hits(self, row: int, prompt: str) -> list[Hit]:
+        """Return one hit, with its strongest sign, for each item that the prompt of row `row` is like."""
+        row_words = words(prompt)
+        found: dict[int, Hit] = {}
+        for item in self._exact.get(row_words, ()):
+            found[item] = Hit(row, item, Sign.EXACT, " ".join(row_words))
+        for gram in _ngrams(row_words):
+            for item in self._ngrams.get(gram, ()):
+                found.setdefault(item, Hit(row, item, Sign.NGRAM, " ".join(gram)))
+        candidates = {item for word in set(row_words) for item in self._rare.get(word, ())}
+        for item in candidates - found.keys():
+            shared = self._contained(item, row_words)
+            if shared:
+                found[item] = Hit(row, item, Sign.CONTAINMENT, " ".join(shared))
+        return [found[item] for item in sorted(found)]
+
+    def _contained(self, item: int, row_words: tuple[str, ...]) -> list[str]:
+        """Return the item's content words in the row, if enough of them stand close together."""
+        content = self._content[item]
+        places = [(at, word) for at, word in enumerate(row_words) if word in content]
+        needed, stretch = _needed(content), SPREAD * len(self._items[item])
+        window: Counter[str] = Counter()
+        first = 0
+        for at, word in places:
+            window[word] += 1
+            while at - places[first][0] >= stretch:
+                window[places[first][1]] -= 1
+                first += 1
+            shared = +window
+            if len(shared) >= needed:
+                return sorted(shared)
+        return []
+
+
+def _ngrams(text: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    return (text[at : at + NGRAM] for at in range(len(text) - NGRAM + 1))
+
+
+def _needed(content: frozenset[str]) -> int:
+    return math.ceil(CONTAINED * len(content))
+
+
+def _rarest(content: frozenset[str], common: Counter[str]) -> list[str]:
+    """Return so many of the rarest words that a row without any of them cannot hold enough of the rest."""
+    if len(content) < FEWEST_WORDS:
+        return []
+    return sorted(content, key=lambda word: (common[word], word))[: len(content) - _needed(content) + 1]
+
+
+# First and last code point: C0 and C1 without tab and line feed, soft hyphen, bidirectional controls,
+# characters without width, byte order marks, lone surrogates, tags.
+_RANGES = (
+    *((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x180E, 0x180E)),
+    *((0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB)),
+    *((0xD800, 0xDFFF), (0xE0000, 0xE007F)),
+)
+_INVISIBLE = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in _RANGES)}]")
+
+
+def hidden_characters() -> list[str]:
+    """Return every character that `visible` replaces."""
+    return [chr(code) for first, last in _RANGES for code in range(first, last + 1)]
+
+
+def visible(text: str) -> str:
+    """Replace characters that steer a terminal or hide in a page by their code point; lines stay lines."""
+    return _INVISIBLE.sub(lambda match: f"<U+{ord(match.group()):04X}>", text)
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return a value for an error message: quoted as Python does, visible, and cut to `limit` characters."""
+    words = {None: "null", True: "true", False: "false"}
+    try:
+        plain = value is None or isinstance(value, bool)
+        text = words[value] if plain else visible(repr(value))  # type: ignore[index]
+    except (ValueError, RecursionError):  # a number of thousands of digits, a value nested too deep
+        return "a value too large to show"
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"

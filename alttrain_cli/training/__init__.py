@@ -1,0 +1,1 @@
+"""Fine-tuning: memory plan, micro-batches, trainer, canary, checks, run summary."""

@@ -1,0 +1,251 @@
+"""Says what a run will need and whether a machine has it, from a model's shape. Loads no torch."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.template import Encoded
+from alttrain_cli.training.micro_batches import arrange, fixed_cost, padded_tokens
+
+Verdict = Literal["fits", "tight", "no"]
+
+MARGIN = 1.1  # some layers stay in 16 bits, and memory is cut into pieces
+# Padded tokens a micro-batch may have, tried from the left. Not measured on a GPU yet.
+BUDGETS = (8192, 4096, 2048)
+SMALL_BUDGETS = (1024, 512)
+CPU_BUDGET = 2048  # measured: 512 takes 16% longer, 1024 4%, 4096 the same (DESIGN.md, "Training")
+# Kept beside tensors: the CUDA context, or Python with torch and its libraries in memory.
+GPU_CONTEXT, CPU_CONTEXT = 1.4 * GIB, 1.1 * GIB
+# The textbook's activations of a layer, times what reproduces Unsloth's published context table for
+# Llama-3.1-8B (8 / 12 / 16 / 24 GB cards) within 4%.
+ACTIVATIONS_BY_TEXTBOOK = 2.6
+LOGITS_AT_ONCE = 256  # tokens; the loss is computed in such pieces
+
+
+class Size(NamedTuple):
+    """One row, in tokens."""
+
+    tokens: int
+    trained: int  # of these, how many carry loss
+
+
+class Memory(NamedTuple):
+    """Memory by what it is for, in bytes."""
+
+    weights: float
+    adapter: float  # trained weights and their gradients
+    optimiser: float
+    activations: float
+    logits: float
+    context: float
+
+    @property
+    def gib(self) -> float:
+        """All together."""
+        return sum(self) / GIB
+
+
+class Batching(NamedTuple):
+    """How an update is cut so that it fits."""
+
+    budget: int  # padded tokens of a micro-batch
+    gradient_checkpointing: bool
+
+
+class Plan(NamedTuple):
+    """A run, beforehand."""
+
+    machine: Machine
+    batching: Batching
+    memory: Memory
+    verdict: Verdict
+    change: str  # what would make it fit; empty if it does
+    rows: int
+    tokens: int  # of one epoch, without padding
+    trained: int
+    padded: int  # of one epoch, with padding
+    longest: int
+    steps: int
+
+    @property
+    def waste(self) -> float:
+        """The share of all computed tokens that is padding."""
+        return 1 - self.tokens / self.padded
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a manifest keeps of it."""
+        return {
+            "machine": self.machine.name,
+            "gib": round(self.memory.gib, 2),
+            "parts": {name: round(part / GIB, 2) for name, part in self.memory._asdict().items()},
+            "micro_batch_tokens": self.batching.budget,
+            "gradient_checkpointing": self.batching.gradient_checkpointing,
+            "padding": round(self.waste, 4),
+            "steps": self.steps,
+        }
+
+
+def sizes_of(rows: Sequence[Encoded]) -> list[Size]:
+    """Return the exact sizes of tokenised rows."""
+    return [Size(len(row.input_ids), row.trained) for row in rows]
+
+
+def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
+    """Plan a run on rows of these sizes.
+
+    Raises:
+        RecipeError: if the recipe gives no model.shape.
+    """
+    longest = max(size.tokens for size in sizes)
+    batching, memory = best_batching(recipe, longest, machine)
+    verdict = judge(memory, machine)
+    lengths = [size.tokens for size in sizes]
+    cost = fixed_cost(machine.gpu)
+    return Plan(
+        machine=machine,
+        batching=batching,
+        memory=memory,
+        verdict=verdict,
+        change="" if verdict == "fits" else remedy(recipe, longest, machine),
+        rows=len(sizes),
+        tokens=sum(lengths),
+        trained=sum(size.trained for size in sizes),
+        padded=sum(padded_tokens(update, batching.budget, cost) for update in _updates(recipe, lengths)),
+        longest=longest,
+        steps=steps(recipe, len(sizes)),
+    )
+
+
+def unplanned(recipe: Recipe) -> Batching:
+    """Return a careful way to cut, for a model whose shape nobody gave; out-of-memory halves it."""
+    return Batching(BUDGETS[-1], recipe.train.gradient_checkpointing is not False)
+
+
+def steps(recipe: Recipe, rows: int) -> int:
+    """Return how many updates a run has."""
+    an_epoch = math.ceil(rows / recipe.train.rows_a_step)
+    return math.ceil(recipe.train.num_train_epochs * an_epoch)
+
+
+def judge(memory: Memory, machine: Machine) -> Verdict:
+    """Compare need and room."""
+    if memory.gib * MARGIN <= machine.gib:
+        return "fits"
+    return "tight" if memory.gib <= machine.gib else "no"
+
+
+def best_batching(recipe: Recipe, longest: int, machine: Machine) -> tuple[Batching, Memory]:
+    """Return the fastest way to cut updates that fits, or the smallest one."""
+    for batching in _batchings(recipe, machine):
+        memory = needed(recipe, longest, batching, machine)
+        if judge(memory, machine) == "fits":
+            break
+    return batching, memory
+
+
+def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -> Memory:
+    """Estimate the peak of training on micro-batches that hold a row of `longest` tokens.
+
+    Source of the formula: Unsloth's published VRAM tables, checked against them.
+    """
+    shape, train = recipe.model.sizes, recipe.train
+    tokens = max(longest, min(batching.budget, longest * train.rows_a_step))
+    width = 2 if machine.gpu or computes_in_16_bits() else 4  # bytes a number
+    four_bit = recipe.model.load_in_4bit and machine.gpu
+    trained = shape.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
+    # On a GPU an adapter is kept in 32 bits; on a CPU it has the base's own width.
+    trained_width = 4 if machine.gpu and not recipe.model.full_finetuning else width
+    eight_bit = machine.gpu and "8bit" in train.optim
+    heads = shape.num_attention_heads * shape.head_dim
+    kv = shape.num_key_value_heads * shape.head_dim
+    layers = 1 if batching.gradient_checkpointing else shape.num_hidden_layers
+    a_layer = shape.hidden_size + 2 * kv + 2 * shape.intermediate_size + 2
+    if not batching.gradient_checkpointing:
+        a_layer += heads  # queries are kept too
+    return Memory(
+        # 4 bits with double quantisation: 3.6 weights in a 16-bit word
+        weights=(2 / 3.6 if four_bit else width) * shape.linear_parameters + width * shape.other_parameters,
+        adapter=trained_width * (trained if recipe.model.full_finetuning else 2 * trained),
+        optimiser=trained * (2 if eight_bit else 2 * trained_width),
+        activations=layers * tokens * a_layer * width * 1.25 * ACTIVATIONS_BY_TEXTBOOK,
+        logits=min(tokens, LOGITS_AT_ONCE) * shape.vocab_size * 4 * 3,
+        context=GPU_CONTEXT if machine.gpu else CPU_CONTEXT,
+    )
+
+
+def adapter_parameters(recipe: Recipe) -> int:
+    """Count the weights of the LoRA adapter."""
+    shape = recipe.model.sizes
+    hidden, mlp = shape.hidden_size, shape.intermediate_size
+    heads = shape.num_attention_heads * shape.head_dim
+    kv = shape.num_key_value_heads * shape.head_dim
+    sides = {
+        "q_proj": hidden + heads,
+        "k_proj": hidden + kv,
+        "v_proj": hidden + kv,
+        "qkv_proj": hidden + heads + 2 * kv,  # Phi-3's layout
+        "o_proj": heads + hidden,
+        "gate_proj": hidden + mlp,
+        "up_proj": hidden + mlp,
+        "gate_up_proj": hidden + 2 * mlp,
+        "down_proj": mlp + hidden,
+    }
+    a_layer = sum(sides.get(name, 0) for name in recipe.lora.target_modules)
+    return shape.num_hidden_layers * recipe.lora.r * a_layer
+
+
+def longest_row(recipe: Recipe, machine: Machine) -> int:
+    """Return the longest row, in steps of 256 tokens, that the machine has memory for; 0 if none."""
+    low, high = 0, 1024
+    while low < high:
+        middle = (low + high + 1) // 2
+        _, memory = best_batching(recipe, middle * 256, machine)
+        low, high = (low, middle - 1) if judge(memory, machine) == "no" else (middle, high)
+    return low * 256
+
+
+def remedy(recipe: Recipe, longest: int, machine: Machine) -> str:
+    """Return the smallest change that makes it fit."""
+    for setting, changed in _changes(recipe):
+        if judge(best_batching(changed, longest, machine)[1], machine) == "fits":
+            return f"--set {setting}"
+    most = longest_row(recipe, machine)
+    if 0 < most < longest:
+        return f"rows of at most {most:,} tokens"
+    return f"a smaller model: alttrain recipes --gpu {machine.gib:.0f}"
+
+
+def _changes(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
+    if recipe.train.gradient_checkpointing is False:
+        yield (
+            "train.gradient_checkpointing=auto",
+            recipe.changed({"train": {"gradient_checkpointing": "auto"}}),
+        )
+    if recipe.model.full_finetuning:
+        yield "model.full_finetuning=false", recipe.changed({"model": {"full_finetuning": False}})
+    elif not recipe.model.load_in_4bit:
+        yield "model.load_in_4bit=true", recipe.changed({"model": {"load_in_4bit": True}})
+
+
+def _batchings(recipe: Recipe, machine: Machine) -> Iterator[Batching]:
+    """Yield the ways to cut an update, fastest first."""
+    wish = recipe.train.gradient_checkpointing
+    budgets = BUDGETS if machine.gpu else (CPU_BUDGET,)
+    for checkpointing in (False, True) if wish == "auto" else (wish,):
+        for budget in budgets:
+            yield Batching(budget, checkpointing)
+    for budget in SMALL_BUDGETS:
+        yield Batching(budget, wish is not False)
+
+
+def _updates(recipe: Recipe, lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the lengths of the rows of each update of one epoch; the trainer's may be other ones."""
+    size = recipe.train.rows_a_step
+    order = list(range(len(lengths)))
+    random.Random(recipe.train.seed).shuffle(order)
+    order = arrange(order, lengths, recipe.train)
+    for begin in range(0, len(order), size):
+        yield [lengths[row] for row in order[begin : begin + size]]

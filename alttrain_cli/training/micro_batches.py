@@ -1,0 +1,81 @@
+"""Cuts the rows of one update into micro-batches that waste little on padding. Pure arithmetic."""
+
+from collections.abc import Sequence
+
+from alttrain_cli.recipe.model import Train
+
+# What a micro-batch costs beside its tokens, in tokens: calls, and reading every weight once more.
+# Measured with smollm2-135m on two CPU cores, up to 600 tokens: 174 ms and 1.25 ms a token.
+CPU_COST = 128
+# On a GPU, where 4-bit weights are dequantised for each micro-batch. Estimated, not measured: 200 to 800.
+GPU_COST = 512
+
+
+def fixed_cost(gpu: bool) -> int:
+    """Return what a micro-batch costs beside its tokens, in tokens."""
+    return GPU_COST if gpu else CPU_COST
+
+
+def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> list[list[int]]:
+    """Return positions in `lengths`, longest first, cut where the padded tokens are fewest.
+
+    A micro-batch holds rows of similar length, at most `budget` tokens with its padding; a row
+    that is longer than that stands alone. `cost` is what a micro-batch costs beside its tokens.
+    """
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+    best: list[tuple[int, int]] = [(0, 0)]  # for the first n rows: (cost, where the last cut begins)
+    for end in range(1, len(order) + 1):
+        best.append(
+            min(
+                (best[begin][0] + cost + padded, begin)
+                for begin in range(end)
+                if (padded := lengths[order[begin]] * (end - begin)) <= budget or end - begin == 1
+            )
+        )
+    batches, end = [], len(order)
+    while end:
+        begin = best[end][1]
+        batches.append(order[begin:end])
+        end = begin
+    return batches[::-1]
+
+
+def padded_tokens(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> int:
+    """Return how many tokens, padding included, the model is fed for one update."""
+    return sum(max(lengths[i] for i in batch) * len(batch) for batch in micro_batches(lengths, budget, cost))
+
+
+def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
+    """Arrange a random order as the recipe says, with the longest row in the first update.
+
+    If memory does not suffice, that shows at once and not in the small hours.
+    """
+    if settings.train_sampling_strategy == "group_by_length":
+        return length_groups(order, lengths, settings.rows_a_step)
+    return longest_first(order, lengths, settings.rows_a_step)
+
+
+def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+    """Sort a random order by length within stretches of up to 50 updates; the longest row comes first.
+
+    The same as transformers' `get_length_grouped_indices`, so that rows of similar length share an
+    update.
+    """
+    stretch = rows_a_step * max(1, min(len(order) // (rows_a_step * 4), 50))
+    groups = [
+        sorted(order[begin : begin + stretch], key=lambda row: -lengths[row])
+        for begin in range(0, len(order), stretch)
+    ]
+    longest = max(range(len(groups)), key=lambda group: lengths[groups[group][0]])
+    groups[0][0], groups[longest][0] = groups[longest][0], groups[0][0]
+    return [row for group in groups for row in group]
+
+
+def longest_first(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+    """Let the update with the longest row change places with the first one."""
+    longest = max(range(len(order)), key=lambda position: lengths[order[position]])
+    begin = longest // rows_a_step * rows_a_step
+    updates = [list(order[at : at + rows_a_step]) for at in range(0, len(order), rows_a_step)]
+    if len(updates[begin // rows_a_step]) == rows_a_step:  # a rest stays at the end
+        updates[0], updates[begin // rows_a_step] = updates[begin // rows_a_step], updates[0]
+    return [row for update in updates for row in update]
