@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 from alttrain_cli.console import print_table
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
-from alttrain_cli.recipe.model import Generation, Recipe
+from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.statistics.rates import Rate
 
 with quiet.captured(None):
     import torch
     import unsloth  # noqa: F401  first: it patches the others
 
-    from alttrain_cli.engine.generate import Completion, complete
+    from alttrain_cli.engine.generate import Written, complete
     from alttrain_cli.engine.load import Loaded, load_base
 
 
@@ -35,7 +35,7 @@ def prompts(loaded: Loaded, count: int) -> list[str]:
     return [loaded.template.prompt(rows[at * len(rows) // count].prompt) for at in range(count)]
 
 
-def loop(loaded: Loaded, rendered: Sequence[str], settings: Generation) -> list[Completion]:
+def loop(loaded: Loaded, rendered: Sequence[str], settings: Sampling) -> list[Written]:
     """Complete one prompt after the other, with nothing of ours in it."""
     tokenizer, model = loaded.tokenizer, loaded.model
     stops = sorted({loaded.template.terminator_id, tokenizer.eos_token_id})
@@ -50,11 +50,13 @@ def loop(loaded: Loaded, rendered: Sequence[str], settings: Generation) -> list[
         written = output[0, inputs["input_ids"].shape[1] :].tolist()
         finished = written[-1] in stops
         written = written[: len(written) - finished]
-        completions.append(Completion(tokenizer.decode(written), len(written), finished))
+        completions.append(
+            Written(tokenizer.decode(written), len(written), finished, inputs["input_ids"].shape[1], False)
+        )
     return completions
 
 
-def timed(make: Callable[[], list[Completion]]) -> tuple[float, list[Completion]]:
+def timed(make: Callable[[], list[Written]]) -> tuple[float, list[Written]]:
     """Return seconds and completions."""
     start = time.perf_counter()
     completions = make()
@@ -76,16 +78,16 @@ def main() -> None:
         if plain.device == "cpu" and not arguments.native:
             plain.model.float()
     rendered = prompts(loaded, arguments.prompts)
-    settings = Generation(max_new_tokens=arguments.max_new_tokens, do_sample=False)
+    settings = Sampling(max_new_tokens=arguments.max_new_tokens, do_sample=False)
 
-    def alone() -> list[Completion]:
+    def alone() -> list[Written]:
         return loop(plain, rendered, settings)
 
-    def together() -> list[Completion]:
+    def together() -> list[Written]:
         done = dict(complete(loaded, rendered, settings, slots=arguments.slots))
         return [done[index] for index in range(len(rendered))]
 
-    loop(plain, rendered[:1], Generation(max_new_tokens=2, do_sample=False))  # the first call warms up
+    loop(plain, rendered[:1], Sampling(max_new_tokens=2, do_sample=False))  # the first call warms up
     rows, ratios, same = [], [], Rate(0, 0)
     for turn in range(arguments.rounds):
         (slow, expected), (fast, completions) = timed(alone), timed(together)

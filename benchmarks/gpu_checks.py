@@ -150,10 +150,10 @@ def check_family(
 def tokens_of(loaded: Any, prompts: list[list[int]], slots: int) -> list[list[int]]:
     """Return the product's greedy tokens for prompts of token ids."""
     from alttrain_cli.engine.generate import complete
-    from alttrain_cli.recipe.model import Generation
+    from alttrain_cli.recipe.model import Sampling
 
     passing = dataclasses.replace(loaded, tokenizer=Passing(loaded.tokenizer))
-    settings = Generation(max_new_tokens=NEW, do_sample=False)
+    settings = Sampling(max_new_tokens=NEW, do_sample=False)
     texts = [json.dumps(prompt) for prompt in prompts]
     made = dict(complete(passing, texts, settings, slots=slots))
     return [json.loads(made[row].text) for row in range(len(prompts))]

@@ -1,4 +1,4 @@
-"""Generation on a model of a true shape: ours, with and without an adapter, and plain transformers.
+"""Sampling on a model of a true shape: ours, with and without an adapter, and plain transformers.
 
 The stop token's weights are made so that sampled completions end at various lengths. The plain side is
 `AutoModelForCausalLM` with bitsandbytes' 4 bits: static batches of 32, which end when their longest row
@@ -28,10 +28,10 @@ def generate(options: argparse.Namespace, results: Any) -> None:
 
 def sampling(options: argparse.Namespace) -> Any:
     """Return how completions are drawn: R1's own settings."""
-    from alttrain_cli.recipe.model import Generation
+    from alttrain_cli.recipe.model import Sampling
 
     longest = 16 if options.tiny else 256
-    return Generation(max_new_tokens=longest, do_sample=True, temperature=0.6, top_p=0.95)
+    return Sampling(max_new_tokens=longest, do_sample=True, temperature=0.6, top_p=0.95)
 
 
 def prompts_of(options: argparse.Namespace, count: int) -> list[str]:

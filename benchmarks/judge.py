@@ -20,7 +20,8 @@ from alttrain_cli.console import print_table
 from alttrain_cli.evaluation.completion import Written, record
 from alttrain_cli.evaluation.plan import Place, Plan
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.structure.trace import Markers, parse
+from alttrain_cli.structure.markers import Markers
+from alttrain_cli.structure.trace import parse
 
 THOUGHT = (
     "<think>\nThe user asks me to {what}.\n\nThat is {verdict}, since it would do what it says.\n\n"

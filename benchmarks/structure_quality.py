@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.structure.template import S1, THINK
+from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.trace import Trace, parse
 
 LABELLED = Path(__file__).parent.parent / "tests" / "assets" / "labelled_completions.jsonl"

@@ -151,9 +151,9 @@ def load(name: str, *settings: str, training: bool = True) -> Any:
 def completions(loaded: Any, prompts: Sequence[str] = PROMPTS) -> list[str]:
     """Generate with three slots, so that rows leave and others join."""
     from alttrain_cli.engine.generate import complete
-    from alttrain_cli.recipe.model import Generation
+    from alttrain_cli.recipe.model import Sampling
 
-    settings = Generation(max_new_tokens=NEW_TOKENS, do_sample=False)
+    settings = Sampling(max_new_tokens=NEW_TOKENS, do_sample=False)
     rendered = [loaded.template.prompt(prompt) for prompt in prompts]
     with closing(complete(loaded, rendered, settings, slots=3)) as found:
         texts = dict(found)

@@ -4,8 +4,8 @@ import pytest
 
 from alttrain_cli.data.askers import engine_asker
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.template import S1, THINK, Template
-from alttrain_cli.structure.trace import Markers
+from alttrain_cli.structure.markers import S1, THINK, Markers
+from alttrain_cli.structure.template import Template
 
 pytestmark = pytest.mark.model
 

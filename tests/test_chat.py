@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
 from alttrain_cli.chat.files import new_chat, newest_chat, read_prompts
 from alttrain_cli.chat.reading import Reading
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import Command, SlashError, is_open, read_line
 from alttrain_cli.cli import app
+from alttrain_cli.engine.feed import Piece
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.row import read_rows
-from alttrain_cli.structure.template import THINK
 from alttrain_cli.structure.trace import State, StreamParser, Trace, parse
 
 GREEDY = Settings(Recipe.load("smollm2-135m").generation)

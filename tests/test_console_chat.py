@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from alttrain_cli import console
-from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.chat.reading import Completion, Figures, Reading
 from alttrain_cli.console.flow import Flow
 from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, reflows
 from alttrain_cli.console.sections import pair_view, section_view, settled, tail
-from alttrain_cli.structure.template import THINK
+from alttrain_cli.engine.feed import Piece
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import State, StreamParser, Trace
 from tests.test_console import GOLDEN, TRACE
 

@@ -20,8 +20,9 @@ from alttrain_cli.data.sources import PUBLIC, Source
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import first_sentence
 from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.row import Row, read_rows
-from alttrain_cli.structure.trace import Markers, compose, parse
+from alttrain_cli.structure.trace import compose, parse
 from tests.samples import STAR1, TRACE, put
 
 RUNNER = CliRunner()

@@ -20,7 +20,8 @@ from alttrain_cli.evaluation.judging import judge_instantly, judgements
 from alttrain_cli.evaluation.plan import Place, Plan
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
-from alttrain_cli.structure.trace import Markers, parse
+from alttrain_cli.structure.markers import Markers
+from alttrain_cli.structure.trace import parse
 from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
 from tests.servers import Fault, chat_server
 
@@ -390,7 +391,7 @@ def test_every_suite_of_ours_still_reads() -> None:
 
 def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) -> None:
     from alttrain_cli.data.answers import Answers, Asker
-    from alttrain_cli.recipe.model import Generation
+    from alttrain_cli.recipe.model import Sampling
 
     good = {
         "key": "k",
@@ -401,7 +402,7 @@ def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) ->
         "completion_tokens": 1,
     }
     path = tmp_path / "answers.jsonl"
-    settings = Generation(max_new_tokens=1, do_sample=False)
+    settings = Sampling(max_new_tokens=1, do_sample=False)
     for key in good:
         for wrong in (None, [], -1, 5.5):
             path.write_text(

@@ -27,10 +27,11 @@ from alttrain_cli.evaluation.side import Side
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
 from alttrain_cli.evaluation.targets import Server
 from alttrain_cli.evaluation.thinking import Mode
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import sha256, write_jsonl
+from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import Markers, parse
+from alttrain_cli.structure.trace import parse
 from tests.servers import Fault, chat_server
 
 REFUSAL = (
@@ -50,7 +51,7 @@ class Parrot:
         self.asked: list[str] = []
         self._answer, self._seconds = answer, seconds
 
-    def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
         for job in random.sample(list(jobs), len(jobs)):
             time.sleep(self._seconds)
             text = self._answer(job.item.prompt)
@@ -63,7 +64,7 @@ class Parrot:
 
 def request(**changes: Any) -> Request:
     suites = read_suites(find_suites("smoke"), {})
-    return Request(suites, Generation(max_new_tokens=64, do_sample=False), **changes)
+    return Request(suites, Sampling(max_new_tokens=64, do_sample=False), **changes)
 
 
 def measure(root: Path, target: Parrot, **changes: Any) -> dict[str, Any]:

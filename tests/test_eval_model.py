@@ -14,7 +14,7 @@ from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.evaluation.plan import Job, Plan
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.evaluation.targets import LocalModel
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 
 pytestmark = pytest.mark.model
 CARD = """# A classifier
@@ -22,7 +22,7 @@ PROMPT = {"prompt": '''Is this {behavior}?
 {generation}
 Answer yes or no:'''}
 """
-SETTINGS = Generation(max_new_tokens=12, do_sample=False)
+SETTINGS = Sampling(max_new_tokens=12, do_sample=False)
 
 
 def lines(path: Path) -> list[dict[str, object]]:

@@ -24,7 +24,8 @@ from alttrain_cli.evaluation.thinking import prolonged
 from alttrain_cli.statistics.estimates import Estimate, corrected, difference, kappa, safe_at
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.structure.trace import Markers, parse
+from alttrain_cli.structure.markers import Markers
+from alttrain_cli.structure.trace import parse
 from alttrain_cli.text import overlap
 from tests.scorecards import suite as suite_facts
 

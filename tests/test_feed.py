@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.backends.speaker import Piece
-from alttrain_cli.engine.feed import Feed
+from alttrain_cli.engine.feed import Feed, Piece
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import State
 from tests import families

@@ -9,10 +9,10 @@ import pytest
 from alttrain_cli.engine import generate as module
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.batch import Batch, Request
-from alttrain_cli.engine.generate import Completion, complete, generate
+from alttrain_cli.engine.generate import Written, complete, generate
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe.model import Generation, Recipe
+from alttrain_cli.recipe.model import Recipe, Sampling
 
 QUESTIONS = (
     "Hi",
@@ -22,8 +22,8 @@ QUESTIONS = (
     "How do I boil an egg? " * 4,
     "What is two plus two?",
 )
-GREEDY = Generation(max_new_tokens=20, do_sample=False)
-SAMPLED = Generation(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9)
+GREEDY = Sampling(max_new_tokens=20, do_sample=False)
+SAMPLED = Sampling(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9)
 
 
 def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
@@ -61,12 +61,12 @@ def prompts(loaded: Loaded) -> list[str]:
     return [loaded.template.prompt(question) for question in QUESTIONS]
 
 
-def batched(loaded: Loaded, settings: Generation = GREEDY, **options: Any) -> list[Completion]:
+def batched(loaded: Loaded, settings: Sampling = GREEDY, **options: Any) -> list[Written]:
     completions = dict(complete(loaded, prompts(loaded), settings, **options))
     return [completions[index] for index in range(len(QUESTIONS))]
 
 
-def one_at_a_time(loaded: Loaded, settings: Generation) -> list[str]:
+def one_at_a_time(loaded: Loaded, settings: Sampling) -> list[str]:
     """The loop that everybody writes, with nothing of ours in it."""
     import torch
 
@@ -111,7 +111,7 @@ def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: 
 @pytest.mark.model
 def test_a_short_completion_waits_for_no_long_one(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(smollm, "llama")
-    settings = Generation(max_new_tokens=200, do_sample=False)
+    settings = Sampling(max_new_tokens=200, do_sample=False)
     # one token in 97 ends a completion, so they end anywhere
     stops = set(range(0, len(loaded.tokenizer), 97))
     monkeypatch.setattr(module, "_stop_ids", lambda loaded: stops)
@@ -148,9 +148,10 @@ def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded
         assert [completion.text for completion in together] == one_at_a_time(smollm, GREEDY)
     finally:
         smollm.model.to(before["lm_head.weight"].dtype)
-    short = Generation(max_new_tokens=64, do_sample=False)
+    short = Sampling(max_new_tokens=64, do_sample=False)
     said = smollm.template.prompt("Say hello.") + "Hello! How can I help you today?"
-    assert next(complete(smollm, [said], short)) == (0, Completion("", 0, finished=True))
+    index, written = next(complete(smollm, [said], short))
+    assert (index, written.text, written.tokens, written.finished) == (0, "", 0, True)
 
 
 @pytest.mark.model
@@ -187,7 +188,7 @@ def test_joined_rows_keep_their_last_columns_and_their_room() -> None:
 
 
 def test_a_longer_table_of_numbers_begins_with_the_shorter_one() -> None:
-    from alttrain_cli.engine.sampling import uniforms
+    from alttrain_cli.engine.draws import uniforms
 
     longest = uniforms(3, [1, 2], 5000)
     assert all(uniforms(3, [1, 2], count).tolist() == longest[:count].tolist() for count in (1, 15, 17, 999))
@@ -199,11 +200,13 @@ def test_a_longer_table_of_numbers_begins_with_the_shorter_one() -> None:
 def test_samples_follow_the_model_s_distribution() -> None:
     import torch
 
-    from alttrain_cli.engine.sampling import Draws, uniforms
+    from alttrain_cli.engine.draws import Draws, uniforms
 
     scores = torch.tensor([[1.0, 3.0, 2.0, -1.0]]).repeat(4000, 1)
     numbers = [uniforms(seed, [7], 1) for seed in range(4000)]
-    drawn = Draws(numbers, 0, temperature=2.0, top_p=0.9)(torch.zeros(4000, 0), scores).argmax(-1)
+    drawn = Draws(numbers, 0, Sampling(max_new_tokens=1, do_sample=True, temperature=2.0, top_p=0.9))(
+        torch.zeros(4000, 0), scores
+    ).argmax(-1)
     # at temperature 2 the shares are .18, .49, .30, .07 (rounded): the last is outside the top 90%
     expected = torch.softmax(torch.tensor([0.5, 1.5, 1.0]), 0)
     shares = torch.bincount(drawn, minlength=4) / 4000
@@ -214,11 +217,11 @@ def test_samples_follow_the_model_s_distribution() -> None:
 @pytest.mark.model
 def test_closing_early_leaves_the_model_usable(smollm: Loaded) -> None:
     dtype = smollm.model.dtype
-    started = complete(smollm, prompts(smollm), Generation(max_new_tokens=2, do_sample=False), slots=2)
+    started = complete(smollm, prompts(smollm), Sampling(max_new_tokens=2, do_sample=False), slots=2)
     next(started)
     started.close()
     assert smollm.model.dtype == dtype
-    assert len(generate(smollm, QUESTIONS[:1], Generation(max_new_tokens=3, do_sample=False))) == 1
+    assert len(generate(smollm, QUESTIONS[:1], Sampling(max_new_tokens=3, do_sample=False))) == 1
 
 
 @pytest.mark.model
@@ -228,7 +231,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     import torch
 
     loaded = tiny(smollm, "llama")
-    settings = Generation(max_new_tokens=150, do_sample=False)
+    settings = Sampling(max_new_tokens=150, do_sample=False)
     expected = batched(loaded, settings)
     sizes: list[int] = []
     write = Batch._write
@@ -255,7 +258,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
 @pytest.mark.model
 def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(smollm, "llama")
-    settings = Generation(max_new_tokens=300, do_sample=False)
+    settings = Sampling(max_new_tokens=300, do_sample=False)
     expected = batched(loaded, settings)
     widths: list[int] = []
     write = Batch._write
@@ -276,4 +279,5 @@ def test_a_prompt_beyond_the_model_s_context_is_unfinished(smollm: Loaded) -> No
     loaded = tiny(smollm, "llama", max_position_embeddings=40)
     long = "egg and spoon " * 20
     assert len(loaded.tokenizer(long)["input_ids"]) > 40
-    assert dict(complete(loaded, [long, "x"], GREEDY))[0] == Completion("", 0, finished=False)
+    written = dict(complete(loaded, [long, "x"], GREEDY))[0]
+    assert (written.text, written.tokens, written.finished, written.context_full) == ("", 0, False, True)

@@ -23,7 +23,7 @@ from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
 from alttrain_cli.evaluation.suites.harness import until, version
 from alttrain_cli.evaluation.suites.items import Reading, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, all_suites, find_suites
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 from tests.servers import Fault, chat_server
 from tests.test_eval_command import Parrot, card_of, files_of, suite_of
 
@@ -68,7 +68,7 @@ def read_some(name: str, path: Path) -> tuple[Suite, Reading]:
 
 
 def measure(root: Path, suite: tuple[Suite, Reading], target: Parrot) -> dict[str, Any]:
-    generate(root, target, Request([suite], Generation(max_new_tokens=64, do_sample=False)))
+    generate(root, target, Request([suite], Sampling(max_new_tokens=64, do_sample=False)))
     Bench(find_judges("rule"), with_card=False).sit([root])
     return card_of(root)
 

@@ -365,7 +365,7 @@ def test_what_is_loaded_from_the_hub_is_the_commit_of_the_revision_and_the_adapt
     on_the_hub: str, tmp_path: Path
 ) -> None:
     with quiet.captured(None):
-        from alttrain_cli.backends.identity import identity
+        from alttrain_cli.backends.identity import fingerprint_of
         from alttrain_cli.backends.target import Target
         from alttrain_cli.engine.load import load_base
 
@@ -374,7 +374,7 @@ def test_what_is_loaded_from_the_hub_is_the_commit_of_the_revision_and_the_adapt
             recipe = named(Path(on_the_hub), revision=revision)
             loaded = load_base(recipe, training=True)
             assert loaded.source == (on_the_hub, commit)
-            assert identity(Target("x", recipe), loaded)["weights"] == commit
+            assert fingerprint_of(Target("x", recipe), loaded).weights == commit
             weights[revision] = float(loaded.model.get_input_embeddings().weight[5, 5])
             loaded.model.save_pretrained(tmp_path / commit)
             config = json.loads((tmp_path / commit / "adapter_config.json").read_text())

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.misplaced import remarks
-from alttrain_cli.structure.template import S1, THINK
 from alttrain_cli.structure.trace import parse
 
 LABELLED = Path(__file__).parent / "assets" / "labelled_completions.jsonl"

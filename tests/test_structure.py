@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.structure.template import S1
+from alttrain_cli.structure.markers import S1, Markers
 from alttrain_cli.structure.trace import (
     WINDOW_CHARACTERS,
     WINDOW_SENTENCES,
-    Markers,
     State,
     StreamParser,
     Trace,

@@ -11,9 +11,10 @@ from alttrain_cli.data.samples import Sample, SetAside
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, restyle
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import Markers, compose, parse, split_sentences
+from alttrain_cli.structure.trace import compose, parse, split_sentences
 from alttrain_cli.structure.verdict import Verdict, verdict_of
 from tests.samples import TRACE, sample
 

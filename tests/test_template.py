@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.template import IGNORED, S1, THINK, RenderError, Template
+from alttrain_cli.structure.markers import S1, THINK
+from alttrain_cli.structure.template import IGNORED, RenderError, Template
 from alttrain_cli.structure.trace import Trace
 from tests import families
 

@@ -29,7 +29,7 @@ from alttrain_cli.backends.endpoint_errors import (
 )
 from alttrain_cli.backends.in_flight import in_flight
 from alttrain_cli.backends.reply import Broken, Garbled, Reply, ReplyReader, parse
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Message
 
 __all__ = ["ContextFullError", "Endpoint", "EndpointError", "Reply"]
@@ -87,7 +87,7 @@ class Endpoint:
     def stream(
         self,
         messages: Sequence[Message],
-        settings: Generation | None,
+        settings: Sampling | None,
         *,
         seed: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -118,7 +118,7 @@ class Endpoint:
     def ask_all(
         self,
         requests: Iterable[tuple[Key, Sequence[Message]]],
-        settings: Generation | None,
+        settings: Sampling | None,
         concurrency: int = 32,
     ) -> Iterator[tuple[Key, Reply | EndpointError]]:
         """Yield (key, reply or failure) in the order in which they arrive, `concurrency` in flight.
@@ -146,7 +146,7 @@ class Endpoint:
                         raise reply
                 yield key, reply
 
-    def _ask(self, connection: Connection, messages: Sequence[Message], settings: Generation | None) -> Reply:
+    def _ask(self, connection: Connection, messages: Sequence[Message], settings: Sampling | None) -> Reply:
         body = self._body(messages, settings)
 
         def attempt() -> Reply:
@@ -163,7 +163,7 @@ class Endpoint:
 
         return self._persist(connection, attempt, self.limits.patience)
 
-    def _body(self, messages: Sequence[Message], settings: Generation | None) -> dict[str, Any]:
+    def _body(self, messages: Sequence[Message], settings: Sampling | None) -> dict[str, Any]:
         # As a stream always, so that a long completion differs from a server that is silent.
         return {"model": self.model, "messages": list(messages), "stream": True, **_sampling(settings)}
 
@@ -288,7 +288,7 @@ def _key() -> str:
     return NO_KEY
 
 
-def _sampling(settings: Generation | None) -> dict[str, Any]:
+def _sampling(settings: Sampling | None) -> dict[str, Any]:
     if settings is None:
         return {}
     sampling = {"max_tokens": settings.max_new_tokens}

@@ -1,8 +1,8 @@
-"""Says which model this is, so exactly that two answers to the same question may be called one."""
+"""Builds the fingerprint of a model in memory, which is part of the keys of stored completions."""
 
 from importlib import metadata
-from typing import Any
 
+from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.model_files import ADAPTER, weight_files
@@ -12,21 +12,21 @@ from alttrain_cli.storage.files import sha256
 LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
 
 
-def identity(target: Target, loaded: Loaded) -> dict[str, Any]:
-    """Return everything about a loaded target that shapes what it writes."""
+def fingerprint_of(target: Target, loaded: Loaded) -> Fingerprint:
+    """Return everything about a loaded model that shapes its completions."""
     recipe = target.recipe
     whole = recipe.model.full_finetuning  # then what was trained is the model itself
-    return {
-        "name": target.name,
-        "model": recipe.model.name,
-        "weights": _weights(loaded.source),
-        "adapter": sha256(target.adapter / ADAPTER) if target.adapter and not whole else None,
-        "template": loaded.template.fingerprint,
-        "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "quantised": loaded.quantised,
-        "device": loaded.device,
-        "engine": {name: metadata.version(name) for name in LIBRARIES},
-    }
+    return Fingerprint(
+        name=target.name,
+        model=recipe.model.name,
+        weights=_weights(loaded.source),
+        adapter=sha256(target.adapter / ADAPTER) if target.adapter and not whole else None,
+        template=loaded.template.fingerprint,
+        dtype=str(loaded.model.dtype).removeprefix("torch."),
+        quantised=loaded.quantised,
+        device=loaded.device,
+        engine={name: metadata.version(name) for name in LIBRARIES},
+    )
 
 
 def _weights(source: Source) -> str:

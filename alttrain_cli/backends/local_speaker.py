@@ -3,12 +3,12 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.engine.generate import stream
+from alttrain_cli.engine.feed import Piece
 from alttrain_cli.engine.load import Loaded, load_target, start
 from alttrain_cli.engine.memory import is_out_of_memory
+from alttrain_cli.engine.stream import stream
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.template import Message
 from alttrain_cli.structure.trace import StreamParser
@@ -35,7 +35,7 @@ class ModelSpeaker:
         tell(f"reading {target.recipe.model.name}")
         can_be_taken_off = target.adapter is not None and not target.recipe.model.full_finetuning
         base_name = target.base.name if can_be_taken_off else None
-        return cls(target.name, load_target(target), base_name)
+        return cls(target.name, load_target(target.recipe, target.adapter), base_name)
 
     @property
     def base(self) -> "ModelSpeaker | None":
@@ -71,7 +71,7 @@ class ModelSpeaker:
         try:
             yield from stream(
                 self.loaded,
-                messages,
+                self.loaded.template.prompt(messages),
                 settings.generation,
                 budget=settings.budget,
                 seed=settings.sent_seed,

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from alttrain_cli.structure.template import THINK
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.text import visible
 
 _STARTS_OF_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from alttrain_cli.backends.endpoint import Endpoint, EndpointError
-from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.structure.template import THINK, Message
+from alttrain_cli.engine.feed import Piece
+from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.template import Message
 from alttrain_cli.structure.trace import State, StreamParser
 
 # How servers are asked to write on in a message that was begun for them, the likelier first.

@@ -2,20 +2,12 @@
 
 import sys
 from collections.abc import Generator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.engine.feed import Piece
 from alttrain_cli.structure.template import Message
 from alttrain_cli.structure.trace import StreamParser
-
-
-class Piece(NamedTuple):
-    """What arrives at once: some text, and how many tokens the model wrote for it."""
-
-    text: str
-    tokens: int
-    forced: bool = False  # not the model's own: the thinking budget was used up
-    remark: str = ""  # what a person must know beside the text
 
 
 class Speaker(Protocol):

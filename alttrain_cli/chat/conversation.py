@@ -8,7 +8,8 @@ from typing import Any
 
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.files import read_jsonl, write_jsonl
-from alttrain_cli.structure.template import THINK, Message
+from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.template import Message
 from alttrain_cli.structure.trace import State, Trace, compose, parse
 
 

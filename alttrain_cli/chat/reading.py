@@ -6,8 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from alttrain_cli.backends.speaker import Piece, Speaker
+from alttrain_cli.backends.speaker import Speaker
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.engine.feed import Piece
 from alttrain_cli.structure.misplaced import remarks
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.template import Message

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.model import LARGEST_SEED, Generation, did_you_mean
+from alttrain_cli.recipe.model import LARGEST_SEED, Sampling, did_you_mean
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 from alttrain_cli.storage.problems import in_words
 from alttrain_cli.text import shown
@@ -19,7 +19,7 @@ _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
 class Settings:
     """A recipe's generation settings with what only a chat has."""
 
-    generation: Generation
+    generation: Sampling
     seed: int = DEFAULT_SEED
     think: int | None = None  # thinking tokens; None: three quarters of max_new_tokens
 
@@ -69,7 +69,7 @@ class Settings:
         if key == "temperature" and not isinstance(value, bool):
             greedy = value in (0, None)
             changes = {"temperature": None if greedy else value, "do_sample": not greedy}
-        return replace(self, generation=Generation.model_validate(self.generation.model_dump() | changes))
+        return replace(self, generation=Sampling.model_validate(self.generation.model_dump() | changes))
 
 
 def _whole(value: Any, *, least: int) -> int:

@@ -14,7 +14,7 @@ from alttrain_cli.backends.endpoint import Reply
 from alttrain_cli.data import phrases
 from alttrain_cli.data.answers import Answers, Question, Usage
 from alttrain_cli.data.samples import Sample, SetAside, check_characters
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.trace import split_sentences
 from alttrain_cli.structure.verdict import verdict_of
@@ -22,7 +22,7 @@ from alttrain_cli.structure.verdict import verdict_of
 REPAIRS = 2  # how often a model may mend an answer that is not what was asked for
 LONGEST = 80  # words of an assessment
 # Greedy: the same question gets the same answer, as far as the server lets it.
-SETTINGS = Generation(max_new_tokens=1024, do_sample=False)
+SETTINGS = Sampling(max_new_tokens=1024, do_sample=False)
 
 Samples = Callable[[], Iterable[Sample]]
 Trust = Literal["label", "annotator"]

@@ -17,13 +17,13 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.backends.endpoint import Reply
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import IGNORE, MOST, read_record
 from alttrain_cli.storage.files import check_torn, opened, writable
 from alttrain_cli.structure.template import Message
 
 Question = Sequence[Message]
-Ask = Callable[[Iterable[tuple[str, Question]], Generation], Iterator[tuple[str, Reply | AlttrainError]]]
+Ask = Callable[[Iterable[tuple[str, Question]], Sampling], Iterator[tuple[str, Reply | AlttrainError]]]
 
 _OPENING = b'{"key": "'  # of each line
 
@@ -92,7 +92,7 @@ class Usage:
 class Answers:
     """The answers of one model with one way of generating, for one purpose, kept in a file."""
 
-    def __init__(self, path: Path, asker: Asker, settings: Generation, on_answer: OnAnswer) -> None:
+    def __init__(self, path: Path, asker: Asker, settings: Sampling, on_answer: OnAnswer) -> None:
         self.usage = Usage()
         self._path = path
         self._asker = asker

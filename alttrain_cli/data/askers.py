@@ -7,7 +7,7 @@ from alttrain_cli import console
 from alttrain_cli.backends.endpoint import Endpoint, Reply
 from alttrain_cli.data.answers import Asker, Question
 from alttrain_cli.engine import quiet
-from alttrain_cli.recipe.model import Generation, Recipe
+from alttrain_cli.recipe.model import Recipe, Sampling
 
 _AT_ONCE = 256  # conversations that the engine gets to order by length
 
@@ -25,7 +25,7 @@ def endpoint_asker(base_url: str, model: str | None, concurrency: int) -> Asker:
 def engine_asker(recipe: Recipe) -> Asker:
     """Return who asks the recipe's base model, in batches. It is loaded when the first question comes."""
 
-    def ask(requests: Iterable[tuple[str, Question]], settings: Generation) -> Iterator[tuple[str, Reply]]:
+    def ask(requests: Iterable[tuple[str, Question]], settings: Sampling) -> Iterator[tuple[str, Reply]]:
         loaded = None
         left = iter(requests)
         while chunk := list(islice(left, _AT_ONCE)):

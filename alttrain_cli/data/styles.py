@@ -14,9 +14,10 @@ from typing import Any
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation
 from alttrain_cli.data.samples import Sample, SetAside, check_characters
+from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import Markers, State, compose, parse, split_sentences
+from alttrain_cli.structure.trace import State, compose, parse, split_sentences
 
 _PLAIN = Markers()
 # "Okay." or "Hmm, let's see." alone says nothing of the problem; the next sentence belongs to it.

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from alttrain_cli.data.answers import Answers, Question, Usage
 from alttrain_cli.data.samples import Sample, SetAside
-from alttrain_cli.structure.trace import Markers, State, parse
+from alttrain_cli.structure.markers import Markers
+from alttrain_cli.structure.trace import State, parse
 
 OPENING_TOKENS = 96  # enough for the first sentence of a thought
 

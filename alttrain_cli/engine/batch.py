@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from alttrain_cli.engine.load import Loaded
-from alttrain_cli.engine.sampling import Draws, uniforms
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.engine.draws import Draws, uniforms
+from alttrain_cli.engine.load import Loaded, adapter_switched
+from alttrain_cli.recipe.model import Sampling
 
 ROUND = 64  # tokens a row, at most, between two looks at who has finished
 
@@ -62,10 +62,13 @@ class Batch:
     cache lacks each row's last token: that is what `generate` reads first.
     """
 
-    def __init__(self, loaded: Loaded, settings: Generation, stops: frozenset[int]) -> None:
+    def __init__(
+        self, loaded: Loaded, settings: Sampling, stops: frozenset[int], adapter: bool = True
+    ) -> None:
         self._loaded = loaded
         self._settings = settings
         self._stops = stops
+        self._adapter = adapter
         self._joins = _can_join(loaded.model.config.get_text_config())
         self._parts: list[_Part] = []
 
@@ -112,10 +115,11 @@ class Batch:
         processors, criteria = LogitsProcessorList(), StoppingCriteriaList()
         if self._settings.do_sample:
             drawn = [request.numbers(tokens) for request in requests]
-            processors.append(Draws(drawn, width, self._settings.temperature, self._settings.top_p))
+            processors.append(Draws(drawn, width, self._settings))
         if enough is not None:
             criteria.append(_Enough(self._stops, enough))
-        with torch.inference_mode(), _no_buffers_kept(model):
+        # The switch is the model's, so it is set for this call alone: another batch may use the other state.
+        with adapter_switched(model, self._adapter), torch.inference_mode(), _no_buffers_kept(model):
             output = model.generate(
                 input_ids=torch.tensor(rows, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
@@ -125,6 +129,7 @@ class Batch:
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                repetition_penalty=self._settings.repetition_penalty or 1.0,
                 pad_token_id=pad,
                 eos_token_id=sorted(self._stops),
                 logits_processor=processors,

@@ -2,14 +2,22 @@
 
 import queue
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import State
 
 _HELD = 8  # tokens; a character has at most four bytes, so what is still broken then stays broken
 _BROKEN = "\ufffd"
+
+
+class Piece(NamedTuple):
+    """Text that arrives at once, in the family's own markers, and how many tokens were written for it."""
+
+    text: str
+    tokens: int
+    forced: bool = False  # not the model's own: the thinking budget was used up
+    remark: str = ""
 
 
 class Feed:

@@ -1,35 +1,32 @@
-"""Generates completions: many prompts in padded batches, or one as a stream."""
+"""Generates completions of many rendered prompts, by continuous batching."""
 
 import sys
-import threading
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from alttrain_cli.backends.speaker import Piece
 from alttrain_cli.engine.batch import ROUND, Batch, Request
-from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory, release_memory
 from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.precise import precise
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe.model import Generation
-from alttrain_cli.structure.template import Message
+from alttrain_cli.recipe.model import Sampling
 
 PREFILL = 2048  # prompt tokens, padding included, that are read at a time
 SLOTS_ON_CPU, SLOTS_ON_GPU = 64, 256
 SPARE = 513  # columns that Unsloth's buffer has beyond what it holds
 
 
-class Completion(NamedTuple):
-    """What a model wrote after one prompt, terminator cut off."""
+class Written(NamedTuple):
+    """The text that a model wrote after one prompt, in its family's own markers, terminator cut off."""
 
     text: str
     tokens: int
-    finished: bool  # False: max_new_tokens came first
+    finished: bool  # False: a limit came first
+    prompt_tokens: int
+    context_full: bool  # that limit was the model's context, not max_new_tokens
 
 
 class _Limits(NamedTuple):
@@ -54,27 +51,29 @@ class _Limits(NamedTuple):
 def complete(
     loaded: Loaded,
     rendered: Sequence[str],
-    settings: Generation,
+    settings: Sampling,
     *,
     slots: int | None = None,
     seeds: Sequence[int] | None = None,
-) -> Generator[tuple[int, Completion], None, None]:
+    adapter: bool = True,
+) -> Generator[tuple[int, Written], None, None]:
     """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
 
     At most `slots` prompts are generated together (default: 64 on a CPU, 256 on a GPU), fewer where
     memory does not hold them, the longest first; where one finishes, the next moves in. On a CPU the
     model computes in float32 meanwhile, in which a completion does not depend on what is generated
     beside it; closing the iterator at any moment leaves the model as it was. A sample depends on its
-    prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed.
+    prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed. Without
+    `adapter` the base model writes; iterators with and without it may be open at the same time.
 
     Raises:
         ModelError: if memory does not suffice for even one prompt.
     """
     with precise(loaded):
-        batch = Batch(loaded, settings, frozenset(_stop_ids(loaded)))
+        batch = Batch(loaded, settings, frozenset(stop_ids(loaded)), adapter)
         limits = _limits(loaded, slots)
         requests = _requests(loaded, rendered, settings, seeds or [0] * len(rendered))
-        yield from ((request.index, _completion(loaded, request)) for request in requests if not request.left)
+        yield from _written(loaded, [one for one in requests if not one.left], settings.max_new_tokens)
         waiting = deque(request for request in requests if request.left)
         while waiting or batch.requests:
             done, error = _try_step(batch, waiting, limits)
@@ -83,68 +82,14 @@ def complete(
             if error:
                 limits = limits.halved(len(batch.requests))
                 _send_back(batch, waiting)
-            yield from ((request.index, _completion(loaded, request)) for request in done)
+            yield from _written(loaded, done, settings.max_new_tokens)
 
 
-def generate(loaded: Loaded, prompts: Sequence[str], settings: Generation) -> list[Completion]:
+def generate(loaded: Loaded, prompts: Sequence[str], settings: Sampling) -> list[Written]:
     """Complete single-turn prompts, in their order."""
     rendered = [loaded.template.prompt(prompt) for prompt in prompts]
     completions = dict(complete(loaded, rendered, settings))
     return [completions[index] for index in range(len(prompts))]
-
-
-def stream(
-    loaded: Loaded,
-    conversation: Sequence[Message] | str,
-    settings: Generation,
-    *,
-    budget: int | None = None,
-    seed: int | None = None,
-    adapter: bool = True,
-) -> Generator[Piece]:
-    """Yield the completion of one conversation in pieces, terminator cut off.
-
-    After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
-    model speaks. Closing the iterator stops the model.
-    """
-    feed = Feed(loaded.tokenizer, loaded.template, _stop_ids(loaded), budget)
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            inputs = _encode(loaded, [loaded.template.prompt(conversation)])
-            if seed is not None:
-                _seed(seed)
-            with nullcontext() if adapter else loaded.model.disable_adapter():
-                _generate(loaded, inputs, settings, streamer=feed, **_hooks(feed))
-        except BaseException as error:
-            failure.append(error)
-            feed.end()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield from feed
-    finally:
-        feed.stop()
-        thread.join()
-    if failure:
-        raise failure[0]
-
-
-def _hooks(feed: Feed) -> dict[str, Any]:
-    from transformers import LogitsProcessorList, StoppingCriteriaList
-
-    return {
-        "logits_processor": LogitsProcessorList([feed.force]),
-        "stopping_criteria": StoppingCriteriaList([feed.stopping]),
-    }
-
-
-def _seed(seed: int) -> None:
-    import torch
-
-    torch.manual_seed(seed)
 
 
 def _limits(loaded: Loaded, slots: int | None) -> _Limits:
@@ -160,7 +105,7 @@ def _limits(loaded: Loaded, slots: int | None) -> _Limits:
 
 
 def _requests(
-    loaded: Loaded, rendered: Sequence[str], settings: Generation, seeds: Sequence[int]
+    loaded: Loaded, rendered: Sequence[str], settings: Sampling, seeds: Sequence[int]
 ) -> list[Request]:
     """Return the requests, longest first: who comes later then fits beside those who are there."""
     if not rendered:
@@ -208,38 +153,16 @@ def _send_back(batch: Batch, waiting: deque[Request]) -> None:
     release_memory()
 
 
-def _completion(loaded: Loaded, request: Request) -> Completion:
-    text = loaded.tokenizer.decode(request.written, skip_special_tokens=False)
-    return Completion(text, len(request.written), finished=request.stopped)
+def _written(
+    loaded: Loaded, requests: Sequence[Request], max_new_tokens: int
+) -> Iterator[tuple[int, Written]]:
+    for one in requests:
+        text = loaded.tokenizer.decode(one.written, skip_special_tokens=False)
+        context_full = one.budget < max_new_tokens and not one.stopped
+        yield one.index, Written(text, len(one.written), one.stopped, len(one.prompt), context_full)
 
 
-def _encode(loaded: Loaded, rendered: list[str]) -> Any:
-    # Unsloth's generate may have flipped the side back to right, so it is set before every batch.
-    loaded.tokenizer.padding_side = "left"
-    return loaded.tokenizer(rendered, add_special_tokens=False, padding=True, return_tensors="pt").to(
-        loaded.model.device
-    )
-
-
-def _generate(loaded: Loaded, inputs: Any, settings: Generation, **more: Any) -> Any:
-    import torch
-    from unsloth import FastLanguageModel
-
-    FastLanguageModel.for_inference(loaded.model)
-    sampling = {"temperature": settings.temperature, "top_p": settings.top_p}
-    with torch.inference_mode():
-        return loaded.model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            max_new_tokens=settings.max_new_tokens,
-            do_sample=settings.do_sample,
-            pad_token_id=loaded.tokenizer.pad_token_id,
-            eos_token_id=sorted(_stop_ids(loaded)),
-            **(sampling if settings.do_sample else {"temperature": None, "top_p": None}),
-            **more,
-        )
-
-
-def _stop_ids(loaded: Loaded) -> set[int]:
+def stop_ids(loaded: Loaded) -> set[int]:
+    """Return the tokens that end a completion."""
     eos = loaded.tokenizer.eos_token_id
     return {loaded.template.terminator_id} | ({eos} if eos is not None else set())

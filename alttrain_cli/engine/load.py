@@ -1,11 +1,12 @@
 """Loads a recipe's base model, with or without an adapter, through Unsloth."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.device import device_name, has_gpu, import_unsloth
 from alttrain_cli.engine.lora import check_targets
 from alttrain_cli.engine.model_files import (
@@ -55,15 +56,20 @@ def start(recipe: Recipe) -> None:
     import_unsloth()
 
 
-def load_target(target: Target) -> Loaded:
-    """Load what a person named: a base model, with its adapter if it has one.
+@contextmanager
+def adapter_switched(model: Any, on: bool) -> Iterator[None]:
+    """Compute with the adapter on or off while the block lasts; a model without one is left alone."""
+    with nullcontext() if on or not hasattr(model, "disable_adapter") else model.disable_adapter():
+        yield
+
+
+def load_target(recipe: Recipe, adapter: Path | None) -> Loaded:
+    """Load a recipe's base model, with an adapter if there is one.
 
     Raises:
         ModelError: as `load_base` and `load_adapter`.
     """
-    if target.adapter is None:
-        return load_base(target.recipe)
-    return load_adapter(target.recipe, target.adapter)
+    return load_base(recipe) if adapter is None else load_adapter(recipe, adapter)
 
 
 def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:

@@ -12,7 +12,7 @@ from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import Suite, choose
 from alttrain_cli.evaluation.targets import Asked, NothingAnsweredError
 from alttrain_cli.evaluation.thinking import Mode
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Request:
     """What a person wants measured."""
 
     suites: Sequence[tuple[Suite, Reading]]
-    settings: Generation
+    settings: Sampling
     max_new_tokens: int | None = None  # overrules recipe and suite
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
     caveats: tuple[str, ...] = ()
 
-    def settings_for(self, suite: Suite, asked: Asked) -> Generation:
+    def settings_for(self, suite: Suite, asked: Asked) -> Sampling:
         """Return the settings with the tokens that a suite needs, as far as the context goes."""
         wanted = self.max_new_tokens or max(self.settings.max_new_tokens, suite.max_new_tokens or 0)
         return self.settings.model_copy(
@@ -105,7 +105,7 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
 
 
 def _complete(
-    asked: Asked, settings: Generation, mode: Mode, group: dict[str, tuple[Job, list[Place]]]
+    asked: Asked, settings: Sampling, mode: Mode, group: dict[str, tuple[Job, list[Place]]]
 ) -> None:
     jobs = [job for job, _ in group.values()]
     stage = f"generating with {asked.facts['name']}"

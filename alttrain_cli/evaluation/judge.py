@@ -21,11 +21,11 @@ from alttrain_cli.evaluation.labels import Question as Asks
 from alttrain_cli.evaluation.plan import Facts, Place, Plan, hash_of, places
 from alttrain_cli.evaluation.sandbox.probe import refusal
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.recipe.model import Generation
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.structure.template import THINK
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import parse
 
 CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
@@ -138,7 +138,7 @@ class _Server:
 
     def __init__(self, judge: Judge, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._settings = Generation(max_new_tokens=judge.max_new_tokens, do_sample=False)
+        self._settings = Sampling(max_new_tokens=judge.max_new_tokens, do_sample=False)
         self.named: str | None = endpoint.model
         self.failed: list[EndpointError] = []
         self.facts: dict[str, bool] = {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.recipe.model import Generation, did_you_mean
+from alttrain_cli.recipe.model import Sampling, did_you_mean
 
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."
@@ -14,7 +14,7 @@ class Preset:
     """Settings of one repository, with what a reader must know of them."""
 
     name: str
-    generation: Generation
+    generation: Sampling
     caveats: tuple[str, ...]
     names_the_model: bool = False  # puts "You are Qwen ..." or "You are Llama ..." in front
     load_in_4bit: bool | None = None
@@ -39,8 +39,8 @@ def find_preset(name: str) -> Preset:
     return presets[name]
 
 
-def _greedy(max_new_tokens: int) -> Generation:
-    return Generation(max_new_tokens=max_new_tokens, do_sample=False)
+def _greedy(max_new_tokens: int) -> Sampling:
+    return Sampling(max_new_tokens=max_new_tokens, do_sample=False)
 
 
 _PRESETS = (

@@ -10,7 +10,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.presets import Preset
-from alttrain_cli.recipe.model import Generation, Recipe
+from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.run import Run
 
@@ -25,7 +25,7 @@ class Subject:
     asked: Target | Endpoint | None = None  # None: only its files are asked for
 
     @property
-    def settings(self) -> Generation:
+    def settings(self) -> Sampling:
         """The generation settings that go with it."""
         recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(SERVED_LIKE)
         return recipe.generation

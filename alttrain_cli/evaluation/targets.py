@@ -12,8 +12,8 @@ from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.plan import Facts, Job
 from alttrain_cli.evaluation.thinking import BUDGET, ROUNDS, Mode, prefill, prolonged
-from alttrain_cli.recipe.model import Generation
-from alttrain_cli.structure.template import THINK
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import State, Trace, parse
 
 ROOM = 1024  # tokens of context that are kept for the prompt
@@ -29,7 +29,7 @@ class Asked(Protocol):
     facts: Facts
     most_new_tokens: int | None  # what its context leaves room for
 
-    def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
         """Yield each job with what was written for it, as soon as it is."""
 
 
@@ -38,15 +38,15 @@ class LocalModel:
 
     def __init__(self, target: Target) -> None:
         with console.status(f"Loading {target.name} ..."), quiet.captured(None):
-            from alttrain_cli.backends.identity import identity
+            from alttrain_cli.backends.identity import fingerprint_of
             from alttrain_cli.engine.load import load_target
 
-            self._loaded: Any = load_target(target)
-            self.facts: Facts = identity(target, self._loaded)
+            self._loaded: Any = load_target(target.recipe, target.adapter)
+            self.facts: Facts = fingerprint_of(target, self._loaded).record()
         context = getattr(self._loaded.model.config, "max_position_embeddings", None)
         self.most_new_tokens: int | None = max(context - ROOM, context // 2) if context else None
 
-    def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
         """Yield each job with what was written for it, as soon as it is."""
         with quiet.captured(None):
             from alttrain_cli.engine.generate import complete
@@ -95,7 +95,7 @@ class Server:
             "weights": "unknown: behind a server",
         }
 
-    def answers(self, jobs: Sequence[Job], settings: Generation, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
         """Yield each job with what was written for it; those that fail are left for the next time."""
         if mode != "normal":
             raise ModelError(

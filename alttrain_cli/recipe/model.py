@@ -143,13 +143,22 @@ class Train(_Section):
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
-class Generation(_Section):
-    """transformers' GenerationConfig, for chat and for the probes after training."""
+class Sampling(_Section):
+    """How completions are decoded: transformers' GenerationConfig. Every backend is told every field.
+
+    None switches a field off. It never means a library's or a server's own default.
+    """
 
     max_new_tokens: int = Count
     do_sample: bool
     temperature: float | None = Field(default=None, gt=0, le=100)
     top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, gt=0, le=MOST)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=100)
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields that are on, as JSON: the keys of stored completions are made from them."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class Recipe(_Section):
@@ -159,7 +168,7 @@ class Recipe(_Section):
     model: Model
     lora: Lora
     train: Train
-    generation: Generation
+    generation: Sampling
 
     @classmethod
     def load(cls, name_or_path: str, overrides: tuple[str, ...] = ()) -> "Recipe":

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alttrain_cli.errors import ModelError
+from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own
 from alttrain_cli.structure.rendering import check_bounded, render
-from alttrain_cli.structure.trace import Markers, StreamParser, Trace, compose, parse
-
-THINK = Markers()
-S1 = Markers(open="<|im_start|>think\n", close="\n<|im_start|>answer\n")
+from alttrain_cli.structure.trace import StreamParser, Trace, compose, parse
 
 IGNORED = -100  # the label that cross-entropy leaves out
 
@@ -138,11 +136,16 @@ class Template:
 
     def plain(self, text: str) -> str:
         """Return what a model wrote after the prompt with <think> markers, whatever its own are."""
-        text = self.strip(text)
-        opening, closing = self.markers.open.strip(), self.markers.close.strip()
-        if self.prefilled and not text.lstrip().startswith(opening):
-            text = opening + "\n" + text
-        return text.replace(opening, THINK.open.strip()).replace(closing, THINK.close.strip())
+        translator = self.translator()
+        return translator.feed(self.strip(text)) + translator.finish()
+
+    def translator(self) -> Translator:
+        """Return what `plain` does for text that arrives in pieces, terminator excluded."""
+        return Translator(self.markers, prefilled=self.prefilled)
+
+    def own(self, text: str) -> str:
+        """Return text with <think> markers as this family writes it after the prompt."""
+        return own(text, self.markers, prefilled=self.prefilled)
 
     def stream_parser(self) -> StreamParser:
         """Return a parser for text that arrives in pieces, terminator excluded."""

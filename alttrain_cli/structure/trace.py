@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 
 import sentencex
 
+from alttrain_cli.structure.markers import Markers, overlap
 from alttrain_cli.structure.verdict import Verdict, restates, verdict_of
 
 # An assessment that comes later than this is a model that moralises late, not one that assesses
@@ -27,14 +28,6 @@ class State(StrEnum):
     CLOSED = "closed"
     UNCLOSED = "unclosed"  # generation ended inside the block: there is no answer
     ABSENT = "absent"  # the completion has no reasoning block at all
-
-
-@dataclass(frozen=True)
-class Markers:
-    """The exact strings that a model family writes around its reasoning."""
-
-    open: str = "<think>\n"
-    close: str = "\n</think>\n\n"
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,7 @@ class StreamParser:
         """Pass on what is certainly before the closing marker; switch when the marker is whole."""
         at = self._pending.find(self._close)
         if at < 0:
-            keep(self._take(len(self._pending) - _overlap(self._pending, self._close)))
+            keep(self._take(len(self._pending) - overlap(self._pending, self._close)))
             return
         keep(self._take(at))
         self._take(len(self._close))
@@ -242,11 +235,3 @@ def split_sentences(text: str) -> list[str]:
         ends = [0, *accumulate(map(len, sentences))]
         return [text[start:end] for start, end in pairwise(ends)]
     return sentences if "".join(sentences) == text else [text]
-
-
-def _overlap(text: str, marker: str) -> int:
-    """Return how many characters at the end of `text` may be the beginning of `marker`."""
-    for size in range(min(len(text), len(marker) - 1), 0, -1):
-        if marker.startswith(text[-size:]):
-            return size
-    return 0

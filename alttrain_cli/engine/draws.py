@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from alttrain_cli.recipe.model import Sampling
+
 
 def uniforms(seed: int, prompt: Sequence[int], count: int) -> Any:
     """Return the numbers that decide a prompt's tokens, one each: (count,) float64 in [0, 1)."""
@@ -20,20 +22,20 @@ class Draws:
     Greedy decoding after it is sampling with `temperature` and `top_p`.
     """
 
-    def __init__(
-        self, numbers: Sequence[Any], width: int, temperature: float | None, top_p: float | None
-    ) -> None:
+    def __init__(self, numbers: Sequence[Any], width: int, sampling: Sampling) -> None:
         """Take each row's numbers, (rows, tokens), for the tokens from column `width` on."""
         import torch
-        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+        from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
         self._numbers = torch.stack(list(numbers))
         self._width = width
         self._warpers: list[Any] = []
-        if temperature is not None and temperature != 1.0:
-            self._warpers.append(TemperatureLogitsWarper(float(temperature)))
-        if top_p is not None and top_p < 1.0:
-            self._warpers.append(TopPLogitsWarper(float(top_p)))
+        if sampling.temperature not in (None, 1.0):
+            self._warpers.append(TemperatureLogitsWarper(sampling.temperature))
+        if sampling.top_k is not None:
+            self._warpers.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p is not None and sampling.top_p < 1.0:
+            self._warpers.append(TopPLogitsWarper(sampling.top_p))
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Return `scores`, (rows, vocabulary), with all but each row's drawn token at minus infinity."""

@@ -1,0 +1,227 @@
+"""The one interface to a model that completes conversations, in memory or behind a server.
+
+Values and a protocol; imports neither torch nor openai. `local.py` and `server.py` implement it,
+`scripted.py` does so for tests, and `tests/test_backends.py` holds all of them to one contract:
+
+- `complete` returns every request exactly once, in any order, as each is finished.
+- A request that fails is returned as a `BackendError`; an error that every request would meet is raised.
+- Closing either iterator stops the work.
+- Greedy decoding gives the same text through `complete` and through `stream`.
+- `base` is a view of the same weights without the adapter; it never changes what the other view returns.
+- A count that nobody knows is None, never 0.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Flag, StrEnum, auto
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.trace import State, Trace, parse
+
+Key = TypeVar("Key")
+
+
+class Can(Flag):
+    """What a backend is able to do. A caller that needs more gets an error before the first token."""
+
+    NOTHING = 0
+    CONTINUE = auto()  # continue an assistant's message that was begun
+    RENDERED = auto()  # take text that is rendered already
+    COUNT = auto()  # count the tokens of a conversation
+    GREEDY = auto()  # the same prompt gets the same greedy completion, whatever runs beside it
+
+
+class Finish(StrEnum):
+    """Why generation ended. What that means for the structure is `evaluation`'s business."""
+
+    STOP = "stop"  # the model ended its turn
+    LENGTH = "length"  # max_new_tokens
+    CONTEXT = "context"  # the model's context is full
+    FILTERED = "filtered"  # a server withheld the rest
+
+
+class BackendError(AlttrainError):
+    """A completion could not be made; `fatal` if every other request would fail alike."""
+
+    def __init__(self, message: str, *, fatal: bool = False, status: int | None = None) -> None:
+        super().__init__(message)
+        self.fatal = fatal
+        self.status = status  # of HTTP, where a server answered with one
+
+
+class ContextFullError(BackendError):
+    """Prompt and completion together are longer than the model's context."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote for one conversation, the message that it continued included.
+
+    Attributes:
+        text: with <think> markers, whatever the family's own are; without the turn terminator.
+        finish: why generation ended.
+        tokens: written by the model; None if nobody counted. Likewise the next two.
+        forced: the thinking budget was used up, and the answer was forced.
+        warning: what a reader must know beside the text.
+        marked: the backend knows how this model marks its reasoning. False for a server whose text
+            holds no marker: a completion cut at its limit may then be all reasoning.
+    """
+
+    text: str
+    finish: Finish = Finish.STOP
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    forced: bool = False
+    warning: str = ""
+    marked: bool = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model ended the completion itself."""
+        return self.finish is Finish.STOP
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The sections of the text."""
+        found = parse(self.text, THINK, prefilled=False)
+        if found.state is State.ABSENT and not self.marked and not self.finished:
+            return parse(self.text, THINK, prefilled=True)
+        return found
+
+
+class Chunk(NamedTuple):
+    """Text that arrives at once while a completion streams.
+
+    Attributes:
+        tokens: how many the model wrote for it, about one per chunk for most servers.
+        forced: not the model's own text: the thinking budget was used up.
+        warning: what a reader must know beside the text.
+    """
+
+    text: str
+    tokens: int
+    forced: bool = False
+    warning: str = ""
+
+
+class Request(NamedTuple, Generic[Key]):
+    """One conversation to complete. A sample depends on its conversation and its seed alone.
+
+    `input` as a string is text that is rendered already; it needs `Can.RENDERED`.
+    """
+
+    key: Key
+    input: Conversation | str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything that shapes what a backend writes: equal fingerprints, equal completions.
+
+    Attributes:
+        name: what a person called it. It shapes nothing and is part of no key.
+        model: the base model's name, or the server's name for the model.
+        weights: the hub's commit, or a hash of the weight files.
+        adapter: a hash of the adapter's file; None for a base model.
+        template: a hash of how conversations are rendered.
+        engine: the versions of the libraries.
+        server: the address; None for a model in memory.
+    """
+
+    name: str
+    model: str
+    weights: str
+    adapter: str | None = None
+    template: str | None = None
+    dtype: str | None = None
+    quantised: bool = False
+    device: str | None = None
+    engine: Mapping[str, str] = field(default_factory=dict)
+    server: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON. The form is part of the keys of stored completions, so it is fixed."""
+        if self.server is not None:
+            return {"name": self.name, "model": self.model, "server": self.server, "weights": self.weights}
+        return {
+            "name": self.name,
+            "model": self.model,
+            "weights": self.weights,
+            "adapter": self.adapter,
+            "template": self.template,
+            "dtype": self.dtype,
+            "quantised": self.quantised,
+            "device": self.device,
+            "engine": dict(self.engine),
+        }
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "Fingerprint":
+        """Return a stored fingerprint; keys of later versions are ignored. Raises KeyError or TypeError."""
+        names = [one.name for one in fields(cls)]
+        return cls(**{name: values[name] for name in names if name in values})
+
+
+class Backend(Protocol):
+    """A model, here or behind a server, that completes conversations."""
+
+    @property
+    def name(self) -> str:
+        """What screens and reports call it."""
+
+    @property
+    def can(self) -> Can:
+        """What it is able to do."""
+
+    @property
+    def context(self) -> int | None:
+        """How many tokens prompt and completion may have together; None if unknown."""
+
+    @property
+    def base(self) -> "Backend | None":
+        """The same model without its adapter; None if there is none to switch off."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that shapes its completions."""
+
+    def complete(
+        self, requests: Iterable[Request[Key]], sampling: Sampling
+    ) -> Iterator[tuple[Key, Completion | BackendError]]:
+        """Yield each request's key with its completion, or with why there is none, as each ends.
+
+        Requests are taken as there is room for them, so the iterable may be long.
+
+        Raises:
+            BackendError: if every further request would fail alike.
+        """
+
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling,
+        *,
+        budget: int | None = None,
+        seed: int | None = None,
+    ) -> Generator[Chunk, None, Completion]:
+        """Yield one completion in chunks and return it whole.
+
+        After `budget` thinking tokens the reasoning block is closed and an answer is forced. `seed` None
+        leaves the choice to the backend.
+
+        Raises:
+            BackendError: also in the middle; what was yielded stays valid.
+        """
+
+    def count(self, conversation: Conversation) -> int | None:
+        """Return the prompt tokens of a conversation; None if the backend cannot count."""
+
+    def close(self) -> None:
+        """Release the memory or the connections. Closing twice is harmless."""

@@ -1,0 +1,58 @@
+"""From one word on the command line to a backend.
+
+A word is a run, a folder with an adapter or a model, a recipe (its base model), a hub id, or a server:
+`http://localhost:8000/v1`, or with one of its models `"http://localhost:8000/v1 NAME"`. `find` loads
+nothing and asks no server; `open_backend` does. Only commands use this file: everybody else is handed
+a backend.
+"""
+
+from dataclasses import dataclass
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.progress import Progress, Silent
+from alttrain_cli.backends.target import Target, find_target
+from alttrain_cli.engine import quiet
+
+IN_FLIGHT = 32  # requests to a server at the same time
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server, and which of its models; None: its only one."""
+
+    url: str
+    model: str | None = None
+
+
+def find(word: str, recipe: str | None = None) -> Target | Address:
+    """Return what a word means; `recipe` gives the settings of a model that no recipe names.
+
+    Raises:
+        RunError, RecipeError, ModelError: if it means nothing.
+    """
+    url, _, model = word.strip().partition(" ")
+    if url.startswith(("http://", "https://")):
+        return Address(url, model.strip() or None)
+    return find_target(word, recipe)
+
+
+def open_backend(
+    found: Target | Address, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+) -> Backend:
+    """Load a model, or find out what a server has.
+
+    Raises:
+        ModelError, BackendError: if it cannot be used.
+    """
+    progress = progress or Silent()
+    match found:
+        case Address(url, model):
+            from alttrain_cli.backends.server import ServerBackend
+
+            with progress.status(f"Connecting to {url} ..."):
+                return ServerBackend.find(url, model, in_flight=in_flight)
+        case Target():
+            with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
+                from alttrain_cli.backends.local import LocalBackend
+
+                return LocalBackend.load(found)

@@ -1,0 +1,89 @@
+"""A backend whose completions come from a function: for tests of everything that stands on backends."""
+
+import random
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, Fingerprint, Finish, Key, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.recipe.model import Sampling
+
+Answer = Callable[[Request[Any], Sampling], "Completion | BackendError | str"]
+
+_TOGETHER = 8  # requests that are in flight at once
+
+
+class Scripted:
+    """Answers each request by a function of it, in a shuffled order, and keeps the requests that it received.
+
+    The function returns text, a whole completion, or the error of that one request; an error that it
+    raises ends the work. `base` gives the view without an adapter another function.
+    """
+
+    def __init__(
+        self,
+        answer: Answer | str = "<think>\nI see.\n</think>\n\nFine.",
+        *,
+        name: str = "scripted",
+        base: "Scripted | None" = None,
+        can: Can = Can.CONTINUE | Can.RENDERED | Can.COUNT | Can.GREEDY,
+        context: int | None = None,
+    ) -> None:
+        self._answer = answer if callable(answer) else lambda request, sampling: answer
+        self.name = name
+        self.base = base
+        self.can = can
+        self.context = context
+        self.received: list[Request[Any]] = []
+        self.closed = False
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The name alone."""
+        return Fingerprint(self.name, self.name, weights=f"scripted {self.name}", template="scripted")
+
+    def complete(
+        self, requests: Iterable[Request[Key]], sampling: Sampling
+    ) -> Iterator[tuple[Key, Completion | BackendError]]:
+        """Answer a few at a time, in an order of its own."""
+        left, order = iter(requests), random.Random(0)
+        while chunk := list(islice(left, _TOGETHER)):
+            order.shuffle(chunk)
+            for request in chunk:
+                yield request.key, self._reply(request, sampling)
+
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling,
+        *,
+        budget: int | None = None,
+        seed: int | None = None,
+    ) -> Generator[Chunk, None, Completion]:
+        """Yield the answer word by word."""
+        reply = self._reply(Request(None, conversation, seed or 0), sampling)
+        if isinstance(reply, BackendError):
+            raise reply
+        for word in reply.text.removeprefix(conversation.started).split(" "):
+            yield Chunk(word + " ", 1)
+        return reply
+
+    def count(self, conversation: Conversation) -> int | None:
+        """Count words."""
+        return (
+            sum(len(one.content.split()) for one in conversation.messages) if Can.COUNT in self.can else None
+        )
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+    def _reply(self, request: Request[Any], sampling: Sampling) -> Completion | BackendError:
+        self.received.append(request)
+        reply = self._answer(request, sampling)
+        if not isinstance(reply, str):
+            return reply
+        words = len(reply.split())
+        counted = self.count(request.input) if isinstance(request.input, Conversation) else None
+        return Completion(reply, Finish.STOP, words, counted, None)

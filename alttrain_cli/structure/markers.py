@@ -1,0 +1,84 @@
+"""The strings around a model's reasoning, and the translation of a family's own into <think> markers.
+
+Everything outside the engine reads and stores completions with <think> markers, whatever the family
+writes. The translation works on text that streams in, cut anywhere.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Markers:
+    """The exact strings that a model family writes around its reasoning."""
+
+    open: str = "<think>\n"
+    close: str = "\n</think>\n\n"
+
+
+THINK = Markers()
+S1 = Markers(open="<|im_start|>think\n", close="\n<|im_start|>answer\n")
+
+
+class Translator:
+    """Translates what a model writes after its prompt. `prefilled`: the prompt ends in the opening marker."""
+
+    def __init__(self, markers: Markers, *, prefilled: bool) -> None:
+        self._pairs = [
+            (own.strip(), plain.strip())
+            for own, plain in ((markers.open, THINK.open), (markers.close, THINK.close))
+        ]
+        self._opening = markers.open.strip() if prefilled else ""
+        self._pending = ""
+
+    def feed(self, text: str) -> str:
+        """Take the next piece; return what is certain of the translation."""
+        self._pending += text
+        if self._opening:
+            start = self._pending.lstrip()
+            if self._opening.startswith(start):
+                return ""
+            self._add_opening(start)
+        return self._translated(held=self._held())
+
+    def finish(self) -> str:
+        """Return the rest of the translation; call it once, after the last piece."""
+        if self._opening:
+            self._add_opening(self._pending.lstrip())
+        return self._translated(held=0)
+
+    def _add_opening(self, start: str) -> None:
+        """Write the marker that the prompt held, unless the model repeats it."""
+        if not start.startswith(self._opening):
+            self._pending = self._opening + "\n" + self._pending
+        self._opening = ""
+
+    def _held(self) -> int:
+        """Return how many characters at the end may be the beginning of a marker."""
+        return max((overlap(self._pending, own) for own, plain in self._pairs if own != plain), default=0)
+
+    def _translated(self, *, held: int) -> str:
+        end = len(self._pending) - held
+        text, self._pending = self._pending[:end], self._pending[end:]
+        for own, plain in self._pairs:
+            text = text.replace(own, plain)
+        return text
+
+
+def own(text: str, markers: Markers, *, prefilled: bool) -> str:
+    """Return text with <think> markers as the family would write it after its prompt."""
+    if prefilled:
+        text = text.removeprefix(THINK.open)
+    if markers == THINK:
+        return text
+    text = text.replace(THINK.open, markers.open).replace(THINK.close, markers.close)
+    return text.replace(THINK.open.strip(), markers.open.strip()).replace(
+        THINK.close.strip(), markers.close.strip()
+    )
+
+
+def overlap(text: str, marker: str) -> int:
+    """Return how many characters at the end of `text` may be the beginning of `marker`."""
+    for size in range(min(len(text), len(marker) - 1), 0, -1):
+        if marker.startswith(text[-size:]):
+            return size
+    return 0
