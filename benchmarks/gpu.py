@@ -137,6 +137,11 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def went_wrong(result: dict[str, Any]) -> bool:
+    """Whether a result is a wrong check, or a part that did not come to its end."""
+    return result.get("ok") is False or result.get("ended") in ("failed", "timed out")
+
+
 def run_part(part: Part, command: Sequence[str], limit: float, journal: Journal) -> bool:
     """Run a part in a process group of its own for `limit` seconds at most; return whether it was done."""
     started = time.monotonic()
@@ -262,7 +267,7 @@ def main() -> None:
 
         results = read_results(journal.path)[before:]
         show(results)
-        code = code or int(any(result.get("ended") in ("failed", "timed out") for result in results))
+        code = code or int(any(went_wrong(result) for result in results))
     print(f"results: {journal.path}; what the libraries printed: {journal.log}")
     raise SystemExit(code)
 

@@ -33,10 +33,12 @@ from pathlib import Path
 part = sys.argv[1]
 results = Path(sys.argv[sys.argv.index("--results") + 1])
 facts = {"environment": {"card": "none"}, "check": {"family": "llama", "check": "greedy", "ok": True}}
+does = os.environ.get("PLAN_" + part.replace("-", "_"), "")
+if does == "wrong":
+    facts[part]["ok"] = False
 if part in facts:
     with results.open("a") as file:
         file.write(json.dumps({"part": part, **facts[part]}) + "\\n")
-does = os.environ.get("PLAN_" + part.replace("-", "_"), "")
 if does == "hang":
     print("before it hung", file=sys.stderr, flush=True)
     time.sleep(60)
@@ -98,6 +100,14 @@ def test_a_model_that_cannot_be_made_skips_its_own_parts_by_name(scripts: Path) 
     assert endings(scripts)["check"] == "done"
     assert endings(scripts)["generate r1-1.5b plain"] == "skipped"
     assert "generate r1-1.5b plain: skipped (its model was not made)" in out
+
+
+def test_a_wrong_check_is_no_success(scripts: Path) -> None:
+    process = start(scripts, "--tiny", "--parts", "check", check="wrong")
+    out, _ = process.communicate(timeout=60)
+    assert endings(scripts) == {"check": "done"}
+    assert "WRONG" in out
+    assert process.returncode == 1
 
 
 def test_an_interrupt_keeps_every_result_and_prints_the_table(scripts: Path) -> None:
@@ -222,6 +232,7 @@ def test_a_wheel_is_unpacked_without_what_it_can_run_without(module: Any, tmp_pa
     kept = [
         "bitsandbytes/libbitsandbytes_cuda130.so",
         "bitsandbytes/nn.py",
+        "trl/templates/card.md",  # read when a checkpoint is saved
         "bitsandbytes-1.0.dist-info/METADATA",
     ]
     cut = [
