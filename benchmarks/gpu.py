@@ -71,7 +71,7 @@ def plan_parts(options: argparse.Namespace) -> list[Part]:
     needed = {"train": {"model", "fixed-cost"}, "generate": {"model"}}
     wanted = set(options.parts).union(*(needed.get(part, ()) for part in options.parts))
     chosen = [part for part in parts if part.name in wanted]
-    return [part._replace(least=1.0) for part in chosen] if options.tiny else chosen
+    return [part._replace(least=1.0, most=3 * part.most) for part in chosen] if options.tiny else chosen
 
 
 def parts_of(model: str, options: argparse.Namespace) -> list[Part]:
@@ -154,6 +154,8 @@ def run_part(part: Part, command: Sequence[str], limit: float, journal: Journal)
             code: int | None = process.wait(limit)
         except subprocess.TimeoutExpired:
             code = None
+            os.killpg(process.pid, signal.SIGUSR1)  # it writes to the log where it is
+            time.sleep(0.5)
         except BaseException:
             stop(process)
             journal.add(part, "interrupted", seconds=round(time.monotonic() - started, 1))

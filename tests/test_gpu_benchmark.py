@@ -132,12 +132,21 @@ def test_a_part_that_hangs_is_stopped_with_all_it_started(
 ) -> None:
     gpu = module("gpu")
     journal = gpu.Journal(tmp_path)
-    script = "import subprocess, sys; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); child.wait()"
+    script = """
+import faulthandler, signal, subprocess, time
+faulthandler.register(signal.SIGUSR1)
+print(subprocess.Popen(["sh", "-c", "trap '' USR1; sleep 60"]).pid, flush=True)
+def where_it_hangs():
+    time.sleep(60)
+where_it_hangs()
+"""
     part = gpu.Part("check", 1, 1)
     assert not gpu.run_part(part, [sys.executable, "-c", script], 1.0, journal)
     (line,) = gpu.read_results(journal.path)
     assert (line["ended"], line["why"]) == ("timed out", "stopped after 1 s")
-    child = Path(f"/proc/{line['error']}/stat")
+    pid, *stack = line["error"].splitlines()
+    assert "where_it_hangs" in "".join(stack)
+    child = Path(f"/proc/{pid}/stat")
     assert not child.exists() or child.read_text().split()[2] == "Z"
 
 
