@@ -71,7 +71,7 @@ def plan_parts(options: argparse.Namespace) -> list[Part]:
     needed = {"train": {"model", "fixed-cost"}, "generate": {"model"}}
     wanted = set(options.parts).union(*(needed.get(part, ()) for part in options.parts))
     chosen = [part for part in parts if part.name in wanted]
-    return [part._replace(least=1.0) for part in chosen] if options.tiny else chosen
+    return [part._replace(least=1.0, most=3 * part.most) for part in chosen] if options.tiny else chosen
 
 
 def parts_of(model: str, options: argparse.Namespace) -> list[Part]:
@@ -137,6 +137,11 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def went_wrong(result: dict[str, Any]) -> bool:
+    """Whether a result is a wrong check, or a part that did not come to its end."""
+    return result.get("ok") is False or result.get("ended") in ("failed", "timed out")
+
+
 def run_part(part: Part, command: Sequence[str], limit: float, journal: Journal) -> bool:
     """Run a part in a process group of its own for `limit` seconds at most; return whether it was done."""
     started = time.monotonic()
@@ -149,6 +154,8 @@ def run_part(part: Part, command: Sequence[str], limit: float, journal: Journal)
             code: int | None = process.wait(limit)
         except subprocess.TimeoutExpired:
             code = None
+            os.killpg(process.pid, signal.SIGUSR1)  # it writes to the log where it is
+            time.sleep(0.5)
         except BaseException:
             stop(process)
             journal.add(part, "interrupted", seconds=round(time.monotonic() - started, 1))
@@ -262,7 +269,7 @@ def main() -> None:
 
         results = read_results(journal.path)[before:]
         show(results)
-        code = code or int(any(result.get("ended") in ("failed", "timed out") for result in results))
+        code = code or int(any(went_wrong(result) for result in results))
     print(f"results: {journal.path}; what the libraries printed: {journal.log}")
     raise SystemExit(code)
 

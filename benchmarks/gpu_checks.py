@@ -8,8 +8,11 @@ import argparse
 import dataclasses
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,41 +43,54 @@ class Passing:
         return json.dumps(ids)
 
 
+def write_reference(folder: Path, prompts: list[list[int]]) -> None:
+    """Write what stock transformers makes of a model: the logits of greedy tokens, and the loss."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+    with torch.inference_mode():
+        logits = torch.stack([greedy_logits(model, prompt) for prompt in prompts])
+        loss = torch.tensor(mean_loss(model, prompts))
+    save_file({"logits": logits, "loss": loss}, folder.with_suffix(".reference"))
+
+
+def greedy_logits(model: Any, prompt: list[int]) -> Any:
+    """Return the logits behind each greedy token: (NEW, vocabulary)."""
+    import torch
+
+    ids, kept = list(prompt), []
+    for _ in range(NEW):
+        logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].float().cpu()
+        kept.append(logits)
+        ids.append(int(logits.argmax()))
+    return torch.stack(kept)
+
+
+def mean_loss(model: Any, prompts: list[list[int]]) -> float:
+    """Return the loss of a token, over all prompts."""
+    import torch
+
+    total = count = 0.0
+    for prompt in prompts:
+        logits = model(input_ids=torch.tensor([prompt], device=model.device)).logits[0, :-1].float()
+        labels = torch.tensor(prompt[1:], device=model.device)
+        total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        count += len(labels)
+    return total / count
+
+
 class Reference:
-    """What stock transformers makes of a model: greedy tokens with their logits, and the loss."""
+    """What stock transformers made of a model."""
 
-    def __init__(self, folder: Path, prompts: list[list[int]]) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM
+    def __init__(self, folder: Path) -> None:
+        from safetensors.torch import load_file
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-        with torch.inference_mode():
-            self.tokens, self.logits = zip(
-                *(self._greedy(model, prompt, device) for prompt in prompts), strict=True
-            )
-            self.loss = self._loss(model, prompts, device)
-
-    def _greedy(self, model: Any, prompt: list[int], device: str) -> tuple[list[int], list[Any]]:
-        import torch
-
-        ids, kept = list(prompt), []
-        for _ in range(NEW):
-            logits = model(input_ids=torch.tensor([ids], device=device)).logits[0, -1].float().cpu()
-            kept.append(logits)
-            ids.append(int(logits.argmax()))
-        return ids[len(prompt) :], kept
-
-    def _loss(self, model: Any, prompts: list[list[int]], device: str) -> float:
-        import torch
-
-        total = count = 0.0
-        for prompt in prompts:
-            logits = model(input_ids=torch.tensor([prompt], device=device)).logits[0, :-1].float()
-            labels = torch.tensor(prompt[1:], device=device)
-            total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            count += len(labels)
-        return total / count
+        read = load_file(folder.with_suffix(".reference"))
+        self.logits, self.loss = read["logits"], float(read["loss"])
+        self.tokens = self.logits.argmax(-1).tolist()
 
     def distance(self, row: int, tokens: list[int]) -> float:
         """Return how much worse than its own the first other token is, in standard deviations of logits."""
@@ -84,26 +100,39 @@ class Reference:
         return 0.0 if len(tokens) == NEW else float("inf")
 
 
-def check(options: argparse.Namespace, results: Any) -> None:
-    """Check each architecture; what fails in one does not keep the others from being checked."""
+def prompts_of_ids() -> list[list[int]]:
+    """Return prompts of various lengths, as token ids."""
+    chance = random.Random(3)
+    return [[chance.randrange(300, 1000) for _ in range(length)] for length in LENGTHS]
+
+
+def make_models(scratch: Path, families: Sequence[str]) -> None:
+    """Write tiny models and their references."""
     from random_model import TINY, build
 
     from alttrain_cli.recipe.model import Shape
 
-    chance = random.Random(3)
-    prompts = [[chance.randrange(300, 1000) for _ in range(length)] for length in LENGTHS]
-    references = {}
-    families = ("qwen2", "llama") if options.quick else ("qwen2", "llama", "qwen3")
     for family in families:
-        folder = options.scratch / f"tiny-{family}"
+        folder = scratch / f"tiny-{family}"
         folder.mkdir()
         build(Shape(**TINY, tie_word_embeddings=False), family, folder, std=0.25)
-        references[family] = Reference(folder, prompts)
-    import unsloth  # noqa: F401  only now: it patches the classes that the references came from
+        write_reference(folder, prompts_of_ids())
 
+
+def check(options: argparse.Namespace, results: Any) -> None:
+    """Check each architecture; what fails in one does not keep the others from being checked.
+
+    The references come from a process of their own: Unsloth patches the classes of transformers.
+    """
+    families = ("qwen2", "llama") if options.quick else ("qwen2", "llama", "qwen3")
+    subprocess.run([sys.executable, __file__, str(options.scratch), *families], check=True)
+    import unsloth  # noqa: F401
+
+    prompts = prompts_of_ids()
     for family in families:
+        folder = options.scratch / f"tiny-{family}"
         try:
-            check_family(options.scratch / f"tiny-{family}", prompts, references[family], family, results)
+            check_family(folder, prompts, Reference(folder), family, results)
         except Exception:
             results.say(family=family, check="ran to its end", ok=False, error=traceback.format_exc())
 
@@ -203,3 +232,7 @@ def check_training(
     results.say(
         family=family, check="the loss is stock transformers'", ok=same, loss=[reference.loss, one[0]]
     )
+
+
+if __name__ == "__main__":
+    make_models(Path(sys.argv[1]), sys.argv[2:])

@@ -28,10 +28,12 @@ def generate(options: argparse.Namespace, results: Any) -> None:
 
 def sampling(options: argparse.Namespace) -> Any:
     """Return how completions are drawn: R1's own settings."""
+    from random_model import TEMPERATURE
+
     from alttrain_cli.recipe.model import Sampling
 
     longest = 16 if options.tiny else 256
-    return Sampling(max_new_tokens=longest, do_sample=True, temperature=0.6, top_p=0.95)
+    return Sampling(max_new_tokens=longest, do_sample=True, temperature=TEMPERATURE, top_p=0.95)
 
 
 def prompts_of(options: argparse.Namespace, count: int) -> list[str]:

@@ -252,7 +252,7 @@ def main() -> None:
     named = {"model": options.model, "side": options.side}
     common = {"part": options.part, **{key: value for key, value in named.items() if value}}
     common |= {"tiny": True} if options.tiny else {}
-    faulthandler.register(signal.SIGTERM, chain=True)  # the log then says where a part hung
+    faulthandler.register(signal.SIGUSR1)  # gpu.py asks a part that hangs where it is
     set_up_libraries()
     parts()[options.part](options, Results(options.results, **common, round=options.round))
 

@@ -42,7 +42,7 @@ HAS = (
 UNUSED = ("xformers", "torchao", "diffusers", "hf-transfer")
 GLIBC = (17, 24, 27, 28, 31, 34, 35)  # manylinux_2_N: pip matches each name exactly
 DROPPED = ("tests", "test", "testing_data", "docs", "examples", "benchmarks", "studio", "unsloth_cli")
-DROPPED_FILES = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".md", ".ipynb", ".map")
+DROPPED_FILES = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".ipynb", ".map")  # TRL reads its .md
 
 
 class PackError(Exception):

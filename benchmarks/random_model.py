@@ -26,7 +26,9 @@ TINY = {
 }
 STD = 0.02  # of the weights
 STOP = 257  # the id of <|im_end|>: after the 256 bytes and <|im_start|>
-COMPLETION = 150  # tokens of a completion, very roughly, when it is sampled
+COMPLETION = 150  # tokens of a sampled completion, on average
+TEMPERATURE = 0.6
+CONSTANT = 100.0  # of the residual stream, in units of its own size
 
 
 def device() -> str:
@@ -75,8 +77,8 @@ def build(shape: Shape, family: str, folder: Path, std: float = STD) -> None:
             shards.setdefault(index[name], {})[name] = tensor
     for file, tensors in shards.items():
         made = {name: _random(name, tensor, std) for name, tensor in tensors.items()}
-        if "lm_head.weight" in made and std == STD:
-            made["lm_head.weight"][STOP] *= stop_scale(shape)
+        if std == STD:
+            let_samples_end(made, shape)
         save_file({name: tensor.cpu() for name, tensor in made.items()}, folder / file, {"format": "pt"})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     write_tokenizer(folder)
@@ -90,15 +92,20 @@ def _random(name: str, like: Any, std: float) -> Any:
     return (torch.randn(like.shape, device=device()) * std).to(torch.bfloat16)
 
 
-def stop_scale(shape: Shape) -> float:
-    """Return by how much to scale the stop token's row, so that samples end at various lengths.
+def let_samples_end(tensors: dict[str, Any], shape: Shape) -> None:
+    """Make the stop token one in `COMPLETION` tokens, so that samples end at various lengths.
 
-    Logits of random weights are normal; at temperature 0.6 the stop token then takes, on average, one
-    in `COMPLETION` tokens.
+    The residual stream gets a constant that is much larger than the rest, in its first number. After the
+    last norm that number is about the root of the hidden size, and only the stop token's logit reads it.
     """
-    spread = STD * math.sqrt(shape.hidden_size) / 0.6
-    needed = 2 * (math.log(shape.vocab_size / COMPLETION) + spread**2 / 2)
-    return max(1.0, math.sqrt(max(0.0, needed)) / spread)
+    if shape.tie_word_embeddings or "lm_head.weight" not in tensors:
+        return
+    root = math.sqrt(shape.hidden_size)
+    tensors["model.embed_tokens.weight"][:, 0] = CONSTANT * root
+    head = tensors["lm_head.weight"]
+    head[:, 0] = 0
+    head[STOP] = 0
+    head[STOP, 0] = TEMPERATURE * math.log(shape.vocab_size / COMPLETION) / root
 
 
 def write_tokenizer(folder: Path) -> None:

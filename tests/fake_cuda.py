@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("llama", "qwen2", "qwen3")
-PROMPTS = ("Hi", "Name one colour.", "A, B", "What is two plus two?", "x")
+PROMPTS = ("Hi", "Name one colour.", "A, B", "two plus two?")
 NEW_TOKENS = 6
 SWAPPED = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"  # Unsloth maps it to a 4-bit repository of its own
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
@@ -34,7 +34,7 @@ SETTINGS = (
     "lora.r=4",
     "train.max_length=256",
     "train.num_train_epochs=1",
-    "train.per_device_train_batch_size=3",
+    "train.per_device_train_batch_size=2",
     "train.gradient_accumulation_steps=1",
     "train.gradient_checkpointing=false",
     "train.learning_rate=0.01",
@@ -97,8 +97,7 @@ def pretend_cuda() -> None:
     }
     for name, fake in fakes.items():
         setattr(torch.cuda, name, fake)
-    if not hasattr(torch._C, "_cuda_getCurrentRawStream"):
-        torch._C._cuda_getCurrentRawStream = lambda index=0: 0
+    torch._C._cuda_getCurrentRawStream = lambda index=0: 0  # a CPU build has none, a CUDA build asks the driver
     fork_rng = torch.random.fork_rng
     torch.random.fork_rng = lambda: fork_rng(devices=[])
     OnCPU().__enter__()
@@ -183,8 +182,9 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
     from alttrain_cli.structure.template import IGNORED, Encoded
 
     start = {name: weight.detach().clone() for name, weight in _trained(loaded)}
-    ids = [loaded.template.encode_text(loaded.template.prompt(prompt)) for prompt in (*PROMPTS, "y")]
-    rows = [Encoded(row, [IGNORED, *row[1:]]) for row in ids]
+    rendered = [loaded.template.encode_text(loaded.template.prompt(prompt)) for prompt in PROMPTS]
+    short = [ids[-length:] for ids, length in zip(rendered, (7, 12, 9, 10), strict=True)]
+    rows = [Encoded(ids, [IGNORED, *ids[1:]]) for ids in short]
 
     def run(name: str, budget: int, watch: Any = None, stop_after: int = 0) -> list[list[float]]:
         from alttrain_cli.training.memory_plan import Batching
@@ -209,7 +209,7 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
         if next(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
 
-    found = {"one": run("one", 4096), "many": run("many", 40), "after_oom": run("oom", 100, fail_once)}
+    found = {"one": run("one", 4096), "many": run("many", 12), "after_oom": run("oom", 100, fail_once)}
     found["cut"] = run("cut", 4096, stop_after=1)
     for key, weight in _trained(loaded):  # a new process has other weights before it reads the checkpoint
         weight.data.copy_(start[key])

@@ -22,7 +22,13 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def run(module: str, folder: Path) -> None:
-    environment = {**os.environ, "HF_HUB_CACHE": str(folder / "hub"), "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",  # a real GPU would be used
+        "HF_HUB_CACHE": str(folder / "hub"),
+        "PYTHONPATH": str(ROOT),
+        "UNSLOTH_COMPILE_LOCATION": str(folder / "compiled"),
+    }
     done = subprocess.run(
         [sys.executable, "-m", f"tests.{module}", str(folder)],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=500,

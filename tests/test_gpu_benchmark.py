@@ -33,10 +33,12 @@ from pathlib import Path
 part = sys.argv[1]
 results = Path(sys.argv[sys.argv.index("--results") + 1])
 facts = {"environment": {"card": "none"}, "check": {"family": "llama", "check": "greedy", "ok": True}}
+does = os.environ.get("PLAN_" + part.replace("-", "_"), "")
+if does == "wrong":
+    facts[part]["ok"] = False
 if part in facts:
     with results.open("a") as file:
         file.write(json.dumps({"part": part, **facts[part]}) + "\\n")
-does = os.environ.get("PLAN_" + part.replace("-", "_"), "")
 if does == "hang":
     print("before it hung", file=sys.stderr, flush=True)
     time.sleep(60)
@@ -100,6 +102,14 @@ def test_a_model_that_cannot_be_made_skips_its_own_parts_by_name(scripts: Path) 
     assert "generate r1-1.5b plain: skipped (its model was not made)" in out
 
 
+def test_a_wrong_check_is_no_success(scripts: Path) -> None:
+    process = start(scripts, "--tiny", "--parts", "check", check="wrong")
+    out, _ = process.communicate(timeout=60)
+    assert endings(scripts) == {"check": "done"}
+    assert "WRONG" in out
+    assert process.returncode == 1
+
+
 def test_an_interrupt_keeps_every_result_and_prints_the_table(scripts: Path) -> None:
     process = start(scripts, "--tiny", check="hang")
     until = time.monotonic() + 30
@@ -122,12 +132,21 @@ def test_a_part_that_hangs_is_stopped_with_all_it_started(
 ) -> None:
     gpu = module("gpu")
     journal = gpu.Journal(tmp_path)
-    script = "import subprocess, sys; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); child.wait()"
+    script = """
+import faulthandler, signal, subprocess, time
+faulthandler.register(signal.SIGUSR1)
+print(subprocess.Popen(["sh", "-c", "trap '' USR1; sleep 60"]).pid, flush=True)
+def where_it_hangs():
+    time.sleep(60)
+where_it_hangs()
+"""
     part = gpu.Part("check", 1, 1)
     assert not gpu.run_part(part, [sys.executable, "-c", script], 1.0, journal)
     (line,) = gpu.read_results(journal.path)
     assert (line["ended"], line["why"]) == ("timed out", "stopped after 1 s")
-    child = Path(f"/proc/{line['error']}/stat")
+    pid, *stack = line["error"].splitlines()
+    assert "where_it_hangs" in "".join(stack)
+    child = Path(f"/proc/{pid}/stat")
     assert not child.exists() or child.read_text().split()[2] == "Z"
 
 
@@ -222,6 +241,7 @@ def test_a_wheel_is_unpacked_without_what_it_can_run_without(module: Any, tmp_pa
     kept = [
         "bitsandbytes/libbitsandbytes_cuda130.so",
         "bitsandbytes/nn.py",
+        "trl/templates/card.md",  # read when a checkpoint is saved
         "bitsandbytes-1.0.dist-info/METADATA",
     ]
     cut = [
