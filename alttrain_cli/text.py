@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+# Characters of English per token. tests/test_data.py holds the estimate to 10% of SmolLM2's tokenizer on
+# the starter set.
+CHARS_PER_TOKEN = 4.2
 NGRAM = 8  # words in a row
 CONTAINED = 0.8  # share of an item's content words
 FEWEST_WORDS = 3  # content words; an item with fewer is compared exactly only
@@ -21,6 +24,11 @@ _LITTLE = (
     "will with without would you your"
 )
 _FUNCTION_WORDS = frozenset(_LITTLE.split())
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens an English text has, before a tokenizer is loaded."""
+    return round(len(text) / CHARS_PER_TOKEN)
 
 
 class Sign(StrEnum):

@@ -118,7 +118,7 @@ def test_a_recipe_cannot_be_changed_after_loading() -> None:
 
 def test_r1_act_is_what_its_script_says() -> None:
     train = Recipe.load("r1-act").train
-    assert (train.rows_a_step, train.learning_rate, train.num_train_epochs) == (8, 1e-5, 15)
+    assert (train.rows_per_step, train.learning_rate, train.num_train_epochs) == (8, 1e-5, 15)
     assert (train.max_length, train.warmup_steps, train.weight_decay) == (32_768, 5, 1e-4)
     assert (train.adam_beta1, train.adam_beta2, train.seed, train.optim) == (0.9, 0.95, 1995, "adamw_8bit")
 

@@ -57,7 +57,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
 def _folder(path: Path, recipe: str | None) -> Target:
     if (path / "recipe.yaml").is_file():
         run = Run.open(path)
-        return Target(path.name or str(path), run.pinned(run.recipe()), run.adapter_path)
+        return Target(path.name or str(path), Recipe.of_run(run), run.adapter_path)
     if (path / "adapter_config.json").is_file():
         return Target(path.name, _recipe_of_adapter(path, recipe), path)
     if (path / "config.json").is_file():
@@ -68,8 +68,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
 def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     """Return the recipe of the run that the adapter lies in, or one made from its own config."""
     if recipe is None and (path.parent / "recipe.yaml").is_file():
-        run = Run(path.parent)
-        return run.pinned(run.recipe())
+        return Recipe.of_run(Run(path.parent))
     config = _read_config(path / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:

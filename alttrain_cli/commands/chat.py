@@ -199,10 +199,10 @@ def _chosen_run(interactive: bool) -> str:
 def _facts(run: Run) -> tuple[str, ...]:
     """Return model, loss and refusals of a run for the table; what its manifest does not say is empty."""
     manifest = run.manifest()
-    try:
-        refused, asked = manifest["probes"]["refused"], manifest["probes"]["asked"]
-        rates = [f"{refused[label]}/{asked[label]}" for label in ("harmful", "benign")]
-        loss = f"{manifest['loss']['last']:.2f}"
-    except (KeyError, TypeError, ValueError):
-        rates, loss = ["", ""], ""
-    return (run.recipe().model.name, loss, *rates)
+    probes, loss = manifest.probes, manifest.loss
+    rates = ["", ""]
+    if probes:
+        rates = [
+            f"{probes.refused.get(label, 0)}/{probes.asked.get(label, 0)}" for label in ("harmful", "benign")
+        ]
+    return (Recipe.of_run(run).model.name, f"{loss.last:.2f}" if loss else "", *rates)

@@ -14,7 +14,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
 from alttrain_cli.storage.files import atomic_writer, read_text
 from alttrain_cli.training.fit import parse_gpu
-from alttrain_cli.training.memory_plan import best_batching, judge, longest_row
+from alttrain_cli.training.memory_plan import best_batching, fit_verdict, longest_row
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096
@@ -89,7 +89,7 @@ def _line(recipe: Recipe, machine: Machine) -> tuple[str, ...]:
         recipe.name,
         size,
         f"{memory.gib:.1f}",
-        judge(memory, machine),
+        fit_verdict(memory, machine),
         f"{most:,}" if most else "-",
         recipe.model.name,
     )

@@ -62,14 +62,14 @@ class Subject:
 
     def trained_with(self) -> str | None:
         """Return the fingerprint of the template that a run was trained with."""
-        template = Run(self.adapter.parent).manifest().get("template") if self.adapter else None
+        template = Run(self.adapter.parent).manifest().template if self.adapter else None
         return str(template) if template else None
 
     def training(self) -> Training | None:
         """Return what a run was trained on; None for what was not trained here."""
         run = Run(self.adapter.parent if self.adapter else self.root.parent)
         trained = self.adapter is not None or self.root.name == "eval"
-        return Training.of(run.manifest(), run.path) if trained and run.recipe_path.is_file() else None
+        return Training.of(run.manifest().data, run.path) if trained and run.recipe_path.is_file() else None
 
 
 def local(what: str, recipe: str | None, out: Path | None) -> Subject:

@@ -17,6 +17,7 @@ from alttrain_cli.recipe.trl_settings import check_words, wrong_settings
 from alttrain_cli.storage.files import atomic_writer, check_ordinary, read_text
 from alttrain_cli.storage.names import FolderName, safe_name
 from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.run import Run
 from alttrain_cli.text import shown
 
 SHOWN_PROBLEMS = 5
@@ -138,7 +139,7 @@ class Train(_Section):
         return check_words("optim", optim)
 
     @property
-    def rows_a_step(self) -> int:
+    def rows_per_step(self) -> int:
         """Rows of one update, however they are cut into micro-batches."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
@@ -191,6 +192,16 @@ class Recipe(_Section):
             rest = [f"and {more} more problems."] if more > 0 else []
             raise RecipeError(f"{path}: " + " ".join(problems[:SHOWN_PROBLEMS] + rest))
         return recipe
+
+    @classmethod
+    def of_run(cls, run: Run) -> "Recipe":
+        """Return the recipe that a run was trained with, its base model pinned to the commit of then."""
+        recipe = cls.load(str(run.recipe_path))
+        return recipe.pinned(run.commit_of(recipe.model.name))
+
+    def pinned(self, commit: str | None) -> "Recipe":
+        """Return the recipe with its base model at a commit of the hub; None changes nothing."""
+        return self.changed({"model": {"revision": commit}}) if commit else self
 
     def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
         """Return a copy with other values in some sections."""

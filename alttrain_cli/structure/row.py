@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import read_jsonl
+from alttrain_cli.storage.files import Digest, read_jsonl
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.structure.trace import Trace
 from alttrain_cli.text import shown
@@ -73,18 +73,18 @@ def read_rows(path: Path) -> list[Row]:
     return list(iter_rows(path))
 
 
-def iter_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a data file, one in memory at a time.
+def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
+    """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes.
 
     Raises:
-        DataError: naming file, line and key of the first wrong row, or of an id that stands twice.
+        DataError: naming file, line and key of the first wrong row, or of a duplicate id.
     """
     lines: dict[str, int] = {}
-    for number, value in read_jsonl(path):
+    for number, value in read_jsonl(path, digest):
         row = _row(path, number, value)
         if row.id in lines:
             raise DataError(
-                f"{path}:{number}: id {shown(row.id)} is already in line {lines[row.id]}. "
+                f"{path}:{number}: duplicate id {shown(row.id)}: it is already in line {lines[row.id]}. "
                 "Rename or remove it."
             )
         lines[row.id] = number

@@ -51,17 +51,17 @@ def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> li
     If memory does not suffice, that shows at once and not in the small hours.
     """
     if settings.train_sampling_strategy == "group_by_length":
-        return length_groups(order, lengths, settings.rows_a_step)
-    return longest_first(order, lengths, settings.rows_a_step)
+        return length_groups(order, lengths, settings.rows_per_step)
+    return longest_first(order, lengths, settings.rows_per_step)
 
 
-def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+def length_groups(order: Sequence[int], lengths: Sequence[int], rows_per_step: int) -> list[int]:
     """Sort a random order by length within stretches of up to 50 updates; the longest row comes first.
 
     The same as transformers' `get_length_grouped_indices`, so that rows of similar length share an
     update.
     """
-    stretch = rows_a_step * max(1, min(len(order) // (rows_a_step * 4), 50))
+    stretch = rows_per_step * max(1, min(len(order) // (rows_per_step * 4), 50))
     groups = [
         sorted(order[begin : begin + stretch], key=lambda row: -lengths[row])
         for begin in range(0, len(order), stretch)
@@ -71,11 +71,11 @@ def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int
     return [row for group in groups for row in group]
 
 
-def longest_first(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+def longest_first(order: Sequence[int], lengths: Sequence[int], rows_per_step: int) -> list[int]:
     """Let the update with the longest row change places with the first one."""
     longest = max(range(len(order)), key=lambda position: lengths[order[position]])
-    begin = longest // rows_a_step * rows_a_step
-    updates = [list(order[at : at + rows_a_step]) for at in range(0, len(order), rows_a_step)]
-    if len(updates[begin // rows_a_step]) == rows_a_step:  # a rest stays at the end
-        updates[0], updates[begin // rows_a_step] = updates[begin // rows_a_step], updates[0]
+    begin = longest // rows_per_step * rows_per_step
+    updates = [list(order[at : at + rows_per_step]) for at in range(0, len(order), rows_per_step)]
+    if len(updates[begin // rows_per_step]) == rows_per_step:  # a rest stays at the end
+        updates[0], updates[begin // rows_per_step] = updates[begin // rows_per_step], updates[0]
     return [row for update in updates for row in update]
