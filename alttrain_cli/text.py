@@ -1,5 +1,6 @@
 """Texts: control characters made visible, and how much two texts overlap."""
 
+import difflib
 import math
 import re
 import unicodedata
@@ -24,6 +25,12 @@ _LITTLE = (
     "will with without would you your"
 )
 _FUNCTION_WORDS = frozenset(_LITTLE.split())
+
+
+def did_you_mean(word: str, words: list[str]) -> str:
+    """Return a question with the nearest of `words`, or nothing."""
+    near = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else ""
 
 
 def estimate_tokens(text: str) -> int:

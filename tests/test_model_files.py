@@ -14,7 +14,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
-from alttrain_cli.structure.trace import rendering
+from alttrain_cli.structure import rendering
 from tests.tiny import write_hub_cache, write_model
 
 pytestmark = pytest.mark.model

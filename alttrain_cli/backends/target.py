@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError, ModelError, RecipeError
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Lora, Recipe, Shape, did_you_mean, shipped_recipes
 from alttrain_cli.storage.files import is_folder, read_text
 from alttrain_cli.storage.run import Run
-
-# A model that no recipe names is loaded and asked with this one's settings: R1's own.
-_STANDARD = "r1-7b"
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> R
         for named in shipped:
             if _copied(model) == named.model.name.rpartition("/")[2].lower():
                 return _for_model(named, model, revision, named.model.shape)
-    return _for_model(Recipe.load(recipe or _STANDARD), model, revision, None)
+    return _for_model(Recipe.load(recipe or FALLBACK), model, revision, None)
 
 
 def _for_model(like: Recipe, model: str, revision: str | None, shape: Shape | None) -> Recipe:

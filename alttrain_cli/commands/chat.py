@@ -18,11 +18,11 @@ from alttrain_cli.chat.session import Repl
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.options import Rule, check, check_not_empty, recipe_rule
 from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
-SERVER_RECIPE = "r1-7b"  # whose generation settings a server is asked with, unless told otherwise
 
 
 def chat(
@@ -166,7 +166,7 @@ def _standard_input() -> str:
 def _server(base_url: str, model: str | None, recipe: str | None, interactive: bool) -> Whom:
     # A prompt line has its own sign of waiting, which a printed line would tear.
     warn = (lambda _: None) if interactive else console.warner()
-    return Whom(model or "server", Recipe.load(recipe or SERVER_RECIPE), None, base_url, model, warn)
+    return Whom(model or "server", Recipe.load(recipe or FALLBACK), None, base_url, model, warn)
 
 
 def _local(whom: str | None, recipe: str | None, base: bool, interactive: bool) -> Whom:

@@ -10,11 +10,10 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.run import Run
-
-SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Subject:
     @property
     def settings(self) -> Sampling:
         """The generation settings that go with it."""
-        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(SERVED_LIKE)
+        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(FALLBACK)
         return recipe.generation
 
     @property
