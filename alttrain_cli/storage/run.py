@@ -167,7 +167,7 @@ class Run:
         if not self.manifest_path.exists():
             return Manifest.missing()
         manifest: Manifest = read_record_file(
-            MANIFEST, self.manifest_path, "Restore the file from a copy, or train again."
+            MANIFEST, self.manifest_path, "Bring back the file from a copy, or train again."
         )
         return manifest
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from alttrain_cli.storage.checked import KEEP, MOST, read_record
 from alttrain_cli.storage.files import opened
@@ -138,6 +138,13 @@ class Manifest(Record):
     canary: list[CanaryRecord] = []
     peak_memory_gib: float = 0.0
     seconds_total: Seconds = 0.0
+
+    @field_validator("data", "loss", "checks", "probes", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must be an object, not null")
+        return value
 
     @classmethod
     def missing(cls) -> "Manifest":
