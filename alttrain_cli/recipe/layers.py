@@ -71,13 +71,7 @@ def find_recipe(name_or_path: str) -> Path:
         RecipeError: if there is none, with the nearest name.
     """
     if _is_path(name_or_path):
-        path = Path(name_or_path)
-        try:
-            check_ordinary(path)
-        except DataError as error:
-            hint = " List the shipped recipes: alttrain recipes"
-            raise RecipeError(f"{error}".replace("no such file", "no such recipe file") + hint) from None
-        return path
+        return _checked(Path(name_or_path))
     names = {path.stem: path for path in shipped_recipes()}
     if name_or_path not in names:
         hint = did_you_mean(name_or_path, list(names)) or "List them: alttrain recipes"
@@ -92,9 +86,18 @@ def _find_base(of: Path, base: object) -> Path:
     if base in {path.stem for path in _folder().glob("_*.yaml")}:
         return _folder() / f"{base}.yaml"
     try:
-        return find_recipe(str(of.parent / base) if _is_path(base) else base)
+        return _checked(of.parent / base) if _is_path(base) else find_recipe(base)
     except RecipeError as error:
         raise RecipeError(f"{of}: base: {error}") from None
+
+
+def _checked(path: Path) -> Path:
+    try:
+        check_ordinary(path)
+    except DataError as error:
+        hint = " List the shipped recipes: alttrain recipes"
+        raise RecipeError(f"{error}".replace("no such file", "no such recipe file") + hint) from None
+    return path
 
 
 def _is_path(word: str) -> bool:
