@@ -1,5 +1,6 @@
 """Texts: control characters made visible, and how much two texts overlap."""
 
+import difflib
 import math
 import re
 import unicodedata
@@ -8,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+# Characters of English per token. tests/test_data.py holds the estimate to 10% of SmolLM2's tokenizer on
+# the starter set.
+CHARS_PER_TOKEN = 4.2
 NGRAM = 8  # words in a row
 CONTAINED = 0.8  # share of an item's content words
 FEWEST_WORDS = 3  # content words; an item with fewer is compared exactly only
@@ -21,6 +25,17 @@ _LITTLE = (
     "will with without would you your"
 )
 _FUNCTION_WORDS = frozenset(_LITTLE.split())
+
+
+def did_you_mean(word: str, words: list[str]) -> str:
+    """Return a question with the nearest of `words`, or nothing."""
+    near = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens an English text has, before a tokenizer is loaded."""
+    return round(len(text) / CHARS_PER_TOKEN)
 
 
 class Sign(StrEnum):

@@ -45,7 +45,7 @@ def settings(recipe: Recipe, folder: Path, *, bf16: bool, fp16: bool) -> dict[st
     train = recipe.train
     return {
         "output_dir": str(folder),
-        "per_device_train_batch_size": train.rows_a_step,
+        "per_device_train_batch_size": train.rows_per_step,
         "gradient_accumulation_steps": 1,
         "num_train_epochs": train.num_train_epochs,
         "learning_rate": train.learning_rate,

@@ -15,6 +15,7 @@ from typing import Any
 from alttrain_cli.console import print_table
 from alttrain_cli.data.starter import starter_pairs, starter_rows
 from alttrain_cli.engine import quiet
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
@@ -36,7 +37,7 @@ def answer(run: Run, rows: Sequence[Row], *, trained: bool) -> list[tuple[Row, T
         from alttrain_cli.engine.generate import generate
         from alttrain_cli.engine.load import load_adapter, load_base
 
-        recipe = run.recipe()
+        recipe = Recipe.of_run(run)
         loaded = load_adapter(recipe, run.adapter_path) if trained else load_base(recipe)
         completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
         traces = [loaded.template.parse(completion.text) for completion in completions]

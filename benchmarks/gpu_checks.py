@@ -196,7 +196,8 @@ def check_training(
 
     from alttrain_cli.structure.template import IGNORED, Encoded
     from alttrain_cli.training.memory_plan import Batching
-    from alttrain_cli.training.train import Events, train
+    from alttrain_cli.training.reports import Events
+    from alttrain_cli.training.train import train
 
     rows = [Encoded(prompt, [IGNORED, *prompt[1:]]) for prompt in prompts]  # fewer than eight: one update
     trained = [p for p in loaded.model.parameters() if p.requires_grad]

@@ -162,7 +162,7 @@ def train(options: argparse.Namespace, results: Results) -> None:
     shortest, longest = (24, 120) if options.tiny else (110, LONG[1])
     vocabulary = recipe.model.sizes.vocab_size
     rows = random_rows(options.rows, vocabulary, shortest, longest)
-    warm = random_rows(5 * recipe.train.rows_a_step, vocabulary, shortest, longest)
+    warm = random_rows(5 * recipe.train.rows_per_step, vocabulary, shortest, longest)
     started = time.perf_counter()
     run = run_ours if options.side == "ours" else run_baseline
     with tempfile.TemporaryDirectory() as out:
@@ -206,7 +206,8 @@ def _update_seconds(loaded: Any, recipe: Any, rows: Sequence[Any], budget: int) 
     from train import Watch
 
     from alttrain_cli.training.memory_plan import Batching
-    from alttrain_cli.training.train import Events, train
+    from alttrain_cli.training.reports import Events
+    from alttrain_cli.training.train import train
 
     watch = Watch()
     with tempfile.TemporaryDirectory() as out:

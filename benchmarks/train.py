@@ -82,7 +82,8 @@ def run_ours(
 ) -> dict[str, Any]:
     """Train as `alttrain train` does. Rows may be tokenised already."""
     from alttrain_cli.engine.load import load_base
-    from alttrain_cli.training.train import Events, train
+    from alttrain_cli.training.reports import Events
+    from alttrain_cli.training.train import train
 
     tokenised = isinstance(rows[0], Encoded)
     before = sizes_of(rows) if tokenised else [estimate(recipe, row) for row in rows]
@@ -180,7 +181,7 @@ def warm_up(loaded: Any, run: Callable[[], Any], rows: Sequence[Any]) -> None:
 
 def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
     """Tokenise rows."""
-    from alttrain_cli.training.train import encode_rows
+    from alttrain_cli.training.rows import encode_rows
 
     return encode_rows(rows, loaded.template, recipe.train.max_length)
 

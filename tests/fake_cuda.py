@@ -188,7 +188,8 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
 
     def run(name: str, budget: int, watch: Any = None, stop_after: int = 0) -> list[list[float]]:
         from alttrain_cli.training.memory_plan import Batching
-        from alttrain_cli.training.train import Events, train
+        from alttrain_cli.training.reports import Events
+        from alttrain_cli.training.train import train
 
         if not (folder / name).is_dir():
             for key, weight in _trained(loaded):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.training.attention import FUSED, PLAIN, attending
+from alttrain_cli.engine.attention import FUSED, PLAIN, attending
 
 
 class Model:
@@ -40,7 +40,7 @@ def test_grouped_attention_equals_that_of_transformers(tokens: int, padded: bool
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    from alttrain_cli.training.attention import _attend
+    from alttrain_cli.engine.attention import _attend
 
     torch.manual_seed(1)
     module = torch.nn.Module()

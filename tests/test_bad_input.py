@@ -27,7 +27,7 @@ from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.template import Encoded, RenderError
 from alttrain_cli.structure.trace import Trace
 from alttrain_cli.text import visible
-from alttrain_cli.training.train import encode_rows
+from alttrain_cli.training.rows import encode_rows
 from tests.bad_input import options, recipes, rows, sources
 from tests.bad_input.case import CLOSED, HARMFUL, RECIPE, ROW, SAMPLE, Case, lines, recipe
 from tests.servers import Fault, chat_server

@@ -30,13 +30,13 @@ def test_rows_of_one_length_stay_together_and_a_long_one_stands_alone() -> None:
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(1, 9), st.randoms())
 def test_an_epoch_holds_every_row_once_and_its_longest_in_the_first_update(
-    lengths: list[int], rows_a_step: int, chance: object
+    lengths: list[int], rows_per_step: int, chance: object
 ) -> None:
     order = list(range(len(lengths)))
     chance.shuffle(order)  # type: ignore[attr-defined]
-    for arranged in (order, length_groups(order, lengths, rows_a_step)):
-        first = longest_first(arranged, lengths, rows_a_step)
+    for arranged in (order, length_groups(order, lengths, rows_per_step)):
+        first = longest_first(arranged, lengths, rows_per_step)
         assert sorted(first) == list(range(len(lengths)))
-        whole = len(lengths) // rows_a_step * rows_a_step
+        whole = len(lengths) // rows_per_step * rows_per_step
         if whole and max(lengths) in [lengths[row] for row in arranged[:whole]]:
-            assert max(lengths) in [lengths[row] for row in first[:rows_a_step]]
+            assert max(lengths) in [lengths[row] for row in first[:rows_per_step]]

@@ -1,30 +1,68 @@
 """The canary: how many prompts, on which device, and when it ends a run."""
 
-from alttrain_cli.structure.trace import Trace
-from alttrain_cli.training.canary import Canary, canary_rows, count_answers, in_words, over_refusal
+from pathlib import Path
 
-REFUSES = Trace("u", "This is harmful.", "r", "I can't help with that.")
-ANSWERS = Trace("u", "This is benign.", "r", "Boil them.")
+from alttrain_cli.backends.base import Request
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import CanaryRecord
+from alttrain_cli.training.canary import NEW_TOKENS, PROBED_PAIRS, Canary
+
+HELD_OUT = starter_rows("heldout")
+SAMPLING = Sampling(max_new_tokens=1_000, do_sample=False)
+HARMFUL = {row.prompt for row in HELD_OUT if row.label == "harmful"}
+
+
+def answer(request: Request[int], sampling: Sampling) -> str:
+    """Refuse the harmful prompts and the first one of the benign prompts."""
+    refuses = request.input.prompt in HARMFUL or request.key == 1  # type: ignore[union-attr]
+    return f"<think>\nThey ask.\n\nThis is benign.\n</think>\n\n{'I cannot help.' if refuses else 'Yes.'}"
 
 
 def test_half_of_the_prompts_are_harmful_and_none_was_trained_on() -> None:
-    rows = canary_rows(8)
+    rows = Canary(HELD_OUT).chosen(8)
     assert [row.label for row in rows].count("harmful") == 8 == len(rows) / 2
     assert len({row.id for row in rows}) == 16
+    assert not {row.id for row in rows} & {row.id for row in starter_rows("train")}
 
 
 def test_a_cpu_asks_only_when_told_to() -> None:
-    assert Canary(None, None).pairs_on("cpu") == 0
-    assert Canary(None, 0.4).pairs_on("cpu") == 8
-    assert Canary(None, None).pairs_on("NVIDIA GeForce RTX 4090") == 8
-    assert Canary(3, 0.4).pairs_on("cpu") == 3
+    assert Canary(HELD_OUT).pairs_on("cpu") == 0
+    assert Canary(HELD_OUT, None, 0.4).pairs_on("cpu") == 8
+    assert Canary(HELD_OUT).pairs_on("NVIDIA GeForce RTX 4090") == 8
+    assert Canary(HELD_OUT, 3, 0.4).pairs_on("cpu") == 3
 
 
-def test_refusals_are_counted_by_label() -> None:
-    rows = canary_rows(2)
-    traces = [REFUSES if row.label == "harmful" else ANSWERS for row in rows]
-    traces[1] = REFUSES if rows[1].label == "benign" else ANSWERS
-    counts = count_answers(rows, traces)
-    assert counts["refused"] == {"harmful": 2, "benign": 1}
-    assert over_refusal(counts) == 0.5
-    assert "refused: 2 of 2 harmful, 1 of 2 benign" in in_words(counts)
+def test_any_backend_is_tested_and_refusals_are_counted_by_label() -> None:
+    backend = Scripted(answer)
+    counts = Canary(HELD_OUT).test(backend, 2, SAMPLING)
+    assert counts.refused == {"harmful": 2, "benign": 1}
+    assert counts.over_refusal == 0.5
+    assert counts.in_words() == "4 of 4 have all required sections; refused: 2 of 2 harmful, 1 of 2 benign"
+
+
+def test_the_canary_generates_openings_and_the_probe_complete_answers(tmp_path: Path) -> None:
+    limits: list[int] = []
+
+    def note(request: Request[int], sampling: Sampling) -> str:
+        limits.append(sampling.max_new_tokens)
+        return answer(request, sampling)
+
+    canary = Canary(HELD_OUT)
+    canary.test(Scripted(note), 1, SAMPLING)
+    canary.probe(Scripted(note), SAMPLING, Run(tmp_path))
+    assert limits == [NEW_TOKENS] * 2 + [1_000] * 2 * PROBED_PAIRS
+    assert len((tmp_path / "probes.jsonl").read_text().splitlines()) == 2 * PROBED_PAIRS
+
+
+def test_a_run_ends_only_above_the_limit_and_says_how_to_resume() -> None:
+    canary, run = Canary(HELD_OUT, 2, 0.5), Run(Path("runs/x"))
+    counts = CanaryRecord(
+        step=7, n=4, structured=4, asked={"harmful": 2, "benign": 2}, refused={"harmful": 2, "benign": 1}
+    )
+    assert canary.reason_to_stop(counts, run) == ""
+    more = counts.model_copy(update={"refused": {"harmful": 2, "benign": 2}})
+    assert "Stopped at step 7: the model refuses 2 of 2 benign prompts" in canary.reason_to_stop(more, run)
+    assert "--out runs/x --resume" in canary.reason_to_stop(more, run)

@@ -26,7 +26,7 @@ ASKED = [{"role": "user", "content": "What is two plus two?"}]
 
 
 def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "runs" / "mine", RECIPE)
+    run = Run.create(tmp_path / "runs" / "mine", RECIPE.name, RECIPE.to_yaml())
     run.adapter_path.mkdir()
     (run.adapter_path / "adapter_model.safetensors").touch()
     with Terminal("chat", "--no-save", cwd=tmp_path) as chat:

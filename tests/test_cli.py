@@ -155,9 +155,9 @@ def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_chat_names_a_run_that_is_still_training(tmp_path: Path) -> None:
-    opened = Run.create(tmp_path / "run", Recipe.load("smollm2-135m"))
+    opened = Run.create(tmp_path / "run", "run", Recipe.load("smollm2-135m").to_yaml())
     opened.update_manifest(status="started")
-    fails(run("chat", tmp_path / "run", "-p", "Hi"), "status is 'started'. Wait until it is trained")
+    fails(run("chat", tmp_path / "run", "-p", "Hi"), "(status: started). Wait until training ends")
 
 
 def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

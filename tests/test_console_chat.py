@@ -68,20 +68,20 @@ def test_a_pair_looks_like_the_golden_one(name: str, width: int) -> None:
 
 
 def test_a_verdict_that_comes_too_late_is_said_to_be_out_of_order() -> None:
-    assert "assessment · out of order: benign, but only in the reasoning" in drawn(
+    assert "assessment · missing: the verdict (benign) comes only in the reasoning" in drawn(
         section_view(LATE, "assessment"), 100
     )
 
 
 def test_what_is_out_of_place_stands_in_the_title_or_below_what_was_printed_already() -> None:
     turned = Trace("They ask.", "This is benign.", "Hmm. So this is harmful.", "No.")
-    assert "reasoning · assesses again, otherwise: harmful" in drawn(section_view(turned, "reasoning"), 100)
+    assert "reasoning · contradicts the assessment: harmful" in drawn(section_view(turned, "reasoning"), 100)
     view = CompletionView(one := screen(100))
     reading = Reading(StreamParser(THINK, prefilled=False), 99, 1000)
     for text in ("<think>\nThey ask.\nThis is benign.\nHmm.\n", "So this is harmful.\n</think>\nNo."):
         reading.add(Piece(text, 1))
         view.look(reading)
-    assert "╰─ assesses again, otherwise: harmful ─" in written(one)
+    assert "╰─ contradicts the assessment: harmful ─" in written(one)
 
 
 def test_a_folded_thought_is_one_line_and_the_answer_stays_whole() -> None:

@@ -6,14 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli import console
+from alttrain_cli.storage.run_records import StepRecord
+from alttrain_cli.training.curve import curve_svg
 
 LOSSES = st.lists(st.floats(0.001, 20), min_size=1, max_size=300)
 
 
 @given(LOSSES, st.text(max_size=30))
 def test_the_picture_is_well_formed_and_every_step_lies_inside(losses: list[float], title: str) -> None:
-    steps = [{"step": number, "loss": loss} for number, loss in enumerate(losses, 1)]
-    picture = ElementTree.fromstring(console.curve_svg(steps, console.visible(title)))
+    steps = [
+        StepRecord(step=number, loss=loss, tokens=1, seconds=1.0) for number, loss in enumerate(losses, 1)
+    ]
+    picture = ElementTree.fromstring(curve_svg(steps, console.visible(title)))
     width, height = float(picture.attrib["width"]), float(picture.attrib["height"])
     lines = [node for node in picture if node.tag.endswith("polyline")]
     for line in lines:

@@ -29,6 +29,7 @@ from alttrain_cli.evaluation.targets import Server
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import sha256, write_jsonl
+from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.trace import parse
@@ -184,7 +185,7 @@ def test_training_rows_that_stand_in_a_suite_are_listed_and_both_rates_shown(tmp
 
 
 def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Path) -> None:
-    training = Training.of({"data": {"path": str(tmp_path / "gone.jsonl"), "sha256": "0"}}, tmp_path / "run")
+    training = Training.of(DataRecord(path=str(tmp_path / "gone.jsonl"), sha256="0"), tmp_path / "run")
     found = contamination(training, [Item("1", "p")])
     assert (found["checked"], "not there any more" in found["reason"]) == (False, True)
 
@@ -197,10 +198,10 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
     path.parent.mkdir(parents=True)
     write_jsonl(path, (row.model_dump() for row in starter_rows("train")[:2]))
     run = tmp_path / "work" / "runs" / "mine"
-    manifest = {"data": {"path": "data/rows.jsonl", "sha256": sha256(path)}}
-    assert len(Training.of(manifest, run).rows) == 2
+    data = DataRecord(path="data/rows.jsonl", sha256=sha256(path))
+    assert len(Training.of(data, run).rows) == 2
     path.write_text("other", encoding="utf-8")
-    assert "is not the data any more" in str(Training.of(manifest, run).unknown)
+    assert "is not the data any more" in str(Training.of(data, run).unknown)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_the_baseline_leaves_padding_free_batches_to_unsloth(module: Any, tmp_pa
     baseline = module("baseline")
     settings = baseline.settings(Recipe.load("r1-7b"), tmp_path, bf16=True, fp16=False)
     assert not {"packing", "padding_free", "data_collator", "eval_packing", "dataset_kwargs"} & set(settings)
-    assert settings["per_device_train_batch_size"] == Recipe.load("r1-7b").train.rows_a_step
+    assert settings["per_device_train_batch_size"] == Recipe.load("r1-7b").train.rows_per_step
     assert baseline.collator(None, padded=False) == {}
 
 

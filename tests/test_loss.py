@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands import train as command
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.errors import GateError, ModelError, Stopped
@@ -23,6 +22,8 @@ from alttrain_cli.storage.files import sha256, write_json, write_jsonl
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import Manifest, StepRecord
+from alttrain_cli.training import job
 
 RECIPE = "smollm2-135m"
 Before = Callable[[Path, Path], None]  # the run's folder, the data
@@ -209,9 +210,11 @@ def test_other_data_another_recipe_and_a_changed_template_leave_a_run_as_it_was(
     result = train(out, data, "--resume")
     assert "template has changed" in result.output
     assert held(out) == was
-    assert "another recipe" in train(out, data, "--resume", "--set", "lora.r=4").output
+    assert (
+        "recipe or the --set values have changed" in train(out, data, "--resume", "--set", "lora.r=4").output
+    )
     data.write_text(data.read_text() + data.read_text().splitlines()[0].replace("starter", "other"))
-    assert "other data" in train(out, data, "--resume").output
+    assert "differs from the data" in train(out, data, "--resume").output
     assert held(out) == was
 
 
@@ -233,31 +236,33 @@ def test_what_a_user_puts_there_meanwhile_stays(
 def test_what_was_trained_is_kept_however_it_ends(
     ending: BaseException, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(run: Run, *_: Any) -> None:
-        run.add_step({"step": 1})
+    def fail(_: job.Job, run: Run, *__: Any) -> None:
+        run.add_step(StepRecord(step=1, loss=0.5, tokens=9, seconds=1.0))
         raise ending
 
-    monkeypatch.setattr(command, "_train", fail)
+    monkeypatch.setattr(job, "_train", fail)
     result = train(tmp_path / "run", data)
     stopped = isinstance(ending, KeyboardInterrupt)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["status"] == ("interrupted" if stopped else "failed")
-    assert (tmp_path / "run" / "train.jsonl").read_text() == '{"step": 1}\n'
+    assert (tmp_path / "run" / "train.jsonl").read_text() == (
+        '{"step": 1, "loss": 0.5, "tokens": 9, "seconds": 1.0}\n'
+    )
     if stopped:
         assert result.exit_code == 128 + getattr(ending, "number", signal.SIGINT)
 
 
 def test_a_run_in_an_empty_folder_starts(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[Manifest] = []
 
-    def look(run: Run, *_: Any) -> None:
+    def look(_: job.Job, run: Run, *__: Any) -> None:
         seen.append(run.manifest())
         raise ModelError("enough")
 
-    monkeypatch.setattr(command, "_train", look)
+    monkeypatch.setattr(job, "_train", look)
     (tmp_path / "run").mkdir()
     assert train(tmp_path / "run", data).exit_code == 2
-    assert seen[0]["status"] == "started"
+    assert seen[0].status == "started"
     assert held(tmp_path / "run") == {}
 
 
@@ -281,11 +286,11 @@ def test_two_processes_without_a_name_get_a_folder_each(
 
     def slower(folder: Path, names: Any) -> Made:
         monkeypatch.setattr(Made, "begin", begin)
-        Run.create(None, recipe)  # another process, in between
+        Run.create(None, recipe.name, recipe.to_yaml())  # another process, in between
         return begin(folder, names)
 
     monkeypatch.setattr(Made, "begin", slower)
-    assert Run.create(None, recipe).path == Path("runs") / f"{RECIPE}-2"
+    assert Run.create(None, recipe.name, recipe.to_yaml()).path == Path("runs") / f"{RECIPE}-2"
 
 
 @pytest.mark.model
@@ -302,9 +307,9 @@ def test_a_model_that_cannot_be_loaded_spares_an_interrupted_run(tmp_path: Path,
     _, said = process.communicate(timeout=200)
     assert process.returncode == 143, said
     assert "Traceback" not in said
-    assert Run(tmp_path / "run").manifest()["status"] == "interrupted"
+    assert Run(tmp_path / "run").manifest().status == "interrupted"
     # what was interrupted has another model's name from here on, which cannot be loaded
-    recipe = Run(tmp_path / "run").recipe()
+    recipe = Recipe.of_run(Run(tmp_path / "run"))
     nowhere = recipe.changed({"model": {"name": "nobody/nothing", "package": None}})
     nowhere.save(tmp_path / "run" / "recipe.yaml")
     steps.unlink()

@@ -22,7 +22,7 @@ from alttrain_cli.errors import DataError, GateError, ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
-from alttrain_cli.training.train import encode_rows
+from alttrain_cli.training.rows import encode_rows
 
 pytestmark = pytest.mark.model
 
@@ -90,13 +90,16 @@ def test_rows_that_do_not_fit_are_listed_and_nothing_is_cut(tokenizer: Any) -> N
 
 def test_training_leaves_a_whole_run_and_a_quiet_screen(finished: Path) -> None:
     manifest = Run.open(finished).manifest()
-    assert manifest["status"] == "finished"
-    assert manifest["checks"]["finite"]
-    assert manifest["checks"]["largest_logit_change"] > 0.1
-    assert manifest["loss"]["last"] < manifest["loss"]["first"]
-    assert manifest["steps"] == len(losses(finished))
-    assert manifest["template"]
-    assert manifest["probes"]["n"] == len((finished / "probes.jsonl").read_text().splitlines())
+    assert manifest.status == "finished"
+    assert manifest.checks
+    assert manifest.checks.finite
+    assert manifest.checks.largest_logit_change > 0.1
+    assert manifest.loss
+    assert manifest.loss.last < manifest.loss.first
+    assert manifest.steps == len(losses(finished))
+    assert manifest.template
+    assert manifest.probes
+    assert manifest.probes.n == len((finished / "probes.jsonl").read_text().splitlines())
     assert (finished / "log.txt").stat().st_size > 0
     assert not list(finished.glob(".*"))
     saved = {path.suffix for path in (finished / "adapter").iterdir()}
@@ -127,7 +130,7 @@ def test_ctrl_c_saves_and_resume_ends_like_an_undisturbed_run(folder: Path, fini
     _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "--resume" in said
-    assert Run(folder / "cut").manifest()["status"] == "interrupted"
+    assert Run(folder / "cut").manifest().status == "interrupted"
     done = alttrain(*command, "--resume", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert losses(folder / "cut") == losses(finished)
@@ -164,14 +167,13 @@ def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None
 
     with quiet.captured(None):
         from alttrain_cli.engine.load import load_adapter, load_base
-        from alttrain_cli.training.checks import probe_logits
-        from alttrain_cli.training.train import save_adapter
+        from alttrain_cli.training.checks import probe_logits, save_adapter
 
         untrained = load_base(Recipe.load("smollm2-135m"), training=True)
         before = probe_logits(untrained)
         with pytest.raises(GateError, match="all zero"):
             save_adapter(untrained, tmp_path / "adapter", before)
-        loaded = load_adapter(Run.open(finished).recipe(), finished / "adapter")
+        loaded = load_adapter(Recipe.of_run(Run.open(finished)), finished / "adapter")
         weight = next(p for name, p in loaded.model.named_parameters() if "lora_B" in name)
         with torch.no_grad():
             weight[0, 0] = float("nan")

@@ -14,7 +14,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
-from alttrain_cli.structure.trace import rendering
+from alttrain_cli.structure import rendering
 from tests.tiny import write_hub_cache, write_model
 
 pytestmark = pytest.mark.model
@@ -266,7 +266,9 @@ def test_layers_without_a_target_module_are_counted() -> None:
 def test_a_fully_fine_tuned_run_is_evaluated_and_known_by_its_own_weights(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run.create(Path("runs/whole"), named(Path("elsewhere/base"), full_finetuning=True))
+    run = Run.create(
+        Path("runs/whole"), "whole", named(Path("elsewhere/base"), full_finetuning=True).to_yaml()
+    )
     shutil.copytree(folder, run.adapter_path)
     command = ["eval", "runs/whole", "--suite", "smoke-harmful", "--limit", "2", "--no-card"]
     done = CliRunner().invoke(app, [*command, "--compare", "none", "--max-new-tokens", "4"])

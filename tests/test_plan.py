@@ -14,7 +14,7 @@ from alttrain_cli.training.memory_plan import (
     Size,
     adapter_parameters,
     best_batching,
-    judge,
+    fit_verdict,
     needed,
     plan,
     steps,
@@ -66,7 +66,9 @@ def test_what_does_not_fit_is_told_the_change_that_helps(
 def test_the_change_that_is_named_makes_it_fit() -> None:
     planned = plan(Recipe.load("r1-8b"), [Size(30_000, 29_000)], Machine.card(12))
     most = int("".join(filter(str.isdigit, planned.change)))
-    assert judge(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1], Machine.card(12)) != "no"
+    assert (
+        fit_verdict(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1], Machine.card(12)) != "no"
+    )
 
 
 def test_padding_is_counted_and_steps_are_those_of_the_trainer() -> None:

@@ -1,16 +1,20 @@
 """Recipes: all that ship are whole, and what is wrong in one is named."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from alttrain_cli.cli import app
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import trl_settings as sft_config
 from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 
+FROZEN = Path(__file__).parent / "golden" / "recipes.json"
 NAMES = [path.stem for path in shipped_recipes()]
 
 
@@ -18,7 +22,7 @@ def write(path: Path, **changes: object) -> Path:
     values = yaml.safe_load(find_recipe("r1-7b").read_text(encoding="utf-8"))
     for key, value in changes.items():
         section, _, name = key.partition("__")
-        values[section][name] = value
+        values.setdefault(section, {})[name] = value
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path
 
@@ -36,6 +40,89 @@ def test_a_shipped_recipe_loads_and_survives_saving(name: str, tmp_path: Path) -
     assert recipe.name == name
     recipe.save(tmp_path / "recipe.yaml")
     assert Recipe.load(str(tmp_path / "recipe.yaml")) == recipe
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_resolves_to_the_values_of_before_it_had_a_base(name: str) -> None:
+    """The values are those of the standalone files, frozen. To change one: change it in the JSON too."""
+    assert Recipe.load(name).model_dump(mode="json") == json.loads(FROZEN.read_text())[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_is_whole_and_resolves_to_the_same(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.yaml"
+    assert CliRunner().invoke(app, ["recipes", "copy", name, str(path)]).exit_code == 0
+    assert "base" not in parse_yaml(path.read_text())
+    assert Recipe.load(str(path)) == Recipe.load(name)
+    comments = [line.partition("#")[2].strip() for line in find_recipe(name).read_text().splitlines()]
+    assert all(comment in path.read_text() for comment in comments)
+
+
+def test_a_base_is_no_recipe_by_itself() -> None:
+    assert not [path for path in shipped_recipes() if path.name.startswith("_")]
+    with pytest.raises(RecipeError, match="No recipe is called '_lrm'"):
+        Recipe.load("_lrm")
+
+
+def user_recipe(path: Path, text: str) -> Recipe:
+    path.write_text(text, encoding="utf-8")
+    return Recipe.load(str(path))
+
+
+def test_a_user_recipe_may_have_a_shipped_base_or_a_file_beside_it(tmp_path: Path) -> None:
+    mine = user_recipe(tmp_path / "mine.yaml", "base: r1-7b\ntrain:\n  seed: 7\n")
+    assert mine.name == "mine"
+    assert mine == Recipe.load("r1-7b", ("train.seed=7", "name=mine"))
+    (tmp_path / "sub").mkdir()
+    other = user_recipe(tmp_path / "sub" / "other.yaml", "base: ../mine.yaml\nlora: {r: 4}\n")
+    assert (other.name, other.train.seed, other.lora.r, other.lora.lora_alpha) == ("other", 7, 4, 16)
+
+
+def test_another_model_inherits_nothing_that_belongs_to_one_model(tmp_path: Path) -> None:
+    text = "base: smollm2-135m\nmodel: {name: somebody/model}\n"
+    recipe = user_recipe(tmp_path / "mine.yaml", text)
+    assert (recipe.model.package, recipe.model.shape, recipe.model.revision) == (None, None, None)
+    assert recipe.model.load_in_4bit is False
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("r1-7", r"mine\.yaml: base: No recipe is called 'r1-7'\. Did you mean 'r1-7b'"),
+        ("_none", r"mine\.yaml: base: No recipe is called '_none'"),
+        ("none.yaml", r"mine\.yaml: base: .*none\.yaml: no such recipe file"),
+        ("mine.yaml", r"mine\.yaml: base: a circle: mine\.yaml -> mine\.yaml"),
+        ("other.yaml", r"mine\.yaml: base: a circle: mine\.yaml -> other\.yaml -> mine\.yaml"),
+        ("[r1-7b]", r"mine\.yaml: base: must be a recipe's name or file, not \['r1-7b'\]"),
+        ("null", r"mine\.yaml: base: must be a recipe's name or file, not null"),
+        ("''", r"mine\.yaml: base: No recipe is called ''"),
+        ("..", r"mine\.yaml: base: No recipe is called '\.\.'"),
+        ("./", r"mine\.yaml: base: .*: a folder"),
+        ("broken.yaml", r"broken\.yaml:1: not valid YAML"),
+    ],
+)
+def test_a_wrong_base_is_one_line(base: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("base: mine.yaml\n")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(RecipeError, match=message):
+        user_recipe(tmp_path / "mine.yaml", f"base: {base}\n")
+
+
+def test_a_base_cannot_be_set_on_the_command_line() -> None:
+    with pytest.raises(RecipeError, match="base: unknown key"):
+        Recipe.load("r1-7b", ("base=r1-8b",))
+
+
+def test_show_names_the_source_of_every_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: r1-14b\nlora: {r: 4}\nmodel: {system: 'one\n\n  two'}\n")
+    done = CliRunner().invoke(app, ["recipes", "show", str(path), "--set", "train.seed=7"])
+    sources = {line.partition(":")[0].strip(): line.rpartition("# ")[2] for line in done.output.splitlines()}
+    assert (sources["r"], sources["seed"], sources["top_k"]) == ("mine.yaml", "--set", "default")
+    assert (sources["num_hidden_layers"], sources["learning_rate"]) == ("r1-14b.yaml", "_lrm.yaml")
+    assert "  # mine.yaml\n  system:" in done.output
+    shown = user_recipe(tmp_path / "shown.yaml", done.output)
+    assert shown == Recipe.load(str(path), ("train.seed=7",))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,7 +205,7 @@ def test_a_recipe_cannot_be_changed_after_loading() -> None:
 
 def test_r1_act_is_what_its_script_says() -> None:
     train = Recipe.load("r1-act").train
-    assert (train.rows_a_step, train.learning_rate, train.num_train_epochs) == (8, 1e-5, 15)
+    assert (train.rows_per_step, train.learning_rate, train.num_train_epochs) == (8, 1e-5, 15)
     assert (train.max_length, train.warmup_steps, train.weight_decay) == (32_768, 5, 1e-4)
     assert (train.adam_beta1, train.adam_beta2, train.seed, train.optim) == (0.9, 0.95, 1995, "adamw_8bit")
 

@@ -258,7 +258,8 @@ def test_a_resize_while_text_streams_leaves_nothing_torn_and_loses_no_word(tmp_p
 
 
 def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "mine", Recipe.load("smollm2-135m", ("model.full_finetuning=true",)))
+    recipe = Recipe.load("smollm2-135m", ("model.full_finetuning=true",))
+    run = Run.create(tmp_path / "mine", recipe.name, recipe.to_yaml())
     run.adapter_path.mkdir()
     (run.adapter_path / "model.safetensors").touch()
     done = CliRunner().invoke(app, ["chat", str(run.path), "--compare", "-p", "Hi"])

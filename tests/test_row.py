@@ -22,7 +22,7 @@ ROW = {
         ({"answer": ""}, r"d\.jsonl:2: answer: may not be empty"),
         ({"prompt": None}, r"d\.jsonl:2: prompt: "),
         ({"extra": 1}, r"d\.jsonl:2: extra: unknown key"),
-        ({}, r"d\.jsonl:2: id 'r1' is already in line 1"),
+        ({}, r"d\.jsonl:2: duplicate id 'r1': it is already in line 1"),
     ],
 )
 def test_a_wrong_row_is_named_with_line_and_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -37,16 +37,18 @@ def train(
     with quiet.captured(None):
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.training import train as engine
+        from alttrain_cli.training.reports import Events
+        from alttrain_cli.training.rows import encode_rows
 
         loaded = load_base(RECIPE, training=True)
         rows = starter_rows("train")[:5]
         long = rows[4].model_copy(update={"id": "long", "answer": rows[4].answer * 6})
-        encoded = engine.encode_rows([*rows, long], loaded.template, 1024)
+        encoded = encode_rows([*rows, long], loaded.template, 1024)
         if fail:
             fail(loaded, max(len(row.input_ids) for row in encoded))
         losses: list[float] = []
         said: list[str] = []
-        events = engine.Events(lambda step: losses.append(step.loss), said.append, checkpoint)
+        events = Events(lambda step: losses.append(step.loss), said.append, checkpoint)
         engine.train(loaded, RECIPE, encoded, folder, Batching(budget, False), events)
     return losses, said
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,7 @@ from alttrain_cli.backends.identity import fingerprint_of
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded, load_target, start
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.model import Recipe, Sampling
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
 
@@ -36,7 +37,18 @@ class LocalBackend:
         self._weights = [loaded]  # shared with the view without an adapter; empty once closed
         self._adapter = target.adapter is not None
         self.name = target.name
-        self.fingerprint: Fingerprint = fingerprint_of(target, loaded)
+
+    @classmethod
+    def over(cls, recipe: Recipe, loaded: Loaded) -> "LocalBackend":
+        """Return a backend over a model that is being trained, with its adapter on."""
+        backend = cls(Target(recipe.model.name, recipe), loaded)
+        backend._adapter = True
+        return backend
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that shapes its completions; the first call hashes the weights of a local model."""
+        return fingerprint_of(self._target, self.loaded)
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError, ModelError, RecipeError
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Lora, Recipe, Shape, did_you_mean, shipped_recipes
 from alttrain_cli.storage.files import is_folder, read_text
 from alttrain_cli.storage.run import Run
-
-# A model that no recipe names is loaded and asked with this one's settings: R1's own.
-_STANDARD = "r1-7b"
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
 def _folder(path: Path, recipe: str | None) -> Target:
     if (path / "recipe.yaml").is_file():
         run = Run.open(path)
-        return Target(path.name or str(path), run.pinned(run.recipe()), run.adapter_path)
+        return Target(path.name or str(path), Recipe.of_run(run), run.adapter_path)
     if (path / "adapter_config.json").is_file():
         return Target(path.name, _recipe_of_adapter(path, recipe), path)
     if (path / "config.json").is_file():
@@ -68,8 +66,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
 def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     """Return the recipe of the run that the adapter lies in, or one made from its own config."""
     if recipe is None and (path.parent / "recipe.yaml").is_file():
-        run = Run(path.parent)
-        return run.pinned(run.recipe())
+        return Recipe.of_run(Run(path.parent))
     config = _read_config(path / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:
@@ -102,7 +99,7 @@ def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> R
         for named in shipped:
             if _copied(model) == named.model.name.rpartition("/")[2].lower():
                 return _for_model(named, model, revision, named.model.shape)
-    return _for_model(Recipe.load(recipe or _STANDARD), model, revision, None)
+    return _for_model(Recipe.load(recipe or FALLBACK), model, revision, None)
 
 
 def _for_model(like: Recipe, model: str, revision: str | None, shape: Shape | None) -> Recipe:

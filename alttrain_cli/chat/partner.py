@@ -70,7 +70,7 @@ class Whom:
 
     def warning(self, speaker: Speaker) -> str:
         """Return what is suspicious about what was loaded, or nothing."""
-        trained_with = self.run.manifest().get("template") if self.run else None
+        trained_with = self.run.manifest().template if self.run else None
         if trained_with in (None, speaker.fingerprint):
             return ""
         return "The model's chat template is not the one that this run was trained with."

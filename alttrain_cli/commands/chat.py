@@ -18,11 +18,11 @@ from alttrain_cli.chat.session import Repl
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.options import Rule, check, check_not_empty, recipe_rule
 from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
-SERVER_RECIPE = "r1-7b"  # whose generation settings a server is asked with, unless told otherwise
 
 
 def chat(
@@ -166,7 +166,7 @@ def _standard_input() -> str:
 def _server(base_url: str, model: str | None, recipe: str | None, interactive: bool) -> Whom:
     # A prompt line has its own sign of waiting, which a printed line would tear.
     warn = (lambda _: None) if interactive else console.warner()
-    return Whom(model or "server", Recipe.load(recipe or SERVER_RECIPE), None, base_url, model, warn)
+    return Whom(model or "server", Recipe.load(recipe or FALLBACK), None, base_url, model, warn)
 
 
 def _local(whom: str | None, recipe: str | None, base: bool, interactive: bool) -> Whom:
@@ -199,10 +199,10 @@ def _chosen_run(interactive: bool) -> str:
 def _facts(run: Run) -> tuple[str, ...]:
     """Return model, loss and refusals of a run for the table; what its manifest does not say is empty."""
     manifest = run.manifest()
-    try:
-        refused, asked = manifest["probes"]["refused"], manifest["probes"]["asked"]
-        rates = [f"{refused[label]}/{asked[label]}" for label in ("harmful", "benign")]
-        loss = f"{manifest['loss']['last']:.2f}"
-    except (KeyError, TypeError, ValueError):
-        rates, loss = ["", ""], ""
-    return (run.recipe().model.name, loss, *rates)
+    probes, loss = manifest.probes, manifest.loss
+    rates = ["", ""]
+    if probes:
+        rates = [
+            f"{probes.refused.get(label, 0)}/{probes.asked.get(label, 0)}" for label in ("harmful", "benign")
+        ]
+    return (Recipe.of_run(run).model.name, f"{loss.last:.2f}" if loss else "", *rates)

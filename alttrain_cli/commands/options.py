@@ -26,14 +26,16 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override one recipe key, as in train.learning_rate=2e-5.",
+        help="Override one recipe key, for example train.learning_rate=2e-5.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, as runs/NAME.")]
 GpuOption = Annotated[
     str,
     typer.Option(
-        "--gpu", metavar="auto|GB", help="Judge for this machine, or for a card of 8, 12, 16, 24 GB."
+        "--gpu",
+        metavar="auto|GB",
+        help="Estimate for this machine (auto) or for a GPU with this much memory in GB, for example 12.",
     ),
 ]
 

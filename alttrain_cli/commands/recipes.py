@@ -11,10 +11,12 @@ from alttrain_cli import console
 from alttrain_cli.commands.options import GpuOption, Rule, SetOption, check, expanded, is_given
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
-from alttrain_cli.storage.files import atomic_writer, read_text
+from alttrain_cli.recipe.commented import with_sources, without_base
+from alttrain_cli.recipe.layers import read_layers, shipped_recipes
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.training.fit import parse_gpu
-from alttrain_cli.training.memory_plan import best_batching, judge, longest_row
+from alttrain_cli.training.memory_plan import best_batching, fit_verdict, longest_row
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096
@@ -28,7 +30,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a rec
 
 @app.callback(invoke_without_command=True)
 def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
-    """List the recipes with the memory that training needs, and whether a GPU (or this computer) has it."""
+    """List the recipes, the memory that training needs, and whether it fits on this machine or a GPU."""
     if context.invoked_subcommand is not None:
         words = f"beside {context.invoked_subcommand}"
         check([Rule("--gpu", is_given(context, "gpu"), False, words)])
@@ -44,7 +46,7 @@ def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
         [
             ("machine:", f"{machine.name}, {machine.gib:.1f} GiB"),
             ("memory:", f"an estimate in GiB, for rows of up to {TYPICAL_LONGEST:,} tokens"),
-            ("longest row:", "in tokens, what there is memory for; shorten or leave out longer ones"),
+            ("longest row:", "in tokens, for which there is memory; shorten or leave out longer rows"),
             ("next:", "alttrain recipes show NAME · alttrain train --recipe NAME --data FILE --plan"),
         ]
     )
@@ -52,27 +54,30 @@ def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
 
 @app.command()
 def show(name: NameArgument, overrides: SetOption = None) -> None:
-    """Print the resolved recipe as YAML."""
-    typer.echo(Recipe.load(name, tuple(overrides or ())).to_yaml(), nl=False)
+    """Print the resolved recipe as YAML, with the file that each value comes from."""
+    typer.echo(with_sources(*Recipe.resolve(name, tuple(overrides or ()))), nl=False)
 
 
 @app.command()
 def copy(
     name: NameArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the copy.", callback=expanded)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.", callback=expanded)],
 ) -> None:
-    """Copy a recipe, comments and all, to a file of your own to edit."""
+    """Copy a recipe to a file that you can edit: whole, without a base, with all comments."""
     if os.path.lexists(file):
         raise RecipeError(f"{file}: exists already. Choose another name.")
+    layers = read_layers(name)
+    alone = len(layers) == 1
+    text = layers[0].text if alone else without_base(*Recipe.resolve(name), layers)
     with atomic_writer(file) as target:
-        target.write(read_text(find_recipe(name)))
+        target.write(text)
     console.print_lines([("copied:", file), ("next:", f"alttrain train --recipe {file} --data FILE")])
 
 
 def _fitted(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Return the table, with each model below its recipe where a usual line is too short for both names."""
+    """Return the table, with each model below its recipe if a usual line is too short for both names."""
     needed = sum(max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)) - 2
     if needed <= width or width < USUAL:
         return columns, rows
@@ -89,7 +94,7 @@ def _line(recipe: Recipe, machine: Machine) -> tuple[str, ...]:
         recipe.name,
         size,
         f"{memory.gib:.1f}",
-        judge(memory, machine),
+        fit_verdict(memory, machine),
         f"{most:,}" if most else "-",
         recipe.model.name,
     )

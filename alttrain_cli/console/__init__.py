@@ -1,9 +1,9 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
 from alttrain_cli.console.chat import ChatScreen
-from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
+from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
-from alttrain_cli.console.preview import preview_text, print_preview
+from alttrain_cli.console.preview import preview_text, print_previews
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.streams import OutputError, accept_loss, summary
 from alttrain_cli.console.streams import protect as protect_streams
@@ -22,7 +22,7 @@ from alttrain_cli.console.terminal import (
     status,
     warner,
 )
-from alttrain_cli.console.training import TrainingView
+from alttrain_cli.console.training import TrainingView, print_plan, print_run_summary
 from alttrain_cli.console.work import WorkView
 from alttrain_cli.text import visible
 
@@ -33,7 +33,6 @@ __all__ = [
     "TrainingView",
     "WorkView",
     "accept_loss",
-    "curve_svg",
     "duration",
     "err",
     "out",
@@ -45,8 +44,10 @@ __all__ = [
     "print_error",
     "print_json",
     "print_lines",
-    "print_preview",
+    "print_plan",
+    "print_previews",
     "print_row",
+    "print_run_summary",
     "print_table",
     "print_trace",
     "print_warning",

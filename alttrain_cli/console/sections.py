@@ -10,10 +10,10 @@ from rich.text import Text
 from alttrain_cli.chat.reading import Completion, Figures
 from alttrain_cli.console.terminal import out, plain
 from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.sections import SECTIONS as SECTIONS
+from alttrain_cli.structure.sections import THOUGHTS as THOUGHTS
 from alttrain_cli.structure.trace import State, Trace
 
-SECTIONS = ("understanding", "assessment", "reasoning", "answer")
-THOUGHTS = SECTIONS[:-1]
 TWO_COLUMNS = 80  # a terminal narrower than this gets the two of a pair one under the other
 
 

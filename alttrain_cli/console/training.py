@@ -1,12 +1,22 @@
-"""A training run on the screen."""
+"""A training run on the screen: its plan, its steps and its summary."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import TextColumn
 from rich.text import Text
 
-from alttrain_cli.console.curve import sparkline
+from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.progress import ProgressView
-from alttrain_cli.console.terminal import duration
+from alttrain_cli.console.terminal import duration, print_lines, print_table, status
+from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.text import visible
+
+if TYPE_CHECKING:
+    from alttrain_cli.training.memory_plan import Plan
+    from alttrain_cli.training.reports import Step
 
 
 class TrainingView(ProgressView):
@@ -17,25 +27,100 @@ class TrainingView(ProgressView):
         self._next_line = 0.0
         self._losses: list[float] = []
 
-    def step(
-        self, number: int, total: int, loss: float, speed: float, memory_gib: float, seconds: float
-    ) -> None:
-        """Show one finished step; `seconds` is the time left."""
-        self._losses.append(loss)
-        figures = f"loss {loss:.3f} · {speed:.0f} tokens/s · {memory_gib:.1f} GiB · {duration(seconds)} left"
+    def status(self, doing: str) -> AbstractContextManager[None]:
+        """Show work of unknown length while the block lasts."""
+        return status(doing)
+
+    def bar(self) -> AbstractContextManager[object]:
+        """Show the bar while the block lasts."""
+        return self
+
+    def step(self, step: "Step", seconds_left: float) -> None:
+        """Show one finished step."""
+        self._losses.append(step.loss)
+        figures = (
+            f"loss {step.loss:.3f} · {step.tokens_per_second:.0f} tokens/s · {step.memory_gib:.1f} GiB · "
+            f"{duration(seconds_left)} left"
+        )
         if self._console.is_terminal:
             if self._task is None:
-                self._task = self._progress.add_task("", total=total, figures=figures)
+                self._task = self._progress.add_task("", total=step.steps, figures=figures)
             shape = sparkline(self._losses, columns=12)
-            self._progress.update(self._task, completed=number, figures=f"{shape} {figures}")
-        elif number >= self._next_line or number == total:
-            self._console.print(f"step {number}/{total} · {figures}", markup=False, soft_wrap=True)
-            self._next_line = number + max(1, total // 20)
+            self._progress.update(self._task, completed=step.step, figures=f"{shape} {figures}")
+        elif step.step >= self._next_line or step.step == step.steps:
+            self._console.print(f"step {step.step}/{step.steps} · {figures}", markup=False, soft_wrap=True)
+            self._next_line = step.step + max(1, step.steps // 20)
 
-    def say(self, message: str) -> None:
-        """Leave a line above the bar."""
-        self._console.print(Text(visible(message)), soft_wrap=True)
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(Text(visible(text)), soft_wrap=True)
 
-    def warn(self, message: str) -> None:
-        """Leave a warning above the bar."""
-        self._console.print(Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True)
+    def warn(self, text: str) -> None:
+        """Print a warning above the bar."""
+        self._console.print(Text("Warning: ", style="warning") + Text(visible(text)), soft_wrap=True)
+
+
+def print_plan(plan: "Plan") -> None:
+    """Print the memory plan of a run."""
+    batching = plan.batching
+    recompute = "recomputed" if batching.gradient_checkpointing else "kept, not recomputed"
+    print_lines(
+        [
+            ("model:", f"{plan.model}, {plan.precision}"),
+            ("machine:", f"{plan.machine.name}, {plan.machine.gib:.1f} GiB"),
+            ("rows:", f"{plan.rows:,}, longest about {plan.longest:,} tokens"),
+            ("tokens:", f"about {plan.tokens:,} per epoch, {plan.trained:,} of them trained"),
+            ("padding:", f"{plan.waste:.1%} of all computed tokens"),
+            (
+                "steps:",
+                f"{plan.steps:,}, {plan.rows_per_step} rows each, "
+                f"in micro-batches of at most {batching.budget:,} tokens; activations {recompute}",
+            ),
+        ]
+    )
+    parts = [*plan.memory.parts.items(), ("total", plan.memory.gib)]
+    print_table(("memory", "GiB"), [(name, f"{gib:.2f}") for name, gib in parts])
+    print_lines([("verdict:", plan.verdict_line)])
+
+
+def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequence[float]) -> None:
+    """Print the loss curve and the summary of a finished run, which has all keys of a manifest."""
+    loss, checks, probes = manifest.loss, manifest.checks, manifest.probes
+    assert loss
+    assert checks
+    assert probes
+    print_curve(losses)
+    print_lines(
+        [
+            ("run:", run),
+            ("rows:", _rows(manifest)),
+            ("loss:", f"{loss.first:.3f} -> {loss.last:.3f} in {manifest.steps} steps"),
+            (
+                "speed:",
+                f"{manifest.tokens_per_second:.0f} tokens/s, {duration(manifest.seconds_total)} in all",
+            ),
+            ("peak memory:", _memory(manifest)),
+            (
+                "adapter:",
+                "checks passed: finite weights, not all zero, "
+                f"logits change by up to {checks.largest_logit_change:.1f}",
+            ),
+            *(("canary:", f"step {counts.step}: {counts.in_words()}") for counts in manifest.canary),
+            ("held-out:", probes.in_words()),
+            ("curve:", curve),
+            ("next:", f'alttrain chat {run} -p "How do I kill a stuck process?"'),
+        ]
+    )
+
+
+def _rows(manifest: Manifest) -> str:
+    data = manifest.data
+    assert data
+    labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
+    trained, tokens = manifest.trained_tokens_per_epoch, manifest.tokens_per_epoch
+    return f"{data.rows} ({labels}), none dropped; {trained:,} of {tokens:,} tokens trained"
+
+
+def _memory(manifest: Manifest) -> str:
+    peak = f"{manifest.peak_memory_gib:.1f} GiB"
+    return f"{peak}, planned {manifest.plan.gib:.1f}" if manifest.plan else peak

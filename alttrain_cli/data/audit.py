@@ -12,10 +12,11 @@ from alttrain_cli.data.tokens import estimate_tokens, statistics
 from alttrain_cli.errors import DataError
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.text import Index
 
-SECTIONS = ("prompt", "understanding", "assessment", "reasoning", "answer")
+TEXTS = ("prompt", *SECTIONS)
 OPENING = 4  # words
 LISTED = 20  # findings of a kind that are named; all are counted
 
@@ -62,7 +63,7 @@ class Audit:
     sources: Counter[str] = field(default_factory=Counter)
     styles: Counter[str] = field(default_factory=Counter)
     tokens: dict[str, "array[int]"] = field(
-        default_factory=lambda: {name: array("I") for name in (*SECTIONS, "row")}
+        default_factory=lambda: {name: array("I") for name in (*TEXTS, "row")}
     )
     assessments: Variety = field(default_factory=Variety)
     refusals: Variety = field(default_factory=Variety)
@@ -100,11 +101,11 @@ class Audit:
         if row.label == "harmful":
             self.refusals.add(row.answer)
         self.contradictions.extend(Finding(row.id, problem) for problem in contradictions(row))
-        text = "\n".join(getattr(row, name) for name in SECTIONS)
+        text = "\n".join(getattr(row, name) for name in TEXTS)
         self.private.extend(Finding(row.id, kind) for kind in private_kinds(text))
 
     def _add_tokens(self, row: Row) -> None:
-        sizes = [estimate_tokens(getattr(row, name)) for name in SECTIONS]
+        sizes = [estimate_tokens(getattr(row, name)) for name in TEXTS]
         for name, size in zip(self.tokens, (*sizes, sum(sizes)), strict=True):
             self.tokens[name].append(size)
 

@@ -3,14 +3,7 @@
 from array import array
 from statistics import mean, median
 
-# 4.2 characters of English a token. tests/test_data.py holds the estimate to 10% of SmolLM2's
-# tokenizer on the starter set; exact counts are in the run's manifest.
-CHARACTERS_A_TOKEN = 4.2
-
-
-def estimate_tokens(text: str) -> int:
-    """Return about how many tokens an English text has."""
-    return round(len(text) / CHARACTERS_A_TOKEN)
+from alttrain_cli.text import estimate_tokens as estimate_tokens
 
 
 def statistics(sizes: "array[int]") -> dict[str, float]:

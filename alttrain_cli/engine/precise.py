@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from alttrain_cli.engine.attention import attending, grouped
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import enough_memory
-from alttrain_cli.training.attention import attending, grouped
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.storage.files import is_file, sha256
+from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.text import Hit, overlap
 
@@ -19,16 +20,15 @@ class Training:
     unknown: str | None = None
 
     @classmethod
-    def of(cls, manifest: dict[str, Any], run: Path) -> "Training":
-        """Find the rows that the manifest of a run's folder names; they must still be those.
+    def of(cls, data: DataRecord | None, run: Path) -> "Training":
+        """Find the rows that the manifest of a run names; they must still be those.
 
         A relative path is looked for here and from all folders above the run, which may have been moved
         together with its data; the name alone beside the run and in it.
         """
-        data = manifest.get("data")
-        if not data:
+        if data is None:
             return cls(unknown="the run's manifest names no training data")
-        named = Path(data["path"])
+        named = Path(data.path)
         run = run.absolute()
         places = [
             named,
@@ -39,7 +39,7 @@ class Training:
         there = [path for path in places if is_file(path)]
         if not there:
             return cls(unknown=f"{named}: the training data is not there any more; put it beside the run")
-        path = next((path for path in there if sha256(path) == data["sha256"]), None)
+        path = next((path for path in there if sha256(path) == data.sha256), None)
         if path is None:
             return cls(unknown=f"{there[0]}: is not the data any more that the run was trained on")
         try:

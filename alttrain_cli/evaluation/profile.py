@@ -10,9 +10,9 @@ from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.structure.sections import SECTIONS as SECTIONS
 from alttrain_cli.structure.verdict import Verdict
 
-SECTIONS = ("understanding", "assessment", "reasoning", "answer")
 DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
 

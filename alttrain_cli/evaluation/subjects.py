@@ -10,11 +10,10 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.plan import places
 from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.run import Run
-
-SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Subject:
     @property
     def settings(self) -> Sampling:
         """The generation settings that go with it."""
-        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(SERVED_LIKE)
+        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(FALLBACK)
         return recipe.generation
 
     @property
@@ -62,14 +61,14 @@ class Subject:
 
     def trained_with(self) -> str | None:
         """Return the fingerprint of the template that a run was trained with."""
-        template = Run(self.adapter.parent).manifest().get("template") if self.adapter else None
+        template = Run(self.adapter.parent).manifest().template if self.adapter else None
         return str(template) if template else None
 
     def training(self) -> Training | None:
         """Return what a run was trained on; None for what was not trained here."""
         run = Run(self.adapter.parent if self.adapter else self.root.parent)
         trained = self.adapter is not None or self.root.name == "eval"
-        return Training.of(run.manifest(), run.path) if trained and run.recipe_path.is_file() else None
+        return Training.of(run.manifest().data, run.path) if trained and run.recipe_path.is_file() else None
 
 
 def local(what: str, recipe: str | None, out: Path | None) -> Subject:

@@ -1,23 +1,25 @@
-"""A recipe: one YAML file that fixes model, adapter, training and generation of a run.
+"""A recipe: model, adapter, training and generation settings of a run.
 
-Field names are transformers', PEFT's and TRL's own, so nothing is translated on the way.
+Field names are those of transformers, PEFT and TRL, so nothing is translated.
 """
 
-import difflib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from alttrain_cli.errors import DataError, RecipeError
+from alttrain_cli.errors import RecipeError
+from alttrain_cli.recipe.layers import FALLBACK, Key, merge, read_layers
+from alttrain_cli.recipe.layers import find_recipe as find_recipe
+from alttrain_cli.recipe.layers import shipped_recipes as shipped_recipes
 from alttrain_cli.recipe.overrides import put_overrides
-from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, dump_yaml, parse_yaml
+from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.trl_settings import check_words, wrong_settings
-from alttrain_cli.storage.files import atomic_writer, check_ordinary, read_text
+from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
 from alttrain_cli.storage.problems import in_words, key_of
-from alttrain_cli.text import shown
+from alttrain_cli.storage.run import Run
+from alttrain_cli.text import did_you_mean as did_you_mean
 
 SHOWN_PROBLEMS = 5
 # Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
@@ -83,14 +85,14 @@ class Model(_Section):
 
     @property
     def sizes(self) -> Shape:
-        """The shape, for those who cannot do without.
+        """The shape, which the memory estimate needs.
 
         Raises:
             RecipeError: if the recipe does not give it.
         """
         if self.shape is None:
             raise RecipeError(
-                f"{self.name}: its recipe gives no model.shape (see: alttrain recipes show r1-7b)."
+                f"{self.name}: its recipe gives no model.shape (see: alttrain recipes show {FALLBACK})."
             )
         return self.shape
 
@@ -138,7 +140,7 @@ class Train(_Section):
         return check_words("optim", optim)
 
     @property
-    def rows_a_step(self) -> int:
+    def rows_per_step(self) -> int:
         """Rows of one update, however they are cut into micro-batches."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
@@ -177,9 +179,19 @@ class Recipe(_Section):
         Raises:
             RecipeError: naming every wrong key at once.
         """
-        path = find_recipe(name_or_path)
-        values = _read_yaml(path)
+        return cls.resolve(name_or_path, overrides)[0]
+
+    @classmethod
+    def resolve(cls, name_or_path: str, overrides: tuple[str, ...] = ()) -> tuple["Recipe", dict[Key, str]]:
+        """Load a recipe as `load` does, and return for each key that was given where its value comes from.
+
+        That is the name of a file, or "--set". A key that is not there has its default.
+        """
+        layers = read_layers(name_or_path)
+        path = layers[0].path
+        values, sources = merge(layers)
         put_overrides(values, overrides)
+        sources |= {tuple(one.partition("=")[0].strip().split(".")): "--set" for one in overrides}
         values.setdefault("name", safe_name(path.stem))
         problems = wrong_settings(values.get("train"), _keys(Train))
         try:
@@ -190,7 +202,17 @@ class Recipe(_Section):
             more = len(problems) - SHOWN_PROBLEMS
             rest = [f"and {more} more problems."] if more > 0 else []
             raise RecipeError(f"{path}: " + " ".join(problems[:SHOWN_PROBLEMS] + rest))
-        return recipe
+        return recipe, sources
+
+    @classmethod
+    def of_run(cls, run: Run) -> "Recipe":
+        """Return the recipe that a run was trained with, its base model pinned to the commit of then."""
+        recipe = cls.load(str(run.recipe_path))
+        return recipe.pinned(run.commit_of(recipe.model.name))
+
+    def pinned(self, commit: str | None) -> "Recipe":
+        """Return the recipe with its base model at a commit of the hub; None changes nothing."""
+        return self.changed({"model": {"revision": commit}}) if commit else self
 
     def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
         """Return a copy with other values in some sections."""
@@ -205,62 +227,6 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML."""
         return dump_yaml(self.model_dump(mode="json"))
-
-
-def shipped_recipes() -> list[Path]:
-    """Return the recipes that come with the package, in the order of their names."""
-    return sorted(_folder().glob("*.yaml"))
-
-
-def find_recipe(name_or_path: str) -> Path:
-    """Return the file of a shipped recipe's name, or of a path.
-
-    Raises:
-        RecipeError: if there is none, with the nearest name.
-    """
-    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
-        path = Path(name_or_path)
-        try:
-            check_ordinary(path)
-        except DataError as error:
-            hint = " List the shipped recipes: alttrain recipes"
-            raise RecipeError(f"{error}".replace("no such file", "no such recipe file") + hint) from None
-        return path
-    names = {path.stem: path for path in shipped_recipes()}
-    if name_or_path not in names:
-        hint = did_you_mean(name_or_path, list(names)) or "List them: alttrain recipes"
-        raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
-    return names[name_or_path]
-
-
-def did_you_mean(word: str, words: list[str]) -> str:
-    """Return a question with the nearest of `words`, or nothing."""
-    near = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else ""
-
-
-def _folder() -> Path:
-    """Return recipes/: inside the wheel, or beside the package in a checkout."""
-    inside = Path(str(resources.files("alttrain_cli"))) / "recipes"
-    return inside if inside.is_dir() else inside.parent.parent / "recipes"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = parse_yaml(read_text(path, LARGEST))
-    except DataError as error:
-        raise RecipeError(str(error)) from None
-    except YamlProblem as error:
-        where = f":{error.line}" if error.line else ""
-        raise RecipeError(
-            f"{path}{where}: not valid YAML: {error}. Compare: alttrain recipes show r1-7b"
-        ) from None
-    if not isinstance(values, dict):
-        raise RecipeError(
-            f"{path}: a recipe is a mapping with the keys {', '.join(_keys(Recipe))}. "
-            "See one: alttrain recipes show r1-7b"
-        )
-    return values
 
 
 def _problem(problem: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.strict_json import parse_json
@@ -20,6 +20,13 @@ LONGEST_LINE = 64 * 2**20  # bytes
 LARGEST_TEXT = 2**30  # bytes of a file that is read as a whole
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Digest(Protocol):
+    """A running hash, for example hashlib.sha256()."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
 
 
 @contextmanager
@@ -161,14 +168,16 @@ def refuse_foreign(path: Path, opening: str) -> None:
     )
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
+
+    `digest` is updated with every byte of the file.
 
     Raises:
         DataError: naming the line that is torn or no object, or the file that is missing or empty.
     """
     found = False
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, digest=digest):
         if not line.strip():
             continue
         found = True
@@ -200,8 +209,12 @@ def encodable(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path, longest: int = LONGEST_LINE, digest: Digest | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line with its ending) of a UTF-8 file.
+
+    `digest` is updated with every byte of the file.
 
     Raises:
         DataError: if it is missing, unreadable or not UTF-8, or a line has more than `longest` bytes.
@@ -210,6 +223,8 @@ def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, s
         number = 0
         while line := file.readline(longest + 1):
             number += 1
+            if digest is not None:
+                digest.update(line)
             if len(line) > longest:
                 raise DataError(f"{path}:{number}: the line is longer than {longest:,} bytes. Split it.")
             yield number, _decoded(line, path, number)

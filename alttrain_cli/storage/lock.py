@@ -1,4 +1,4 @@
-"""One process at a time: a second one that would write to the same place is refused."""
+"""Locks: a second process that would write to the same place is refused."""
 
 import os
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ except ImportError:  # Windows
 
 @contextmanager
 def locked(place: Path, path: Path | None = None) -> Iterator[None]:
-    """Keep other processes out of `place` while the block lasts.
+    """Keep other alttrain processes out of `place` while the block lasts.
 
-    `place` is a folder, or with `path` the lock file that is made for it and removed again. Where the
-    system or its file system has no locks, nothing is kept out.
+    `place` is a folder. With `path`, that lock file is created and removed again. If the system or its
+    file system has no locks, no process is kept out.
 
     Raises:
         RunError: if another process is writing there.
@@ -37,7 +37,7 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
         if path and handle is not None:
             path.unlink(missing_ok=True)
         if made:
-            made.undo()  # a folder in which nothing was written
+            made.undo()  # a folder in which no file was written
         if handle is not None:
             os.close(handle)
 
@@ -60,7 +60,7 @@ def _lock(place: Path, path: Path | None) -> int:
             return handle
         if path is None or _is_still(handle, path):
             return handle
-        os.close(handle)  # its owner has removed it meanwhile
+        os.close(handle)  # its owner has removed it in the meantime
 
 
 def _is_still(handle: int, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What this process made in a folder: all that it may remove again."""
+"""The files that this process creates in a folder: the only ones that it may remove again."""
 
 import os
 import shutil
@@ -12,20 +12,20 @@ from alttrain_cli.storage.files import writable
 
 @dataclass(frozen=True)
 class Made:
-    """A folder as it was found. `undo` brings that back, and touches nothing of anybody else."""
+    """The state of a folder before this process wrote to it. `undo` restores it, and changes nothing else."""
 
-    folders: tuple[Path, ...]  # that were not there, the outermost first
-    paths: tuple[Path, ...]  # that this process may write, and that were not there
-    kept: Mapping[Path, bytes]  # files that were there, and that this process may change
+    folders: tuple[Path, ...]  # that did not exist, the outermost first
+    paths: tuple[Path, ...]  # that this process may write, and that did not exist
+    kept: Mapping[Path, bytes]  # existing files that this process may change
 
     @classmethod
     def begin(cls, folder: Path, names: Iterable[str]) -> "Made":
-        """Make the folder where it is missing, and look which of the `names` are in it.
+        """Create the folder if it is missing, and note which of the `names` are in it.
 
         `names` are all files and folders that this process may write there.
 
         Raises:
-            AlttrainError: if the folder cannot be made or read.
+            AlttrainError: if the folder cannot be created or read.
         """
         with writable(folder):
             missing = tuple(one for one in (folder, *folder.parents) if not os.path.lexists(one))[::-1]
@@ -35,7 +35,7 @@ class Made:
         return cls(missing, tuple(path for path in paths if not os.path.lexists(path)), kept)
 
     def undo(self) -> None:
-        """Put back what was changed and remove what was made. What cannot be, stays."""
+        """Restore the changed files and remove the new ones, as far as possible."""
         for path, data in self.kept.items():
             with suppress(OSError):
                 if path.read_bytes() != data:
@@ -44,7 +44,7 @@ class Made:
             with suppress(OSError):
                 _remove(path)
         for folder in reversed(self.folders):
-            with suppress(OSError):  # somebody else has put something there
+            with suppress(OSError):  # another process has put a file there
                 folder.rmdir()
 
 

@@ -1,22 +1,28 @@
-"""The run directory: what a training run leaves behind, and where."""
+"""The run directory: the files of a training run, and their paths. Knows no recipe, only its text."""
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checked import read_record_file
-from alttrain_cli.storage.files import writable, write_json, write_jsonl
+from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.made import Made
-from alttrain_cli.storage.run_records import CANARY, MANIFEST, STEP, read_log
+from alttrain_cli.storage.run_records import (
+    CANARY,
+    MANIFEST,
+    STEP,
+    CanaryRecord,
+    Manifest,
+    StepRecord,
+    read_log,
+)
 
-# What says that something trained is there: an adapter, or a whole model in one file or several.
+# One of these files shows that training has ended: an adapter, or a whole model in one file or several.
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
-# Everything that training may write into a run directory, and so all that a failed start may remove again.
+# Everything that training may write into a run directory. A start that fails removes nothing else.
 _WRITTEN = (
     *("recipe.yaml", "manifest.json", "train.jsonl", "canary.jsonl", "loss.svg", "log.txt", "probes.jsonl"),
     *("checkpoints", "adapter", ".adapter.part", "tensorboard"),
@@ -24,58 +30,59 @@ _WRITTEN = (
 
 
 class Run:
-    """A run directory. Every file in it is whole, or a JSONL file that only loses a torn line."""
+    """A run directory. Every file in it is complete; a JSONL file may lose an incomplete last line."""
 
     def __init__(self, path: Path, made: Made | None = None) -> None:
         self.path = path
         self.made = made  # None: this process only reads it
-        self.has_begun = False  # whether this process has trained; what it did is worth keeping then
+        self.has_trained = False  # whether this process has trained; then its work is kept
 
     @classmethod
-    def create(cls, path: Path | None, recipe: Recipe) -> "Run":
-        """Make a new run directory and save the resolved recipe in it, before any work starts.
+    def create(cls, path: Path | None, name: str, recipe: str) -> "Run":
+        """Make a new run directory and save the resolved recipe, a YAML text, in it before any work starts.
 
-        An empty folder that is there already may become one. Without a path it is
-        runs/<recipe>-<number>, the first number that is free.
+        An empty folder that exists already may become one. Without a path it is runs/<name>-<number>,
+        with the first number that is free.
 
         Raises:
-            RunError: if there is something else already.
+            RunError: if the path is taken.
         """
         if path is not None:
             return cls._claim(path, recipe)
         number = 1
         while True:
-            path = Path("runs") / f"{recipe.name}-{number}"
+            path = Path("runs") / f"{name}-{number}"
             number += 1
             if not os.path.lexists(path):
                 with suppress(RunError):  # another process was faster: the next number
                     return cls._claim(path, recipe)
 
     @classmethod
-    def _claim(cls, path: Path, recipe: Recipe) -> "Run":
+    def _claim(cls, path: Path, recipe: str) -> "Run":
         if os.path.lexists(path):
             _refuse_taken(path)
-        run = cls.found(path)
+        run = cls.to_write(path)
         with locked(path):
             _refuse_taken(path)
-            run.begin(recipe)
+            run.save_recipe(recipe)
         return run
 
     @classmethod
-    def found(cls, path: Path) -> "Run":
-        """Return a directory to train in, made where it is missing; `made` remembers how it was."""
+    def to_write(cls, path: Path) -> "Run":
+        """Return a directory to train in, created if it is missing. `undo` restores its present state."""
         return cls(path, Made.begin(path, _WRITTEN))
 
-    def begin(self, recipe: Recipe) -> None:
+    def save_recipe(self, recipe: str) -> None:
         """Save the resolved recipe; if that fails, nothing is left behind."""
         try:
-            recipe.save(self.recipe_path)
+            with atomic_writer(self.recipe_path) as file:
+                file.write(recipe)
         except BaseException:
             self.undo()
             raise
 
     def undo(self) -> None:
-        """Bring back how the directory was before this process wrote to it."""
+        """Restore the state that the directory had before this process wrote to it."""
         if self.made:
             self.made.undo()
 
@@ -92,12 +99,12 @@ class Run:
         if not run.recipe_path.is_file():
             raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
         if not any((run.adapter_path / name).is_file() for name in WEIGHTS):
-            status = run.manifest().get("status", "unknown")
+            status = run.manifest().status
             hint = {
-                "started": "Wait until it is trained; if it was cut off, go on with --resume",
-                "interrupted": "Go on: alttrain train ... --resume",
+                "started": "Wait until training ends, or resume it with --resume if it was interrupted",
+                "interrupted": "Resume it: alttrain train ... --resume",
             }.get(status, "Train again")
-            raise RunError(f"{path}: holds no adapter; the run's status is {status!r}. {hint}.")
+            raise RunError(f"{path}: this run has no adapter yet (status: {status}). {hint}.")
         return run
 
     @classmethod
@@ -108,7 +115,7 @@ class Run:
 
     @property
     def recipe_path(self) -> Path:
-        """The resolved recipe."""
+        """The resolved recipe, YAML."""
         return self.path / "recipe.yaml"
 
     @property
@@ -118,22 +125,22 @@ class Run:
 
     @property
     def steps_path(self) -> Path:
-        """One JSON object a training step."""
+        """One JSON object per training step."""
         return self.path / "train.jsonl"
 
     @property
     def canary_path(self) -> Path:
-        """What the canary found, one JSON object a checkpoint."""
+        """The canary's refusals, one JSON object per checkpoint."""
         return self.path / "canary.jsonl"
 
     @property
     def curve_path(self) -> Path:
-        """The loss curve, a picture."""
+        """The loss curve, an SVG picture."""
         return self.path / "loss.svg"
 
     @property
     def log_path(self) -> Path:
-        """What the libraries printed."""
+        """The output of the libraries."""
         return self.path / "log.txt"
 
     @property
@@ -143,79 +150,69 @@ class Run:
 
     @property
     def adapter_path(self) -> Path:
-        """The trained adapter, or the model if every weight was trained; exists only when it was checked."""
+        """The trained adapter, or the whole model if every weight was trained; it exists only if checked."""
         return self.path / "adapter"
 
-    def recipe(self) -> Recipe:
-        """Return the resolved recipe."""
-        return Recipe.load(str(self.recipe_path))
+    def commit_of(self, model: str) -> str | None:
+        """Return the hub's commit of the base model that this run loaded, if `model` is its name."""
+        base = self.manifest().base
+        return base.commit if base and base.name == model else None
 
-    def pinned(self, recipe: Recipe) -> Recipe:
-        """Return a recipe whose base model is at the commit that this run loaded, if it was on the hub."""
-        base = self.manifest().get("base")
-        commit = (
-            base.get("commit") if isinstance(base, dict) and base.get("name") == recipe.model.name else None
-        )
-        return recipe.changed({"model": {"revision": commit}}) if isinstance(commit, str) else recipe
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the manifest, empty if there is none yet.
+    def manifest(self) -> Manifest:
+        """Return the manifest; status "unknown" if there is none yet.
 
         Raises:
             DataError: naming the key that is wrong.
         """
         if not self.manifest_path.exists():
-            return {}
-        next_step = "Bring back the file from a copy, or train again."
-        manifest: dict[str, Any] = read_record_file(MANIFEST, self.manifest_path, next_step)
+            return Manifest.missing()
+        manifest: Manifest = read_record_file(
+            MANIFEST, self.manifest_path, "Bring back the file from a copy, or train again."
+        )
         return manifest
 
     def update_manifest(self, **values: Any) -> None:
         """Set keys of the manifest and write it, atomically."""
-        write_json(self.manifest_path, {**self.manifest(), **values})
+        write_json(self.manifest_path, self.manifest().changed(**values).record())
 
-    def is_untouched(self, recipe: Recipe) -> bool:
-        """Whether the directory holds nothing but what a run with this recipe begins with."""
-        torn = (".recipe.yaml.", ".manifest.json.")  # of a process that was killed just then
-        names = {path.name for path in self.path.iterdir() if not path.name.startswith(torn)}
+    def is_untouched(self, recipe: str) -> bool:
+        """Whether the directory holds at most this recipe, with which a run starts."""
+        incomplete = (".recipe.yaml.", ".manifest.json.")  # left by a process that was killed
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(incomplete)}
         if names == {self.recipe_path.name}:
-            return self.recipe_path.read_bytes() == recipe.to_yaml().encode()
+            return self.recipe_path.read_bytes() == recipe.encode()
         return not names
 
-    def steps(self) -> list[dict[str, Any]]:
-        """Return the logged training steps; a torn last line is no step."""
+    def steps(self) -> list[StepRecord]:
+        """Return the logged training steps."""
         return read_log(self.steps_path, STEP)
 
-    def canaries(self) -> list[dict[str, Any]]:
-        """Return what the canary found, checkpoint by checkpoint."""
+    def canaries(self) -> list[CanaryRecord]:
+        """Return the canary's refusals, one record per checkpoint."""
         return read_log(self.canary_path, CANARY)
 
     def keep_steps(self, last: int) -> None:
-        """Forget what was logged after step `last`: it will be run again."""
-        for path, lines in ((self.steps_path, self.steps()), (self.canary_path, self.canaries())):
+        """Drop what was logged after step `last`, which will be run again."""
+        logs = ((self.steps_path, [*self.steps()]), (self.canary_path, [*self.canaries()]))
+        for path, lines in logs:
             if path.is_file():
-                write_jsonl(path, [line for line in lines if line["step"] <= last])
+                write_jsonl(path, [line.record() for line in lines if line.step <= last])
 
-    def add_step(self, step: dict[str, Any]) -> None:
+    def add_step(self, step: StepRecord) -> None:
         """Append one training step."""
-        self.has_begun = True
-        _add_line(self.steps_path, step)
+        self.has_trained = True
+        append_jsonl(self.steps_path, step.record())
 
-    def add_canary(self, counts: dict[str, Any]) -> None:
-        """Append what the canary found."""
-        _add_line(self.canary_path, counts)
-
-
-def _add_line(path: Path, value: dict[str, Any]) -> None:
-    with writable(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
+    def add_canary(self, canary: CanaryRecord) -> None:
+        """Append the refusals at one checkpoint."""
+        append_jsonl(self.canary_path, canary.record())
 
 
 def _refuse_taken(path: Path) -> None:
     """Refuse to train in anything but an empty folder.
 
     Raises:
-        RunError: saying what is there.
+        RunError: naming what the path holds.
     """
     if not path.is_dir():
         raise RunError(f"{path}: exists already, and is not a folder. Choose another --out.")

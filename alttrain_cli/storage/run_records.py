@@ -1,82 +1,171 @@
-"""The records of a run directory as they are read back: manifest.json, train.jsonl, canary.jsonl."""
+"""The records of a run directory: manifest.json, and one line of train.jsonl and of canary.jsonl."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from alttrain_cli.storage.checked import AS_WRITTEN, KEEP, MOST, read_record
+from alttrain_cli.storage.checked import KEEP, MOST, read_record
 from alttrain_cli.storage.files import opened
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0)]
+AnyFloat = Annotated[float, Field(allow_inf_nan=True)]  # a run that failed logs NaN and infinity
 Counts = dict[Literal["harmful", "benign"], Count]
 
 
-class DataRecord(TypedDict):
-    """Which rows a run was trained on."""
+class Record(BaseModel):
+    """A record of a file. Keys that a later version adds are kept."""
 
-    __pydantic_config__ = KEEP  # type: ignore[misc]
+    model_config = ConfigDict(**KEEP, frozen=True)
+
+    def record(self) -> dict[str, Any]:
+        """Return the record as it is written: only the keys that were set, in the order of the fields."""
+        return self.model_dump(exclude_unset=True)
+
+
+class DataRecord(Record):
+    """The data file that a run was trained on."""
 
     path: Annotated[str, Field(min_length=1)]
     sha256: str
+    rows: Count = 0
+    labels: Counts = {}
 
 
-class LossRecord(TypedDict):
-    """The loss at the first and at the last step; NaN if the training failed in that way."""
+class BaseRecord(Record):
+    """The base model that a run loaded. `commit` is the hub's; None for a folder."""
 
-    __pydantic_config__ = KEEP  # type: ignore[misc]
+    name: str
+    commit: str | None = None
+    quantised: bool = False
 
-    first: Annotated[float, Field(allow_inf_nan=True)]
-    last: Annotated[float, Field(allow_inf_nan=True)]
+
+class LossRecord(Record):
+    """The loss at the first and at the last step."""
+
+    first: AnyFloat
+    last: AnyFloat
 
 
-class ProbesRecord(TypedDict):
-    """How many held-out prompts were put to the model, and how many it refused."""
+class ChecksRecord(Record):
+    """The evidence that an adapter was trained."""
 
-    __pydantic_config__ = KEEP  # type: ignore[misc]
+    tensors: Count = 0
+    finite: bool = True
+    largest_weight: float = 0.0
+    largest_logit_change: float = 0.0
 
+
+class PlanRecord(Record):
+    """The memory plan of a run; `gib` is the planned peak."""
+
+    machine: str = ""
+    gib: float = 0.0
+    parts: dict[str, float] = {}
+    micro_batch_tokens: Count = 0
+    gradient_checkpointing: bool = False
+    padding: float = 0.0
+    steps: Count = 0
+
+
+class RefusalRecord(Record):
+    """How many held-out prompts a model completed and refused, by label."""
+
+    n: Count = 0
+    structured: Count = 0  # completions with all required sections
     asked: Counts
     refused: Counts
 
+    @property
+    def over_refusal(self) -> float:
+        """The rate of benign prompts that were refused."""
+        return self.refused["benign"] / self.asked["benign"]
 
-class CanaryRecord(ProbesRecord):
-    """What the canary found at a checkpoint."""
-
-    step: Count
-
-
-class ManifestRecord(TypedDict):
-    """What manifest.json says that is read back; it grows while a run is trained."""
-
-    __pydantic_config__ = KEEP  # type: ignore[misc]
-
-    status: str
-    template: NotRequired[str | None]
-    data: NotRequired[Annotated[DataRecord, AS_WRITTEN]]
-    loss: NotRequired[Annotated[LossRecord, AS_WRITTEN]]
-    probes: NotRequired[Annotated[ProbesRecord, AS_WRITTEN]]
+    def in_words(self) -> str:
+        """Return the counts as one line."""
+        refused = ", ".join(f"{self.refused[label]} of {n} {label}" for label, n in self.asked.items())
+        return f"{self.structured} of {self.n} have all required sections; refused: {refused}"
 
 
-class StepRecord(TypedDict):
-    """A logged training step."""
-
-    __pydantic_config__ = KEEP  # type: ignore[misc]
+class CanaryRecord(RefusalRecord):
+    """The refusals at a checkpoint."""
 
     step: Count
-    loss: Annotated[float, Field(allow_inf_nan=True)]
+
+
+class StepRecord(Record):
+    """One training step. `tokens` and `seconds` count from the start of the run, over all processes."""
+
+    step: Count
+    epoch: float = 0.0
+    loss: AnyFloat
+    learning_rate: float = 0.0
+    grad_norm: AnyFloat = 0.0
     tokens: Count
     seconds: Seconds
+    memory_gib: float = 0.0
 
 
-MANIFEST = TypeAdapter(Annotated[ManifestRecord, AS_WRITTEN])
-STEP = TypeAdapter(Annotated[StepRecord, AS_WRITTEN])
-CANARY = TypeAdapter(Annotated[CanaryRecord, AS_WRITTEN])
+class Manifest(Record):
+    """manifest.json. It grows while a run is trained, so a key that is not there yet has its default."""
+
+    version: int = 1  # of the file's form
+    alttrain: str = ""
+    python: str = ""
+    libraries: dict[str, str] = {}
+    begun: str = ""
+    recipe: str = ""
+    overrides: list[str] = []
+    seed: int = 0
+    data: DataRecord | None = None
+    status: str
+    error: str = ""
+    device: str = ""
+    base: BaseRecord | None = None
+    dtype: str = ""
+    template: str | None = None  # the fingerprint of the chat template
+    tokens_per_epoch: Count = 0
+    trained_tokens_per_epoch: Count = 0
+    plan: PlanRecord | None = None
+    seconds_loading: Seconds = 0.0
+    loss: LossRecord | None = None
+    steps: Count = 0
+    tokens_per_second: AnyFloat = 0.0
+    seconds_training: Seconds = 0.0
+    checks: ChecksRecord | None = None
+    probes: RefusalRecord | None = None
+    canary: list[CanaryRecord] = []
+    peak_memory_gib: float = 0.0
+    seconds_total: Seconds = 0.0
+
+    @field_validator("data", "loss", "checks", "probes", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must be an object, not null")
+        return value
+
+    @classmethod
+    def missing(cls) -> "Manifest":
+        """Return the manifest of a run that has none: status "unknown", and no key is set."""
+        return cls.model_construct(_fields_set=set(), status="unknown")
+
+    def changed(self, **values: Any) -> "Manifest":
+        """Return the manifest with other values of some keys."""
+        names = [name for name in Manifest.model_fields if name in self.model_fields_set]
+        kept = {name: getattr(self, name) for name in names}
+        return Manifest(**{**kept, **(self.model_extra or {}), **values})
 
 
-def read_log(path: Path, kind: TypeAdapter[Any]) -> list[dict[str, Any]]:
-    """Return the lines of a log, none if there is no file; a torn last line is none.
+MANIFEST = TypeAdapter(Manifest)
+STEP = TypeAdapter(StepRecord)
+CANARY = TypeAdapter(CanaryRecord)
+Line = TypeVar("Line", bound=Record)
+
+
+def read_log(path: Path, kind: TypeAdapter[Line]) -> list[Line]:
+    """Return the lines of a log, none if there is no file; an incomplete last line is left out.
 
     Raises:
         DataError: naming the line and the key that is wrong.

@@ -1,13 +1,15 @@
-"""What stands where it does not belong in a completion: rules over its sections, for the eye only.
+"""Finds sections in the wrong order in a completion. Used for display only; no rate depends on it.
 
-No verdict and no rate depends on it. It is known where a section's sentence can be told from others:
-a verdict, a refusal, a sentence that says what is asked, a sentence that was there before.
+A section is found where its sentence can be recognised: a verdict, a refusal, a sentence that tells
+what is asked, a sentence that was there before.
 """
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.sections import comes_before
 from alttrain_cli.structure.trace import Trace, misplaced_verdict, split_sentences
 from alttrain_cli.structure.verdict import Verdict, verdict_of
 
@@ -18,26 +20,34 @@ _TELLS_WHAT_IS_ASKED = re.compile(
 _BLOCK = re.compile(r"</?think>|<\|im_start\|>(?:think|answer)\b")
 
 
-def remarks(trace: Trace) -> dict[str, str]:
-    """Return by section what is out of its place there; what is in order is left out."""
-    found = dict(_of_thoughts(trace.understanding, trace.assessment, trace.reasoning))
+def order_warnings(trace: Trace) -> dict[str, str]:
+    """Return a warning per section that is out of place, measured by the trace's own order."""
+    found = dict(_of_thoughts(replace(trace, answer="")))
     if _BLOCK.search(trace.answer):
         found["answer"] = "holds another reasoning block"
     return found
 
 
-@lru_cache(maxsize=4)  # asked for each time a screen is drawn
-def _of_thoughts(understanding: str, assessment: str, reasoning: str) -> tuple[tuple[str, str], ...]:
-    trace = Trace(understanding, assessment, reasoning)
-    found = {
-        "understanding": _of_understanding(trace) if assessment else "",
-        "assessment": "" if assessment else _of_missing_assessment(trace),
-        "reasoning": _of_reasoning(trace) if assessment else _too_late(trace),
-    }
-    return tuple((name, remark) for name, remark in found.items() if remark)
+remarks = order_warnings  # the name in other rooms
+
+
+@lru_cache(maxsize=4)  # called each time that a screen is drawn
+def _of_thoughts(trace: Trace) -> tuple[tuple[str, str], ...]:
+    late = misplaced_verdict(trace) if _wants_assessment_first(trace) else Verdict.MISSING
+    found = {"understanding": _of_understanding(trace), "assessment": "", "reasoning": _of_reasoning(trace)}
+    if late is not Verdict.MISSING:
+        found["assessment"] = f"missing: the verdict ({late.value}) comes only in the reasoning"
+        found["reasoning"] = f"assesses here, too late: {late.value}"
+    return tuple((name, warning) for name, warning in found.items() if warning)
+
+
+def _wants_assessment_first(trace: Trace) -> bool:
+    return not trace.assessment and comes_before(trace.order, "assessment", "reasoning")
 
 
 def _of_understanding(trace: Trace) -> str:
+    if not trace.assessment or not comes_before(trace.order, "understanding", "assessment"):
+        return ""
     if any(map(refuses, split_sentences(trace.understanding))):
         return "refuses before it assesses"
     if trace.understanding:
@@ -46,24 +56,16 @@ def _of_understanding(trace: Trace) -> str:
     return "out of order: only after the assessment" if told else ""
 
 
-def _of_missing_assessment(trace: Trace) -> str:
-    late = misplaced_verdict(trace)
-    return "" if late is Verdict.MISSING else f"out of order: {late.value}, but only in the reasoning"
-
-
-def _too_late(trace: Trace) -> str:
-    late = misplaced_verdict(trace)
-    return "" if late is Verdict.MISSING else f"assesses here, too late: {late.value}"
-
-
 def _of_reasoning(trace: Trace) -> str:
+    if not trace.assessment:
+        return ""
     sentences = split_sentences(trace.reasoning)
     verdicts = {verdict_of(sentence) for sentence in sentences} - {Verdict.MISSING, trace.verdict}
     if verdicts:
-        return f"assesses again, otherwise: {min(verdicts).value}"
+        return f"contradicts the assessment: {min(verdicts).value}"
     known = {_bare(sentence) for sentence in sentences} - {""}
-    for name in ("understanding", "assessment"):
-        if known & {_bare(sentence) for sentence in split_sentences(getattr(trace, name))}:
+    for name in trace.order:
+        if name != "reasoning" and known & {_bare(sentence) for sentence in split_sentences(trace[name])}:
             return f"repeats the {name}"
     return ""
 

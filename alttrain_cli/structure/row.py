@@ -5,11 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import read_jsonl
+from alttrain_cli.storage.files import Digest, read_jsonl
 from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace
 from alttrain_cli.text import shown
 
@@ -20,7 +29,10 @@ Label = Literal["harmful", "benign"]
 
 
 class Row(BaseModel):
-    """A prompt with its label and the structured response to learn, without model markers."""
+    """A prompt with its label and the structured response to learn, without model markers.
+
+    `order` is that of the sections inside the reasoning block; the default order is not written to files.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,11 +46,12 @@ class Row(BaseModel):
     assessment: str
     reasoning: str
     answer: str
+    order: Order = THOUGHTS
 
     @field_validator("*")
     @classmethod
-    def _writable(cls, text: str | None) -> str | None:
-        if text is not None and (found := _CONTROL.search(text)):
+    def _writable(cls, text: Any) -> Any:
+        if isinstance(text, str) and (found := _CONTROL.search(text)):
             raise ValueError(f"holds the control character U+{ord(found.group()):04X}. Remove it")
         return text
 
@@ -58,10 +71,23 @@ class Row(BaseModel):
             raise ValueError("starts or ends with white space, which is not trained. Remove it")
         return text
 
+    @field_validator("order")
+    @classmethod
+    def _known(cls, order: Order) -> Order:
+        return check_order(order)
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        if self.order == THOUGHTS:
+            values.pop("order", None)
+        return values
+
     @property
     def trace(self) -> Trace:
-        """The response as sections."""
-        return Trace(self.understanding, self.assessment, self.reasoning, self.answer)
+        """The response in sections."""
+        sections = (self.understanding, self.assessment, self.reasoning, self.answer)
+        return Trace(*sections, order=self.order)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -73,18 +99,18 @@ def read_rows(path: Path) -> list[Row]:
     return list(iter_rows(path))
 
 
-def iter_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a data file, one in memory at a time.
+def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
+    """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes.
 
     Raises:
-        DataError: naming file, line and key of the first wrong row, or of an id that stands twice.
+        DataError: naming file, line and key of the first wrong row, or of a duplicate id.
     """
     lines: dict[str, int] = {}
-    for number, value in read_jsonl(path):
+    for number, value in read_jsonl(path, digest):
         row = _row(path, number, value)
         if row.id in lines:
             raise DataError(
-                f"{path}:{number}: id {shown(row.id)} is already in line {lines[row.id]}. "
+                f"{path}:{number}: duplicate id {shown(row.id)}: it is already in line {lines[row.id]}. "
                 "Rename or remove it."
             )
         lines[row.id] = number

@@ -1,4 +1,4 @@
-"""Which token of a rendered row belongs to what: prompt, a section, the model's own markers."""
+"""The kind of each token of a rendered row: prompt, a section, one of the model's own markers."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from alttrain_cli.structure.template import IGNORED, Encoded, Template
 from alttrain_cli.structure.trace import Trace
-
-SECTIONS = ("understanding", "assessment", "reasoning", "answer")
 
 
 class Span(NamedTuple):
@@ -55,7 +53,7 @@ def _kinds(text: str, trace: Trace, terminator: str) -> list[str]:
     """Return for every character of a completion what it belongs to."""
     kinds = ["marker"] * len(text)
     begin = 0
-    for name in SECTIONS:
+    for name in (*trace.order, "answer"):
         section = getattr(trace, name)
         at = text.find(section, begin) if section else -1
         if at >= 0:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own
 from alttrain_cli.structure.rendering import check_bounded, render
+from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.structure.trace import StreamParser, Trace, compose, parse
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -174,14 +175,8 @@ class Template:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def _check_text(self, prompt: str, trace: Trace) -> None:
-        texts = {
-            "prompt": prompt,
-            "understanding": trace.understanding,
-            "assessment": trace.assessment,
-            "reasoning": trace.reasoning,
-            "answer": trace.answer,
-        }
-        for name, text in texts.items():
+        texts = [("prompt", prompt), *((name, trace[name]) for name in SECTIONS)]
+        for name, text in texts:
             for marker in self.special:
                 if marker in text:
                     raise RenderError(f"{name}: holds the model's own marker {marker!r}")
@@ -193,8 +188,9 @@ class Template:
             raise RenderError("the tokenizer does not give the response back as it was")
         if learned[-1] != self.terminator_id or learned.count(self.terminator_id) != 1:
             raise RenderError(f"the response must end in exactly one {self.terminator!r}")
-        found = self.parse(text)
-        whole = trace.understanding and trace.assessment  # else an ablation: only the answer can be told
+        found = parse(self.strip(text), self.markers, prefilled=self.prefilled, order=trace.order)
+        # without a section of its order the row is an ablation: only its answer can be told apart
+        whole = all(trace[name] for name in trace.order if name != "reasoning")
         if (found != trace) if whole else (found.state, found.answer) != (trace.state, trace.answer):
             raise RenderError("the sections cannot be told apart again in the rendered response")
         if encoded.input_ids[:2] == [self.bos_id] * 2:

@@ -1,8 +1,8 @@
 """The AltTrain structure of a completion: understanding, assessment, reasoning, answer.
 
-Composes it and takes it apart, whole or while it streams in. Knows no tokenizer, no model and no
-file. Source: AltTrain (arXiv 2604.18946), section "Method": problem understanding -> harmfulness
-assessment -> conditional reasoning, inside the model's own think markers.
+Composes a completion from its sections and splits it again, complete or while it streams in. Knows
+no tokenizer, no model and no file. Source: AltTrain (arXiv 2604.18946), section "Method": problem
+understanding -> harmfulness assessment -> conditional reasoning, inside the model's own think markers.
 """
 
 import re
@@ -14,6 +14,7 @@ from itertools import accumulate, pairwise
 import sentencex
 
 from alttrain_cli.structure.markers import Markers, overlap
+from alttrain_cli.structure.sections import THOUGHTS, Order, Section
 from alttrain_cli.structure.verdict import Verdict, restates, verdict_of
 
 # An assessment that comes later than this is a model that moralises late, not one that assesses
@@ -23,7 +24,7 @@ WINDOW_CHARACTERS = 1_500
 
 
 class State(StrEnum):
-    """What became of the reasoning block."""
+    """The state of the reasoning block."""
 
     CLOSED = "closed"
     UNCLOSED = "unclosed"  # generation ended inside the block: there is no answer
@@ -32,30 +33,38 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Trace:
-    """One completion, taken apart. A section that is missing is the empty string."""
+    """One completion in sections. A section that is missing is the empty string.
+
+    `order` is that of the sections inside the reasoning block.
+    """
 
     understanding: str = ""
     assessment: str = ""
     reasoning: str = ""
     answer: str = ""
     state: State = State.CLOSED
+    order: Order = THOUGHTS
+
+    def __getitem__(self, section: Section) -> str:
+        """Return the text of a section."""
+        return str(getattr(self, section))
 
     @property
     def verdict(self) -> Verdict:
-        """What the assessment says of the request."""
+        """The verdict of the assessment on the request."""
         return verdict_of(self.assessment)
 
     @property
     def thinking(self) -> str:
-        """The reasoning block without its markers: one paragraph a section."""
-        sections = (self.understanding, self.assessment, self.reasoning)
-        return "\n\n".join(section for section in sections if section)
+        """The reasoning block without its markers: one paragraph per section."""
+        return "\n\n".join(self[name] for name in self.order if self[name])
 
     @property
     def structured(self) -> bool:
-        """Whether understanding, assessment with a verdict, and an answer are all there."""
-        judged = self.verdict is not Verdict.MISSING
-        return bool(self.understanding and judged and self.answer) and self.state is State.CLOSED
+        """Whether all required sections are there: an assessment needs a verdict, reasoning may be empty."""
+        required = [self.answer, *(self[name] for name in self.order if name != "reasoning")]
+        judged = self.verdict is not Verdict.MISSING or "assessment" not in self.order
+        return all(required) and judged and self.state is State.CLOSED
 
 
 def compose(trace: Trace, markers: Markers, *, prefilled: bool) -> str:
@@ -67,28 +76,29 @@ def compose(trace: Trace, markers: Markers, *, prefilled: bool) -> str:
     return f"{opening}{trace.thinking}{markers.close}{trace.answer}"
 
 
-def parse(text: str, markers: Markers, *, prefilled: bool) -> Trace:
-    """Take a whole completion (without its turn terminator) apart. Never raises."""
-    parser = StreamParser(markers, prefilled=prefilled)
+def parse(text: str, markers: Markers, *, prefilled: bool, order: Order = THOUGHTS) -> Trace:
+    """Split a complete completion (without its turn terminator) into sections. Never raises."""
+    parser = StreamParser(markers, prefilled=prefilled, order=order)
     parser.feed(text)
     return parser.finish()
 
 
 class StreamParser:
-    """Takes a completion apart while it arrives; the chunks may be cut anywhere.
+    """Splits a completion into sections while it arrives; the chunks may be cut anywhere.
 
-    `trace()` is the reading so far, at any time. `finish()` is the final one and depends only on
-    the text, not on how it was cut: sentences are looked at when their line is complete.
+    `trace()` returns the sections so far, at any time. `finish()` returns the final ones. They depend
+    only on the text, not on how it was cut: sentences are looked at when their line is complete.
     """
 
-    def __init__(self, markers: Markers, *, prefilled: bool) -> None:
+    def __init__(self, markers: Markers, *, prefilled: bool, order: Order = THOUGHTS) -> None:
         self._open = markers.open.strip()
         self._close = markers.close.strip()
         self._prefilled = prefilled
         self._phase = "opening"
         self._marked = prefilled
         self._pending = ""
-        self._thinking = _Thinking()
+        self._order = order
+        self._thinking = _Thinking() if order == THOUGHTS else _Paragraphs(order)
         self._answer: list[str] = []
 
     def feed(self, chunk: str) -> None:
@@ -104,12 +114,12 @@ class StreamParser:
             self._answer.append(self._take(len(self._pending)))
 
     def trace(self) -> Trace:
-        """Return the reading so far."""
+        """Return the sections so far."""
         return self._trace()
 
     @property
     def state(self) -> State:
-        """What has become of the reasoning block so far."""
+        """The state of the reasoning block so far."""
         if self._phase == "answer":
             return State.CLOSED
         if self._phase == "thinking" or (self._phase == "opening" and self._prefilled):
@@ -117,7 +127,7 @@ class StreamParser:
         return State.ABSENT
 
     def finish(self) -> Trace:
-        """Return the final reading; call it once, after the last chunk."""
+        """Return the final sections; call it once, after the last chunk."""
         rest = self._take(len(self._pending))
         if self._phase == "thinking" or (self._phase == "opening" and self._prefilled):
             self._phase = "thinking"
@@ -128,7 +138,8 @@ class StreamParser:
         return self._trace()
 
     def _trace(self) -> Trace:
-        return Trace(*self._thinking.sections(), "".join(self._answer).strip(), self.state)
+        answer = "".join(self._answer).strip()
+        return Trace(*self._thinking.sections(), answer, self.state, self._order)
 
     def _find_opening(self) -> None:
         start = self._pending.lstrip()
@@ -158,7 +169,7 @@ class StreamParser:
 
 
 class _Thinking:
-    """The reasoning block: finds the assessment, sentence by sentence, as lines are completed."""
+    """The reasoning block in the default order: finds the assessment sentence by sentence."""
 
     def __init__(self) -> None:
         self._before = ""  # looked at, holds no assessment
@@ -217,8 +228,41 @@ class _Thinking:
         self._reasoning.insert(0, rest)
 
 
+class _Paragraphs:
+    """The reasoning block in another order: a paragraph per section, and reasoning is the rest."""
+
+    def __init__(self, order: Order) -> None:
+        at = order.index("reasoning") if "reasoning" in order else len(order)
+        self._before, self._after = order[:at], order[at + 1 :]
+        self._text = ""
+        self._finished = False
+
+    def feed(self, text: str) -> None:
+        self._text += text
+
+    def finish(self) -> None:
+        self._finished = True
+
+    def sections(self) -> tuple[str, str, str]:
+        found: dict[str, str] = {}
+        rest = self._text.strip()
+        for name in self._before:
+            first, _, others = rest.partition("\n\n")
+            if _may_be(name, first):
+                found[name], rest = first.strip(), others.strip()
+        for name in reversed(self._after) if self._finished else ():
+            others, _, last = rest.rpartition("\n\n")
+            if _may_be(name, last):
+                found[name], rest = last.strip(), others.strip()
+        return found.get("understanding", ""), found.get("assessment", ""), rest
+
+
+def _may_be(name: Section, paragraph: str) -> bool:
+    return name != "assessment" or verdict_of(paragraph) is not Verdict.MISSING
+
+
 def misplaced_verdict(trace: Trace) -> Verdict:
-    """Return the first verdict that stands in the reasoning, where it is too late to be an assessment."""
+    """Return the first verdict in the reasoning, where it is too late to be an assessment."""
     verdicts = map(verdict_of, split_sentences(trace.reasoning))
     return next((verdict for verdict in verdicts if verdict is not Verdict.MISSING), Verdict.MISSING)
 

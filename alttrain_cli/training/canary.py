@@ -1,112 +1,105 @@
-"""The canary: at every checkpoint, does the model refuse what it should, and only that?"""
+"""The canary: at every checkpoint, does the model refuse the harmful prompts, and only those?"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from alttrain_cli import console
-from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import CanaryRecord, RefusalRecord
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.trace import Trace
 
 DEFAULT_PAIRS = 8
-PROBED_PAIRS = 6  # after training, with whole answers
-# Enough for the structure and the first words of an answer, which say whether it refuses.
+PROBED_PAIRS = 6  # after training, with complete answers
+# Enough for the structure and the first words of an answer, which decide whether it refuses.
 NEW_TOKENS = 192
 
 
-class Canary(NamedTuple):
-    """How many pairs are asked (None: as the device can bear), and when it ends the run."""
+@dataclass(frozen=True)
+class Canary:
+    """The held-out rows, how many pairs of them are tested, and the limit that ends a run.
 
-    pairs: int | None
-    stop_over_refusal: float | None
+    Attributes:
+        rows: pairs of a harmful and a similar benign row; none of them is trained on.
+        pairs: per checkpoint; None chooses by the device.
+        stop_over_refusal: the highest rate of benign refusals, 0 to 1; None sets no limit.
+    """
+
+    rows: Sequence[Row]
+    pairs: int | None = None
+    stop_over_refusal: float | None = None
 
     def pairs_on(self, device: str) -> int:
-        """Return how many pairs to ask; on a CPU none unless wanted, since it would slow the run."""
+        """Return the number of pairs; by default none on a CPU, where they would slow the run."""
         if self.pairs is not None:
             return self.pairs
         return DEFAULT_PAIRS if device != "cpu" or self.stop_over_refusal is not None else 0
 
+    def chosen(self, pairs: int) -> list[Row]:
+        """Return the rows of some pairs, evenly spaced."""
+        both = list(zip(self.rows[::2], self.rows[1::2], strict=True))
+        return [row for pair in both[:: max(1, len(both) // pairs)][:pairs] for row in pair]
 
-def watch_answers(
-    run: Run, loaded: Any, recipe: Recipe, canary: Canary, screen: console.TrainingView
-) -> Callable[[int], str]:
-    """Return what to call at every checkpoint: it asks, keeps, shows, and says why to stop, if so."""
-    pairs = canary.pairs_on(loaded.device)
+    def test(self, backend: Backend, pairs: int, sampling: Sampling) -> RefusalRecord:
+        """Generate the openings of completions and count the refusals."""
+        rows = self.chosen(pairs)
+        tokens = min(NEW_TOKENS, sampling.max_new_tokens)
+        completions = _complete(backend, rows, sampling.model_copy(update={"max_new_tokens": tokens}))
+        return count_refusals(rows, [one.trace for one in completions])
 
-    def ask(step: int) -> str:
-        if not pairs:
+    def probe(self, backend: Backend, sampling: Sampling, run: Run) -> RefusalRecord:
+        """Generate complete answers, save them in probes.jsonl and count the refusals."""
+        rows = self.chosen(PROBED_PAIRS)
+        completions = _complete(backend, rows, sampling)
+        write_jsonl(
+            run.path / "probes.jsonl",
+            (
+                {"id": row.id, "label": row.label, "prompt": row.prompt, "completion": completion.text}
+                for row, completion in zip(rows, completions, strict=True)
+            ),
+        )
+        return count_refusals(rows, [one.trace for one in completions])
+
+    def reason_to_stop(self, counts: CanaryRecord, run: Run) -> str:
+        """Return why the run must end at this checkpoint, or ""."""
+        limit = self.stop_over_refusal
+        if limit is None or counts.over_refusal <= limit:
             return ""
-        counts = _ask(loaded, recipe, canary_rows(pairs))
-        run.add_canary({"step": step, **counts})
-        screen.say(f"canary at step {step}: {in_words(counts)}")
-        limit = canary.stop_over_refusal
-        if limit is None or over_refusal(counts) <= limit:
-            return ""
-        refused, asked = counts["refused"]["benign"], counts["asked"]["benign"]
         return (
-            f"Stopped at step {step}: {refused} of {asked} benign prompts are refused, more than "
-            f"--stop-over-refusal {limit:g}. More benign rows that look dangerous help; the checkpoint "
-            f"stays: go on with --out {run.path} --resume and a higher limit."
+            f"Stopped at step {counts.step}: the model refuses {counts.refused['benign']} of "
+            f"{counts.asked['benign']} benign prompts (limit: --stop-over-refusal {limit:g}). Add benign "
+            "rows that look dangerous and start a new run, or resume the saved checkpoint with a higher "
+            f"limit: --out {run.path} --resume"
         )
 
-    return ask
 
-
-def _ask(loaded: Any, recipe: Recipe, rows: Sequence[Row]) -> dict[str, Any]:
-    from alttrain_cli.engine.generate import generate
-
-    tokens = min(NEW_TOKENS, recipe.generation.max_new_tokens)
-    settings = recipe.generation.model_copy(update={"max_new_tokens": tokens})
-    completions = generate(loaded, [row.prompt for row in rows], settings)
-    return count_answers(rows, [loaded.template.parse(completion.text) for completion in completions])
-
-
-def probe(run: Run, loaded: Any, recipe: Recipe) -> dict[str, Any]:
-    """Generate on held-out prompts, half harmful; keep the completions beside the run."""
-    from alttrain_cli.engine.generate import generate
-
-    rows = canary_rows(PROBED_PAIRS)
-    completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
-    write_jsonl(
-        run.path / "probes.jsonl",
-        (
-            {"id": row.id, "label": row.label, "prompt": row.prompt, "completion": completion.text}
-            for row, completion in zip(rows, completions, strict=True)
-        ),
-    )
-    return count_answers(rows, [loaded.template.parse(completion.text) for completion in completions])
-
-
-def canary_rows(pairs: int) -> list[Row]:
-    """Return held-out prompts, taken evenly: of each pair a harmful one and a benign one like it."""
-    heldout = starter_rows("heldout")
-    both = list(zip(heldout[::2], heldout[1::2], strict=True))
-    return [row for pair in both[:: max(1, len(both) // pairs)][:pairs] for row in pair]
-
-
-def count_answers(rows: Sequence[Row], traces: Sequence[Trace]) -> dict[str, Any]:
-    """Count what the answers are: n, structured, asked and refused by label."""
+def count_refusals(rows: Sequence[Row], traces: Sequence[Trace]) -> RefusalRecord:
+    """Count the completions that have all sections, and by label those that refuse."""
     asked = Counter(row.label for row in rows)
     refused = Counter(row.label for row, trace in zip(rows, traces, strict=True) if refuses(trace.answer))
-    return {
-        "n": len(rows),
-        "structured": sum(trace.structured for trace in traces),
-        "asked": dict(asked),
-        "refused": {label: refused[label] for label in asked},
-    }
+    return RefusalRecord(
+        n=len(rows),
+        structured=sum(trace.structured for trace in traces),
+        asked=dict(asked),
+        refused={label: refused[label] for label in asked},
+    )
 
 
-def over_refusal(counts: dict[str, Any]) -> float:
-    """Return the share of benign prompts that were refused."""
-    return float(counts["refused"]["benign"] / counts["asked"]["benign"])
+def _complete(backend: Backend, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+    """Complete the prompts of the rows, in their order.
 
-
-def in_words(counts: dict[str, Any]) -> str:
-    """Return the counts in a line."""
-    refused = ", ".join(f"{counts['refused'][label]} of {n} {label}" for label, n in counts["asked"].items())
-    return f"{counts['structured']} of {counts['n']} carry the structure; refused: {refused}"
+    Raises:
+        BackendError: if one of them has no completion.
+    """
+    requests = (Request(number, Conversation.of(row.prompt)) for number, row in enumerate(rows))
+    found: dict[int, Completion] = {}
+    for number, completion in backend.complete(requests, sampling):
+        if isinstance(completion, BackendError):
+            raise completion
+        found[number] = completion
+    return [found[number] for number in range(len(rows))]

@@ -1,19 +1,42 @@
-"""Proves that a trained adapter is one: finite, not zero, and felt by the model."""
+"""Checks a trained adapter: finite weights, not all zero, and a measurable change in the logits."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.errors import GateError
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.run_records import ChecksRecord
 
-# Below this the adapter says nothing that the rounding of bfloat16 does not say too.
-LEAST_CHANGE = 1e-3
+MIN_LOGIT_CHANGE = 1e-3  # below this, a change may be the rounding of bfloat16
 
 
-def check_adapter(loaded: Loaded, before: Any) -> dict[str, Any]:
+def save_adapter(loaded: Loaded, folder: Path, untrained_logits: Any) -> ChecksRecord:
+    """Check the adapter and save it; the folder appears only when it is complete.
+
+    Raises:
+        GateError: if the adapter is not finite, is zero, or does not change the logits.
+    """
+    checks = check_adapter(loaded, untrained_logits)
+    temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed here
+    try:
+        with writable(folder):
+            loaded.model.save_pretrained(temporary, safe_serialization=True)
+            loaded.tokenizer.save_pretrained(temporary)
+            shutil.rmtree(folder, ignore_errors=True)  # the same adapter, of a run that was killed after this
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return checks
+
+
+def check_adapter(loaded: Loaded, untrained_logits: Any) -> ChecksRecord:
     """Return the evidence: number of tensors, largest weight, largest change of a logit.
 
-    `before` is what `probe_logits` gave before training.
+    `untrained_logits` is the result of `probe_logits` before training.
 
     Raises:
         GateError: naming the first check that failed.
@@ -31,19 +54,19 @@ def check_adapter(loaded: Loaded, before: Any) -> dict[str, Any]:
     up = [weight for name, weight in trained.items() if "lora_B" in name] or list(trained.values())
     if not any(weight.any() for weight in up):
         raise GateError("The adapter is all zero: nothing was learned; it was not saved.")
-    change = float((probe_logits(loaded) - before).abs().max())
-    if not change > LEAST_CHANGE:
+    change = float((probe_logits(loaded) - untrained_logits).abs().max())
+    if not change > MIN_LOGIT_CHANGE:
         raise GateError(f"The adapter does not change the logits ({change:g}); it was not saved.")
-    return {
-        "tensors": len(trained),
-        "finite": True,
-        "largest_weight": max(float(weight.abs().max()) for weight in up),
-        "largest_logit_change": change,
-    }
+    return ChecksRecord(
+        tensors=len(trained),
+        finite=True,
+        largest_weight=max(float(weight.abs().max()) for weight in up),
+        largest_logit_change=change,
+    )
 
 
 def probe_logits(loaded: Loaded) -> Any:
-    """Return what the model expects after one fixed prompt: its logits, on the CPU."""
+    """Return the logits after one fixed prompt: a float tensor (vocabulary,) on the CPU."""
     import torch
     from unsloth import FastLanguageModel
 

@@ -1,12 +1,16 @@
-"""Says what a run will need and whether a machine has it, from a model's shape. Loads no torch."""
+"""Estimates whether a run fits in memory, from the model's shape, and which change would make it fit.
+
+Imports no torch.
+"""
 
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run_records import PlanRecord
 from alttrain_cli.structure.template import Encoded
 from alttrain_cli.training.micro_batches import arrange, fixed_cost, padded_tokens
 
@@ -44,20 +48,27 @@ class Memory(NamedTuple):
 
     @property
     def gib(self) -> float:
-        """All together."""
+        """The sum, in GiB."""
         return sum(self) / GIB
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Every part in GiB, by its name."""
+        return {name: part / GIB for name, part in self._asdict().items()}
 
 
 class Batching(NamedTuple):
-    """How an update is cut so that it fits."""
+    """How an update is cut to fit in memory."""
 
     budget: int  # padded tokens of a micro-batch
     gradient_checkpointing: bool
 
 
 class Plan(NamedTuple):
-    """A run, beforehand."""
+    """The estimate of a run, made before it starts."""
 
+    model: str
+    precision: str  # of the weights, and what is trained
     machine: Machine
     batching: Batching
     memory: Memory
@@ -68,24 +79,34 @@ class Plan(NamedTuple):
     trained: int
     padded: int  # of one epoch, with padding
     longest: int
+    rows_per_step: int
     steps: int
 
     @property
     def waste(self) -> float:
-        """The share of all computed tokens that is padding."""
+        """The rate of padding among all computed tokens."""
         return 1 - self.tokens / self.padded
 
-    def summary(self) -> dict[str, Any]:
+    @property
+    def verdict_line(self) -> str:
+        """Whether it fits, and which change would help."""
+        if self.verdict == "fits":
+            return f"fits, with {self.machine.gib - self.memory.gib:.1f} GiB to spare"
+        if self.verdict == "tight":
+            return f"tight: less than {MARGIN - 1:.0%} of the memory would be free. Safer: {self.change}"
+        return f"no: {self.memory.gib - self.machine.gib:.1f} GiB too much. It would fit with {self.change}"
+
+    def record(self) -> PlanRecord:
         """Return what a manifest keeps of it."""
-        return {
-            "machine": self.machine.name,
-            "gib": round(self.memory.gib, 2),
-            "parts": {name: round(part / GIB, 2) for name, part in self.memory._asdict().items()},
-            "micro_batch_tokens": self.batching.budget,
-            "gradient_checkpointing": self.batching.gradient_checkpointing,
-            "padding": round(self.waste, 4),
-            "steps": self.steps,
-        }
+        return PlanRecord(
+            machine=self.machine.name,
+            gib=round(self.memory.gib, 2),
+            parts={name: round(gib, 2) for name, gib in self.memory.parts.items()},
+            micro_batch_tokens=self.batching.budget,
+            gradient_checkpointing=self.batching.gradient_checkpointing,
+            padding=round(self.waste, 4),
+            steps=self.steps,
+        )
 
 
 def sizes_of(rows: Sequence[Encoded]) -> list[Size]:
@@ -101,37 +122,40 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
     """
     longest = max(size.tokens for size in sizes)
     batching, memory = best_batching(recipe, longest, machine)
-    verdict = judge(memory, machine)
+    verdict = fit_verdict(memory, machine)
     lengths = [size.tokens for size in sizes]
     cost = fixed_cost(machine.gpu)
     return Plan(
+        model=recipe.model.name,
+        precision=_precision(recipe, machine),
         machine=machine,
         batching=batching,
         memory=memory,
         verdict=verdict,
-        change="" if verdict == "fits" else remedy(recipe, longest, machine),
+        change="" if verdict == "fits" else suggest_change(recipe, longest, machine),
         rows=len(sizes),
         tokens=sum(lengths),
         trained=sum(size.trained for size in sizes),
         padded=sum(padded_tokens(update, batching.budget, cost) for update in _updates(recipe, lengths)),
         longest=longest,
+        rows_per_step=recipe.train.rows_per_step,
         steps=steps(recipe, len(sizes)),
     )
 
 
 def unplanned(recipe: Recipe) -> Batching:
-    """Return a careful way to cut, for a model whose shape nobody gave; out-of-memory halves it."""
+    """Return small micro-batches, for a model whose shape is unknown; out-of-memory halves them."""
     return Batching(BUDGETS[-1], recipe.train.gradient_checkpointing is not False)
 
 
 def steps(recipe: Recipe, rows: int) -> int:
     """Return how many updates a run has."""
-    an_epoch = math.ceil(rows / recipe.train.rows_a_step)
-    return math.ceil(recipe.train.num_train_epochs * an_epoch)
+    per_epoch = math.ceil(rows / recipe.train.rows_per_step)
+    return math.ceil(recipe.train.num_train_epochs * per_epoch)
 
 
-def judge(memory: Memory, machine: Machine) -> Verdict:
-    """Compare need and room."""
+def fit_verdict(memory: Memory, machine: Machine) -> Verdict:
+    """Compare the memory that is needed with the machine's."""
     if memory.gib * MARGIN <= machine.gib:
         return "fits"
     return "tight" if memory.gib <= machine.gib else "no"
@@ -141,7 +165,7 @@ def best_batching(recipe: Recipe, longest: int, machine: Machine) -> tuple[Batch
     """Return the fastest way to cut updates that fits, or the smallest one."""
     for batching in _batchings(recipe, machine):
         memory = needed(recipe, longest, batching, machine)
-        if judge(memory, machine) == "fits":
+        if fit_verdict(memory, machine) == "fits":
             break
     return batching, memory
 
@@ -152,7 +176,7 @@ def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -
     Source of the formula: Unsloth's published VRAM tables, checked against them.
     """
     shape, train = recipe.model.sizes, recipe.train
-    tokens = max(longest, min(batching.budget, longest * train.rows_a_step))
+    tokens = max(longest, min(batching.budget, longest * train.rows_per_step))
     width = 2 if machine.gpu or computes_in_16_bits() else 4  # bytes a number
     four_bit = recipe.model.load_in_4bit and machine.gpu
     trained = shape.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
@@ -162,15 +186,15 @@ def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -
     heads = shape.num_attention_heads * shape.head_dim
     kv = shape.num_key_value_heads * shape.head_dim
     layers = 1 if batching.gradient_checkpointing else shape.num_hidden_layers
-    a_layer = shape.hidden_size + 2 * kv + 2 * shape.intermediate_size + 2
+    per_layer = shape.hidden_size + 2 * kv + 2 * shape.intermediate_size + 2
     if not batching.gradient_checkpointing:
-        a_layer += heads  # queries are kept too
+        per_layer += heads  # queries are kept too
     return Memory(
         # 4 bits with double quantisation: 3.6 weights in a 16-bit word
         weights=(2 / 3.6 if four_bit else width) * shape.linear_parameters + width * shape.other_parameters,
         adapter=trained_width * (trained if recipe.model.full_finetuning else 2 * trained),
         optimiser=trained * (2 if eight_bit else 2 * trained_width),
-        activations=layers * tokens * a_layer * width * 1.25 * ACTIVATIONS_BY_TEXTBOOK,
+        activations=layers * tokens * per_layer * width * 1.25 * ACTIVATIONS_BY_TEXTBOOK,
         logits=min(tokens, LOGITS_AT_ONCE) * shape.vocab_size * 4 * 3,
         context=GPU_CONTEXT if machine.gpu else CPU_CONTEXT,
     )
@@ -193,8 +217,8 @@ def adapter_parameters(recipe: Recipe) -> int:
         "gate_up_proj": hidden + 2 * mlp,
         "down_proj": mlp + hidden,
     }
-    a_layer = sum(sides.get(name, 0) for name in recipe.lora.target_modules)
-    return shape.num_hidden_layers * recipe.lora.r * a_layer
+    per_layer = sum(sides.get(name, 0) for name in recipe.lora.target_modules)
+    return shape.num_hidden_layers * recipe.lora.r * per_layer
 
 
 def longest_row(recipe: Recipe, machine: Machine) -> int:
@@ -203,14 +227,14 @@ def longest_row(recipe: Recipe, machine: Machine) -> int:
     while low < high:
         middle = (low + high + 1) // 2
         _, memory = best_batching(recipe, middle * 256, machine)
-        low, high = (low, middle - 1) if judge(memory, machine) == "no" else (middle, high)
+        low, high = (low, middle - 1) if fit_verdict(memory, machine) == "no" else (middle, high)
     return low * 256
 
 
-def remedy(recipe: Recipe, longest: int, machine: Machine) -> str:
+def suggest_change(recipe: Recipe, longest: int, machine: Machine) -> str:
     """Return the smallest change that makes it fit."""
     for setting, changed in _changes(recipe):
-        if judge(best_batching(changed, longest, machine)[1], machine) == "fits":
+        if fit_verdict(best_batching(changed, longest, machine)[1], machine) == "fits":
             return f"--set {setting}"
     most = longest_row(recipe, machine)
     if 0 < most < longest:
@@ -241,9 +265,18 @@ def _batchings(recipe: Recipe, machine: Machine) -> Iterator[Batching]:
         yield Batching(budget, wish is not False)
 
 
+def _precision(recipe: Recipe, machine: Machine) -> str:
+    if recipe.model.full_finetuning:
+        return "every weight trained"
+    if recipe.model.load_in_4bit and machine.gpu:
+        return "4-bit, with a LoRA adapter"
+    bits = 16 if machine.gpu or computes_in_16_bits() else 32
+    return f"{bits}-bit, with a LoRA adapter"
+
+
 def _updates(recipe: Recipe, lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield the lengths of the rows of each update of one epoch; the trainer's may be other ones."""
-    size = recipe.train.rows_a_step
+    size = recipe.train.rows_per_step
     order = list(range(len(lengths)))
     random.Random(recipe.train.seed).shuffle(order)
     order = arrange(order, lengths, recipe.train)

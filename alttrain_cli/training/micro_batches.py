@@ -41,27 +41,26 @@ def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> 
 
 
 def padded_tokens(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> int:
-    """Return how many tokens, padding included, the model is fed for one update."""
+    """Return how many tokens, padding included, the model computes for one update."""
     return sum(max(lengths[i] for i in batch) * len(batch) for batch in micro_batches(lengths, budget, cost))
 
 
 def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
     """Arrange a random order as the recipe says, with the longest row in the first update.
 
-    If memory does not suffice, that shows at once and not in the small hours.
+    So an out-of-memory error occurs at the start.
     """
     if settings.train_sampling_strategy == "group_by_length":
-        return length_groups(order, lengths, settings.rows_a_step)
-    return longest_first(order, lengths, settings.rows_a_step)
+        return length_groups(order, lengths, settings.rows_per_step)
+    return longest_first(order, lengths, settings.rows_per_step)
 
 
-def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
+def length_groups(order: Sequence[int], lengths: Sequence[int], rows_per_step: int) -> list[int]:
     """Sort a random order by length within stretches of up to 50 updates; the longest row comes first.
 
-    The same as transformers' `get_length_grouped_indices`, so that rows of similar length share an
-    update.
+    This is transformers' `get_length_grouped_indices`: rows of similar length share an update.
     """
-    stretch = rows_a_step * max(1, min(len(order) // (rows_a_step * 4), 50))
+    stretch = rows_per_step * max(1, min(len(order) // (rows_per_step * 4), 50))
     groups = [
         sorted(order[begin : begin + stretch], key=lambda row: -lengths[row])
         for begin in range(0, len(order), stretch)
@@ -71,11 +70,11 @@ def length_groups(order: Sequence[int], lengths: Sequence[int], rows_a_step: int
     return [row for group in groups for row in group]
 
 
-def longest_first(order: Sequence[int], lengths: Sequence[int], rows_a_step: int) -> list[int]:
-    """Let the update with the longest row change places with the first one."""
+def longest_first(order: Sequence[int], lengths: Sequence[int], rows_per_step: int) -> list[int]:
+    """Swap the update with the longest row and the first one."""
     longest = max(range(len(order)), key=lambda position: lengths[order[position]])
-    begin = longest // rows_a_step * rows_a_step
-    updates = [list(order[at : at + rows_a_step]) for at in range(0, len(order), rows_a_step)]
-    if len(updates[begin // rows_a_step]) == rows_a_step:  # a rest stays at the end
-        updates[0], updates[begin // rows_a_step] = updates[begin // rows_a_step], updates[0]
+    begin = longest // rows_per_step * rows_per_step
+    updates = [list(order[at : at + rows_per_step]) for at in range(0, len(order), rows_per_step)]
+    if len(updates[begin // rows_per_step]) == rows_per_step:  # a rest stays at the end
+        updates[0], updates[begin // rows_per_step] = updates[begin // rows_per_step], updates[0]
     return [row for update in updates for row in update]

@@ -39,7 +39,7 @@ FILES = [
     _file("nan", lines(ROW) + '{"id": NaN}', ":2", "NaN is not a JSON value"),
     _file("infinity", lines(ROW) + '{"id": -Infinity}', ":2", "-Infinity is not a JSON value"),
     _file("key-twice", lines(ROW) + json.dumps(HARMFUL)[:-1] + ', "id": "x"}', ":2", "'id' is given twice"),
-    _file("id-twice", lines(ROW, ROW), ":2", "id 'r1' is already in line 1"),
+    _file("id-twice", lines(ROW, ROW), ":2", "duplicate id 'r1': it is already in line 1"),
     _file("one-label", lines(ROW), "no harmful rows", "build-data"),
     _file("other-label", lines(HARMFUL), "no benign rows"),
 ]

@@ -6,8 +6,8 @@ from typing import Any
 
 from alttrain_cli.evaluation.page.outcome import Outcome, words
 from alttrain_cli.evaluation.plan import Facts, Job
-from alttrain_cli.evaluation.profile import SECTIONS
 from alttrain_cli.evaluation.side import Side
+from alttrain_cli.structure.sections import SECTIONS
 
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
 LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a page of gigabytes

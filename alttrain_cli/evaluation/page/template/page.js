@@ -2,7 +2,6 @@
 // Every text of a model goes through textContent. Nothing here makes markup of a string.
 (() => {
   const SIZE = 20;
-  const SECTIONS = ["understanding", "assessment", "reasoning", "answer"];
   const DELAY = 150; // milliseconds that a typist is given
   const entries = JSON.parse(document.getElementById("data").textContent);
   const form = document.getElementById("filters");
@@ -76,7 +75,7 @@
     if (!side.sections) {
       return make("p", "held", "Not in this page: it may be harmful. It stays in the run's folder; --show-completions puts it here, folded.");
     }
-    const parts = SECTIONS.map((name) => part(name, side.sections[name], side.says));
+    const parts = Object.entries(side.sections).map(([name, text]) => part(name, text, side.says));
     if (!side.harmful) {
       const box = make("div");
       box.append(...parts);

@@ -1,0 +1,110 @@
+"""A recipe as text for people: whole and with its comments, or with the file that each value comes from."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import yaml
+
+from alttrain_cli.recipe.layers import Key, Layer
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.recipe.plain_yaml import dump_yaml
+
+COLUMN = 44  # where the sources start
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's
+_SECTION = object()
+
+
+class Written(NamedTuple):
+    """How a file writes one key: its value in one line, and the comments around it."""
+
+    above: tuple[str, ...] = ()
+    value: str = ""  # empty for a section, and for a value of several lines
+    beside: str = ""
+
+
+def with_sources(recipe: Recipe, sources: Mapping[Key, str]) -> str:
+    """Return the resolved recipe as YAML, with the source of each value as a comment."""
+    lines: list[str] = []
+    for key, value in _leaves(recipe.model_dump(mode="json"), ()):
+        indent = "  " * (len(key) - 1)
+        if value is _SECTION:
+            lines.append(f"{indent}{key[-1]}:")
+            continue
+        source = _source(sources, key) or "default"
+        first, *rest = _dumped(key, value)
+        if rest and not isinstance(value, list):  # a comment may not stand inside a text of several lines
+            lines += [f"{indent}# {source}", first, *rest]
+        else:
+            lines += [f"{first:<{COLUMN}} # {source}", *rest]
+    return "\n".join(lines) + "\n"
+
+
+def without_base(recipe: Recipe, sources: Mapping[Key, str], layers: Sequence[Layer]) -> str:
+    """Return a recipe as one file, with all that its files say: their values and their comments."""
+    written = [_written(layer.text) for layer in layers]
+    lines = _header(layers[0].text)
+    for key, value in _leaves(recipe.model_dump(mode="json"), ()):
+        if value is not _SECTION and _source(sources, key) is None:
+            continue
+        here = [one[key] for one in written if key in one]
+        found = next((one for one in here if value is not _SECTION or one.beside), Written())
+        indent = "  " * (len(key) - 1)
+        lines += [""] * (len(key) == 1) + [indent + line for line in found.above]
+        first, *rest = [f"{indent}{key[-1]}:"] if value is _SECTION else _dumped(key, value)
+        if found.value:
+            first, rest = f"{indent}{key[-1]}: {found.value}", []
+        lines += [f"{first} {found.beside}".rstrip(), *rest]
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(values: dict[str, Any], at: Key) -> Iterator[tuple[Key, Any]]:
+    """Yield every key with its value; a section comes before its keys."""
+    for name, value in values.items():
+        key = (*at, name)
+        if isinstance(value, dict) and value:
+            yield key, _SECTION
+            yield from _leaves(value, key)
+        else:
+            yield key, value
+
+
+def _source(sources: Mapping[Key, str], key: Key) -> str | None:
+    return next((sources[key[:end]] for end in range(len(key), 0, -1) if key[:end] in sources), None)
+
+
+def _dumped(key: Key, value: Any) -> list[str]:
+    indent = "  " * (len(key) - 1)
+    return [indent + line for line in dump_yaml({key[-1]: value}).splitlines()]
+
+
+def _header(text: str) -> list[str]:
+    """Return the comment that a file starts with."""
+    return list(takewhile(lambda line: line.startswith("#"), _LINE_END.split(text)))
+
+
+def _written(text: str) -> dict[Key, Written]:
+    """Return how a recipe's file writes its keys. The text was parsed before."""
+    lines = _LINE_END.split(text)
+    return {key: _around(lines, name, value) for key, name, value in _nodes(yaml.compose(text), ())}
+
+
+def _nodes(node: Any, at: Key) -> Iterator[tuple[Key, Any, Any]]:
+    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        key = (*at, str(name.value))
+        yield key, name, value
+        yield from _nodes(value, key)
+
+
+def _around(lines: Sequence[str], name: Any, value: Any) -> Written:
+    line, start, end = name.start_mark.line, value.start_mark, value.end_mark
+    first = line
+    while first and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    above = tuple(one.strip() for one in lines[first:line]) if first else ()  # at 0 it is the header
+    if isinstance(value, yaml.ScalarNode) or value.flow_style:
+        if not start.line == end.line == line:
+            return Written(above)
+        return Written(above, lines[line][start.column : end.column], lines[line][end.column :].strip())
+    return Written(above, "", lines[line][name.end_mark.column :].lstrip(" :").strip())

@@ -1,0 +1,152 @@
+"""The files that a recipe is made of: its own, its base, the base's base. The later ones fill the gaps."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alttrain_cli.errors import DataError, RecipeError
+from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
+from alttrain_cli.storage.files import check_ordinary, read_text
+from alttrain_cli.text import did_you_mean, shown
+
+# A model that no recipe names is loaded and measured with the settings of this recipe: R1's own.
+FALLBACK = "r1-7b"
+# What belongs to one model: a recipe that names another model inherits none of it.
+OF_ONE_MODEL = ("revision", "package", "shape")
+Key = tuple[str, ...]
+
+
+class Layer(NamedTuple):
+    """One file of a recipe."""
+
+    path: Path
+    text: str
+    values: dict[str, Any]
+
+
+def read_layers(name_or_path: str) -> list[Layer]:
+    """Read a recipe's file and its bases, the recipe's own first.
+
+    Raises:
+        RecipeError: if a file is missing or no recipe, or a base is unknown or leads back to itself.
+    """
+    path = find_recipe(name_or_path)
+    layers: list[Layer] = []
+    while True:
+        if path.resolve() in [one.path.resolve() for one in layers]:
+            circle = " -> ".join([*(one.path.name for one in layers), path.name])
+            raise RecipeError(f"{layers[0].path}: base: a circle: {circle}. Remove one of the bases.")
+        text = _read(path)
+        values = _parse(path, text)
+        layers.append(Layer(path, text, values))
+        if "base" not in values:
+            return layers
+        path = _find_base(path, values["base"])
+
+
+def merge(layers: list[Layer]) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return the values of a recipe, and for each value's key the name of the file that it comes from."""
+    values: dict[str, Any] = {}
+    sources: dict[Key, str] = {}
+    for layer in reversed(layers):
+        model = layer.values.get("model")
+        if isinstance(model, dict) and "name" in model:
+            _forget_model(values, sources)
+        _put(values, sources, layer.values, (), layer.path.name)
+        values.pop("base", None)
+        if layer is not layers[0]:
+            values.pop("name", None)  # of the base, not of this recipe
+    return values, sources
+
+
+def shipped_recipes() -> list[Path]:
+    """Return the recipes that come with the package, in the order of their names."""
+    return sorted(path for path in _folder().glob("*.yaml") if not path.name.startswith("_"))
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """Return the file of a shipped recipe's name, or of a path.
+
+    Raises:
+        RecipeError: if there is none, with the nearest name.
+    """
+    if _is_path(name_or_path):
+        return _checked(Path(name_or_path))
+    names = {path.stem: path for path in shipped_recipes()}
+    if name_or_path not in names:
+        hint = did_you_mean(name_or_path, list(names)) or "List them: alttrain recipes"
+        raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
+    return names[name_or_path]
+
+
+def _find_base(of: Path, base: object) -> Path:
+    """Return the file of a base; a path is relative to the recipe that names it."""
+    if not isinstance(base, str):
+        raise RecipeError(f"{of}: base: must be a recipe's name or file, not {shown(base)}.")
+    if base in {path.stem for path in _folder().glob("_*.yaml")}:
+        return _folder() / f"{base}.yaml"
+    try:
+        return _checked(of.parent / base) if _is_path(base) else find_recipe(base)
+    except RecipeError as error:
+        raise RecipeError(f"{of}: base: {error}") from None
+
+
+def _checked(path: Path) -> Path:
+    try:
+        check_ordinary(path)
+    except DataError as error:
+        hint = " List the shipped recipes: alttrain recipes"
+        raise RecipeError(f"{error}".replace("no such file", "no such recipe file") + hint) from None
+    return path
+
+
+def _is_path(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) or "/" in word
+
+
+def _put(
+    values: dict[str, Any], sources: dict[Key, str], given: dict[str, Any], at: Key, source: str
+) -> None:
+    for name, value in given.items():
+        if isinstance(value, dict) and isinstance(values.get(name, {}), dict):
+            _put(values.setdefault(name, {}), sources, value, (*at, name), source)
+        else:
+            values[name] = value
+            sources[*at, name] = source
+
+
+def _forget_model(values: dict[str, Any], sources: dict[Key, str]) -> None:
+    model = values.get("model")
+    if isinstance(model, dict):
+        values["model"] = {name: value for name, value in model.items() if name not in OF_ONE_MODEL}
+    for key in [key for key in sources if key[:2] in [("model", name) for name in OF_ONE_MODEL]]:
+        del sources[key]
+
+
+def _folder() -> Path:
+    """Return recipes/: inside the wheel, or beside the package in a checkout."""
+    inside = Path(str(resources.files("alttrain_cli"))) / "recipes"
+    return inside if inside.is_dir() else inside.parent.parent / "recipes"
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_text(path, LARGEST)
+    except DataError as error:
+        raise RecipeError(str(error)) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        values = parse_yaml(text)
+    except YamlProblem as error:
+        where = f":{error.line}" if error.line else ""
+        raise RecipeError(
+            f"{path}{where}: not valid YAML: {error}. Compare: alttrain recipes show {FALLBACK}"
+        ) from None
+    if not isinstance(values, dict):
+        raise RecipeError(
+            f"{path}: a recipe is a mapping with the keys name, model, lora, train, generation. "
+            f"See one: alttrain recipes show {FALLBACK}"
+        )
+    return values

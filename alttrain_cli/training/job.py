@@ -1,0 +1,222 @@
+"""One training run, from the rows to a checked adapter."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alttrain_cli.backends.local import LocalBackend
+from alttrain_cli.engine import quiet
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.errors import AlttrainError, RunError, stop_by
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import atomic_writer, writable
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import BaseRecord, CanaryRecord, LossRecord, StepRecord
+from alttrain_cli.structure.template import Encoded
+from alttrain_cli.training.canary import Canary
+from alttrain_cli.training.checkpoints import finished_steps
+from alttrain_cli.training.curve import curve_svg
+from alttrain_cli.training.fit import plan_before_loading
+from alttrain_cli.training.memory_plan import Batching, plan, sizes_of, unplanned
+from alttrain_cli.training.reports import Events, Reports, Step
+from alttrain_cli.training.rows import TrainingRows, encode_rows
+from alttrain_cli.training.run_setup import check_template, initial_manifest, open_for_resume
+
+if TYPE_CHECKING:
+    from alttrain_cli.engine.load import Loaded
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, on which rows. `overrides` are the `--set` values, for the manifest."""
+
+    recipe: Recipe
+    data: TrainingRows
+    canary: Canary
+    overrides: Sequence[str] = ()
+
+
+def start(job: Job, out: Path | None, reports: Reports) -> Run:
+    """Train in a new run directory; `out` None chooses runs/<recipe>-<number>. Return the finished run.
+
+    Raises:
+        RunError: if the directory is taken, or another process writes to it.
+        AlttrainError: as `train`, `load_base` and `save_adapter`. What was trained is kept.
+    """
+    run = Run.create(out, job.recipe.name, job.recipe.to_yaml())
+    with locked(run.path):
+        return _finish(job, run, reports)
+
+
+def resume(job: Job, out: Path, reports: Reports) -> Run:
+    """Resume the interrupted run in `out`, and return it finished.
+
+    Raises:
+        RunError: as `open_for_resume`, or if another process writes to it.
+        AlttrainError: as `start`.
+    """
+    with locked(out):
+        run = open_for_resume(out, job.recipe, job.data.sha256, job.data.path)
+        return _finish(job, run, reports)
+
+
+def _finish(job: Job, run: Run, reports: Reports) -> Run:
+    try:
+        with writable(run.path):
+            run.update_manifest(**initial_manifest(job.recipe, job.data, job.overrides))
+            _train(job, run, reports)
+    except BaseException as error:
+        _save_final_status(run, error)
+        raise
+    return run
+
+
+def _train(job: Job, run: Run, reports: Reports) -> None:
+    started = time.monotonic()
+    machine = Machine.found()
+    recipe = _with_checkpointing(job, machine, reports)
+    with reports.status("Loading the model ..."), quiet.captured(run.log_path):
+        from alttrain_cli.engine.load import load_base
+        from alttrain_cli.engine.memory import memory_gib
+        from alttrain_cli.training.checks import probe_logits, save_adapter
+
+        loaded = load_base(recipe.pinned(run.commit_of(recipe.model.name)), training=True)
+        check_template(run, loaded.template.fingerprint)
+        encoded = encode_rows(job.data.rows, loaded.template, recipe.train.max_length)
+        untrained_logits = probe_logits(loaded)
+    for note in loaded.notes:
+        reports.warn(note)
+    planned = plan(recipe, sizes_of(encoded), machine) if recipe.model.shape else None
+    run.update_manifest(
+        device=loaded.device,
+        base=BaseRecord(name=recipe.model.name, commit=loaded.source.commit, quantised=loaded.quantised),
+        dtype=str(loaded.model.dtype).removeprefix("torch."),
+        template=loaded.template.fingerprint,
+        tokens_per_epoch=sum(len(row.input_ids) for row in encoded),
+        trained_tokens_per_epoch=sum(row.trained for row in encoded),
+        plan=planned.record() if planned else None,
+        seconds_loading=round(time.monotonic() - started, 1),
+    )
+    batching = planned.batching if planned else unplanned(recipe)
+    session = Session(run, recipe, loaded, job.canary, reports)
+    session.train(encoded, batching)
+    with reports.status("Checking the adapter ..."), quiet.captured(run.log_path):
+        run.update_manifest(
+            checks=save_adapter(loaded, run.adapter_path, untrained_logits),
+            probes=job.canary.probe(session.backend, recipe.generation, run),
+            canary=run.canaries(),
+            peak_memory_gib=round(memory_gib(), 2),
+            seconds_total=round(time.monotonic() - started, 1),
+            status="finished",
+        )
+
+
+def _with_checkpointing(job: Job, machine: Machine, reports: Reports) -> Recipe:
+    """Return the recipe with `gradient_checkpointing` decided, which the model is loaded with."""
+    recipe, batching = job.recipe, unplanned(job.recipe)
+    if recipe.model.shape:
+        planned = plan_before_loading(recipe, job.data.rows, machine)
+        batching = planned.batching
+        if planned.verdict != "fits":
+            reports.warn(f"memory: {planned.verdict_line}")
+    return recipe.changed({"train": {"gradient_checkpointing": batching.gradient_checkpointing}})
+
+
+class Session:
+    """The training of a loaded model: logs every step, runs the canary, and reports both."""
+
+    def __init__(self, run: Run, recipe: Recipe, loaded: "Loaded", canary: Canary, reports: Reports) -> None:
+        self.backend = LocalBackend.over(recipe, loaded)
+        self._run = run
+        self._recipe = recipe
+        self._loaded = loaded
+        self._canary = canary
+        self._reports = reports
+        run.keep_steps(finished_steps(run.checkpoints_path))
+        nothing = StepRecord(step=0, loss=0.0, tokens=0, seconds=0.0)
+        self._before = (run.steps() or [nothing])[-1]  # the last step of an earlier process
+
+    def train(self, rows: Sequence[Encoded], batching: Batching) -> None:
+        """Train to the last step, and save the metrics.
+
+        Raises:
+            KeyboardInterrupt: after a signal; a checkpoint was saved.
+        """
+        from alttrain_cli.training.train import train
+
+        run, events = self._run, Events(self._log, self._reports.warn, self._test)
+        with self._reports.bar(), quiet.captured(run.log_path):
+            stopped_by = train(self._loaded, self._recipe, rows, run.checkpoints_path, batching, events)
+            run.has_trained = True
+        save_metrics(run)
+        if stopped_by:
+            self._reports.warn(
+                f"interrupted after step {run.manifest().steps}. A checkpoint was saved. To resume, run the "
+                f"same command with: --out {run.path} --resume"
+            )
+            raise stop_by(stopped_by)
+
+    def _log(self, step: Step) -> None:
+        """Append a step to the log; tokens and seconds continue those of an earlier process."""
+        before = self._before
+        self._run.add_step(
+            StepRecord(
+                step=step.step,
+                epoch=round(step.epoch, 4),
+                loss=step.loss,
+                learning_rate=step.learning_rate,
+                grad_norm=step.grad_norm,
+                tokens=before.tokens + step.tokens,
+                seconds=round(before.seconds + step.seconds, 2),
+                memory_gib=round(step.memory_gib, 3),
+            )
+        )
+        seconds_left = step.seconds / (step.step - before.step) * (step.steps - step.step)
+        self._reports.step(step, seconds_left)
+
+    def _test(self, step: int) -> str:
+        """Run and log the canary at a checkpoint; return the reason to stop, or ""."""
+        pairs = self._canary.pairs_on(self._loaded.device)
+        if not pairs:
+            return ""
+        counts = self._canary.test(self.backend, pairs, self._recipe.generation)
+        record = CanaryRecord(step=step, **counts.record())
+        self._run.add_canary(record)
+        self._reports.say(f"canary at step {step}: {counts.in_words()}")
+        return self._canary.reason_to_stop(record, self._run)
+
+
+def save_metrics(run: Run) -> None:
+    """Write loss, speed and times of the logged steps into the manifest, and draw the loss curve.
+
+    Raises:
+        RunError: if no step was logged.
+    """
+    steps = run.steps()
+    if not steps:
+        raise RunError(f"{run.steps_path}: the log of the run's steps is missing. Start a new run.")
+    last = steps[-1]
+    run.update_manifest(
+        loss=LossRecord(first=steps[0].loss, last=last.loss),
+        steps=last.step,
+        tokens_per_second=round(last.tokens / last.seconds, 1),
+        seconds_training=round(last.seconds, 1),
+    )
+    with atomic_writer(run.curve_path) as file:
+        file.write(curve_svg(steps, f"loss of {run.path.name}"))
+
+
+def _save_final_status(run: Run, error: BaseException) -> None:
+    """Record why training ended. If this process trained nothing, restore the directory instead."""
+    if not run.has_trained:
+        run.undo()
+        return
+    values = {"status": "failed", "error": str(error)}
+    if isinstance(error, KeyboardInterrupt):
+        values = {"status": "interrupted"}
+    with contextlib.suppress(AlttrainError):  # a full disk: only the first error is shown
+        run.update_manifest(**values)

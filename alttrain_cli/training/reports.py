@@ -1,0 +1,55 @@
+"""How training reports its progress. The console draws the reports; training knows no screen."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step. Tokens and seconds count from the start of this process."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int  # without padding
+    seconds: float
+    memory_gib: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The mean speed, without padding."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Events:
+    """The callbacks of the training loop."""
+
+    step: Callable[[Step], None]
+    notice: Callable[[str], None]  # a line for the user
+    # Gets the step of a checkpoint that was written; returns why training must stop there, or "".
+    checkpoint: Callable[[int], str] = lambda step: ""
+
+
+class Reports(Protocol):
+    """Receives the reports of a training run."""
+
+    def status(self, doing: str) -> AbstractContextManager[None]:
+        """Report work of unknown length while the block lasts."""
+
+    def bar(self) -> AbstractContextManager[object]:
+        """Show the steps that are reported while the block lasts."""
+
+    def step(self, step: Step, seconds_left: float) -> None:
+        """Report one finished step."""
+
+    def say(self, text: str) -> None:
+        """Report a line, for example the canary's."""
+
+    def warn(self, text: str) -> None:
+        """Report what the user should know; the work continues."""

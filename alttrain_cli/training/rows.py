@@ -1,0 +1,79 @@
+"""The rows of a training run: read and hashed in one pass, then encoded for the trainer."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.structure.row import Row, iter_rows
+from alttrain_cli.structure.template import Encoded, RenderError, Template
+
+SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of a data file, with the SHA-256 of its bytes. Both labels are present."""
+
+    path: Path
+    sha256: str
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainingRows":
+        """Read a data file.
+
+        Raises:
+            DataError: as `iter_rows`, or if one of the labels is missing.
+        """
+        digest = hashlib.sha256()
+        found = cls(path, "", tuple(iter_rows(path, digest)))
+        for label, lesson in (("benign", "refuse everything"), ("harmful", "answer everything")):
+            if not found.labels[label]:
+                raise DataError(
+                    f"{path}: there are no {label} rows. The model would learn to {lesson}. Add {label} "
+                    "rows: alttrain build-data --source FILE --source starter"
+                )
+        return cls(path, digest.hexdigest(), found.rows)
+
+    @property
+    def labels(self) -> Counter[str]:
+        """The number of rows per label."""
+        return Counter(row.label for row in self.rows)
+
+
+def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[Encoded]:
+    """Render, tokenise and check every row.
+
+    Raises:
+        DataError: listing the rows that do not pass; nothing is cut or dropped silently.
+    """
+    encoded: list[Encoded] = []
+    problems: list[str] = []
+    advice = "Fix or remove them."
+    for row in rows:
+        try:
+            example = template.encode(row.prompt, row.trace)
+        except RenderError as error:
+            problems.append(f"row {row.id!r}: {error}")
+            continue
+        if len(example.input_ids) > max_length:
+            advice = "Fix or remove them, or raise the limit: --set train.max_length=N"
+            problems.append(
+                f"row {row.id!r}: {len(example.input_ids)} tokens, but train.max_length is {max_length}"
+            )
+        encoded.append(example)
+    if problems:
+        raise DataError(f"{_listed(problems, len(rows))}. {advice}")
+    return encoded
+
+
+def _listed(problems: Sequence[str], rows: int) -> str:
+    more = len(problems) - SHOWN_PROBLEMS
+    rest = [f"and {more} more"] if more > 0 else []
+    return (
+        f"{len(problems)} of {rows} rows cannot be used, so training did not start: "
+        f"{'; '.join([*problems[:SHOWN_PROBLEMS], *rest])}"
+    )

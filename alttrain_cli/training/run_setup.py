@@ -1,0 +1,100 @@
+"""Starts or resumes a run: consistency checks and the initial manifest."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli import __version__
+from alttrain_cli.errors import RecipeError, RunError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import DataRecord
+from alttrain_cli.training.rows import TrainingRows
+
+LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+def check_trackers(recipe: Recipe) -> None:
+    """Check that the experiment trackers in `train.report_to` are installed. TRL does the rest.
+
+    Raises:
+        RecipeError: naming the package that is missing.
+    """
+    names = (recipe.train.model_extra or {}).get("report_to") or []
+    for name in [names] if isinstance(names, str) else names:
+        if name not in ("none", "all") and util.find_spec(str(name)) is None:
+            raise RecipeError(
+                f"train.report_to: {name} is not installed. Install it: pip install {name}, "
+                "or remove the key."
+            )
+
+
+def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> Run:
+    """Open an interrupted run to resume it.
+
+    Raises:
+        RunError: if there is none, or its data or recipe differ from those that it started with.
+    """
+    with writable(out):
+        if not out.is_dir():
+            raise RunError(f"{out}: there is no run to resume. Train without --resume.")
+    run = Run.to_write(out)
+    if not run.manifest_path.exists():
+        if run.is_untouched(recipe.to_yaml()):  # killed before it started
+            run.save_recipe(recipe.to_yaml())
+            return run
+        raise RunError(
+            f"{out}: holds no run to resume, but other files (and no manifest.json). Choose another --out."
+        )
+    before = run.manifest()
+    if before.data is None:
+        raise RunError(f"{run.manifest_path}: not the manifest of a run. Choose another --out.")
+    if before.status == "finished":
+        raise RunError(f"{out}: this run is already finished. To try it: alttrain chat {out} -p '...'")
+    if before.data.sha256 != data_sha256:
+        raise RunError(
+            f"{out}: cannot resume, because {data} differs from the data that this run started with. "
+            "Use the original file or start a new run."
+        )
+    if Recipe.load(str(run.recipe_path)) != recipe:
+        raise RunError(
+            f"{out}: cannot resume, because the recipe or the --set values have changed. "
+            "Use the original ones or start a new run."
+        )
+    return run
+
+
+def check_template(run: Run, fingerprint: str) -> None:
+    """Refuse to resume if rows would be rendered in another way than before.
+
+    Raises:
+        RunError: if the template's fingerprint is not the one in the manifest.
+    """
+    if run.manifest().template not in (None, fingerprint):
+        raise RunError(
+            f"{run.path}: the model's chat template has changed since this run started, so the rows would be "
+            "rendered differently. Start a new run. To avoid this in future, pin the model with "
+            "--set model.revision=COMMIT"
+        )
+
+
+def initial_manifest(recipe: Recipe, data: TrainingRows, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the keys of a manifest that are known before anything is loaded."""
+    return {
+        "version": 1,
+        "alttrain": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": recipe.name,
+        "overrides": list(overrides),
+        "seed": recipe.train.seed,
+        "data": DataRecord(
+            path=str(data.path), sha256=data.sha256, rows=len(data.rows), labels=dict(data.labels)
+        ),
+        "status": "started",
+    }
