@@ -50,7 +50,7 @@ def open_backend(
             from alttrain_cli.backends.server import ServerBackend
 
             with progress.status(f"Connecting to {url} ..."):
-                return ServerBackend.find(url, model, in_flight=in_flight)
+                return ServerBackend.find(url, model, in_flight=in_flight, warn=progress.warn)
         case Target():
             with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
                 from alttrain_cli.backends.local import LocalBackend
