@@ -5,12 +5,12 @@ from statistics import mean, median
 
 # 4.2 characters of English a token. tests/test_data.py holds the estimate to 10% of SmolLM2's
 # tokenizer on the starter set; exact counts are in the run's manifest.
-CHARACTERS_A_TOKEN = 4.2
+CHARS_PER_TOKEN = 4.2
 
 
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens an English text has."""
-    return round(len(text) / CHARACTERS_A_TOKEN)
+    return round(len(text) / CHARS_PER_TOKEN)
 
 
 def statistics(sizes: "array[int]") -> dict[str, float]:
