@@ -14,8 +14,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from alttrain_cli.backends import endpoint
+from alttrain_cli.backends.base import BackendError, Completion, Request
 from alttrain_cli.backends.connection import Limits
-from alttrain_cli.backends.endpoint import Endpoint, EndpointError, Reply
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.evaluation import judge as eval_judges
 from alttrain_cli.recipe.model import Recipe
@@ -47,6 +50,12 @@ FAST = Limits(
 SOON = 10.0  # seconds, on a machine that is busy
 GREEDY = Recipe.load("smollm2-135m").generation
 DONE = event(b"[DONE]")
+
+
+def complete(endpoint: Endpoint, count: int = 1, in_flight: int = 1) -> Any:
+    return ServerBackend(endpoint, in_flight).complete(
+        [Request(number, Conversation()) for number in range(count)], GREEDY
+    )
 
 
 def whole(**changes: Any) -> dict[str, Any]:
@@ -471,7 +480,7 @@ def test_a_server_that_dies_after_its_first_words_is_said_at_once(monkeypatch: p
     with script_server(ODD["whole"][0]) as served:
         one = Endpoint.find(served.base_url)
     begun = time.monotonic()
-    with pytest.raises(EndpointError, match="nothing listens there"):
+    with pytest.raises(BackendError, match="nothing listens there"):
         list(one.stream([], GREEDY))
     assert time.monotonic() - begun < 2
 
@@ -481,7 +490,7 @@ def test_a_retry_is_told_and_all_together_are_bounded() -> None:
     with chat_server(lambda *_: Fault("status", 500)) as served:
         one = Endpoint(served.base_url, "tiny", "none", Limits(patience=1.5, brief=1.5), told.append)
         begun = time.monotonic()
-        with pytest.raises(EndpointError, match="status 500: the server says no"):
+        with pytest.raises(BackendError, match="status 500: the server says no"):
             list(one.stream([], GREEDY))
         assert time.monotonic() - begun < 3
     assert 2 <= len(served.requests) <= 4
@@ -508,10 +517,10 @@ def test_a_wait_is_told_before_it_is_an_error() -> None:
 def test_a_completion_that_arrives_is_not_cut_however_long_it_takes() -> None:
     with chat_server(lambda *_: " ".join("word" for _ in range(12)), pace=0.1) as served:
         one = Endpoint(served.base_url, "tiny", "none", Limits(silence=0.5))
-        ((_, reply),) = one.ask_all([(1, [])], GREEDY)
-    assert isinstance(reply, Reply)
+        ((_, reply),) = complete(one)
+    assert isinstance(reply, Completion)
     assert reply.text.split() == ["word"] * 12
-    assert (reply.prompt_tokens, reply.completion_tokens) == (7, 5)
+    assert (reply.prompt_tokens, reply.tokens) == (7, 5)
     assert len(served.requests) == 1
 
 
@@ -526,8 +535,8 @@ def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes() -> None:
 
     with chat_server(answer) as served:
         one = Endpoint(served.base_url, "tiny", "none", Limits(silence=0.8))
-        replies = dict(one.ask_all([(n, []) for n in range(5)], GREEDY, concurrency=5))
-    assert all(isinstance(reply, Reply) for reply in replies.values())
+        replies = dict(complete(one, 5, 5))
+    assert all(isinstance(reply, Completion) for reply in replies.values())
     assert len(served.requests) == 5
 
 
@@ -546,15 +555,15 @@ def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without() -> None:
 
     with chat_server(answer) as served:
         one = Endpoint(served.base_url, "tiny", "none", Limits())
-        replies = dict(one.ask_all([(n, []) for n in range(3)], GREEDY, concurrency=1))
-    assert {reply.text for reply in replies.values() if isinstance(reply, Reply)} == {"Hello. "}
+        replies = dict(complete(one, 3, 1))
+    assert {reply.text for reply in replies.values() if isinstance(reply, Completion)} == {"Hello. "}
     assert len(served.requests) == 4
 
 
 def test_a_bug_in_a_thread_is_raised_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Endpoint, "complete", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        list(Endpoint("http://127.0.0.1:9/v1", "tiny", "none").ask_all([(1, [])], GREEDY))
+        list(complete(Endpoint("http://127.0.0.1:9/v1", "tiny", "none")))
 
 
 # secrets

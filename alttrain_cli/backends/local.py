@@ -139,8 +139,15 @@ class LocalBackend:
         tokens, forced = 0, False
         if limit:
             shorter = sampling.model_copy(update={"max_new_tokens": limit})
-            adapter = self._adapter
-            chunks = stream(self.loaded, rendered, shorter, budget=budget, seed=seed, adapter=adapter)
+            chunks = stream(
+                self.loaded,
+                rendered,
+                shorter,
+                budget=budget,
+                seed=seed,
+                adapter=self._adapter,
+                started=template.own(conversation.started),
+            )
             with closing(chunks):
                 for chunk in chunks:
                     tokens += chunk.tokens
