@@ -300,7 +300,7 @@ def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> Non
     ("fault", "message"),
     [
         (Fault("status", 401), "wants a key"),
-        (Fault("status", 404, message="no such model"), "no model 'tiny' there"),
+        (Fault("status", 404, message="no such model"), "the server does not know the model 'tiny'"),
     ],
 )
 def test_a_server_that_refuses_ends_in_one_line(tmp_path: Path, fault: Fault, message: str) -> None:

@@ -169,7 +169,7 @@ WRONG: dict[str, tuple[Script, str]] = {
     # refusals
     "401": (refusal("401 Unauthorized"), "wants a key (No.). Set ALTTRAIN_API_KEY"),
     "403": (refusal("403 Forbidden"), "wants a key"),
-    "404": (refusal("404 Not Found"), "no model 'tiny' there"),
+    "404": (refusal("404 Not Found"), "the server does not know the model 'tiny'"),
     "400": (refusal("400 Bad Request"), "status 400: No."),
     "405": (refusal("405 Method Not Allowed"), "status 405"),
     "429 for 31 years": (refusal("429 Slow", "Retry-After: 1000000000"), "a pause of 1000000000 s"),
@@ -196,15 +196,15 @@ WRONG: dict[str, tuple[Script, str]] = {
     "a status beyond all": (refusal("999 Odd"), "status 999: No."),
     "to another server": (
         [http(b"", "Location: http://u:p@h.test/v1?k=1", status="307 Go")],
-        "sends us to http://h.test/v1",
+        "redirects to http://h.test/v1",
     ),
     "to itself": (
         [http(b"", "Location: /v1/chat/completions", status="308 Go")],
-        "sends us to http://127.0.0.1",
+        "redirects to http://127.0.0.1",
     ),
     "to no address": ([http(b"", "Location: http://[", status="307 Go")], "an address that cannot be read"),
     "an empty completion": ([message(content="")], "the completion is empty"),
-    "to nowhere": ([http(b"", status="302 Go")], "sends us to http://127.0.0.1"),
+    "to nowhere": ([http(b"", status="302 Go")], "redirects to http://127.0.0.1"),
 }
 
 ODD: dict[str, tuple[Script, str]] = {  # but right: they answer
@@ -288,9 +288,9 @@ BAD_MODELS: dict[str, tuple[Script, str]] = {
     "none": ([http({"data": []})], "the server has none to name"),
     "hundreds": ([http({"data": [{"id": f"m{n}"} for n in range(500)]})], "m0, m1, m2, m3, m4, ..."),
     "401": (refusal("401 Unauthorized"), "wants a key"),
-    "404": (refusal("404 Not Found"), "no list of models there, or no such address (No.)"),
+    "404": (refusal("404 Not Found"), "the server lists no models, or the URL is wrong (No.)"),
     "500": (refusal("500 Error"), "status 500"),
-    "to itself": ([http(b"", "Location: /v1/models", status="301 Go")], "sends us to"),
+    "to itself": ([http(b"", "Location: /v1/models", status="301 Go")], "redirects to"),
     "closed": ([], "broke off"),
 }
 
@@ -696,5 +696,5 @@ def test_the_key_is_not_sent_where_a_server_sends_us() -> None:
         target = http(b"", f"Location: {other.base_url}/chat/completions", status="307 Go")
         with script_server([target]) as served:
             done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
-    check_error(done, f"sends us to {other.base_url}", served.base_url)
+    check_error(done, f"redirects to {other.base_url}", served.base_url)
     assert not other.requests

@@ -302,7 +302,7 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.csv", b"", "empty"),
         ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
         ("s.parquet", b"no", "not a whole Parquet file"),
-        ("s.txt", b"x", "cannot tell what it is"),
+        ("s.txt", b"x", "unknown source"),
         ("none.jsonl", None, "no such file"),
     ],
 )

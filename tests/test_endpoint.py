@@ -76,7 +76,11 @@ def test_a_server_that_dies_in_the_middle_leaves_what_it_said() -> None:
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(401, "wants a key"), (404, "no model 'tiny' there"), (400, "status 400: the server says no")],
+    [
+        (401, "wants a key"),
+        (404, "the server does not know the model 'tiny'"),
+        (400, "status 400: the server says no"),
+    ],
 )
 def test_a_refusal_is_one_line(status: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -1,4 +1,4 @@
-"""Says in one line what a server did wrong, and what to do next; no line holds a key or a password."""
+"""Explains in one line why a request failed, and the next step; no line holds a key or a password."""
 
 import json
 import re
@@ -55,8 +55,8 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, retri
             return kind(f"{server}: reports an error: {said}", retries=min(_RETRIES, retries))
         case _:
             return BackendError(
-                f"{server}: not the answer of an OpenAI-compatible server: {failure}. "
-                "Check the address: most end in /v1.",
+                f"{server}: the response is not a valid OpenAI-compatible response: {failure}. "
+                "Check the URL: most server URLs end in /v1.",
                 retries=min(_RETRIES, retries),
             )
 
@@ -94,13 +94,13 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retri
             what, step = "refuses user and password", "Correct them in the address."
         return BackendError(f"{server}: {what} ({said}). {step}", fatal=True, status=status)
     if status == 404:
-        what = f"no model {model!r} there" if model else "no list of models there"
+        what = f"the server does not know the model {model!r}" if model else "the server lists no models"
         step = "" if model else " Or name the model with --model."
-        text = f"{server}: {what}, or no such address ({said}). Most addresses end in /v1.{step}"
+        text = f"{server}: {what}, or the URL is wrong ({said}). Most server URLs end in /v1.{step}"
         return BackendError(text, fatal=True, status=status)
     if 300 <= status < 400:
         return BackendError(
-            f"{server}: sends us to {refused.target}. Give that server's address instead.",
+            f"{server}: redirects to {refused.target}. Give that URL instead.",
             fatal=True,
             status=status,
         )

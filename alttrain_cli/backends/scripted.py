@@ -1,4 +1,4 @@
-"""A backend whose completions come from a function: for tests of everything that stands on backends."""
+"""A backend whose completions come from a function: for tests of everything that uses backends."""
 
 import random
 from collections.abc import Callable, Generator, Iterable

@@ -123,7 +123,7 @@ class Audit:
 
 
 def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
-    """Read all rows once; `suites` (name -> prompts) are those that must not stand in the rows.
+    """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows.
 
     Raises:
         DataError: if there are no rows.

@@ -70,7 +70,7 @@ def check_characters(name: str, text: str) -> None:
     """Check for characters that no person writes.
 
     Raises:
-        SampleDropped: for control characters, and for U+FFFD, which wrong decoding leaves behind.
+        SampleDropped: for control characters, and for U+FFFD, the trace of wrong decoding.
     """
     found = _BROKEN.search(text)
     if found:

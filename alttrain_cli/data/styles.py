@@ -2,7 +2,7 @@
 
 `alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"); `no_pu`, `no_ha`, `no_cr` and
 `cr_rephrase` are its ablations; the others are the training data of methods that it is compared with.
-A style returns a row, or raises `SampleDropped` with the reason why this sample makes none. Where the
+A style returns a row, or raises `SampleDropped` with the reason why there is none. Where the
 papers show no wording, it is ours.
 """
 
