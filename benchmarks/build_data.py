@@ -19,8 +19,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.base import Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.console import print_table
+from alttrain_cli.data.annotators import SAMPLING
 from tests.servers import chat_server
 
 STAR1 = Path(__file__).parents[2] / "shared" / "data" / "STAR-1.json"
@@ -63,10 +66,10 @@ def build(samples: list[dict[str, Any]], count: int, folder: Path) -> tuple[floa
 
 def ask(base_url: str, in_flight: int) -> float:
     """Return the answers a second."""
-    endpoint = Endpoint.find(base_url)
-    requests = [(n, [{"role": "user", "content": str(n)}]) for n in range(REQUESTS[in_flight])]
+    backend = ServerBackend.find(base_url, in_flight=in_flight)
+    requests = [Request(n, Conversation.of(str(n))) for n in range(REQUESTS[in_flight])]
     begun = time.monotonic()
-    assert len(list(endpoint.ask_all(requests, None, in_flight))) == len(requests)
+    assert len(list(backend.complete(requests, SAMPLING))) == len(requests)
     return len(requests) / (time.monotonic() - begun)
 
 

@@ -3,6 +3,8 @@
 import os
 import signal
 
+from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.backends.connection import Limits
-from alttrain_cli.backends.endpoint import Reply
 from alttrain_cli.cli import app
-from alttrain_cli.data.annotators import Annotation, read_annotation, settle
-from alttrain_cli.data.samples import SetAside
+from alttrain_cli.data.annotators import Annotation, read_annotation, resolve_label
+from alttrain_cli.data.samples import SampleDropped
 from alttrain_cli.structure.row import read_rows
 from tests.samples import TRACE, put, sample
 from tests.servers import Fault, chat_server
@@ -29,8 +29,8 @@ HARMFUL = json.dumps(
 BENIGN = json.dumps({"verdict": "benign", "assessment": "This request is benign, because eggs are food."})
 
 
-def reply(text: str, *, finished: bool = True) -> Reply:
-    return Reply(text, finished, 1, 1)
+def reply(text: str, *, finished: bool = True) -> Completion:
+    return Completion(text, Finish.STOP if finished else Finish.LENGTH)
 
 
 def request_of(request: dict[str, Any]) -> str:
@@ -81,11 +81,11 @@ def test_an_annotation_is_found_behind_thoughts_and_fences() -> None:
 
 def test_where_label_and_annotator_differ_the_trusted_one_counts() -> None:
     one, note = sample(label="benign"), Annotation("harmful", "This is harmful.")
-    assert settle(one, note, "annotator") == note
-    assert settle(one, note, "label").verdict == "benign"
-    assert settle(sample(label=None), note, None) == note
-    with pytest.raises(SetAside, match="the source says benign, the annotator harmful"):
-        settle(one, note, None)
+    assert resolve_label(one, note, "annotator") == note
+    assert resolve_label(one, note, "label").verdict == "benign"
+    assert resolve_label(sample(label=None), note, None) == note
+    with pytest.raises(SampleDropped, match="the source says benign, the annotator harmful"):
+        resolve_label(one, note, None)
 
 
 def test_a_server_judges_and_its_words_stand_in_the_rows(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_request_cannot_close_its_own_marks(tmp_path: Path) -> None:
     assert served.requests[0]["messages"][1]["content"].count("</request>") == 1
 
 
-def test_a_bad_answer_may_be_mended_twice_and_then_the_sample_is_set_aside(tmp_path: Path) -> None:
+def test_an_invalid_answer_may_be_corrected_twice_and_then_the_sample_is_dropped(tmp_path: Path) -> None:
     def answer(number: int, request: dict[str, Any]) -> str:
         said = len(request["messages"])
         return BENIGN if "egg" in request_of(request) and said == 6 else "Eggs!"
@@ -130,7 +130,7 @@ def test_a_bad_answer_may_be_mended_twice_and_then_the_sample_is_set_aside(tmp_p
     assert len(served.requests) == 9
     assert [row.prompt for row in read_rows(tmp_path / "d.jsonl")] == ["How do I boil a egg?"]
     dropped = (tmp_path / "d.dropped.jsonl").read_text()
-    assert dropped.count("after 2 repairs: it is not the JSON object that was asked for") == 2
+    assert dropped.count("after 2 retries: it is not the JSON object that was asked for") == 2
 
 
 def test_under_a_storm_of_faults_no_row_is_lost_doubled_or_wrong(
@@ -236,7 +236,7 @@ def test_what_a_build_cost_does_not_depend_on_earlier_builds(tmp_path: Path) -> 
 def test_progress_in_a_pipe_is_few_lines_and_never_more_than_all(tmp_path: Path) -> None:
     with chat_server(lambda *_: "Eggs!") as served:
         done = build(tmp_path / "d.jsonl", source(tmp_path, 40), served.base_url, "--annotator", "endpoint")
-    counts = re.findall(r"asking for annotations (\d+)/(\d+)", done.stderr)
+    counts = re.findall(r"requesting annotations (\d+)/(\d+)", done.stderr)
     assert counts == [("40", "40")] * 3
 
 
@@ -247,7 +247,7 @@ def test_answers_that_are_missing_are_told(tmp_path: Path) -> None:
     with chat_server(answer) as served:
         done = build(tmp_path / "d.jsonl", source(tmp_path, 12), served.base_url, "--annotator", "endpoint")
     assert done.exit_code == 0, done.output
-    assert "2 questions got no answer. The same command asks only these again" in " ".join(
+    assert "2 requests failed. Run the same command again to retry only these" in " ".join(
         done.stderr.split()
     )
 
@@ -300,7 +300,7 @@ def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> Non
     ("fault", "message"),
     [
         (Fault("status", 401), "wants a key"),
-        (Fault("status", 404, message="no such model"), "no model 'tiny' there"),
+        (Fault("status", 404, message="no such model"), "the server does not know the model 'tiny'"),
     ],
 )
 def test_a_server_that_refuses_ends_in_one_line(tmp_path: Path, fault: Fault, message: str) -> None:

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.audit import audit
-from alttrain_cli.data.duplicates import Duplicates
-from alttrain_cli.data.private import private_kinds
-from alttrain_cli.data.selection import choose
+from alttrain_cli.data.duplicates import NearDuplicateIndex
+from alttrain_cli.data.pii import find_pii_and_secrets
+from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.evaluation.suites.prompts import suite_prompts
@@ -84,7 +84,7 @@ def test_a_prompt_of_a_suite_is_found_in_the_rows() -> None:
     ],
 )
 def test_secrets_and_addresses_are_found_and_examples_are_not(text: str, kinds: list[str]) -> None:
-    assert list(private_kinds(text)) == kinds
+    assert list(find_pii_and_secrets(text)) == kinds
 
 
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_audit_of_nothing_is_an_error() -> None:
 def test_a_near_twin_is_found_within_a_label_and_not_across() -> None:
     text = "please tell me in plain words how a person can boil an egg at home without a pot or pan"
     near = text.replace("home", "work")
-    twins = Duplicates()
+    twins = NearDuplicateIndex()
     assert twins.add("a", text, "benign") is None
     assert twins.add("b", near, "harmful") is None
     twin = twins.add("c", text.replace("please", "Please"), "benign")
@@ -125,8 +125,8 @@ def test_a_near_twin_is_found_within_a_label_and_not_across() -> None:
 def test_what_is_chosen_keeps_each_strata_share_and_its_size(
     strata: list[str], count: int, seed: int
 ) -> None:
-    chosen = choose(strata, count, seed)
-    assert chosen == choose(strata, count, seed)
+    chosen = stratified_sample(strata, count, seed)
+    assert chosen == stratified_sample(strata, count, seed)
     assert len(chosen) == min(count, len(strata))
     for stratum in set(strata):
         share = strata.count(stratum) * len(chosen) / len(strata)
@@ -159,7 +159,7 @@ def test_any_file_of_prompts_can_be_given_and_an_unknown_suite_is_named(tmp_path
 
 
 def test_no_room_for_what_was_seen_is_one_line() -> None:
-    twins = Duplicates()
+    twins = NearDuplicateIndex()
     twins._seen.execute("PRAGMA max_page_count = 1")
     with pytest.raises(AlttrainError, match="Temporary files cannot be written"):
         for number in range(2_000):

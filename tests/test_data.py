@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.annotators import Template
-from alttrain_cli.data.build import Built, Ingredient, build
-from alttrain_cli.data.samples import Reading, Sample
+from alttrain_cli.data.build import BuildResult, SourceConfig, build
+from alttrain_cli.data.samples import Sample, SampleReader
 from alttrain_cli.data.sources import PUBLIC, Source
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import first_sentence
@@ -29,13 +29,13 @@ RUNNER = CliRunner()
 GOOD = {"prompt": "How do I boil an egg?", "response": TRACE, "label": "benign"}
 
 
-def built(out: Path, *sources: str, seed: int = 1, **options: Any) -> Built:
-    reading = Reading.of(options.pop("columns", None), options.pop("label", None))
-    return build([Ingredient(Source.parse(text), reading, **options) for text in sources], out, seed)
+def built(out: Path, *sources: str, seed: int = 1, **options: Any) -> BuildResult:
+    reading = SampleReader.of(options.pop("columns", None), options.pop("label", None))
+    return build([SourceConfig(Source.parse(text), reading, **options) for text in sources], out, seed)
 
 
 def samples(path: Path, columns: str | None = None, label: str | None = None) -> list[Sample]:
-    return list(Reading.of(columns, label).samples(Source.parse(str(path))))
+    return list(SampleReader.of(columns, label).samples(Source.parse(str(path))))
 
 
 def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> 
     dropped = [json.loads(line) for line in result.dropped.read_text().splitlines()]
     assert sorted(one["reason"] for one in dropped) == [
         "the prompt holds U+001B: a control or wrongly decoded character",
+        "the prompt is already in an earlier row",
         "the prompt is empty",
         "the prompt is longer than 32,000 characters",
-        "the prompt stands in an earlier row",
         "the response has no think block",
     ]
     manifest = json.loads(result.manifest.read_text())
@@ -67,7 +67,9 @@ def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> 
 
 def test_when_no_row_is_left_the_samples_are_kept(tmp_path: Path) -> None:
     source = put(tmp_path / "s.jsonl", {**GOOD, "response": "Just boil it."})
-    with pytest.raises(DataError, match=r"No row is left: the response has no think block: 1\. See "):
+    with pytest.raises(
+        DataError, match=r"All samples were dropped \(the response has no think block: 1\)\. Details: "
+    ):
         built(tmp_path / "data.jsonl", str(source))
     assert "Just boil it." in (tmp_path / "data.dropped.jsonl").read_text()
     assert not (tmp_path / "data.jsonl").exists()
@@ -186,7 +188,7 @@ def test_half_a_character_costs_its_row_and_not_the_build(tmp_path: Path) -> Non
 def test_no_source_is_written_over(tmp_path: Path, name: str) -> None:
     path = put(tmp_path / name, GOOD)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="would be written over"):
+    with pytest.raises(DataError, match="would overwrite this source file"):
         built(tmp_path / "data.jsonl", str(path))
     assert path.read_bytes() == before
 
@@ -238,7 +240,7 @@ def test_a_folder_in_the_hubs_layout_is_a_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", ["prompt", "text=a", "prompt="])
 def test_columns_that_cannot_be_understood_are_named(words: str) -> None:
     with pytest.raises(DataError, match="ours are prompt, response, label, category, id"):
-        Reading.of(words, None)
+        SampleReader.of(words, None)
 
 
 def test_the_public_sets_have_names_and_the_hub_is_asked_for_any_other() -> None:
@@ -300,7 +302,7 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.csv", b"", "empty"),
         ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
         ("s.parquet", b"no", "not a whole Parquet file"),
-        ("s.txt", b"x", "cannot tell what it is"),
+        ("s.txt", b"x", "unknown source"),
         ("none.jsonl", None, "no such file"),
     ],
 )
@@ -324,7 +326,10 @@ def test_a_wrong_source_is_named_with_its_place(
         (["--source", "starter", "--label", "evil"], "give harmful, benign, or column:NAME"),
         (["--source", "none.jsonl", "--annotator", "endpoint"], "--base-url"),
         (["--source", "none.jsonl", "--annotator", "model"], "--recipe"),
-        (["--source", "starter", "--style", "original", "--traces-from", "model"], "untouched"),
+        (
+            ["--source", "starter", "--style", "original", "--traces-from", "model"],
+            "cannot be used with --traces-from",
+        ),
         (["--source", "starter", "--price", "cheap", "--annotator", "endpoint"], "two numbers"),
         (
             ["--source", "none.jsonl", "--annotator", "endpoint", "--base-url", "http://127.0.0.1:9/v1"],

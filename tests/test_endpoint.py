@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.backends.base import BackendError, Completion, Request
 from alttrain_cli.backends.connection import Limits
-from alttrain_cli.backends.endpoint import Endpoint, EndpointError, Reply
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.recipe.model import Recipe
 from tests.servers import Fault, chat_server
 
@@ -17,6 +20,12 @@ def user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
+def complete(endpoint: Endpoint, count: int, in_flight: int) -> Any:
+    """Complete the numbers below `count`."""
+    requests = (Request(n, Conversation.of(str(n))) for n in range(count))
+    return ServerBackend(endpoint, in_flight).complete(requests, GREEDY)
+
+
 def echo(number: int, request: dict[str, Any]) -> str:
     return f"you said {request['messages'][-1]['content']}"
 
@@ -25,7 +34,7 @@ def test_the_only_model_of_a_server_is_found_and_several_are_listed() -> None:
     with chat_server(echo) as served:
         assert Endpoint.find(served.base_url).model == "tiny"
     with chat_server(echo, models=("one", "two")) as served:
-        with pytest.raises(EndpointError, match="--model; the server has one, two"):
+        with pytest.raises(BackendError, match="--model; the server has one, two"):
             Endpoint.find(served.base_url)
         assert Endpoint.find(served.base_url, "two").model == "two"
 
@@ -33,9 +42,9 @@ def test_the_only_model_of_a_server_is_found_and_several_are_listed() -> None:
 def test_a_server_that_is_not_there_is_one_line() -> None:
     with chat_server(echo) as served:
         address = served.base_url
-    with pytest.raises(EndpointError, match="cannot be reached"):
+    with pytest.raises(BackendError, match="cannot be reached"):
         Endpoint.find(address)
-    with pytest.raises(EndpointError, match="not an address"):
+    with pytest.raises(BackendError, match="not an address"):
         Endpoint.find("localhost:8000")
 
 
@@ -59,7 +68,7 @@ def test_a_stream_puts_reasoning_back_into_its_markers() -> None:
 
 def test_a_server_that_dies_in_the_middle_leaves_what_it_said() -> None:
     got = []
-    with chat_server(lambda *_: "one two DIE") as served, pytest.raises(EndpointError, match="broke off"):
+    with chat_server(lambda *_: "one two DIE") as served, pytest.raises(BackendError, match="broke off"):
         for piece in Endpoint.find(served.base_url).stream(user("a"), GREEDY):
             got.append(piece)
     assert got == ["one ", "two "]
@@ -67,19 +76,23 @@ def test_a_server_that_dies_in_the_middle_leaves_what_it_said() -> None:
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(401, "wants a key"), (404, "no model 'tiny' there"), (400, "status 400: the server says no")],
+    [
+        (401, "wants a key"),
+        (404, "the server does not know the model 'tiny'"),
+        (400, "status 400: the server says no"),
+    ],
 )
 def test_a_refusal_is_one_line(status: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with chat_server(lambda *_: Fault("status", status)) as served, pytest.raises(EndpointError, match=says):
+    with chat_server(lambda *_: Fault("status", status)) as served, pytest.raises(BackendError, match=says):
         list(Endpoint.find(served.base_url).stream(user("a"), GREEDY))
 
 
 def test_a_wrong_key_stops_all_requests_at_once() -> None:
     with chat_server(lambda *_: Fault("status", 401)) as served:
         endpoint = Endpoint(served.base_url, "tiny", "wrong")
-        with pytest.raises(EndpointError, match="refuses the key"):
-            list(endpoint.ask_all(((n, user(str(n))) for n in range(1000)), GREEDY, concurrency=4))
+        with pytest.raises(BackendError, match="refuses the key"):
+            list(complete(endpoint, 1000, 4))
         assert len(served.requests) < 50
 
 
@@ -89,9 +102,9 @@ def test_one_bad_request_costs_only_itself() -> None:
 
     with chat_server(answer) as served:
         endpoint = Endpoint.find(served.base_url)
-        replies = dict(endpoint.ask_all(((n, user(str(n))) for n in range(8)), GREEDY, concurrency=3))
-    assert isinstance(replies[3], EndpointError)
-    assert {n for n, reply in replies.items() if isinstance(reply, Reply)} == {0, 1, 2, 4, 5, 6, 7}
+        replies = dict(complete(endpoint, 8, 3))
+    assert isinstance(replies[3], BackendError)
+    assert {n for n, reply in replies.items() if isinstance(reply, Completion)} == {0, 1, 2, 4, 5, 6, 7}
 
 
 def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up(
@@ -109,12 +122,12 @@ def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up(
 
     with chat_server(answer) as served:
         endpoint = Endpoint(served.base_url, "tiny", "none", Limits(silence=2))
-        got = list(endpoint.ask_all(((n, user(f"number {n}")) for n in range(60)), GREEDY, concurrency=16))
+        got = list(complete(endpoint, 60, 16))
     assert sorted(key for key, _ in got) == list(range(60))
     for key, reply in got:
-        if isinstance(reply, Reply):
-            assert reply.text.strip() == f"you said number {key}"
-    assert sum(isinstance(reply, EndpointError) for _, reply in got) <= 6
+        if isinstance(reply, Completion):
+            assert reply.text.strip() == f"you said {key}"
+    assert sum(isinstance(reply, BackendError) for _, reply in got) <= 6
 
 
 def test_requests_are_taken_only_as_room_becomes_free() -> None:
@@ -123,19 +136,19 @@ def test_requests_are_taken_only_as_room_becomes_free() -> None:
     def requests() -> Any:
         for number in range(100):
             taken.append(number)
-            yield number, user(str(number))
+            yield Request(number, Conversation.of(str(number)))
 
     with chat_server(echo) as served:
-        answers = Endpoint.find(served.base_url).ask_all(requests(), GREEDY, concurrency=4)
+        answers = ServerBackend.find(served.base_url, in_flight=4).complete(requests(), GREEDY)
         next(answers)
         assert len(taken) <= 8
-        answers.close()  # type: ignore[attr-defined]
+        answers.close()
     assert len(taken) <= 8
 
 
 def test_a_server_that_fails_for_good_ends_the_work() -> None:
     with chat_server(lambda *_: Fault("status", 400)) as served:
         endpoint = Endpoint.find(served.base_url)
-        with pytest.raises(EndpointError, match="status 400"):
-            list(endpoint.ask_all(((n, user(str(n))) for n in range(1000)), GREEDY, concurrency=4))
+        with pytest.raises(BackendError, match="status 400"):
+            list(complete(endpoint, 1000, 4))
         assert len(served.requests) < 50

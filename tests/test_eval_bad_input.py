@@ -390,8 +390,9 @@ def test_every_suite_of_ours_still_reads() -> None:
 
 
 def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) -> None:
-    from alttrain_cli.data.answers import Answers, Asker
-    from alttrain_cli.recipe.model import Sampling
+    from alttrain_cli.backends.remembering import RECORD, Remembering
+    from alttrain_cli.backends.scripted import Scripted
+    from alttrain_cli.storage.journal import Journal
 
     good = {
         "key": "k",
@@ -402,11 +403,10 @@ def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) ->
         "completion_tokens": 1,
     }
     path = tmp_path / "answers.jsonl"
-    settings = Sampling(max_new_tokens=1, do_sample=False)
     for key in good:
-        for wrong in (None, [], -1, 5.5):
+        for wrong in ([], -1, 5.5) if key.endswith("_tokens") else (None, [], -1, 5.5):
             path.write_text(
                 json.dumps(good) + "\n" + json.dumps({**good, key: wrong}) + "\n", encoding="utf-8"
             )
             with pytest.raises(DataError, match=rf"answers\.jsonl:2: {key}: .* Remove line 2"):
-                Answers(path, Asker("m", lambda requests, settings: iter(())), settings, lambda *_: None)
+                Remembering(Scripted(), Journal(path, RECORD))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.data.build import Ingredient, build
+from alttrain_cli.data.build import SourceConfig, build
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.tokens import estimate_tokens
@@ -42,7 +42,7 @@ def alttrain(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.Co
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small data file: 24 rows of the starter set."""
     path = tmp_path_factory.mktemp("demo")
-    build([Ingredient(Source("starter", count=24))], path / "data.jsonl", seed=1)
+    build([SourceConfig(Source("starter", count=24))], path / "data.jsonl", seed=1)
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation, Template
 from alttrain_cli.data.audit import contradictions
-from alttrain_cli.data.samples import Sample, SetAside
+from alttrain_cli.data.samples import Sample, SampleDropped
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, restyle
 from alttrain_cli.recipe.model import Recipe
@@ -93,7 +93,7 @@ def test_original_leaves_trace_and_answer_untouched() -> None:
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
 def test_no_style_but_original_teaches_to_refuse_what_is_benign(style: str) -> None:
     refusing = sample(response=TRACE.replace("Boil it for", "I'm sorry, but I can't help with"))
-    with pytest.raises(SetAside, match="but the answer refuses"):
+    with pytest.raises(SampleDropped, match="but the answer refuses"):
         made(style, refusing)
 
 
@@ -132,7 +132,7 @@ def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -
     if style in ("alttrain", "no-pu", "no-ha", "no-cr", "direct-refusal"):
         assert restyle(row, style).answer == row.answer
     else:
-        with pytest.raises(SetAside, match="needs R1 traces"):
+        with pytest.raises(SampleDropped, match="needs R1 traces"):
             restyle(row, style)
 
 
@@ -150,7 +150,7 @@ def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -
     ],
 )
 def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None:
-    with pytest.raises(SetAside, match=reason):
+    with pytest.raises(SampleDropped, match=reason):
         alttrain(sample(response=response), Annotation("benign", "This request is benign."))
 
 

@@ -1,7 +1,9 @@
 """A model in memory as a backend: one copy of the weights, with its adapter switched on or off."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -23,10 +25,20 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded, load_target, start
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.template import Template
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
 
 Tell = Callable[[str], None]
+
+
+@dataclass
+class _Weights:
+    """A model that several views share; None once it is closed."""
+
+    loaded: Loaded | None
+    precise: ExitStack = field(default_factory=ExitStack)
+    is_precise: bool = False
 
 
 class LocalBackend:
@@ -34,7 +46,7 @@ class LocalBackend:
 
     def __init__(self, target: Target, loaded: Loaded) -> None:
         self._target = target
-        self._weights = [loaded]  # shared with the view without an adapter; empty once closed
+        self._weights = _Weights(loaded)  # shared with the view without an adapter
         self._adapter = target.adapter is not None
         self.name = target.name
 
@@ -69,9 +81,9 @@ class LocalBackend:
         Raises:
             BackendError: after `close`.
         """
-        if not self._weights:
+        if self._weights.loaded is None:
             raise BackendError(f"{self.name}: this model was closed.", fatal=True)
-        return self._weights[0]
+        return self._weights.loaded
 
     @property
     def can(self) -> Can:
@@ -95,7 +107,7 @@ class LocalBackend:
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Iterator[tuple[Key, Completion | BackendError]]:
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Complete in batches, the longest prompt first, each as it is finished.
 
         Raises:
@@ -103,6 +115,7 @@ class LocalBackend:
         """
         from alttrain_cli.engine.generate import complete
 
+        self._compute_precisely()
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
             rendered = [self._render(one.input) for one in chunk]
@@ -128,26 +141,35 @@ class LocalBackend:
         """
         from alttrain_cli.engine.stream import stream
 
+        self._compute_precisely()
         template = self.loaded.template
-        translator = template.translator()
-        if conversation.started:
-            translator.feed(template.own(conversation.started))
-        parts, tokens, forced = [conversation.started], 0, False
-        chunks = stream(
-            self.loaded, self._render(conversation), sampling, budget=budget, seed=seed, adapter=self._adapter
-        )
-        with closing(chunks):
-            for chunk in chunks:
-                text = translator.feed(chunk.text)
-                parts.append(text)
-                tokens += chunk.tokens
-                forced = forced or chunk.forced
-                yield Chunk(text, chunk.tokens, chunk.forced)
-        if rest := translator.finish():
-            parts.append(rest)
-            yield Chunk(rest, 0)
-        finish = Finish.LENGTH if tokens >= sampling.max_new_tokens else Finish.STOP
-        return Completion("".join(parts), finish, tokens, self.count(conversation), forced=forced)
+        rendered = self._render(conversation)
+        prompt_tokens = len(template.encode_text(rendered))
+        room = sys.maxsize if self.context is None else max(0, self.context - prompt_tokens)
+        limit = min(sampling.max_new_tokens, room)
+        written = _Translated(template, conversation.started)
+        tokens, forced = 0, False
+        if limit:
+            shorter = sampling.model_copy(update={"max_new_tokens": limit})
+            chunks = stream(
+                self.loaded,
+                rendered,
+                shorter,
+                budget=budget,
+                seed=seed,
+                adapter=self._adapter,
+                started=template.own(conversation.started),
+            )
+            with closing(chunks):
+                for chunk in chunks:
+                    tokens += chunk.tokens
+                    forced = forced or chunk.forced
+                    yield Chunk(written.add(chunk.text), chunk.tokens, chunk.forced)
+            if rest := written.finish():
+                yield Chunk(rest, 0)
+        cut = Finish.LENGTH if limit == sampling.max_new_tokens else Finish.CONTEXT
+        finish = Finish.STOP if tokens < limit else cut
+        return self._counted(Completion(written.text, finish, tokens, prompt_tokens, forced=forced))
 
     def count(self, conversation: Conversation) -> int | None:
         """Return the prompt tokens of a conversation."""
@@ -155,10 +177,11 @@ class LocalBackend:
 
     def close(self) -> None:
         """Release the model's memory. Views of it are closed with it."""
-        if self._weights:
+        if self._weights.loaded is not None:
             from alttrain_cli.engine.memory import release_memory
 
-            self._weights.clear()
+            self._weights.precise.close()
+            self._weights.loaded = None
             release_memory()
 
     def _render(self, conversation: Conversation | str) -> str:
@@ -175,9 +198,58 @@ class LocalBackend:
         if isinstance(conversation, str):
             return Completion(written.text, _finish(written), written.tokens, written.prompt_tokens)
         text = template.plain(template.own(conversation.started) + written.text)
-        found = Completion(text, _finish(written), written.tokens, written.prompt_tokens)
-        thinking = len(template.encode_text(found.trace.thinking))
-        return Completion(text, found.finish, found.tokens, found.prompt_tokens, thinking)
+        return self._counted(Completion(text, _finish(written), written.tokens, written.prompt_tokens))
+
+    def _counted(self, completion: Completion) -> Completion:
+        thinking = self.loaded.template.encode_text(completion.trace.thinking)
+        return replace(completion, reasoning_tokens=len(thinking))
+
+    def _compute_precisely(self) -> None:
+        """From the first completion on compute as `complete` must, so that a stream gives the same text.
+
+        It stays so until `close`, because changing all weights per message would take longer than a short
+        answer. Where the memory is too small for that, `complete` itself reports it.
+        """
+        from alttrain_cli.engine.precise import has_room, precise
+
+        weights, loaded = self._weights, self.loaded
+        if not weights.is_precise and has_room(loaded):
+            weights.precise.enter_context(precise(loaded))
+            weights.is_precise = True
+
+
+class _Translated:
+    """Text with <think> markers, made from what a model adds to a message that was begun."""
+
+    def __init__(self, template: Template, started: str) -> None:
+        self._translator = template.translator()
+        self._parts = [template.plain(template.own(started))] if started else []
+        self._known = len("".join(self._parts))  # characters of it that the translator will give once more
+        if started:
+            self._new(self._translator.feed(template.own(started)))
+
+    @property
+    def text(self) -> str:
+        """All of it, the beginning included."""
+        return "".join(self._parts)
+
+    def add(self, text: str) -> str:
+        """Take what the model wrote; return what it adds to the text."""
+        return self._append(self._translator.feed(text))
+
+    def finish(self) -> str:
+        """Return the rest."""
+        return self._append(self._translator.finish())
+
+    def _append(self, translated: str) -> str:
+        new = self._new(translated)
+        self._parts.append(new)
+        return new
+
+    def _new(self, translated: str) -> str:
+        known = min(self._known, len(translated))
+        self._known -= known
+        return translated[known:]
 
 
 def _finish(written: Any) -> Finish:

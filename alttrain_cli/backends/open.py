@@ -7,8 +7,11 @@ a backend.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+from alttrain_cli.backends.address import shown
 from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.deferred import Deferred
 from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.engine import quiet
@@ -49,10 +52,23 @@ def open_backend(
         case Address(url, model):
             from alttrain_cli.backends.server import ServerBackend
 
-            with progress.status(f"Connecting to {url} ..."):
-                return ServerBackend.find(url, model, in_flight=in_flight)
+            with progress.status(f"Connecting to {shown(url)} ..."):
+                return ServerBackend.find(url, model, in_flight=in_flight, warn=progress.warn)
         case Target():
             with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
                 from alttrain_cli.backends.local import LocalBackend
 
                 return LocalBackend.load(found)
+
+
+def open_later(
+    found: Target | Address, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+) -> Backend:
+    """Return a backend whose model is loaded at the first request. A server is contacted now.
+
+    Raises:
+        BackendError: if a server cannot be used.
+    """
+    if isinstance(found, Target):
+        return Deferred(found.name, partial(open_backend, found, progress))
+    return open_backend(found, progress, in_flight=in_flight)

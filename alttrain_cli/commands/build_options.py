@@ -1,12 +1,156 @@
-"""Which options of `alttrain build-data` have an effect beside which, and what they may be."""
+"""The options of `alttrain build-data`, what they may be, and beside which others they have an effect."""
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from alttrain_cli.commands.options import Rule, alone, is_given
+from alttrain_cli.backends.open import Address
+from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.options import Rule, alone, expanded, is_given
+from alttrain_cli.data.annotators import Trust
+from alttrain_cli.data.responses import Price
 from alttrain_cli.data.sources import Source
+from alttrain_cli.data.styles import STYLES
+from alttrain_cli.errors import DataError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.text import shown
+
+_MODELS, _CHECKS = "Annotator and trace generation", "Checks and preview"
+Served = Literal["endpoint", "model"]
+Judging = Literal["template", "endpoint", "model"]
+
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:COUNT]",
+        help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
+        "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples and "
+        "keeps the proportion of each label and category. Repeat the option to mix sources.",
+    ),
+]
+MixOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:COUNT]",
+        help="Like --source, for benign traces that are added unchanged, for example math problems. Samples "
+        "labelled harmful are dropped.",
+    ),
+]
+OutOption = Annotated[Path, typer.Option(help="The data file to write.", callback=expanded)]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace --out even if build-data did not make it, or if it was edited since."
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OURS=THEIRS,...",
+        help="Map our column names to the source's names, for example prompt=question,response=output. Our "
+        "names: prompt, response, label, category, id.",
+    ),
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Label for every sample of a source without labels (harmful or benign), or column:NAME to read "
+        "the label from that column."
+    ),
+]
+StyleOption = Annotated[str, typer.Option(help=f"One of {', '.join(STYLES)}.")]
+AnnotatorOption = Annotated[
+    Judging,
+    typer.Option(
+        rich_help_panel=_MODELS,
+        help="Backend that writes the harm assessment. template: a ready-made sentence for the label, "
+        "offline. endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
+    ),
+]
+TrustOption = Annotated[
+    Trust | None,
+    typer.Option(
+        rich_help_panel=_MODELS,
+        help="Verdict to use when the source's label and the annotator disagree. Default: drop the sample.",
+    ),
+]
+TracesOption = Annotated[
+    Served | None,
+    typer.Option(
+        rich_help_panel=_MODELS,
+        help="Generate the reasoning traces with the model that you will train. They replace any response in "
+        "the source. Such on-policy data preserves the model's abilities best.",
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_MODELS,
+        help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1.",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_MODELS,
+        help="Name of the model on the server. Needed if the server has more than one.",
+    ),
+]
+BaseRecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        rich_help_panel=_MODELS,
+        help="Recipe whose base model is used by --annotator model and --traces-from model. It also sets the "
+        "token limit of the traces.",
+    ),
+]
+ConcurrencyOption = Annotated[
+    int, typer.Option(rich_help_panel=_MODELS, min=1, max=1024, help="Requests in flight.")
+]
+PriceOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_MODELS,
+        metavar="IN,OUT",
+        help="Price in dollars per million prompt tokens and completion tokens, for example 2.5,10. Used to "
+        "show the cost.",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(min=0, max=2**63 - 1, help="Random seed for the choice of samples and the order of rows."),
+]
+SuiteOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_CHECKS,
+        help="Evaluation suites to check the data against, for example smoke,xstest-safe. Use '' to check "
+        "none.",
+    ),
+]
+SuiteFileOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]FILE",
+        rich_help_panel=_CHECKS,
+        help="NAME=FILE reads the suite NAME from its published file. FILE alone checks against the prompts "
+        "in that file.",
+    ),
+]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", rich_help_panel=_CHECKS, help="Only audit this data file; build nothing."),
+]
+ShowOption = Annotated[
+    int,
+    typer.Option(
+        rich_help_panel=_CHECKS, min=0, help="Print the first N rows, with their sections in colour."
+    ),
+]
 
 
 def audit_rules(ctx: typer.Context) -> list[Rule]:
@@ -17,22 +161,22 @@ def audit_rules(ctx: typer.Context) -> list[Rule]:
 def build_rules(ctx: typer.Context, sources: Sequence[Source], mixed: Sequence[Source]) -> list[Rule]:
     """Return the rules of everything else; `mixed` are the sources of --mix."""
     values = ctx.params
-    asked = {values["annotator"], values["traces_from"]}
+    used = {values["annotator"], values["traces_from"]}
     traces = any(not source.is_starter for source in sources)
     columns = traces or any(not source.is_starter for source in mixed)
-    served = "endpoint" in asked
+    served = "endpoint" in used
     ours = "without a --source that is not the starter set"
-    no_server = "without a server to ask; add --annotator endpoint or --traces-from endpoint"
-    no_model = "without a model to ask; add --annotator model or --traces-from model"
-    no_judge = "without an annotator that judges; add --annotator endpoint|model"
+    no_server = "without a server; add --annotator endpoint or --traces-from endpoint"
+    no_model = "without a model backend; add --annotator model or --traces-from model"
+    no_judge = "without a model as annotator; add --annotator endpoint|model"
     conditions = {
         "base_url": (served, no_server),
         "model": (served, no_server),
         "concurrency": (served, no_server),
         "price": (served, no_server),
-        "recipe": ("model" in asked or values["traces_from"] is not None, no_model),
+        "recipe": ("model" in used or values["traces_from"] is not None, no_model),
         "trust": (values["annotator"] != "template", no_judge),
-        "style": (bool(sources), "without --source: --mix keeps traces untouched"),
+        "style": (bool(sources), "without --source: --mix adds traces unchanged"),
         "columns": (columns, ours),
         "label": (traces, ours),
         "annotator": (traces, ours),
@@ -49,8 +193,41 @@ def build_rules(ctx: typer.Context, sources: Sequence[Source], mixed: Sequence[S
     ]
 
 
-def read_price(text: str | None) -> tuple[float, float] | None:
-    """Return the dollars per million tokens of --price: of what is asked, and of what is answered.
+def check_style(style: str, traces_from: Served | None) -> None:
+    """Check the name of a style, and that it can be used with generated traces.
+
+    Raises:
+        typer.BadParameter, DataError: if not.
+    """
+    if style not in STYLES:
+        raise typer.BadParameter(f"{shown(style)} is none of {', '.join(STYLES)}", param_hint="--style")
+    if traces_from and style == "original":
+        raise DataError(
+            "--style original cannot be used with --traces-from: it needs full traces, but only the opening "
+            "of a harmful trace is generated."
+        )
+
+
+def served_by(
+    kind: Served, base_url: str | None, model: str | None, recipe: Recipe | None
+) -> Address | Target:
+    """Return the backend that `endpoint` or `model` stands for.
+
+    Raises:
+        typer.BadParameter: if the option that it needs is missing.
+    """
+    if kind == "endpoint":
+        if base_url is None:
+            words = "the endpoint backend needs a server URL, for example http://localhost:8000/v1"
+            raise typer.BadParameter(words, param_hint="--base-url")
+        return Address(base_url, model)
+    if recipe is None:
+        raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
+    return Target(recipe.model.name, recipe)
+
+
+def read_price(text: str | None) -> Price | None:
+    """Return the prices of --price.
 
     Raises:
         typer.BadParameter: if it is not two numbers of at least 0.
@@ -58,11 +235,11 @@ def read_price(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
-        asked, answered = (float(part) for part in text.split(","))
-    except ValueError:
-        asked = answered = math.nan
-    if not (0 <= asked < math.inf and 0 <= answered < math.inf):
+        price = Price(*map(float, text.split(",")))
+    except (ValueError, TypeError):  # TypeError: not two
+        price = Price(math.nan, math.nan)
+    if not all(0 <= dollars < math.inf for dollars in price):
         raise typer.BadParameter(
             "two numbers of at least 0 are needed, for example 2.5,10", param_hint="--price"
         )
-    return asked, answered
+    return price

@@ -2,7 +2,7 @@
 
 from alttrain_cli.console.chat import ChatScreen
 from alttrain_cli.console.curve import print_curve, sparkline
-from alttrain_cli.console.data import print_audit, print_row
+from alttrain_cli.console.data import print_audit, print_build, print_row
 from alttrain_cli.console.preview import preview_text, print_previews
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.streams import OutputError, accept_loss, summary
@@ -40,6 +40,7 @@ __all__ = [
     "plain",
     "preview_text",
     "print_audit",
+    "print_build",
     "print_curve",
     "print_error",
     "print_json",

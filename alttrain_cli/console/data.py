@@ -1,6 +1,7 @@
 """A data file on the screen: its audit, and rows with their sections in colour."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -33,7 +34,20 @@ def print_audit(facts: Mapping[str, Any]) -> None:
         ],
     )
     if facts.get("dropped"):
-        print_table(("set aside, because", "rows"), facts["dropped"].items())
+        print_table(("reason dropped", "rows"), facts["dropped"].items())
+
+
+def print_build(facts: Mapping[str, Any], rows: Path, manifest: Path, dropped: Path | None) -> None:
+    """Print the audit of a data file that was built, its files, and the next step."""
+    print_audit(facts)
+    print_lines(
+        [
+            ("rows:", rows),
+            ("manifest:", manifest),
+            *([("dropped:", dropped)] if dropped else []),
+            ("next:", f"alttrain train --recipe NAME --data {rows}"),
+        ]
+    )
 
 
 def print_row(row: Row) -> None:
@@ -46,10 +60,10 @@ def print_row(row: Row) -> None:
 
 def _print_findings(facts: Mapping[str, Any]) -> None:
     kinds = {
-        "contradicts itself": facts["contradictions"],
-        "secret or address": facts["private"],
+        "inconsistent": facts["contradictions"],
+        "personal data or secret": facts["private"],
         "near-duplicate": facts["near_duplicates"],
-        **{f"stands in {suite}": hits for suite, hits in facts["overlaps"].items()},
+        **{f"overlaps {suite}": hits for suite, hits in facts["overlaps"].items()},
     }
     found = [
         (kind, finding["row"], finding["problem"])
@@ -72,6 +86,7 @@ def _counts(counts: Mapping[str, int], shown: int = 20) -> str:
 def _variety(facts: Mapping[str, Any]) -> str:
     share = facts["commonest_opening_n"] / facts["n"]
     return (
-        f"{facts['distinct']:,} texts and {facts['distinct_openings']:,} openings in {facts['n']:,}; "
-        f"{share:.0%} open with “{facts['commonest_opening']}”"
+        f"{facts['n']:,} in total: {facts['distinct']:,} different texts, "
+        f"{facts['distinct_openings']:,} different openings; "
+        f"the most common opening ({share:.0%}): “{facts['commonest_opening']}”"
     )

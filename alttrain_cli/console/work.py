@@ -1,11 +1,12 @@
 """Long work with counts on the screen."""
 
 import time
+from contextlib import AbstractContextManager
 
 from rich.progress import TextColumn
 
 from alttrain_cli.console.progress import ProgressView
-from alttrain_cli.console.terminal import duration
+from alttrain_cli.console.terminal import duration, print_warning, status
 from alttrain_cli.text import visible
 
 _REDRAWN = 0.1  # seconds
@@ -32,6 +33,14 @@ class WorkView(ProgressView):
             return
         self._shown = now
         self._draw(done, self._figures(done, now - self._begun, detail))
+
+    def status(self, doing: str) -> AbstractContextManager[None]:
+        """Show work of unknown length while the block lasts."""
+        return status(doing)
+
+    def warn(self, text: str) -> None:
+        """Show what the user should know."""
+        print_warning(text)
 
     def _begin(self, stage: str, total: int) -> None:
         self._stage, self._total = stage, total

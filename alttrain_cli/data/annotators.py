@@ -1,7 +1,7 @@
-"""Annotators: who judges a sample and writes the one sentence of assessment.
+"""Annotators: they judge a sample and write the one sentence of assessment.
 
-`Template` takes the source's label and needs nobody. `Asked` lets a language model judge the bare
-request: the harm of what is asked for, not of the story around it (AltTrain, arXiv 2604.18946, has
+`Template` takes the source's label and needs no model. `ModelAnnotator` lets a language model judge the
+bare request: the harm of what is asked for, not of the story around it (AltTrain, arXiv 2604.18946, has
 GPT-4o write this sentence).
 """
 
@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from alttrain_cli.backends.endpoint import Reply
+from alttrain_cli.backends.base import Completion
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data import phrases
-from alttrain_cli.data.answers import Answers, Question, Usage
-from alttrain_cli.data.samples import Sample, SetAside, check_characters
+from alttrain_cli.data.responses import Responses, Usage
+from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.trace import split_sentences
 from alttrain_cli.structure.verdict import verdict_of
 
-REPAIRS = 2  # how often a model may mend an answer that is not what was asked for
+MAX_RETRIES = 2  # how often a model may correct an invalid answer
 LONGEST = 80  # words of an assessment
-# Greedy: the same question gets the same answer, as far as the server lets it.
-SETTINGS = Sampling(max_new_tokens=1024, do_sample=False)
+# Greedy: the same request gets the same answer, as far as the server allows.
+SAMPLING = Sampling(max_new_tokens=1024, do_sample=False)
 
 Samples = Callable[[], Iterable[Sample]]
 Trust = Literal["label", "annotator"]
@@ -30,14 +31,14 @@ Trust = Literal["label", "annotator"]
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an annotator says of one sample."""
+    """An annotator's verdict on one sample."""
 
     verdict: Label
     assessment: str
 
 
 class Annotator(Protocol):
-    """Judges samples: `prepare` does what takes long, `annotation` then only looks up."""
+    """Judges samples: `prepare` makes the requests, `annotation` then only looks up."""
 
     name: str
     usage: Usage | None  # None: it costs nothing
@@ -46,31 +47,31 @@ class Annotator(Protocol):
         """Get ready to annotate the samples."""
 
     def annotation(self, sample: Sample) -> Annotation:
-        """Return what is said of a sample.
+        """Return the verdict on a sample.
 
         Raises:
-            SetAside: if nothing valid is said.
+            SampleDropped: if there is no valid one.
         """
 
 
 class Template:
-    """Repeats the source's label as a sentence, worded by category and row; reads no request."""
+    """Repeats the source's label as a sentence, worded by category and row; reads no prompt."""
 
     name = "template"
     usage: Usage | None = None
 
     def prepare(self, samples: Samples) -> None:
-        """There is nothing to prepare."""
+        """Do nothing."""
 
     def annotation(self, sample: Sample) -> Annotation:
         """Return the label as a sentence."""
         if sample.label is None:
-            raise SetAside("the sample has no label")
+            raise SampleDropped("the sample has no label")
         return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
 
 
-class AllBenign(Template):
-    """Takes every sample for benign, as --mix promises; `settle` sets aside what its source calls harmful."""
+class BenignAnnotator(Template):
+    """Takes every sample as benign, for --mix; `resolve_label` drops what its source calls harmful."""
 
     name = "benign"
 
@@ -79,80 +80,84 @@ class AllBenign(Template):
         return super().annotation(replace(sample, label="benign"))
 
 
-class Asked:
-    """Asks a language model, validates what it says, and lets it mend that twice."""
+class ModelAnnotator:
+    """Requests annotations from a language model, checks them, and lets it correct each one twice."""
 
-    def __init__(self, answers: Answers) -> None:
-        self.name = answers.model
-        self.usage: Usage | None = answers.usage
-        self._answers = answers
+    def __init__(self, responses: Responses) -> None:
+        self.name = responses.model
+        self.usage: Usage | None = responses.usage
+        self._responses = responses
 
     def prepare(self, samples: Samples) -> None:
-        """Ask about all samples that are not settled, then for repairs."""
-        for _ in range(1 + REPAIRS):
-            if not self._answers.fetch(lambda: self._open_questions(samples())):
+        """Request what is missing of all samples, then the corrections."""
+        for _ in range(1 + MAX_RETRIES):
+            if not self._responses.fetch(lambda: self._missing(samples())):
                 return
 
     def annotation(self, sample: Sample) -> Annotation:
-        """Return what the model said of a sample."""
-        settled = self._settle(sample)
-        if isinstance(settled, Annotation):
-            return settled
-        raise SetAside(settled if isinstance(settled, str) else "the annotator was not asked")
+        """Return the model's verdict on a sample.
 
-    def _open_questions(self, samples: Iterable[Sample]) -> Iterator[Question]:
+        Raises:
+            SampleDropped: if there is no valid one.
+        """
+        found = self._find(sample)
+        if isinstance(found, Conversation):
+            raise SampleDropped("the annotation was not requested")
+        return found
+
+    def _missing(self, samples: Iterable[Sample]) -> Iterator[Conversation]:
         for sample in samples:
-            settled = self._settle(sample)
-            if not isinstance(settled, (Annotation, str)):
-                yield settled
-
-    def _settle(self, sample: Sample) -> Annotation | str | Question:
-        """Return the annotation, why there is none, or the question that is still to be asked."""
-        question = [
-            {"role": "system", "content": _INSTRUCTION},
-            {"role": "user", "content": _quote(sample.prompt)},
-        ]
-        problem = ""
-        for _ in range(1 + REPAIRS):
-            reply = self._answers.get(question)
-            if reply is None:
-                return question
-            if isinstance(reply, str):
-                return f"the annotator gave no answer: {reply}"
             try:
-                return read_annotation(reply)
+                found = self._find(sample)
+            except SampleDropped:
+                continue
+            if isinstance(found, Conversation):
+                yield found
+
+    def _find(self, sample: Sample) -> Annotation | Conversation:
+        """Return the annotation, or the conversation that is still to be completed."""
+        conversation = Conversation.of(_quote(sample.prompt), _INSTRUCTION)
+        problem = ""
+        for _ in range(1 + MAX_RETRIES):
+            response = self._responses.get(conversation)
+            if response is None:
+                return conversation
+            if not isinstance(response, Completion):
+                raise SampleDropped(f"the annotator returned no answer: {response}")
+            try:
+                return read_annotation(response)
             except ValueError as error:
                 problem = str(error)
-            question = [
-                *question,
-                {"role": "assistant", "content": reply.text or "(nothing)"},
-                {"role": "user", "content": f"That cannot be used: {problem}. {_FORM}"},
-            ]
-        return f"the annotator's answer was no annotation, after {REPAIRS} repairs: {problem}"
+            conversation = conversation.assistant(response.text or "(nothing)").user(
+                f"That cannot be used: {problem}. {_FORM}"
+            )
+        raise SampleDropped(
+            f"the annotator's answer was still invalid after {MAX_RETRIES} retries: {problem}"
+        )
 
 
-def settle(sample: Sample, annotation: Annotation, trust: Trust | None) -> Annotation:
-    """Return whose word counts where the source's label and the annotator differ.
+def resolve_label(sample: Sample, annotation: Annotation, trust: Trust | None) -> Annotation:
+    """Return the annotation to use where the source's label and the annotator may disagree.
 
     Raises:
-        SetAside: if they differ and nobody is trusted more.
+        SampleDropped: if they disagree and `trust` is None.
     """
     if sample.label in (None, annotation.verdict) or trust == "annotator":
         return annotation
     if trust == "label":
         return Template().annotation(sample)
-    raise SetAside(f"the source says {sample.label}, the annotator {annotation.verdict}")
+    raise SampleDropped(f"the source says {sample.label}, the annotator {annotation.verdict}")
 
 
-def read_annotation(reply: Reply) -> Annotation:
+def read_annotation(response: Completion) -> Annotation:
     """Return the annotation that a model wrote.
 
     Raises:
         ValueError: saying what is wrong with it.
     """
-    if not reply.finished:
+    if not response.finished:
         raise ValueError("the answer was cut off, be brief")
-    text = reply.text.rpartition("</think>")[2]
+    text = response.text.rpartition("</think>")[2]
     start, end = text.find("{"), text.rfind("}")
     try:
         value = json.loads(text[start : end + 1])

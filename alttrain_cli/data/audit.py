@@ -4,12 +4,13 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from alttrain_cli.data.duplicates import Duplicates
-from alttrain_cli.data.private import private_kinds
+from alttrain_cli.data.duplicates import NearDuplicateIndex
+from alttrain_cli.data.pii import find_pii_and_secrets
 from alttrain_cli.data.tokens import estimate_tokens, statistics
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import SECTIONS
@@ -89,8 +90,20 @@ class Audit:
             "overlaps": {suite: _listed(hits) for suite, hits in self.overlaps.items()},
         }
 
+    def check(self, rows: Path) -> None:
+        """Refuse rows that contradict themselves.
+
+        Raises:
+            GateError: naming the file, how many there are, and the first.
+        """
+        if found := self.contradictions:
+            raise GateError(
+                f"{rows}: {len(found)} rows are inconsistent. First one: {found[0].row}: "
+                f"{found[0].problem}. Fix or remove them before training."
+            )
+
     def add(self, row: Row) -> None:
-        """Count a row, and note what contradicts itself or is private."""
+        """Count a row, and note contradictions, personal data and secrets."""
         self.rows += 1
         self.labels[row.label] += 1
         self.categories[row.category or "none"] += 1
@@ -102,7 +115,7 @@ class Audit:
             self.refusals.add(row.answer)
         self.contradictions.extend(Finding(row.id, problem) for problem in contradictions(row))
         text = "\n".join(getattr(row, name) for name in TEXTS)
-        self.private.extend(Finding(row.id, kind) for kind in private_kinds(text))
+        self.private.extend(Finding(row.id, kind) for kind in find_pii_and_secrets(text))
 
     def _add_tokens(self, row: Row) -> None:
         sizes = [estimate_tokens(getattr(row, name)) for name in TEXTS]
@@ -111,13 +124,13 @@ class Audit:
 
 
 def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
-    """Read all rows once; `suites` (name -> prompts) are those that must not stand in the rows.
+    """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows.
 
     Raises:
         DataError: if there are no rows.
     """
     result = Audit(overlaps={suite: [] for suite in suites})
-    twins = Duplicates()
+    twins = NearDuplicateIndex()
     indexes = {suite: Index(prompts) for suite, prompts in suites.items()}
     for number, row in enumerate(rows):
         result.add(row)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.errors import AlttrainError
 
-ALIKE = 0.8  # Jaccard similarity of word triples, from which two prompts count as one
+JACCARD_THRESHOLD = 0.8  # Jaccard similarity of word triples, from which two prompts count as one
 _PERMUTATIONS, _BANDS, _SEED = 128, 16, 1995
 _SHINGLE = 3  # words
 _TABLES = """
@@ -22,21 +22,21 @@ _TABLES = """
 """
 
 
-class Twin(NamedTuple):
+class NearDuplicate(NamedTuple):
     """The earlier row that a prompt repeats."""
 
     id: str
     exact: bool
 
 
-class Duplicates:
+class NearDuplicateIndex:
     """The prompts so far. Nearness is looked for within a label: contrast pairs are near by design."""
 
     def __init__(self) -> None:
         self._seen = sqlite3.connect("", isolation_level=None)  # a file that vanishes with the connection
         self._seen.executescript(_TABLES)
 
-    def add(self, row_id: str, prompt: str, label: str) -> Twin | None:
+    def add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:
         """Return the earlier row that this prompt repeats, or remember the prompt.
 
         Raises:
@@ -49,17 +49,17 @@ class Duplicates:
                 f"Temporary files cannot be written ({error}). Free space, or set TMPDIR to another place."
             ) from None
 
-    def _add(self, row_id: str, prompt: str, label: str) -> Twin | None:
+    def _add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:
         words = prompt.lower().split()
         text = _number(" ".join(words).encode("utf-8", "surrogatepass"))
         exact = self._seen.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
         if exact:
-            return Twin(exact[0], exact=True)
+            return NearDuplicate(exact[0], exact=True)
         hashes = array("I", _min_hash(words).digest())
         bands = _band_numbers(hashes, label)
         near = self._near(hashes, bands)
         if near is not None:
-            return Twin(near, exact=False)
+            return NearDuplicate(near, exact=False)
         self._remember(row_id, text, hashes, bands)
         return None
 
@@ -69,7 +69,10 @@ class Duplicates:
         found = self._seen.execute(
             f"SELECT id, hashes FROM prompts WHERE number IN ({numbers}) ORDER BY number", bands
         )
-        return next((row_id for row_id, other in found if _alike(hashes, array("I", other)) >= ALIKE), None)
+        return next(
+            (row_id for row_id, other in found if _alike(hashes, array("I", other)) >= JACCARD_THRESHOLD),
+            None,
+        )
 
     def _remember(self, row_id: str, text: int, hashes: "array[int]", bands: list[int]) -> None:
         self._seen.execute("INSERT INTO texts VALUES (?, ?)", (text, row_id))

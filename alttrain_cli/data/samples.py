@@ -36,8 +36,8 @@ _LISTED = 20  # columns in a message
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 
 
-class SetAside(ValueError):
-    """A sample makes no row; the message is the reason, the same for all samples of its kind."""
+class SampleDropped(ValueError):
+    """A sample makes no row. The message is the reason, the same for all samples of its kind."""
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,33 @@ class Sample:
 
 
 def check_prompt(sample: Sample) -> None:
-    """Let pass what can be asked and answered at all.
+    """Check that a prompt can be sent to a model at all.
 
     Raises:
-        SetAside: for an empty, an endless or a broken prompt.
+        SampleDropped: for an empty, a very long or a damaged prompt.
     """
     if not sample.prompt.strip():
-        raise SetAside("the prompt is empty")
+        raise SampleDropped("the prompt is empty")
     if len(sample.prompt) > LONGEST_PROMPT:
-        raise SetAside(f"the prompt is longer than {LONGEST_PROMPT:,} characters")
+        raise SampleDropped(f"the prompt is longer than {LONGEST_PROMPT:,} characters")
     check_characters("prompt", sample.prompt)
 
 
 def check_characters(name: str, text: str) -> None:
-    """Let pass text as people write it.
+    """Check for characters that no person writes.
 
     Raises:
-        SetAside: for control characters, and for U+FFFD, which wrong decoding leaves behind.
+        SampleDropped: for control characters, and for U+FFFD, the trace of wrong decoding.
     """
     found = _BROKEN.search(text)
     if found:
-        raise SetAside(f"the {name} holds U+{ord(found.group()):04X}: a control or wrongly decoded character")
+        raise SampleDropped(
+            f"the {name} holds U+{ord(found.group()):04X}: a control or wrongly decoded character"
+        )
 
 
 @dataclass(frozen=True)
-class Reading:
+class SampleReader:
     """How records become samples: which columns to read, and what must be there."""
 
     columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the source's
@@ -94,7 +96,7 @@ class Reading:
         *,
         needs_label: bool = True,
         needs_response: bool = True,
-    ) -> "Reading":
+    ) -> "SampleReader":
         """Read `--columns prompt=question,...` and `--label harmful|benign|column:NAME`.
 
         Raises:
@@ -184,6 +186,9 @@ class Reading:
                 f"Name another column: --columns {column}=NAME{_conversation(values)}"
             )
         return text or ""
+
+
+Reading = SampleReader  # the former name
 
 
 def _read_columns(text: str) -> dict[str, str]:

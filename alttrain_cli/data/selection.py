@@ -1,4 +1,4 @@
-"""Chooses some samples of a source: seeded, and with each category's share kept."""
+"""A seeded stratified sample: each stratum keeps its share."""
 
 import math
 import random
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable
 
 
-def choose(strata: Iterable[Hashable], count: int, seed: int) -> frozenset[int]:
+def stratified_sample(strata: Iterable[Hashable], count: int, seed: int) -> frozenset[int]:
     """Return the positions of `count` chosen samples (all, if there are no more).
 
     `strata` gives the stratum of each sample, in order: samples of one stratum are alike. Shares are

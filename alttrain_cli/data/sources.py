@@ -57,8 +57,8 @@ class Source:
             return source
         if not _HUB_ID.fullmatch(source.name) or ".." in source.name or "--" in source.name:
             raise DataError(
-                f"{_cut(text) or '(nothing)'}: cannot tell what it is; give a {', '.join(FORMATS)} file, "
-                f"a hub id as owner/name, or one of the words {', '.join((STARTER, *PUBLIC))}."
+                f"{_cut(text) or '(nothing)'}: unknown source. Give a {', '.join(FORMATS)} file, "
+                f"a Hugging Face id (OWNER/NAME), or one of these names: {', '.join((STARTER, *PUBLIC))}."
             )
         return source
 

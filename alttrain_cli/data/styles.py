@@ -2,7 +2,7 @@
 
 `alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"); `no_pu`, `no_ha`, `no_cr` and
 `cr_rephrase` are its ablations; the others are the training data of methods that it is compared with.
-A style returns a row, or raises `SetAside` with the reason why this sample makes none. Where the
+A style returns a row, or raises `SampleDropped` with the reason why there is none. Where the
 papers show no wording, it is ours.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation
-from alttrain_cli.data.samples import Sample, SetAside, check_characters
+from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
@@ -148,10 +148,10 @@ def restyle(row: Row, style: str) -> Row:
     """Return a row that is written already, of the starter set, in a style that leaves sections out.
 
     Raises:
-        SetAside: if the style needs a trace, which such a row has not.
+        SampleDropped: if the style needs a trace, which such a row has not.
     """
     if style not in _LEFT_OUT:
-        raise SetAside(f"the style {style} needs R1 traces; the starter set has none")
+        raise SampleDropped(f"the style {style} needs R1 traces; the starter set has none")
     return _without(row, style, **dict.fromkeys(_LEFT_OUT[style], ""))
 
 
@@ -159,19 +159,19 @@ def checked(row: Row) -> Row:
     """Return the row if it says one thing: its sections can be told apart again and agree."""
     found = parse(compose(row.trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True)
     if (found.state, found.answer) != (State.CLOSED, row.answer):
-        raise SetAside("reasoning or answer holds a think marker or loose white space")
+        raise SampleDropped("reasoning or answer holds a think marker or loose white space")
     if row.label == "benign" and row.style != "original" and refuses(row.answer):
-        raise SetAside("the request counts as benign, but the answer refuses")
+        raise SampleDropped("the request counts as benign, but the answer refuses")
     if not row.assessment:
         return row
     if row.trace.verdict.value != row.label:
-        raise SetAside("the assessment's verdict is not the label")
+        raise SampleDropped("the assessment's verdict is not the label")
     if not row.understanding:  # an assessment with nothing before it reads like a restated request
         return row
     if found.assessment != row.assessment:
-        raise SetAside("the understanding already gives a verdict")
+        raise SampleDropped("the understanding already gives a verdict")
     if found != row.trace:
-        raise SetAside("the sections cannot be told apart again")
+        raise SampleDropped("the sections cannot be told apart again")
     return row
 
 
@@ -221,14 +221,14 @@ def _open(sample: Sample) -> tuple[str, str]:
     """Return the inside of the think block, and the answer."""
     trace = parse(sample.response, _PLAIN, prefilled=False)
     if trace.state is State.ABSENT:
-        raise SetAside("the response has no think block")
+        raise SampleDropped("the response has no think block")
     if trace.state is State.UNCLOSED:
-        raise SetAside("the think block is not closed")
+        raise SampleDropped("the think block is not closed")
     thinking = sample.response.partition(_PLAIN.open.strip())[2].partition(_PLAIN.close.strip())[0].strip()
     if not thinking:
-        raise SetAside("the think block is empty")
+        raise SampleDropped("the think block is empty")
     if not trace.answer:
-        raise SetAside("the answer is empty")
+        raise SampleDropped("the answer is empty")
     return thinking, trace.answer
 
 

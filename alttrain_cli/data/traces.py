@@ -1,68 +1,67 @@
-"""Traces that the model to be trained writes itself, for prompts that come without any.
+"""Traces that the model to be trained generates itself.
 
-On-policy data keeps ability: the model learns the structure in its own words. Of a harmful prompt
-only the opening sentence is taken, so that no harmful reasoning is ever generated in full.
+On-policy data preserves abilities: the model learns the structure in its own words. Of a harmful prompt
+only the opening sentence is used, so that no harmful reasoning is ever generated in full.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from alttrain_cli.data.answers import Answers, Question, Usage
-from alttrain_cli.data.samples import Sample, SetAside
-from alttrain_cli.structure.markers import Markers
+from alttrain_cli.backends.base import Backend, Completion
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.data.annotators import SAMPLING
+from alttrain_cli.data.responses import ResponseStore, Usage
+from alttrain_cli.data.samples import Sample, SampleDropped
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import State, parse
 
-OPENING_TOKENS = 96  # enough for the first sentence of a thought
+MAX_TOKENS = 4096  # of a trace, where no recipe gives a limit
+OPENING_TOKENS = 96  # enough for the first sentence of the reasoning
 
-Judged = Iterable[Sample]  # samples whose label is settled
+Judged = Iterable[Sample]  # samples whose label is final
 
 
-class OwnTraces:
-    """Lets the model answer: benign prompts in full, harmful ones for the length of an opening."""
+class TraceGenerator:
+    """Lets the model complete benign prompts in full, and harmful ones for the length of an opening."""
 
-    def __init__(self, whole: Answers, opening: Answers) -> None:
-        self._whole = whole
-        self._opening = opening
-
-    @property
-    def name(self) -> str:
-        """Who writes."""
-        return self._whole.model
+    def __init__(self, backend: Backend, store: ResponseStore, max_new_tokens: int = MAX_TOKENS) -> None:
+        whole, opening = (
+            SAMPLING.model_copy(update={"max_new_tokens": limit})
+            for limit in (max_new_tokens, OPENING_TOKENS)
+        )
+        self.name = backend.name
+        self._whole = store.responses(backend, "traces", whole)
+        self._openings = store.responses(backend, "openings", opening)
 
     @property
     def usage(self) -> Usage:
-        """What it cost."""
-        return self._whole.usage + self._opening.usage
+        """The responses of both kinds."""
+        return self._whole.usage + self._openings.usage
 
     def prepare(self, judged: Callable[[], Judged]) -> None:
         """Generate what is missing."""
-        self._whole.fetch(lambda: _questions(judged(), "benign"))
-        self._opening.fetch(lambda: _questions(judged(), "harmful"))
+        self._whole.fetch(lambda: _conversations(judged(), "benign"))
+        self._openings.fetch(lambda: _conversations(judged(), "harmful"))
 
-    def written(self, sample: Sample) -> Sample:
+    def with_trace(self, sample: Sample) -> Sample:
         """Return the sample with the model's own response.
 
         Raises:
-            SetAside: if the model did not think, or did not come to an end.
+            SampleDropped: if the response has no reasoning block, or is not finished.
         """
-        answers = self._opening if sample.label == "harmful" else self._whole
-        reply = answers.get(_question(sample))
-        if reply is None or isinstance(reply, str):
-            raise SetAside(f"the model wrote no trace: {reply or 'it was not asked'}")
-        trace = parse(reply.text, Markers(), prefilled=False)
-        if trace.state is State.ABSENT:
-            raise SetAside("the model answered without a think block")
+        responses = self._openings if sample.label == "harmful" else self._whole
+        response = responses.get(Conversation.of(sample.prompt))
+        if not isinstance(response, Completion):
+            raise SampleDropped(f"the model returned no trace: {response or 'it was not requested'}")
+        if parse(response.text, THINK, prefilled=False).state is State.ABSENT:
+            raise SampleDropped("the model answered without a think block")
         if sample.label == "harmful":  # the style takes the opening sentence, and refuses
-            opening = reply.text.partition("<think>")[2].partition("</think>")[0].strip()
+            opening = response.text.partition("<think>")[2].partition("</think>")[0].strip()
             return replace(sample, response=f"<think>\n{opening}\n</think>\n\n-")
-        if not reply.finished:
-            raise SetAside("the model's trace did not come to an end")
-        return replace(sample, response=reply.text)
+        if not response.finished:
+            raise SampleDropped("the model's trace is unfinished")
+        return replace(sample, response=response.text)
 
 
-def _questions(judged: Judged, label: str) -> Iterator[Question]:
-    return (_question(sample) for sample in judged if sample.label == label)
-
-
-def _question(sample: Sample) -> Question:
-    return [{"role": "user", "content": sample.prompt}]
+def _conversations(judged: Judged, label: str) -> Iterator[Conversation]:
+    return (Conversation.of(sample.prompt) for sample in judged if sample.label == label)

@@ -29,12 +29,18 @@ class Feed:
     """
 
     def __init__(
-        self, tokenizer: Any, template: Template, stops: set[int], budget: int | None = None
+        self,
+        tokenizer: Any,
+        template: Template,
+        stops: set[int],
+        budget: int | None = None,
+        started: str = "",
     ) -> None:
         self._tokenizer = tokenizer
         self._stops = stops
         self._budget = budget
         self._parser = template.stream_parser()
+        self._parser.feed(started)  # what the prompt holds of the completion, in the family's own markers
         self._closing = template.encode_text(template.markers.close) if budget else []
         self._thinking = 0
         self._forcing: list[int] | None = None  # what is left of the closing marker, once begun

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alttrain_cli.engine.device import device_name, has_gpu, import_unsloth
 from alttrain_cli.engine.lora import check_targets
@@ -21,6 +23,8 @@ from alttrain_cli.engine.source import Source, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.template import Template
+
+_IN_USE: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()  # model -> its lock
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,12 @@ def start(recipe: Recipe) -> None:
 
 @contextmanager
 def adapter_switched(model: Any, on: bool) -> Iterator[None]:
-    """Compute with the adapter on or off while the block lasts; a model without one is left alone."""
-    with nullcontext() if on or not hasattr(model, "disable_adapter") else model.disable_adapter():
+    """Compute with the adapter on or off while the block lasts; a model without one is left alone.
+
+    The switch is the model's, so another thread waits until the block is left.
+    """
+    off = not on and hasattr(model, "disable_adapter")
+    with _IN_USE.setdefault(model, RLock()), model.disable_adapter() if off else nullcontext():
         yield
 
 

@@ -20,16 +20,18 @@ def stream(
     budget: int | None = None,
     seed: int | None = None,
     adapter: bool = True,
+    started: str = "",
 ) -> Generator[Piece]:
     """Yield the completion of a rendered prompt in pieces, terminator cut off.
 
+    `started` is the end of the prompt that belongs to the completion already: a message that was begun.
     After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
     model writes. Closing the iterator stops the model.
 
     Raises:
         ModelError: if the memory is too small; the model stays usable.
     """
-    feed = Feed(loaded.tokenizer, loaded.template, stop_ids(loaded), budget)
+    feed = Feed(loaded.tokenizer, loaded.template, stop_ids(loaded), budget, started)
     failure: list[BaseException] = []
 
     def work() -> None:

@@ -35,6 +35,7 @@ class Journal:
         self.path = path
         self._kind = kind
         self._mended = False
+        self._places: dict[str, int] | None = None  # None: not read yet
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the records one by one; a torn last line is none.
@@ -59,6 +60,25 @@ class Journal:
         """Return the keys that are there."""
         return {record["key"] for record in self}
 
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the record that counts of a key; the file is read once, then one line per call.
+
+        Raises:
+            DataError: as iterating does, at the first call.
+        """
+        if key not in self.places:
+            return None
+        with opened(self.path) as file:
+            file.seek(self.places[key])
+            return self._parse(file.readline(), f"byte {self.places[key]}")
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The keys, each with the byte at which its record starts."""
+        if self._places is None:
+            self._places = {record["key"]: place for place, record in self._lines()}
+        return self._places
+
     def append(self, record: dict[str, Any]) -> None:
         """Write one record whole, so that a kill after this call loses nothing."""
         line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
@@ -67,9 +87,12 @@ class Journal:
             with self.path.open("ab", buffering=0) as file:
                 if not self._mended:
                     _mend(self.path)
+                place = file.seek(0, os.SEEK_END)
                 self._mended = file.write(line) == len(line)
         if not self._mended:
             raise AlttrainError(f"{self.path}: cannot write: the disk is full. Free space and go on.")
+        if self._places is not None:
+            self._places[record["key"]] = place
 
     def settle(self, keys: Sequence[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.

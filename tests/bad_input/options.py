@@ -63,7 +63,7 @@ BUILD = [
     _build("concurrency-alone", (*_FROM, "--concurrency", "4"), "--concurrency has no effect"),
     _build("recipe-alone", (*_FROM, "--recipe", "r1-7b"), "--recipe has no effect without a model"),
     _build("no-recipe", (*_FROM, "--annotator", "model"), "--recipe"),
-    _build("trust-alone", (*_FROM, "--trust", "label"), "--trust has no effect without an annotator"),
+    _build("trust-alone", (*_FROM, "--trust", "label"), "--trust has no effect without a model as annotator"),
     _build("annotator-starter", ("--source", "starter", "--annotator", "endpoint", *_SERVER), "--annotator has no"),
     _build("label-starter", ("--source", "starter", "--label", "benign"), "--label has no effect"),
     _build("columns-starter", ("--source", "starter", "--columns", "prompt=a"), "--columns has no effect"),

@@ -71,7 +71,7 @@ AUDIT = [
     Case(
         "audit-contradiction",
         ("build-data", "--audit", "d.jsonl"),
-        ("rows contradict themselves", "r1"),
+        ("rows are inconsistent", "r1"),
         {"d.jsonl": lines({**ROW, "assessment": "This is harmful."}, HARMFUL)},
         exit=3,
     ),

@@ -1,4 +1,4 @@
-"""Finds secrets and addresses in a text: patterns with few false alarms, and never the find itself."""
+"""Finds personal data and secrets by patterns with few false alarms; returns kinds, never the text."""
 
 import re
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ _NOBODYS = re.compile(
 )
 
 
-def private_kinds(text: str) -> Iterator[str]:
-    """Yield the kinds of private data that stand in a text, each once."""
+def find_pii_and_secrets(text: str) -> Iterator[str]:
+    """Yield the kinds of personal data and secrets in a text, each once."""
     for kind, pattern in _PATTERNS.items():
         if any(_is_real(kind, match.group()) for match in pattern.finditer(text)):
             yield kind

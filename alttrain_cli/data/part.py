@@ -1,0 +1,167 @@
+"""A source of a build: its settings, which of its samples are chosen, and the rows that they become."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from alttrain_cli.data.annotators import Annotation, Annotator, Template, Trust, resolve_label
+from alttrain_cli.data.samples import Sample, SampleDropped, SampleReader, check_prompt
+from alttrain_cli.data.selection import stratified_sample
+from alttrain_cli.data.sources import Source
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.styles import STYLES, restyle
+from alttrain_cli.data.traces import TraceGenerator
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.structure.row import Row
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """A source, how it is read, its annotator, and what its samples become."""
+
+    source: Source
+    reader: SampleReader = field(default_factory=SampleReader)
+    style: str = "alttrain"
+    annotator: Annotator = field(default_factory=Template)
+    trust: Trust | None = None
+    traces: TraceGenerator | None = None
+
+
+class Dropped(NamedTuple):
+    """A sample that makes no row, and why."""
+
+    sample: Sample
+    reason: str
+
+    @classmethod
+    def of(cls, one: Sample | Row, reason: str) -> "Dropped":
+        """Return it for a sample, or for a row that was written already."""
+        if isinstance(one, Row):
+            one = Sample(one.id, one.prompt, one.answer, one.label, one.category, one.source, one.id)
+        return cls(one, reason)
+
+    def record(self) -> dict[str, Any]:
+        """Return the line of the dropped file."""
+        sample = self.sample
+        return {
+            "where": sample.where,
+            "reason": self.reason,
+            "prompt": sample.prompt,
+            "label": sample.label,
+            "category": sample.category,
+            "response": sample.response,
+        }
+
+
+@dataclass
+class Part:
+    """A source whose samples were counted and chosen."""
+
+    config: SourceConfig
+    seed: int
+    total: int
+    chosen: frozenset[int] | None  # positions; None: all
+    pinned: dict[str, Any]
+    rows: int = 0
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, config: SourceConfig, seed: int) -> "Part":
+        """Read the source once, so that errors are reported before any model is called."""
+        source = config.source
+        pinned = source.facts()
+        if source.revision is None and pinned.get("revision"):  # so that both passes read the same data
+            config = replace(config, source=replace(source, revision=pinned["revision"]))
+        part = cls(config, seed, 0, None, pinned)
+        if source.count is None:
+            part.total = sum(1 for _ in part._all())
+        else:
+            strata = [(one.label, one.category) for one in part._all()]
+            part.total, part.chosen = len(strata), stratified_sample(strata, source.count, seed)
+        if not part.total:
+            raise DataError(f"{source.name}: holds no rows. Remove this source.")
+        return part
+
+    @property
+    def size(self) -> int:
+        """How many samples are chosen."""
+        return self.total if self.chosen is None else len(self.chosen)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the manifest says of this config."""
+        config = self.config
+        return {
+            **self.pinned,
+            "samples": self.total,
+            "wanted": config.source.count,
+            "chosen": self.size,
+            "rows": self.rows,
+            "dropped": self.dropped,
+            "style": config.style,
+            "annotator": config.annotator.name,
+            **({"trust": config.trust} if config.trust else {}),
+            **({"traces": config.traces.name} if config.traces else {}),
+        }
+
+    def prepare(self) -> None:
+        """Request all annotations and traces; they are on disk afterwards."""
+        if self.config.source.is_starter:
+            return
+        self.config.annotator.prepare(self._usable)
+        if self.config.traces:
+            self.config.traces.prepare(self._judged)
+
+    def rows_and_drops(self) -> Iterator[Row | Dropped]:
+        """Yield a row for each chosen sample, or the sample and why it makes none."""
+        for one in self._chosen():
+            try:
+                yield self._row(one)
+            except SampleDropped as reason:
+                yield Dropped.of(one, str(reason))
+            except ValidationError as error:  # what no row may hold
+                first = error.errors()[0]
+                yield Dropped.of(one, f"{key_of(first)}: {in_words(first)}")
+
+    def _row(self, one: Sample | Row) -> Row:
+        config = self.config
+        if isinstance(one, Row):
+            return restyle(one, config.style)
+        check_prompt(one)
+        note = self._annotation(one)
+        if config.traces:
+            one = config.traces.with_trace(replace(one, label=note.verdict))
+        return STYLES[config.style](one, note)
+
+    def _annotation(self, sample: Sample) -> Annotation:
+        annotation = self.config.annotator.annotation(sample)
+        return resolve_label(sample, annotation, self.config.trust)
+
+    def _all(self) -> Iterator[Sample | Row]:
+        if self.config.source.is_starter:
+            return iter(starter_rows("train"))
+        return self.config.reader.samples(self.config.source)
+
+    def _chosen(self) -> Iterator[Sample | Row]:
+        return (one for at, one in enumerate(self._all()) if self.chosen is None or at in self.chosen)
+
+    def _usable(self) -> Iterator[Sample]:
+        """Yield the chosen samples that can be sent to a model."""
+        for one in self._chosen():
+            if isinstance(one, Sample):
+                try:
+                    check_prompt(one)
+                except SampleDropped:
+                    continue
+                yield one
+
+    def _judged(self) -> Iterator[Sample]:
+        """Yield the usable samples with their final label."""
+        for one in self._usable():
+            try:
+                note = self._annotation(one)
+            except SampleDropped:
+                continue
+            yield replace(one, label=note.verdict)
