@@ -6,6 +6,7 @@ nothing and asks no server; `open_backend` does. Only commands use this file: ev
 a backend.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from alttrain_cli.backends.base import Backend
@@ -37,9 +38,13 @@ def find(word: str, recipe: str | None = None) -> Target | Address:
 
 
 def open_backend(
-    found: Target | Address, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+    found: Target | Address,
+    progress: Progress | None = None,
+    *,
+    in_flight: int = IN_FLIGHT,
+    tell: Callable[[str], None] = lambda doing: None,
 ) -> Backend:
-    """Load a model, or find out what a server has.
+    """Load a model, or find out what a server has; `tell` is told the steps of loading.
 
     Raises:
         ModelError, BackendError: if it cannot be used.
@@ -55,4 +60,4 @@ def open_backend(
             with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
                 from alttrain_cli.backends.local import LocalBackend
 
-                return LocalBackend.load(found)
+                return LocalBackend.load(found, tell)

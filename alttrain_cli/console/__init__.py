@@ -1,9 +1,10 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
-from alttrain_cli.console.chat import ChatScreen
+from alttrain_cli.console.chat import ChatScreen, print_answers
 from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
+from alttrain_cli.console.runs import print_runs
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.streams import OutputError, accept_loss, summary
 from alttrain_cli.console.streams import protect as protect_streams
@@ -40,6 +41,7 @@ __all__ = [
     "pair_view",
     "plain",
     "preview_text",
+    "print_answers",
     "print_audit",
     "print_curve",
     "print_error",
@@ -47,6 +49,7 @@ __all__ = [
     "print_lines",
     "print_preview",
     "print_row",
+    "print_runs",
     "print_table",
     "print_trace",
     "print_warning",
