@@ -8,17 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import Chunk, ContextFullError, Finish
+from alttrain_cli.backends.base import Can, Chunk, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
+from alttrain_cli.chat.exchange import Exchange, send, send_all
 from alttrain_cli.chat.files import ChatFile, new_chat, newest_chat, read_prompts
 from alttrain_cli.chat.handlers import HANDLERS
+from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import COMMANDS, Command, SlashError, is_multiline_open, read_line
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
-from alttrain_cli.errors import DataError, RecipeError
-from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.errors import AlttrainError, DataError, GateError, RecipeError
+from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.row import read_rows
 from alttrain_cli.structure.trace import State, Trace, parse
@@ -195,6 +198,7 @@ def test_a_quarter_of_the_tokens_is_kept_for_the_answer_unless_told_otherwise() 
         ("temperature=hot", "temperature cannot be 'hot'"),
         ("top_p=2", "top_p cannot be '2'"),
         ("think=0", "think cannot be '0'"),
+        ("thinking_budget=0", "thinking_budget cannot be '0'"),
         ("seed=-1", "seed cannot be"),
         ("max_new_tokens=a: b: c", "max_new_tokens cannot be"),
     ],
@@ -254,3 +258,55 @@ def test_two_chats_of_one_second_do_not_share_a_file(tmp_path: Path, monkeypatch
     assert len(Transcript.load(other.path).turns) == 2
     other.save(Transcript())
     assert not other.path.exists()
+
+
+def recorded(compare: bool = False) -> tuple[Scripted, Transcript, Exchange]:
+    backend = Scripted(
+        "<think>\nThis is harmful.\n</think>\n\nNo.", name="tuned", base=Scripted("Yes.", name="base")
+    )
+    transcript = turns(2)
+    return backend, transcript, send(backend, transcript, "next", SAMPLED, QuietScreen(), compare=compare)
+
+
+def test_a_message_is_sent_with_its_transcript_and_the_seed() -> None:
+    backend, transcript, exchange = recorded()
+    (request,) = backend.received
+    assert request.input == transcript.conversation("next")
+    assert request.seed == SAMPLED.seed
+    assert exchange.completion.trace.verdict.value == "harmful"
+    assert exchange.record()["model"] == "tuned"
+
+
+def test_a_comparison_sends_base_and_fine_tuned_model_the_same_request() -> None:
+    backend, _, exchange = recorded(compare=True)
+    assert isinstance(backend.base, Scripted)
+    assert backend.base.received == backend.received
+    assert [one.model for one in exchange.completions] == ["base", "tuned"]
+    record = exchange.record()
+    assert (record["base"]["refused"], record["aligned"]["verdict"]) == (False, "harmful")
+
+
+def test_without_an_adapter_nothing_is_compared() -> None:
+    with pytest.raises(AlttrainError, match="scripted has no adapter"):
+        send(Scripted(), Transcript(), "a", GREEDY, QuietScreen(), compare=True)
+
+
+def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
+    def limited(request: Request[object], sampling: Sampling) -> str | ContextFullError:
+        full = not isinstance(request.input, Conversation) or len(request.input.messages) > 3
+        return ContextFullError("full") if full else "Yes."
+
+    told: list[str] = []
+    transcript = turns(6)
+    backend = Scripted(limited, can=Can.NOTHING)
+    send(backend, transcript, "next", GREEDY, QuietScreen(told.append))
+    assert transcript.dropped_turns == 6  # 1, 2 more, and the 3 that are left
+    assert len(backend.received) == 4
+    assert "The 2 oldest turns are no longer sent" in told[1]
+
+
+def test_messages_of_a_script_do_not_see_one_another_and_cut_reasoning_fails_the_gate() -> None:
+    backend = Scripted("<think>\nHm")
+    with pytest.raises(GateError, match="raise --max-new-tokens"):
+        list(send_all(backend, Transcript(), ["a", "b"], GREEDY, QuietScreen()))
+    assert [request.input for request in backend.received] == [Conversation.of("a"), Conversation.of("b")]

@@ -286,6 +286,23 @@ def test_a_script_gets_one_object_a_completion(served: Served, tmp_path: Path) -
     assert first["seconds"] > 0
 
 
+def test_a_server_and_its_model_are_one_word_and_the_old_options_mean_the_same(tmp_path: Path) -> None:
+    with chat_server(answer, models=("small", "large")) as two:
+        for words in ([f"{two.base_url} large"], ["--base-url", two.base_url, "--model", "large"]):
+            done = CliRunner().invoke(app, ["chat", *words, "-p", "hello", "--json"])
+            assert json.loads(done.stdout)["model"] == "large"
+        assert [request["model"] for request in two.requests] == ["large", "large"]
+        done = CliRunner().invoke(app, ["chat", two.base_url, "-p", "hello"])
+    assert done.exit_code == 2
+    assert "small, large" in done.stderr
+
+
+def test_the_old_name_of_prompts_still_works(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("one\ntwo\n")
+    done = CliRunner().invoke(app, ["chat", served.base_url, "--probe", str(tmp_path / "p.txt")])
+    assert done.stdout == "you said one and 1 messages\nyou said two and 1 messages\n"
+
+
 def test_standard_input_is_a_question(served: Served) -> None:
     done = CliRunner().invoke(app, ["chat", "--base-url", served.base_url, "-p", "-"], input="from a pipe\n")
     assert done.stdout == "you said from a pipe\n and 1 messages\n"
