@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -36,7 +37,6 @@ class LocalBackend:
         self._weights = [loaded]  # shared with the view without an adapter; empty once closed
         self._adapter = target.adapter is not None
         self.name = target.name
-        self.fingerprint: Fingerprint = fingerprint_of(target, loaded)
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
@@ -60,6 +60,11 @@ class LocalBackend:
         if not self._weights:
             raise BackendError(f"{self.name}: this model was closed.", fatal=True)
         return self._weights[0]
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that shapes its completions. Hashes the weight files of a local model, once."""
+        return fingerprint_of(self._target, self.loaded)
 
     @property
     def can(self) -> Can:
