@@ -35,7 +35,7 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -
     with Terminal("chat", "--no-save", cwd=tmp_path) as chat:
         chat.expect("runs/mine", "Which one")
         chat.type("1\r")
-        chat.expect("loading mine")
+        chat.expect("Loading mine")
         chat.type("hello\r")
         assert chat.process.wait(120) == 2
         chat.expect("Error: ", "adapter")
@@ -44,9 +44,9 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -
 
 def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries(tmp_path: Path) -> None:
     with Terminal("chat", "smollm2-135m", "--max-new-tokens", "8", "--no-save", cwd=tmp_path) as chat:
-        chat.expect("loading smollm2-135m: ")
+        chat.expect("Loading smollm2-135m: ")
         chat.type("What is two plus two?\r")
-        chat.expect("loading smollm2-135m: ")
+        chat.expect("Loading smollm2-135m: ")
         # Ctrl-D is none before the line editor is there
         chat.expect("answer", "cut at max_new_tokens", "tokens/s", "· /help", seconds=120)
         assert "nsloth:" not in chat.text

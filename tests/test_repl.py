@@ -261,7 +261,7 @@ def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(t
     assert "--base" in done.stderr
     assert done.stderr.count("\n") == 1
     with Terminal("chat", run.path, "--no-save", cwd=tmp_path) as chat:
-        chat.expect("loading mine")
+        chat.expect("Loading mine")
         chat.ask("/compare on", "Error: mine was fully fine-tuned")
 
 

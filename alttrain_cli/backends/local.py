@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -37,6 +36,7 @@ class LocalBackend:
         self._weights = [loaded]  # shared with the view without an adapter; empty once closed
         self._adapter = target.adapter is not None
         self.name = target.name
+        self._fingerprint: Fingerprint | None = None
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
@@ -61,10 +61,12 @@ class LocalBackend:
             raise BackendError(f"{self.name}: this model was closed.", fatal=True)
         return self._weights[0]
 
-    @cached_property
+    @property
     def fingerprint(self) -> Fingerprint:
         """Everything that shapes its completions. Hashes the weight files of a local model, once."""
-        return fingerprint_of(self._target, self.loaded)
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_of(self._target, self.loaded)
+        return self._fingerprint
 
     @property
     def can(self) -> Can:

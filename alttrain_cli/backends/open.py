@@ -6,7 +6,6 @@ nothing and asks no server; `open_backend` does. Only commands use this file: ev
 a backend.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from alttrain_cli.backends.base import Backend
@@ -38,13 +37,9 @@ def find(word: str, recipe: str | None = None) -> Target | Address:
 
 
 def open_backend(
-    found: Target | Address,
-    progress: Progress | None = None,
-    *,
-    in_flight: int = IN_FLIGHT,
-    tell: Callable[[str], None] = lambda doing: None,
+    found: Target | Address, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
 ) -> Backend:
-    """Load a model, or find out what a server has; `tell` is told the steps of loading.
+    """Load a model, or find out what a server has.
 
     Raises:
         ModelError, BackendError: if it cannot be used.
@@ -60,4 +55,4 @@ def open_backend(
             with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
                 from alttrain_cli.backends.local import LocalBackend
 
-                return LocalBackend.load(found, tell)
+                return LocalBackend.load(found)

@@ -3,24 +3,18 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
-Tell = Callable[[str], None]
+Load = Callable[[Progress], Backend]
 SERVER_RECIPE = "r1-7b"  # its sampling settings are sent to a server, unless another recipe is given
-
-
-class Load(Protocol):
-    """A function that loads a backend."""
-
-    def __call__(self, *, tell: Tell) -> Backend:
-        """Load it; `tell` is told each step."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +65,22 @@ class ChatTarget:
         return "The model's chat template is not the one that this run was trained with."
 
 
-class BackgroundLoader:
+class BackgroundLoader(Silent):
     """Loads a backend in a thread, so that a person can type meanwhile. Its text says how far it is."""
 
     def __init__(self, name: str, load: Load) -> None:
         self._name = name
         self._load = load
-        self._doing = "starting"
+        self._doing = f"Loading {name}"
         self._started = 0.0
         self._backend: Backend | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def status(self, doing: str) -> AbstractContextManager[None]:
+        """Take what the load is doing."""
+        self._doing = doing.removesuffix(" ...")
+        return nullcontext()
 
     def start(self) -> None:
         """Start to load. Python's standard output is redirected meanwhile."""
@@ -93,7 +92,7 @@ class BackgroundLoader:
             return f"{self._name} could not be loaded; press Enter to see why"
         if self._backend:
             return self._backend.name
-        return f"loading {self._name}: {self._doing}, {time.monotonic() - self._started:.0f} s"
+        return f"{self._doing}: {time.monotonic() - self._started:.0f} s"
 
     @property
     def running(self) -> bool:
@@ -121,11 +120,8 @@ class BackgroundLoader:
         assert self._backend is not None
         return self._backend
 
-    def _tell(self, doing: str) -> None:
-        self._doing = doing
-
     def _work(self) -> None:
         try:
-            self._backend = self._load(tell=self._tell)
+            self._backend = self._load(self)
         except BaseException as error:
             self._error = error

@@ -97,7 +97,7 @@ def chat(
     # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, and two of
     # them on few cores slow the generating thread by a third.
     with ThreadPoolExecutor(1) as pool:
-        backend = pool.submit(open_backend, found, console.WorkView()).result()
+        backend = pool.submit(open_backend, found, console.LoadingView()).result()
     if warning := chosen.warning(backend):
         console.print_warning(warning)
     drawn = sys.stdout.isatty() and not as_json

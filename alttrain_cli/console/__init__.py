@@ -1,6 +1,6 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
-from alttrain_cli.console.chat import ChatScreen, print_answers
+from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
 from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
@@ -30,6 +30,7 @@ from alttrain_cli.text import visible
 __all__ = [
     "THEME",
     "ChatScreen",
+    "LoadingView",
     "OutputError",
     "TrainingView",
     "WorkView",

@@ -1,14 +1,11 @@
 """Long work with counts on the screen."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.progress import TextColumn
-from rich.text import Text
 
 from alttrain_cli.console.progress import ProgressView
-from alttrain_cli.console.terminal import duration, plain, spinner
+from alttrain_cli.console.terminal import duration
 from alttrain_cli.text import visible
 
 _REDRAWN = 0.1  # seconds
@@ -53,13 +50,3 @@ class WorkView(ProgressView):
         else:
             line = f"{self._stage} {done}/{self._total} · {figures}"
             self._console.print(line, markup=False, soft_wrap=True)
-
-    @contextmanager
-    def status(self, doing: str) -> Iterator[None]:
-        """Show work of unknown length while the block lasts; nothing where there is no terminal."""
-        with spinner(doing):
-            yield
-
-    def warn(self, text: str) -> None:
-        """Print a warning on what was standard error when this was made."""
-        self._console.print(Text("Warning: ", style="warning") + plain(text), soft_wrap=True)
