@@ -20,15 +20,17 @@ from typing import Any, NamedTuple
 import psutil
 from rich.console import Console
 
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import find_target
-from alttrain_cli.chat.conversation import Conversation, Turn
-from alttrain_cli.chat.reading import listen
+from alttrain_cli.chat.completion import stream_completion
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.console import THEME
 from alttrain_cli.console.live import CompletionView
 from alttrain_cli.engine import quiet
 
-PROMPT = [{"role": "user", "content": "Tell me everything about bees, their hives and their honey."}]
+PROMPT = Conversation.of("Tell me everything about bees, their hives and their honey.")
 TOKENS = 128
 TURNS = 100
 
@@ -40,21 +42,21 @@ class Timing(NamedTuple):
     tokens_per_second: float  # all tokens over all seconds
 
 
-def bare(speaker: Any, settings: Settings) -> Timing:
+def bare(backend: LocalBackend, settings: Settings) -> Timing:
     """Time generate() alone; nobody sees its first token."""
     begun = time.monotonic()
-    tokens = in_thread(lambda: _generate(speaker, settings))
+    tokens = in_thread(lambda: _generate(backend, settings))
     return Timing(float("nan"), tokens / (time.monotonic() - begun))
 
 
-def streamer(speaker: Any, settings: Settings) -> Timing:
+def streamer(backend: LocalBackend, settings: Settings) -> Timing:
     """Time generate() with transformers' own streamer."""
     from transformers import TextIteratorStreamer
 
     written: list[int] = []
     begun = time.monotonic()
-    pieces = TextIteratorStreamer(speaker.loaded.tokenizer, skip_prompt=True)
-    thread = threading.Thread(target=lambda: written.append(_generate(speaker, settings, streamer=pieces)))
+    pieces = TextIteratorStreamer(backend.loaded.tokenizer, skip_prompt=True)
+    thread = threading.Thread(target=lambda: written.append(_generate(backend, settings, streamer=pieces)))
     thread.start()
     first = next(time.monotonic() for piece in pieces if piece) - begun
     for _ in pieces:
@@ -63,16 +65,16 @@ def streamer(speaker: Any, settings: Settings) -> Timing:
     return Timing(first, written[0] / (time.monotonic() - begun))
 
 
-def chat(speaker: Any, settings: Settings) -> Timing:
+def chat(backend: LocalBackend, settings: Settings) -> Timing:
     """Time what `alttrain chat` does between Enter and the last character."""
     screen = Console(file=io.StringIO(), force_terminal=True, width=100, height=40, theme=THEME)
     begun = time.monotonic()
     with CompletionView(screen) as view:
-        completion = listen(speaker, PROMPT, settings, view.show)
-    view.finish(completion)
-    figures = completion.figures
-    assert figures.first_seconds is not None
-    return Timing(figures.first_seconds, figures.tokens / (time.monotonic() - begun))
+        completion = stream_completion(backend, PROMPT, settings, view.show)
+    view.finish([completion], settings.sent_seed)
+    stats = completion.stats
+    assert stats.time_to_first_token is not None
+    return Timing(stats.time_to_first_token, stats.tokens / (time.monotonic() - begun))
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
@@ -85,15 +87,17 @@ def in_thread(work: Callable[[], Any]) -> Any:
         return pool.submit(work).result()
 
 
-def _generate(speaker: Any, settings: Settings, **more: Any) -> int:
+def _generate(backend: LocalBackend, settings: Settings, **more: Any) -> int:
     import torch
 
-    loaded = speaker.loaded
-    inputs = loaded.tokenizer(loaded.template.prompt(PROMPT), add_special_tokens=False, return_tensors="pt")
+    loaded = backend.loaded
+    inputs = loaded.tokenizer(
+        loaded.template.prompt(PROMPT.wire()), add_special_tokens=False, return_tensors="pt"
+    )
     with torch.inference_mode(), loaded.model.disable_adapter():
         made = loaded.model.generate(
             **inputs.to(loaded.model.device),
-            max_new_tokens=settings.generation.max_new_tokens,
+            max_new_tokens=settings.sampling.max_new_tokens,
             do_sample=False,
             pad_token_id=loaded.tokenizer.pad_token_id,
             **more,
@@ -101,12 +105,12 @@ def _generate(speaker: Any, settings: Settings, **more: Any) -> int:
     return int(made.shape[1] - inputs["input_ids"].shape[1])
 
 
-def print_speed(speaker: Any, settings: Settings, rounds: int) -> None:
+def print_speed(backend: LocalBackend, settings: Settings, rounds: int) -> None:
     """Print first token and speed of the three ways."""
     ways = {"bare": bare, "streamer": streamer, "chat": chat}
     for way in ways.values():
-        way(speaker, settings)  # warms up
-    done = [{name: way(speaker, settings) for name, way in ways.items()} for _ in range(rounds)]
+        way(backend, settings)  # warms up
+    done = [{name: way(backend, settings) for name, way in ways.items()} for _ in range(rounds)]
     print("| | first token, s | tokens/s |\n|---|---|---|")
     for name in ways:
         first = _spread([timings[name].first_seconds for timings in done], ".3f")
@@ -118,25 +122,26 @@ def print_speed(speaker: Any, settings: Settings, rounds: int) -> None:
     print(f"tokens/s, chat / bare, round by round: {_spread(speeds, '.3f')}")
 
 
-def print_compare(speaker: Any, settings: Settings) -> None:
+def print_compare(backend: LocalBackend, settings: Settings) -> None:
     """Print what base beside aligned costs."""
     before, begun = resident_mib(), time.monotonic()
-    for one in (speaker.base, speaker):
-        listen(one, PROMPT, settings, lambda reading: None)
+    assert backend.base is not None
+    for one in (backend.base, backend):
+        stream_completion(one, PROMPT, settings)
     seconds, grown = time.monotonic() - begun, resident_mib() - before
-    weights = sum(parameter.nbytes for parameter in speaker.loaded.model.parameters()) / 2**20
+    weights = sum(parameter.nbytes for parameter in backend.loaded.model.parameters()) / 2**20
     print(f"\n--compare: two generations in {seconds:.1f} s, {grown:+.0f} MiB", end=" ")
     print(f"(a second copy of the weights: {weights:+.0f} MiB)")
 
 
-def print_memory(speaker: Any, settings: Settings) -> None:
+def print_memory(backend: LocalBackend, settings: Settings) -> None:
     """Print the resident memory while one conversation grows, its context held at 1024 tokens."""
-    conversation, seen = Conversation(), []
+    transcript, seen = Transcript(), []
     for number in range(TURNS):
         prompt = f"Question {number}: what is {number} plus {number}?"
-        conversation.fit(prompt, speaker.count, 1024)
-        completion = listen(speaker, conversation.messages(prompt), settings, lambda reading: None)
-        conversation.add(Turn.of(prompt, completion.trace))
+        transcript.truncate_to_context(prompt, backend.count, 1024)
+        completion = stream_completion(backend, transcript.conversation(prompt), settings)
+        transcript.turns.append(Turn.of(prompt, completion.trace))
         seen.append(resident_mib())
     print(f"\nresident memory after every tenth turn, MiB: {', '.join(f'{mib:.0f}' for mib in seen[9::10])}")
 
@@ -155,14 +160,14 @@ def main(run: str, rounds: int = 7) -> None:
     """Measure and print everything."""
     target = find_target(run)
     with quiet.captured(None):
-        from alttrain_cli.backends.local_speaker import ModelSpeaker
-
-        speaker = in_thread(lambda: ModelSpeaker.load(target))
+        backend: LocalBackend = in_thread(lambda: LocalBackend.load(target))
     settings = Settings(target.recipe.generation).set("temperature=0")
-    print(f"{rounds} rounds of {TOKENS} greedy tokens on {speaker.loaded.device}; median (least to most)\n")
-    print_speed(speaker.base, settings.set(f"max_new_tokens={TOKENS}"), rounds)
-    print_compare(speaker, settings.set(f"max_new_tokens={TOKENS}"))
-    print_memory(speaker, settings.set("max_new_tokens=24"))
+    print(f"{rounds} rounds of {TOKENS} greedy tokens on {backend.loaded.device}; median (least to most)\n")
+    base = backend.base
+    assert isinstance(base, LocalBackend)
+    print_speed(base, settings.set(f"max_new_tokens={TOKENS}"), rounds)
+    print_compare(backend, settings.set(f"max_new_tokens={TOKENS}"))
+    print_memory(backend, settings.set("max_new_tokens=24"))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import SVG_EXPORT_THEME
 
+from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import find_target
-from alttrain_cli.chat.ask import ask, ask_pair
+from alttrain_cli.chat.exchange import send
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.console import THEME, ChatScreen
 from alttrain_cli.engine import quiet
 
@@ -28,17 +30,12 @@ def main(run: str, folder: str) -> None:
     """Ask and draw."""
     target = find_target(run)
     with quiet.captured(None):
-        from alttrain_cli.backends.local_speaker import ModelSpeaker
-
-        speaker = ModelSpeaker.load(target)
+        backend = LocalBackend.load(target)
     settings = Settings(target.recipe.generation).set("max_new_tokens=96")
-    for name, prompt, width, asked in (
-        ("chat", HARMFUL, 80, ask),
-        ("compare", BORDERLINE, 104, ask_pair),
-    ):
+    for name, prompt, width, compare in (("chat", HARMFUL, 80, False), ("compare", BORDERLINE, 104, True)):
         console = Console(file=io.StringIO(), record=True, width=width, theme=THEME, highlight=False)
         console.print(f"> {prompt}", markup=False)
-        asked(speaker, [{"role": "user", "content": prompt}], settings, ChatScreen(console))
+        send(backend, Transcript(), prompt, settings, ChatScreen(console), compare=compare)
         path = Path(folder) / f"{name}.svg"
         path.write_text(
             console.export_svg(

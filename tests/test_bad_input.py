@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from alttrain_cli import console
-from alttrain_cli.chat import session as repl
+from alttrain_cli.chat import files
 from alttrain_cli.cli import app
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.errors import DataError
@@ -308,6 +308,6 @@ def test_only_a_row_that_is_too_long_gets_the_advice_about_max_length(prompt: st
 
 
 def test_a_history_that_is_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repl, "HISTORY", tmp_path)
+    monkeypatch.setattr(files, "HISTORY", tmp_path)
     with pytest.raises(DataError, match="a folder, but a file is needed"):
-        repl._history()
+        files.history_file()

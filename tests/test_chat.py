@@ -8,30 +8,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
-from alttrain_cli.chat.files import new_chat, newest_chat, read_prompts
-from alttrain_cli.chat.reading import Reading
+from alttrain_cli.backends.base import Can, Chunk, ContextFullError, Finish, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
+from alttrain_cli.chat.exchange import Exchange, send, send_all
+from alttrain_cli.chat.files import ChatFile, new_chat, newest_chat, read_prompts
+from alttrain_cli.chat.handlers import HANDLERS
+from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.slash import Command, SlashError, is_open, read_line
+from alttrain_cli.chat.slash import COMMANDS, Command, SlashError, is_multiline_open, read_line
+from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
-from alttrain_cli.engine.feed import Piece
-from alttrain_cli.errors import DataError, RecipeError
-from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.errors import AlttrainError, DataError, GateError, RecipeError
+from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.row import read_rows
-from alttrain_cli.structure.trace import State, StreamParser, Trace, parse
+from alttrain_cli.structure.trace import State, Trace, parse
 
 GREEDY = Settings(Recipe.load("smollm2-135m").generation)
 SAMPLED = Settings(Recipe.load("qwen3-4b").generation)
+
+
+def ten_per_message(conversation: Conversation) -> int:
+    return 10 * len(conversation.messages)
+
+
 TRACE = Trace("They ask about eggs.", "This is benign.", "I can help.", "Boil them.")
 
 
-def turns(count: int) -> Conversation:
-    return Conversation(turns=[Turn.of(f"q{number}", TRACE) for number in range(count)])
+def turns(count: int) -> Transcript:
+    return Transcript(turns=[Turn.of(f"q{number}", TRACE) for number in range(count)])
 
 
 def test_earlier_turns_reach_the_model_without_their_thoughts() -> None:
-    assert turns(1).messages("next") == [
+    assert turns(1).conversation("next").wire() == [
         {"role": "user", "content": "q0"},
         {"role": "assistant", "content": "Boil them."},
         {"role": "user", "content": "next"},
@@ -39,30 +50,34 @@ def test_earlier_turns_reach_the_model_without_their_thoughts() -> None:
 
 
 def test_a_system_text_comes_first() -> None:
-    assert Conversation("Be brief.").messages("a")[0] == {"role": "system", "content": "Be brief."}
+    assert Transcript("Be brief.").conversation("a").wire()[0] == {"role": "system", "content": "Be brief."}
 
 
 def test_when_the_context_is_full_the_oldest_turns_leave_and_stay_in_the_file(tmp_path: Path) -> None:
-    conversation = turns(5)
-    assert conversation.fit("next", lambda messages: 10 * len(messages), 55) == 3
-    assert [message["content"] for message in conversation.messages("next")[::2]] == ["q3", "q4", "next"]
-    assert conversation.fit("next", lambda messages: 10 * len(messages), 55) == 0
-    conversation.save(tmp_path / "chat.jsonl")
-    assert len(Conversation.load(tmp_path / "chat.jsonl").turns) == 5
+    transcript = turns(5)
+    assert transcript.truncate_to_context("next", ten_per_message, 55) == 3
+    assert [one.content for one in transcript.conversation("next").messages[::2]] == ["q3", "q4", "next"]
+    assert transcript.truncate_to_context("next", ten_per_message, 55) == 0
+    transcript.save(tmp_path / "chat.jsonl")
+    assert len(Transcript.load(tmp_path / "chat.jsonl").turns) == 5
+
+
+def test_where_nobody_can_count_no_turn_is_dropped() -> None:
+    assert turns(3).truncate_to_context("next", lambda conversation: None, 1) == 0
 
 
 def test_a_question_that_is_too_long_is_named_and_costs_no_turn() -> None:
-    conversation = turns(3)
-    with pytest.raises(ContextError, match="The question has 100 tokens, but only 50"):
-        conversation.fit("next", lambda messages: 100, 50)
-    assert conversation.forgotten == 0
+    transcript = turns(3)
+    with pytest.raises(ContextFullError, match="The message has 100 tokens, but only 50"):
+        transcript.truncate_to_context("next", lambda conversation: 100, 50)
+    assert transcript.dropped_turns == 0
 
 
 def test_a_turn_can_be_taken_back_also_one_that_left_the_context() -> None:
-    conversation = turns(2)
-    conversation.forget()
-    assert conversation.undo() == Turn.of("q1", TRACE)
-    assert conversation.forgotten == 1
+    transcript = turns(2)
+    transcript.drop_oldest_turns(2)
+    assert transcript.undo() == Turn.of("q1", TRACE)
+    assert transcript.dropped_turns == 1
     assert turns(0).undo() is None
 
 
@@ -74,11 +89,11 @@ def test_what_is_saved_is_taken_up_again_unchanged(
     tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, str]], system: str | None
 ) -> None:
     path = tmp_path_factory.mktemp("chat") / "chat.jsonl"
-    conversation = Conversation(system, [Turn(prompt, response, {"seed": 1}) for prompt, response in said])
-    conversation.save(path)
-    loaded = Conversation.load(path)
-    assert loaded == conversation
-    assert loaded.messages("next") == conversation.messages("next")
+    transcript = Transcript(system, [Turn(prompt, response, {"seed": 1}) for prompt, response in said])
+    transcript.save(path)
+    loaded = Transcript.load(path)
+    assert loaded == transcript
+    assert loaded.conversation("next") == transcript.conversation("next")
 
 
 def test_a_saved_chat_is_a_source_for_build_data(tmp_path: Path) -> None:
@@ -107,12 +122,12 @@ def test_a_file_that_is_no_chat_is_named(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n')
     with pytest.raises(DataError, match=r"chat\.jsonl:2: not a turn"):
-        Conversation.load(path)
+        Transcript.load(path)
 
 
 def test_chats_are_found_again_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="holds no chat with org/name"):
+    with pytest.raises(DataError, match="chats/: there is no saved conversation with org/name"):
         newest_chat("org/name")
     now = datetime(2026, 1, 2, 3, 4, 5)
     turns(1).save(new_chat("org/name", now))
@@ -154,23 +169,23 @@ def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
 
 
 def test_three_quotes_keep_a_text_open() -> None:
-    assert is_open('"""a\nb')
-    assert not is_open('"""a\nb"""')
-    assert not is_open('say """ and go')
+    assert is_multiline_open('"""a\nb')
+    assert not is_multiline_open('"""a\nb"""')
+    assert not is_multiline_open('say """ and go')
 
 
 def test_a_temperature_of_zero_is_greedy_and_any_other_samples() -> None:
     assert SAMPLED.sent_seed == 1995
     greedy = SAMPLED.set("temperature=0")
-    assert not greedy.generation.do_sample
+    assert not greedy.sampling.do_sample
     assert greedy.sent_seed is None
     warm = greedy.set("temperature=0.6").set("seed=7")
-    assert (warm.generation.temperature, warm.sent_seed) == (0.6, 7)
+    assert (warm.sampling.temperature, warm.sent_seed) == (0.6, 7)
 
 
 def test_a_quarter_of_the_tokens_is_kept_for_the_answer_unless_told_otherwise() -> None:
     assert GREEDY.budget == 192
-    assert GREEDY.set("think=10").budget == 10
+    assert GREEDY.set("thinking_budget=10").budget == 10
     assert GREEDY.set("think=10").set("max_new_tokens=4").budget == 4
     assert GREEDY.set("max_new_tokens=1").budget == 1
 
@@ -183,6 +198,7 @@ def test_a_quarter_of_the_tokens_is_kept_for_the_answer_unless_told_otherwise() 
         ("temperature=hot", "temperature cannot be 'hot'"),
         ("top_p=2", "top_p cannot be '2'"),
         ("think=0", "think cannot be '0'"),
+        ("thinking_budget=0", "thinking_budget cannot be '0'"),
         ("seed=-1", "seed cannot be"),
         ("max_new_tokens=a: b: c", "max_new_tokens cannot be"),
     ],
@@ -192,35 +208,105 @@ def test_a_wrong_setting_is_named_and_changes_nothing(change: str, says: str) ->
         GREEDY.set(change)
 
 
-def read(pieces: list[Piece], max_new_tokens: int = 99) -> Reading:
+def streamed(*chunks: Chunk) -> StreamingCompletion:
     now = iter(range(1000))
-    reading = Reading(
-        StreamParser(THINK, prefilled=False), 10, max_new_tokens, clock=lambda: float(next(now))
-    )
-    for piece in pieces:
-        reading.add(piece)
-    return reading
+    streaming = StreamingCompletion(10, clock=lambda: float(next(now)))
+    for chunk in chunks:
+        streaming.add(chunk)
+    return streaming
 
 
 def test_a_completion_counts_thinking_and_answer_apart() -> None:
-    completion = read(
-        [Piece("<think>\nI see.\n", 4), Piece("This is harmful.", 3), Piece("\n</think>\n\nNo.", 2)]
-    ).finish()
-    assert (completion.figures.tokens, completion.figures.thinking_tokens) == (9, 7)
-    assert completion.figures.first_seconds == 1
+    completion = streamed(
+        Chunk("<think>\nI see.\n", 4), Chunk("This is harmful.", 3), Chunk("\n</think>\n\nNo.", 2)
+    ).finish("m")
+    assert (completion.stats.tokens, completion.stats.thinking_tokens) == (9, 7)
+    assert completion.stats.time_to_first_token == 1
     assert completion.outcome == "assesses it as harmful, does not refuse"
-    assert not completion.figures.cut
+    assert not completion.summary()["cut"]
     assert completion.summary()["verdict"] == "harmful"
 
 
-def test_forced_and_cut_are_said() -> None:
-    completion = read([Piece("<think>\nHm", 3), Piece("\n</think>\n\n", 2, True), Piece("I can't", 2)], 7)
-    figures = completion.finish().figures
-    assert figures.forced
-    assert figures.cut
+@pytest.mark.parametrize(
+    ("finish", "limit"), [(Finish.LENGTH, "max_new_tokens"), (Finish.CONTEXT, "the end of the context")]
+)
+def test_forced_and_cut_are_said(finish: Finish, limit: str) -> None:
+    chunks = (Chunk("<think>\nHm", 3), Chunk("\n</think>\n\n", 2, True), Chunk("I can't", 2))
+    completion = streamed(*chunks).finish("m", finish)
+    assert completion.stats.forced
+    assert completion.stats.truncated_by == limit
+    assert completion.summary()["cut"]
 
 
 def test_a_completion_of_nothing_is_one() -> None:
-    completion = read([]).finish()
-    assert completion.figures.tokens_per_second == 0
+    completion: MeasuredCompletion = streamed().finish("m")
+    assert completion.stats.tokens_per_second == 0
     assert completion.outcome == "does not reason, gives no answer"
+
+
+def test_every_command_has_a_handler() -> None:
+    assert set(COMMANDS) - set(HANDLERS) == {"quit"}
+
+
+def test_two_chats_of_one_second_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = ChatFile("m"), ChatFile("m")
+    other.path = one.path
+    one.save(turns(1))
+    other.save(turns(2))
+    assert len(Transcript.load(one.path).turns) == 1
+    assert len(Transcript.load(other.path).turns) == 2
+    other.save(Transcript())
+    assert not other.path.exists()
+
+
+def recorded(compare: bool = False) -> tuple[Scripted, Transcript, Exchange]:
+    backend = Scripted(
+        "<think>\nThis is harmful.\n</think>\n\nNo.", name="tuned", base=Scripted("Yes.", name="base")
+    )
+    transcript = turns(2)
+    return backend, transcript, send(backend, transcript, "next", SAMPLED, QuietScreen(), compare=compare)
+
+
+def test_a_message_is_sent_with_its_transcript_and_the_seed() -> None:
+    backend, transcript, exchange = recorded()
+    (request,) = backend.received
+    assert request.input == transcript.conversation("next")
+    assert request.seed == SAMPLED.seed
+    assert exchange.completion.trace.verdict.value == "harmful"
+    assert exchange.record()["model"] == "tuned"
+
+
+def test_a_comparison_sends_base_and_fine_tuned_model_the_same_request() -> None:
+    backend, _, exchange = recorded(compare=True)
+    assert isinstance(backend.base, Scripted)
+    assert backend.base.received == backend.received
+    assert [one.model for one in exchange.completions] == ["base", "tuned"]
+    record = exchange.record()
+    assert (record["base"]["refused"], record["aligned"]["verdict"]) == (False, "harmful")
+
+
+def test_without_an_adapter_nothing_is_compared() -> None:
+    with pytest.raises(AlttrainError, match="scripted has no adapter"):
+        send(Scripted(), Transcript(), "a", GREEDY, QuietScreen(), compare=True)
+
+
+def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
+    def limited(request: Request[object], sampling: Sampling) -> str | ContextFullError:
+        full = not isinstance(request.input, Conversation) or len(request.input.messages) > 3
+        return ContextFullError("full") if full else "Yes."
+
+    told: list[str] = []
+    transcript = turns(6)
+    backend = Scripted(limited, can=Can.NOTHING)
+    send(backend, transcript, "next", GREEDY, QuietScreen(told.append))
+    assert transcript.dropped_turns == 6  # 1, 2 more, and the 3 that are left
+    assert len(backend.received) == 4
+    assert "The 2 oldest turns are no longer sent" in told[1]
+
+
+def test_messages_of_a_script_do_not_see_one_another_and_cut_reasoning_fails_the_gate() -> None:
+    backend = Scripted("<think>\nHm")
+    with pytest.raises(GateError, match="raise --max-new-tokens"):
+        list(send_all(backend, Transcript(), ["a", "b"], GREEDY, QuietScreen()))
+    assert [request.input for request in backend.received] == [Conversation.of("a"), Conversation.of("b")]

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from alttrain_cli.chat.ask import ask_within_context
-from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
-from alttrain_cli.chat.reading import Completion, Reading, listen
+from alttrain_cli.backends.base import ContextFullError
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.local import LocalBackend
+from alttrain_cli.backends.target import Target
+from alttrain_cli.chat.completion import StreamingCompletion, stream_completion
+from alttrain_cli.chat.exchange import send
+from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.engine import quiet
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
-from alttrain_cli.structure.template import Message
 from alttrain_cli.structure.trace import State
 from tests.terminals import Terminal
 
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.model
 
 RECIPE = Recipe.load("smollm2-135m")
 GREEDY = Settings(RECIPE.generation).set("max_new_tokens=16")
-ASKED = [{"role": "user", "content": "What is two plus two?"}]
+PROMPT = Conversation.of("What is two plus two?")
 
 
 def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
@@ -32,7 +35,7 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -
     with Terminal("chat", "--no-save", cwd=tmp_path) as chat:
         chat.expect("runs/mine", "Which one")
         chat.type("1\r")
-        chat.expect("loading mine")
+        chat.expect("Loading mine")
         chat.type("hello\r")
         assert chat.process.wait(120) == 2
         chat.expect("Error: ", "adapter")
@@ -41,9 +44,9 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -
 
 def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries(tmp_path: Path) -> None:
     with Terminal("chat", "smollm2-135m", "--max-new-tokens", "8", "--no-save", cwd=tmp_path) as chat:
-        chat.expect("loading smollm2-135m: ")
+        chat.expect("Loading smollm2-135m: ")
         chat.type("What is two plus two?\r")
-        chat.expect("loading smollm2-135m: ")
+        chat.expect("Loading smollm2-135m: ")
         # Ctrl-D is none before the line editor is there
         chat.expect("answer", "cut at max_new_tokens", "tokens/s", "· /help", seconds=120)
         assert "nsloth:" not in chat.text
@@ -52,13 +55,14 @@ def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries
 
 
 @pytest.fixture(scope="module")
-def speaker() -> Iterator[Any]:
-    """The embedded model with an adapter that changes what it says."""
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
+    """The embedded model with an adapter that changes what it writes."""
     import torch
     import unsloth  # noqa: F401
 
+    adapter = tmp_path_factory.mktemp("adapter")
+    (adapter / "adapter_model.safetensors").touch()  # its hash is in the fingerprint
     with quiet.captured(None):
-        from alttrain_cli.backends.local_speaker import ModelSpeaker
         from alttrain_cli.engine.load import load_base
 
         loaded = load_base(RECIPE, training=True)
@@ -67,80 +71,107 @@ def speaker() -> Iterator[Any]:
             for name, weight in loaded.model.named_parameters():
                 if "lora_B" in name:
                     weight.normal_(0, 0.05)
-        yield ModelSpeaker("trained", loaded, "base")
+        yield LocalBackend(Target("trained", RECIPE, adapter), loaded)
 
 
-def said(speaker: Any, settings: Settings = GREEDY) -> str:
-    return listen(speaker, ASKED, settings, lambda reading: None).text
+def text(backend: LocalBackend, settings: Settings = GREEDY) -> str:
+    return stream_completion(backend, PROMPT, settings).text
 
 
-def test_base_and_aligned_model_share_the_weights_and_differ_in_what_they_say(speaker: Any) -> None:
-    aligned = said(speaker)
-    assert said(speaker.base) != aligned
-    assert said(speaker) == aligned  # the adapter is on again
-    assert speaker.base.loaded is speaker.loaded
-    assert speaker.base.base is None
-    with speaker.loaded.model.disable_adapter():
-        assert said(speaker) == said(speaker.base)
+def base(backend: LocalBackend) -> LocalBackend:
+    found = backend.base
+    assert isinstance(found, LocalBackend)
+    return found
 
 
-def test_a_block_that_outgrows_its_budget_is_closed_and_the_answer_forced(speaker: Any) -> None:
-    template = replace(speaker.loaded.template, prefilled=True)  # so that it thinks from the first token
-    thinker = replace(speaker.base, loaded=replace(speaker.loaded, template=template))
-    completion = listen(thinker, ASKED, GREEDY.set("think=5"), lambda reading: None)
+def test_base_and_fine_tuned_model_share_the_weights_and_differ_in_what_they_write(
+    backend: LocalBackend,
+) -> None:
+    tuned = text(backend)
+    assert text(base(backend)) != tuned
+    assert text(backend) == tuned  # the adapter is on again
+    assert base(backend).loaded is backend.loaded
+    assert base(backend).base is None
+    with backend.loaded.model.disable_adapter():
+        assert text(backend) == text(base(backend))
+
+
+def test_a_comparison_sends_both_models_the_same_seed_and_messages(backend: LocalBackend) -> None:
+    transcript = Transcript(turns=[Turn("Hi.", "Hello.")])
+    exchange = send(backend, transcript, "And now?", GREEDY, QuietScreen(), compare=True)
+    first, second = exchange.completions
+    conversation = transcript.conversation("And now?")
+    assert first.text == stream_completion(base(backend), conversation, GREEDY).text
+    assert second.text == stream_completion(backend, conversation, GREEDY).text
+    assert exchange.completion is second
+    assert exchange.record()["aligned"]["model"] == "trained"
+
+
+def test_a_block_that_outgrows_its_budget_is_closed_and_the_answer_forced(backend: LocalBackend) -> None:
+    template = replace(backend.loaded.template, prefilled=True)  # so that it thinks from the first token
+    thinker = LocalBackend(Target("thinker", RECIPE), replace(backend.loaded, template=template))
+    completion = stream_completion(thinker, PROMPT, GREEDY.set("thinking_budget=5"))
     assert completion.trace.state is State.CLOSED
-    assert completion.figures.forced
+    assert completion.stats.forced
     assert completion.trace.thinking
     assert completion.trace.answer
-    assert not completion.text.startswith("\n</think>")
+    assert completion.text.startswith("<think>")
 
 
-def test_the_same_seed_says_the_same_and_another_one_something_else(speaker: Any) -> None:
+def test_the_same_seed_writes_the_same_and_another_one_something_else(backend: LocalBackend) -> None:
     warm = GREEDY.set("temperature=1")
-    first = said(speaker.base, warm)
-    assert said(speaker.base, warm) == first
-    assert said(speaker.base, warm.set("seed=7")) != first
+    first = text(base(backend), warm)
+    assert text(base(backend), warm) == first
+    assert text(base(backend), warm.set("seed=7")) != first
 
 
-def test_leaving_in_the_middle_stops_the_model_and_it_can_be_asked_again(speaker: Any) -> None:
+def test_a_sampled_completion_does_not_depend_on_the_models_own_generation_config(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = GREEDY.set("temperature=1.5").set("max_new_tokens=24")
+    config = backend.loaded.model.generation_config
+    plain = text(base(backend), warm)
+    for name, value in (("top_k", 1), ("repetition_penalty", 5.0), ("top_p", 0.01), ("temperature", 0.01)):
+        monkeypatch.setattr(config, name, value)
+    assert text(base(backend), warm) == plain
+    assert text(base(backend), warm.set("top_k=1")) != plain  # a field that is set has its effect
+
+
+def test_leaving_in_the_middle_stops_the_model_and_it_can_be_asked_again(backend: LocalBackend) -> None:
     seen = []
 
-    def leave(reading: Reading) -> None:
-        seen.append(reading.figures.tokens)
+    def leave(streaming: StreamingCompletion) -> None:
+        seen.append(streaming.stats.tokens)
         if len(seen) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        listen(speaker, ASKED, GREEDY.set("max_new_tokens=4000"), leave)
+        stream_completion(backend, PROMPT, GREEDY.set("max_new_tokens=4000"), leave)
     assert seen[-1] < 8
-    assert said(speaker.base)
+    assert text(base(backend))
 
 
 def test_when_the_context_is_full_the_oldest_turns_leave_and_the_model_still_answers(
-    speaker: Any, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conversation, told, seen = Conversation(), [], []
+    transcript, told = Transcript(), list[str]()
+    screen = QuietScreen(told.append)
     short = GREEDY.set("max_new_tokens=4")
-    monkeypatch.setattr(speaker.loaded.model.config, "max_position_embeddings", 60)
-
-    def ask(messages: list[Message]) -> Completion:
-        seen.append(speaker.count(messages))
-        return listen(speaker.base, messages, short, lambda reading: None)
-
+    monkeypatch.setattr(backend.loaded.model.config, "max_position_embeddings", 60)
     for number in range(4):
         prompt = f"What is {number} plus {number}?"
-        completion = ask_within_context(speaker, conversation, prompt, short, ask, told.append)
-        assert completion.figures.tokens
-        conversation.add(Turn.of(prompt, completion.trace))
-    assert told == ["The context is full: the oldest turn left it."] * len(told)
-    assert len(told) == conversation.forgotten > 0
-    assert max(seen) <= 60 - 4
-    with pytest.raises(ContextError, match="but only 56 are left for it"):
-        ask_within_context(speaker, conversation, "word " * 100, short, ask, told.append)
-    assert conversation.forgotten == len(told)
+        completion = send(base(backend), transcript, prompt, short, screen).completion
+        assert completion.stats.tokens
+        assert (backend.count(transcript.conversation(prompt)) or 99) <= 60 - 4
+        transcript.turns.append(Turn.of(prompt, completion.trace))
+    assert told == ["The context is full. The oldest turn is no longer sent to the model."] * len(told)
+    assert len(told) == transcript.dropped_turns > 0
+    with pytest.raises(ContextFullError, match="but only 56 fit in the context"):
+        send(base(backend), transcript, "word " * 100, short, screen)
+    assert transcript.dropped_turns == len(told)
 
 
-def test_tokens_of_a_conversation_are_counted_as_the_model_sees_them(speaker: Any) -> None:
-    template = speaker.loaded.template
-    assert speaker.count(ASKED) == len(template.encode_text(template.prompt(ASKED)))
-    assert speaker.context == 8192
+def test_tokens_of_a_conversation_are_counted_as_the_model_sees_them(backend: LocalBackend) -> None:
+    template = backend.loaded.template
+    assert backend.count(PROMPT) == len(template.encode_text(template.prompt(PROMPT.wire())))
+    assert backend.context == 8192

@@ -8,20 +8,23 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.base import BackendError, ContextFullError
 from alttrain_cli.backends.connection import Limits
-from alttrain_cli.backends.endpoint import Endpoint, EndpointError
-from alttrain_cli.backends.server_speaker import ServerSpeaker
-from alttrain_cli.chat.ask import ask_within_context
-from alttrain_cli.chat.conversation import ContextError, Conversation, Turn
-from alttrain_cli.chat.reading import Completion, listen
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.chat.completion import MeasuredCompletion, stream_completion
+from alttrain_cli.chat.exchange import send
+from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.trace import State
 from tests.servers import Answer, Fault, Served, chat_server
 from tests.terminals import Terminal
 
-BUDGET = Settings(Recipe.load("smollm2-135m").generation).set("max_new_tokens=40").set("think=5")
+BUDGET = Settings(Recipe.load("smollm2-135m").generation).set("max_new_tokens=40").set("thinking_budget=5")
 APART = "~I ~wonder " * 200  # reasoning_content
 WITHIN = "<think> " + "I wonder " * 200  # in the text, as a server without a reasoning parser sends it
 Go = Callable[[dict[str, Any]], "str | Fault"]
@@ -36,11 +39,13 @@ def thinker(go_on: Go, thought: str = APART) -> Answer:
     return lambda _, request: go_on(request) if is_begun(request) else thought
 
 
-def said(answer: Answer, settings: Settings = BUDGET) -> tuple[Completion, Served]:
+def backend(served: Served) -> ServerBackend:
+    return ServerBackend(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
+
+
+def said(answer: Answer, settings: Settings = BUDGET) -> tuple[MeasuredCompletion, Served]:
     with chat_server(answer) as served:
-        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
-        asked = [{"role": "user", "content": "How?"}]
-        return listen(speaker, asked, settings, lambda reading: None), served
+        return stream_completion(backend(served), Conversation.of("How?"), settings), served
 
 
 @pytest.mark.parametrize("thought", [APART, WITHIN])
@@ -48,9 +53,9 @@ def test_when_the_budget_ends_a_server_is_made_to_answer(thought: str) -> None:
     completion, served = said(thinker(lambda request: "Like this.", thought))
     assert completion.trace.state is State.CLOSED
     assert completion.trace.answer == "Like this."
-    assert completion.figures.forced
-    assert completion.figures.thinking_tokens == 5
-    assert not completion.remark
+    assert completion.stats.forced
+    assert completion.stats.thinking_tokens == 5
+    assert not completion.warning
     first, second = served.requests
     (question, begun) = second["messages"]
     assert question == first["messages"][0]
@@ -63,14 +68,14 @@ def test_when_the_budget_ends_a_server_is_made_to_answer(thought: str) -> None:
 
 def test_a_block_that_ends_by_itself_is_not_forced() -> None:
     completion, served = said(lambda *_: "~I ~see. Like this.")
-    assert not completion.figures.forced
+    assert not completion.stats.forced
     assert len(served.requests) == 1
 
 
 def test_without_a_token_left_nobody_is_made_to_answer() -> None:
-    completion, served = said(thinker(lambda request: "no"), BUDGET.set("think=40"))
+    completion, served = said(thinker(lambda request: "no"), BUDGET.set("thinking_budget=40"))
     assert (completion.trace.state, len(served.requests)) == (State.UNCLOSED, 1)
-    assert completion.figures.cut
+    assert completion.stats.truncated_by
 
 
 def test_a_server_that_wants_thinking_off_before_it_goes_on_gets_that() -> None:
@@ -89,11 +94,11 @@ def test_a_server_that_wants_thinking_off_before_it_goes_on_gets_that() -> None:
 @pytest.mark.parametrize(
     ("go_on", "why"),
     [
-        (Fault("status", 400, message="Unknown field."), r"it refuses .*\(status 400: Unknown field."),
+        (Fault("status", 400, message="Unknown field."), r"does not continue .*\(status 400: Unknown field."),
         (Fault("status", 500, message="Roles must alternate."), "status 500: Roles must alternate."),
-        ("~Hmm, ~once ~more. Like this.", "it begins to think anew"),
-        (" <think> Once more </think> Like this.", "it begins to think anew"),
-        ("", "it adds nothing"),
+        ("~Hmm, ~once ~more. Like this.", "starts to reason again"),
+        (" <think> Once more </think> Like this.", "starts to reason again"),
+        ("", "adds nothing"),
     ],
 )
 def test_a_server_that_cannot_be_made_to_answer_is_said_to_and_the_block_stays_open(
@@ -102,15 +107,17 @@ def test_a_server_that_cannot_be_made_to_answer_is_said_to_and_the_block_stays_o
     completion, served = said(thinker(lambda request: go_on))
     assert completion.trace.state is State.UNCLOSED
     assert completion.trace.answer == ""
-    assert not completion.figures.forced
-    assert completion.remark.startswith(f"{served.base_url} cannot be made to answer: ")
-    assert completion.remark.count(served.base_url) == 1
-    assert "\n" not in completion.remark
-    assert re.search(why, completion.remark)
+    assert not completion.stats.forced
+    assert completion.warning.startswith(
+        f"{served.base_url}: no answer after the thinking budget was used up: "
+    )
+    assert completion.warning.count(served.base_url) == 1
+    assert "\n" not in completion.warning
+    assert re.search(why, completion.warning)
 
 
 def test_a_server_that_dies_while_it_goes_on_is_no_refusal() -> None:
-    with pytest.raises(EndpointError, match="broke off in the middle"):
+    with pytest.raises(BackendError, match="broke off in the middle"):
         said(thinker(lambda request: "Like DIE"))
 
 
@@ -120,7 +127,7 @@ def test_a_script_is_told_in_one_line_and_ends_as_unfinished() -> None:
         done = CliRunner().invoke(app, words)
     assert done.exit_code == 3
     assert done.stdout == "\n"
-    (line,) = (line for line in done.stderr.splitlines() if "cannot be made to answer" in line)
+    (line,) = (line for line in done.stderr.splitlines() if "no answer after the thinking budget" in line)
     assert line.startswith("Warning: ")
 
 
@@ -137,46 +144,38 @@ def limited(most: int, refusal: Fault) -> Answer:
     return lambda _, request: refusal if len(request["messages"]) > most else "Yes."
 
 
-def asked(answer: Answer, turns: int) -> tuple[Conversation, list[str], Served]:
-    conversation = Conversation(turns=[Turn(f"q{number}", "a") for number in range(turns)])
+def asked(answer: Answer, turns: int) -> tuple[Transcript, list[str], Served]:
+    transcript = Transcript(turns=[Turn(f"q{number}", "a") for number in range(turns)])
     told: list[str] = []
     with chat_server(answer) as served:
-        speaker = ServerSpeaker(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
         try:
-            ask_within_context(
-                speaker,
-                conversation,
-                "next",
-                BUDGET,
-                lambda messages: listen(speaker, messages, BUDGET, lambda reading: None),
-                told.append,
-            )
-        except ContextError as error:
+            send(backend(served), transcript, "next", BUDGET, QuietScreen(told.append))
+        except ContextFullError as error:
             told.append(str(error))
-    return conversation, told, served
+    return transcript, told, served
 
 
 @pytest.mark.parametrize("refusal", FULL, ids=lambda fault: str(fault.message[:20]))
 def test_when_a_servers_context_is_full_the_oldest_turns_leave_and_it_says_so(refusal: Fault) -> None:
-    conversation, told, served = asked(limited(5, refusal), 5)
+    transcript, told, served = asked(limited(5, refusal), 5)
     assert told == [
-        "The context is full: the oldest turn left it.",
-        "The context is full: the oldest 2 turns left it.",
+        "The context is full. The oldest turn is no longer sent to the model.",
+        "The context is full. The 2 oldest turns are no longer sent to the model.",
     ]
     assert [message["content"] for message in served.requests[-1]["messages"][::2]] == ["q3", "q4", "next"]
-    assert conversation.forgotten == 3
+    assert transcript.dropped_turns == 3
 
 
 def test_a_question_that_no_server_context_holds_costs_few_requests_and_no_turn() -> None:
-    conversation, told, served = asked(limited(0, FULL[0]), 20)
-    assert "The question alone is too long" in told[-1]
+    transcript, told, served = asked(limited(0, FULL[0]), 20)
+    assert "The message alone is too long" in told[-1]
     assert "lower max_new_tokens" in told[-1]
-    assert conversation.forgotten == 0
+    assert transcript.dropped_turns == 0
     assert len(served.requests) == 6  # with 20, 19, 17, 13, 5 and no turns
 
 
 def test_another_refusal_costs_no_turn() -> None:
-    with pytest.raises(EndpointError, match="no such tool"):
+    with pytest.raises(BackendError, match="no such tool"):
         asked(limited(0, Fault("status", 400, message="no such tool")), 2)
 
 

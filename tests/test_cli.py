@@ -162,7 +162,7 @@ def test_chat_names_a_run_that_is_still_training(tmp_path: Path) -> None:
 
 def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fails(run("chat", "smollm2-135m"), "no terminal to type in", "-p")
+    fails(run("chat", "smollm2-135m"), "no terminal", "-p")
     fails(run("chat", "smollm2-135m", "-p", " "), "the prompt is empty")
     fails(run("chat", "-p", "Hi"), "no run here yet", "alttrain chat smollm2-135m")
     fails(run("chat", "smollm2-135m", "-p", "Hi", "--compare"), "no adapter")

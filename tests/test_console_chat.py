@@ -11,19 +11,16 @@ from rich.console import Console
 from rich.text import Text
 
 from alttrain_cli import console
-from alttrain_cli.chat.reading import Completion, Figures, Reading
-from alttrain_cli.console.flow import Flow
+from alttrain_cli.backends.base import Chunk, Finish
+from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, StreamingCompletion
+from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, reflows
-from alttrain_cli.console.sections import pair_view, section_view, settled, tail
-from alttrain_cli.engine.feed import Piece
-from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.trace import State, StreamParser, Trace
+from alttrain_cli.console.sections import finished_sections, pair_view, section_view, tail
+from alttrain_cli.structure.trace import State, Trace
 from tests.test_console import GOLDEN, TRACE
 
-FIGURES = Figures(
-    tokens=60, thinking_tokens=40, budget=192, seconds=2.5, first_seconds=0.5, forced=False, cut=False
-)
+STATS = CompletionStats(tokens=60, thinking_tokens=40, budget=192, seconds=2.5, time_to_first_token=0.5)
 LATE = Trace("They ask about eggs.", "", "Hmm. So this is benign.", "Boil them.")
 
 
@@ -48,22 +45,22 @@ def drawn(shown: object, width: int = 60) -> str:
     return written(one)
 
 
-def stream(view: CompletionView, pieces: list[str]) -> Completion:
-    reading = Reading(StreamParser(THINK, prefilled=False), 10, 1000)
+def stream(view: CompletionView, pieces: list[str]) -> MeasuredCompletion:
+    streaming = StreamingCompletion(10)
     with view:
         for text in pieces:
-            reading.add(Piece(text, 1))
-            view.show(reading)
-    completion = reading.finish()
-    view.finish(completion)
+            streaming.add(Chunk(text, 1))
+            view.show(streaming)
+    completion = streaming.finish("m")
+    view.finish([completion], None)
     return completion
 
 
 @pytest.mark.parametrize(("name", "width"), [("pair-wide", 100), ("pair-narrow", 60)])
 def test_a_pair_looks_like_the_golden_one(name: str, width: int) -> None:
-    base = Completion("", Trace(answer="Boil them.", state=State.ABSENT), FIGURES)
-    aligned = Completion("", TRACE, FIGURES)
-    shown = drawn(pair_view(base, aligned, ("base: b", "aligned: a"), width), width)
+    base = MeasuredCompletion("b", "", Trace(answer="Boil them.", state=State.ABSENT), STATS)
+    tuned = MeasuredCompletion("a", "", TRACE, STATS)
+    shown = drawn(pair_view((base, tuned), ("base: b", "fine-tuned: a"), width), width)
     assert shown == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
 
 
@@ -77,10 +74,10 @@ def test_what_is_out_of_place_stands_in_the_title_or_below_what_was_printed_alre
     turned = Trace("They ask.", "This is benign.", "Hmm. So this is harmful.", "No.")
     assert "reasoning · contradicts the assessment: harmful" in drawn(section_view(turned, "reasoning"), 100)
     view = CompletionView(one := screen(100))
-    reading = Reading(StreamParser(THINK, prefilled=False), 99, 1000)
+    streaming = StreamingCompletion(99)
     for text in ("<think>\nThey ask.\nThis is benign.\nHmm.\n", "So this is harmful.\n</think>\nNo."):
-        reading.add(Piece(text, 1))
-        view.look(reading)
+        streaming.add(Chunk(text, 1))
+        view.look(streaming)
     assert "╰─ contradicts the assessment: harmful ─" in written(one)
 
 
@@ -91,27 +88,29 @@ def test_a_folded_thought_is_one_line_and_the_answer_stays_whole() -> None:
 
 
 def test_a_forced_answer_and_a_cut_one_are_labelled() -> None:
-    CompletionView(one := screen(100)).finish(Completion("", TRACE, replace(FIGURES, forced=True, cut=True)))
+    CompletionView(one := screen(100)).finish(
+        [MeasuredCompletion("m", "", TRACE, replace(STATS, forced=True, truncated_by="max_new_tokens"))], None
+    )
     assert "answer · forced after 192 thinking tokens · cut at max_new_tokens" in written(one)
 
 
 def test_sections_are_printed_for_good_as_they_are_settled_and_once() -> None:
-    assert settled(Trace("They ask", state=State.UNCLOSED)) == 0
-    assert settled(Trace("They ask.", "It is benign.", "I", state=State.UNCLOSED)) == 2
-    assert settled(TRACE) == 3
-    assert settled(Trace(answer="Boil", state=State.ABSENT)) == 0  # a closing marker may follow yet
+    assert finished_sections(Trace("They ask", state=State.UNCLOSED)) == 0
+    assert finished_sections(Trace("They ask.", "It is benign.", "I", state=State.UNCLOSED)) == 2
+    assert finished_sections(TRACE) == 3
+    assert finished_sections(Trace(answer="Boil", state=State.ABSENT)) == 0  # a closing marker may follow yet
 
 
 def test_the_meter_counts_thinking_against_its_budget() -> None:
-    thinking = meter(Trace("They ask", state=State.UNCLOSED), FIGURES).plain
+    thinking = meter(Trace("They ask", state=State.UNCLOSED), STATS).plain
     assert thinking == "thinking ━━━───────────── 40/192 · 30 tokens/s"
-    assert meter(TRACE, FIGURES).plain == "answering · 60 tokens · 30 tokens/s"
+    assert meter(TRACE, STATS).plain == "answering · 60 tokens · 30 tokens/s"
 
 
 def test_the_footer_names_speed_first_token_and_seed() -> None:
-    shown = footer(FIGURES, 7).plain
+    shown = footer(STATS, 7).plain
     assert shown == "60 tokens (40 of 192 thinking) · 29.5 tokens/s · first after 0.50 s · 2 s · seed 7"
-    assert footer(FIGURES, None).plain.endswith("greedy")
+    assert footer(STATS, None).plain.endswith("greedy")
 
 
 @given(st.text(max_size=300), st.integers(1, 30), st.integers(1, 8))
@@ -140,12 +139,12 @@ def test_any_text_in_any_chunks_is_shown_whole_and_steers_nothing(pieces: list[s
 @given(st.lists(nasty | st.sampled_from(["\n</think>\n", "This is benign.\n", "Hm. "]), max_size=10))
 def test_whatever_is_looked_at_after_every_piece_each_section_is_printed_whole(pieces: list[str]) -> None:
     view = CompletionView(one := screen(40))
-    reading = Reading(StreamParser(THINK, prefilled=False), 10, 1000)
+    streaming = StreamingCompletion(10)
     for text in ["<think>\nThey ask.\nThis is benign.\n", *pieces]:
-        reading.add(Piece(text, 1))
-        view.look(reading)
-    completion = reading.finish()
-    view.finish(completion)
+        streaming.add(Chunk(text, 1))
+        view.look(streaming)
+    completion = streaming.finish("m")
+    view.finish([completion], None)
     shown = _bare(written(one))
     for section in ("understanding", "assessment", "reasoning", "answer"):
         assert _bare(console.visible(getattr(completion.trace, section))) in shown
@@ -161,7 +160,7 @@ def test_a_live_terminal_gets_no_control_but_our_own(pieces: list[str]) -> None:
 
 @given(st.lists(nasty, max_size=8), st.sampled_from([20, 60]))
 def test_a_section_that_flows_is_printed_whole_once_and_in_order(pieces: list[str], width: int) -> None:
-    flow = Flow(one := screen(width), "answer", Text("title"), "answer")
+    flow = StreamingPanel(one := screen(width), "answer", Text("title"), "answer")
     flow.begin()
     text = ""
     for piece in pieces:
@@ -173,7 +172,7 @@ def test_a_section_that_flows_is_printed_whole_once_and_in_order(pieces: list[st
 
 def test_a_section_that_flows_looks_as_it_does_when_printed_at_once() -> None:
     text = "First some words that need two lines and a half, at least in so narrow a box.\n\nThen more."
-    flow = Flow(one := screen(40), "answer", Text("answer", style="answer"), "answer")
+    flow = StreamingPanel(one := screen(40), "answer", Text("answer", style="answer"), "answer")
     flow.begin()
     for end in range(len(text) + 1):
         flow.take(text[:end])
@@ -184,15 +183,15 @@ def test_a_section_that_flows_looks_as_it_does_when_printed_at_once() -> None:
 def test_only_the_line_that_is_being_written_is_live() -> None:
     one = screen(40)
     view = CompletionView(one)
-    reading = Reading(StreamParser(THINK, prefilled=False), 99, 1000)
+    streaming = StreamingCompletion(99)
     for text in ("<think>\nThey ask.\nThis is benign.\n", "one two three four five six seven eight nine"):
-        reading.add(Piece(text, 1))
-        view.look(reading)
+        streaming.add(Chunk(text, 1))
+        view.look(streaming)
     assert "assessment · benign" in written(one)
     assert "│ one two three four five six seven" in written(one)
     assert "eight" not in written(one)
-    reading.add(Piece("\n</think>\n\nYes.", 1))
-    view.finish(replace(reading.finish(), figures=replace(FIGURES, cut=True)))
+    streaming.add(Chunk("\n</think>\n\nYes.", 1))
+    view.finish([streaming.finish("m", Finish.LENGTH)], None)
     assert written(one).count("eight nine") == 1
     assert "answer · cut at max_new_tokens" in written(one)
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli.chat.session import Repl
-from alttrain_cli.chat.slash import COMMANDS
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -58,7 +56,7 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def chat(served: Served, tmp_path: Path) -> Iterator[Terminal]:
-    with Terminal("chat", "--base-url", served.base_url, cwd=tmp_path) as terminal:
+    with Terminal("chat", served.base_url, cwd=tmp_path) as terminal:
         terminal.expect(READY)
         yield terminal
 
@@ -66,10 +64,6 @@ def chat(served: Served, tmp_path: Path) -> Iterator[Terminal]:
 def saved(folder: Path) -> list[dict[str, Any]]:
     (path,) = (folder / "chats").glob("*.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_every_command_has_a_handler() -> None:
-    assert {name for name in COMMANDS if not hasattr(Repl, f"_do_{name}")} == {"quit"}
 
 
 def test_sections_verdict_and_figures_are_shown_and_the_chat_is_saved(chat: Terminal, tmp_path: Path) -> None:
@@ -91,9 +85,9 @@ def test_a_conversation_is_taken_up_again_changed_and_taken_back(
     chat.ask("first", "1 messages", READY)
     assert chat.end() == 0
     with Terminal("chat", "--base-url", served.base_url, "--continue", cwd=tmp_path) as again:
-        again.expect("1 turn taken up", READY)
+        again.expect("1 turn resumed", READY)
         again.ask("second", "3 messages", READY)
-        again.ask("/undo", "Taken back: second", READY)
+        again.ask("/undo", "Removed: second", READY)
         again.ask("/retry", "you said second and 3 messages", READY)
         again.ask("/system Be brief.", "is set", READY)
         again.ask("/set temperature=0", "do_sample", "False", READY)
@@ -104,11 +98,11 @@ def test_a_conversation_is_taken_up_again_changed_and_taken_back(
         again.ask("fourth", "2 messages", READY)
         again.ask("/save kept.jsonl", "1 turn saved", READY)
         again.ask("/save kept.jsonl", "exists already", READY)
-        again.ask("/load kept.jsonl", "1 turn taken up", READY)
+        again.ask("/load kept.jsonl", "1 turn resumed", READY)
         again.ask("/raw", "you said fourth", READY)
         again.ask("/fold", "folded", READY)
         assert "╭─ reasoning ─" not in again.ask("harm", "reasoning · ", "answer", READY)
-        again.ask("/compare", "no adapter", READY)
+        again.ask("/compare", "on a server the adapter cannot", READY)
         again.ask("/undoo", "there is no /undoo", "undo", READY)
         again.type("/quit\r")
         assert again.process.wait(30) == 0
@@ -137,7 +131,7 @@ def test_a_hundred_thousand_characters_without_a_newline_are_all_shown(chat: Ter
 def test_ctrl_c_drops_the_answer_and_the_session_lives(chat: Terminal, tmp_path: Path) -> None:
     chat.ask("endless", "answering")
     chat.type("\x03")
-    chat.expect("broken off", "Dropped. /retry", READY)
+    chat.expect("interrupted", "Dropped. /retry", READY)
     chat.ask("hello", "you said hello and 1 messages", READY)
     assert [turn["prompt"] for turn in saved(tmp_path)] == ["hello"]
 
@@ -149,7 +143,7 @@ def test_ctrl_c_while_typing_drops_the_line(chat: Terminal) -> None:
 
 
 def test_a_server_that_dies_in_the_middle_costs_one_line(chat: Terminal) -> None:
-    shown = chat.ask("die", "broken off", "Error: ", "broke off in the middle", READY)
+    shown = chat.ask("die", "interrupted", "Error: ", "broke off in the middle", READY)
     assert "They ask and then" in shown
     assert "Traceback" not in shown
     chat.ask("hello", "you said hello and 1 messages", READY)
@@ -162,8 +156,8 @@ def test_a_server_is_made_to_answer_and_told_so_and_its_full_context_costs_the_o
     assert "So it is." in chat.ask("ponder", "hm hm hm", "answer · forced after 3 thinking tokens", READY)
     for number in range(4):
         chat.ask(f"turn {number}", f"and {2 * number + 3} messages", READY)
-    chat.ask("one more", "The context is full: the oldest turn left it.", "and 9 messages", READY)
-    chat.ask("/show", "6, 1 out of context", READY)
+    chat.ask("one more", "The oldest turn is no longer sent", "and 9 messages", READY)
+    chat.ask("/show", "6, 1 no longer sent", READY)
 
 
 def test_several_lines_are_one_question(chat: Terminal, served: Served) -> None:
@@ -187,11 +181,11 @@ def test_ctrl_g_opens_the_editor(served: Served, tmp_path: Path) -> None:
 
 def test_probes_stand_in_the_line_and_each_is_a_fresh_conversation(served: Served, tmp_path: Path) -> None:
     (tmp_path / "probes.txt").write_text("one\ntwo\nthree\n")
-    with Terminal("chat", "--base-url", served.base_url, "--probe", "probes.txt", cwd=tmp_path) as chat:
-        chat.expect("one", "probe 1 of 3", READY)
-        chat.ask("", "you said one and 1 messages", "probe 2 of 3", READY)
+    with Terminal("chat", "--base-url", served.base_url, "--prompts", "probes.txt", cwd=tmp_path) as chat:
+        chat.expect("one", "prompt 1 of 3", READY)
+        chat.ask("", "you said one and 1 messages", "prompt 2 of 3", READY)
         chat.type("\x03")
-        chat.expect("probe 3 of 3")
+        chat.expect("prompt 3 of 3")
         chat.ask("", "you said three and 1 messages", READY)
         chat.ask("more", "you said more and 3 messages", READY)
 
@@ -264,11 +258,11 @@ def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(t
     (run.adapter_path / "model.safetensors").touch()
     done = CliRunner().invoke(app, ["chat", str(run.path), "--compare", "-p", "Hi"])
     assert done.exit_code == 2
-    assert "mine was fully fine-tuned: there is no adapter" in done.stderr
+    assert "mine was fully fine-tuned, so it has no adapter" in done.stderr
     assert "--base" in done.stderr
     assert done.stderr.count("\n") == 1
     with Terminal("chat", run.path, "--no-save", cwd=tmp_path) as chat:
-        chat.expect("loading mine")
+        chat.expect("Loading mine")
         chat.ask("/compare on", "Error: mine was fully fine-tuned")
 
 
@@ -291,6 +285,23 @@ def test_a_script_gets_one_object_a_completion(served: Served, tmp_path: Path) -
     assert first["model"] == "tiny"
     assert first["tokens"] > 0
     assert first["seconds"] > 0
+
+
+def test_a_server_and_its_model_are_one_word_and_the_old_options_mean_the_same(tmp_path: Path) -> None:
+    with chat_server(answer, models=("small", "large")) as two:
+        for words in ([f"{two.base_url} large"], ["--base-url", two.base_url, "--model", "large"]):
+            done = CliRunner().invoke(app, ["chat", *words, "-p", "hello", "--json"])
+            assert json.loads(done.stdout)["model"] == "large"
+        assert [request["model"] for request in two.requests] == ["large", "large"]
+        done = CliRunner().invoke(app, ["chat", two.base_url, "-p", "hello"])
+    assert done.exit_code == 2
+    assert "small, large" in done.stderr
+
+
+def test_the_old_name_of_prompts_still_works(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("one\ntwo\n")
+    done = CliRunner().invoke(app, ["chat", served.base_url, "--probe", str(tmp_path / "p.txt")])
+    assert done.stdout == "you said one and 1 messages\nyou said two and 1 messages\n"
 
 
 def test_standard_input_is_a_question(served: Served) -> None:

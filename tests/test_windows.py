@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import alttrain_cli
-from alttrain_cli.console.chat import unechoed
+from alttrain_cli.console.chat import no_echo
 from alttrain_cli.engine import memory
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import DataError
@@ -77,7 +77,7 @@ def test_the_machines_memory_is_found_without_sysconf(monkeypatch: pytest.Monkey
 def test_chat_draws_where_there_is_no_termios(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "termios", None)
     drawn = []
-    with unechoed():
+    with no_echo():
         drawn.append(True)
     assert drawn
 

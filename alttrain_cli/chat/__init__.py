@@ -1,1 +1,1 @@
-"""What a chat is made of, without a model and without a screen."""
+"""A chat: its session, the commands of its prompt line, and its transcript. Needs no screen of its own."""

@@ -1,19 +1,45 @@
-"""Where chats are kept: one file each in chats/, named after whom one talked to and when."""
+"""The files of chats: one transcript per chat in chats/, the history of typed lines, files of prompts."""
 
+import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import platformdirs
+
+from alttrain_cli.backends.reply import joined
+from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import read_jsonl, read_text
+from alttrain_cli.storage.files import check_ordinary, read_jsonl, read_text, writable
 from alttrain_cli.storage.names import safe_name
 
 FOLDER = Path("chats")
+HISTORY = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "chat-history"
+LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
+
+
+class ChatFile:
+    """The file that keeps one chat. It is made when the first turn is saved."""
+
+    def __init__(self, name: str, path: Path | None = None) -> None:
+        self._name = name
+        self._owned = path is not None  # whether this chat made it, or resumed it
+        self.path = path or new_chat(name, datetime.now())
+
+    def save(self, transcript: Transcript) -> None:
+        """Write the whole transcript; without turns there is no file."""
+        if transcript.turns:
+            if not self._owned and os.path.lexists(self.path):  # of a chat that started in the same second
+                self.path = new_chat(self._name, datetime.now())
+            self._owned = True
+            transcript.save(self.path)
+        elif self._owned:
+            self.path.unlink(missing_ok=True)
 
 
 def new_chat(name: str, now: datetime) -> Path:
-    """Return the file of a chat that begins now. It is made when there is something to save."""
+    """Return the path for a chat with `name` that starts now."""
     path = FOLDER / f"{safe_name(name)}-{now:%Y%m%d-%H%M%S}.jsonl"
     number = 2
     while path.exists():
@@ -23,7 +49,7 @@ def new_chat(name: str, now: datetime) -> Path:
 
 
 def newest_chat(name: str) -> Path:
-    """Return the last file of chats with `name`.
+    """Return the latest file of a chat with `name`.
 
     Raises:
         DataError: if there is none.
@@ -31,15 +57,24 @@ def newest_chat(name: str) -> Path:
     pattern = re.compile(re.escape(safe_name(name)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
     found = [path for path in FOLDER.glob("*.jsonl") if pattern.fullmatch(path.name)]
     if not found:
-        raise DataError(f"{FOLDER}: holds no chat with {name} to go on with.")
+        raise DataError(f"{FOLDER}/: there is no saved conversation with {name} to resume.")
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
+def history_file() -> Path:
+    """Return the file of typed lines, made if missing. Only its owner can read it."""
+    with writable(HISTORY):
+        HISTORY.parent.mkdir(parents=True, exist_ok=True)
+        HISTORY.touch(mode=0o600)
+    check_ordinary(HISTORY)
+    return HISTORY
+
+
 def read_prompts(path: Path) -> list[str]:
-    """Return the prompts of a probe file: JSON Lines with a key prompt, or one prompt a line.
+    """Return the prompts of a file: JSON Lines with a key prompt, or one prompt per line.
 
     Raises:
-        DataError: naming the line without a prompt, or the file that holds none.
+        DataError: naming the line without a prompt, or the empty file.
     """
     if path.suffix in (".jsonl", ".ndjson"):
         return [_prompt(path, number, values) for number, values in read_jsonl(path)]
@@ -47,6 +82,25 @@ def read_prompts(path: Path) -> list[str]:
     if not prompts:
         raise DataError(f"{path}: the file is empty.")
     return prompts
+
+
+def read_prompt(text: str, standard_input: BinaryIO) -> str:
+    """Return the prompt that -p gives; a text of - reads it from standard input.
+
+    Raises:
+        DataError: if it is empty, too long or not UTF-8.
+    """
+    if text == "-":
+        data = standard_input.read(LONGEST_PROMPT + 1)
+        if len(data) > LONGEST_PROMPT:
+            raise DataError(f"standard input is longer than {LONGEST_PROMPT:,} bytes. Send a shorter prompt.")
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise DataError("standard input is not UTF-8. Convert it: iconv -t utf-8") from None
+    if not text.strip():
+        raise DataError("the prompt is empty. Give one with -p TEXT, or on standard input with -p -")
+    return joined(text)
 
 
 def _prompt(path: Path, number: int, values: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
-"""How a chat generates: the recipe's settings, a thinking budget and a seed, changed by name."""
+"""The settings of a chat: how it samples, its thinking budget and its seed; changed by name."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,63 +14,70 @@ from alttrain_cli.text import shown
 
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
+_OLD_NAMES = {"think": "thinking_budget"}  # accepted for one more version
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A recipe's generation settings with what only a chat has."""
+    """A recipe's sampling, a seed, and a thinking budget in tokens.
 
-    generation: Sampling
+    A budget of None is three quarters of max_new_tokens.
+    """
+
+    sampling: Sampling
     seed: int = DEFAULT_SEED
-    think: int | None = None  # thinking tokens; None: three quarters of max_new_tokens
+    thinking_budget: int | None = None
 
     @property
     def budget(self) -> int:
-        """How many tokens the model may think before its answer is forced."""
-        room = self.generation.max_new_tokens
-        return min(room, room - room // _ANSWER_SHARE if self.think is None else self.think)
+        """The thinking tokens after which an answer is forced."""
+        room = self.sampling.max_new_tokens
+        return min(room, self.thinking_budget or room - room // _ANSWER_SHARE)
 
     @property
     def sent_seed(self) -> int | None:
-        """The seed, where it matters."""
-        return self.seed if self.generation.do_sample else None
+        """The seed; None for greedy decoding, which needs none."""
+        return self.seed if self.sampling.do_sample else None
 
-    def set(self, change: str) -> "Settings":
-        """Return the settings after `key=value`. A temperature of 0 is greedy, any other samples.
+    def set(self, *changes: str) -> "Settings":
+        """Return the settings after each `key=value`. Temperature 0 is greedy decoding, any other samples.
 
         Raises:
             RecipeError: naming the key, with the nearest one that exists.
         """
-        key, equals, text = change.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise RecipeError("give key=value, as in /set temperature=0.6")
+        return reduce(Settings._set, changes, self)
+
+    def _set(self, change: str) -> "Settings":
+        typed, equals, text = change.partition("=")
+        typed = typed.strip()
+        if not equals or not typed:
+            raise RecipeError("give key=value, for example temperature=0.6")
+        key = _OLD_NAMES.get(typed, typed)
         if key not in self.values():
             hint = did_you_mean(key, list(self.values())) or f"There are {', '.join(self.values())}."
             raise RecipeError(f"no setting is called {shown(key)}. {hint}")
         try:
             return self._with(key, parse_yaml(text))
         except ValidationError as error:
-            raise RecipeError(
-                f"{key} cannot be {shown(text.strip())}: {in_words(error.errors()[0])}."
-            ) from None
+            problem = in_words(error.errors()[0])
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"{key} cannot be {shown(text.strip())}: {error}.") from None
+            problem = str(error)
+        raise RecipeError(f"{typed} cannot be {shown(text.strip())}: {problem}.")
 
     def values(self) -> dict[str, Any]:
         """Return every setting by its name."""
-        return {**self.generation.model_dump(), "think": self.budget, "seed": self.seed}
+        return {**self.sampling.model_dump(), "thinking_budget": self.budget, "seed": self.seed}
 
     def _with(self, key: str, value: Any) -> "Settings":
         if key == "seed":
             return replace(self, seed=_whole(value, least=0))
-        if key == "think":
-            return replace(self, think=_whole(value, least=1))
+        if key == "thinking_budget":
+            return replace(self, thinking_budget=_whole(value, least=1))
         changes = {key: value}
         if key == "temperature" and not isinstance(value, bool):
             greedy = value in (0, None)
             changes = {"temperature": None if greedy else value, "do_sample": not greedy}
-        return replace(self, generation=Sampling.model_validate(self.generation.model_dump() | changes))
+        return replace(self, sampling=Sampling.model_validate(self.sampling.model_dump() | changes))
 
 
 def _whole(value: Any, *, least: int) -> int:

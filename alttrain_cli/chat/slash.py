@@ -1,4 +1,4 @@
-"""The commands of a chat: one table, and what a typed line means."""
+"""The commands of the prompt line: their table, and the parser of a typed line."""
 
 import re
 from typing import NamedTuple
@@ -6,40 +6,44 @@ from typing import NamedTuple
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import did_you_mean
 
-# name -> (what may follow, what it does)
+# name -> (its argument, what it does)
 COMMANDS = {
     "help": ("", "show this list"),
-    "system": ("[TEXT]", "set the system text; without one, the model's own again"),
-    "set": ("KEY=VALUE", "change a setting, as in /set temperature=0.6 (0 is greedy)"),
-    "show": ("", "show model, settings, system text and file"),
-    "compare": ("[TEXT|save|on|off]", "the last question (or TEXT) to base and aligned model, side by side"),
-    "retry": ("", "ask the last question again, with the next seed"),
-    "undo": ("", "take the last turn back"),
-    "reset": ("", "begin a new conversation"),
-    "fold": ("", "thoughts as one line a section, or whole again"),
-    "raw": ("", "show the last completion as the model wrote it"),
+    "system": ("[TEXT]", "set the system prompt; without TEXT, restore the model's own"),
+    "set": ("KEY=VALUE", "change a setting, for example temperature=0.6 (0 is greedy)"),
+    "show": ("", "show model, settings, system prompt and file"),
+    "compare": (
+        "[TEXT|save|on|off]",
+        "ask the base and the fine-tuned model the last message (or TEXT); "
+        "on, off: for every message; save: save the last comparison",
+    ),
+    "retry": ("", "send the last message again, with the next seed"),
+    "undo": ("", "remove the last turn"),
+    "reset": ("", "start a new conversation"),
+    "fold": ("", "show each section of the reasoning as one line, or in full again"),
+    "raw": ("", "show the text of the last completion"),
     "save": ("FILE", "write the conversation to a file"),
-    "load": ("FILE", "take a saved conversation up again"),
+    "load": ("FILE", "resume a saved conversation"),
     "quit": ("", "leave (also Ctrl-D)"),
 }
 _QUOTES = '"""'
 
 
 class SlashError(AlttrainError):
-    """A typed command does not exist or is not complete."""
+    """A typed command does not exist."""
 
 
 class Command(NamedTuple):
-    """A command with what followed it."""
+    """A command and its argument."""
 
     name: str
     argument: str
 
 
 def read_line(line: str) -> Command | str:
-    '''Return the command or the question that a typed line is; `"""` around a text is taken off.
+    '''Return the command or the message in a typed line, without `"""` around a message.
 
-    Only `/word` is a command, so that a path such as /etc/hosts can begin a question.
+    Only `/word` is a command, so a message can start with a path, for example /etc/hosts.
 
     Raises:
         SlashError: for a command that does not exist, with the nearest one.
@@ -57,7 +61,7 @@ def read_line(line: str) -> Command | str:
     return Command(name, argument)
 
 
-def is_open(text: str) -> bool:
-    '''Whether a typed text goes on in the next line: its `"""` is not closed yet.'''
+def is_multiline_open(text: str) -> bool:
+    '''Whether a typed message continues in the next line: its `"""` is not closed yet.'''
     stripped = text.lstrip()
     return stripped.startswith(_QUOTES) and _QUOTES not in stripped[len(_QUOTES) :]

@@ -1,9 +1,10 @@
 """The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
 
-from alttrain_cli.console.chat import ChatScreen
+from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
 from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_build, print_row
 from alttrain_cli.console.preview import preview_text, print_previews
+from alttrain_cli.console.runs import print_runs
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.streams import OutputError, accept_loss, summary
 from alttrain_cli.console.streams import protect as protect_streams
@@ -29,6 +30,7 @@ from alttrain_cli.text import visible
 __all__ = [
     "THEME",
     "ChatScreen",
+    "LoadingView",
     "OutputError",
     "TrainingView",
     "WorkView",
@@ -39,6 +41,7 @@ __all__ = [
     "pair_view",
     "plain",
     "preview_text",
+    "print_answers",
     "print_audit",
     "print_build",
     "print_curve",
@@ -49,6 +52,7 @@ __all__ = [
     "print_previews",
     "print_row",
     "print_run_summary",
+    "print_runs",
     "print_table",
     "print_trace",
     "print_warning",

@@ -1,8 +1,8 @@
-"""All that a chat puts on the screen."""
+"""The screen of a chat, and what a chat in a script prints."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from alttrain_cli.chat.reading import Completion
+from alttrain_cli.chat.completion import MeasuredCompletion
 from alttrain_cli.console.editor import LineEditor
-from alttrain_cli.console.live import CompletionView, PairView, footer
-from alttrain_cli.console.terminal import out, plain, print_pairs
+from alttrain_cli.console.live import CompletionView, PairView
+from alttrain_cli.console.terminal import err, out, plain, print_pairs, print_warning, spinner, warner
 from alttrain_cli.text import visible
 
 
@@ -21,7 +21,7 @@ class ChatScreen:
     """The terminal of one chat.
 
     It keeps the standard output of the moment when it was made: while a model loads in the
-    background, Python's own standard output is turned away from the screen.
+    background, Python's own standard output is redirected.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -29,15 +29,15 @@ class ChatScreen:
         self.fold = False
 
     def editor(self, history: Path | None, status: Callable[[], str]) -> LineEditor:
-        """Return the line in which a person types."""
+        """Return the prompt line. The line below it shows `status()`."""
         return LineEditor(history, lambda: visible(status()))
 
     def say(self, text: str, style: str = "muted") -> None:
-        """Print a remark of the program."""
+        """Print a remark."""
         self.console.print(plain(text, style), soft_wrap=True)
 
     def error(self, message: str) -> None:
-        """Print what went wrong."""
+        """Print an error."""
         self.console.print(
             Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True
         )
@@ -47,55 +47,64 @@ class ChatScreen:
         print_pairs(self.console, rows)
 
     def text(self, text: str) -> None:
-        """Print what a model wrote, as it is."""
+        """Print the text of a model as it is."""
         self.console.print(plain(text), soft_wrap=True)
 
     @contextmanager
     def waiting(self, message: Callable[[], str]) -> Iterator[Callable[[], None]]:
-        """Show a message that may change; yield what has it looked at again."""
+        """Show a message that changes; yield the function that reads it again."""
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             self.say(message())
             yield lambda: None
             return
         spinner = Spinner("dots", plain(message(), "muted"))
-        # not console.status(): it would bring back the libraries' talk, which was turned away
+        # console.status() would redirect the libraries' output back to the screen
         live = Live(
             spinner, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
         )
-        with unechoed(), live:
+        with no_echo(), live:
             yield lambda: spinner.update(text=plain(message(), "muted"))
 
     @contextmanager
-    def completion(self) -> Iterator[CompletionView]:
-        """Yield the view of one completion."""
-        with unechoed(), CompletionView(self.console, fold=self.fold) as view:
+    def completions(self, names: Sequence[str]) -> Iterator[CompletionView | PairView]:
+        """Yield the view of one completion, or of two with their models' names."""
+        one = len(names) == 1
+        view = CompletionView(self.console, fold=self.fold) if one else PairView(self.console, names)
+        with no_echo(), view:
             yield view
 
-    @contextmanager
-    def pair(self, names: tuple[str, str]) -> Iterator[PairView]:
-        """Yield the view of two completions of one question."""
-        with unechoed(), PairView(self.console, names) as view:
-            yield view
 
-    def footer(self, completion: Completion, seed: int | None) -> None:
-        """Print what a completion cost, and what must be said beside it."""
-        self._remark(completion)
-        self.console.print(footer(completion.figures, seed))
+class LoadingView:
+    """The progress of loading for a script: nothing is drawn where there is no terminal."""
 
-    def pair_footer(self, pair: Sequence[Completion], seed: int | None) -> None:
-        """Print what the two of a pair cost."""
-        for label, completion in zip(("base", "aligned"), pair, strict=True):
-            self._remark(completion)
-            self.console.print(Text(f"{label}: ", style="muted") + footer(completion.figures, seed))
+    def __init__(self) -> None:
+        self._warn = warner()  # for what is standard error now, also after it is redirected
 
-    def _remark(self, completion: Completion) -> None:
-        if completion.remark:
-            self.say(completion.remark, "warning")
+    def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Draw nothing."""
+
+    def status(self, doing: str) -> AbstractContextManager[None]:
+        """Show a spinner while the block lasts."""
+        return spinner(doing)
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self._warn(text)
+
+
+def print_answers(completions: Iterable[MeasuredCompletion]) -> None:
+    """Print each answer alone to standard output, its reasoning and warnings to standard error."""
+    for completion in completions:
+        if completion.warning:
+            print_warning(completion.warning)
+        err().print(plain(completion.trace.thinking, "muted"), soft_wrap=True)
+        sys.stdout.write(visible(completion.trace.answer) + "\n")
+        sys.stdout.flush()
 
 
 @contextmanager
-def unechoed() -> Iterator[None]:
-    """Keep what is typed ahead off the screen while something is drawn; it is read afterwards."""
+def no_echo() -> Iterator[None]:
+    """Do not echo what is typed while something is drawn; it is read afterwards."""
     try:
         import termios
     except ImportError:  # Windows

@@ -1,10 +1,10 @@
-"""The line in which a person types: history, several lines, paste, an editor, completion of commands."""
+"""The prompt line: history, several lines, paste, an external editor, completion of commands."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alttrain_cli.chat.slash import COMMANDS, is_open
+from alttrain_cli.chat.slash import COMMANDS, is_multiline_open
 from alttrain_cli.text import hidden_characters, visible
 
 if TYPE_CHECKING:
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
 
 PROMPT = "> "
-_GO_ON = ". "
+_CONTINUATION = ". "
 
 
 class LineEditor:
-    """Reads what a person types. `status` is asked, while they do, what the line below shall say.
+    """Reads what a person types. The line below it shows `status()`.
 
-    Made before standard output is redirected: it keeps the terminal that it began with.
+    It keeps the standard output of the moment when it was made, before any redirection.
     """
 
     def __init__(self, history: Path | None, status: Callable[[], str]) -> None:
@@ -33,14 +33,14 @@ class LineEditor:
             key_bindings=_keys(),
             completer=_completer(),
             complete_while_typing=False,
-            prompt_continuation=_GO_ON,
+            prompt_continuation=_CONTINUATION,
             bottom_toolbar=status,
             refresh_interval=0.5,
             style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack"}),
         )
 
     def read(self, default: str = "") -> str:
-        """Return one question or command; `default` stands in the line already.
+        """Return a message or a command; `default` is in the line already.
 
         Raises:
             EOFError: on Ctrl-D in an empty line.
@@ -50,7 +50,7 @@ class LineEditor:
 
 
 def _show_hidden_characters() -> None:
-    """Let the line show what would turn or hide its text, as every other print does."""
+    """Show characters that turn or hide text by their code point, as every other print does."""
     from prompt_toolkit.layout.screen import Char
 
     Char.display_mappings = {one: visible(one) for one in hidden_characters()} | Char.display_mappings
@@ -64,7 +64,7 @@ def _keys() -> "KeyBindings":
     @keys.add("enter")
     def _(event: Any) -> None:
         buffer = event.current_buffer
-        if is_open(buffer.text):
+        if is_multiline_open(buffer.text):
             buffer.newline()
         else:
             buffer.validate_and_handle()

@@ -1,4 +1,4 @@
-"""A section that is printed for good line by line, while it is still being written."""
+"""A panel whose lines are printed for good while its text streams in."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,11 @@ from alttrain_cli.text import visible
 _FRAME = 4  # columns: a border and a space on each side
 
 
-class Flow:
-    """Prints each line of a box once no further text can change it; only the last one is live.
+class StreamingPanel:
+    """Prints each line of a box as soon as no further text can change it.
 
-    So little is redrawn that a terminal can be resized meanwhile, and the scrollback holds the rest.
+    Only the last line is redrawn. So the terminal can be resized during streaming, and finished lines
+    stay in the scrollback.
     """
 
     def __init__(self, console: Console, name: str, title: Text, style: str) -> None:
@@ -31,28 +32,28 @@ class Flow:
         self._print(self._box([Text()])[:1])
 
     def take(self, text: str) -> None:
-        """Take the whole text so far, which begins with what was taken before; print its whole lines."""
+        """Take the whole text so far, an extension of what was taken before; print its whole lines."""
         self._pending += visible(text[self._taken :])
         self._taken = len(text)
         *whole, last = self._pending.split("\n")
         lines = [line for paragraph in whole for line in self._wrap(paragraph)]
-        begun = self._wrap(last)
-        # where a tab was spread or a space dropped, nobody knows where the last line begins: it waits
-        if len(begun) > 1 and last.endswith(begun[-1].plain):
-            lines += begun[:-1]
-            last = begun[-1].plain
+        started = self._wrap(last)
+        # after a tab or a dropped space the start of the last line is unknown, so all of it waits
+        if len(started) > 1 and last.endswith(started[-1].plain):
+            lines += started[:-1]
+            last = started[-1].plain
         self._pending = last
         if lines:
             self._print(self._box(lines)[1:-1])
 
     def tail(self) -> RenderableType:
-        """Return the line that is being written, as short as it is: a terminal need not wrap it."""
+        """Return the line that is being written, unpadded, so that a terminal need not wrap it."""
         edge = self._box([Text()])[1][0].text
         line = self._wrap(self._pending)[-1]
         return Text.assemble((edge, self._style), " ", line, no_wrap=True, overflow="ellipsis")
 
     def end(self, note: str = "") -> None:
-        """Print what is left and close the box, with a note in its lower edge."""
+        """Print the rest and close the box, with a note in its lower edge."""
         lines = self._wrap(self._pending)
         self._print(self._box(lines, note)[1 if self._pending else -1 :])
 

@@ -6,127 +6,128 @@ from rich.console import Console, Group, RenderableType
 from rich.spinner import Spinner
 from rich.text import Text
 
-from alttrain_cli.chat.reading import Completion, Figures, Reading
-from alttrain_cli.console.flow import Flow
+from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, StreamingCompletion
+from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.region import Region
 from alttrain_cli.console.sections import (
+    PAIR,
     SECTIONS,
     THOUGHTS,
     TWO_COLUMNS,
     answer_note,
     columns,
-    cut_note,
-    flowing,
+    finished_sections,
     forced_note,
     pair_view,
     panel,
     section_style,
     section_title,
     section_view,
-    settled,
+    streaming_section,
     tail,
+    truncated_note,
 )
-from alttrain_cli.console.terminal import duration
+from alttrain_cli.console.terminal import duration, plain
 from alttrain_cli.structure.misplaced import remarks
 from alttrain_cli.structure.trace import State, Trace
 
-LINES = 6  # of a section that is not settled; what is higher may leave the screen when a resize wraps it
+LINES = 6  # of an unfinished section; more may leave the screen when a resize wraps them
 _METER = 16  # cells
 
 
 class CompletionView(Region):
-    """One completion: what is settled is printed for good, the line or section that is not is live."""
+    """One completion: finished sections and lines are printed for good, only the rest is redrawn."""
 
     def __init__(self, console: Console, *, fold: bool = False) -> None:
         super().__init__(console)
         self._fold = fold
         self._printed = 0
-        self._flow: Flow | None = None
-        self._reading: Reading | None = None
-        self._seen: tuple[Trace, Figures] | None = None
+        self._panel: StreamingPanel | None = None
+        self._streaming: StreamingCompletion | None = None
+        self._seen: tuple[Trace, CompletionStats] | None = None
 
-    def show(self, reading: Reading) -> None:
-        """Draw how far a completion is."""
-        self._reading = reading
+    def show(self, streaming: StreamingCompletion, column: int = 0) -> None:
+        """Draw the completion so far."""
+        self._streaming = streaming
         if self._due():
-            self.look(reading)
+            self.look(streaming)
 
-    def finish(self, completion: Completion) -> None:
-        """Print what is left of a whole completion; call it after the block."""
-        self._print(completion.trace, completion.figures, len(SECTIONS))
+    def finish(self, completions: Sequence[MeasuredCompletion], seed: int | None) -> None:
+        """Print the rest of the finished completion; call it after the block."""
+        (completion,) = completions
+        self._print(completion.trace, completion.stats, len(SECTIONS))
+        _print_footer(self.console, completion, seed)
 
-    def look(self, reading: Reading) -> None:
+    def look(self, streaming: StreamingCompletion) -> None:
         """Print what no further text can change."""
-        trace, figures = self._seen = (reading.trace, reading.figures)
-        self._print(trace, figures, settled(trace))
-        name = flowing(trace)
+        trace, stats = self._seen = (streaming.trace, streaming.stats)
+        self._print(trace, stats, finished_sections(trace))
+        name = streaming_section(trace)
         if name and not (self._fold and name in THOUGHTS):
-            if self._flow is None:
-                title = section_title(trace, name, forced_note(figures) if name == "answer" else "")
-                self._flow = Flow(self.console, name, title, section_style(trace, name))
-                self._flow.begin()
-            self._flow.take(getattr(trace, name))
+            if self._panel is None:
+                title = section_title(trace, name, forced_note(stats) if name == "answer" else "")
+                self._panel = StreamingPanel(self.console, name, title, section_style(trace, name))
+                self._panel.begin()
+            self._panel.take(getattr(trace, name))
 
-    def _print(self, trace: Trace, figures: Figures, count: int) -> None:
-        if count > self._printed:
-            self._settle()
+    def _print(self, trace: Trace, stats: CompletionStats, count: int) -> None:
+        if count > self._printed and self._live:
+            self._live.refresh()  # else what is printed for good is in the live part too, for a moment
         for name in SECTIONS[self._printed : count]:
-            self._print_section(trace, figures, name)
+            self._print_section(trace, stats, name)
         self._printed = max(self._printed, count)
 
-    def _print_section(self, trace: Trace, figures: Figures, name: str) -> None:
-        if self._flow:
-            self._flow.take(getattr(trace, name))
-            notes = (remarks(trace).get(name, ""), cut_note(figures) if name == "answer" else "")
-            self._end_flow(" · ".join(filter(None, notes)))
+    def _print_section(self, trace: Trace, stats: CompletionStats, name: str) -> None:
+        if self._panel:
+            self._panel.take(getattr(trace, name))
+            notes = (remarks(trace).get(name, ""), truncated_note(stats) if name == "answer" else "")
+            self._end_panel(" · ".join(filter(None, notes)))
         else:
-            note = answer_note(figures) if name == "answer" else ""
+            note = answer_note(stats) if name == "answer" else ""
             self.console.print(section_view(trace, name, fold=self._fold, note=note))
 
-    def _end_flow(self, note: str = "") -> None:
-        flow, self._flow = self._flow, None  # else its last line stands in the live part too, for a moment
-        if flow:
-            flow.end(note)
-
-    def _settle(self) -> None:
-        if self._live:
-            self._live.refresh()  # else what is printed for good stands in the live part too, for a moment
+    def _end_panel(self, note: str = "") -> None:
+        panel, self._panel = self._panel, None  # else its last line is in the live part too, for a moment
+        if panel:
+            panel.end(note)
 
     def _render(self) -> RenderableType:
         if self._seen is None:
-            return Spinner("dots", Text("reading the question ...", style="muted"))
-        if self._flow:
-            return Group(self._flow.tail(), meter(*self._seen))
+            return Spinner("dots", Text("processing the prompt ...", style="muted"))
+        if self._panel:
+            return Group(self._panel.tail(), meter(*self._seen))
         return _writing(*self._seen, self.console, self.console.width, self.console.height - 4)
 
     def _break_off(self) -> None:
-        if self._reading is None:
+        if self._streaming is None:
             return
-        self.look(self._reading)
-        trace = self._reading.trace
+        self.look(self._streaming)
+        trace = self._streaming.trace
         name = _present(trace)
-        if self._flow:
-            self._end_flow("broken off")
+        if self._panel:
+            self._end_panel("interrupted")
         elif getattr(trace, name) and SECTIONS.index(name) >= self._printed:
-            self.console.print(section_view(trace, name, note="broken off"))
+            self.console.print(section_view(trace, name, note="interrupted"))
 
 
 class PairView(Region):
-    """Two completions of one question, one after the other, each in its column."""
+    """The completions of base and fine-tuned model, generated one after the other, each in its column."""
 
-    def __init__(self, console: Console, names: tuple[str, str]) -> None:
+    def __init__(self, console: Console, names: Sequence[str]) -> None:
         super().__init__(console)
-        self._names = names
-        self._seen: list[tuple[Trace, Figures] | None] = [None, None]
+        self._names = [f"{label}: {name}" for label, name in zip(PAIR, names, strict=True)]
+        self._seen: list[tuple[Trace, CompletionStats] | None] = [None, None]
 
-    def show(self, side: int, reading: Reading) -> None:
-        """Draw how far one side is: 0 is left, 1 right."""
-        if self._due() or self._seen[side] is None:
-            self._seen[side] = (reading.trace, reading.figures)
+    def show(self, streaming: StreamingCompletion, column: int = 0) -> None:
+        """Draw one completion so far: column 0 is left, 1 right."""
+        if self._due() or self._seen[column] is None:
+            self._seen[column] = (streaming.trace, streaming.stats)
 
-    def finish(self, pair: Sequence[Completion]) -> None:
+    def finish(self, completions: Sequence[MeasuredCompletion], seed: int | None) -> None:
         """Print both, section by section; call it after the block."""
-        self.console.print(pair_view(pair[0], pair[1], self._names, self.console.width))
+        self.console.print(pair_view(completions, self._names, self.console.width))
+        for label, completion in zip(PAIR, completions, strict=True):
+            _print_footer(self.console, completion, seed, label)
 
     def _render(self) -> RenderableType:
         if self.console.width >= TWO_COLUMNS:
@@ -137,34 +138,45 @@ class PairView(Region):
         name = Text(self._names[side], style="bold", no_wrap=True, overflow="ellipsis")
         seen = self._seen[side]
         if seen is None:
-            waits = "waits for its turn" if side else "reading the question ..."
+            waits = "waiting for the first model" if side else "processing the prompt ..."
             return Group(name, Text(waits, style="muted"))
         trace = seen[0]
-        done = [section_view(trace, section, fold=True) for section in SECTIONS[: settled(trace)]]
+        done = [section_view(trace, section, fold=True) for section in SECTIONS[: finished_sections(trace)]]
         return Group(name, *done, _writing(*seen, self.console, width, self.console.height - 8))
 
     def _break_off(self) -> None:
-        """Half a pair says nothing."""
+        """Print nothing: one completion alone is no comparison."""
 
 
-def footer(figures: Figures, seed: int | None) -> Text:
-    """Return what a completion cost, in one line."""
+def _print_footer(
+    console: Console, completion: MeasuredCompletion, seed: int | None, label: str = ""
+) -> None:
+    if completion.warning:
+        console.print(plain(completion.warning, "warning"), soft_wrap=True)
+    head = Text(f"{label}: " if label else "", style="muted")
+    console.print(head + footer(completion.stats, seed))
+
+
+def footer(stats: CompletionStats, seed: int | None) -> Text:
+    """Return tokens, speed and times of a completion in one line."""
     parts = [
-        f"{figures.tokens} tokens ({figures.thinking_tokens} of {figures.budget} thinking)",
-        f"{figures.tokens_per_second:.1f} tokens/s",
-        f"first after {figures.first_seconds or 0:.2f} s",
-        duration(figures.seconds),
+        f"{stats.tokens} tokens ({stats.thinking_tokens} of {stats.budget} thinking)",
+        f"{stats.tokens_per_second:.1f} tokens/s",
+        f"first after {stats.time_to_first_token or 0:.2f} s",
+        duration(stats.seconds),
         "greedy" if seed is None else f"seed {seed}",
     ]
     return Text(" · ".join(parts), style="muted")
 
 
-def _writing(trace: Trace, figures: Figures, console: Console, width: int, lines: int) -> RenderableType:
+def _writing(
+    trace: Trace, stats: CompletionStats, console: Console, width: int, lines: int
+) -> RenderableType:
     """Return the section that is being written and the meter."""
     name = _present(trace)
     text = tail(getattr(trace, name), console, width - 4, min(max(lines, 1), LINES))
     title = Text(f"{name} ...", style=name)
-    return Group(panel(title, text, section_style(trace, name)), meter(trace, figures))
+    return Group(panel(title, text, section_style(trace, name)), meter(trace, stats))
 
 
 def _present(trace: Trace) -> str:
@@ -174,12 +186,12 @@ def _present(trace: Trace) -> str:
     return next((name for name in reversed(SECTIONS) if getattr(trace, name)), SECTIONS[0])
 
 
-def meter(trace: Trace, figures: Figures) -> Text:
+def meter(trace: Trace, stats: CompletionStats) -> Text:
     """Return how much of the thinking budget is used, and the speed."""
-    speed = f"{figures.tokens_per_second:.0f} tokens/s"
+    speed = f"{stats.tokens_per_second:.0f} tokens/s"
     if trace.state is not State.UNCLOSED:
-        return Text(f"answering · {figures.tokens} tokens · {speed}", "muted", no_wrap=True)
-    used = min(_METER, round(_METER * figures.thinking_tokens / figures.budget))
+        return Text(f"answering · {stats.tokens} tokens · {speed}", "muted", no_wrap=True)
+    used = min(_METER, round(_METER * stats.thinking_tokens / stats.budget))
     bar = Text("thinking ", "muted", no_wrap=True, overflow="ellipsis")
     bar.append("━" * used, "reasoning").append("─" * (_METER - used))
-    return bar.append(f" {figures.thinking_tokens}/{figures.budget} · {speed}")
+    return bar.append(f" {stats.thinking_tokens}/{stats.budget} · {speed}")

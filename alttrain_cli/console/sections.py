@@ -1,34 +1,35 @@
-"""A completion on the screen: its sections told apart, whole or folded, one alone or two side by side."""
+"""The sections of a completion on the screen: whole or folded, of one model or of two side by side."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from alttrain_cli.chat.reading import Completion, Figures
+from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion
 from alttrain_cli.console.terminal import out, plain
 from alttrain_cli.structure.misplaced import remarks
 from alttrain_cli.structure.sections import SECTIONS as SECTIONS
 from alttrain_cli.structure.sections import THOUGHTS as THOUGHTS
 from alttrain_cli.structure.trace import State, Trace
 
+PAIR = ("base", "fine-tuned")
 TWO_COLUMNS = 80  # a terminal narrower than this gets the two of a pair one under the other
 
 
 def trace_view(trace: Trace) -> RenderableType:
-    """Return a completion with its sections told apart; a section that is missing says so."""
+    """Return the sections of a completion; a missing one is a line with the reason."""
     return Group(*(section_view(trace, name) for name in SECTIONS))
 
 
 def print_trace(trace: Trace) -> None:
-    """Print a completion with its sections told apart."""
+    """Print the sections of a completion."""
     out().print(trace_view(trace))
 
 
 def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "") -> RenderableType:
-    """Return one section; with `fold`, a thought is one line. `note` is put behind the title."""
+    """Return one section; with `fold`, one of the reasoning is one line. `note` follows the title."""
     text = getattr(trace, name)
     remark = remarks(trace).get(name, "")
     title = section_title(trace, name, note, remark if text else "")
@@ -40,7 +41,10 @@ def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "")
 
 
 def section_style(trace: Trace, name: str) -> str:
-    """Return a section's colour; an assessment has its verdict's, for a frame's title has but one colour."""
+    """Return the style of a section.
+
+    An assessment has that of its verdict, because a panel border has only one colour.
+    """
     return trace.verdict.value if name == "assessment" and trace.assessment else name
 
 
@@ -59,14 +63,14 @@ def panel(title: Text, body: RenderableType, style: str, note: str = "") -> Pane
 
 
 def tail(text: str, console: Console, width: int, lines: int) -> Text:
-    """Return the end of a text, as many lines as fit. Looks at no more of it than can be shown."""
+    """Return the last `lines` lines of a text. Reads only as much of it as can be shown."""
     shown = plain(text[-width * lines :])
     wrapped = shown.wrap(console, max(width, 1), overflow="fold")
     return Text("\n").join(wrapped[-lines:])
 
 
-def settled(trace: Trace) -> int:
-    """Return how many sections, from the first on, further text can no longer change."""
+def finished_sections(trace: Trace) -> int:
+    """Return how many of the first sections are final: no further text can change them."""
     if trace.state is State.CLOSED:
         return len(THOUGHTS)
     if trace.state is State.UNCLOSED and (trace.assessment or trace.reasoning):
@@ -74,43 +78,46 @@ def settled(trace: Trace) -> int:
     return 0
 
 
-def flowing(trace: Trace) -> str:
-    """Return the section that only grows, so that its lines can be printed as they come; none if not yet."""
-    name = SECTIONS[settled(trace)]
+def streaming_section(trace: Trace) -> str:
+    """Return the section that is being written and only grows; empty if there is none yet."""
+    name = SECTIONS[finished_sections(trace)]
     return name if name in ("reasoning", "answer") and getattr(trace, name) else ""
 
 
-def answer_note(figures: Figures) -> str:
-    """Return what must be said of an answer that was not the model's own decision."""
-    return " · ".join(filter(None, (forced_note(figures), cut_note(figures))))
+def answer_note(stats: CompletionStats) -> str:
+    """Return the note on an answer that was forced or cut."""
+    return " · ".join(filter(None, (forced_note(stats), truncated_note(stats))))
 
 
-def forced_note(figures: Figures) -> str:
-    """Return that an answer was forced, if it was."""
-    return f"forced after {figures.budget} thinking tokens" if figures.forced else ""
+def forced_note(stats: CompletionStats) -> str:
+    """Return the note on a forced answer; empty if it was not forced."""
+    return f"forced after {stats.budget} thinking tokens" if stats.forced else ""
 
 
-def cut_note(figures: Figures) -> str:
-    """Return that an answer was cut, if it was."""
-    return "cut at max_new_tokens" if figures.cut else ""
+def truncated_note(stats: CompletionStats) -> str:
+    """Return the note on a cut answer; empty if it was not cut."""
+    return f"cut at {stats.truncated_by}" if stats.truncated_by else ""
 
 
-def pair_view(left: Completion, right: Completion, names: tuple[str, str], width: int) -> RenderableType:
-    """Return base and aligned completion section by section: side by side, or one under the other."""
+def pair_view(completions: Sequence[MeasuredCompletion], names: Sequence[str], width: int) -> RenderableType:
+    """Return the completions of base and fine-tuned model, section by section.
+
+    They are side by side, or one under the other in a terminal of less than TWO_COLUMNS.
+    """
     wide = width >= TWO_COLUMNS
     together = columns if wide else lambda parts: Group(*parts)
-    sides = [("" if wide else label, side) for label, side in (("base", left), ("aligned", right))]
+    sides = [("" if wide else label, side) for label, side in zip(PAIR, completions, strict=True)]
     rows = [together(Text(name, "bold") for name in names)]
     for name in SECTIONS:
-        mark = _difference(left.trace, right.trace, name)
+        mark = _difference([one.trace for one in completions], name)
         rows.append(together(_side(side, name, label, mark) for label, side in sides))
     rows.append(together(Text(f"{label}: {side.outcome}".removeprefix(": ")) for label, side in sides))
     return Group(*rows)
 
 
-def _side(side: Completion, name: str, label: str, mark: str) -> RenderableType:
-    mark = mark if getattr(side.trace, name) else ""  # what is missing says so
-    notes = (label, mark, answer_note(side.figures) if name == "answer" else "")
+def _side(side: MeasuredCompletion, name: str, label: str, mark: str) -> RenderableType:
+    mark = mark if getattr(side.trace, name) else ""  # a missing section has its own note
+    notes = (label, mark, answer_note(side.stats) if name == "answer" else "")
     return section_view(side.trace, name, note=" · ".join(filter(None, notes)))
 
 
@@ -124,13 +131,13 @@ def columns(parts: Iterable[RenderableType]) -> RenderableType:
     return grid
 
 
-def _difference(left: Trace, right: Trace, name: str) -> str:
-    one, other = (" ".join(getattr(trace, name).split()) for trace in (left, right))
+def _difference(traces: Sequence[Trace], name: str) -> str:
+    one, other = (" ".join(getattr(trace, name).split()) for trace in traces)
     return "same" if one == other else "differs"
 
 
 def section_title(trace: Trace, name: str, note: str = "", remark: str = "") -> Text:
-    """Return a section's name, with an assessment's verdict, a note, and what is out of place behind it."""
+    """Return the title of a section: its name, the verdict of an assessment, a note, and a remark."""
     title = Text(name, style=name)
     if name == "assessment" and trace.assessment:
         title.append(" · ").append(trace.verdict.value, style=trace.verdict.value)
@@ -144,7 +151,7 @@ def section_title(trace: Trace, name: str, note: str = "", remark: str = "") -> 
 def _one_line(title: Text, text: str) -> RenderableType:
     line = title.append(" · ").append(plain(" ".join(text.split()), "muted"))
     line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(line)  # printed by itself, a text forgets that it shall not wrap
+    return Group(line)  # a text alone would be wrapped again
 
 
 def _why_missing(trace: Trace, name: str) -> str:

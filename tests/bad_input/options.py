@@ -114,21 +114,28 @@ TRAIN = [
     Case("train-no-data", ("train", "--recipe", "smollm2-135m"), ("--data", "train --help")),
 ]
 CHAT = [
-    _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p or --probe"),
+    _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p or --prompts"),
     _chat(
         "compare-base",
         ("smollm2-135m", "--compare", "--base", "-p", "a"),
         "--compare has no effect beside --base",
     ),
     _chat("base-of-base", ("smollm2-135m", "--base", "-p", "a"), "--base has no effect"),
-    _chat("base-url", (*_SERVER, "--base", "-p", "a"), "--base has no effect beside --base-url"),
-    _chat("target-url", ("smollm2-135m", *_SERVER, "-p", "a"), "RUN", "--base-url"),
+    _chat("base-url", (*_SERVER, "--base", "-p", "a"), "--base has no effect with a server"),
+    _chat("target-url", ("smollm2-135m", *_SERVER, "-p", "a"), "TARGET", "--base-url"),
     _chat(
         "model-alone", ("smollm2-135m", "--model", "m", "-p", "a"), "--model has no effect without --base-url"
     ),
+    _chat(
+        "url-base", ("http://127.0.0.1:1/v1 tiny", "--base", "-p", "a"), "--base has no effect with a server"
+    ),
+    _chat("url-compare", ("http://127.0.0.1:1/v1", "--compare", "-p", "a"), "--compare needs a local run"),
+    _chat("url-model", ("http://127.0.0.1:1/v1", "--model", "m", "-p", "a"), "--model has no effect without"),
     _chat("url-empty", ("--base-url", "", "-p", "a"), "--base-url is empty"),
     _chat("model-empty", (*_SERVER, "--model", " ", "-p", "a"), "--model is empty"),
-    _chat("probe-prompt", ("smollm2-135m", "--probe", "p.txt", "-p", "a"), "--probe has no effect beside -p"),
+    _chat(
+        "probe-prompt", ("smollm2-135m", "--prompts", "p.txt", "-p", "a"), "--prompts has no effect beside -p"
+    ),
     _chat("no-save", ("smollm2-135m", "--no-save", "-p", "a"), "--no-save has no effect with -p"),
     _chat("recipe-recipe", ("smollm2-135m", "--recipe", "r1-7b", "-p", "a"), "--recipe has no effect"),
     _chat("recipe-alone", ("--recipe", "r1-7b", "-p", "a"), "--recipe has no effect"),
@@ -144,7 +151,7 @@ CHAT = [
         "--set",
     ),
     _chat("tokens-huge", ("smollm2-135m", "--max-new-tokens", str(10**30), "-p", "a"), "max_new_tokens"),
-    _chat("tokens-zero", ("smollm2-135m", "--max-new-tokens", "0", "-p", "a"), "--max-new-tokens"),
+    _chat("tokens-zero", ("smollm2-135m", "--max-new-tokens", "0", "-p", "a"), "max_new_tokens cannot be"),
     _chat(
         "temperature-infinite",
         ("smollm2-135m", "--set", "temperature=.inf", "-p", "a"),
@@ -170,7 +177,7 @@ CHAT = [
     _chat("no-run", ("-p", "a"), "no run here yet"),
     _chat("long-name", ("x" * 300, "-p", "a"), "neither a run"),
     _chat("hidden-name", ("a\u202eb", "-p", "a"), "a<U+202E>b"),
-    _chat("continue-nothing", ("smollm2-135m", "--continue", "-p", "a"), "chats", "no chat"),
+    _chat("continue-nothing", ("smollm2-135m", "--continue", "-p", "a"), "chats", "no saved conversation"),
     _probe("missing-key", "p.jsonl", '{"question": "a"}', ":1", "prompt: the key is missing"),
     _probe("wrong-type", "p.jsonl", '{"prompt": 5}', ":1", "prompt: must be a text"),
     _probe("empty", "p.txt", "\n \n", "empty"),

@@ -1,0 +1,136 @@
+"""One chat: its model, transcript, settings and file. Knows neither typed lines nor how a screen draws."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.chat.exchange import Exchange, send
+from alttrain_cli.chat.files import FOLDER, ChatFile
+from alttrain_cli.chat.loader import BackgroundLoader, ChatTarget, Load
+from alttrain_cli.chat.screen import Terminal
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript, Turn
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.storage.files import append_jsonl
+
+
+class Chat:
+    """A conversation that a person has with a model that may still be loading.
+
+    Without a file it is not saved.
+    """
+
+    def __init__(
+        self,
+        target: ChatTarget,
+        load: Load,
+        transcript: Transcript,
+        settings: Settings,
+        screen: Terminal,
+        file: ChatFile | None = None,
+    ) -> None:
+        self.target = target
+        self.settings = settings
+        self.screen = screen
+        self.file = file
+        self.compare = False
+        self.last: Exchange | None = None
+        self._comparison: Exchange | None = None
+        self._backend: Backend | None = None
+        self.loader = BackgroundLoader(target.name, load)
+        self._start(transcript)
+
+    def backend(self) -> Backend:
+        """Return the backend; the first time, wait for it and show that.
+
+        Raises:
+            ModelError, BackendError: if it could not be loaded.
+        """
+        if self._backend is None:
+            if self.loader.running:
+                with self.screen.waiting(lambda: str(self.loader)) as update:
+                    while self.loader.running:
+                        self.loader.wait(0.2)
+                        update()
+            self._backend = self.loader.backend()
+            if warning := self.target.warning(self._backend):
+                self.screen.say(warning, "warning")
+        return self._backend
+
+    def send(self, prompt: str, *, compare: bool | None = None) -> None:
+        """Send a message, and add it with its completion to the transcript. `compare` None: as set."""
+        self.prompt = prompt
+        exchange = self._send(prompt, self.transcript, self.compare if compare is None else compare)
+        self.last, completion = exchange, exchange.completion
+        notes: dict[str, Any] = {
+            "model": completion.model,
+            "seed": self.settings.sent_seed,
+            "verdict": completion.trace.verdict.value,
+            "forced": completion.stats.forced,
+            "tokens": completion.stats.tokens,
+            "seconds": round(completion.stats.seconds, 2),
+        }
+        self.transcript.turns.append(Turn.of(prompt, completion.trace, **notes))
+        self._save()
+
+    def retry(self) -> None:
+        """Send the last message again. With sampling the next seed is used: the same one repeats itself."""
+        prompt = self._last_prompt()
+        if self._was_answered():
+            self.transcript.undo()
+        if self.settings.sampling.do_sample:
+            self.settings = replace(self.settings, seed=self.settings.seed + 1)
+        self.send(prompt)
+
+    def compare_again(self) -> None:
+        """Compare base and fine-tuned model on the last message. The transcript stays as it is."""
+        prompt = self._last_prompt()
+        before = self.transcript.before_last() if self._was_answered() else self.transcript
+        self._send(prompt, before, compare=True)
+
+    def save_comparison(self) -> Path:
+        """Append the last comparison to compare.jsonl in the run's folder, or in chats/; return its path."""
+        if self._comparison is None:
+            raise AlttrainError("There is no comparison to save. Run /compare first.")
+        run = self.target.run
+        path = (run.path if run else FOLDER) / "compare.jsonl"
+        append_jsonl(path, self._comparison.record())
+        return path
+
+    def undo(self) -> Turn:
+        """Remove and return the last turn."""
+        turn = self.transcript.undo()
+        if turn is None:
+            raise AlttrainError("There is no turn to remove.")
+        self._save()
+        return turn
+
+    def restart(self, transcript: Transcript) -> None:
+        """Continue with another transcript, in a new file."""
+        self._start(transcript)
+        if self.file:
+            self.file = ChatFile(self.target.name)
+
+    def _start(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+        self.prompt = transcript.turns[-1].prompt if transcript.turns else ""
+
+    def _send(self, prompt: str, transcript: Transcript, compare: bool) -> Exchange:
+        exchange = send(self.backend(), transcript, prompt, self.settings, self.screen, compare=compare)
+        if compare:
+            self._comparison = exchange
+        return exchange
+
+    def _save(self) -> None:
+        if self.file:
+            self.file.save(self.transcript)
+
+    def _last_prompt(self) -> str:
+        if not self.prompt:
+            raise AlttrainError("There is no message yet.")
+        return self.prompt
+
+    def _was_answered(self) -> bool:
+        turns = self.transcript.turns
+        return bool(turns) and turns[-1].prompt == self.prompt

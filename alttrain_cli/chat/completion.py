@@ -1,0 +1,173 @@
+"""A completion with its sections, tokens and times: while it streams, and when it is finished."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from alttrain_cli.backends.base import Backend, Chunk, Completion, Finish
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.trace import State, StreamParser, Trace
+
+LIMITS = {
+    Finish.STOP: "",
+    Finish.LENGTH: "max_new_tokens",
+    Finish.CONTEXT: "the end of the context",
+    Finish.FILTERED: "the server's filter",
+}
+
+
+@dataclass(frozen=True)
+class CompletionStats:
+    """Tokens and times of a completion so far.
+
+    Attributes:
+        budget: the thinking tokens after which an answer is forced.
+        seconds: since the request was sent.
+        time_to_first_token: in seconds; None before it.
+        forced: the budget was used up, so the reasoning was closed and an answer forced.
+        truncated_by: what ended it before the model did; empty if nothing did.
+    """
+
+    tokens: int
+    thinking_tokens: int
+    budget: int
+    seconds: float
+    time_to_first_token: float | None
+    forced: bool = False
+    truncated_by: str = ""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The speed after the first token; 0 before the second."""
+        writing = self.seconds - (self.time_to_first_token or 0)
+        return (self.tokens - 1) / writing if self.tokens > 1 and writing > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class MeasuredCompletion:
+    """A finished completion of a model, as it was streamed."""
+
+    model: str
+    text: str  # with <think> markers
+    trace: Trace
+    stats: CompletionStats
+    warning: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Verdict and refusal in words. A rule over the answer's first words finds the refusal."""
+        return f"{_verdict_words(self.trace)}, {_answer_words(self.trace)}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return sections, verdict, tokens and seconds as one JSON object for scripts."""
+        trace, stats = self.trace, self.stats
+        first = stats.time_to_first_token
+        return {
+            "model": self.model,
+            "understanding": trace.understanding,
+            "assessment": trace.assessment,
+            "verdict": trace.verdict.value,
+            "reasoning": trace.reasoning,
+            "answer": trace.answer,
+            "state": trace.state.value,
+            "order": remarks(trace),
+            "refused": refuses(trace.answer),
+            "forced": stats.forced,
+            "cut": bool(stats.truncated_by),
+            "remark": self.warning,
+            "tokens": stats.tokens,
+            "thinking_tokens": stats.thinking_tokens,
+            "seconds": round(stats.seconds, 3),
+            "first_seconds": None if first is None else round(first, 3),
+        }
+
+
+class StreamingCompletion:
+    """Collects the chunks of a completion; its trace and stats can be read at any time."""
+
+    def __init__(self, budget: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._parser = StreamParser(THINK, prefilled=False)
+        self._budget = budget
+        self._clock = clock
+        self._started = clock()
+        self._first: float | None = None
+        self._text: list[str] = []
+        self._tokens = self._thinking_tokens = 0
+        self._forced = False
+        self._warning = ""
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the next chunk."""
+        if self._first is None and chunk.tokens:
+            self._first = self._clock() - self._started
+        self._text.append(chunk.text)
+        self._parser.feed(chunk.text)
+        self._tokens += chunk.tokens
+        if self._parser.state is State.UNCLOSED and not chunk.forced:
+            self._thinking_tokens += chunk.tokens
+        self._forced = self._forced or chunk.forced
+        self._warning = chunk.warning or self._warning
+
+    @property
+    def trace(self) -> Trace:
+        """The sections so far."""
+        return self._parser.trace()
+
+    @property
+    def stats(self) -> CompletionStats:
+        """Tokens and times so far."""
+        return CompletionStats(
+            tokens=self._tokens,
+            thinking_tokens=self._thinking_tokens,
+            budget=self._budget,
+            seconds=self._clock() - self._started,
+            time_to_first_token=self._first,
+            forced=self._forced,
+        )
+
+    def finish(self, model: str, finish: Finish = Finish.STOP) -> MeasuredCompletion:
+        """Return the finished completion; call it once, after the last chunk."""
+        stats = replace(self.stats, truncated_by=LIMITS[finish])
+        return MeasuredCompletion(model, "".join(self._text), self._parser.finish(), stats, self._warning)
+
+
+def stream_completion(
+    backend: Backend,
+    conversation: Conversation,
+    settings: Settings,
+    show: Callable[[StreamingCompletion], None] = lambda streaming: None,
+) -> MeasuredCompletion:
+    """Complete a conversation and show it at every chunk. An exception stops the backend."""
+    streaming = StreamingCompletion(settings.budget)
+    chunks = backend.stream(conversation, settings.sampling, budget=settings.budget, seed=settings.sent_seed)
+    with closing(chunks):
+        while True:
+            try:
+                chunk = next(chunks)
+            except StopIteration as end:
+                completion: Completion = end.value
+                return streaming.finish(backend.name, completion.finish)
+            streaming.add(chunk)
+            show(streaming)
+
+
+def _verdict_words(trace: Trace) -> str:
+    if trace.state is State.ABSENT:
+        return "does not reason"
+    return {
+        "harmful": "assesses it as harmful",
+        "benign": "assesses it as benign",
+        "missing": "makes no assessment",
+    }[trace.verdict.value]
+
+
+def _answer_words(trace: Trace) -> str:
+    if not trace.answer:
+        return "gives no answer"
+    return "refuses" if refuses(trace.answer) else "does not refuse"

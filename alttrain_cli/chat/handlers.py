@@ -1,0 +1,124 @@
+"""What each command of the prompt line does: one function per command."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from alttrain_cli.chat.chat import Chat
+from alttrain_cli.chat.slash import COMMANDS
+from alttrain_cli.chat.transcript import Transcript
+from alttrain_cli.errors import AlttrainError
+
+
+def turns(count: int) -> str:
+    """Return a number of turns in words."""
+    return f"{count} turn{'' if count == 1 else 's'}"
+
+
+def _help(chat: Chat, _: str) -> None:
+    chat.screen.table((f"/{name} {argument}".rstrip(), does) for name, (argument, does) in COMMANDS.items())
+    chat.screen.say('Several lines: between """ and """, or with Alt-Enter. Ctrl-G opens your editor.')
+    chat.screen.say("Ctrl-C stops the completion or clears the line. Ctrl-D leaves.")
+
+
+def _system(chat: Chat, text: str) -> None:
+    chat.transcript.system = text or None
+    chat.screen.say("The system prompt is set." if text else "The model's own system prompt is restored.")
+
+
+def _set(chat: Chat, change: str) -> None:
+    chat.settings = chat.settings.set(change)
+    chat.screen.table(chat.settings.values().items())
+
+
+def _show(chat: Chat, _: str) -> None:
+    transcript = chat.transcript
+    chat.screen.table(
+        [
+            ("model", chat.target.name),
+            ("base", chat.target.recipe.model.name),
+            ("system", "(the model's own)" if transcript.system is None else transcript.system),
+            ("turns", f"{len(transcript.turns)}, {transcript.dropped_turns} no longer sent"),
+            ("file", chat.file.path if chat.file else "(not saved)"),
+            ("compare", "on" if chat.compare else "off"),
+            *chat.settings.values().items(),
+        ]
+    )
+
+
+def _compare(chat: Chat, argument: str) -> None:
+    if argument not in ("off", "save"):
+        chat.target.check_comparable()
+    match argument:
+        case "on" | "off":
+            chat.compare = argument == "on"
+            to = "the base and the fine-tuned model" if chat.compare else "one model"
+            chat.screen.say(f"Every message goes to {to}.")
+        case "save":
+            chat.screen.say(f"The comparison is saved in {chat.save_comparison()}")
+        case "":
+            chat.compare_again()
+        case _:
+            chat.send(argument, compare=True)
+
+
+def _retry(chat: Chat, _: str) -> None:
+    chat.retry()
+
+
+def _undo(chat: Chat, _: str) -> None:
+    chat.screen.say(f"Removed: {chat.undo().prompt}")
+
+
+def _reset(chat: Chat, _: str) -> None:
+    chat.restart(Transcript(chat.transcript.system))
+    chat.screen.say("A new conversation.")
+
+
+def _fold(chat: Chat, _: str) -> None:
+    chat.screen.fold = not chat.screen.fold
+    chat.screen.say(f"The reasoning is {'folded' if chat.screen.fold else 'shown in full'}.")
+
+
+def _raw(chat: Chat, _: str) -> None:
+    if chat.last is None:
+        raise AlttrainError("There is no completion yet.")
+    chat.screen.text(chat.last.completion.text)
+
+
+def _save(chat: Chat, name: str) -> None:
+    path = _file(name, "/save chat.jsonl")
+    if os.path.lexists(path):
+        raise AlttrainError(f"{path}: exists already. Choose another name.")
+    chat.transcript.save(path)
+    chat.screen.say(f"{turns(len(chat.transcript.turns))} saved in {path}")
+
+
+def _load(chat: Chat, name: str) -> None:
+    chat.restart(Transcript.load(_file(name, "/load chat.jsonl")))
+    chat.screen.say(f"{turns(len(chat.transcript.turns))} resumed.")
+
+
+def _file(name: str, example: str) -> Path:
+    if not name:
+        raise AlttrainError(f"Give a file, for example {example}")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise AlttrainError(f"{name}: there is no such home folder.") from None
+
+
+HANDLERS: dict[str, Callable[[Chat, str], None]] = {  # quit is the session's own
+    "help": _help,
+    "system": _system,
+    "set": _set,
+    "show": _show,
+    "compare": _compare,
+    "retry": _retry,
+    "undo": _undo,
+    "reset": _reset,
+    "fold": _fold,
+    "raw": _raw,
+    "save": _save,
+    "load": _load,
+}

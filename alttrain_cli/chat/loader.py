@@ -1,0 +1,127 @@
+"""The target of a chat, and the loading of its backend in the background."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.progress import Progress, Silent
+from alttrain_cli.backends.target import Target
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.recipe.layers import FALLBACK
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+
+Load = Callable[[Progress], Backend]
+
+
+@dataclass(frozen=True)
+class ChatTarget:
+    """What a person chats with: a model on this machine, or a model of a server. Nothing is loaded yet."""
+
+    name: str
+    recipe: Recipe
+    target: Target | None = None  # None: a server
+
+    @classmethod
+    def of(cls, target: Target) -> "ChatTarget":
+        """Return a model on this machine."""
+        return cls(target.name, target.recipe, target)
+
+    @classmethod
+    def server(cls, model: str | None, recipe: str | None) -> "ChatTarget":
+        """Return a model of a server, by default its only one, with the sampling settings of a recipe."""
+        return cls(model or "server", Recipe.load(recipe or FALLBACK))
+
+    def check_comparable(self) -> None:
+        """Make sure that the base model is the same model with its adapter switched off.
+
+        Raises:
+            AlttrainError: with what to do instead.
+        """
+        from alttrain_cli.backends.local import check_comparable
+
+        if self.target is None:
+            raise AlttrainError(
+                "--compare needs a local run: on a server the adapter cannot be switched off. "
+                "Give a run on this machine, or chat with the two models one after the other."
+            )
+        check_comparable(self.target)
+
+    @property
+    def run(self) -> Run | None:
+        """The run that contains the adapter, or None."""
+        adapter = self.target.adapter if self.target else None
+        run = Run(adapter.parent) if adapter else None
+        return run if run and run.recipe_path.is_file() else None
+
+    def warning(self, backend: Backend) -> str:
+        """Return what a person must know about the loaded model, or nothing."""
+        trained_with = self.run.manifest().template if self.run else None
+        if trained_with in (None, backend.fingerprint.template):
+            return ""
+        return "The model's chat template is not the one that this run was trained with."
+
+
+class BackgroundLoader(Silent):
+    """Loads a backend in a thread, so that a person can type meanwhile. Its text says how far it is."""
+
+    def __init__(self, name: str, load: Load) -> None:
+        self._name = name
+        self._load = load
+        self._doing = f"Loading {name}"
+        self._started = 0.0
+        self._backend: Backend | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def status(self, doing: str) -> AbstractContextManager[None]:
+        """Take what the load is doing."""
+        self._doing = doing.removesuffix(" ...")
+        return nullcontext()
+
+    def start(self) -> None:
+        """Start to load. Python's standard output is redirected meanwhile."""
+        self._started = time.monotonic()
+        self._thread.start()
+
+    def __str__(self) -> str:
+        if self._error:
+            return f"{self._name} could not be loaded; press Enter to see why"
+        if self._backend:
+            return self._backend.name
+        return f"{self._doing}: {time.monotonic() - self._started:.0f} s"
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still loading."""
+        return self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether there will be no backend."""
+        return self._error is not None
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it is loaded, at most for some seconds."""
+        self._thread.join(seconds)
+
+    def backend(self) -> Backend:
+        """Wait, and return the backend.
+
+        Raises:
+            ModelError, BackendError: if it could not be loaded.
+        """
+        self.wait()
+        if self._error:
+            raise self._error
+        assert self._backend is not None
+        return self._backend
+
+    def _work(self) -> None:
+        try:
+            self._backend = self._load(self)
+        except BaseException as error:
+            self._error = error
