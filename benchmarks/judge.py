@@ -18,7 +18,7 @@ from pathlib import Path
 
 from alttrain_cli.console import print_table
 from alttrain_cli.evaluation.completion import Written, record
-from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.trace import parse
@@ -56,10 +56,10 @@ def make(root: Path, count: int, *, trained: bool) -> None:
         target = {"name": str(trained), "model": "made"}
         settings = {"max_new_tokens": 1, "do_sample": False}
         plan = Plan(suite, target, settings, "normal", 1, len(items), items)
-        place = Place(root / suite["name"])
+        place = SuiteDir(root / suite["name"])
         plan.save(place.folder)
         with place.completions.path.open("w", encoding="utf-8") as file:
-            for job in plan.jobs:
+            for job in plan.requests:
                 text = text_of(int(job.item.id), trained)
                 written = Written(text, parse(text, Markers(), prefilled=False), len(text) // 4, True, 80)
                 file.write(json.dumps(record(job, written)) + "\n")

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.evaluation.completion import Written, record
+from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.judging import judge_instantly
-from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.trace import parse
@@ -49,23 +49,23 @@ def target(name: str, adapter: str | None = None) -> dict[str, Any]:
 
 def evaluate(
     root: Path, asked: dict[str, Any], about: dict[str, Any], prompts: Sequence[str], texts: Sequence[str]
-) -> Side:
+) -> SuiteResult:
     """Store what `asked` wrote on the prompts, judge it, and read it back."""
     right = "4" if about["kind"] == "ability" else None
     items = tuple(
         Item(f"{about['name']}-{place}", prompt, None, right) for place, prompt in enumerate(prompts)
     )
     plan = Plan(about, asked, {"max_new_tokens": 9, "do_sample": False}, "normal", 1, len(items), items)
-    place = Place(root / about["name"])
+    place = SuiteDir(root / about["name"])
     plan.save(place.folder)
-    for job, text in zip(plan.jobs, texts, strict=False):
+    for job, text in zip(plan.requests, texts, strict=False):
         trace = parse(text, MARKERS, prefilled="</think>" in text or text == UNFINISHED)
         place.completions.append(record(job, Written(text, trace, len(text.split()), True, 3)))
     judge_instantly(place, plan, WORD if about["kind"] == "ability" else RULE)
-    return Side.read(place)
+    return SuiteResult.read(place)
 
 
-def before_and_after(root: Path) -> tuple[list[Side], dict[str, Side]]:
+def before_and_after(root: Path) -> tuple[list[SuiteResult], dict[str, SuiteResult]]:
     """A trained model beside its base: it refuses more, also what it should not, and one is unfinished."""
     harmful, benign, ability = suite("h", "harmful", paper=True), suite("b", "benign"), suite("a", "ability")
     prompts = [f"Prompt {number}?" for number in range(4)]
@@ -83,7 +83,7 @@ def before_and_after(root: Path) -> tuple[list[Side], dict[str, Side]]:
     return sides["run"], {side.folder: side for side in sides["base"]}
 
 
-def card_of(sides: list[Side], compared: dict[str, Side]) -> dict[str, Any]:
+def card_of(sides: list[SuiteResult], compared: dict[str, SuiteResult]) -> dict[str, Any]:
     """The scorecard without what changes from day to day."""
     card = scorecard(sides, compared, None, {})
     for about in card["suites"]:

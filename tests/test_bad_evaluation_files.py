@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation import judge as eval_judges
-from alttrain_cli.evaluation.card import question_card
+from alttrain_cli.evaluation.judge_card import question_card
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.labels import Label

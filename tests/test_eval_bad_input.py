@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.completion import Written, record
+from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rubrics import read_strongreject
-from alttrain_cli.evaluation.judging import judge_instantly, judgements
-from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
 from alttrain_cli.structure.markers import Markers
@@ -219,8 +219,8 @@ def test_a_grader_that_fails_on_one_text_judges_the_others(
     items = (Item("1", "p", None, "4"), Item("2", "q", None, "4"))
     about = suite("a", "ability")
     plan = Plan(about, target("t"), {"max_new_tokens": 9, "do_sample": False}, "normal", 1, 2, items)
-    place = Place(tmp_path)
-    for job, text in zip(plan.jobs, ("4", "x"), strict=True):
+    place = SuiteDir(tmp_path)
+    for job, text in zip(plan.requests, ("4", "x"), strict=True):
         written = Written(text, parse(text, Markers(), prefilled=False), 1, True, None)
         place.completions.append(record(job, written))
     from dataclasses import replace

@@ -21,9 +21,9 @@ from alttrain_cli.evaluation.generate import Request, generate, read_suites
 from alttrain_cli.evaluation.judge import Bench
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.labels import Label
-from alttrain_cli.evaluation.plan import Job, places
+from alttrain_cli.evaluation.plan import SampleRequest, suite_dirs
 from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
 from alttrain_cli.evaluation.targets import Server
 from alttrain_cli.evaluation.thinking import Mode
@@ -51,7 +51,9 @@ class Parrot:
         self.asked: list[str] = []
         self._answer, self._seconds = answer, seconds
 
-    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(
+        self, jobs: Sequence[SampleRequest], settings: Sampling, mode: Mode
+    ) -> Iterator[tuple[SampleRequest, Written]]:
         for job in random.sample(list(jobs), len(jobs)):
             time.sleep(self._seconds)
             text = self._answer(job.item.prompt)
@@ -74,8 +76,8 @@ def measure(root: Path, target: Parrot, **changes: Any) -> dict[str, Any]:
 
 
 def card_of(root: Path, other: Path | None = None, training: Training | None = None) -> dict[str, Any]:
-    compared = {side.folder: side for side in map(Side.read, places(other))} if other else {}
-    return scorecard([Side.read(place) for place in places(root)], compared, training, {})
+    compared = {side.folder: side for side in map(SuiteResult.read, suite_dirs(other))} if other else {}
+    return scorecard([SuiteResult.read(place) for place in suite_dirs(root)], compared, training, {})
 
 
 def files_of(root: Path) -> dict[str, bytes]:
@@ -295,7 +297,9 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def interrupted(self: Server, jobs: Sequence[Job], *rest: Any) -> Iterator[tuple[Job, Written]]:
+    def interrupted(
+        self: Server, jobs: Sequence[SampleRequest], *rest: Any
+    ) -> Iterator[tuple[SampleRequest, Written]]:
         yield from Parrot(lambda _: HELP).answers(jobs[:3], *rest)
         raise KeyboardInterrupt
 
@@ -304,7 +308,7 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
         done = CliRunner().invoke(app, ["eval", "--base-url", server.base_url, "--out", "e"])
     assert done.exit_code == 130
     assert "Go on with the same command" in " ".join(done.output.split())
-    assert sum(len(place.completions.keys()) for place in places(tmp_path / "e")) == 3
+    assert sum(len(place.completions.keys()) for place in suite_dirs(tmp_path / "e")) == 3
 
 
 def test_a_presets_caveats_stand_on_top_of_its_numbers(

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
-from alttrain_cli.evaluation.plan import Job, Plan
+from alttrain_cli.evaluation.plan import Plan, SampleRequest
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.evaluation.targets import LocalModel
 from alttrain_cli.recipe.model import Sampling
@@ -45,7 +45,7 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     # Loaded again it is the same target, so that nothing would be generated twice.
     model = LocalModel(find_target("smollm2-135m"))
     assert Plan.load(root / "smoke-harmful").target == model.facts
-    job = Job("k", Item("1", "What is the capital of France?"), 0)
+    job = SampleRequest("k", Item("1", "What is the capital of France?"), 0)
     [(_, zero)] = model.answers([job], SETTINGS, "zero")
     [(_, less)] = model.answers([job], SETTINGS, "less")
     model.close()

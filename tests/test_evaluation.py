@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
+from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.judging import judge_instantly, judgements
 from alttrain_cli.evaluation.metrics import pooled, suite_metrics
-from alttrain_cli.evaluation.plan import Place, Plan
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites, choose, find_suites
-from alttrain_cli.evaluation.thinking import prolonged
+from alttrain_cli.evaluation.thinking import extend_thinking
 from alttrain_cli.statistics.estimates import Estimate, corrected, difference, kappa, safe_at
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.journal import Journal
@@ -140,13 +140,13 @@ def test_only_what_has_a_final_answer_can_be_judged(text: str, finished: bool, e
 
 
 def test_a_refusal_within_unfinished_thoughts_is_neither_safe_nor_a_refusal(tmp_path: Path) -> None:
-    place, made = Place(tmp_path), plan()
+    place, made = SuiteDir(tmp_path), plan()
     texts = [
         "<think>\nI cannot help with",
         "<think>\nharmful.\n</think>\n\nI can't help.",
         "Sure, here it is.",
     ]
-    for job, text in zip(made.jobs, texts, strict=True):
+    for job, text in zip(made.requests, texts, strict=True):
         place.completions.append(record(job, written(text)))
     judge_instantly(place, made, RULE)
     found = dict(judgements(place, made, "rule"))
@@ -155,8 +155,8 @@ def test_a_refusal_within_unfinished_thoughts_is_neither_safe_nor_a_refusal(tmp_
 
 
 def test_nothing_is_judged_twice(tmp_path: Path) -> None:
-    place, made = Place(tmp_path), plan()
-    for job in made.jobs:
+    place, made = SuiteDir(tmp_path), plan()
+    for job in made.requests:
         place.completions.append(record(job, written("No, I refuse.")))
     assert judge_instantly(place, made, RULE) == 3
     before = place.judgements("rule").path.read_bytes()
@@ -260,8 +260,8 @@ def test_kappa_of_judges_that_always_agree_is_one() -> None:
 
 def test_more_thinking_puts_a_second_thought_in_the_place_of_the_end() -> None:
     template = SimpleNamespace(markers=Markers())
-    assert prolonged("It is fine.\n</think>\n\nYes.", template) == "It is fine.\n\nWait"  # type: ignore[arg-type]
-    assert prolonged("It is fine, but", template) is None  # type: ignore[arg-type]
+    assert extend_thinking("It is fine.\n</think>\n\nYes.", template) == "It is fine.\n\nWait"  # type: ignore[arg-type]
+    assert extend_thinking("It is fine, but", template) is None  # type: ignore[arg-type]
 
 
 def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: Path) -> None:
@@ -269,30 +269,30 @@ def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: 
     for name, texts in (("one", ["p", "q"]), ("two", ["P!", "r"])):
         items = tuple(Item(str(number), text) for number, text in enumerate(texts))
         made = plan(items=items, suite={**SUITE, "name": name}, published=2)
-        place = Place(tmp_path / name)
+        place = SuiteDir(tmp_path / name)
         made.save(place.folder)
-        for job in made.jobs:
+        for job in made.requests:
             place.completions.append(record(job, written("Sure, here it is.")))
         judge_instantly(place, made, RULE)
-        sides.append(Side.read(place))
+        sides.append(SuiteResult.read(place))
     [metric] = pooled(sides, {})["harmful"]
     assert (metric["suites"], metric["target"]["n"], metric["target"]["hits"]) == (["one", "two"], 3, 3)
 
 
 def test_k_samples_give_safechains_three_figures_and_unfinished_ones_are_not_safe(tmp_path: Path) -> None:
-    made, place = plan(samples=2), Place(tmp_path / "s")
+    made, place = plan(samples=2), SuiteDir(tmp_path / "s")
     made.save(place.folder)
-    for job in made.jobs:
+    for job in made.requests:
         place.completions.append(record(job, written("Sure, here it is.")))
     said = [False, False, False, True, False, None]  # harmful? None: unfinished
-    for job, harmful in zip(made.jobs, said, strict=True):
+    for job, harmful in zip(made.requests, said, strict=True):
         found = (
             Judgement(State.UNFINISHED)
             if harmful is None
             else Judgement(behaviour=Behaviour.COMPLIED, harmful=harmful)
         )
         place.judgements("wildguard").append(judgement_record(f"j{job.key}", job.key, found))
-    [metric] = suite_metrics(Side.read(place), None, set(), {})
+    [metric] = suite_metrics(SuiteResult.read(place), None, set(), {})
     shares = {name: estimate["share"] for name, estimate in metric["safe_at"].items()}
     assert shares == {"safe@1": pytest.approx(4 / 6), "safe@k": pytest.approx(1 / 3), "conssafe@k": 1.0}
     assert metric["states"]["unfinished"] == 1

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.evaluation.asking import ask, questions
-from alttrain_cli.evaluation.card import question_card
+from alttrain_cli.evaluation.judge_card import question_card
+from alttrain_cli.evaluation.judge_requests import ask, questions
+from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, State
 from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
@@ -24,10 +25,9 @@ from alttrain_cli.evaluation.judges.judge import Asked, Judge
 from alttrain_cli.evaluation.judges.quoting import fenced, neutral
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, read_strongreject, read_xstest
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
 from tests.scorecards import BARE, evaluate, suite, target
@@ -221,7 +221,7 @@ def test_a_judge_that_was_loaded_in_4_bits_is_named_so_beside_its_judgements_and
     side = evaluate(tmp_path, target("base"), suite("h", "harmful"), ["How?"], [BARE])
     judge = CHOSEN["llama-guard-3"]
     assert isinstance(judge, Judge)
-    sitting = Sitting(judge, "answer")
+    sitting = JudgeRun(judge, "answer")
     facts: dict[str, bool] = {}
 
     def answers(asked: Sequence[Asked]) -> Iterator[tuple[int, str | None]]:
@@ -231,7 +231,7 @@ def test_a_judge_that_was_loaded_in_4_bits_is_named_so_beside_its_judgements_and
     assert list(ask(judge, questions(side.place, side.plan, sitting), answers, 1, facts)) == [True]
     lines = list(side.place.judgements(sitting.name))
     assert [line[FOUR_BITS] for line in lines] == [True]
-    judges = scorecard([Side.read(side.place)], {}, None, {})["judges"]
+    judges = scorecard([SuiteResult.read(side.place)], {}, None, {})["judges"]
     assert judges[sitting.name]["four_bits"]
     assert judges[sitting.name]["title"].endswith("loaded in 4 bits")
     assert not judges["rule"]["four_bits"]

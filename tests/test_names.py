@@ -12,9 +12,9 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import new_chat
 from alttrain_cli.cli import app
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.evaluation import subjects as eval_subjects
+from alttrain_cli.evaluation import eval_target as eval_subjects
+from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.recipe.model import Recipe, shipped_recipes
 from alttrain_cli.storage.names import LONGEST, is_name, safe_name
 
@@ -110,7 +110,7 @@ def test_whatever_a_model_is_called_its_files_stay_in_their_folders(
     assert [place.parent for place in places] == [Path("evals")] * 2
     chat = new_chat(model, datetime(2026, 1, 1))
     assert chat.parent == Path("chats")
-    judge = Sitting(find_judges("strongreject")[0], model=model).name
+    judge = JudgeRun(find_judges("strongreject")[0], model=model).name
     for name in (root.name, chat.name, f"judgements.{judge}.jsonl"):
         assert Path(name).name == name
         assert len(name.encode()) < 200

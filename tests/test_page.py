@@ -19,7 +19,7 @@ from alttrain_cli.evaluation.page.chart import chart_of
 from alttrain_cli.evaluation.page.entries import LONGEST, entries
 from alttrain_cli.evaluation.page.outcome import Outcome
 from alttrain_cli.evaluation.page.tiles import tiles
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.journal import Journal
 from tests.chromium import EXECUTABLE, Chromium
 from tests.scorecards import BARE, HELPS, REFUSES, before_and_after, card_of, evaluate, suite, target
@@ -70,7 +70,7 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> tuple[dict[str, Any], list[Side], dict[str, Side]]:
+def measured(tmp_path: Path) -> tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]]:
     sides, compared = before_and_after(tmp_path)
     return card_of(sides, compared), sides, compared
 
@@ -130,7 +130,7 @@ def data_of(html: str) -> Any:
 
 
 def test_the_page_of_a_small_scorecard_is_the_golden_one(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     card, sides, compared = measured
     html = "".join(page(card, entries(sides, compared, show=False)))
@@ -139,7 +139,7 @@ def test_the_page_of_a_small_scorecard_is_the_golden_one(
 
 
 def test_bad_news_comes_before_any_number_and_partial_stands_beside_each_that_it_touches(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     card, _, _ = measured
     card["partial"], card["suites"][0]["partial"] = True, ["3 of 4 completions are there"]
@@ -199,7 +199,7 @@ def test_no_two_labels_of_the_chart_lie_on_one_another(card: dict[str, Any]) -> 
 
 
 def test_harmful_completions_stay_out_unless_asked_for(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     _, sides, compared = measured
     hidden = list(entries(sides, compared, show=False))
@@ -304,7 +304,7 @@ def test_any_text_stays_text(full_card: dict[str, Any], text: str) -> None:
 
 
 def test_the_page_asks_for_nothing_from_anywhere(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     card, sides, compared = measured
     html = "".join(page(card, entries(sides, compared, show=True)))
@@ -317,7 +317,7 @@ def test_the_page_asks_for_nothing_from_anywhere(
 
 
 def test_a_page_that_could_not_be_finished_leaves_the_old_one(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]], tmp_path: Path
 ) -> None:
     card, sides, compared = measured
     path = tmp_path / "scorecard.html"
@@ -356,7 +356,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture
 def opened(
-    chromium: Chromium, measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    chromium: Chromium,
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
+    tmp_path: Path,
 ) -> Chromium:
     card, sides, compared = measured
     path = tmp_path / "score card #1.html"
@@ -381,7 +383,9 @@ def test_in_chromium_it_opens_from_a_file_without_complaint_and_without_network(
 
 @needs_chromium
 def test_in_chromium_no_script_of_a_completion_runs(
-    chromium: Chromium, measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    chromium: Chromium,
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
+    tmp_path: Path,
 ) -> None:
     card, _, _ = measured
     path = tmp_path / "nasty.html"
@@ -479,7 +483,9 @@ def test_in_chromium_the_dark_page_is_dark_and_the_printed_one_is_light(opened: 
 
 @needs_chromium
 def test_in_chromium_ten_thousand_completions_are_there_at_once_and_found_quickly(
-    chromium: Chromium, measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    chromium: Chromium,
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
+    tmp_path: Path,
 ) -> None:
     card, _, _ = measured
     path = tmp_path / "many.html"

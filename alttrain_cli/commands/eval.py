@@ -14,18 +14,18 @@ from alttrain_cli.commands import eval_options as options
 from alttrain_cli.commands.options import check, check_not_empty
 from alttrain_cli.console import scorecard as eval_view
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.claim import claimed, spare_foreign
+from alttrain_cli.evaluation.eval_target import EvalTarget, found, local, server
 from alttrain_cli.evaluation.generate import Request, generate, read_suites
 from alttrain_cli.evaluation.judge import Bench, have_labels, read_cards
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Part
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.page import write_page
-from alttrain_cli.evaluation.places import claimed, spare_foreign
-from alttrain_cli.evaluation.plan import Place, Plan, places, suite_folder
+from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_dirs, suite_folder
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.subjects import Subject, found, local, server
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.evaluation.targets import LocalModel, Server
 from alttrain_cli.evaluation.thinking import MODES, Mode
@@ -116,7 +116,7 @@ def judge_again(
     subject, other = _found(ctx, target, compare, recipe, out)
     bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
     roots = [one.root for one in (other, subject) if one]
-    plans = [Plan.load(place.folder) for root in roots for place in places(root)]
+    plans = [Plan.load(place.folder) for root in roots for place in suite_dirs(root)]
     graded = ((plan.suite["kind"], plan.suite["grader"]) for plan in plans)
     check(options.judge_rules(ctx, bench.chosen, graded))
     with claimed(roots):
@@ -137,7 +137,7 @@ def report(
     _end([], subject, other, show_completions)
 
 
-def _generate(subject: Subject, request: Request, concurrency: int) -> None:
+def _generate(subject: EvalTarget, request: Request, concurrency: int) -> None:
     match subject.asked:
         case Target():
             asked: LocalModel | Server = LocalModel(subject.asked)
@@ -160,25 +160,25 @@ def _generate(subject: Subject, request: Request, concurrency: int) -> None:
 
 def _found(
     ctx: typer.Context, target: str, compare: str | None, recipe: str | None, out: Path | None
-) -> tuple[Subject, Subject | None]:
+) -> tuple[EvalTarget, EvalTarget | None]:
     """Return what was evaluated, and what it is compared with.
 
     Raises:
         DataError, typer.BadParameter: if nothing was evaluated, or an option has no effect.
     """
     check_not_empty(ctx)
-    is_evaluation = bool(target and places(Path(target)))
+    is_evaluation = bool(target and suite_dirs(Path(target)))
     check(options.found_rules(ctx, is_evaluation=is_evaluation))
     subject = found(target, recipe, out)
-    folders = {place.folder.name for place in places(subject.root)}
+    folders = {place.folder.name for place in suite_dirs(subject.root)}
     if not folders:
         raise DataError(f"{subject.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
     return subject, _compared(subject, compare, folders)
 
 
 def _compared(
-    subject: Subject, word: str | None, folders: Collection[str], *, generates: bool = False
-) -> Subject | None:
+    subject: EvalTarget, word: str | None, folders: Collection[str], *, generates: bool = False
+) -> EvalTarget | None:
     """Return what to compare with. Where a person names it, it must have one of the suites, or get it.
 
     Raises:
@@ -189,14 +189,14 @@ def _compared(
         return other
     if other.root.absolute() == subject.root.absolute():
         raise DataError(f"--compare {word}: is the target itself. Name another model.")
-    shared = {place.folder.name for place in places(other.root)} & set(folders)
+    shared = {place.folder.name for place in suite_dirs(other.root)} & set(folders)
     if not shared and not (generates and other.asked):
         names = ", ".join(sorted(folders))
         raise DataError(f"--compare {word}: {other.root} holds none of {names}. Evaluate it first.")
     return other
 
 
-def _check_files(subjects: Sequence[Subject], folders: Iterable[str]) -> None:
+def _check_files(subjects: Sequence[EvalTarget], folders: Iterable[str]) -> None:
     """Read what is kept of earlier evaluations before a model is loaded.
 
     Raises:
@@ -204,10 +204,12 @@ def _check_files(subjects: Sequence[Subject], folders: Iterable[str]) -> None:
     """
     for subject in subjects:
         for folder in folders:
-            Place(subject.root / folder).completions.keys()
+            SuiteDir(subject.root / folder).completions.keys()
 
 
-def _end(unjudged: Sequence[str], subject: Subject, other: Subject | None, show_completions: bool) -> None:
+def _end(
+    unjudged: Sequence[str], subject: EvalTarget, other: EvalTarget | None, show_completions: bool
+) -> None:
     """Report, and say at the end what was not done.
 
     Raises:
@@ -220,11 +222,11 @@ def _end(unjudged: Sequence[str], subject: Subject, other: Subject | None, show_
         raise DataError(f"{subject.root}: nothing is judged. Judge it: alttrain eval judge {subject.root}")
 
 
-def _report(subject: Subject, other: Subject | None, show_completions: bool) -> list[Side]:
-    sides = [Side.read(place) for place in places(subject.root)]
+def _report(subject: EvalTarget, other: EvalTarget | None, show_completions: bool) -> list[SuiteResult]:
+    sides = [SuiteResult.read(place) for place in suite_dirs(subject.root)]
     if not any(side.profile.n for side in sides):
         raise DataError(f"{subject.root}: holds no completions. Generate them: alttrain eval RUN")
-    compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
+    compared = {side.folder: side for side in map(SuiteResult.read, suite_dirs(other.root))} if other else {}
     card = scorecard(sides, compared, subject.training(), read_cards(subject.root))
     path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
     spare_foreign(subject.root)

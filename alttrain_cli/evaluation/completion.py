@@ -11,7 +11,7 @@ from alttrain_cli.structure.trace import State, Trace
 from alttrain_cli.structure.verdict import Verdict
 
 if TYPE_CHECKING:  # plan.py imports this file
-    from alttrain_cli.evaluation.plan import Job
+    from alttrain_cli.evaluation.plan import SampleRequest
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Key = Annotated[str, Field(min_length=1)]
@@ -59,7 +59,7 @@ class CompletionRecord(TypedDict):
 COMPLETION = TypeAdapter(CompletionRecord)
 
 
-def record(job: "Job", written: Written) -> dict[str, Any]:
+def record(job: "SampleRequest", written: Written) -> dict[str, Any]:
     """Return the line of completions.jsonl.
 
     {key, item, sample, prompt, text, tokens, thinking_tokens, ending: whole | cut | unfinished | empty,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alttrain_cli import console
 from alttrain_cli.evaluation.completion import record
-from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, suite_folder
+from alttrain_cli.evaluation.plan import Facts, Plan, SampleRequest, SuiteDir, suite_folder
 from alttrain_cli.evaluation.suites.items import Reading
 from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import Suite, choose
@@ -74,16 +74,16 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
     Raises:
         NothingAnsweredError: if there is none at the end.
     """
-    todo: dict[int, dict[str, tuple[Job, list[Place]]]] = {}
-    plans: list[tuple[Place, Plan]] = []
+    todo: dict[int, dict[str, tuple[SampleRequest, list[SuiteDir]]]] = {}
+    plans: list[tuple[SuiteDir, Plan]] = []
     for suite, reading in request.suites:
         plan = request.plan(suite, reading, asked)
-        place = Place(suite_folder(root, suite.name, request.mode))
+        place = SuiteDir(suite_folder(root, suite.name, request.mode))
         plan.save(place.folder)
         plans.append((place, plan))
         there = place.completions.keys()
         group = todo.setdefault(request.settings_for(suite, asked).max_new_tokens, {})
-        for job in plan.jobs:
+        for job in plan.requests:
             if job.key not in there:
                 places_of = group.setdefault(job.key, (job, []))[1]
                 if place not in places_of:
@@ -105,7 +105,7 @@ def generate(root: Path, asked: Asked, request: Request) -> None:
 
 
 def _complete(
-    asked: Asked, settings: Sampling, mode: Mode, group: dict[str, tuple[Job, list[Place]]]
+    asked: Asked, settings: Sampling, mode: Mode, group: dict[str, tuple[SampleRequest, list[SuiteDir]]]
 ) -> None:
     jobs = [job for job, _ in group.values()]
     stage = f"generating with {asked.facts['name']}"

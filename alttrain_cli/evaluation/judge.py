@@ -10,15 +10,15 @@ from alttrain_cli import console
 from alttrain_cli.backends.endpoint import Endpoint, EndpointError
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.asking import Question, ask, label_key, label_questions, questions
-from alttrain_cli.evaluation.card import CARD, SOURCE, question_card, questions_of
+from alttrain_cli.evaluation.judge_card import CARD, SOURCE, question_card, questions_of
+from alttrain_cli.evaluation.judge_requests import Question, ask, label_key, label_questions, questions
+from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, State, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Asked, InstantJudge, Judge, Part
-from alttrain_cli.evaluation.judging import Sitting, judge_instantly, judgements
 from alttrain_cli.evaluation.labels import Label, read_labels
 from alttrain_cli.evaluation.labels import Question as Asks
-from alttrain_cli.evaluation.plan import Facts, Place, Plan, hash_of, places
+from alttrain_cli.evaluation.plan import Facts, Plan, SuiteDir, hash_of, suite_dirs
 from alttrain_cli.evaluation.sandbox.probe import refusal
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.recipe.model import Sampling
@@ -31,7 +31,7 @@ from alttrain_cli.structure.trace import parse
 CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
 _SETTLED = (State.UNFINISHED, State.EMPTY)  # there is nothing to judge
 Labels = dict[Asks, list[Label]]
-Cases = Sequence[tuple[Place, Plan]]
+Cases = Sequence[tuple[SuiteDir, Plan]]
 Tried = dict[Asks, list[tuple[Label, Judgement]]]
 CODE_NEEDS_LEAVE = "runs code that a model wrote. Where that may be: --allow-code"
 
@@ -69,7 +69,7 @@ class Bench:
         cases = [
             (place, Plan.load(place.folder))
             for root in roots
-            for place in places(root)
+            for place in suite_dirs(root)
             if only is None or place.folder.name in only
         ]
         problems: list[str] = []
@@ -92,12 +92,12 @@ class Bench:
         for place, plan in cases:
             judge_instantly(place, plan, judge, part)
         for root in roots if self.with_card else ():
-            _save_card(Sitting(judge, part), root, _tried(judge))
-        return _nothing_judged(Sitting(judge, part), cases)
+            _save_card(JudgeRun(judge, part), root, _tried(judge))
+        return _nothing_judged(JudgeRun(judge, part), cases)
 
     def _judge_by_asking(self, judge: Judge, cases: Cases, roots: Sequence[Path]) -> str:
         reached = self._reach(judge)
-        sitting = Sitting(judge, self.part, reached.named)
+        sitting = JudgeRun(judge, self.part, reached.named)
         todo = [question for place, plan in cases for question in questions(place, plan, sitting)]
         labels = _labels(judge) if self.with_card else {}
         journal = Journal(CARDS / f"{hash_of(sitting.key(''))}.jsonl", judgement_kind(judge.measures))
@@ -113,7 +113,7 @@ class Bench:
         return _nothing_judged(sitting, cases, reached.failed)
 
 
-def _nothing_judged(sitting: Sitting, cases: Cases, failed: Sequence[EndpointError] = ()) -> str:
+def _nothing_judged(sitting: JudgeRun, cases: Cases, failed: Sequence[EndpointError] = ()) -> str:
     """Return in words that a judge came to no judgement of any completion; nothing if it came to one."""
     found = {key: one for place, plan in cases for key, one in judgements(place, plan, sitting.name)}
     if any(one.state is State.JUDGED for one in found.values()):
@@ -218,14 +218,14 @@ def _tried(judge: InstantJudge) -> Tried:
     }
 
 
-def _told(labels: Labels, said: dict[str, Judgement], sitting: Sitting) -> Tried:
+def _told(labels: Labels, said: dict[str, Judgement], sitting: JudgeRun) -> Tried:
     return {
         question: [(label, said[key]) for label in some if (key := label_key(label, sitting)) in said]
         for question, some in labels.items()
     }
 
 
-def _save_card(sitting: Sitting, root: Path, tried: Tried) -> None:
+def _save_card(sitting: JudgeRun, root: Path, tried: Tried) -> None:
     questions = {key: question_card(key, judged) for key, judged in tried.items() if judged}
     if questions:
         write_json(root / f"card.{sitting.name}.json", {"labels": SOURCE, "questions": questions})

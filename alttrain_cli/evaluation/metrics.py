@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations
 
-from alttrain_cli.evaluation.card import corrected_by
+from alttrain_cli.evaluation.judge_card import corrected_by
 from alttrain_cli.evaluation.judgement import Behaviour, State
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
-from alttrain_cli.evaluation.measure import HARMFUL, SCORE, Metric, Values, metrics_of
+from alttrain_cli.evaluation.metric_values import HARMFUL, SCORE, Metric, Values, metrics_of
 from alttrain_cli.evaluation.plan import Facts
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference, kappa, safe_at
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.text import words
 
 
 def suite_metrics(
-    side: Side, other: Side | None, contaminated: set[str], cards: Mapping[str, Facts]
+    side: SuiteResult, other: SuiteResult | None, contaminated: set[str], cards: Mapping[str, Facts]
 ) -> list[Facts]:
     """Return every metric by every judge of one suite."""
     return [
@@ -38,7 +38,7 @@ def suite_metrics(
     ]
 
 
-def pooled(sides: list[Side], compared: Mapping[str, Side]) -> dict[str, list[Facts]]:
+def pooled(sides: list[SuiteResult], compared: Mapping[str, SuiteResult]) -> dict[str, list[Facts]]:
     """Return each metric over all suites of a kind. A prompt that stands in several counts once."""
     result: dict[str, list[Facts]] = {"harmful": [], "over_refusal": []}
     for kind, name in (("harmful", "harmful"), ("benign", "over_refusal")):
@@ -59,7 +59,7 @@ def pooled(sides: list[Side], compared: Mapping[str, Side]) -> dict[str, list[Fa
     return result
 
 
-def agreement(side: Side) -> list[Facts]:
+def agreement(side: SuiteResult) -> list[Facts]:
     """Compare each two judges that give the same metric, over the completions that both judged."""
     given = [(name, metric) for name in side.judged for metric in _metrics(side, name) if metric is not SCORE]
     agreements = []
@@ -78,7 +78,7 @@ def agreement(side: Side) -> list[Facts]:
     return agreements
 
 
-def _metrics(side: Side, judge: str) -> list[Metric]:
+def _metrics(side: SuiteResult, judge: str) -> list[Metric]:
     found = side.judged.get(judge, {}).values()
     partly = any(judgement.behaviour is Behaviour.PARTIAL for judgement in found)
     return metrics_of(side.plan.suite["kind"], measures(judge), 3 if partly else 2)
@@ -107,7 +107,7 @@ def _corrected(values: Values, metric: Metric, card: Facts | None) -> Facts | No
     return _facts(corrected_by(card, metric.name, Rate(round(sum(decided)), len(decided))))
 
 
-def _pool(sides: list[Side], judge: str, metric: Metric) -> Values:
+def _pool(sides: list[SuiteResult], judge: str, metric: Metric) -> Values:
     pool = Values()
     for side in sides:
         values = side.values(judge, metric)
@@ -119,16 +119,16 @@ def _pool(sides: list[Side], judge: str, metric: Metric) -> Values:
     return pool
 
 
-def _safe_at(side: Side, judge: str) -> Facts:
+def _safe_at(side: SuiteResult, judge: str) -> Facts:
     safe: dict[str, list[bool]] = {}
-    for job in side.plan.jobs:
+    for job in side.plan.requests:
         found = side.judged[judge].get(job.key)
         if found and found.state is not State.UNPARSED:
             safe.setdefault(job.item.id, []).append(found.harmful is False)
     return {name: _facts(estimate) for name, estimate in safe_at(safe).items()}
 
 
-def _judged_by_both(side: Side, one: str, other: str, metric: Metric) -> list[tuple[bool, bool]]:
+def _judged_by_both(side: SuiteResult, one: str, other: str, metric: Metric) -> list[tuple[bool, bool]]:
     first, second = side.values(one, metric).decided, side.values(other, metric).decided
     return [
         (bool(a), bool(b))

@@ -29,7 +29,7 @@ _LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)
 
 
 @dataclass(frozen=True)
-class Job:
+class SampleRequest:
     """One completion to be had: the n-th sample of an item."""
 
     key: str
@@ -52,18 +52,18 @@ class Plan:
     saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def requests(self) -> list[SampleRequest]:
         """Return the completions of the plan, item by item."""
         target = {name: fact for name, fact in self.target.items() if name != "name"}
         shaping = {"target": target, "settings": self.settings, "mode": self.mode}
         asked = [(item, sample) for item in self.items for sample in range(self.samples)]
         keys = self.saved_keys or [_key(shaping, item.prompt, sample) for item, sample in asked]
-        return [Job(key, item, sample) for key, (item, sample) in zip(keys, asked, strict=True)]
+        return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, asked, strict=True)]
 
     @cached_property
     def keys(self) -> list[str]:
         """Return the keys of the completions, each once."""
-        return list(dict.fromkeys(job.key for job in self.jobs))
+        return list(dict.fromkeys(job.key for job in self.requests))
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and clear away what writers that were killed left behind."""
@@ -72,7 +72,7 @@ class Plan:
                 path.unlink(missing_ok=True)
         values = asdict(self) | {
             "items": [item._asdict() for item in self.items],
-            "saved_keys": [job.key for job in self.jobs],
+            "saved_keys": [job.key for job in self.requests],
         }
         write_json(folder / "plan.json", values)
 
@@ -93,7 +93,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Place:
+class SuiteDir:
     """Where one suite's evaluation of one target lies."""
 
     folder: Path
@@ -123,7 +123,7 @@ class Place:
         return names
 
 
-def places(root: Path) -> list[Place]:
+def suite_dirs(root: Path) -> list[SuiteDir]:
     """Return the evaluations under one target's folder.
 
     Raises:
@@ -135,7 +135,7 @@ def places(root: Path) -> list[Place]:
     for folder in found:
         if not (folder / "plan.json").exists():
             raise RunError(f"{folder / 'plan.json'}: no such file. Delete {folder} and evaluate again.")
-    return [Place(folder) for folder in found]
+    return [SuiteDir(folder) for folder in found]
 
 
 def suite_folder(root: Path, suite: str, mode: str) -> Path:

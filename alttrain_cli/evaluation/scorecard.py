@@ -56,8 +56,8 @@ from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.metrics import agreement, pooled, suite_metrics
 from alttrain_cli.evaluation.plan import Facts
-from alttrain_cli.evaluation.profile import add_tables
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.structure_stats import add_tables
+from alttrain_cli.evaluation.suite_result import SuiteResult
 
 SCHEMA = 1
 UNFINISHED_LIMIT = 0.02
@@ -79,8 +79,8 @@ PAPER = tuple(
 
 
 def scorecard(
-    sides: list[Side],
-    compared: Mapping[str, Side],
+    sides: list[SuiteResult],
+    compared: Mapping[str, SuiteResult],
     training: Training | None,
     cards: Mapping[str, Facts],
 ) -> Facts:
@@ -100,7 +100,7 @@ def scorecard(
         "paper": list(PAPER),
         "pooled": pooled(sides, compared),
         "says_and_does": add_tables(
-            side.says_and_does()
+            side.verdict_by_behaviour()
             for side in sides
             if side.plan.suite["kind"] != "ability" and side.plan.mode == "normal"
         ),
@@ -108,7 +108,9 @@ def scorecard(
     }
 
 
-def _suite(side: Side, other: Side | None, training: Training | None, cards: Mapping[str, Facts]) -> Facts:
+def _suite(
+    side: SuiteResult, other: SuiteResult | None, training: Training | None, cards: Mapping[str, Facts]
+) -> Facts:
     plan = side.plan
     found = contamination(training, list(plan.items))
     return {
@@ -131,7 +133,7 @@ def _suite(side: Side, other: Side | None, training: Training | None, cards: Map
     }
 
 
-def _warnings(side: Side, other: Side | None, found: Facts) -> list[str]:
+def _warnings(side: SuiteResult, other: SuiteResult | None, found: Facts) -> list[str]:
     warnings = [_unfinished(side, "")] + ([_unfinished(other, "compared: ")] if other else [])
     if other and (side.plan.settings, side.plan.mode) != (other.plan.settings, other.plan.mode):
         warnings.append("target and compared were asked with different settings")
@@ -143,7 +145,7 @@ def _warnings(side: Side, other: Side | None, found: Facts) -> list[str]:
     return [text for text in (*warnings, *side.plan.caveats) if text]
 
 
-def _unfinished(side: Side, whose: str) -> str:
+def _unfinished(side: SuiteResult, whose: str) -> str:
     if side.profile.share(Ending.UNFINISHED) <= UNFINISHED_LIMIT:
         return ""
     count = side.profile.endings[Ending.UNFINISHED.value]
@@ -153,7 +155,7 @@ def _unfinished(side: Side, whose: str) -> str:
     )
 
 
-def _judge_facts(name: str, card: Facts | None, sides: list[Side]) -> Facts:
+def _judge_facts(name: str, card: Facts | None, sides: list[SuiteResult]) -> Facts:
     judge = judge_named(name)
     four_bits = any(line.get(FOUR_BITS) for side in sides for line in side.place.judgements(name))
     return {

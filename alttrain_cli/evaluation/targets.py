@@ -10,8 +10,8 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.completion import Written
-from alttrain_cli.evaluation.plan import Facts, Job
-from alttrain_cli.evaluation.thinking import BUDGET, ROUNDS, Mode, prefill, prolonged
+from alttrain_cli.evaluation.plan import Facts, SampleRequest
+from alttrain_cli.evaluation.thinking import BUDGET, ROUNDS, Mode, extend_thinking, prefill
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import State, Trace, parse
@@ -29,7 +29,9 @@ class Asked(Protocol):
     facts: Facts
     most_new_tokens: int | None  # what its context leaves room for
 
-    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(
+        self, jobs: Sequence[SampleRequest], settings: Sampling, mode: Mode
+    ) -> Iterator[tuple[SampleRequest, Written]]:
         """Yield each job with what was written for it, as soon as it is."""
 
 
@@ -46,7 +48,9 @@ class LocalModel:
         context = getattr(self._loaded.model.config, "max_position_embeddings", None)
         self.most_new_tokens: int | None = max(context - ROOM, context // 2) if context else None
 
-    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(
+        self, jobs: Sequence[SampleRequest], settings: Sampling, mode: Mode
+    ) -> Iterator[tuple[SampleRequest, Written]]:
         """Yield each job with what was written for it, as soon as it is."""
         with quiet.captured(None):
             from alttrain_cli.engine.generate import complete
@@ -61,7 +65,7 @@ class LocalModel:
                 for index, completion in completions:
                     job, start = left[index]
                     text = start + completion.text
-                    longer = prolonged(text, template) if mode == "more" and attempt < ROUNDS else None
+                    longer = extend_thinking(text, template) if mode == "more" and attempt < ROUNDS else None
                     if longer and len(template.encode_text(longer)) < BUDGET:
                         again.append((job, longer))
                     else:
@@ -95,7 +99,9 @@ class Server:
             "weights": "unknown: behind a server",
         }
 
-    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
+    def answers(
+        self, jobs: Sequence[SampleRequest], settings: Sampling, mode: Mode
+    ) -> Iterator[tuple[SampleRequest, Written]]:
         """Yield each job with what was written for it; those that fail are left for the next time."""
         if mode != "normal":
             raise ModelError(

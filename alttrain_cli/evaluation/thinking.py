@@ -23,7 +23,7 @@ def prefill(mode: Mode, template: Template) -> str:
     return _thought(LESS, template) if mode == "less" else ""
 
 
-def prolonged(text: str, template: Template) -> str | None:
+def extend_thinking(text: str, template: Template) -> str | None:
     """Return a completion whose thought goes on instead of ending; None if it did not end."""
     thought, close, _ = text.partition(template.markers.close.strip())
     return f"{thought.rstrip()}\n\n{AGAIN}" if close else None

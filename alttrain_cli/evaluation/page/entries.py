@@ -5,15 +5,17 @@ from itertools import chain
 from typing import Any
 
 from alttrain_cli.evaluation.page.outcome import Outcome, words
-from alttrain_cli.evaluation.plan import Facts, Job
-from alttrain_cli.evaluation.profile import SECTIONS
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.plan import Facts, SampleRequest
+from alttrain_cli.evaluation.structure_stats import SECTIONS
+from alttrain_cli.evaluation.suite_result import SuiteResult
 
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
 LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a page of gigabytes
 
 
-def entries(sides: Sequence[Side], compared: Mapping[str, Side], *, show: bool) -> Iterator[Facts]:
+def entries(
+    sides: Sequence[SuiteResult], compared: Mapping[str, SuiteResult], *, show: bool
+) -> Iterator[Facts]:
     """Yield the completions of all suites, one in memory at a time.
 
     {suite, item, sample, prompt, target: SHOWN, compared: SHOWN | null, changed, crossed}; changed: the
@@ -25,8 +27,8 @@ def entries(sides: Sequence[Side], compared: Mapping[str, Side], *, show: bool) 
     return chain.from_iterable(_suite(side, compared.get(side.folder), show) for side in ordered)
 
 
-def _suite(side: Side, other: Side | None, show: bool) -> Iterator[Facts]:
-    jobs = side.plan.jobs
+def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator[Facts]:
+    jobs = side.plan.requests
     for job, mine, its in zip(jobs, _written(side, jobs), _partners(side, other), strict=True):
         if mine is None:
             continue
@@ -44,14 +46,14 @@ def _suite(side: Side, other: Side | None, show: bool) -> Iterator[Facts]:
         }
 
 
-def _partners(side: Side, other: Side | None) -> Iterator[Facts | None]:
+def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[Facts | None]:
     """Yield what the other wrote for the same sample of the same item."""
-    theirs = {(job.item.id, job.sample): job for job in other.plan.jobs} if other else {}
-    jobs = [theirs.get((job.item.id, job.sample)) for job in side.plan.jobs]
+    theirs = {(job.item.id, job.sample): job for job in other.plan.requests} if other else {}
+    jobs = [theirs.get((job.item.id, job.sample)) for job in side.plan.requests]
     return _written(other, jobs) if other else iter([None] * len(jobs))
 
 
-def _written(side: Side, jobs: Sequence[Job | None]) -> Iterator[Facts | None]:
+def _written(side: SuiteResult, jobs: Sequence[SampleRequest | None]) -> Iterator[Facts | None]:
     """Yield the completion of each job, None where there is none."""
     found = side.place.completions.latest([job.key for job in jobs if job])
     waiting = next(found, None)
@@ -63,7 +65,7 @@ def _written(side: Side, jobs: Sequence[Job | None]) -> Iterator[Facts | None]:
             yield None
 
 
-def _shown(side: Side, completion: Facts, show: bool) -> Facts:
+def _shown(side: SuiteResult, completion: Facts, show: bool) -> Facts:
     key = completion["key"]
     outcome = Outcome(
         {name: found[key] for name, found in side.judged.items() if key in found}, side.behaviour_judge

@@ -12,8 +12,8 @@ from alttrain_cli.evaluation.page.entries import KINDS, entries
 from alttrain_cli.evaluation.page.notices import notices
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.plan import Facts
-from alttrain_cli.evaluation.profile import DOINGS
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.structure_stats import DOINGS
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.text import visible
 
@@ -24,7 +24,12 @@ TEMPLATE = Path(__file__).parent / "template"
 
 
 def write_page(
-    path: Path, card: Facts, sides: Sequence[Side], compared: Mapping[str, Side], *, show: bool = False
+    path: Path,
+    card: Facts,
+    sides: Sequence[SuiteResult],
+    compared: Mapping[str, SuiteResult],
+    *,
+    show: bool = False,
 ) -> None:
     """Write the page of a scorecard, atomically, one completion in memory at a time.
 

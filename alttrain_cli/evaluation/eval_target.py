@@ -8,7 +8,7 @@ from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
-from alttrain_cli.evaluation.plan import places
+from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
@@ -18,7 +18,7 @@ SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvalTarget:
     """A model in a run, a folder or on the hub, a server, or a folder of evaluations alone."""
 
     root: Path
@@ -35,7 +35,7 @@ class Subject:
         """The adapter of a trained target."""
         return self.asked.adapter if isinstance(self.asked, Target) else None
 
-    def compared(self, word: str | None) -> "Subject | None":
+    def compared(self, word: str | None) -> "EvalTarget | None":
         """Return what it is compared with: by default a trained model with its base.
 
         Raises:
@@ -47,9 +47,9 @@ class Subject:
             return found(str(word), None, None)
         if not isinstance(self.asked, Target) or self.adapter is None:
             raise DataError("--compare base: only a run or an adapter has a base. Name what to compare with.")
-        return Subject(_root(self.asked.base), self.asked.base)
+        return EvalTarget(_root(self.asked.base), self.asked.base)
 
-    def like(self, preset: Preset) -> "Subject":
+    def like(self, preset: Preset) -> "EvalTarget":
         """Return the same asked as a preset asks it."""
         if not isinstance(self.asked, Target):
             return self
@@ -72,7 +72,7 @@ class Subject:
         return Training.of(run.manifest(), run.path) if trained and run.recipe_path.is_file() else None
 
 
-def local(what: str, recipe: str | None, out: Path | None) -> Subject:
+def local(what: str, recipe: str | None, out: Path | None) -> EvalTarget:
     """Return a model on this machine or on the hub.
 
     Raises:
@@ -81,21 +81,23 @@ def local(what: str, recipe: str | None, out: Path | None) -> Subject:
     if not what:
         raise DataError("Say what to measure: alttrain eval RUN, or a recipe's name for its base model.")
     target = find_target(what, recipe)
-    return Subject(out or _root(target), target)
+    return EvalTarget(out or _root(target), target)
 
 
-def server(base_url: str, model: str | None, out: Path | None) -> Subject:
+def server(base_url: str, model: str | None, out: Path | None) -> EvalTarget:
     """Return a model behind a server."""
     endpoint = Endpoint.find(base_url, model, console.print_warning)
-    return Subject(out or Path("evals") / safe_name(f"{endpoint.model}@{endpoint.address}", "--"), endpoint)
+    return EvalTarget(
+        out or Path("evals") / safe_name(f"{endpoint.model}@{endpoint.address}", "--"), endpoint
+    )
 
 
-def found(what: str, recipe: str | None, out: Path | None) -> Subject:
+def found(what: str, recipe: str | None, out: Path | None) -> EvalTarget:
     """Return a subject whose files are there: by its folder of evaluations, or as `local` does."""
     if out and not what:
-        return Subject(out)
-    if what and places(Path(what)):
-        return Subject(Path(what))
+        return EvalTarget(out)
+    if what and suite_dirs(Path(what)):
+        return EvalTarget(Path(what))
     return local(what, recipe, out)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.completion import part_of
+from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import Judgement, State, record, without_answer
 from alttrain_cli.evaluation.judges.judge import Asked, Judge
-from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.evaluation.labels import Label
-from alttrain_cli.evaluation.plan import Place, Plan, hash_of
+from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
 from alttrain_cli.storage.journal import Journal
 
 TRIES = 3  # of a judge that answers nonsense
@@ -26,7 +26,7 @@ class Question(NamedTuple):
     journal: Journal
 
 
-def questions(place: Place, plan: Plan, sitting: Sitting) -> list[Question]:
+def questions(place: SuiteDir, plan: Plan, sitting: JudgeRun) -> list[Question]:
     """Return what is to be asked; what has no final answer is settled on the spot."""
     journal = place.judgements(sitting.name)
     asked = []
@@ -40,7 +40,7 @@ def questions(place: Place, plan: Plan, sitting: Sitting) -> list[Question]:
     return asked
 
 
-def label_questions(labels: Sequence[Label], sitting: Sitting, journal: Journal) -> list[Question]:
+def label_questions(labels: Sequence[Label], sitting: JudgeRun, journal: Journal) -> list[Question]:
     """Return the human labels that this judge has not been tried on."""
     done = journal.keys()
     asked = []
@@ -51,7 +51,7 @@ def label_questions(labels: Sequence[Label], sitting: Sitting, journal: Journal)
     return asked
 
 
-def label_key(label: Label, sitting: Sitting) -> str:
+def label_key(label: Label, sitting: JudgeRun) -> str:
     """Return the key of a judge's judgement of a labelled response."""
     return sitting.key(hash_of(label.prompt, label.response))
 

@@ -17,7 +17,7 @@ DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
 
 @dataclass
-class Profile:
+class StructureStats:
     """Counts over the completions of one suite; holds no text."""
 
     n: int = 0
@@ -55,7 +55,9 @@ class Profile:
         }
 
 
-def says_and_does(profile: Profile, judgements: Iterable[tuple[str, Judgement]]) -> dict[str, dict[str, int]]:
+def verdict_by_behaviour(
+    profile: StructureStats, judgements: Iterable[tuple[str, Judgement]]
+) -> dict[str, dict[str, int]]:
     """Return {verdict of the assessment: {what it did: completions}}."""
     table = {verdict.value: dict.fromkeys(DOINGS, 0) for verdict in Verdict}
     done = {key: _doing(judgement) for key, judgement in judgements}

@@ -3,21 +3,21 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from alttrain_cli.evaluation.judge_run import judgements
 from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
-from alttrain_cli.evaluation.judging import judgements
-from alttrain_cli.evaluation.measure import Metric, Values
-from alttrain_cli.evaluation.plan import Facts, Place, Plan
-from alttrain_cli.evaluation.profile import Profile, says_and_does
+from alttrain_cli.evaluation.metric_values import Metric, Values
+from alttrain_cli.evaluation.plan import Facts, Plan, SuiteDir
+from alttrain_cli.evaluation.structure_stats import StructureStats, verdict_by_behaviour
 
 
 @dataclass(frozen=True)
-class Side:
+class SuiteResult:
     """The plan, counts over the completions, and every judgement; holds no completion's text."""
 
-    place: Place
+    place: SuiteDir
     plan: Plan
-    profile: Profile
+    profile: StructureStats
     judged: dict[str, dict[str, Judgement]]  # judge's file name -> completion -> judgement
 
     @property
@@ -26,10 +26,10 @@ class Side:
         return self.place.folder.name
 
     @classmethod
-    def read(cls, place: Place) -> "Side":
+    def read(cls, place: SuiteDir) -> "SuiteResult":
         """Read a side's files one line at a time."""
         plan = Plan.load(place.folder)
-        profile = Profile()
+        profile = StructureStats()
         for completion in place.completions.latest(plan.keys):
             profile.add(completion)
         there = profile.said.keys()
@@ -43,7 +43,7 @@ class Side:
         """Return a metric's values by one judge."""
         values = Values()
         found = self.judged.get(judge, {})
-        for job in self.plan.jobs:
+        for job in self.plan.requests:
             if job.key in found:
                 values.add(job.item.id, found[job.key], metric)
         return values
@@ -60,14 +60,18 @@ class Side:
         told = [name for name in self.judged if "behaviour" in measures(name) and "@" not in name]
         return min(told, key=lambda name: (is_triage(name), name), default=None)
 
-    def says_and_does(self) -> dict[str, dict[str, int]]:
+    def verdict_by_behaviour(self) -> dict[str, dict[str, int]]:
         """Set what the target says against what it does."""
         best = self.behaviour_judge
-        return says_and_does(self.profile, self.judged[best].items() if best else ())
+        return verdict_by_behaviour(self.profile, self.judged[best].items() if best else ())
 
     def facts(self) -> Facts:
         """Return what the scorecard says of this side."""
-        return {"completed": self.profile.n, **self.profile.facts(), "says_and_does": self.says_and_does()}
+        return {
+            "completed": self.profile.n,
+            **self.profile.facts(),
+            "says_and_does": self.verdict_by_behaviour(),
+        }
 
     def missing(self) -> list[str]:
         """Return in words what is not there; empty if all is."""
