@@ -552,7 +552,7 @@ def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without() -> None:
 
 
 def test_a_bug_in_a_thread_is_raised_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Endpoint, "_ask", lambda *_: 1 / 0)
+    monkeypatch.setattr(Endpoint, "complete", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(Endpoint("http://127.0.0.1:9/v1", "tiny", "none").ask_all([(1, [])], GREEDY))
 

@@ -5,13 +5,14 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.backends.reply import Reply, ReplyReader, joined
+from alttrain_cli.backends.base import Completion, Finish
+from alttrain_cli.backends.reply import ReplyReader, joined
 
 
-def read(*events: object) -> Reply:
+def read(*events: object) -> Completion:
     reader = ReplyReader(1000)
     lines = [line for value in events for line in (b"data: " + json.dumps(value).encode(), b"")]
-    return reader.reply("".join([*map(reader.feed, lines), reader.end()]))
+    return reader.completion("".join([*map(reader.feed, lines), reader.end()]))
 
 
 @given(st.text(max_size=20), st.lists(st.integers(1, 3), max_size=20))
@@ -24,11 +25,12 @@ def test_characters_that_a_server_cuts_in_halves_are_joined_again(text: str, siz
         halves = halves[size:]
     deltas = [{"choices": [{"delta": {"content": chunk}}]} for chunk in [*chunks, "".join(halves)]]
     end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
-    assert read(*deltas, end) == Reply(joined(text), True, 3, 0)
+    assert read(*deltas, end) == Completion(joined(text), prompt_tokens=3, marked="<think>" in joined(text))
 
 
 def test_reasoning_that_the_limit_cut_stays_open_and_is_closed_otherwise() -> None:
     thought = {"choices": [{"delta": {"reasoning_content": "Hm"}}]}
     for reason, wanted in (("length", "<think>\nHm"), ("stop", "<think>\nHm\n</think>\n\n")):
         reply = read(thought, {"choices": [{"delta": None, "finish_reason": reason}]})
-        assert (reply.text, reply.finished) == (wanted, reason == "stop")
+        assert (reply.text, reply.finish) == (wanted, Finish(reason))
+        assert reply.marked

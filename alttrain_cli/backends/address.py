@@ -1,6 +1,12 @@
-"""Addresses of servers without their secrets: user, password, and keys in the query."""
+"""Addresses of servers without their secrets (user, password, keys in the query), and the API key."""
 
+import os
 import re
+
+from alttrain_cli.backends.base import BackendError
+
+KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
+NO_KEY = "none"  # what is sent to a server that wants none
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]+", re.IGNORECASE)
 _HOST = re.compile(r"[^:]*(:\d*)?|\[.*\](:\d*)?")  # with a port or without one
@@ -19,6 +25,20 @@ def shown(url: str) -> str:
     elif not _HOST.fullmatch(authority):
         rest = rest.rpartition("@")[2]
     return scheme + _without_query(rest)
+
+
+def key_of_environment() -> str:
+    """Return the key from the environment.
+
+    Raises:
+        BackendError: if it has characters that no HTTP header can have.
+    """
+    for name in KEY_VARIABLES:
+        if key := os.environ.get(name, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise BackendError(f"{name}: the key has characters that no key can have. Set it again.")
+            return key
+    return NO_KEY
 
 
 def _without_query(address: str) -> str:

@@ -11,7 +11,7 @@ Values and a protocol; imports neither torch nor openai. `local.py` and `server.
 - A count that nobody knows is None, never 0.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Flag, StrEnum, auto
 from functools import cached_property
@@ -46,12 +46,28 @@ class Finish(StrEnum):
 
 
 class BackendError(AlttrainError):
-    """A completion could not be made; `fatal` if every other request would fail alike."""
+    """A completion could not be made.
 
-    def __init__(self, message: str, *, fatal: bool = False, status: int | None = None) -> None:
+    Attributes:
+        fatal: every other request would fail alike.
+        down: the server cannot be reached, or is silent.
+        status: of HTTP, where a server answered with one.
+        retries: how many further requests may help.
+        wait: seconds before the next one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fatal: bool = False,
+        down: bool = False,
+        status: int | None = None,
+        retries: int = 0,
+        wait: float = 0.0,
+    ) -> None:
         super().__init__(message)
-        self.fatal = fatal
-        self.status = status  # of HTTP, where a server answered with one
+        self.fatal, self.down, self.status, self.retries, self.wait = fatal, down, status, retries, wait
 
 
 class ContextFullError(BackendError):
@@ -194,7 +210,7 @@ class Backend(Protocol):
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Iterator[tuple[Key, Completion | BackendError]]:
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Yield each request's key with its completion, or with why there is none, as each ends.
 
         Requests are taken as there is room for them, so the iterable may be long.

@@ -146,7 +146,6 @@ class Pulse:
     limits: Limits
     last: float = 0.0
     answered: bool = False
-    counts: bool = True  # it can count the tokens of a stream; False: it refused to
     told: float = 0.0  # when a person was last told of it
 
 

@@ -1,15 +1,18 @@
-"""Any OpenAI-compatible server: one conversation as a stream, or many with N in flight."""
+"""One model of an OpenAI-compatible server, reached over HTTP: lists models, sends requests, retries.
 
-import os
+Everything is sent as a stream, so that a long completion differs from a server that is silent.
+"""
+
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.address import key_of_environment, shown
+from alttrain_cli.backends.base import BackendError, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.connection import (
     LIMITS,
     Connection,
@@ -18,30 +21,32 @@ from alttrain_cli.backends.connection import (
     Silent,
     Unreachable,
     check_url,
-)
-from alttrain_cli.backends.endpoint_errors import (
-    FAILURES,
-    KEY_VARIABLES,
-    NO_KEY,
-    ContextFullError,
-    EndpointError,
-    explained,
-)
-from alttrain_cli.backends.in_flight import in_flight
-from alttrain_cli.backends.reply import Broken, Garbled, Reply, ReplyReader, parse
+)  # fmt: skip
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint_errors import FAILURES, explained
+from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse, read_models
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Message
 
 __all__ = ["ContextFullError", "Endpoint", "EndpointError", "Reply"]
 
+EndpointError = BackendError  # the former name
+
 SHOWN_MODELS = 5
-_LONGEST_NAME = 500  # characters of a model's name
 _LONGEST_WAIT = 8.0  # seconds between two tries, unless the server asks for more
 _TOLD_AGAIN = 10.0  # seconds between two lines about one server
 
 Key = TypeVar("Key")
 Got = TypeVar("Got")
 Tell = Callable[[str], None]
+Body = dict[str, Any]
+
+
+@dataclass
+class Abilities:
+    """What the server was found not to be able to do."""
+
+    counts: bool = True  # it takes `stream_options`, and then reports the tokens of a stream
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class Endpoint:
     api_key: str = field(repr=False)
     limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
     tell: Tell = field(default=lambda _: None, repr=False, compare=False)  # of waits and retries
+    context: int | None = (
+        None  # tokens of prompt and completion together; None: the server does not report it
+    )
+    abilities: Abilities = field(default_factory=Abilities, repr=False, compare=False)
 
     @property
     def address(self) -> str:
@@ -66,23 +75,73 @@ class Endpoint:
         The key comes from ALTTRAIN_API_KEY or OPENAI_API_KEY; local servers need none.
 
         Raises:
-            EndpointError: if the server cannot be reached, or has not exactly one model.
+            BackendError: if the server cannot be reached, or has not exactly one model.
         """
         if problem := check_url(base_url):
-            address = shown(base_url).rpartition("@")[2][:_LONGEST_NAME]
-            raise EndpointError(
+            address = shown(base_url).rpartition("@")[2][:LONGEST_NAME]
+            raise BackendError(
                 f"{address}: not an address ({problem}). Give one like http://localhost:8000/v1"
             )
-        endpoint = cls(base_url, model or "", _key(), LIMITS, tell)
-        if not model:
-            return replace(endpoint, model=endpoint._only_model())
+        endpoint = cls(base_url, model or "", key_of_environment(), LIMITS, tell)
         try:
-            endpoint._models()
+            models = endpoint._only_model() if not model else endpoint._models()
         except Unreachable as failure:
             raise endpoint._explained(failure) from None
         except FAILURES:
-            pass  # not every server names its models
-        return endpoint
+            return endpoint  # not every server lists its models
+        name = model or next(iter(models))
+        return replace(endpoint, model=name, context=models.get(name))
+
+    def connect(self) -> Connection:
+        """Return a connection of its own; closing it ends all of its requests.
+
+        Raises:
+            BackendError: if the environment's proxy or certificates cannot be used.
+        """
+        try:
+            return Connection(self.base_url, self.api_key, self.limits)
+        except Unreachable as failure:
+            raise self._explained(failure) from None
+
+    def body(self, messages: Sequence[Message], sampling: Sampling | None, seed: int | None = None) -> Body:
+        """Return a request's JSON."""
+        seeded = {} if seed is None else {"seed": seed}
+        return {
+            "model": self.model, "messages": list(messages), "stream": True, **_sampling(sampling), **seeded
+        }  # fmt: skip
+
+    def complete(self, connection: Connection, body: Body) -> Completion:
+        """Return one completion.
+
+        Raises:
+            BackendError: after the last retry.
+        """
+
+        def attempt() -> Completion:
+            first, pieces, reader = self._start(connection, body)
+            return reader.completion(first + "".join(pieces))
+
+        return self._persist(connection, attempt, self.limits.patience)
+
+    def pieces(self, connection: Connection, body: Body) -> Generator[str, None, Completion]:
+        """Yield the text of one completion as it arrives, and return the completion.
+
+        Raises:
+            BackendError: also in the middle, when the server dies; what was yielded stays valid.
+        """
+        start = self._persist(connection, lambda: self._start(connection, body), self.limits.brief)
+        first, pieces, reader = start
+        text = [first]
+        try:
+            with closing(pieces):
+                if first:
+                    yield first
+                for piece in pieces:
+                    text.append(piece)
+                    yield piece
+        except FAILURES as failure:
+            raise self._explained(failure) from None
+        return reader.completion("".join(text))
 
     def stream(
         self,
@@ -91,84 +150,40 @@ class Endpoint:
         *,
         seed: int | None = None,
         extra: Mapping[str, Any] | None = None,
-    ) -> Generator[str]:
-        """Yield one completion in pieces. Reasoning that the token limit cut stays unclosed.
-
-        `extra` is sent beside what the protocol knows. Closing the iterator stops the server.
-
-        Raises:
-            EndpointError: also in the middle, when the server dies; what was yielded stays good.
-        """
-        body = self._body(messages, settings) | ({} if seed is None else {"seed": seed}) | dict(extra or {})
-        with closing(self._connection()) as connection:
-
-            def start() -> tuple[str, Generator[str]]:
-                pieces = self._pieces(connection, body, self._reader(body))
-                return next(pieces, ""), pieces
-
-            first, pieces = self._persist(connection, start, self.limits.brief)
-            try:
-                with closing(pieces):
-                    if first:
-                        yield first
-                    yield from pieces
-            except FAILURES as failure:
-                raise self._explained(failure) from None
+    ) -> Generator[str, None, Completion]:
+        """Yield one completion in pieces, as `pieces` does, over a connection of its own."""
+        with closing(self.connect()) as connection:
+            return (
+                yield from self.pieces(connection, self.body(messages, settings, seed) | dict(extra or {}))
+            )
 
     def ask_all(
         self,
         requests: Iterable[tuple[Key, Sequence[Message]]],
-        settings: Sampling | None,
+        settings: Sampling,
         concurrency: int = 32,
-    ) -> Iterator[tuple[Key, Reply | EndpointError]]:
-        """Yield (key, reply or failure) in the order in which they arrive, `concurrency` in flight.
+    ) -> Generator[tuple[Key, "Reply | BackendError"]]:
+        """Yield what ServerBackend completes, in the former form."""
+        from alttrain_cli.backends.server import ServerBackend
 
-        Requests are taken from the iterable as room becomes free, so that it may be long.
+        wanted = (Request(key, Conversation.from_record(messages)) for key, messages in requests)
+        with closing(ServerBackend(self, concurrency).complete(wanted, settings)) as completions:
+            for key, one in completions:
+                yield key, one if isinstance(one, BackendError) else Reply.of(one)
 
-        Raises:
-            EndpointError: if every further request would fail: a wrong key, an unknown model, a server
-                that never answered and is down, or nothing but failures for two rounds.
-        """
-        failures = 0
-        with closing(self._connection()) as connection:
-
-            def ask(messages: Sequence[Message]) -> Reply | EndpointError:
-                try:
-                    return self._ask(connection, messages, settings)
-                except EndpointError as error:
-                    return error
-
-            for key, reply in in_flight(requests, ask, concurrency):
-                failures = failures + 1 if isinstance(reply, EndpointError) else 0
-                if isinstance(reply, EndpointError):
-                    hopeless = reply.down and (failures >= concurrency or not connection.pulse.answered)
-                    if reply.fatal or hopeless or failures > 2 * concurrency:
-                        raise reply
-                yield key, reply
-
-    def _ask(self, connection: Connection, messages: Sequence[Message], settings: Sampling | None) -> Reply:
-        body = self._body(messages, settings)
-
-        def attempt() -> Reply:
-            reader = self._reader(body)
-            counted = connection.pulse.counts
-            more = {"stream_options": {"include_usage": True}} if counted else {}
-            try:
-                return reader.reply("".join(self._pieces(connection, body | more, reader)))
-            except Refused as refusal:
-                if not counted or b"stream_options" not in refusal.body:
-                    raise
-                connection.pulse.counts = False
-                return attempt()
-
-        return self._persist(connection, attempt, self.limits.patience)
-
-    def _body(self, messages: Sequence[Message], settings: Sampling | None) -> dict[str, Any]:
-        # As a stream always, so that a long completion differs from a server that is silent.
-        return {"model": self.model, "messages": list(messages), "stream": True, **_sampling(settings)}
-
-    def _reader(self, body: dict[str, Any]) -> ReplyReader:
-        return ReplyReader(self.limits.text(body.get("max_tokens")))
+    def _start(self, connection: Connection, body: Body) -> tuple[str, Generator[str], ReplyReader]:
+        """Send a request; return the first text, the rest, and the reader that has read both."""
+        reader = ReplyReader(self.limits.text(body.get("max_tokens")))
+        counted = self.abilities.counts
+        more = {"stream_options": {"include_usage": True}} if counted else {}
+        pieces = self._pieces(connection, body | more, reader)
+        try:
+            return next(pieces, ""), pieces, reader
+        except Refused as refusal:
+            if not counted or b"stream_options" not in refusal.body:
+                raise
+            self.abilities.counts = False
+            return self._start(connection, body)
 
     def _pieces(self, connection: Connection, body: dict[str, Any], reader: ReplyReader) -> Generator[str]:
         """Yield the text of one completion as it arrives.
@@ -210,7 +225,7 @@ class Endpoint:
             except FAILURES as failure:
                 error = self._explained(failure)
             answered = connection.pulse.answered
-            if number >= error.tries or (error.down and not answered):
+            if number >= error.retries or (error.down and not answered):
                 raise error
             pause = max(error.wait, random.uniform(0.75, 1) * min(0.5 * 2**number, _LONGEST_WAIT))
             longest = patience if answered or error.status == 429 else min(patience, self.limits.brief)
@@ -227,20 +242,20 @@ class Endpoint:
             connection.pulse.told = now
             self.tell(text)
 
-    def _only_model(self) -> str:
-        with closing(self._connection()) as connection:
+    def _only_model(self) -> dict[str, int | None]:
+        with closing(self.connect()) as connection:
             models = self._persist(connection, self._models, self.limits.brief)
         if len(models) == 1:
-            return models[0]
-        names = ", ".join(models[:SHOWN_MODELS]) or "none to name"
+            return models
+        names = ", ".join(list(models)[:SHOWN_MODELS]) or "none to name"
         end = ", ..." if len(models) > SHOWN_MODELS else "."
-        raise EndpointError(f"{self.address}: say which model with --model; the server has {names}{end}")
+        raise BackendError(f"{self.address}: say which model with --model; the server has {names}{end}")
 
-    def _models(self) -> list[str]:
-        """Return the names of the server's models.
+    def _models(self) -> dict[str, int | None]:
+        """Return the names of the server's models, each with its context.
 
         Raises:
-            FAILURES: those of `connection`; Garbled also if a name is none.
+            FAILURES: those of `connection` and `read_models`.
         """
         with (
             closing(Connection(self.base_url, self.api_key, self.limits)) as connection,
@@ -248,51 +263,41 @@ class Endpoint:
         ):
             most = self.limits.least_bytes
             value = parse(b"\n".join(connection.lines("/models", None, watch, most)))
-        listed = value.get("data")
-        names = [one.get("id") if isinstance(one, dict) else None for one in _list(listed)]
-        if not all(isinstance(name, str) and _is_name(name) for name in names):
-            raise Garbled("its list of models holds something else than names")
-        return [str(name) for name in names]
+        return read_models(value.get("data"))
 
-    def _connection(self) -> Connection:
-        try:
-            return Connection(self.base_url, self.api_key, self.limits)
-        except Unreachable as failure:
-            raise self._explained(failure) from None
-
-    def _explained(self, failure: Exception) -> EndpointError:
+    def _explained(self, failure: Exception) -> BackendError:
         return explained(failure, self.base_url, self.api_key, self.model, self.limits.retries)
 
 
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise Garbled("it sent no list of models")
-    return value
+class Reply(NamedTuple):
+    """The former form of a completion."""
+
+    text: str
+    finished: bool
+    prompt_tokens: int
+    completion_tokens: int
+
+    @classmethod
+    def of(cls, one: Completion) -> "Reply":
+        """Return a completion in the former form; an unknown count is 0 in it."""
+        finished = one.finish not in (Finish.LENGTH, Finish.CONTEXT)
+        return cls(one.text, finished, one.prompt_tokens or 0, one.tokens or 0)
 
 
-def _is_name(text: str) -> bool:
-    return bool(text.strip()) and text.isprintable() and len(text) <= _LONGEST_NAME
+def _sampling(sampling: Sampling | None) -> Body:
+    """Return every field of the sampling, because a server's own defaults may differ.
 
-
-def _key() -> str:
-    """Return the key from the environment.
-
-    Raises:
-        EndpointError: if it has characters that no HTTP header can have.
+    `top_k` and `repetition_penalty` are sent only if they are set: they are no part of the protocol, and a
+    plain OpenAI server may refuse them. Such a server has no defaults for them either.
     """
-    for name in KEY_VARIABLES:
-        if key := os.environ.get(name, "").strip():
-            if not (key.isascii() and key.isprintable()):
-                raise EndpointError(f"{name}: the key has characters that no key can have. Set it again.")
-            return key
-    return NO_KEY
-
-
-def _sampling(settings: Sampling | None) -> dict[str, Any]:
-    if settings is None:
+    if sampling is None:
         return {}
-    sampling = {"max_tokens": settings.max_new_tokens}
-    if not settings.do_sample:
-        return {**sampling, "temperature": 0.0}
-    chosen = {"temperature": settings.temperature, "top_p": settings.top_p}
-    return sampling | {name: value for name, value in chosen.items() if value is not None}
+    drawn = sampling.do_sample
+    fields = {
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": (sampling.temperature or 1.0) if drawn else 0.0,
+        "top_p": (sampling.top_p or 1.0) if drawn else 1.0,
+        "top_k": sampling.top_k if drawn else None,
+        "repetition_penalty": sampling.repetition_penalty,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -8,51 +8,23 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
 
-from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.address import KEY_VARIABLES, NO_KEY, shown
+from alttrain_cli.backends.base import BackendError, ContextFullError
 from alttrain_cli.backends.connection import Refused, Silent, Unreachable
 from alttrain_cli.backends.reply import Broken, Garbled, ServerSays, words
-from alttrain_cli.errors import AlttrainError
 
-KEY_VARIABLES = ("ALTTRAIN_API_KEY", "OPENAI_API_KEY")
-NO_KEY = "none"  # what is sent to a server that wants none
 FAILURES = (Broken, Garbled, Refused, ServerSays, Silent, Unreachable)
 _LONGEST = 200  # characters of what a server says
 _PASSING = (408, 409, 425, 429)  # and 5xx: another try may help
-_TRIES = 2  # further ones where a server breaks the protocol
+_RETRIES = 2  # further ones where a server breaks the protocol
 # How servers say that a request is longer than their context: OpenAI and vLLM, llama.cpp, SGLang, TGI.
 _FULL = re.compile(
     r"context[ _-]?(length|size|window)|exceed_context|max_new_tokens.* must be <=", re.IGNORECASE
 )
 
 
-class EndpointError(AlttrainError):
-    """A server cannot be reached, refuses, or answers nonsense.
-
-    `fatal`: every request would fail alike. `down`: the server cannot be reached, or is silent.
-    `tries`: how many further tries may help. `wait`: seconds before the next one.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        fatal: bool = False,
-        down: bool = False,
-        status: int | None = None,
-        tries: int = 0,
-        wait: float = 0.0,
-    ) -> None:
-        super().__init__(message)
-        self.fatal, self.down, self.tries, self.wait = fatal, down, tries, wait
-        self.status = status  # of HTTP, where the server answered with one
-
-
-class ContextFullError(EndpointError):
-    """Prompt and completion together are longer than the server's model can read."""
-
-
-def explained(failure: Exception, base_url: str, api_key: str, model: str, tries: int) -> EndpointError:
-    """Return the one line that a user needs; `tries` is how often a passing failure is tried again.
+def explained(failure: Exception, base_url: str, api_key: str, model: str, retries: int) -> BackendError:
+    """Return the one line that a user needs; `retries` is how often a passing failure is tried again.
 
     `model` is empty while the server is asked for its list of models.
     """
@@ -60,32 +32,32 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, tries
     match failure:
         case Unreachable():
             text = f"{server}: cannot be reached: {failure}. Start the server, or check the address."
-            return EndpointError(text, down=True, tries=tries)
+            return BackendError(text, down=True, retries=retries)
         case Silent() if not model:
-            return EndpointError(
+            return BackendError(
                 f"{server}: no list of models ({failure}). Name the model with --model.", down=True
             )
         case Silent():
-            return EndpointError(
+            return BackendError(
                 f"{server}: {failure}. Is it still loading the model, or overloaded? Run the command again.",
                 down=True,
             )
         case Broken():
-            return EndpointError(
+            return BackendError(
                 f"{server}: broke off in the middle of the answer. Is the server still running?",
-                tries=tries,
+                retries=retries,
             )
         case Refused():
-            return _refusal(failure, server, _Secrets(base_url, api_key), model, tries)
+            return _refusal(failure, server, _Secrets(base_url, api_key), model, retries)
         case ServerSays():
             said = _Secrets(base_url, api_key).hidden(str(failure))
-            kind = ContextFullError if _FULL.search(said) else EndpointError
-            return kind(f"{server}: reports an error: {said}", tries=min(_TRIES, tries))
+            kind = ContextFullError if _FULL.search(said) else BackendError
+            return kind(f"{server}: reports an error: {said}", retries=min(_RETRIES, retries))
         case _:
-            return EndpointError(
+            return BackendError(
                 f"{server}: not the answer of an OpenAI-compatible server: {failure}. "
                 "Check the address: most end in /v1.",
-                tries=min(_TRIES, tries),
+                retries=min(_RETRIES, retries),
             )
 
 
@@ -112,7 +84,7 @@ class _Secrets:
         return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
 
-def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, tries: int) -> EndpointError:
+def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retries: int) -> BackendError:
     """Return what a status other than success says."""
     status, said = refused.status, secrets.hidden(_said(refused.body))
     if status in (401, 403):
@@ -120,14 +92,14 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, tries
         step = f"Set {' or '.join(KEY_VARIABLES)}."
         if secrets.user:
             what, step = "refuses user and password", "Correct them in the address."
-        return EndpointError(f"{server}: {what} ({said}). {step}", fatal=True, status=status)
+        return BackendError(f"{server}: {what} ({said}). {step}", fatal=True, status=status)
     if status == 404:
         what = f"no model {model!r} there" if model else "no list of models there"
         step = "" if model else " Or name the model with --model."
         text = f"{server}: {what}, or no such address ({said}). Most addresses end in /v1.{step}"
-        return EndpointError(text, fatal=True, status=status)
+        return BackendError(text, fatal=True, status=status)
     if 300 <= status < 400:
-        return EndpointError(
+        return BackendError(
             f"{server}: sends us to {refused.target}. Give that server's address instead.",
             fatal=True,
             status=status,
@@ -139,7 +111,7 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, tries
     step = "Try again later." if passing else "The server's log may say more."
     step = f"It asks for a pause of {wait:.0f} s." if wait else step
     text = f"{server}: status {status}: {said}{'' if said.endswith('.') else '.'} {step}"
-    return EndpointError(text, status=status, tries=tries if passing else 0, wait=wait)
+    return BackendError(text, status=status, retries=retries if passing else 0, wait=wait)
 
 
 def _said(body: bytes) -> str:

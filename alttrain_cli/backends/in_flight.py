@@ -1,6 +1,6 @@
-"""Many questions to one server at once, their answers as they arrive."""
+"""Many requests to one server at once, their results as they arrive."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from queue import SimpleQueue
 from threading import Thread
@@ -13,7 +13,7 @@ Got = TypeVar("Got")
 
 def in_flight(
     requests: Iterable[tuple[Key, Asked]], ask: Callable[[Asked], Got], concurrency: int
-) -> Iterator[tuple[Key, Got]]:
+) -> Generator[tuple[Key, Got]]:
     """Yield (key, what `ask` returns) as it arrives; requests are taken as room becomes free.
 
     The threads are daemons, unlike a pool's: Ctrl-C need not wait until a server that hangs has answered.

@@ -1,6 +1,6 @@
 """A model in memory as a backend: one copy of the weights, with its adapter switched on or off."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -83,7 +83,7 @@ class LocalBackend:
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Iterator[tuple[Key, Completion | BackendError]]:
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Complete in batches, the longest prompt first, each as it is finished.
 
         Raises:

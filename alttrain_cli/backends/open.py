@@ -50,9 +50,24 @@ def open_backend(
             from alttrain_cli.backends.server import ServerBackend
 
             with progress.status(f"Connecting to {url} ..."):
-                return ServerBackend.find(url, model, in_flight=in_flight)
+                return ServerBackend.find(url, model, in_flight=in_flight, warn=progress.warn)
         case Target():
             with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
                 from alttrain_cli.backends.local import LocalBackend
 
                 return LocalBackend.load(found)
+
+
+def open_judge_model(word: str, progress: Progress) -> Backend:
+    """Open the model of a judge: a server's model, or a local classifier by its folder or hub id.
+
+    Raises:
+        ModelError, BackendError: if it cannot be used.
+    """
+    url, _, model = word.partition(" ")
+    if url.startswith(("http://", "https://")):
+        return open_backend(Address(url, model or None), progress)
+    with progress.status(f"Loading {word} ..."), quiet.captured(None):
+        from alttrain_cli.backends.classifier import ClassifierBackend
+
+        return ClassifierBackend(word)

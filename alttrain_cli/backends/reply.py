@@ -1,16 +1,23 @@
-"""Reads a completion from what a server sends: every value is checked before anything uses it."""
+"""Reads completions and lists of models from what a server sends: every value is checked before its use."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
+from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.text import visible
 
 _STARTS_OF_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_CUT = ("length", "max_tokens", "model_length")  # the token limit came first, in the words of several servers
-_ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", *_CUT)
+_FINISHES = {  # the words of several servers; every other word, and none, means that the model stopped
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), Finish.STOP),
+    **dict.fromkeys(("length", "max_tokens"), Finish.LENGTH),
+    "model_length": Finish.CONTEXT,
+    "content_filter": Finish.FILTERED,
+}
+_MAY_BE_EMPTY = {reason for reason, finish in _FINISHES.items() if finish is not Finish.FILTERED}
 _MOST_TOKENS = 10**9  # a larger count is nonsense
 _SHOWN = 200  # characters of what a server says
+LONGEST_NAME = 500  # characters of a model's name
 
 
 class Garbled(Exception):
@@ -23,15 +30,6 @@ class Broken(Exception):
 
 class ServerSays(Exception):
     """A server reports an error in the middle of its answer, in its own words."""
-
-
-class Reply(NamedTuple):
-    """What a server answered; reasoning that it sent apart stands in think markers again."""
-
-    text: str
-    finished: bool  # False: the token limit came first
-    prompt_tokens: int  # 0: the server does not say, or what it says is no count
-    completion_tokens: int
 
 
 class ReplyReader:
@@ -48,7 +46,7 @@ class ReplyReader:
         self._streams: bool | None = None  # None: nothing but blank lines so far
         self._lines: list[bytes] = []
         self._reason: str | None = None
-        self._tokens = (0, 0)
+        self._usage: dict[str, Any] = {}
         self.complete = False  # the server said that this is all
         self.ending = False  # the server said why it ended; only the token counts may follow
 
@@ -83,15 +81,29 @@ class ReplyReader:
             raise Broken if self._length else Garbled("it sent no answer")
         if self._reason == "error":
             raise Garbled("it ended the answer with an error")
-        if not self._length and self._reason not in _ENDED:
+        if not self._length and self._reason not in _MAY_BE_EMPTY:
             raise Garbled(f"it sent no text (finish_reason: {visible(str(self._reason))[:_SHOWN]})")
-        return text + self._whole("" if self._reason in _CUT else self._fold.end(), last=True)
+        cut = self._finish in (Finish.LENGTH, Finish.CONTEXT)
+        return text + self._whole("" if cut else self._fold.end(), last=True)
 
-    def reply(self, text: str) -> Reply:
-        """Return the reply with the text that `feed` and `end` returned."""
-        if THINK.close.strip() in text and THINK.open.strip() not in text:
+    def completion(self, text: str) -> Completion:
+        """Return the completion with the text that `feed` and `end` returned."""
+        opened, closed = (marker.strip() in text for marker in (THINK.open, THINK.close))
+        if closed and not opened:
             text = THINK.open + text  # the opening marker was in the prompt
-        return Reply(text, self._reason not in _CUT, *self._tokens)
+        details = self._usage.get("completion_tokens_details")
+        return Completion(
+            text,
+            self._finish,
+            tokens=_count(self._usage.get("completion_tokens")),
+            prompt_tokens=_count(self._usage.get("prompt_tokens")),
+            reasoning_tokens=_count(details.get("reasoning_tokens")) if isinstance(details, dict) else None,
+            marked=opened or closed,
+        )
+
+    @property
+    def _finish(self) -> Finish:
+        return _FINISHES.get(self._reason or "", Finish.STOP)
 
     def _event(self) -> str:
         data, self._lines = b"\n".join(self._lines), []
@@ -110,7 +122,7 @@ class ReplyReader:
         """Return the text of one event or of a whole answer."""
         usage = value.get("usage")
         if isinstance(usage, dict):
-            self._tokens = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+            self._usage = usage
         choices = value.get("choices")
         if self._streams and (choices == [] or (choices is None and "usage" in value)):
             return ""
@@ -164,6 +176,31 @@ class _Fold:
         return THINK.close if was else ""
 
 
+def read_models(listed: object) -> dict[str, int | None]:
+    """Return the names in a server's list of models, each with its context where the server reports it.
+
+    vLLM reports none for a LoRA adapter, so the context is then that of the adapter's parent.
+
+    Raises:
+        Garbled: if it is no list, or a name is none.
+    """
+    if not isinstance(listed, list):
+        raise Garbled("it sent no list of models")
+    cards: dict[str, dict[str, Any]] = {}
+    for card in listed:
+        name = card.get("id") if isinstance(card, dict) else None
+        if not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
+            raise Garbled("its list of models holds something else than names")
+        cards[name] = card
+    return {
+        name: _context(card) or _context(cards.get(str(card.get("parent")))) for name, card in cards.items()
+    }
+
+
+def _context(card: dict[str, Any] | None) -> int | None:
+    return _count((card or {}).get("max_model_len")) or None
+
+
 def joined(text: str) -> str:
     """Return text that can be written: surrogate pairs made one character, lone halves U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -211,9 +248,9 @@ def _part(part: Any, name: str) -> str:
     return text
 
 
-def _count(value: Any) -> int:
+def _count(value: Any) -> int | None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= _MOST_TOKENS else 0
+    return value if whole and 0 <= value <= _MOST_TOKENS else None
 
 
 def _kind(value: object) -> str:

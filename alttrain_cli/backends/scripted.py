@@ -1,7 +1,7 @@
 """A backend whose completions come from a function: for tests of everything that stands on backends."""
 
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import Any
 
@@ -45,7 +45,7 @@ class Scripted:
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Iterator[tuple[Key, Completion | BackendError]]:
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Answer a few at a time, in an order of its own."""
         left, order = iter(requests), random.Random(0)
         while chunk := list(islice(left, _TOGETHER)):

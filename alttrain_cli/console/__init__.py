@@ -4,6 +4,7 @@ from alttrain_cli.console.chat import ChatScreen
 from alttrain_cli.console.curve import curve_svg, print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_row
 from alttrain_cli.console.preview import preview_text, print_preview
+from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.streams import OutputError, accept_loss, summary
 from alttrain_cli.console.streams import protect as protect_streams
@@ -30,6 +31,7 @@ __all__ = [
     "THEME",
     "ChatScreen",
     "OutputError",
+    "Reporter",
     "TrainingView",
     "WorkView",
     "accept_loss",

@@ -1,10 +1,10 @@
-"""What `alttrain eval` measures: what is asked, with which settings, and where its files lie."""
+"""What `alttrain eval` evaluates: which model, with which sampling, and where its files are."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alttrain_cli import console
-from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
@@ -14,53 +14,39 @@ from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.run import Run
 
-SERVED_LIKE = "r1-7b"  # whose generation settings a server is asked with
+DEFAULT_SERVER_RECIPE = "r1-7b"  # its sampling is used for models behind a server
 
 
 @dataclass(frozen=True)
 class EvalTarget:
-    """A model in a run, a folder or on the hub, a server, or a folder of evaluations alone."""
+    """A model in a run, in a folder or on the hub, a server's model, or a folder of evaluations alone."""
 
     root: Path
-    asked: Target | Endpoint | None = None  # None: only its files are asked for
+    model: Target | Backend | None = None  # a server's backend; None: only stored files are used
 
     @property
-    def settings(self) -> Sampling:
-        """The generation settings that go with it."""
-        recipe = self.asked.recipe if isinstance(self.asked, Target) else Recipe.load(SERVED_LIKE)
+    def sampling(self) -> Sampling:
+        """The sampling of its recipe."""
+        recipe = self.model.recipe if isinstance(self.model, Target) else Recipe.load(DEFAULT_SERVER_RECIPE)
         return recipe.generation
 
     @property
     def adapter(self) -> Path | None:
-        """The adapter of a trained target."""
-        return self.asked.adapter if isinstance(self.asked, Target) else None
+        """The adapter of a trained model."""
+        return self.model.adapter if isinstance(self.model, Target) else None
 
-    def compared(self, word: str | None) -> "EvalTarget | None":
-        """Return what it is compared with: by default a trained model with its base.
-
-        Raises:
-            DataError: if it has no base, or the word is nothing that is known.
-        """
-        if word == "none" or (word is None and self.adapter is None):
-            return None
-        if word not in (None, "base"):
-            return found(str(word), None, None)
-        if not isinstance(self.asked, Target) or self.adapter is None:
-            raise DataError("--compare base: only a run or an adapter has a base. Name what to compare with.")
-        return EvalTarget(_root(self.asked.base), self.asked.base)
-
-    def like(self, preset: Preset) -> "EvalTarget":
-        """Return the same asked as a preset asks it."""
-        if not isinstance(self.asked, Target):
+    def with_preset(self, preset: Preset | None) -> "EvalTarget":
+        """Return the same model with the system text and precision of a preset."""
+        if preset is None or not isinstance(self.model, Target):
             return self
-        recipe = self.asked.recipe
+        recipe = self.model.recipe
         four_bit = recipe.model.load_in_4bit if preset.load_in_4bit is None else preset.load_in_4bit
         system = preset.system(recipe.model.name) or recipe.model.system
         model = recipe.model.model_copy(update={"system": system, "load_in_4bit": four_bit})
         changed = recipe.model_copy(update={"model": model})
-        return replace(self, asked=Target(self.asked.name, changed, self.adapter))
+        return replace(self, model=Target(self.model.name, changed, self.adapter))
 
-    def trained_with(self) -> str | None:
+    def trained_template(self) -> str | None:
         """Return the fingerprint of the template that a run was trained with."""
         template = Run(self.adapter.parent).manifest().get("template") if self.adapter else None
         return str(template) if template else None
@@ -72,38 +58,40 @@ class EvalTarget:
         return Training.of(run.manifest(), run.path) if trained and run.recipe_path.is_file() else None
 
 
-def local(what: str, recipe: str | None, out: Path | None) -> EvalTarget:
-    """Return a model on this machine or on the hub.
+def local_target(model: Target, out: Path | None = None) -> EvalTarget:
+    """Return a model on this machine or on the hub. A run holds its own evaluations, others are in evals/."""
+    if out is None and model.adapter and (model.adapter.parent / "recipe.yaml").is_file():
+        out = model.adapter.parent / "eval"
+    name = model.recipe.model.name if model.adapter is None else str(model.adapter)
+    return EvalTarget(out or Path("evals") / safe_name(name, "--"), model)
+
+
+def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
+    """Return a server's model."""
+    found = backend.fingerprint
+    return EvalTarget(out or _served_root(found.model, str(found.server)), backend)
+
+
+def existing_target(word: str, recipe: str | None = None, out: Path | None = None) -> EvalTarget:
+    """Return what was evaluated: by its folder of evaluations, or by the word that names the model.
 
     Raises:
-        DataError: if nothing is named.
+        RunError, RecipeError, ModelError: if the word means nothing.
     """
-    if not what:
-        raise DataError("Say what to measure: alttrain eval RUN, or a recipe's name for its base model.")
-    target = find_target(what, recipe)
-    return EvalTarget(out or _root(target), target)
-
-
-def server(base_url: str, model: str | None, out: Path | None) -> EvalTarget:
-    """Return a model behind a server."""
-    endpoint = Endpoint.find(base_url, model, console.print_warning)
-    return EvalTarget(
-        out or Path("evals") / safe_name(f"{endpoint.model}@{endpoint.address}", "--"), endpoint
-    )
-
-
-def found(what: str, recipe: str | None, out: Path | None) -> EvalTarget:
-    """Return a subject whose files are there: by its folder of evaluations, or as `local` does."""
-    if out and not what:
+    if out and not word:
         return EvalTarget(out)
-    if what and suite_dirs(Path(what)):
-        return EvalTarget(Path(what))
-    return local(what, recipe, out)
+    if word and suite_dirs(Path(word)):
+        return EvalTarget(Path(word))
+    url, _, model = word.strip().partition(" ")
+    if model and url.startswith(("http://", "https://")):
+        return EvalTarget(out or _served_root(model.strip(), shown(url)))
+    if not word:
+        raise DataError(NO_MODEL)
+    return local_target(find_target(word, recipe), out)
 
 
-def _root(target: Target) -> Path:
-    """Return where a target's evaluations lie: in the run itself, else under evals/."""
-    if target.adapter and (target.adapter.parent / "recipe.yaml").is_file():
-        return target.adapter.parent / "eval"
-    name = target.recipe.model.name if target.adapter is None else str(target.adapter)
-    return Path("evals") / safe_name(name, "--")
+NO_MODEL = "No model given. Use: alttrain eval RUN, or alttrain eval RECIPE for a recipe's base model."
+
+
+def _served_root(model: str, server: str) -> Path:
+    return Path("evals") / safe_name(f"{model}@{server}", "--")
