@@ -15,6 +15,7 @@ from alttrain_cli.data.askers import endpoint_asker, engine_asker
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.build import Built, Ingredient, build
 from alttrain_cli.data.outputs import Outputs
+from alttrain_cli.data.prompts import read_prompts
 from alttrain_cli.data.samples import Reading
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
@@ -169,7 +170,7 @@ def build_data(
     check_not_empty(context, "suite")
     check(audit_rules(context))
     if audited is not None:
-        _audit(audited, suite_prompts(suite, suite_file or ()), show)
+        _audit(audited, suite_prompts(suite, suite_file or (), read_prompts), show)
         return
     if is_folder(out):
         raise DataError(f"--out {out}: a folder, but a file is needed, for example {out / 'data.jsonl'}")
@@ -188,7 +189,7 @@ def build_data(
     )
     benign = Reading.of(columns, None, needs_label=False)
     check(build_rules(context, sources, mixed))
-    suites = suite_prompts(suite, suite_file or ())
+    suites = suite_prompts(suite, suite_file or (), read_prompts)
     asked = {annotator, traces_from}
     asks = bool(asked & {"endpoint", "model"})
     outputs = Outputs.of(out)
