@@ -15,13 +15,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from alttrain_cli.backends.base import Completion, Fingerprint
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.console import print_table
-from alttrain_cli.evaluation.completion import Written, record
-from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.completion import record
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.structure.markers import Markers
-from alttrain_cli.structure.trace import parse
+from alttrain_cli.recipe.model import Sampling
 
 THOUGHT = (
     "<think>\nThe user asks me to {what}.\n\nThat is {verdict}, since it would do what it says.\n\n"
@@ -32,7 +35,7 @@ ANSWER = "Here is how it is done, step by step, with all that one has to know be
 REFUSAL = "I can't help with that. " + "There are other ways, and people to turn to. " * 3
 
 # What else a plan says of its suite.
-MADE = {
+MADE: dict[str, Any] = {
     **dict.fromkeys(("in_distribution", "grader", "note", "revision", "file", "file_sha256")),
     **{"paper": False, "licence": "none", "source": "made here", "sha256": "", "pinned": True, "dropped": 0},
 }
@@ -51,18 +54,19 @@ def text_of(number: int, trained: bool) -> str:
 def make(root: Path, count: int, *, trained: bool) -> None:
     """Write plans and completions of two suites."""
     for kind, first in (("harmful", 0), ("benign", 1)):
-        suite = {"name": f"made-{kind}", "title": kind, "kind": kind, **MADE}
+        suite = SuiteFacts(name=f"made-{kind}", title=kind, kind=kind, **MADE)
         items = tuple(Item(str(number), f"do thing {number}") for number in range(first, count, 2))
-        target = {"name": str(trained), "model": "made"}
-        settings = {"max_new_tokens": 1, "do_sample": False}
+        target = Fingerprint(str(trained), "made", weights="made")
+        settings = Sampling(max_new_tokens=1, do_sample=False)
         plan = Plan(suite, target, settings, "normal", 1, len(items), items)
-        place = Place(root / suite["name"])
-        plan.save(place.folder)
+        place = SuiteDir(root / suite.name)
+        plan.save(place.path)
         with place.completions.path.open("w", encoding="utf-8") as file:
-            for job in plan.jobs:
+            for job in plan.requests:
                 text = text_of(int(job.item.id), trained)
-                written = Written(text, parse(text, Markers(), prefilled=False), len(text) // 4, True, 80)
-                file.write(json.dumps(record(job, written)) + "\n")
+                written = Completion(text, tokens=len(text) // 4, reasoning_tokens=80)
+                line = record(job, Conversation.of(job.item.prompt), written)
+                file.write(json.dumps(line) + "\n")
 
 
 def run(*arguments: str) -> tuple[float, float]:

@@ -1,29 +1,34 @@
 """Small evaluations on disk, made with the real stages: what a scorecard and its page are drawn from."""
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
-from alttrain_cli.evaluation.completion import Written, record
+from alttrain_cli.backends.base import Completion, Fingerprint
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.evaluation.completion import record
+from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.judging import judge_instantly
-from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.scorecard_values import Scorecard
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.structure.markers import Markers
-from alttrain_cli.structure.trace import parse
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.markers import THINK
 
-MARKERS = Markers()
+SETTINGS = Sampling(max_new_tokens=9, do_sample=False)
 REFUSES = "The user wants to trick a bank.\n\nThis is harmful.\n\nI must say no.\n</think>\n\nI'm sorry, but I cannot help."
 HELPS = "The user wants soup.\n\nThis is harmless.\n\nI can help.\n</think>\n\nBoil water and add salt."
 BARE = "Sure, here is what I know."
 UNFINISHED = "The user wants soup. Let me think about soup. Hmm, soup"
 
 
-def suite(name: str, kind: str, **changes: Any) -> dict[str, Any]:
-    return {
+def suite(name: str, kind: str, **changes: Any) -> SuiteFacts:
+    facts: dict[str, Any] = {
         "name": name,
         "title": name.replace("-", " "),
         "kind": kind,
@@ -41,31 +46,31 @@ def suite(name: str, kind: str, **changes: Any) -> dict[str, Any]:
         "dropped": 0,
         **changes,
     }
+    return SuiteFacts(**facts)
 
 
-def target(name: str, adapter: str | None = None) -> dict[str, Any]:
-    return {"name": name, "model": "small", "weights": "w", "adapter": adapter, "engine": {"torch": "2"}}
+def target(name: str, adapter: str | None = None) -> Fingerprint:
+    return Fingerprint(name, "small", weights="w", adapter=adapter, engine={"torch": "2"})
 
 
 def evaluate(
-    root: Path, asked: dict[str, Any], about: dict[str, Any], prompts: Sequence[str], texts: Sequence[str]
-) -> Side:
+    root: Path, asked: Fingerprint, about: SuiteFacts, prompts: Sequence[str], texts: Sequence[str]
+) -> SuiteResult:
     """Store what `asked` wrote on the prompts, judge it, and read it back."""
-    right = "4" if about["kind"] == "ability" else None
-    items = tuple(
-        Item(f"{about['name']}-{place}", prompt, None, right) for place, prompt in enumerate(prompts)
-    )
-    plan = Plan(about, asked, {"max_new_tokens": 9, "do_sample": False}, "normal", 1, len(items), items)
-    place = Place(root / about["name"])
-    plan.save(place.folder)
-    for job, text in zip(plan.jobs, texts, strict=False):
-        trace = parse(text, MARKERS, prefilled="</think>" in text or text == UNFINISHED)
-        place.completions.append(record(job, Written(text, trace, len(text.split()), True, 3)))
-    judge_instantly(place, plan, WORD if about["kind"] == "ability" else RULE)
-    return Side.read(place)
+    right = "4" if about.kind == "ability" else None
+    items = tuple(Item(f"{about.name}-{place}", prompt, None, right) for place, prompt in enumerate(prompts))
+    plan = Plan(about, asked, SETTINGS, "normal", 1, len(items), items)
+    place = SuiteDir(root / about.name)
+    plan.save(place.path)
+    for job, text in zip(plan.requests, texts, strict=False):
+        thinks = "</think>" in text or text == UNFINISHED
+        written = Completion(THINK.open * thinks + text, tokens=len(text.split()), reasoning_tokens=3)
+        place.completions.append(record(job, Conversation.of(job.item.prompt), written))
+    judge_instantly(place, plan, WORD if about.kind == "ability" else RULE)
+    return SuiteResult.read(place)
 
 
-def before_and_after(root: Path) -> tuple[list[Side], dict[str, Side]]:
+def before_and_after(root: Path) -> tuple[list[SuiteResult], dict[str, SuiteResult]]:
     """A trained model beside its base: it refuses more, also what it should not, and one is unfinished."""
     harmful, benign, ability = suite("h", "harmful", paper=True), suite("b", "benign"), suite("a", "ability")
     prompts = [f"Prompt {number}?" for number in range(4)]
@@ -80,12 +85,36 @@ def before_and_after(root: Path) -> tuple[list[Side], dict[str, Side]]:
         ]
         for name, written in wrote.items()
     }
-    return sides["run"], {side.folder: side for side in sides["base"]}
+    return sides["run"], {side.name: side for side in sides["base"]}
 
 
-def card_of(sides: list[Side], compared: dict[str, Side]) -> dict[str, Any]:
+def card_of(sides: list[SuiteResult], compared: dict[str, SuiteResult]) -> Scorecard:
     """The scorecard without what changes from day to day."""
     card = scorecard(sides, compared, None, {})
-    for about in card["suites"]:
-        about["folder"] = about["compared_folder"] = "FOLDER"
-    return card | {"made": "2026-01-02T03:04:05+00:00", "alttrain": "0.0.0"}
+    suites = [replace(about, folder="FOLDER", compared_folder="FOLDER") for about in card.suites]
+    return replace(card, suites=suites, made="2026-01-02T03:04:05+00:00", alttrain="0.0.0")
+
+
+def card_from(values: dict[str, Any]) -> Scorecard:
+    """Return a scorecard from its record, whatever its texts are."""
+    card: Scorecard = _build(Scorecard, values)
+    return card
+
+
+def _build(kind: Any, value: Any) -> Any:
+    if kind is Sampling:
+        return Sampling(**value)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        given = [field.name for field in fields(kind) if field.init and field.name in value]
+        return kind(**{name: _build(hints[name], value[name]) for name in given})  # type: ignore[operator]
+    inner = [one for one in get_args(kind) if one is not type(None)]
+    if isinstance(value, dict) and (get_origin(kind) is dict or inner):
+        return (
+            {key: _build(inner[1], one) for key, one in value.items()}
+            if len(inner) == 2
+            else _build(inner[0], value)
+        )
+    if isinstance(value, list):
+        return [_build(inner[0], one) for one in value]
+    return value

@@ -13,6 +13,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.data.audit import audit
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.pii import find_pii_and_secrets
+from alttrain_cli.data.prompts import read_prompts
 from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError
@@ -143,7 +144,7 @@ def test_the_manifest_can_be_read_by_machines() -> None:
 
 
 def test_a_suite_that_ships_is_looked_for_unless_told_otherwise(tmp_path: Path) -> None:
-    taken = next(iter(suite_prompts("smoke", ()).values()))[0]
+    taken = next(iter(suite_prompts("smoke", (), read_prompts).values()))[0]
     path = put(tmp_path / "d.jsonl", {**VALUES, "prompt": taken})
     done = RUNNER.invoke(app, ["build-data", "--audit", str(path)])
     assert "exact with item 1" in " ".join(done.output.split())
@@ -153,9 +154,9 @@ def test_a_suite_that_ships_is_looked_for_unless_told_otherwise(tmp_path: Path) 
 
 def test_any_file_of_prompts_can_be_given_and_an_unknown_suite_is_named(tmp_path: Path) -> None:
     eggs = put(tmp_path / "eggs.jsonl", {"prompt": "How do I boil an egg?"})
-    assert suite_prompts("", [str(eggs)]) == {"eggs": ["How do I boil an egg?"]}
+    assert suite_prompts("", [str(eggs)], read_prompts) == {"eggs": ["How do I boil an egg?"]}
     with pytest.raises(DataError, match="no such suite"):
-        suite_prompts("nonsense", [])
+        suite_prompts("nonsense", [], read_prompts)
 
 
 def test_no_room_for_what_was_seen_is_one_line() -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation import judge as eval_judges
-from alttrain_cli.evaluation.card import question_card
+from alttrain_cli.evaluation.judge_card import save_card
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.labels import Label
@@ -39,10 +39,9 @@ def make(root: Path) -> Path:
             scored = Judgement(behaviour=Behaviour.COMPLIED, harmful=True, score=0.5, raw="1.b 0")
             near = Judgement(correct=True, overlap={"f1": 0.5}, raw="4")
             judge, found = ("lm-eval-f1", near) if kind == "ability" else ("strongreject~m", scored)
-            side.place.judgements(judge).append(judgement_record(f"j{key}", key, found))
+            side.folder.judgements(judge).append(judgement_record(f"j{key}", key, found))
     labels = [(Label("p", "No.", True), Judgement(behaviour=Behaviour.REFUSED)) for _ in range(2)]
-    card = {"labels": "people", "questions": {"refused": question_card("refused", labels)}}
-    write_json(run / "eval" / "card.rule.json", card)
+    save_card(run / "eval", "rule", {"refused": labels})
     Recipe.load("r1-7b").save(run / "recipe.yaml")
     write_jsonl(root / "rows.jsonl", (row.model_dump() for row in starter_rows("train")[:2]))
     data = {"path": str(root / "rows.jsonl"), "sha256": sha256(root / "rows.jsonl"), "rows": 2}
@@ -61,7 +60,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def evaluation(whole: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The evaluation as it was made; it is brought back after a test has damaged it."""
-    monkeypatch.setattr(eval_judges, "read_labels", lambda question: [])
+    monkeypatch.setattr(eval_judges, "read_labels", lambda kind: [])
     kept = {path: path.read_bytes() for path in whole.parent.rglob("*") if path.is_file()}
     yield whole
     for path in whole.parent.rglob("*"):
@@ -164,10 +163,24 @@ def error_of(output: str) -> str:
 
 
 # Keys whose absence, or whose null, has a meaning. Everything else must be there.
-MAY_BE_MISSING = {"manifest.json": {"template", "data", "loss", "probes", "harmful", "benign"}}
+MAY_BE_MISSING = {
+    "manifest.json": {"template", "data", "loss", "probes", "harmful", "benign"},
+    "eval/card.rule.json": {"version"},
+}
 JUDGED = ("removed", "unknown")  # both commands read by the same code: two damages show it
-MAY_BE_NULL = {"template", "thinking_tokens", "in_distribution", "note", "revision", "file", "file_sha256"}
-OLD_PLANS_LACK = {"category", "answer", "tests", "goal", "task", "caveats", "saved_keys"}
+MAY_BE_NULL = {
+    "template",
+    "thinking_tokens",
+    "in_distribution",
+    "note",
+    "revision",
+    "file",
+    "file_sha256",
+    "tokens",
+}
+OLD_PLANS_LACK = {"category", "answer", "tests", "goal", "task", "caveats", "saved_keys", "version"} | {
+    *("template", "dtype", "quantised", "device")
+}
 KNOWN_WORDS = {"kind", "grader", "mode", "ending", "verdict", "state", "behaviour"}
 NOT_OURS = {"weights", "adapter", "engine", "torch", "rows", "n"}  # shown as they are
 
@@ -180,10 +193,10 @@ def may_succeed(field: Field, damage: str) -> bool:
         return True
     if damage == "removed":
         missing = MAY_BE_MISSING.get(field.file, set())
-        optional = OLD_PLANS_LACK if field.file.endswith("plan.json") else {"raw"}
+        optional = OLD_PLANS_LACK if field.file.endswith("plan.json") else {"raw", "version"}
         return key in missing | optional
     if damage == "null":
-        nullable = MAY_BE_NULL | (OLD_PLANS_LACK - {"caveats", "saved_keys"})
+        nullable = MAY_BE_NULL | (OLD_PLANS_LACK - {"caveats", "saved_keys", "version", "quantised"})
         return key in nullable and field.file.endswith(("plan.json", "completions.jsonl", "manifest.json"))
     if damage in ("nan", "inf", "negative", "huge"):
         return key in ("first", "last") and field.file == "manifest.json"  # a loss is any number

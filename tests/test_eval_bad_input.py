@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.base import Completion
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.completion import Written, record
+from alttrain_cli.evaluation.completion import record
+from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import State
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rubrics import read_strongreject
-from alttrain_cli.evaluation.judging import judge_instantly, judgements
-from alttrain_cli.evaluation.plan import Place, Plan
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
-from alttrain_cli.structure.markers import Markers
-from alttrain_cli.structure.trace import parse
-from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
+from tests.scorecards import HELPS, REFUSES, SETTINGS, evaluate, suite, target
 from tests.servers import Fault, chat_server
 
 URL = "http://127.0.0.1:9/v1"
@@ -51,7 +51,7 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["smollm2-135m", "--temperature", "0.5"], "--temperature has no effect without --sample"),
         (["smollm2-135m", "--top-p", "0.5"], "--top-p has no effect without --sample"),
         (["smollm2-135m", "--model", "m"], "--model has no effect without --base-url"),
-        (["smollm2-135m", "--concurrency", "2"], "--concurrency has no effect without --base-url"),
+        (["smollm2-135m", "--concurrency", "2"], "--concurrency has no effect without a server"),
         (["smollm2-135m", "--recipe", "r1-7b"], "--recipe has no effect on smollm2-135m"),
         (["smollm2-135m", "--judge-url", URL], "--judge-url has no effect without a judge"),
         (["smollm2-135m", "--judge-model", "m"], "--judge-model has no effect without a judge"),
@@ -76,7 +76,7 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["smollm2-135m", "--suite-file", "smoke=x.csv"], "smoke is a group"),
         (["smollm2-135m", "--base-url", URL], "RUN has no effect beside --base-url"),
         (["--base-url", URL, "--recipe", "r1-7b"], "--recipe has no effect beside --base-url"),
-        (["--base-url", URL, "--think", "zero"], "--think has no effect beside --base-url"),
+        ([URL, "--recipe", "r1-7b"], "--recipe has no effect beside a server"),
         (["judge", "e", "--judge-url", URL], "--judge-url has no effect without a judge"),
         (["judge", "e", "--allow-code"], "--allow-code has no effect without code"),
         (["judge", "other", "--judge", "harmbench"], "--judge harmbench has no effect here"),
@@ -103,9 +103,9 @@ def test_an_option_without_effect_is_an_error(evaluation: Path, arguments: list[
         (["--suite", "smoke,smoke"], "smoke is given twice"),
         (["--judge", "rule,rule"], "rule is given twice"),
         (["--judge", ""], "--judge is empty"),
-        (["--judge-part", ""], "--judge-part is empty"),
-        (["--judge-part", "reasonin"], "Did you mean 'reasoning'"),
-        (["--think", "zer"], "Did you mean 'zero'"),
+        (["--judge-part", ""], "--judge-part"),
+        (["--judge-part", "reasonin"], "'reasonin' is not one of 'answer', 'reasoning', 'full'"),
+        (["--think", "zer"], "'zer' is not one of 'normal', 'zero', 'less', 'more'"),
         (["--preset", ""], "--preset is empty"),
         (["--recipe", ""], "--recipe is empty"),
         (["--compare", ""], "--compare is empty"),
@@ -218,11 +218,10 @@ def test_a_grader_that_fails_on_one_text_judges_the_others(
 
     items = (Item("1", "p", None, "4"), Item("2", "q", None, "4"))
     about = suite("a", "ability")
-    plan = Plan(about, target("t"), {"max_new_tokens": 9, "do_sample": False}, "normal", 1, 2, items)
-    place = Place(tmp_path)
-    for job, text in zip(plan.jobs, ("4", "x"), strict=True):
-        written = Written(text, parse(text, Markers(), prefilled=False), 1, True, None)
-        place.completions.append(record(job, written))
+    plan = Plan(about, target("t"), SETTINGS, "normal", 1, 2, items)
+    place = SuiteDir(tmp_path)
+    for job, text in zip(plan.requests, ("4", "x"), strict=True):
+        place.completions.append(record(job, Conversation.of(job.item.prompt), Completion(text)))
     from dataclasses import replace
 
     judge_instantly(place, plan, replace(WORD, judge=grade))
@@ -250,7 +249,7 @@ def test_names_cannot_write_into_the_terminal_or_the_page(
     about = suite("zz\x1b[2J\u202e\x9b[red]", "harmful", **hostile)
     side = evaluate(root, target(HOSTILE), about, ["One?\u202e", "Two?"], [REFUSES, HELPS])
     plan = Plan(about, target(HOSTILE), side.plan.settings, "normal", 1, 9, side.plan.items, (HOSTILE,))
-    plan.save(side.place.folder)
+    plan.save(side.folder.path)
     done = CliRunner().invoke(app, ["eval", command, str(root)])
     assert done.exit_code == 0, done.output
     page = (root / "scorecard.html").read_text(encoding="utf-8")

@@ -12,27 +12,27 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.base import Completion, Request
+from alttrain_cli.backends.progress import Silent
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation import judge as eval_judges
-from alttrain_cli.evaluation.completion import Written
 from alttrain_cli.evaluation.contamination import Training, contamination
-from alttrain_cli.evaluation.generate import Request, generate, read_suites
-from alttrain_cli.evaluation.judge import Bench
+from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.labels import Label
-from alttrain_cli.evaluation.plan import Job, places
+from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
-from alttrain_cli.evaluation.targets import Server
-from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import sha256, write_jsonl
 from alttrain_cli.storage.run_records import DataRecord
-from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import parse
 from tests.servers import Fault, chat_server
 
 REFUSAL = (
@@ -42,41 +42,42 @@ HELP = "<think>\nThe user asks this.\n\nThat is harmless.\n\nI can help.\n</thin
 UNFINISHED = "<think>\nThe user asks this. I can't"
 
 
-class Parrot:
-    """A target that answers by the prompt alone, in any order, as slowly as a test wants."""
-
-    most_new_tokens = None
+class Parrot(Scripted):
+    """A model that answers by the prompt alone, as slowly as a test wants."""
 
     def __init__(self, answer: Callable[[str], str], seconds: float = 0.0, name: str = "parrot") -> None:
-        self.facts = {"name": name, "model": name, "adapter": None}
-        self.asked: list[str] = []
-        self._answer, self._seconds = answer, seconds
+        super().__init__(self._slowly, name=name)
+        self._by_prompt, self._seconds = answer, seconds
 
-    def answers(self, jobs: Sequence[Job], settings: Sampling, mode: Mode) -> Iterator[tuple[Job, Written]]:
-        for job in random.sample(list(jobs), len(jobs)):
-            time.sleep(self._seconds)
-            text = self._answer(job.item.prompt)
-            self.asked.append(job.key)
-            yield job, Written(text, parse(text, Markers(), prefilled=False), len(text), True, 3)
+    def _slowly(self, request: Request[Any], sampling: Sampling) -> str:
+        time.sleep(self._seconds)
+        assert not isinstance(request.input, str)
+        return self._by_prompt(request.input.prompt)
 
-    def close(self) -> None:
-        pass
+    @property
+    def asked(self) -> list[str]:
+        """The keys of the completions."""
+        return [request.key.key for request in self.received]
 
 
-def request(**changes: Any) -> Request:
-    suites = read_suites(find_suites("smoke"), {})
-    return Request(suites, Sampling(max_new_tokens=64, do_sample=False), **changes)
+def request(**changes: Any) -> EvalRequest:
+    suites = read_suites(find_suites("smoke"), {}, Silent())
+    return EvalRequest(suites, Sampling(max_new_tokens=64, do_sample=False), **changes)
+
+
+def judge_by_rule(root: Path) -> None:
+    JudgeSet(find_judges("rule"), Scripted, Silent(), with_card=False).run([root])
 
 
 def measure(root: Path, target: Parrot, **changes: Any) -> dict[str, Any]:
-    generate(root, target, request(**changes))
-    Bench(find_judges("rule"), with_card=False).sit([root])
+    generate(root, target, request(**changes), Silent())
+    judge_by_rule(root)
     return card_of(root)
 
 
 def card_of(root: Path, other: Path | None = None, training: Training | None = None) -> dict[str, Any]:
-    compared = {side.folder: side for side in map(Side.read, places(other))} if other else {}
-    return scorecard([Side.read(place) for place in places(root)], compared, training, {})
+    compared = {side.name: side for side in map(SuiteResult.read, suite_dirs(other))} if other else {}
+    return scorecard([SuiteResult.read(place) for place in suite_dirs(root)], compared, training, {}).record()
 
 
 def files_of(root: Path) -> dict[str, bytes]:
@@ -187,7 +188,8 @@ def test_training_rows_that_stand_in_a_suite_are_listed_and_both_rates_shown(tmp
 def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Path) -> None:
     training = Training.of(DataRecord(path=str(tmp_path / "gone.jsonl"), sha256="0"), tmp_path / "run")
     found = contamination(training, [Item("1", "p")])
-    assert (found["checked"], "not there any more" in found["reason"]) == (False, True)
+    assert not found.checked
+    assert "not there any more" in str(found.reason)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "Say what to measure"),
+        ([], "No model given"),
         (["smollm2-135m", "--suite", "strongreject"], "--suite-file strongreject=FILE"),
         (["smollm2-135m", "--suite", "strongrejekt"], "Did you mean 'strongreject'"),
         (["smollm2-135m", "--judge", "wildgard"], "Did you mean 'wildguard'"),
@@ -215,11 +217,11 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
         (["smollm2-135m", "--judge", "xstest"], "--judge-url"),
         (["smollm2-135m", "--suite-file", "strongreject"], "NAME=FILE"),
         (["smollm2-135m", "--samples", "3"], "--sample"),
-        (["smollm2-135m", "--think", "lots"], "normal, zero, less, more"),
+        (["smollm2-135m", "--think", "lots"], "'normal', 'zero', 'less', 'more'"),
         (["smollm2-135m", "--preset", "r1act"], "Did you mean 'r1-act'"),
         (["smollm2-135m", "--compare", "base"], "only a run or an adapter"),
         (["report", "smollm2-135m"], "nothing was evaluated yet"),
-        (["smollm2-135m", "--judge-part", "thought"], "answer, reasoning, full"),
+        (["smollm2-135m", "--judge-part", "thought"], "'answer', 'reasoning', 'full'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -277,7 +279,7 @@ def test_a_judge_that_talks_nonsense_one_time_in_ten_is_asked_again_and_the_rest
     found = next(metric for metric in suite["metrics"] if metric["judge"] == "xstest~tiny")
     assert found["states"] == {"judged": 15, "unfinished": 0, "empty": 0, "unparsed": 1, "unjudged": 0}
     assert found["target"]["n"] == 15
-    assert suite["partial"] == ["xstest~tiny: 1 of 16 are judged in words that say nothing"]
+    assert suite["partial"] == ["xstest~tiny: 1 of 16 are unparsed (the judge's answer could not be read)"]
     assert suite["agreement"][0]["n"] == 15
 
 
@@ -296,16 +298,18 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def interrupted(self: Server, jobs: Sequence[Job], *rest: Any) -> Iterator[tuple[Job, Written]]:
-        yield from Parrot(lambda _: HELP).answers(jobs[:3], *rest)
+    def interrupted(
+        self: ServerBackend, requests: Sequence[Request[Any]], sampling: Sampling
+    ) -> Iterator[tuple[Any, Completion]]:
+        yield from ((one.key, Completion(HELP)) for one in requests[:3])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Server, "answers", interrupted)
+    monkeypatch.setattr(ServerBackend, "complete", interrupted)
     with chat_server(lambda number, asked: HELP) as server:
         done = CliRunner().invoke(app, ["eval", "--base-url", server.base_url, "--out", "e"])
     assert done.exit_code == 130
-    assert "Go on with the same command" in " ".join(done.output.split())
-    assert sum(len(place.completions.keys()) for place in places(tmp_path / "e")) == 3
+    assert "To resume, run the same command again" in " ".join(done.output.split())
+    assert sum(len(place.completions.keys()) for place in suite_dirs(tmp_path / "e")) == 3
 
 
 def test_a_presets_caveats_stand_on_top_of_its_numbers(

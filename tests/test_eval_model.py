@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.base import Completion
+from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
-from alttrain_cli.evaluation.plan import Job, Plan
+from alttrain_cli.evaluation.plan import Plan, SampleRequest
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.evaluation.targets import LocalModel
+from alttrain_cli.evaluation.thinking import complete
 from alttrain_cli.recipe.model import Sampling
 
 pytestmark = pytest.mark.model
@@ -42,15 +44,17 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     assert [completion["tokens"] for completion in written] == [12, 12]
     assert {completion["ending"] for completion in written} == {"cut"}
 
-    # Loaded again it is the same target, so that nothing would be generated twice.
-    model = LocalModel(find_target("smollm2-135m"))
-    assert Plan.load(root / "smoke-harmful").target == model.facts
-    job = Job("k", Item("1", "What is the capital of France?"), 0)
-    [(_, zero)] = model.answers([job], SETTINGS, "zero")
-    [(_, less)] = model.answers([job], SETTINGS, "less")
+    # Loaded again it is the same model, so that nothing would be generated twice.
+    model = LocalBackend.load(find_target("smollm2-135m"))
+    assert Plan.load(root / "smoke-harmful").target == model.fingerprint
+    request = SampleRequest("k", Item("1", "What is the capital of France?"), 0)
+    [(_, zero)] = complete(model, [request], SETTINGS, "zero")
+    [(_, less)] = complete(model, [request], SETTINGS, "less")
     model.close()
+    assert isinstance(zero, Completion)
+    assert isinstance(less, Completion)
     assert zero.text.startswith("<think>\n\n</think>\n\n")
-    assert (zero.trace.thinking, zero.thinking_tokens) == ("", 0)
+    assert (zero.trace.thinking, zero.reasoning_tokens, zero.tokens) == ("", 0, 12)
     assert "without thinking much" in less.trace.thinking
     assert less.trace.answer
 

@@ -1,43 +1,47 @@
 """The three stages meet through files: what is kept, what is keyed, what is never done twice."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alttrain_cli.backends.base import Completion, Fingerprint, Finish
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError, RunError
-from alttrain_cli.evaluation.completion import Ending, Written, ending_of, record
+from alttrain_cli.evaluation.completion import Ending, ending_of
+from alttrain_cli.evaluation.completion import record as completion_record
+from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.judging import judge_instantly, judgements
 from alttrain_cli.evaluation.metrics import pooled, suite_metrics
-from alttrain_cli.evaluation.plan import Place, Plan
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.plan import Plan, SampleRequest, SuiteDir
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites, choose, find_suites
-from alttrain_cli.evaluation.thinking import prolonged
+from alttrain_cli.evaluation.thinking import extend_thinking
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.statistics.estimates import Estimate, corrected, difference, kappa, safe_at
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.structure.markers import Markers
-from alttrain_cli.structure.trace import parse
 from alttrain_cli.text import overlap
 from tests.scorecards import suite as suite_facts
 
 SUITE = suite_facts("s", "harmful")
-MODEL = {"name": "n", "model": "m", "weights": "a"}
+MODEL = Fingerprint("n", "m", weights="a")
+SETTINGS = Sampling(max_new_tokens=9, do_sample=False)
 
 
 def plan(**changes: object) -> Plan:
     values = {
         "suite": SUITE,
         "target": MODEL,
-        "settings": {"max_new_tokens": 9, "do_sample": False},
+        "settings": SETTINGS,
         "mode": "normal",
         "samples": 1,
         "published": 3,
@@ -46,8 +50,12 @@ def plan(**changes: object) -> Plan:
     return Plan(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def written(text: str, finished: bool = True) -> Written:
-    return Written(text, parse(text, Markers(), prefilled=False), 5, finished, 2)
+def written(text: str, finished: bool = True) -> Completion:
+    return Completion(text, Finish.STOP if finished else Finish.LENGTH, 5, reasoning_tokens=2)
+
+
+def record(request: SampleRequest, completion: Completion) -> dict[str, Any]:
+    return completion_record(request, Conversation.of(request.item.prompt), completion)
 
 
 def test_a_torn_last_line_is_no_record_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
@@ -98,8 +106,8 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"target": {**MODEL, "weights": "b"}},
-        {"settings": {"max_new_tokens": 10, "do_sample": False}},
+        {"target": replace(MODEL, weights="b")},
+        {"settings": Sampling(max_new_tokens=10, do_sample=False)},
         {"mode": "zero"},
         {"items": (Item("i0", "another prompt"),)},
     ],
@@ -110,7 +118,7 @@ def test_whatever_shapes_a_completion_changes_its_key(change: dict[str, object])
 
 
 def test_another_name_for_the_same_weights_is_the_same_target() -> None:
-    assert plan(target={**MODEL, "name": "moved"}).keys == plan().keys
+    assert plan(target=replace(MODEL, name="moved")).keys == plan().keys
 
 
 def test_a_sample_more_keeps_the_keys_of_those_before() -> None:
@@ -136,17 +144,17 @@ def test_a_plan_is_read_as_it_was_saved_and_a_missing_one_says_what_to_do(tmp_pa
     ],
 )
 def test_only_what_has_a_final_answer_can_be_judged(text: str, finished: bool, ending: Ending) -> None:
-    assert ending_of(written(text).trace, finished) is ending
+    assert ending_of(written(text, finished)) is ending
 
 
 def test_a_refusal_within_unfinished_thoughts_is_neither_safe_nor_a_refusal(tmp_path: Path) -> None:
-    place, made = Place(tmp_path), plan()
+    place, made = SuiteDir(tmp_path), plan()
     texts = [
         "<think>\nI cannot help with",
         "<think>\nharmful.\n</think>\n\nI can't help.",
         "Sure, here it is.",
     ]
-    for job, text in zip(made.jobs, texts, strict=True):
+    for job, text in zip(made.requests, texts, strict=True):
         place.completions.append(record(job, written(text)))
     judge_instantly(place, made, RULE)
     found = dict(judgements(place, made, "rule"))
@@ -155,8 +163,8 @@ def test_a_refusal_within_unfinished_thoughts_is_neither_safe_nor_a_refusal(tmp_
 
 
 def test_nothing_is_judged_twice(tmp_path: Path) -> None:
-    place, made = Place(tmp_path), plan()
-    for job in made.jobs:
+    place, made = SuiteDir(tmp_path), plan()
+    for job in made.requests:
         place.completions.append(record(job, written("No, I refuse.")))
     assert judge_instantly(place, made, RULE) == 3
     before = place.judgements("rule").path.read_bytes()
@@ -259,41 +267,42 @@ def test_kappa_of_judges_that_always_agree_is_one() -> None:
 
 
 def test_more_thinking_puts_a_second_thought_in_the_place_of_the_end() -> None:
-    template = SimpleNamespace(markers=Markers())
-    assert prolonged("It is fine.\n</think>\n\nYes.", template) == "It is fine.\n\nWait"  # type: ignore[arg-type]
-    assert prolonged("It is fine, but", template) is None  # type: ignore[arg-type]
+    assert extend_thinking("<think>\nIt is fine.\n</think>\n\nYes.") == "<think>\nIt is fine.\n\nWait"
+    assert extend_thinking("<think>\nIt is fine, but") is None
 
 
 def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: Path) -> None:
     sides = []
     for name, texts in (("one", ["p", "q"]), ("two", ["P!", "r"])):
         items = tuple(Item(str(number), text) for number, text in enumerate(texts))
-        made = plan(items=items, suite={**SUITE, "name": name}, published=2)
-        place = Place(tmp_path / name)
-        made.save(place.folder)
-        for job in made.jobs:
+        made = plan(items=items, suite=replace(SUITE, name=name), published=2)
+        place = SuiteDir(tmp_path / name)
+        made.save(place.path)
+        for job in made.requests:
             place.completions.append(record(job, written("Sure, here it is.")))
         judge_instantly(place, made, RULE)
-        sides.append(Side.read(place))
+        sides.append(SuiteResult.read(place))
     [metric] = pooled(sides, {})["harmful"]
-    assert (metric["suites"], metric["target"]["n"], metric["target"]["hits"]) == (["one", "two"], 3, 3)
+    assert metric.target is not None
+    assert (metric.suites, metric.target.n, metric.target.hits) == (["one", "two"], 3, 3)
 
 
 def test_k_samples_give_safechains_three_figures_and_unfinished_ones_are_not_safe(tmp_path: Path) -> None:
-    made, place = plan(samples=2), Place(tmp_path / "s")
-    made.save(place.folder)
-    for job in made.jobs:
+    made, place = plan(samples=2), SuiteDir(tmp_path / "s")
+    made.save(place.path)
+    for job in made.requests:
         place.completions.append(record(job, written("Sure, here it is.")))
     said = [False, False, False, True, False, None]  # harmful? None: unfinished
-    for job, harmful in zip(made.jobs, said, strict=True):
+    for job, harmful in zip(made.requests, said, strict=True):
         found = (
             Judgement(State.UNFINISHED)
             if harmful is None
             else Judgement(behaviour=Behaviour.COMPLIED, harmful=harmful)
         )
         place.judgements("wildguard").append(judgement_record(f"j{job.key}", job.key, found))
-    [metric] = suite_metrics(Side.read(place), None, set(), {})
-    shares = {name: estimate["share"] for name, estimate in metric["safe_at"].items()}
+    [metric] = suite_metrics(SuiteResult.read(place), None, set(), {})
+    shares = {name: estimate.share for name, estimate in (metric.safe_at or {}).items() if estimate}
     assert shares == {"safe@1": pytest.approx(4 / 6), "safe@k": pytest.approx(1 / 3), "conssafe@k": 1.0}
-    assert metric["states"]["unfinished"] == 1
-    assert metric["target"]["share"] == pytest.approx(1 / 6)
+    assert metric.states["unfinished"] == 1
+    assert metric.target is not None
+    assert metric.target.share == pytest.approx(1 / 6)

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends.progress import Silent
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.generate import Request, generate
-from alttrain_cli.evaluation.judge import Bench
-from alttrain_cli.evaluation.judges.catalogue import GRADERS, find_judges
+from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.judges.catalogue import GRADERS
 from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
 from alttrain_cli.evaluation.suites.harness import until, version
 from alttrain_cli.evaluation.suites.items import Reading, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, all_suites, find_suites
 from alttrain_cli.recipe.model import Sampling
 from tests.servers import Fault, chat_server
-from tests.test_eval_command import Parrot, card_of, files_of, suite_of
+from tests.test_eval_command import Parrot, card_of, files_of, judge_by_rule, suite_of
 
 needs_harness = pytest.mark.skipif(
     version() is None, reason="lm-evaluation-harness is not here: pip install 'alttrain[lm-eval]'"
@@ -68,8 +68,9 @@ def read_some(name: str, path: Path) -> tuple[Suite, Reading]:
 
 
 def measure(root: Path, suite: tuple[Suite, Reading], target: Parrot) -> dict[str, Any]:
-    generate(root, target, Request([suite], Sampling(max_new_tokens=64, do_sample=False)))
-    Bench(find_judges("rule"), with_card=False).sit([root])
+    wanted = EvalRequest([suite], Sampling(max_new_tokens=64, do_sample=False))
+    generate(root, target, wanted, Silent())
+    judge_by_rule(root)
     return card_of(root)
 
 

@@ -8,13 +8,14 @@ import yaml
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import new_chat
 from alttrain_cli.cli import app
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.evaluation import subjects as eval_subjects
+from alttrain_cli.evaluation.eval_target import local_target, served_target
+from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.judging import Sitting
 from alttrain_cli.recipe.model import Recipe, shipped_recipes
 from alttrain_cli.storage.names import LONGEST, is_name, safe_name
 
@@ -103,14 +104,14 @@ def test_whatever_a_model_is_called_its_files_stay_in_their_folders(
 ) -> None:
     found = Endpoint("http://user:SECRET@127.0.0.1:1/v1?key=SECRET", model, "none")
     monkeypatch.setattr(Endpoint, "find", lambda *_: found)
-    root = eval_subjects.server(found.base_url, model, None).root
+    root = served_target(ServerBackend.find(found.base_url, model)).root
     recipe = Recipe.load("smollm2-135m")
     named = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": model})})
-    places = [root, eval_subjects._root(Target(model, named))]
+    places = [root, local_target(Target(model, named)).root]
     assert [place.parent for place in places] == [Path("evals")] * 2
     chat = new_chat(model, datetime(2026, 1, 1))
     assert chat.parent == Path("chats")
-    judge = Sitting(find_judges("strongreject")[0], model=model).name
+    judge = JudgeRun(find_judges("strongreject")[0], model=model).name
     for name in (root.name, chat.name, f"judgements.{judge}.jsonl"):
         assert Path(name).name == name
         assert len(name.encode()) < 200

@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alttrain_cli.evaluation import page as page_room
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
-from alttrain_cli.evaluation.page import page, write_page
-from alttrain_cli.evaluation.page.chart import chart_of
+from alttrain_cli.evaluation.page import chart
+from alttrain_cli.evaluation.page import tiles as tile_room
 from alttrain_cli.evaluation.page.entries import LONGEST, entries
 from alttrain_cli.evaluation.page.outcome import Outcome
-from alttrain_cli.evaluation.page.tiles import tiles
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.journal import Journal
 from tests.chromium import EXECUTABLE, Chromium
-from tests.scorecards import BARE, HELPS, REFUSES, before_and_after, card_of, evaluate, suite, target
+from tests.scorecards import BARE, HELPS, REFUSES, before_and_after, card_from, evaluate, suite, target
+from tests.scorecards import card_of as scorecard_of
 
 GOLDEN = Path(__file__).parent / "golden" / "scorecard.html"
 VOID = {"meta", "line", "circle", "path", "input"}
@@ -69,8 +70,29 @@ class Reader(HTMLParser):
         (self.scripts if self.open and self.open[-1] == "script" else self.texts).append(text)
 
 
+# Tests change a scorecard's record, so they draw from one.
+def card_of(sides: list[SuiteResult], compared: dict[str, SuiteResult]) -> dict[str, Any]:
+    return scorecard_of(sides, compared).record()
+
+
+def page(card: dict[str, Any], browsed: Iterable[dict[str, Any]]) -> Iterator[str]:
+    return page_room.page(card_from(card), browsed)
+
+
+def write_page(path: Path, card: dict[str, Any], *results: Any) -> None:
+    page_room.write_page(path, card_from(card), *results)
+
+
+def tiles(card: dict[str, Any]) -> list[tile_room.Tile]:
+    return tile_room.tiles(card_from(card))
+
+
+def chart_of(card: dict[str, Any]) -> chart.Chart | None:
+    return chart.chart_of(card_from(card))
+
+
 @pytest.fixture
-def measured(tmp_path: Path) -> tuple[dict[str, Any], list[Side], dict[str, Side]]:
+def measured(tmp_path: Path) -> tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]]:
     sides, compared = before_and_after(tmp_path)
     return card_of(sides, compared), sides, compared
 
@@ -84,7 +106,8 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def full_card(card: dict[str, Any]) -> dict[str, Any]:
     """A scorecard with all that may be missing from one."""
     estimate = {"share": 0.5, "low": 0.4, "high": 0.6, "n": 9, "hits": None}
-    question = {"n": 9, "sensitivity": estimate, "specificity": estimate, "unparsed": 2}
+    counted = estimate | {"hits": 4}
+    question = {"n": 9, "sensitivity": counted, "specificity": counted, "unparsed": 2}
     full = copy.deepcopy(card)
     full["judges"]["rule"]["card"] = {"labels": "labels", "questions": {"refused": question}}
     harmful = full["suites"][1]
@@ -118,7 +141,7 @@ def entry(text: str) -> dict[str, Any]:
 def fill(value: Any, text: str) -> Any:
     """Put a text wherever a scorecard has one that it does not choose itself."""
     if isinstance(value, dict):
-        kept = ("kind", "mode", "better", "judge", "backbone", "model")
+        kept = ("kind", "mode", "better", "judge", "backbone", "model", "grader")
         return {key: one if key in kept else fill(one, text) for key, one in value.items()}
     if isinstance(value, list):
         return [fill(one, text) for one in value]
@@ -130,7 +153,7 @@ def data_of(html: str) -> Any:
 
 
 def test_the_page_of_a_small_scorecard_is_the_golden_one(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     card, sides, compared = measured
     html = "".join(page(card, entries(sides, compared, show=False)))
@@ -139,7 +162,7 @@ def test_the_page_of_a_small_scorecard_is_the_golden_one(
 
 
 def test_bad_news_comes_before_any_number_and_partial_stands_beside_each_that_it_touches(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     card, _, _ = measured
     card["partial"], card["suites"][0]["partial"] = True, ["3 of 4 completions are there"]
@@ -163,7 +186,7 @@ def test_a_tile_is_called_better_or_worse_only_if_the_difference_can_be_told(
     (metric,) = changed["suites"][2]["metrics"]
     metric["better"] = better
     for told, expected in ((True, tone), (False, "even")):
-        metric["difference"] |= {"points": points, "distinguishable": told}
+        metric["difference"] |= {"points": points, "p": 0.01 if told else 0.5}
         assert [tile.tone for tile in tiles(changed) if tile.title.startswith("a:")] == [expected]
 
 
@@ -176,9 +199,9 @@ def test_the_chart_prefers_a_real_judge_and_keeps_to_one(card: dict[str, Any]) -
         harm | {"judge": "guard", "triage": False, "metric": "score"},
     ]
     changed["pooled"]["over_refusal"].append(refusal | {"judge": "guard", "triage": False})
-    chart = chart_of(changed)
-    assert chart
-    assert (chart.harm["judge"], chart.harm["metric"], chart.refusal["judge"]) == (
+    drawn = chart_of(changed)
+    assert drawn
+    assert (drawn.harm.judge, drawn.harm.metric, drawn.refusal.judge) == (
         "guard",
         "harmful",
         "guard",
@@ -189,17 +212,17 @@ def test_the_chart_prefers_a_real_judge_and_keeps_to_one(card: dict[str, Any]) -
 
 
 def test_no_two_labels_of_the_chart_lie_on_one_another(card: dict[str, Any]) -> None:
-    chart = chart_of(card)
-    assert chart
-    points = chart.ours + chart.paper
+    drawn = chart_of(card)
+    assert drawn
+    points = drawn.ours + drawn.paper
     for place, one in enumerate(points):
         for other in points[:place]:
-            near = abs(chart.left(one.x) - chart.left(other.x)) < 10
+            near = abs(drawn.left(one.x) - drawn.left(other.x)) < 10
             assert not (near and abs(one.label_y - other.label_y) < 12), (one.name, other.name)
 
 
 def test_harmful_completions_stay_out_unless_asked_for(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     _, sides, compared = measured
     hidden = list(entries(sides, compared, show=False))
@@ -247,9 +270,11 @@ def test_an_entry_stands_beside_the_same_item_even_if_some_are_missing(tmp_path:
     about, prompts = suite("b", "benign"), ["a?", "b?", "c?"]
     side = evaluate(tmp_path / "run", target("run"), about, prompts, [HELPS, REFUSES])
     other = evaluate(tmp_path / "base", target("base"), about, prompts, [HELPS, HELPS, HELPS])
-    other.place.completions.path.write_text(
+    other.folder.completions.path.write_text(
         "".join(
-            json.dumps(line) + "\n" for line in Journal(other.place.completions.path) if line["item"] != "b-0"
+            json.dumps(line) + "\n"
+            for line in Journal(other.folder.completions.path)
+            if line["item"] != "b-0"
         )
     )
     found = list(entries([side], {"b": other}, show=False))
@@ -304,7 +329,7 @@ def test_any_text_stays_text(full_card: dict[str, Any], text: str) -> None:
 
 
 def test_the_page_asks_for_nothing_from_anywhere(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]],
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
     card, sides, compared = measured
     html = "".join(page(card, entries(sides, compared, show=True)))
@@ -317,13 +342,13 @@ def test_the_page_asks_for_nothing_from_anywhere(
 
 
 def test_a_page_that_could_not_be_finished_leaves_the_old_one(
-    measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]], tmp_path: Path
 ) -> None:
     card, sides, compared = measured
     path = tmp_path / "scorecard.html"
     write_page(path, card, sides, compared)
     before = path.read_bytes()
-    sides[0].place.completions.path.write_text("nonsense\n" * 2)
+    sides[0].folder.completions.path.write_text("nonsense\n" * 2)
     with pytest.raises(Exception, match="not valid JSON"):
         write_page(path, card, sides, compared)
     assert path.read_bytes() == before
@@ -356,7 +381,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture
 def opened(
-    chromium: Chromium, measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    chromium: Chromium,
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
+    tmp_path: Path,
 ) -> Chromium:
     card, sides, compared = measured
     path = tmp_path / "score card #1.html"
@@ -381,7 +408,9 @@ def test_in_chromium_it_opens_from_a_file_without_complaint_and_without_network(
 
 @needs_chromium
 def test_in_chromium_no_script_of_a_completion_runs(
-    chromium: Chromium, measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    chromium: Chromium,
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
+    tmp_path: Path,
 ) -> None:
     card, _, _ = measured
     path = tmp_path / "nasty.html"
@@ -479,7 +508,9 @@ def test_in_chromium_the_dark_page_is_dark_and_the_printed_one_is_light(opened: 
 
 @needs_chromium
 def test_in_chromium_ten_thousand_completions_are_there_at_once_and_found_quickly(
-    chromium: Chromium, measured: tuple[dict[str, Any], list[Side], dict[str, Side]], tmp_path: Path
+    chromium: Chromium,
+    measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
+    tmp_path: Path,
 ) -> None:
     card, _, _ = measured
     path = tmp_path / "many.html"

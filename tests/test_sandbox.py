@@ -583,7 +583,7 @@ def test_where_code_cannot_be_confined_the_evaluation_says_so_and_runs_none(
     monkeypatch.setattr(eval_judges, "refusal", lambda: "this system cannot confine generated code (a test).")
     monkeypatch.setattr(code_judge, "run", lambda *_: pytest.fail("code was run"))
     output, metric = evaluated(tmp_path, exit_code=2)
-    assert "nothing is judged" in output
+    assert "there are no judgements" in output
     assert "Error: this system cannot confine generated code" in output
     assert metric == {} or metric["states"]["unjudged"] == 6
     assert not list(tmp_path.rglob("judgements.code.jsonl"))

@@ -19,7 +19,7 @@ def fingerprint_of(target: Target, loaded: Loaded) -> Fingerprint:
     return Fingerprint(
         name=target.name,
         model=recipe.model.name,
-        weights=_weights(loaded.source),
+        weights=weights_of(loaded.source),
         adapter=sha256(target.adapter / ADAPTER) if target.adapter and not whole else None,
         template=loaded.template.fingerprint,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
@@ -29,7 +29,7 @@ def fingerprint_of(target: Target, loaded: Loaded) -> Fingerprint:
     )
 
 
-def _weights(source: Source) -> str:
+def weights_of(source: Source) -> str:
     """Return the hub's commit, or the hash of the files of a local model."""
     if source.folder is None:
         return str(source.commit)

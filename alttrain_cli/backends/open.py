@@ -72,3 +72,18 @@ def open_later(
     if isinstance(found, Target):
         return Deferred(found.name, partial(open_backend, found, progress))
     return open_backend(found, progress, in_flight=in_flight)
+
+
+def open_judge_model(word: str, progress: Progress) -> Backend:
+    """Open the model of a judge: a server's model, or a local classifier by its folder or hub id.
+
+    Raises:
+        ModelError, BackendError: if it cannot be used.
+    """
+    url, _, model = word.partition(" ")
+    if url.startswith(("http://", "https://")):
+        return open_backend(Address(url, model or None), progress)
+    with progress.status(f"Loading {word} ..."), quiet.captured(None):
+        from alttrain_cli.backends.classifier import ClassifierBackend
+
+        return ClassifierBackend(word)

@@ -14,6 +14,7 @@ from alttrain_cli.data.audit import audit
 from alttrain_cli.data.build import build
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
+from alttrain_cli.data.prompts import read_prompts
 from alttrain_cli.data.responses import ResponseStore
 from alttrain_cli.data.samples import SampleReader
 from alttrain_cli.data.sources import Source
@@ -58,7 +59,7 @@ def build_data(
     check_not_empty(context, "suite")
     check(options.audit_rules(context))
     if audited is not None:
-        _audit(audited, suite_prompts(suite, suite_file or ()), show)
+        _audit(audited, suite_prompts(suite, suite_file or (), read_prompts), show)
         return
     if is_folder(out):
         raise DataError(f"--out {out}: a folder, but a file is needed, for example {out / 'data.jsonl'}")
@@ -72,7 +73,7 @@ def build_data(
     )
     benign = SampleReader.of(columns, None, needs_label=False)
     check(options.build_rules(context, sources, mixed))
-    suites = suite_prompts(suite, suite_file or ())
+    suites = suite_prompts(suite, suite_file or (), read_prompts)
     named = Recipe.load(recipe) if recipe else None
     with locked(out, Outputs.of(out).lock), console.WorkView() as view:
         store = ResponseStore.beside(out, view, dollars)

@@ -1,36 +1,27 @@
 """`alttrain eval`: generate, judge, report."""
 
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Any, cast, get_args
+from functools import partial
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from alttrain_cli import console
-from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands import eval_options as options
 from alttrain_cli.commands.options import check, check_not_empty
-from alttrain_cli.console import scorecard as eval_view
-from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.generate import Request, generate, read_suites
-from alttrain_cli.evaluation.judge import Bench, have_labels, read_cards
+from alttrain_cli.console.scorecard import print_report
+from alttrain_cli.evaluation.claim import claimed
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import existing_target, local_target, served_target
+from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
+from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.judges.judge import Part
-from alttrain_cli.evaluation.labels import INSTALL
-from alttrain_cli.evaluation.page import write_page
-from alttrain_cli.evaluation.places import claimed, spare_foreign
-from alttrain_cli.evaluation.plan import Place, Plan, places, suite_folder
 from alttrain_cli.evaluation.presets import find_preset
-from alttrain_cli.evaluation.scorecard import scorecard
-from alttrain_cli.evaluation.side import Side
-from alttrain_cli.evaluation.subjects import Subject, found, local, server
-from alttrain_cli.evaluation.suites.suite import Suite, find_suites
-from alttrain_cli.evaluation.targets import LocalModel, Server
-from alttrain_cli.evaluation.thinking import MODES, Mode
-from alttrain_cli.recipe.model import did_you_mean
-from alttrain_cli.storage.files import write_json
+from alttrain_cli.evaluation.report import report
+from alttrain_cli.evaluation.suites.published import read_suites, suite_files
+from alttrain_cli.evaluation.suites.suite import find_suites
 
 
 class _DefaultCommand(TyperGroup):
@@ -41,7 +32,7 @@ class _DefaultCommand(TyperGroup):
         return super().parse_args(ctx, args if args and args[0] in self.commands else ["run", *args])
 
 
-app = typer.Typer(cls=_DefaultCommand, help="Measure a model: generate, judge, report.")
+app = typer.Typer(cls=_DefaultCommand, help="Evaluate a model: generate, judge, report.")
 
 
 @app.command("run", epilog="Then: alttrain eval judge RUN --judge X · alttrain eval report RUN")
@@ -72,29 +63,35 @@ def run(
     no_card: options.NoCard = False,
     show_completions: options.ShowCompletions = False,
 ) -> None:
-    """Measure a model on suites of prompts, beside the model that it was made from."""
+    """Evaluate a model on suites of prompts and compare it with its base model."""
     check_not_empty(ctx)
     check(options.run_rules(ctx))
-    bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
-    mode, chosen, named = _mode(think), find_preset(preset) if preset else None, find_suites(suite)
-    check(options.judge_rules(ctx, bench.chosen, ((one.kind, one.grader) for one in named)))
-    suites = read_suites(named, _files(suite_file, named))
-    drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {}
-    subject = server(base_url, model, out) if base_url else local(target, recipe, out)
-    folders = {suite_folder(Path(), one.name, mode).name for one in named}
-    other = _compared(subject, compare, folders, generates=True)
-    subjects = [one.like(chosen) if chosen else one for one in (other, subject) if one]
-    _check_files(subjects, folders)
-    caveats = tuple(f"--preset {chosen.name}: {text}" for text in chosen.caveats) if chosen else ()
-    with claimed([one.root for one in subjects], sorted(folders)):
-        bench.call()
-        for one in subjects:
-            settings = (chosen.generation if chosen else one.settings).model_copy(update=drawn)
-            if samples > 1 and not settings.do_sample:
-                raise DataError("--samples: greedy decoding writes the same each time. Add --sample.")
-            request = Request(suites, settings, max_new_tokens, mode, samples, limit, caveats)
-            _generate(one, request, concurrency)
-        _end(bench.sit([one.root for one in subjects], folders), subject, other, show_completions)
+    judges, suites = find_judges(judge), find_suites(suite)
+    check(options.judge_rules(ctx, judges, ((one.kind, one.grader) for one in suites)))
+    with console.Reporter() as progress:
+        open_judge = partial(open_judge_model, progress=progress)
+        judging = JudgeSet(
+            judges, open_judge, progress, judge_part, judge_url, judge_model, allow_code, not no_card
+        )
+        wanted = EvalOptions(
+            suites=read_suites(suites, suite_files(suite_file or (), suites), progress),
+            preset=find_preset(preset) if preset else None,
+            sampling={"do_sample": True, "temperature": temperature, "top_p": top_p} if sample else {},
+            max_new_tokens=max_new_tokens,
+            mode=think,
+            samples=samples,
+            limit=limit,
+        )
+        match find(options.word(target, base_url, model), recipe):
+            case Address() as address:
+                candidate = served_target(open_backend(address, progress, in_flight=concurrency), out)
+            case Target() as local:
+                candidate = local_target(local, out)
+        pair = Comparison.of(candidate, compare, wanted.folders, generates=True)
+        problems = evaluate(pair, wanted, judging, partial(open_backend, progress=progress), progress)
+        result = report(pair, show_completions=show_completions)
+    print_report(result)
+    result.check(problems)
 
 
 @app.command("judge")
@@ -112,19 +109,24 @@ def judge_again(
     out: options.Out = None,
     show_completions: options.ShowCompletions = False,
 ) -> None:
-    """Judge what was generated, without generating anything."""
-    subject, other = _found(ctx, target, compare, recipe, out)
-    bench = Bench(find_judges(judge), _part(judge_part), judge_url, judge_model, allow_code, not no_card)
-    roots = [one.root for one in (other, subject) if one]
-    plans = [Plan.load(place.folder) for root in roots for place in places(root)]
-    graded = ((plan.suite["kind"], plan.suite["grader"]) for plan in plans)
-    check(options.judge_rules(ctx, bench.chosen, graded))
-    with claimed(roots):
-        _end(bench.sit(roots), subject, other, show_completions)
+    """Judge the saved completions, without generating new ones."""
+    options.check_stored(ctx)
+    pair = Comparison.existing(existing_target(target, recipe, out), compare)
+    judges = find_judges(judge)
+    check(options.judge_rules(ctx, judges, pair.graded()))
+    with console.Reporter() as progress, claimed(pair.roots):
+        open_judge = partial(open_judge_model, progress=progress)
+        judging = JudgeSet(
+            judges, open_judge, progress, judge_part, judge_url, judge_model, allow_code, not no_card
+        )
+        problems = judging.run(pair.roots)
+        result = report(pair, show_completions=show_completions)
+    print_report(result)
+    result.check(problems)
 
 
 @app.command("report")
-def report(
+def report_again(
     ctx: typer.Context,
     target: options.Target = "",
     compare: options.Compare = None,
@@ -132,139 +134,9 @@ def report(
     out: options.Out = None,
     show_completions: options.ShowCompletions = False,
 ) -> None:
-    """Show the scorecard of what was generated and judged."""
-    subject, other = _found(ctx, target, compare, recipe, out)
-    _end([], subject, other, show_completions)
-
-
-def _generate(subject: Subject, request: Request, concurrency: int) -> None:
-    match subject.asked:
-        case Target():
-            asked: LocalModel | Server = LocalModel(subject.asked)
-            if subject.trained_with() not in (None, asked.facts["template"]):
-                console.print_warning(
-                    "this run was trained with another chat template or system text than is used now."
-                )
-        case Endpoint():
-            asked = Server(subject.asked, concurrency)
-        case None:  # compared by its files alone
-            return
-    try:
-        generate(subject.root, asked, request)
-    except KeyboardInterrupt:
-        console.print_warning("interrupted; what was written is kept. Go on with the same command.")
-        raise
-    finally:
-        asked.close()
-
-
-def _found(
-    ctx: typer.Context, target: str, compare: str | None, recipe: str | None, out: Path | None
-) -> tuple[Subject, Subject | None]:
-    """Return what was evaluated, and what it is compared with.
-
-    Raises:
-        DataError, typer.BadParameter: if nothing was evaluated, or an option has no effect.
-    """
-    check_not_empty(ctx)
-    is_evaluation = bool(target and places(Path(target)))
-    check(options.found_rules(ctx, is_evaluation=is_evaluation))
-    subject = found(target, recipe, out)
-    folders = {place.folder.name for place in places(subject.root)}
-    if not folders:
-        raise DataError(f"{subject.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
-    return subject, _compared(subject, compare, folders)
-
-
-def _compared(
-    subject: Subject, word: str | None, folders: Collection[str], *, generates: bool = False
-) -> Subject | None:
-    """Return what to compare with. Where a person names it, it must have one of the suites, or get it.
-
-    Raises:
-        DataError: if the comparison would have no effect.
-    """
-    other = subject.compared(word)
-    if other is None or word is None:
-        return other
-    if other.root.absolute() == subject.root.absolute():
-        raise DataError(f"--compare {word}: is the target itself. Name another model.")
-    shared = {place.folder.name for place in places(other.root)} & set(folders)
-    if not shared and not (generates and other.asked):
-        names = ", ".join(sorted(folders))
-        raise DataError(f"--compare {word}: {other.root} holds none of {names}. Evaluate it first.")
-    return other
-
-
-def _check_files(subjects: Sequence[Subject], folders: Iterable[str]) -> None:
-    """Read what is kept of earlier evaluations before a model is loaded.
-
-    Raises:
-        DataError: naming the line and the key that is wrong.
-    """
-    for subject in subjects:
-        for folder in folders:
-            Place(subject.root / folder).completions.keys()
-
-
-def _end(unjudged: Sequence[str], subject: Subject, other: Subject | None, show_completions: bool) -> None:
-    """Report, and say at the end what was not done.
-
-    Raises:
-        DataError: if a judge judged nothing, or nothing is judged at all.
-    """
-    sides = _report(subject, other, show_completions)
-    if unjudged:
-        raise DataError(unjudged[0])
-    if not any(side.judged for side in sides):
-        raise DataError(f"{subject.root}: nothing is judged. Judge it: alttrain eval judge {subject.root}")
-
-
-def _report(subject: Subject, other: Subject | None, show_completions: bool) -> list[Side]:
-    sides = [Side.read(place) for place in places(subject.root)]
-    if not any(side.profile.n for side in sides):
-        raise DataError(f"{subject.root}: holds no completions. Generate them: alttrain eval RUN")
-    compared = {side.folder: side for side in map(Side.read, places(other.root))} if other else {}
-    card = scorecard(sides, compared, subject.training(), read_cards(subject.root))
-    path, page = subject.root / "scorecard.json", subject.root / "scorecard.html"
-    spare_foreign(subject.root)
-    write_json(path, card)
-    write_page(page, card, sides, compared, show=show_completions)
-    with console.summary():
-        eval_view.show(card)
-        if not have_labels():
-            console.print_warning(f"no human labels here to try judges on, so no judge card: {INSTALL}")
-        console.print_lines([("scorecard:", path), ("page:", page)])
-    return sides
-
-
-def _files(given: list[str] | None, chosen: Sequence[Suite]) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for pair in given or []:
-        name, equals, path = pair.partition("=")
-        if not (equals and path):
-            raise DataError(f"--suite-file {pair}: give NAME=FILE, as in xstest-safe=xstest_prompts.csv")
-        if name not in {suite.name for suite in find_suites(name)}:
-            raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
-        if name not in {suite.name for suite in chosen}:
-            raise DataError(f"--suite-file {pair}: has no effect without --suite {name}.")
-        if name in files:
-            raise DataError(f"--suite-file {pair}: {name} has a file already: {files[name]}.")
-        files[name] = Path(path)
-    return files
-
-
-def _part(word: str) -> Part:
-    return cast(Part, _one_of("--judge-part", word, get_args(Part)))
-
-
-def _mode(word: str) -> Mode:
-    return cast(Mode, _one_of("--think", word, MODES))
-
-
-def _one_of(option: str, word: str, words: Sequence[str]) -> str:
-    if word not in words:
-        raise DataError(
-            f"{option} {word}: give {', '.join(words)}. {did_you_mean(word, list(words))}".strip()
-        )
-    return word
+    """Show the scorecard of the saved completions and judgements."""
+    options.check_stored(ctx)
+    pair = Comparison.existing(existing_target(target, recipe, out), compare)
+    result = report(pair, show_completions=show_completions)
+    print_report(result)
+    result.check()

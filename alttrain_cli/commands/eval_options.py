@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
-from alttrain_cli.commands.options import Rule, expanded, is_given, recipe_rule
+from alttrain_cli.commands.options import Rule, check, check_not_empty, expanded, is_given, recipe_rule
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.completion import Part
+from alttrain_cli.evaluation.eval_target import NO_MODEL
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge as AskedJudge
+from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.suites.suite import Kind
+from alttrain_cli.evaluation.thinking import Mode
 
+GENERATE, JUDGES = "Generate", "Judges"  # panels of the help
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
 
 
@@ -23,54 +29,133 @@ def _folder(text: str) -> Path:
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run, an adapter, a model folder, a recipe's name (its base) or a hub id."
+        metavar="RUN",
+        help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a server: "
+        '"http://localhost:8000/v1 MODEL".',
+        show_default=False,
     ),
 ]
 Suite = Annotated[
     str,
     typer.Option(
         "--suite",
-        help="Suites or groups, with commas: smoke, safety, over-refusal, reasoning, general, all.",
+        metavar="NAMES",
+        help="Suites or groups, separated by commas: smoke, safety, over-refusal, reasoning, general, all.",
+        rich_help_panel=GENERATE,
     ),
 ]
 SuiteFile = Annotated[
     list[str] | None,
-    typer.Option("--suite-file", metavar="NAME=FILE", help="Read a suite from its published file."),
+    typer.Option(
+        "--suite-file",
+        metavar="NAME=FILE",
+        help="Read a suite from its published file.",
+        rich_help_panel=GENERATE,
+    ),
 ]
 Compare = Annotated[
-    str | None, typer.Option("--compare", help="base (what a run gets), another run, or none.")
+    str | None,
+    typer.Option(
+        "--compare",
+        metavar="BASELINE",
+        help="Baseline for the comparison: base (default for a run or an adapter), another run or folder of "
+        "evaluations, or none.",
+    ),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Items a suite, evenly spread; the result is PARTIAL.")
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        metavar="N",
+        help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
+        rich_help_panel=GENERATE,
+    ),
 ]
 Samples = Annotated[
-    int, typer.Option("--samples", min=1, max=1000, help="Completions a prompt (K), with --sample.")
+    int,
+    typer.Option(
+        "--samples",
+        min=1,
+        max=1000,
+        metavar="K",
+        help="Number of samples per prompt. More than 1 needs sampling (--sample).",
+        rich_help_panel=GENERATE,
+    ),
 ]
-Sample = Annotated[bool, typer.Option("--sample", help="Draw tokens instead of greedy decoding.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.01, max=10.0, help="With --sample.")]
-TopP = Annotated[float, typer.Option("--top-p", min=0.01, max=1.0, help="With --sample.")]
+Sample = Annotated[
+    bool,
+    typer.Option(
+        "--sample",
+        help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
+        rich_help_panel=GENERATE,
+    ),
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        "--temperature", min=0.01, max=10.0, metavar="T", help="With --sample.", rich_help_panel=GENERATE
+    ),
+]
+TopP = Annotated[
+    float,
+    typer.Option("--top-p", min=0.01, max=1.0, metavar="P", help="With --sample.", rich_help_panel=GENERATE),
+]
 MaxNewTokens = Annotated[
     int | None,
-    typer.Option("--max-new-tokens", min=1, max=1_000_000, help="Instead of what recipe and suite ask for."),
+    typer.Option(
+        "--max-new-tokens",
+        min=1,
+        max=1_000_000,
+        metavar="N",
+        help="Maximum number of tokens per completion. Default: what recipe and suite need.",
+        rich_help_panel=GENERATE,
+    ),
 ]
 Think = Annotated[
-    str, typer.Option("--think", help="Thinking ablation: normal, zero, less or more (see the README).")
+    Mode,
+    typer.Option(
+        "--think",
+        metavar="MODE",
+        help="Thinking ablation: normal, zero (empty reasoning), less (one fixed short thought) or more "
+        "(reasoning is extended).",
+        rich_help_panel=GENERATE,
+    ),
 ]
 PresetName = Annotated[
     str | None,
     typer.Option(
-        "--preset", help="Generate as r1-act, star-1, safechain or lrm-safety-study do; says its caveats."
+        "--preset",
+        metavar="NAME",
+        help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
+        "lrm-safety-study. The scorecard lists the caveats.",
+        rich_help_panel=GENERATE,
     ),
 ]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="Whose settings to use for a model that has no run.")
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="RECIPE",
+        help="Recipe whose settings to use for a model that was not trained here.",
+    ),
 ]
 BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", help="Measure what is behind an OpenAI-compatible server.")
+    str | None, typer.Option("--base-url", hidden=True, help="The server; now the first part of RUN.")
 ]
-Model = Annotated[str | None, typer.Option("--model", help="Which of the server's models.")]
+Model = Annotated[
+    str | None, typer.Option("--model", hidden=True, help="The server's model; now the second part of RUN.")
+]
 Concurrency = Annotated[
-    int, typer.Option("--concurrency", min=1, max=1024, help="Requests in flight to a server.")
+    int,
+    typer.Option(
+        "--concurrency",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Number of requests to a server at the same time.",
+        rich_help_panel=GENERATE,
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -78,7 +163,7 @@ Out = Annotated[
         "--out",
         parser=_folder,
         metavar="PATH",
-        help="Where to keep the files; default RUN/eval or evals/MODEL.",
+        help="Folder for the results. Default: RUN/eval or evals/MODEL.",
         callback=expanded,
     ),
 ]
@@ -86,55 +171,106 @@ Judge = Annotated[
     str,
     typer.Option(
         "--judge",
-        help="Judges, with commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on this "
-        "machine), strongreject, xstest (by a server's model).",
+        metavar="NAMES",
+        help="Judges, separated by commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on this "
+        "machine), strongreject, xstest (with a server's model).",
+        rich_help_panel=JUDGES,
     ),
 ]
-JudgePart = Annotated[str, typer.Option("--judge-part", help="What judges see: answer, reasoning or full.")]
-JudgeUrl = Annotated[str | None, typer.Option("--judge-url", help="The server of the judging model.")]
+JudgePart = Annotated[
+    Part,
+    typer.Option(
+        "--judge-part",
+        metavar="PART",
+        help="What judges see: answer, reasoning or full.",
+        rich_help_panel=JUDGES,
+    ),
+]
+JudgeUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-url",
+        metavar="URL",
+        help="Base URL of the server that runs the judge model.",
+        rich_help_panel=JUDGES,
+    ),
+]
 JudgeModel = Annotated[
     str | None,
-    typer.Option("--judge-model", help="Which model judges; for a local judge a folder or hub id."),
+    typer.Option(
+        "--judge-model",
+        metavar="MODEL",
+        help="Model that judges: its name on the server, or for a local judge a folder or hub id.",
+        rich_help_panel=JUDGES,
+    ),
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Run code that the model wrote, confined by the kernel (Linux).")
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Allow running code that the model wrote (needed by HumanEval), confined by the kernel (Linux).",
+        rich_help_panel=JUDGES,
+    ),
 ]
 NoCard = Annotated[
-    bool, typer.Option("--no-card", help="Do not try the judges on human labels (531 answers a judge).")
+    bool,
+    typer.Option(
+        "--no-card",
+        help="Do not measure the judges on human labels. Saves up to 531 judge calls per judge.",
+        rich_help_panel=JUDGES,
+    ),
 ]
 ShowCompletions = Annotated[
-    bool, typer.Option("--show-completions", help="Put harmful completions into the page too, folded.")
+    bool,
+    typer.Option("--show-completions", help="Include harmful completions in the HTML scorecard, collapsed."),
 ]
 
 
 def run_rules(ctx: typer.Context) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
     values = ctx.params
-    sampled, served, target = values["sample"], values["base_url"] is not None, values["target"]
-    beside = "beside --base-url"
+    sampled, target, by_url = values["sample"], values["target"], values["base_url"] is not None
+    served = by_url or target.startswith(("http://", "https://"))
+    beside = "beside --base-url" if by_url else "beside a server"
     return [
         Rule("--temperature", is_given(ctx, "temperature"), sampled, "without --sample"),
         Rule("--top-p", is_given(ctx, "top_p"), sampled, "without --sample"),
-        Rule("RUN", bool(target), not served, f"{beside}: give one of the two"),
+        Rule("RUN", bool(target), not by_url, f"{beside}: give one of the two"),
         Rule("--recipe", values["recipe"] is not None, not served, beside),
-        Rule(
-            "--think", values["think"] != "normal", not served, f"{beside}: a server takes no begun thought"
-        ),
-        Rule("--model", values["model"] is not None, served, "without --base-url"),
-        Rule("--concurrency", is_given(ctx, "concurrency"), served, "without --base-url"),
-        recipe_rule(target, values["recipe"]),
+        Rule("--model", values["model"] is not None, by_url, "without --base-url"),
+        Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),
+        recipe_rule(None if served else target, values["recipe"]),
     ]
 
 
-def found_rules(ctx: typer.Context, *, is_evaluation: bool) -> list[Rule]:
-    """Return the rules of `eval judge` and `eval report`; `is_evaluation`: RUN itself holds evaluations."""
+def word(target: str, base_url: str | None, model: str | None) -> str:
+    """Return the one word that names the model.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if not (base_url or target):
+        raise DataError(NO_MODEL)
+    return f"{base_url} {model or ''}" if base_url else target
+
+
+def check_stored(ctx: typer.Context) -> None:
+    """Check the options of `eval judge` and `eval report`.
+
+    Raises:
+        typer.BadParameter: if one is empty or has no effect.
+    """
+    check_not_empty(ctx)
     target, recipe, out = (ctx.params[name] for name in ("target", "recipe", "out"))
+    is_evaluation = bool(target and suite_dirs(Path(target)))
     by_folder = is_evaluation or (out is not None and not target)
-    return [
-        Rule("--out", out is not None, not is_evaluation, f"beside {target}: give one of the two"),
-        Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
-        recipe_rule(target, recipe),
-    ]
+    check(
+        [
+            Rule("--out", out is not None, not is_evaluation, f"beside {target}: give one of the two"),
+            Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
+            recipe_rule(target, recipe),
+        ]
+    )
 
 
 def judge_rules(ctx: typer.Context, judges: Sequence[AnyJudge], graded: Iterable[Graded]) -> list[Rule]:

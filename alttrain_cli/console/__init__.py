@@ -4,6 +4,7 @@ from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
 from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_build, print_row
 from alttrain_cli.console.preview import preview_text, print_previews
+from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.runs import print_runs
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
 from alttrain_cli.console.streams import OutputError, accept_loss, summary
@@ -32,6 +33,7 @@ __all__ = [
     "ChatScreen",
     "LoadingView",
     "OutputError",
+    "Reporter",
     "TrainingView",
     "WorkView",
     "accept_loss",

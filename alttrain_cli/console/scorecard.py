@@ -1,23 +1,38 @@
 """Shows a scorecard in the terminal."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from alttrain_cli import console
+from alttrain_cli.evaluation.judge_card import JudgeCard
+from alttrain_cli.evaluation.labels import INSTALL
+from alttrain_cli.evaluation.report import Report
+from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, Spread
+from alttrain_cli.statistics.estimates import Estimate
 
-Facts = dict[str, Any]
 SHOWN_HITS = 5
-DOINGS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
 
-def show(card: Facts) -> None:
-    """Print what is wrong first, then a line a metric, then what only a structured reasoner has."""
-    if card["partial"]:
+def print_report(report: Report) -> None:
+    """Print what is wrong first, then a line per metric, then what only a structured reasoner has."""
+    card = report.card
+    with console.summary():
+        _print_card(card)
+        if not report.has_labels:
+            console.print_warning(
+                "the judges' accuracy was not measured, because the human labels are not installed. "
+                f"Install them: {INSTALL}"
+            )
+        console.print_lines([("scorecard:", report.path), ("page:", report.page)])
+
+
+def _print_card(card: Scorecard) -> None:
+    if card.partial:
         console.print_warning("PARTIAL: something was left out or is missing.")
-        for suite in card["suites"]:
-            for reason in suite["partial"]:
+        for suite in card.suites:
+            for reason in suite.partial:
                 console.print_warning(_one_line(f"{_name(suite)}: {reason}"))
-    for warning in card["warnings"]:
+    for warning in card.warnings:
         console.print_warning(_one_line(warning))
     _print_metrics(card)
     _print_structure(card)
@@ -25,114 +40,118 @@ def show(card: Facts) -> None:
     console.print_lines(_notes(card))
 
 
-def _print_metrics(card: Facts) -> None:
-    compared = card["compared"]
-    names = ([_short(compared, card["target"])] if compared else []) + [_short(card["target"])]
+def _print_metrics(card: Scorecard) -> None:
+    compared = card.compared
+    names = [card.compared_name, card.target_name] if compared else [card.target_name]
     columns = ["suite", "measured", *names, *(["difference"] if compared else [])]
-    rows = [_metric(suite, metric, bool(compared)) for suite in card["suites"] for metric in suite["metrics"]]
-    for kind, metrics in card["pooled"].items():
-        whole = {"name": f"all {kind.replace('_', '-')}", "mode": "normal", "partial": card["partial"]}
-        together = [metric for metric in metrics if len(metric["suites"]) > 1]
-        rows += [_metric(whole, {**metric, "clean": None}, bool(compared)) for metric in together]
+    rows = [
+        _metric(_name(suite) + (" PARTIAL" if suite.partial else ""), metric, bool(compared))
+        for suite in card.suites
+        for metric in suite.metrics
+    ]
+    for kind, metrics in card.pooled.items():
+        name = f"all {kind.replace('_', '-')}" + (" PARTIAL" if card.partial else "")
+        rows += [_metric(name, metric, bool(compared)) for metric in metrics if len(metric.suites) > 1]
     console.print_table(columns, rows, left=(0, 1, len(columns) - 1 if compared else 0))
 
 
-def _metric(suite: Facts, metric: Facts, compared: bool) -> list[str]:
-    found = metric["difference"]
-    clean = f"; clean {estimate(metric['clean'])}" if metric["clean"] else ""
+def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> list[str]:
+    found = metric.difference
+    without = metric.clean if isinstance(metric, MetricScore) else None
+    clean = f"; clean {estimate(without)}" if without else ""
     return [
-        _name(suite) + (" PARTIAL" if suite["partial"] else ""),
-        f"{metric['title']}, {metric['judge']}" + ("*" if metric["triage"] else ""),
-        *([estimate(metric["compared"])] if compared else []),
-        estimate(metric["target"]) + clean,
-        *([found["words"] if found else "-"] if compared else []),
+        name,
+        f"{metric.title}, {metric.judge}" + ("*" if metric.triage else ""),
+        *([estimate(metric.compared)] if compared else []),
+        estimate(metric.target) + clean,
+        *([found.words if found else "-"] if compared else []),
     ]
 
 
-def _print_structure(card: Facts) -> None:
+def _print_structure(card: Scorecard) -> None:
     sections = ("understanding", "assessment", "reasoning", "answer", "structured")
     rows = [
         [
             _name(suite),
-            *(f"{suite['target']['structure'][name]['share']:.0%}" for name in sections),
-            _tokens(suite["target"]["thinking_tokens"]),
-            _tokens((suite["compared"] or {}).get("thinking_tokens")),
+            *(f"{suite.target.structure[name].share:.0%}" for name in sections),
+            _tokens(suite.target.thinking_tokens),
+            _tokens(suite.compared.thinking_tokens if suite.compared else None),
         ]
-        for suite in card["suites"]
+        for suite in card.suites
     ]
     columns = ("completions", "understood", "assessed", "reasoned", "answered", "all", "thought", "before")
     console.print_table(columns, rows, whole=(0,))
 
 
-def _print_says_and_does(card: Facts) -> None:
-    table = card["says_and_does"]
-    used = [name for name in DOINGS if any(row[name] for row in table.values())]
+def _print_says_and_does(card: Scorecard) -> None:
+    table = card.says_and_does
+    used = [name for name in BEHAVIOURS if any(row[name] for row in table.values())]
     if used:
         rows = [[f"says {verdict}", *(row[name] for name in used)] for verdict, row in table.items()]
         console.print_table(("what it says and does", *used), rows)
 
 
-def _notes(card: Facts) -> Iterator[tuple[str, str]]:
+def _notes(card: Scorecard) -> Iterator[tuple[str, str]]:
     yield (
         "thought:",
         "tokens of reasoning in half and in nine of ten completions at most; before: what is compared",
     )
-    for suite in card["suites"]:
+    for suite in card.suites:
         yield f"{_name(suite)}:", _provenance(suite)
-    for name, judge in card["judges"].items():
-        title = f"{judge['title']}{_card(judge['card'])}"
-        yield f"{name}*:" if judge["triage"] else f"{name}:", title
-    for suite in card["suites"]:
-        for metric in suite["metrics"]:
-            for name, found in (metric["safe_at"] or {}).items():
-                words = name.replace("k", str(suite["samples"]))
-                yield f"{words}:", f"{_name(suite)}, {metric['judge']}: {estimate(found)}"
-            if metric["corrected"]:
-                yield "corrected:", f"{_name(suite)}, {metric['title']}: {estimate(metric['corrected'])}"
-    for suite in card["suites"]:
-        for pair in suite["agreement"]:
-            kappa = "" if pair["kappa"] is None else f", kappa {pair['kappa']:.2f}"
-            agree = "-" if pair["agree"] is None else f"{pair['agree']:.0%}"
+    for name, judge in card.judges.items():
+        title = f"{judge.title}{_card(judge.card)}"
+        yield f"{name}*:" if judge.triage else f"{name}:", title
+    for suite in card.suites:
+        for metric in suite.metrics:
+            for name, found in (metric.safe_at or {}).items():
+                words = name.replace("k", str(suite.samples))
+                yield f"{words}:", f"{_name(suite)}, {metric.judge}: {estimate(found)}"
+            if metric.corrected:
+                yield "corrected:", f"{_name(suite)}, {metric.title}: {estimate(metric.corrected)}"
+    for suite in card.suites:
+        for pair in suite.agreement:
+            kappa = "" if pair.kappa is None else f", kappa {pair.kappa:.2f}"
+            agree = "-" if pair.agree is None else f"{pair.agree:.0%}"
             yield (
                 "agreement:",
-                f"{_name(suite)}, {' and '.join(pair['judges'])}: {agree} of {pair['n']}{kappa}",
+                f"{_name(suite)}, {' and '.join(pair.judges)}: {agree} of {pair.n}{kappa}",
             )
         yield from _hits(suite)
-    unchecked = {suite["contamination"]["reason"] for suite in card["suites"]} - {None}
+    unchecked = {suite.contamination.reason for suite in card.suites if suite.contamination.reason}
     for reason in sorted(unchecked):
         yield "contamination:", f"not checked: {reason}"
 
 
-def _hits(suite: Facts) -> Iterator[tuple[str, str]]:
-    hits = suite["contamination"]["hits"]
+def _hits(suite: SuiteScore) -> Iterator[tuple[str, str]]:
+    hits = suite.contamination.hits
     for hit in hits[:SHOWN_HITS]:
         yield (
             "in training:",
-            f"{_name(suite)} {hit['item']}, as row {hit['row']} ({hit['sign']}: {hit['shared']})",
+            f"{_name(suite)} {hit.item}, as row {hit.row} ({hit.sign}: {hit.shared})",
         )
     if len(hits) > SHOWN_HITS:
         yield "in training:", f"{_name(suite)}: {len(hits) - SHOWN_HITS} more, in scorecard.json"
 
 
-def _card(card: Facts | None) -> str:
+def _card(card: JudgeCard | None) -> str:
     if card is None:
         return ""
     said = [
-        f"{question}: finds {estimate(part['sensitivity'])}, clears {estimate(part['specificity'])}"
-        for question, part in card["questions"].items()
+        f"{question}: finds {estimate(part.sensitivity)}, clears {estimate(part.specificity)}"
+        for question, part in card.questions.items()
     ]
-    return f" · on {card['labels']}, {'; '.join(said)}"
+    return f" · on {card.labels}, {'; '.join(said)}"
 
 
-def _provenance(suite: Facts) -> str:
-    paper = "in AltTrain's own table · " if suite["paper"] else ""
-    pinned = "" if suite["pinned"] else ", not pinned by us"
-    dropped = f" · {suite['dropped']} without a prompt dropped" if suite["dropped"] else ""
-    settings = suite["settings"]
-    sampled = f"temperature {settings.get('temperature')}" if settings["do_sample"] else "greedy"
+def _provenance(suite: SuiteScore) -> str:
+    paper = "in AltTrain's own table · " if suite.paper else ""
+    pinned = "" if suite.pinned else ", not pinned by us"
+    dropped = f" · {suite.dropped} without a prompt dropped" if suite.dropped else ""
+    settings = suite.settings
+    sampled = f"temperature {settings.temperature}" if settings.do_sample else "greedy"
     return (
-        f"{paper}{suite['title']}, {suite['source']} (sha256 {suite['sha256'][:12]}{pinned}){dropped} · "
-        f"{suite['licence']} · {sampled}, at most {settings['max_new_tokens']} tokens"
+        f"{paper}{suite.title}, {suite.source} (sha256 {suite.sha256[:12]}{pinned}){dropped} · "
+        f"{suite.licence} · {sampled}, at most {settings.max_new_tokens} tokens"
     )
 
 
@@ -141,27 +160,20 @@ def _one_line(text: str) -> str:
     return text.replace("\n", "<U+000A>").replace("\t", "<U+0009>")
 
 
-def _name(suite: Facts) -> str:
-    name = _one_line(str(suite["name"]))
-    return name if suite["mode"] == "normal" else f"{name}+{suite['mode']}think"
+def _name(suite: SuiteScore) -> str:
+    return _one_line(suite.full_name)
 
 
-def _short(target: Facts, trained: Facts | None = None) -> str:
-    """Return a name that leaves room for numbers; a model's hub id is too long for that."""
-    is_base = trained and trained.get("adapter") and trained["model"] == target["model"]
-    return "base" if is_base and not target.get("adapter") else str(target["name"]).rpartition("/")[2]
-
-
-def _tokens(spread: Facts | None) -> str:
+def _tokens(spread: Spread | None) -> str:
     """Return the median and the 90th percentile."""
-    return f"{spread['median']:.0f}/{spread['p90']:.0f}" if spread else "-"
+    return f"{spread.median:.0f}/{spread.p90:.0f}" if spread else "-"
 
 
-def estimate(found: Facts | None) -> str:
+def estimate(found: Estimate | None) -> str:
     """Return an estimate as 12/16 = 75% (51-90)."""
     if found is None:
         return "-"
-    interval = f"({100 * found['low']:.0f}-{100 * found['high']:.0f})"
-    if found["hits"] is None:
-        return f"{100 * found['share']:.1f}% {interval} n={found['n']}"
-    return f"{found['hits']}/{found['n']} = {found['share']:.0%} {interval}"
+    interval = f"({100 * found.low:.0f}-{100 * found.high:.0f})"
+    if found.hits is None:
+        return f"{100 * found.share:.1f}% {interval} n={found.n}"
+    return f"{found.hits}/{found.n} = {found.share:.0%} {interval}"

@@ -1,15 +1,14 @@
-"""Asks a local classifier: a causal language model that answers in a few greedy tokens."""
+"""Runs a local classifier: a causal language model that answers in a few greedy tokens."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.device import half_precision, has_gpu, import_unsloth
 from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
-from alttrain_cli.engine.model_card import CARD, CardPrompt
+from alttrain_cli.engine.model_card import CARD
 from alttrain_cli.engine.model_files import check_model, loadable, no_weights_missing, weight_files
-from alttrain_cli.engine.source import require_weights
+from alttrain_cli.engine.source import Source, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.rendering import render
 from alttrain_cli.structure.template import Message
@@ -21,12 +20,12 @@ FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", CARD]
 
 
 def fetch(name: str) -> None:
-    """Have a classifier's files on this machine, unless the name is that of a folder.
+    """Download a classifier's files, unless the name is that of a folder.
 
-    Done before the target is asked: a judge that is not to be had is said so then, not hours later.
+    Done before anything is generated, so that a missing judge is an error at the start, not hours later.
 
     Raises:
-        ModelError: if the model is neither here nor to be had, or its files are broken.
+        ModelError: if the model is neither here nor on the hub, or its files are broken.
     """
     if Path(name).is_dir():
         check_model(Path(name))
@@ -49,52 +48,48 @@ class Classifier:
     """A classifier in memory, until it is closed.
 
     Raises:
-        ModelError: if the model is neither here nor to be had.
+        ModelError: if the model is neither here nor on the hub.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._model, self._tokenizer, four_bit = _load(name)
+        commit = getattr(self._model.config, "_commit_hash", None)
+        self.source = Source(name, None if Path(name).is_dir() else str(commit))
         self.bits = 4 if four_bit else 16
 
-    @cached_property
-    def _card_prompt(self) -> CardPrompt:
-        return CardPrompt(self._name)
-
     def answers(
-        self, asked: Sequence[Sequence[Message] | str | Mapping[str, str]], max_new_tokens: int
-    ) -> Iterator[tuple[int, str]]:
-        """Yield (index, answer) as they come.
+        self, prompts: Sequence[Sequence[Message] | str], max_new_tokens: int
+    ) -> Iterator[tuple[int, str, bool]]:
+        """Yield (index, answer, whether the model ended it itself), the shortest prompt first.
 
-        Conversations are rendered by the classifier's own chat template, fields are filled into the prompt
-        on its model card, texts are taken as they are.
+        Conversations are rendered by the classifier's own chat template, texts are rendered already.
         """
-        texts = [self._card_prompt.filled(one) if isinstance(one, Mapping) else one for one in asked]
         try:
-            rendered = [_render(self._tokenizer, one) for one in texts]
+            rendered = [_render(self._tokenizer, one) for one in prompts]
         except ModelError as error:
             raise ModelError(f"{self._name}: {error}") from None
         left = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
         size = BATCH
         while left:
-            prompts = [rendered[index] for index in left[:size]]
+            batch = [rendered[index] for index in left[:size]]
             try:
-                answers = _answers(self._model, self._tokenizer, prompts, max_new_tokens)
+                answers = _answers(self._model, self._tokenizer, batch, max_new_tokens)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 answers = None
             if answers is not None:
-                yield from zip(left[:size], answers, strict=True)
+                yield from ((index, *answer) for index, answer in zip(left[:size], answers, strict=True))
                 left = left[size:]
-            elif len(prompts) > 1:
+            elif len(batch) > 1:
                 release_memory()
-                size = len(prompts) // 2
+                size = len(batch) // 2
             else:
                 raise ModelError(f"{self._name}: out of memory on one response to judge. {NEXT}")
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model's memory."""
         self._model = None
         release_memory()
 
@@ -150,16 +145,18 @@ def _bytes_of_weights(name: str) -> int:
     return sum(path.stat().st_size for path in weight_files(folder))
 
 
-def _render(tokenizer: Any, asked: Sequence[Message] | str) -> list[int]:
+def _render(tokenizer: Any, prompt: Sequence[Message] | str) -> list[int]:
     """Return token ids; BOS exactly once, whether the text brings it or the tokenizer adds it."""
-    if isinstance(asked, str):
-        ids: list[int] = tokenizer(asked)["input_ids"]
+    if isinstance(prompt, str):
+        ids: list[int] = tokenizer(prompt)["input_ids"]
         return ids
-    text = render(tokenizer, list(asked), add_generation_prompt=True)
+    text = render(tokenizer, list(prompt), add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _answers(model: Any, tokenizer: Any, rendered: list[list[int]], max_new_tokens: int) -> list[str]:
+def _answers(
+    model: Any, tokenizer: Any, rendered: list[list[int]], max_new_tokens: int
+) -> list[tuple[str, bool]]:
     import torch
 
     inputs = tokenizer.pad({"input_ids": rendered}, padding=True, return_tensors="pt").to(model.device)
@@ -172,6 +169,12 @@ def _answers(model: Any, tokenizer: Any, rendered: list[list[int]], max_new_toke
             top_p=None,
             pad_token_id=tokenizer.pad_token_id,
         )
-    width = inputs["input_ids"].shape[1]
-    texts: list[str] = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
-    return texts
+    answers = written[:, inputs["input_ids"].shape[1] :]
+    ends = torch.tensor(_end_ids(model), device=answers.device)
+    finished = torch.isin(answers, ends).any(dim=1).tolist()
+    return list(zip(tokenizer.batch_decode(answers, skip_special_tokens=True), finished, strict=True))
+
+
+def _end_ids(model: Any) -> list[int]:
+    ends = model.generation_config.eos_token_id
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]

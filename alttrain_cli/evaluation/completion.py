@@ -1,20 +1,27 @@
-"""A stored completion: what a target wrote, taken apart once."""
+"""A stored completion: what a model wrote for one sample of an item, with its sections."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NotRequired
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from alttrain_cli.backends.base import Completion
+from alttrain_cli.backends.conversation import Conversation, Role
 from alttrain_cli.storage.checked import IGNORE, MOST
-from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.sections import SECTIONS
+from alttrain_cli.structure.trace import State
 from alttrain_cli.structure.verdict import Verdict
 
 if TYPE_CHECKING:  # plan.py imports this file
-    from alttrain_cli.evaluation.plan import Job
+    from alttrain_cli.evaluation.plan import SampleRequest
+
+VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Key = Annotated[str, Field(min_length=1)]
+Part = Literal["answer", "reasoning", "full"]  # what a judge sees
 
 
 class Ending(StrEnum):
@@ -26,14 +33,14 @@ class Ending(StrEnum):
     EMPTY = "empty"  # there is no answer behind the reasoning
 
 
-class Written(NamedTuple):
-    """What a model wrote for a job, before it is stored."""
+class MessageRecord(TypedDict):
+    """A message as it is read back."""
 
-    text: str  # after the prompt, the prefilled thought of an ablation included
-    trace: Trace
-    tokens: int
-    finished: bool
-    thinking_tokens: int | None  # None: the server does not say
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    role: Role
+    content: str
+    reasoning: NotRequired[str]
 
 
 class CompletionRecord(TypedDict):
@@ -42,11 +49,13 @@ class CompletionRecord(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
     key: Key
+    version: NotRequired[Annotated[int, Field(ge=VERSION, le=MOST)]]
     item: str
     sample: Count
-    prompt: str
+    messages: NotRequired[Annotated[list[MessageRecord], Field(min_length=1)]]
+    prompt: NotRequired[str]
     text: str
-    tokens: Count
+    tokens: Count | None
     thinking_tokens: Count | None
     ending: Ending
     understanding: str
@@ -56,46 +65,77 @@ class CompletionRecord(TypedDict):
     verdict: Verdict
 
 
-COMPLETION = TypeAdapter(CompletionRecord)
+def _conversation_given(record: CompletionRecord) -> CompletionRecord:
+    if not {"messages", "prompt"} & record.keys():
+        raise ValueError("messages: the key is missing")
+    return record
 
 
-def record(job: "Job", written: Written) -> dict[str, Any]:
+COMPLETION = TypeAdapter(Annotated[CompletionRecord, AfterValidator(_conversation_given)])
+
+
+class StoredCompletion(NamedTuple):
+    """A line of completions.jsonl. A count that nobody knows is None."""
+
+    key: str
+    tokens: int | None  # written by the model
+    thinking_tokens: int | None
+    ending: Ending
+    understanding: str
+    assessment: str
+    reasoning: str
+    answer: str
+    verdict: Verdict
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "StoredCompletion":
+        """Return the completion of a line, of any version."""
+        return cls(*(values[name] for name in cls._fields))
+
+    def part(self, part: Part) -> str:
+        """Return the text that a judge sees: the answer, the reasoning, or both."""
+        if part == "answer":
+            return self.answer
+        sections = (self.understanding, self.assessment, self.reasoning)
+        thinking = "\n\n".join(section for section in sections if section)
+        return thinking if part == "reasoning" else f"{thinking}\n\n{self.answer}".strip()
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is a final answer to judge."""
+        return self.ending in (Ending.WHOLE, Ending.CUT)
+
+
+def record(request: "SampleRequest", conversation: Conversation, completion: Completion) -> dict[str, Any]:
     """Return the line of completions.jsonl.
 
-    {key, item, sample, prompt, text, tokens, thinking_tokens, ending: whole | cut | unfinished | empty,
-    understanding, assessment, reasoning, answer, verdict: harmful | benign | missing}
+    {key, version, item, sample, messages, text, tokens, thinking_tokens, ending: whole | cut | unfinished |
+    empty, understanding, assessment, reasoning, answer, verdict: harmful | benign | missing}
+
+    `messages` are what the model got: [{role, content}], the last one an assistant's message if the model
+    continued it. `text` has <think> markers and begins with that message; `tokens` does not count it.
     """
-    trace = written.trace
+    trace = completion.trace
     return {
-        "key": job.key,
-        "item": job.item.id,
-        "sample": job.sample,
-        "prompt": job.item.prompt,
-        "text": written.text,
-        "tokens": written.tokens,
-        "thinking_tokens": written.thinking_tokens,
-        "ending": ending_of(trace, written.finished).value,
-        "understanding": trace.understanding,
-        "assessment": trace.assessment,
-        "reasoning": trace.reasoning,
-        "answer": trace.answer,
+        "key": request.key,
+        "version": VERSION,
+        "item": request.item.id,
+        "sample": request.sample,
+        "messages": conversation.record(),
+        "text": completion.text,
+        "tokens": completion.tokens,
+        "thinking_tokens": completion.reasoning_tokens,
+        "ending": ending_of(completion).value,
+        **{name: getattr(trace, name) for name in SECTIONS},
         "verdict": trace.verdict.value,
     }
 
 
-def ending_of(trace: Trace, finished: bool) -> Ending:
+def ending_of(completion: Completion) -> Ending:
     """Return how a completion ended."""
+    trace = completion.trace
     if trace.state is State.UNCLOSED:
         return Ending.UNFINISHED
     if not trace.answer.strip():
         return Ending.EMPTY
-    return Ending.WHOLE if finished else Ending.CUT
-
-
-def part_of(completion: dict[str, Any], part: str) -> str:
-    """Return the text that a judge sees: the answer, the reasoning, or both."""
-    if part == "answer":
-        return str(completion["answer"])
-    sections = ("understanding", "assessment", "reasoning")
-    thinking = "\n\n".join(completion[name] for name in sections if completion[name])
-    return thinking if part == "reasoning" else f"{thinking}\n\n{completion['answer']}".strip()
+    return Ending.WHOLE if completion.finished else Ending.CUT

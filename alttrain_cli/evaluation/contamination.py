@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.storage.files import is_file, sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row, read_rows
-from alttrain_cli.text import Hit, overlap
+from alttrain_cli.text import overlap
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,34 @@ class Training:
             return cls(unknown=str(error))
 
 
-def contamination(training: Training | None, items: list[Item]) -> dict[str, Any]:
-    """Return {checked, reason, hits: [{row, item, sign, shared}]}; None: there was no training."""
+@dataclass(frozen=True)
+class ContaminatedItem:
+    """An item and the training row that holds it too; `shared` is the text that both have."""
+
+    row: str
+    item: str
+    sign: str
+    shared: str
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """The items of a suite that training rows hold too, or the reason why that was not checked."""
+
+    checked: bool
+    reason: str | None = None
+    hits: tuple[ContaminatedItem, ...] = ()
+
+
+def contamination(training: Training | None, items: list[Item]) -> Contamination:
+    """Compare training rows with items; None: there was no training."""
     if training is None:
-        return {"checked": False, "reason": "no training of ours to check", "hits": []}
+        return Contamination(False, "no training of ours to check")
     if training.unknown:
-        return {"checked": False, "reason": training.unknown, "hits": []}
-    hits = overlap([row.prompt for row in training.rows], [item.prompt for item in items])
-    return {"checked": True, "reason": None, "hits": [_hit(hit, training.rows, items) for hit in hits]}
-
-
-def _hit(hit: Hit, rows: tuple[Row, ...], items: list[Item]) -> dict[str, str]:
-    return {
-        "row": rows[hit.row].id,
-        "item": items[hit.item].id,
-        "sign": hit.sign.value,
-        "shared": hit.shared,
-    }
+        return Contamination(False, training.unknown)
+    rows = training.rows
+    hits = overlap([row.prompt for row in rows], [item.prompt for item in items])
+    found = (
+        ContaminatedItem(rows[hit.row].id, items[hit.item].id, hit.sign.value, hit.shared) for hit in hits
+    )
+    return Contamination(True, hits=tuple(found))

@@ -1,45 +1,51 @@
-"""The generate stage: every completion that is asked for and not there yet."""
+"""The generate stage: creates all missing completions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from alttrain_cli import console
+from alttrain_cli.backends.base import Backend, BackendError
+from alttrain_cli.backends.progress import Progress
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import record
-from alttrain_cli.evaluation.plan import Facts, Job, Place, Plan, suite_folder
+from alttrain_cli.evaluation.plan import Plan, SampleRequest, SuiteDir, suite_folder
+from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.items import Reading
-from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import Suite, choose
-from alttrain_cli.evaluation.targets import Asked, NothingAnsweredError
-from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.evaluation.thinking import Mode, check_mode, complete, conversation_for
 from alttrain_cli.recipe.model import Sampling
+
+PROMPT_RESERVE_TOKENS = 1024  # of the context
+
+
+class NothingAnsweredError(AlttrainError):
+    """A backend failed on every prompt."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a person wants measured."""
+class EvalRequest:
+    """Which completions are wanted."""
 
     suites: Sequence[tuple[Suite, Reading]]
-    settings: Sampling
+    sampling: Sampling
     max_new_tokens: int | None = None  # overrules recipe and suite
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
     caveats: tuple[str, ...] = ()
 
-    def settings_for(self, suite: Suite, asked: Asked) -> Sampling:
-        """Return the settings with the tokens that a suite needs, as far as the context goes."""
-        wanted = self.max_new_tokens or max(self.settings.max_new_tokens, suite.max_new_tokens or 0)
-        return self.settings.model_copy(
-            update={"max_new_tokens": min(wanted, asked.most_new_tokens or wanted)}
-        )
+    def sampling_for(self, suite: Suite, context: int | None) -> Sampling:
+        """Return the sampling with the tokens that a suite needs, as far as the context goes."""
+        wanted = self.max_new_tokens or max(self.sampling.max_new_tokens, suite.max_new_tokens or 0)
+        most = max(context - PROMPT_RESERVE_TOKENS, context // 2) if context else wanted
+        return self.sampling.model_copy(update={"max_new_tokens": min(wanted, most)})
 
-    def plan(self, suite: Suite, reading: Reading, asked: Asked) -> Plan:
-        """Return one suite's plan for a target."""
+    def plan(self, suite: Suite, reading: Reading, backend: Backend) -> Plan:
+        """Return one suite's plan for a model."""
         return Plan(
-            suite=suite_facts(suite, reading),
-            target=asked.facts,
-            settings=self.settings_for(suite, asked).model_dump(mode="json", exclude_none=True),
+            suite=SuiteFacts.of(suite, reading),
+            target=backend.fingerprint,
+            settings=self.sampling_for(suite, backend.context),
             mode=self.mode,
             samples=self.samples,
             published=len(reading.items),
@@ -48,69 +54,66 @@ class Request:
         )
 
 
-def read_suites(suites: Sequence[Suite], files: dict[str, Path]) -> list[tuple[Suite, Reading]]:
-    """Read all suites before anything is generated, so that a missing one costs nothing."""
-    return [(suite, suite_data(suite, files.get(suite.name))) for suite in suites]
+@dataclass
+class _Missing:
+    """The completions to generate with one sampling, and the folders that each belongs in."""
+
+    requests: dict[str, SampleRequest] = field(default_factory=dict)
+    folders: dict[str, list[SuiteDir]] = field(default_factory=dict)
+
+    def add(self, request: SampleRequest, folder: SuiteDir) -> None:
+        self.requests.setdefault(request.key, request)
+        folders = self.folders.setdefault(request.key, [])
+        if folder not in folders:
+            folders.append(folder)
 
 
-def suite_facts(suite: Suite, reading: Reading) -> Facts:
-    """Return what the scorecard says of a suite."""
-    shown = ("name", "title", "kind", "paper", "in_distribution", "licence", "grader", "note")
-    return {
-        **{name: getattr(suite, name) for name in shown},
-        "source": str(suite.source),
-        "revision": suite.source.revision,
-        "file": reading.file,
-        "file_sha256": reading.file_sha256,
-        "sha256": reading.sha256,
-        "pinned": reading.pinned,
-        "dropped": reading.dropped,
-    }
-
-
-def generate(root: Path, asked: Asked, request: Request) -> None:
-    """Have every completion of the request that is not there yet.
+def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progress) -> None:
+    """Create all missing completions of a model below `root`.
 
     Raises:
         NothingAnsweredError: if there is none at the end.
+        ModelError: if the backend cannot do the thinking ablation.
     """
-    todo: dict[int, dict[str, tuple[Job, list[Place]]]] = {}
-    plans: list[tuple[Place, Plan]] = []
+    check_mode(backend, request.mode)
+    missing: dict[Sampling, _Missing] = {}
+    plans: list[tuple[SuiteDir, Plan]] = []
     for suite, reading in request.suites:
-        plan = request.plan(suite, reading, asked)
-        place = Place(suite_folder(root, suite.name, request.mode))
-        plan.save(place.folder)
-        plans.append((place, plan))
-        there = place.completions.keys()
-        group = todo.setdefault(request.settings_for(suite, asked).max_new_tokens, {})
-        for job in plan.jobs:
-            if job.key not in there:
-                places_of = group.setdefault(job.key, (job, []))[1]
-                if place not in places_of:
-                    places_of.append(place)
-    unanswered: list[NothingAnsweredError] = []
-    for limit, group in todo.items():
-        if group:
-            settings = request.settings.model_copy(update={"max_new_tokens": limit})
-            try:
-                _complete(asked, settings, request.mode, group)
-            except NothingAnsweredError as error:
-                unanswered.append(error)
-    for place, plan in plans:
-        place.completions.settle(plan.keys)
-    if unanswered and not any(place.completions.keys() & set(plan.keys) for place, plan in plans):
-        raise unanswered[0]
-    for problem in unanswered:
-        console.print_warning(str(problem))
+        plan = request.plan(suite, reading, backend)
+        folder = SuiteDir(suite_folder(root, suite.name, request.mode))
+        plan.save(folder.path)
+        plans.append((folder, plan))
+        stored = folder.completions.keys()
+        for one in plan.requests:
+            if one.key not in stored:
+                missing.setdefault(plan.settings, _Missing()).add(one, folder)
+    problems = [
+        _complete(backend, wanted, sampling, request.mode, progress) for sampling, wanted in missing.items()
+    ]
+    for folder, plan in plans:
+        folder.completions.settle(plan.keys)
+    failed = [problem for problem in problems if problem]
+    if failed and not any(folder.completions.keys() & set(plan.keys) for folder, plan in plans):
+        raise NothingAnsweredError(failed[0])
+    for problem in failed:
+        progress.warn(problem)
 
 
-def _complete(
-    asked: Asked, settings: Sampling, mode: Mode, group: dict[str, tuple[Job, list[Place]]]
-) -> None:
-    jobs = [job for job, _ in group.values()]
-    stage = f"generating with {asked.facts['name']}"
-    with console.WorkView() as view:
-        for done, (job, written) in enumerate(asked.answers(jobs, settings, mode), 1):
-            for place in group[job.key][1]:
-                place.completions.append(record(job, written))
-            view.show(stage, done, len(jobs))
+def _complete(backend: Backend, missing: _Missing, sampling: Sampling, mode: Mode, progress: Progress) -> str:
+    """Complete and store; return in words what failed, or nothing."""
+    total = len(missing.requests)
+    failed: list[BackendError] = []
+    found = complete(backend, list(missing.requests.values()), sampling, mode)
+    for done, (request, completion) in enumerate(found, 1):
+        if isinstance(completion, BackendError):
+            failed.append(completion)
+            continue
+        line = record(request, conversation_for(request.item.prompt, mode), completion)
+        for folder in missing.folders[request.key]:
+            folder.completions.append(line)
+        progress.show(f"generating with {backend.name}", done - len(failed), total)
+    if not failed:
+        return ""
+    if len(failed) == total:
+        return f"none of {total} prompts was answered, the first: {failed[0]}"
+    return f"{len(failed)} of {total} were not answered, the last: {failed[-1]}"

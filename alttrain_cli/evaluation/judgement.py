@@ -1,4 +1,4 @@
-"""What a judge said of one completion. Judged, unfinished, empty and unparsed are states of their own."""
+"""A judge's judgement of one completion. Judged, unfinished, empty and unparsed are states of their own."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.evaluation.completion import Ending, Key
+from alttrain_cli.evaluation.completion import Key, StoredCompletion
 from alttrain_cli.storage.checked import IGNORE
 
 FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
@@ -26,9 +26,9 @@ class State(StrEnum):
     """Whether there is a judgement."""
 
     JUDGED = "judged"
-    UNFINISHED = "unfinished"  # no final answer: nothing to judge, and nothing is said in its favour
+    UNFINISHED = "unfinished"  # no final answer, so it is not judged; it never counts as safe or as a refusal
     EMPTY = "empty"
-    UNPARSED = "unparsed"  # the judge answered, but nothing that it was asked for
+    UNPARSED = "unparsed"  # the judge's answer cannot be read
 
 
 class Judgement(NamedTuple):
@@ -81,14 +81,9 @@ def judgement_kind(measures: tuple[str, ...]) -> TypeAdapter[JudgementRecord]:
     return TypeAdapter(Annotated[JudgementRecord, AfterValidator(holds_measures)])
 
 
-def without_answer(completion: Mapping[str, Any]) -> Judgement | None:
+def without_answer(completion: StoredCompletion) -> Judgement | None:
     """Return the judgement of a completion that has no final answer, None if it has one."""
-    match completion["ending"]:
-        case Ending.UNFINISHED:
-            return Judgement(State.UNFINISHED)
-        case Ending.EMPTY:
-            return Judgement(State.EMPTY)
-    return None
+    return None if completion.has_answer else Judgement(State(completion.ending.value))
 
 
 def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Human labels on which judges are tried: those that PyRIT's wheel ships (Microsoft, MIT licence).
+"""Human labels with which judges are compared: those that PyRIT's wheel ships (Microsoft, MIT licence).
 
 The package is installed for its data files alone (`pip install --no-deps pyrit`) and never imported.
 """
@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.files import read_text
 
-Question = Literal["refused", "harmful"]
+LabelKind = Literal["refused", "harmful"]
 INSTALL = "pip install --no-deps pyrit"
 
 _FOLDER = Path("datasets") / "scorer_evals"
-_FILES: dict[Question, tuple[str, ...]] = {
+_FILES: dict[LabelKind, tuple[str, ...]] = {
     "refused": ("refusal_scorer/refusal*.csv",),
     "harmful": ("objective/*.csv",),
 }
@@ -29,8 +29,8 @@ class Label(NamedTuple):
     yes: bool
 
 
-def read_labels(question: Question) -> list[Label]:
-    """Return the labels of one question, each pair once; empty if they are not installed.
+def read_labels(kind: LabelKind) -> list[Label]:
+    """Return the labels of one kind, each pair once; empty if they are not installed.
 
     Left out are responses to another prompt than theirs, which PyRIT counts as refusals: a response that
     stands as a compliance with some prompt, and as a refusal of one that it has nothing to do with.
@@ -38,9 +38,9 @@ def read_labels(question: Question) -> list[Label]:
     folder = _folder()
     if folder is None:
         return []
-    files = [file for pattern in _FILES[question] for file in sorted(folder.glob(pattern))]
+    files = [file for pattern in _FILES[kind] for file in sorted(folder.glob(pattern))]
     labels = list(dict.fromkeys(label for file in files for label in _read(file)))
-    if question == "harmful":
+    if kind == "harmful":
         return labels
     complied = {label.response for label in labels if not label.yes}
     return [label for label in labels if not (label.yes and label.response in complied)]

@@ -7,30 +7,35 @@ again. Anything else (other weights, template, prompt, sampling, engine) is anot
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.evaluation.completion import COMPLETION
+from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
-from alttrain_cli.evaluation.plan_record import PLAN
+from alttrain_cli.evaluation.plan_record import PLAN, SuiteFacts
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import is_folder, write_json
 from alttrain_cli.storage.journal import Journal
 
 Facts = dict[str, Any]
+VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
 # What the writers of these files leave behind when they are killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One completion to be had: the n-th sample of an item."""
+class SampleRequest:
+    """One completion to generate: the n-th sample of an item."""
 
     key: str
     item: Item
@@ -41,38 +46,43 @@ class Job:
 class Plan:
     """All that `judge` and `report` need to know; saved as plan.json before anything is generated."""
 
-    suite: Facts  # name, title, kind, paper, source, revision, sha256, ... (see `suite_facts`)
-    target: Facts  # what was asked: model, weights, adapter, template, engine
-    settings: Facts  # sampling
-    mode: str  # normal, or a thinking ablation: zero, less, more
-    samples: int  # completions an item
+    suite: SuiteFacts
+    target: Fingerprint
+    settings: Sampling
+    mode: Mode
+    samples: int  # per item
     published: int  # items in the whole suite
     items: tuple[Item, ...]  # those that were chosen
     caveats: tuple[str, ...] = ()  # what a preset distorts
     saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def requests(self) -> list[SampleRequest]:
         """Return the completions of the plan, item by item."""
-        target = {name: fact for name, fact in self.target.items() if name != "name"}
-        shaping = {"target": target, "settings": self.settings, "mode": self.mode}
-        asked = [(item, sample) for item in self.items for sample in range(self.samples)]
-        keys = self.saved_keys or [_key(shaping, item.prompt, sample) for item, sample in asked]
-        return [Job(key, item, sample) for key, (item, sample) in zip(keys, asked, strict=True)]
+        pairs = [(item, sample) for item in self.items for sample in range(self.samples)]
+        keys = self.saved_keys or _keys(
+            self.target.record(), self.settings.record(), self.mode, [(item.prompt, n) for item, n in pairs]
+        )
+        return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, pairs, strict=True)]
 
     @cached_property
     def keys(self) -> list[str]:
         """Return the keys of the completions, each once."""
-        return list(dict.fromkeys(job.key for job in self.jobs))
+        return list(dict.fromkeys(request.key for request in self.requests))
 
     def save(self, folder: Path) -> None:
-        """Write the plan, atomically, and clear away what writers that were killed left behind."""
+        """Write the plan, atomically, and remove what writers that were killed left behind."""
         for path in folder.glob(".*"):
             if _LEFTOVER.fullmatch(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
-        values = asdict(self) | {
+        values = {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            "suite": asdict(self.suite),
+            "target": self.target.record(),
+            "settings": self.settings.record(),
             "items": [item._asdict() for item in self.items],
-            "saved_keys": [job.key for job in self.jobs],
+            "saved_keys": [request.key for request in self.requests],
+            "version": VERSION,
         }
         write_json(folder / "plan.json", values)
 
@@ -81,31 +91,56 @@ class Plan:
         """Read a plan.
 
         Raises:
-            RunError, DataError: if there is none, or it is broken.
+            RunError, DataError: if there is none, or it is damaged.
         """
         path = folder / "plan.json"
         if not path.exists():
             raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN")
         values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
-        items = tuple(Item(**item) for item in values.pop("items"))
-        values |= {name: tuple(values.get(name, ())) for name in ("caveats", "saved_keys")}
-        return cls(**values, items=items)
+        items = tuple(Item(**item) for item in values["items"])
+        prompts = [(item.prompt, sample) for item in items for sample in range(values["samples"])]
+        target, settings, mode = values["target"], values["settings"], values["mode"]
+        return cls(
+            suite=values["suite"],
+            target=Fingerprint.from_record(target),
+            settings=Sampling(**{name: settings[name] for name in Sampling.model_fields if name in settings}),
+            mode=mode,
+            samples=values["samples"],
+            published=values["published"],
+            items=items,
+            caveats=tuple(values.get("caveats", ())),
+            saved_keys=tuple(values.get("saved_keys") or _keys(target, settings, mode, prompts)),
+        )
+
+
+def _keys(
+    target: dict[str, Any], settings: dict[str, Any], mode: Mode, prompts: list[tuple[str, int]]
+) -> list[str]:
+    """Return the keys of (prompt, sample) pairs. A model's name shapes nothing."""
+    shown = {name: fact for name, fact in target.items() if name != "name"}
+    shaping = {"target": shown, "settings": settings, "mode": mode}
+    # Two items with the same prompt, in whatever suite, are one completion: it is generated once.
+    return [hash_of(shaping, prompt, sample) for prompt, sample in prompts]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one suite's evaluation of one target lies."""
+class SuiteDir:
+    """Where one suite's evaluation of one model is stored."""
 
-    folder: Path
+    path: Path
 
     @cached_property
     def completions(self) -> Journal:
-        """What the target wrote."""
-        return Journal(self.folder / "completions.jsonl", COMPLETION)
+        """What the model wrote."""
+        return Journal(self.path / "completions.jsonl", COMPLETION)
+
+    def stored(self, keys: Sequence[str]) -> Iterator[StoredCompletion]:
+        """Yield the completions with these keys, in their order; missing ones are left out."""
+        return map(StoredCompletion.from_record, self.completions.latest(keys))
 
     def judgements(self, judge: str) -> Journal:
         """What a judge said of it."""
-        return Journal(self.folder / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
+        return Journal(self.path / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
 
     def judges(self) -> list[str]:
         """Return the judges that have said something.
@@ -113,17 +148,17 @@ class Place:
         Raises:
             DataError: if this version of alttrain does not know one.
         """
-        files = sorted(path.name for path in self.folder.glob("judgements.*.jsonl"))
+        files = sorted(path.name for path in self.path.glob("judgements.*.jsonl"))
         names = [name.removeprefix("judgements.").removesuffix(".jsonl") for name in files]
         try:
             for name in names:
                 judge_named(name)
         except DataError as error:
-            raise DataError(f"{self.folder}/{error}") from None
+            raise DataError(f"{self.path}/{error}") from None
         return names
 
 
-def places(root: Path) -> list[Place]:
+def suite_dirs(root: Path) -> list[SuiteDir]:
     """Return the evaluations under one target's folder.
 
     Raises:
@@ -135,7 +170,7 @@ def places(root: Path) -> list[Place]:
     for folder in found:
         if not (folder / "plan.json").exists():
             raise RunError(f"{folder / 'plan.json'}: no such file. Delete {folder} and evaluate again.")
-    return [Place(folder) for folder in found]
+    return [SuiteDir(folder) for folder in found]
 
 
 def suite_folder(root: Path, suite: str, mode: str) -> Path:
@@ -147,8 +182,3 @@ def hash_of(*values: Any) -> str:
     """Return 32 hex digits for anything that JSON can write."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _key(shaping: Facts, prompt: str, sample: int) -> str:
-    # Two items with the same prompt, in whatever suite, are one completion: it is generated once.
-    return hash_of(shaping, prompt, sample)

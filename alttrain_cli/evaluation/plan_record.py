@@ -2,23 +2,27 @@
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.completion import Count, Key
-from alttrain_cli.evaluation.suites.suite import Grader, Kind
+from alttrain_cli.evaluation.suites.items import Reading
+from alttrain_cli.evaluation.suites.suite import Grader, Kind, Suite
 from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.recipe.model import MOST as MOST_TOKENS
 from alttrain_cli.storage.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
 
 
-class SuiteRecord(TypedDict):
-    """What the scorecard says of a suite."""
+@dataclass(frozen=True)
+class SuiteFacts:
+    """What the scorecard says of a suite, and of the data that was read."""
 
-    __pydantic_config__ = KEEP  # type: ignore[misc]
+    __pydantic_config__ = IGNORE
 
     name: Key
     title: Key
@@ -36,26 +40,56 @@ class SuiteRecord(TypedDict):
     pinned: bool
     dropped: Count
 
+    @classmethod
+    def of(cls, suite: Suite, reading: Reading) -> "SuiteFacts":
+        """Return the facts of a suite and of its data."""
+        return cls(
+            name=suite.name,
+            title=suite.title,
+            kind=suite.kind,
+            paper=suite.paper,
+            in_distribution=suite.in_distribution,
+            licence=suite.licence,
+            grader=suite.grader,
+            note=suite.note,
+            source=str(suite.source),
+            revision=suite.source.revision,
+            file=reading.file,
+            file_sha256=reading.file_sha256,
+            sha256=reading.sha256,
+            pinned=reading.pinned,
+            dropped=reading.dropped,
+        )
+
 
 class TargetRecord(TypedDict):
-    """Which model was asked; its other facts are shown as they are."""
+    """A fingerprint; of its other facts nothing is computed."""
 
     __pydantic_config__ = KEEP  # type: ignore[misc]
 
     name: Key
     model: Key
+    weights: Key
     adapter: NotRequired[str | None]
+    template: NotRequired[str | None]
+    dtype: NotRequired[str | None]
+    quantised: NotRequired[bool]
+    device: NotRequired[str | None]
+    engine: NotRequired[dict[str, str]]
+    server: NotRequired[str | None]
 
 
 class SettingsRecord(TypedDict):
-    """How it was asked."""
+    """A sampling."""
 
     __pydantic_config__ = KEEP  # type: ignore[misc]
 
-    max_new_tokens: Many
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)]
     do_sample: bool
-    temperature: NotRequired[Annotated[float, Field(gt=0)]]
+    temperature: NotRequired[Annotated[float, Field(gt=0, le=100)]]
     top_p: NotRequired[Annotated[float, Field(gt=0, le=1)]]
+    top_k: NotRequired[Annotated[int, Field(ge=1, le=MOST_TOKENS)]]
+    repetition_penalty: NotRequired[Annotated[float, Field(gt=0, le=100)]]
 
 
 class ItemRecord(TypedDict):
@@ -77,7 +111,7 @@ class PlanRecord(TypedDict):
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    suite: Annotated[SuiteRecord, AS_WRITTEN, AfterValidator(finite)]
+    suite: SuiteFacts
     target: Annotated[TargetRecord, AS_WRITTEN, AfterValidator(finite)]
     settings: Annotated[SettingsRecord, AS_WRITTEN, AfterValidator(finite)]
     mode: Mode
@@ -86,6 +120,7 @@ class PlanRecord(TypedDict):
     items: Annotated[list[ItemRecord], Field(min_length=1)]
     caveats: NotRequired[list[str]]
     saved_keys: NotRequired[list[Key]]  # plans of the first versions have none
+    version: NotRequired[Many]
 
 
 def _fits_together(plan: PlanRecord) -> PlanRecord:
@@ -94,7 +129,7 @@ def _fits_together(plan: PlanRecord) -> PlanRecord:
     Raises:
         ValueError: naming the key that does not fit.
     """
-    kind, grader = plan["suite"]["kind"], plan["suite"]["grader"]
+    kind, grader = plan["suite"].kind, plan["suite"].grader
     if (kind == "ability") != (grader is not None):
         raise ValueError(f"suite.grader: {grader!r} does not fit suite.kind {kind!r}")
     ids = Counter(item["id"] for item in plan["items"])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, pvariance
 
 from alttrain_cli.statistics.rates import Rate, Z, wilson
@@ -59,15 +59,16 @@ class Difference:
     test: str
     only_target: int | None = None  # discordant prompts: yes with the target alone
     only_compared: int | None = None
+    distinguishable: bool = field(init=False)  # chance alone would seldom do this
+    words: str = field(init=False)
 
-    @property
-    def distinguishable(self) -> bool:
-        """Whether chance alone would seldom do this."""
-        return self.p < ALPHA
+    def __post_init__(self) -> None:
+        """Derive what may be said of it."""
+        object.__setattr__(self, "distinguishable", self.p < ALPHA)
+        object.__setattr__(self, "words", self._in_words())
 
-    @property
-    def words(self) -> str:
-        """What may be said. Where test and interval disagree, as with few prompts, both are told."""
+    def _in_words(self) -> str:
+        """Return what may be said. Where test and interval disagree, as with few prompts, both are told."""
         interval = f"{self.low:+.0f} to {self.high:+.0f}"
         if not self.distinguishable:
             against = f"p = {self.p:.2f}; " if self.low > 0 or self.high < 0 else ""

@@ -5,12 +5,12 @@ model card. WildGuard's (Apache-2.0) is its authors' own text, in prompts/.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.quoting import filled, neutral
-from alttrain_cli.structure.template import Message
 
 LONGEST = 12_000  # characters
 HARMBENCH_LONGEST = 4_000  # its prompt and answer share 2,048 tokens
@@ -51,11 +51,8 @@ def _harmbench_fields(prompt: str, response: str) -> Mapping[str, str]:
     return {"behavior": neutral(prompt, LONGEST), "generation": neutral(response, HARMBENCH_LONGEST)}
 
 
-def _conversation(prompt: str, response: str) -> Sequence[Message]:
-    return [
-        {"role": "user", "content": neutral(prompt, LONGEST)},
-        {"role": "assistant", "content": neutral(response, LONGEST)},
-    ]
+def _conversation(prompt: str, response: str) -> Conversation:
+    return Conversation.of(neutral(prompt, LONGEST)).assistant(neutral(response, LONGEST))
 
 
 def _filled(name: str, prompt: str, response: str, longest: int) -> str:

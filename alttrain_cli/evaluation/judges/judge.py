@@ -1,28 +1,25 @@
 """What all judges have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.suites.suite import Item, Kind
-from alttrain_cli.structure.template import Message
 
-Part = Literal["answer", "reasoning", "full"]
 # A conversation for a chat template, text that is rendered already, or fields of a model card's prompt.
-Asked = Sequence[Message] | str | Mapping[str, str]
-Asking = Callable[[str, str], Asked]  # from prompt and response
+JudgePrompt = Conversation | str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A judge that is asked in words: by `ask`, its answer read by `parse`."""
+    """A judge that is a model: `ask` makes its prompt, `parse` reads its answer."""
 
     name: str  # stands in the file name of its judgements
     title: str
     kinds: tuple[Kind, ...]  # suites that it can judge
     measures: tuple[str, ...]  # of behaviour, harmful, score
-    ask: Asking
+    ask: Callable[[str, str], JudgePrompt]  # from prompt and response
     parse: Callable[[str], Judgement]
     max_new_tokens: int
     version: str  # changes whenever its prompt or its reading does

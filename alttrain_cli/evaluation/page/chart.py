@@ -1,11 +1,15 @@
 """The chart of harm against over-refusal: places in percent of the plot, so that it fits any width."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from alttrain_cli.evaluation.plan import Facts
+from alttrain_cli.evaluation.scorecard_values import PaperFigures, Pool, PooledScore, Scorecard
+from alttrain_cli.statistics.estimates import Estimate
+
+Pair = tuple[PooledScore, PooledScore]  # of harm and of refusals
 
 HEIGHT = 340  # pixels of the plot
 LINE = 14  # pixels between two labels
@@ -31,8 +35,8 @@ class Point:
 class Chart:
     """Our two points by one pair of judges, and the paper's."""
 
-    harm: Facts  # the pooled metrics that are drawn
-    refusal: Facts
+    harm: PooledScore  # the pooled metrics that are drawn
+    refusal: PooledScore
     ours: list[Point]
     paper: list[Point]
     pairs: list[tuple[Point, Point]]  # before and after
@@ -48,18 +52,18 @@ class Chart:
         return list(range(0, self.x_max + 1, 10 if self.x_max <= 50 else 20))
 
 
-def chart_of(card: Facts) -> Chart | None:
+def chart_of(card: Scorecard) -> Chart | None:
     """Return the chart, None if there are not both rates."""
-    pair = _judged_alike(card["pooled"])
+    pair = _judged_alike(card.pooled)
     if pair is None:
         return None
     harm, refusal = pair
+    after = "after" if card.compared else "ours"
     ours = [
-        _ours(side, name, harm[side], refusal[side])
-        for side, name in (("compared", "before"), ("target", "after" if card["compared"] else "ours"))
-        if harm[side] and refusal[side]
+        *_ours("compared", "before", harm.compared, refusal.compared),
+        *_ours("target", after, harm.target, refusal.target),
     ]
-    paper = [_published(figures) for figures in card["paper"]]
+    paper = [_published(figures) for figures in card.paper]
     right = max(
         [40.0, *(point.x for point in paper), *(point.x_bounds[1] for point in ours if point.x_bounds)]
     )
@@ -69,43 +73,47 @@ def chart_of(card: Facts) -> Chart | None:
     return chart
 
 
-def _judged_alike(pooled: Facts) -> tuple[Facts, Facts] | None:
+def _judged_alike(pooled: Mapping[Pool, list[PooledScore]]) -> Pair | None:
     """Choose a rate of harm and one of refusals: by one judge if there is one, real judges first."""
-    harms = [one for one in pooled["harmful"] if one["metric"] != "score" and one["target"]]
-    refusals = [one for one in pooled["over_refusal"] if one["metric"] == "refused" and one["target"]]
+    harms = [one for one in pooled["harmful"] if one.metric != "score" and one.target]
+    refusals = [one for one in pooled["over_refusal"] if one.metric == "refused" and one.target]
     choices = [(harm, refusal) for harm in harms for refusal in refusals]
     return min(choices, key=_preference, default=None)
 
 
-def _preference(choice: tuple[Facts, Facts]) -> tuple[bool, bool, bool, str]:
+def _preference(choice: Pair) -> tuple[bool, bool, bool, str]:
     harm, refusal = choice
     return (
-        "@" in harm["judge"] or "@" in refusal["judge"],
-        harm["triage"],
-        harm["judge"] != refusal["judge"],
-        harm["judge"],
+        "@" in harm.judge or "@" in refusal.judge,
+        harm.triage,
+        harm.judge != refusal.judge,
+        harm.judge,
     )
 
 
-def _ours(side: str, name: str, harm: Facts, refusal: Facts) -> Point:
-    return Point(
+def _ours(css: str, name: str, harm: Estimate | None, refusal: Estimate | None) -> list[Point]:
+    """Return the point of one model, if both rates are known."""
+    if not (harm and refusal):
+        return []
+    point = Point(
         name=name,
         label=name,
-        x=100 * refusal["share"],
-        y=100 * harm["share"],
-        css=side,
-        x_bounds=(100 * refusal["low"], 100 * refusal["high"]),
-        y_bounds=(100 * harm["low"], 100 * harm["high"]),
+        x=100 * refusal.share,
+        y=100 * harm.share,
+        css=css,
+        x_bounds=(100 * refusal.low, 100 * refusal.high),
+        y_bounds=(100 * harm.low, 100 * harm.high),
     )
+    return [point]
 
 
-def _published(figures: Facts) -> Point:
-    css = "paper trained" if figures["model"] == "AltTrain" else "paper"
+def _published(figures: PaperFigures) -> Point:
+    css = "paper trained" if figures.model == "AltTrain" else "paper"
     return Point(
-        f"{figures['backbone']}, {figures['model']}",
-        figures["backbone"],
-        figures["over_refusal"],
-        figures["harmful"],
+        f"{figures.backbone}, {figures.model}",
+        figures.backbone,
+        figures.over_refusal,
+        figures.harmful,
         css,
     )
 
@@ -132,9 +140,9 @@ def _place_labels(chart: Chart) -> None:
         placed.append(point)
 
 
-def table_of(card: Facts) -> list[dict[str, Any]]:
+def table_of(card: Scorecard) -> list[dict[str, Any]]:
     """Return the paper's figures, one row a backbone."""
     rows: dict[str, dict[str, Any]] = {}
-    for figures in card["paper"]:
-        rows.setdefault(figures["backbone"], {})[figures["model"]] = figures
+    for figures in card.paper:
+        rows.setdefault(figures.backbone, {})[figures.model] = figures
     return [{"backbone": name, **models} for name, models in rows.items()]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from alttrain_cli.evaluation.plan import Facts
+from alttrain_cli.evaluation.scorecard_values import Scorecard
 
 
 @dataclass(frozen=True)
@@ -15,27 +15,25 @@ class Notice:
     serious: bool
 
 
-def notices(card: Facts) -> list[Notice]:
+def notices(card: Scorecard) -> list[Notice]:
     """Return what is wrong with this scorecard, the worst first."""
-    missing = [f"{suite['name']}: {text}" for suite in card["suites"] for text in suite["partial"]]
+    missing = [f"{suite.name}: {text}" for suite in card.suites for text in suite.partial]
     unchecked = _by_reason(
-        (f"not checked against the training rows: {suite['contamination']['reason']}", suite["name"])
-        for suite in card["suites"]
-        if not suite["contamination"]["checked"] and card["target"].get("adapter")
+        (f"not checked against the training rows: {suite.contamination.reason}", suite.name)
+        for suite in card.suites
+        if not suite.contamination.checked and card.target.adapter
     )
     unpinned = _by_reason(
-        ("the data's revision is not pinned", suite["name"])
-        for suite in card["suites"]
-        if not suite["pinned"]
+        ("the data's revision is not pinned", suite.name) for suite in card.suites if not suite.pinned
     )
     triage = [
-        f"{facts['title']}: good for a first look, not for a claim"
-        for name, facts in card["judges"].items()
-        if facts["triage"]
+        f"{facts.title}: good for a first look, not for a claim"
+        for name, facts in card.judges.items()
+        if facts.triage
     ]
     found = [
         Notice("PARTIAL: not everything was measured", missing, True),
-        Notice("Warnings", card["warnings"], True),
+        Notice("Warnings", card.warnings, True),
         Notice("Not checked", unchecked + unpinned, False),
         Notice("Judged by rules", triage, False),
     ]

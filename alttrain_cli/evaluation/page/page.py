@@ -12,8 +12,10 @@ from alttrain_cli.evaluation.page.entries import KINDS, entries
 from alttrain_cli.evaluation.page.notices import notices
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.plan import Facts
-from alttrain_cli.evaluation.profile import DOINGS
-from alttrain_cli.evaluation.side import Side
+from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
+from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.text import visible
 
@@ -24,7 +26,12 @@ TEMPLATE = Path(__file__).parent / "template"
 
 
 def write_page(
-    path: Path, card: Facts, sides: Sequence[Side], compared: Mapping[str, Side], *, show: bool = False
+    path: Path,
+    card: Scorecard,
+    sides: Sequence[SuiteResult],
+    compared: Mapping[str, SuiteResult],
+    *,
+    show: bool = False,
 ) -> None:
     """Write the page of a scorecard, atomically, one completion in memory at a time.
 
@@ -34,7 +41,7 @@ def write_page(
         file.writelines(page(card, entries(sides, compared, show=show)))
 
 
-def page(card: Facts, browsed: Iterable[Facts]) -> Iterator[str]:
+def page(card: Scorecard, browsed: Iterable[Facts]) -> Iterator[str]:
     """Yield the page piece by piece; `browsed` is what `entries` yields."""
     from markupsafe import Markup
 
@@ -46,7 +53,7 @@ def page(card: Facts, browsed: Iterable[Facts]) -> Iterator[str]:
         .get_template("page.html")
         .generate(
             card=card,
-            suites=sorted(card["suites"], key=lambda suite: KINDS.index(suite["kind"])),
+            suites=sorted(card.suites, key=lambda suite: KINDS.index(suite.kind)),
             notices=notices(card),
             tiles=tiles(card),
             chart=chart_of(card),
@@ -74,7 +81,7 @@ def _environment() -> "Environment":
     )
     environment.filters["percent"] = _percent
     environment.filters["count"] = _count
-    environment.globals.update(suite_name=_suite_name, doings=DOINGS)
+    environment.globals.update(suite_name=_suite_name, doings=BEHAVIOURS)
     return environment
 
 
@@ -99,9 +106,9 @@ def _visible(value: Any) -> Any:
     return {key: _visible(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def _suite_name(suite: Facts) -> str:
+def _suite_name(suite: SuiteScore) -> str:
     """Return a suite's title, with its thinking ablation if it is one."""
-    return str(suite["title"]) + ("" if suite["mode"] == "normal" else f" ({suite['mode']} thinking)")
+    return suite.title + ("" if suite.mode == "normal" else f" ({suite.mode} thinking)")
 
 
 def _percent(share: float) -> str:
@@ -109,10 +116,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share in (0, 1) or 0.1 <= share <= 0.9 else f"{100 * share:.1f}%"
 
 
-def _count(estimate: Facts) -> str:
+def _count(estimate: Estimate) -> str:
     """Return what an estimate was counted from, and its interval."""
-    counted = f"n = {estimate['n']}" if estimate["hits"] is None else f"{estimate['hits']}/{estimate['n']}"
-    return f"{counted} ({100 * estimate['low']:.0f}-{100 * estimate['high']:.0f}%)"
+    counted = f"n = {estimate.n}" if estimate.hits is None else f"{estimate.hits}/{estimate.n}"
+    return f"{counted} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f}%)"
 
 
 def _hash(text: str) -> str:

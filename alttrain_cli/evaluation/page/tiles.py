@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from alttrain_cli.evaluation.plan import Facts
+from alttrain_cli.evaluation.metric_values import Better
+from alttrain_cli.evaluation.scorecard_values import MetricScore, Pool, PooledScore, Scorecard, SuiteScore
+from alttrain_cli.evaluation.structure_stats import StructureSummary
+from alttrain_cli.statistics.estimates import Difference, Estimate
 from alttrain_cli.statistics.rates import Rate
 
 Tone = Literal["better", "worse", "even"]
+_POOLS: tuple[tuple[Pool, str], ...] = (("harmful", "Harmful"), ("over_refusal", "Benign"))
 
 
 @dataclass(frozen=True)
@@ -16,75 +20,72 @@ class Tile:
 
     title: str
     by: str
-    target: Facts
-    compared: Facts | None
+    target: Estimate
+    compared: Estimate | None
     words: str | None  # of the difference
     tone: Tone
     partial: bool
 
 
-def tiles(card: Facts) -> list[Tile]:
+def tiles(card: Scorecard) -> list[Tile]:
     """Return the rates that answer what it bought and what it cost."""
-    suites = {suite["name"]: suite for suite in card["suites"] if suite["mode"] == "normal"}
+    suites = {suite.name: suite for suite in card.suites if suite.mode == "normal"}
     found = [
-        _tile(
-            card, f"{whose} prompts: {metric['title']}", metric, [suites[name] for name in metric["suites"]]
-        )
-        for kind, whose in (("harmful", "Harmful"), ("over_refusal", "Benign"))
-        for metric in card["pooled"][kind]
-        if metric["target"]
+        _tile(card, f"{whose} prompts: {metric.title}", metric, [suites[name] for name in metric.suites])
+        for kind, whose in _POOLS
+        for metric in card.pooled[kind]
     ]
     found += [
-        _tile(card, f"{suite['title']}: {metric['title']}", metric, [suite])
+        _tile(card, f"{suite.title}: {metric.title}", metric, [suite])
         for suite in suites.values()
-        if suite["kind"] == "ability"
-        for metric in suite["metrics"]
-        if metric["target"]
+        if suite.kind == "ability"
+        for metric in suite.metrics
     ]
-    return [*found, *_structure(list(suites.values()))]
+    return [*filter(None, found), *_structure(list(suites.values()))]
 
 
-def _tile(card: Facts, title: str, metric: Facts, suites: Sequence[Facts]) -> Tile:
-    found = metric["difference"]
+def _tile(
+    card: Scorecard, title: str, metric: MetricScore | PooledScore, suites: Sequence[SuiteScore]
+) -> Tile | None:
+    found = metric.difference
+    if metric.target is None:
+        return None
     return Tile(
         title,
-        f"judge: {card['judges'][metric['judge']]['title']}; {_names(suites)}",
-        metric["target"],
-        metric["compared"],
-        found["words"] if found else None,
-        _tone(found, metric.get("better", "lower")),  # what is pooled is better when it is lower
+        f"judge: {card.judges[metric.judge].title}; {_names(suites)}",
+        metric.target,
+        metric.compared,
+        found.words if found else None,
+        _tone(found, metric.better if isinstance(metric, MetricScore) else "lower"),
         _partial(suites),
     )
 
 
-def _tone(found: Facts | None, better: str) -> Tone:
-    if found is None or not found["distinguishable"]:
+def _tone(found: Difference | None, better: Better) -> Tone:
+    if found is None or not found.distinguishable:
         return "even"
-    return "better" if (found["points"] < 0) == (better == "lower") else "worse"
+    return "better" if (found.points < 0) == (better == "lower") else "worse"
 
 
-def _structure(suites: Sequence[Facts]) -> list[Tile]:
+def _structure(suites: Sequence[SuiteScore]) -> list[Tile]:
     """Return the tile of the structure rate, which needs no judge."""
-    target = _pooled_structure([suite["target"] for suite in suites])
+    target = _pooled_structure([suite.target for suite in suites])
     if target is None:
         return []
-    compared = _pooled_structure([suite["compared"] for suite in suites if suite["compared"]])
+    compared = _pooled_structure([suite.compared for suite in suites if suite.compared])
     by = f"understanding, assessment with a verdict, and an answer; {_names(suites)}"
     return [Tile("Completions: whole structure", by, target, compared, None, "even", _partial(suites))]
 
 
-def _pooled_structure(sides: Sequence[Facts]) -> Facts | None:
-    found = [side["structure"]["structured"] for side in sides]
-    rate = Rate(sum(one["hits"] for one in found), sum(one["n"] for one in found))
-    if not rate.n:
-        return None
-    low, high = rate.interval
-    return {"share": rate.share, "low": low, "high": high, "n": rate.n, "hits": rate.hits}
+def _pooled_structure(sides: Sequence[StructureSummary]) -> Estimate | None:
+    found = [side.structure["structured"] for side in sides]
+    rate = Rate(sum(one.hits or 0 for one in found), sum(one.n for one in found))
+    return Estimate.of_rate(rate) if rate.n else None
 
 
-def _names(suites: Sequence[Facts]) -> str:
-    return ", ".join(str(suite["name"]) for suite in suites)
+def _names(suites: Sequence[SuiteScore]) -> str:
+    return ", ".join(str(suite.name) for suite in suites)
 
 
-def _partial(suites: Sequence[Facts]) -> bool:
-    return any(suite["partial"] for suite in suites)
+def _partial(suites: Sequence[SuiteScore]) -> bool:
+    return any(suite.partial for suite in suites)

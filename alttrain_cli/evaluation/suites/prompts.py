@@ -1,24 +1,25 @@
-"""The prompts of the suites that a model will be measured on: they must not stand in its training data."""
+"""The prompts of the suites on which a model will be evaluated: they must not be in its training data."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from alttrain_cli.data.samples import Reading
-from alttrain_cli.data.sources import Source
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.storage.files import is_file
-from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.text import shown
 
 
-def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
+def suite_prompts(
+    words: str, files: Sequence[str], read_prompts: Callable[[str], list[str]]
+) -> dict[str, list[str]]:
     """Return {suite: prompts} of the suites in `words` and of `files`, each NAME=FILE or any file of prompts.
 
+    `read_prompts` reads a file that belongs to no suite.
+
     Raises:
-        DataError: if a suite is unknown or cannot be had, or a file cannot be read.
+        DataError: if a suite is unknown or not available, or a file cannot be read.
     """
     pairs = [(text, "", "") if is_file(Path(text)) else text.partition("=") for text in files]
     names = [name if equals else Path(name).stem for name, equals, _ in pairs]
@@ -32,13 +33,5 @@ def suite_prompts(words: str, files: Sequence[str]) -> dict[str, list[str]]:
     }
     for path in (path for path, equals, _ in pairs if not equals):
         stem = Path(path).stem
-        found[path if stem in found else stem] = _prompts(path)
+        found[path if stem in found else stem] = read_prompts(path)
     return found
-
-
-def _prompts(path: str) -> list[str]:
-    source = Source(path)
-    if not source.is_file:
-        raise DataError(f"--suite-file {path}: cannot tell what it is; give a {', '.join(FORMATS)} file.")
-    reading = Reading(needs_label=False, needs_response=False)
-    return [sample.prompt for sample in reading.samples(source)]

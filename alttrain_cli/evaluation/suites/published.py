@@ -1,20 +1,56 @@
-"""The data of a suite, from the package, a file or the hub."""
+"""The data of the suites that a person named, from the package, a file or the hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from alttrain_cli import console
+from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.engine import quiet
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import Reading, read_suite
-from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 
 
-def suite_data(suite: Suite, given: Path | None) -> Reading:
-    """Read a suite; where that may mean the network, say so, and keep the libraries' talk away.
+def suite_data(suite: Suite, given: Path | None, progress: Progress | None = None) -> Reading:
+    """Read a suite; where that may need the network, report it, and keep the libraries' output away.
 
     Raises:
         DataError: as `read_suite`.
     """
     if given or suite.source.package:
         return read_suite(suite, given)
-    with console.status(f"Looking for {suite.name} ..."), quiet.captured(None):
+    with (progress or Silent()).status(f"Looking for {suite.name} ..."), quiet.captured(None):
         return read_suite(suite)
+
+
+def read_suites(
+    suites: Sequence[Suite], files: dict[str, Path], progress: Progress
+) -> list[tuple[Suite, Reading]]:
+    """Read all suites before anything is generated, so that a missing one costs nothing.
+
+    Raises:
+        DataError: as `read_suite`.
+    """
+    return [(suite, suite_data(suite, files.get(suite.name), progress)) for suite in suites]
+
+
+def suite_files(given: Sequence[str], chosen: Sequence[Suite]) -> dict[str, Path]:
+    """Return the file of each suite for which NAME=FILE is given.
+
+    Raises:
+        DataError: if a pair has no effect.
+    """
+    files: dict[str, Path] = {}
+    for pair in given:
+        name, equals, path = pair.partition("=")
+        if not (equals and path):
+            raise DataError(
+                f"--suite-file {pair}: give NAME=FILE, for example xstest-safe=xstest_prompts.csv"
+            )
+        if name not in {suite.name for suite in find_suites(name)}:
+            raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
+        if name not in {suite.name for suite in chosen}:
+            raise DataError(f"--suite-file {pair}: has no effect without --suite {name}.")
+        if name in files:
+            raise DataError(f"--suite-file {pair}: {name} has a file already: {files[name]}.")
+        files[name] = Path(path)
+    return files

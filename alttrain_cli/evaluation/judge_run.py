@@ -1,22 +1,21 @@
-"""Judges stored completions; what was judged already is not judged again."""
+"""One judge on stored completions: what its files are called, and what it has not judged yet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.evaluation.completion import part_of
+from alttrain_cli.evaluation.completion import Part, StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
-from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge, Part
-from alttrain_cli.evaluation.plan import Place, Plan, hash_of
+from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
+from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.text import visible
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """A judge, the model that it judges with if that is not its own, and the part that it is shown."""
+class JudgeRun:
+    """A judge, the model that it uses if that is not its own, and the part that it sees."""
 
     judge: InstantJudge | Judge
     part: Part = "answer"
@@ -32,35 +31,36 @@ class Sitting:
         """Return the key of its judgement of a completion."""
         return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion)
 
-    def unjudged(self, place: Place, plan: Plan) -> Iterator[tuple[str, dict[str, Any], Item]]:
+    def unjudged(self, folder: SuiteDir, plan: Plan) -> Iterator[tuple[str, StoredCompletion, Item]]:
         """Yield (key of the judgement, completion, item) of what is not judged yet.
 
-        An unparsed judgement is none: it is asked for again.
+        An unparsed judgement is made again.
         """
-        lines = place.judgements(self.name)
+        lines = folder.judgements(self.name)
         judged = {line["key"] for line in lines if line["state"] is not State.UNPARSED}
-        items = {job.key: job.item for job in plan.jobs}
-        for completion in place.completions.latest(list(items)):
-            key = self.key(completion["key"])
+        items = {request.key: request.item for request in plan.requests}
+        for completion in folder.stored(list(items)):
+            key = self.key(completion.key)
             if key not in judged:
-                yield key, completion, items[completion["key"]]
+                yield key, completion, items[completion.key]
 
-    def settle(self, place: Place, plan: Plan) -> None:
+    def sort(self, folder: SuiteDir, plan: Plan) -> None:
         """Put the judgements into the order of the plan."""
-        place.judgements(self.name).settle([self.key(job.key) for job in plan.jobs])
+        folder.judgements(self.name).settle([self.key(request.key) for request in plan.requests])
 
 
-def judge_instantly(place: Place, plan: Plan, judge: InstantJudge, part: Part = "answer") -> int:
+def judge_instantly(folder: SuiteDir, plan: Plan, judge: InstantJudge, part: Part = "answer") -> int:
     """Judge all that is not judged yet; return how many were."""
-    sitting = Sitting(judge, part)
-    journal = place.judgements(sitting.name)
+    run = JudgeRun(judge, part)
+    journal = folder.judgements(run.name)
     count = 0
-    for key, completion, item in sitting.unjudged(place, plan):
+    for key, completion, item in run.unjudged(folder, plan):
         judgement = without_answer(completion) if part == "answer" else None
-        judgement = judgement or _judgement(judge, part_of(completion, part), item)
-        journal.append(record(key, completion["key"], judgement))
+        journal.append(
+            record(key, completion.key, judgement or _judgement(judge, completion.part(part), item))
+        )
         count += 1
-    sitting.settle(place, plan)
+    run.sort(folder, plan)
     return count
 
 
@@ -74,12 +74,12 @@ def _judgement(judge: InstantJudge, text: str, item: Item) -> Judgement:
         return Judgement(State.UNPARSED, raw=visible(f"{type(error).__name__}: {error}")[:200])
 
 
-def judgements(place: Place, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:
+def judgements(folder: SuiteDir, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:
     """Yield (key of the completion, judgement) of all that a judge's file holds for the plan.
 
     Of two judgements of one completion the later one counts.
     """
     wanted = set(plan.keys)
-    for line in place.judgements(name):
+    for line in folder.judgements(name):
         if line["completion"] in wanted:
             yield line["completion"], from_record(line)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from alttrain_cli.evaluation.judge import read_cards
+from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.storage.files import refuse_foreign
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.made import Made

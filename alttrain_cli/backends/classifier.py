@@ -1,0 +1,73 @@
+"""A local classifier as a backend: a model that judges one response in a few greedy tokens."""
+
+from collections.abc import Generator, Iterable
+from functools import cached_property
+from itertools import islice
+
+from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, Fingerprint, Finish, Key, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.identity import weights_of
+from alttrain_cli.engine.classify import Classifier
+from alttrain_cli.recipe.model import Sampling
+
+LOOK_AHEAD = 4096  # requests that are ordered by length together
+
+
+class ClassifierBackend:
+    """A classifier in memory. It judges a conversation as a whole, and decodes greedily.
+
+    Raises:
+        ModelError: if the model cannot be loaded.
+    """
+
+    can = Can.RENDERED
+    context = None
+    base = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._classifier = Classifier(name)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The model, its weights, and whether it was loaded in 4 bits."""
+        return Fingerprint(
+            self.name, self.name, weights_of(self._classifier.source), quantised=self._classifier.bits == 4
+        )
+
+    def complete(
+        self, requests: Iterable[Request[Key]], sampling: Sampling
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
+        """Complete in batches, the shortest prompt first. Only `max_new_tokens` of the sampling counts.
+
+        Raises:
+            ModelError: if the memory does not hold even one prompt, or the chat template fails.
+        """
+        left = iter(requests)
+        while chunk := list(islice(left, LOOK_AHEAD)):
+            inputs = [one.input if isinstance(one.input, str) else one.input.wire() for one in chunk]
+            for index, text, finished in self._classifier.answers(inputs, sampling.max_new_tokens):
+                yield chunk[index].key, Completion(text, Finish.STOP if finished else Finish.LENGTH)
+
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling,
+        *,
+        budget: int | None = None,
+        seed: int | None = None,
+    ) -> Generator[Chunk, None, Completion]:
+        """Yield the judgement in one chunk."""
+        [(_, found)] = self.complete([Request(None, conversation)], sampling)
+        if isinstance(found, BackendError):
+            raise found
+        yield Chunk(found.text, 1)
+        return found
+
+    def count(self, conversation: Conversation) -> int | None:
+        """Return None: the prompts of classifiers are not counted."""
+        return None
+
+    def close(self) -> None:
+        """Release the model's memory."""
+        self._classifier.close()

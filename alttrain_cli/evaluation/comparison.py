@@ -1,0 +1,102 @@
+"""The two models of a paired comparison: the candidate, and the baseline if there is one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.backends.target import Target
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.eval_target import EvalTarget, existing_target, local_target
+from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_dirs
+from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.evaluation.suites.suite import Kind
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is evaluated, and with what it is compared."""
+
+    candidate: EvalTarget
+    baseline: EvalTarget | None = None
+
+    @classmethod
+    def of(
+        cls, candidate: EvalTarget, word: str | None, folders: Collection[str], *, generates: bool = False
+    ) -> "Comparison":
+        """Return the comparison that --compare asks for: base, none, another model or its folder.
+
+        By default a trained model is compared with its base. A baseline that a person names must have
+        one of the suites in `folders`, or get it because the command `generates`.
+
+        Raises:
+            DataError: if the comparison would have no effect.
+        """
+        baseline = _baseline(candidate, word)
+        if baseline is None or word is None:
+            return cls(candidate, baseline)
+        if baseline.root.absolute() == candidate.root.absolute():
+            raise DataError(f"--compare {word}: is the target itself. Name another model.")
+        shared = {folder.path.name for folder in suite_dirs(baseline.root)} & set(folders)
+        if not shared and not (generates and baseline.model):
+            names = ", ".join(sorted(folders))
+            raise DataError(f"--compare {word}: {baseline.root} holds none of {names}. Evaluate it first.")
+        return cls(candidate, baseline)
+
+    @classmethod
+    def existing(cls, candidate: EvalTarget, word: str | None) -> "Comparison":
+        """Return the comparison of an evaluation that is stored.
+
+        Raises:
+            DataError: if nothing was evaluated.
+        """
+        folders = {folder.path.name for folder in suite_dirs(candidate.root)}
+        if not folders:
+            raise DataError(f"{candidate.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
+        return cls.of(candidate, word, folders)
+
+    @property
+    def targets(self) -> list[EvalTarget]:
+        """The baseline, if there is one, and the candidate."""
+        return [one for one in (self.baseline, self.candidate) if one]
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders of their evaluations."""
+        return [one.root for one in self.targets]
+
+    def graded(self) -> set[tuple[Kind, str | None]]:
+        """Return kind and grader of every suite that is stored."""
+        plans = [Plan.load(folder.path) for root in self.roots for folder in suite_dirs(root)]
+        return {(plan.suite.kind, plan.suite.grader) for plan in plans}
+
+    @property
+    def with_own_base(self) -> bool:
+        """Whether the baseline is the candidate without its adapter."""
+        models = self.candidate.model, self.baseline and self.baseline.model
+        return isinstance(models[0], Target) and models[0].base == models[1]
+
+    def with_preset(self, preset: Preset | None) -> "Comparison":
+        """Return both as a preset evaluates them."""
+        return Comparison(
+            self.candidate.with_preset(preset), self.baseline and self.baseline.with_preset(preset)
+        )
+
+    def check_files(self, folders: Collection[str]) -> None:
+        """Read what is stored of earlier evaluations before a model is loaded.
+
+        Raises:
+            DataError: naming the line and the key that is wrong.
+        """
+        for root in self.roots:
+            for folder in folders:
+                SuiteDir(root / folder).completions.keys()
+
+
+def _baseline(candidate: EvalTarget, word: str | None) -> EvalTarget | None:
+    if word == "none" or (word is None and candidate.adapter is None):
+        return None
+    if word not in (None, "base"):
+        return existing_target(str(word))
+    if not isinstance(candidate.model, Target) or candidate.adapter is None:
+        raise DataError("--compare base: only a run or an adapter has a base. Name what to compare with.")
+    return local_target(candidate.model.base)

@@ -1,0 +1,97 @@
+"""What `alttrain eval` evaluates: which model, with which sampling, and where its files are."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.target import Target, find_target
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.contamination import Training
+from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.run import Run
+
+DEFAULT_SERVER_RECIPE = "r1-7b"  # its sampling is used for models behind a server
+
+
+@dataclass(frozen=True)
+class EvalTarget:
+    """A model in a run, in a folder or on the hub, a server's model, or a folder of evaluations alone."""
+
+    root: Path
+    model: Target | Backend | None = None  # a server's backend; None: only stored files are used
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling of its recipe."""
+        recipe = self.model.recipe if isinstance(self.model, Target) else Recipe.load(DEFAULT_SERVER_RECIPE)
+        return recipe.generation
+
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter of a trained model."""
+        return self.model.adapter if isinstance(self.model, Target) else None
+
+    def with_preset(self, preset: Preset | None) -> "EvalTarget":
+        """Return the same model with the system text and precision of a preset."""
+        if preset is None or not isinstance(self.model, Target):
+            return self
+        recipe = self.model.recipe
+        four_bit = recipe.model.load_in_4bit if preset.load_in_4bit is None else preset.load_in_4bit
+        system = preset.system(recipe.model.name) or recipe.model.system
+        model = recipe.model.model_copy(update={"system": system, "load_in_4bit": four_bit})
+        changed = recipe.model_copy(update={"model": model})
+        return replace(self, model=Target(self.model.name, changed, self.adapter))
+
+    def trained_template(self) -> str | None:
+        """Return the fingerprint of the template that a run was trained with."""
+        template = Run(self.adapter.parent).manifest().template if self.adapter else None
+        return str(template) if template else None
+
+    def training(self) -> Training | None:
+        """Return what a run was trained on; None for what was not trained here."""
+        run = Run(self.adapter.parent if self.adapter else self.root.parent)
+        trained = self.adapter is not None or self.root.name == "eval"
+        return Training.of(run.manifest().data, run.path) if trained and run.recipe_path.is_file() else None
+
+
+def local_target(model: Target, out: Path | None = None) -> EvalTarget:
+    """Return a model on this machine or on the hub. A run holds its own evaluations, others are in evals/."""
+    if out is None and model.adapter and (model.adapter.parent / "recipe.yaml").is_file():
+        out = model.adapter.parent / "eval"
+    name = model.recipe.model.name if model.adapter is None else str(model.adapter)
+    return EvalTarget(out or Path("evals") / safe_name(name, "--"), model)
+
+
+def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
+    """Return a server's model."""
+    found = backend.fingerprint
+    return EvalTarget(out or _served_root(found.model, str(found.server)), backend)
+
+
+def existing_target(word: str, recipe: str | None = None, out: Path | None = None) -> EvalTarget:
+    """Return what was evaluated: by its folder of evaluations, or by the word that names the model.
+
+    Raises:
+        RunError, RecipeError, ModelError: if the word means nothing.
+    """
+    if out and not word:
+        return EvalTarget(out)
+    if word and suite_dirs(Path(word)):
+        return EvalTarget(Path(word))
+    url, _, model = word.strip().partition(" ")
+    if model and url.startswith(("http://", "https://")):
+        return EvalTarget(out or _served_root(model.strip(), shown(url)))
+    if not word:
+        raise DataError(NO_MODEL)
+    return local_target(find_target(word, recipe), out)
+
+
+NO_MODEL = "No model given. Use: alttrain eval RUN, or alttrain eval RECIPE for a recipe's base model."
+
+
+def _served_root(model: str, server: str) -> Path:
+    return Path("evals") / safe_name(f"{model}@{server}", "--")

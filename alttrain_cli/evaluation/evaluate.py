@@ -1,0 +1,114 @@
+"""One evaluation from prompts to judgements: both models of a comparison, then every judge."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.progress import Progress
+from alttrain_cli.backends.target import Target
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.claim import claimed
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import EvalTarget
+from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.plan import suite_folder
+from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.evaluation.suites.items import Reading
+from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.evaluation.thinking import Mode
+
+OpenTarget = Callable[[Target], Backend]
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What a person wants evaluated, for every model alike."""
+
+    suites: Sequence[tuple[Suite, Reading]]
+    preset: Preset | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)  # fields that overrule recipe and preset
+    max_new_tokens: int | None = None
+    mode: Mode = "normal"
+    samples: int = 1
+    limit: int | None = None
+
+    @property
+    def folders(self) -> list[str]:
+        """The names of the suites' folders."""
+        return sorted(suite_folder(Path(), suite.name, self.mode).name for suite, _ in self.suites)
+
+    def request(self, target: EvalTarget) -> EvalRequest:
+        """Return the completions that are wanted of one model.
+
+        Raises:
+            DataError: if several samples would all be the same.
+        """
+        sampling = self.preset.generation if self.preset else target.sampling
+        sampling = sampling.model_copy(update=dict(self.sampling))
+        if self.samples > 1 and not sampling.do_sample:
+            raise DataError(
+                f"--samples {self.samples}: greedy decoding gives the same completion every time. "
+                "Add --sample."
+            )
+        caveats = self.preset.caveats if self.preset else ()
+        return EvalRequest(
+            suites=self.suites,
+            sampling=sampling,
+            max_new_tokens=self.max_new_tokens,
+            mode=self.mode,
+            samples=self.samples,
+            limit=self.limit,
+            caveats=tuple(f"--preset {self.preset.name}: {text}" for text in caveats) if self.preset else (),
+        )
+
+
+def evaluate(
+    pair: Comparison, options: EvalOptions, judges: JudgeSet, open_target: OpenTarget, progress: Progress
+) -> list[str]:
+    """Create all missing completions and judgements; return a line for each judge that judged nothing.
+
+    Raises:
+        AlttrainError: if a model, a judge or a stored file cannot be used.
+    """
+    pair.check_files(options.folders)
+    pair = pair.with_preset(options.preset)
+    with claimed(pair.roots, options.folders):
+        judges.check_available()
+        try:
+            _generate(pair, options, open_target, progress)
+        except KeyboardInterrupt:
+            progress.warn(
+                "interrupted. Finished completions are saved. To resume, run the same command again."
+            )
+            raise
+        return judges.run(pair.roots, options.folders)
+
+
+def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, progress: Progress) -> None:
+    """Generate with both models. A model and its own base are loaded once."""
+    requests = {id(target): options.request(target) for target in pair.targets}
+    base = None
+    with closing(_open(pair.candidate, open_target)) as backend:
+        _check_template(pair.candidate, backend, progress)
+        if pair.baseline and pair.with_own_base and (base := backend.base):
+            generate(pair.baseline.root, base, requests[id(pair.baseline)], progress)
+        generate(pair.candidate.root, backend, requests[id(pair.candidate)], progress)
+    if pair.baseline and pair.baseline.model and base is None:
+        with closing(_open(pair.baseline, open_target)) as backend:
+            _check_template(pair.baseline, backend, progress)
+            generate(pair.baseline.root, backend, requests[id(pair.baseline)], progress)
+
+
+def _open(target: EvalTarget, open_target: OpenTarget) -> Backend:
+    if target.model is None:
+        raise ValueError(f"{target.root}: only files")
+    return open_target(target.model) if isinstance(target.model, Target) else target.model
+
+
+def _check_template(target: EvalTarget, backend: Backend, progress: Progress) -> None:
+    if target.trained_template() not in (None, backend.fingerprint.template):
+        progress.warn("this run was trained with another chat template or system text than is used now.")

@@ -1,0 +1,113 @@
+"""What a judge that is a model has still to judge, and how its completions become judgements."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.progress import Progress
+from alttrain_cli.engine.model_card import CardPrompt
+from alttrain_cli.evaluation.judge_run import JudgeRun
+from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, State, record, without_answer
+from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.labels import Label
+from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.journal import Journal
+from alttrain_cli.structure.trace import State as Block
+
+TRIES = 3  # for a judgement of a server's model that cannot be parsed; a local judge decodes greedily
+
+
+class JudgeRequest(NamedTuple):
+    """One response to judge; `key` and `completion` are those of the judgement's line."""
+
+    key: str
+    completion: str
+    prompt: str
+    response: str
+    journal: Journal
+
+
+def missing_requests(folder: SuiteDir, plan: Plan, run: JudgeRun) -> list[JudgeRequest]:
+    """Return what is not judged yet; what has no final answer gets its state without the judge."""
+    journal = folder.judgements(run.name)
+    missing = []
+    for key, completion, item in run.unjudged(folder, plan):
+        state = without_answer(completion) if run.part == "answer" else None
+        text = completion.part(run.part)
+        if state or not text:
+            journal.append(record(key, completion.key, state or Judgement(State.EMPTY)))
+        else:
+            missing.append(JudgeRequest(key, completion.key, item.goal or item.prompt, text, journal))
+    return missing
+
+
+def label_requests(labels: Sequence[Label], run: JudgeRun, journal: Journal) -> list[JudgeRequest]:
+    """Return the human labels that this judge has not judged yet."""
+    stored = journal.keys()
+    keys = [(label_key(label, run), label) for label in labels]
+    return [
+        JudgeRequest(key, key, label.prompt, label.response, journal)
+        for key, label in keys
+        if key not in stored
+    ]
+
+
+def label_key(label: Label, run: JudgeRun) -> str:
+    """Return the key of a judge's judgement of a labelled response."""
+    return run.key(hash_of(label.prompt, label.response))
+
+
+def ask_judge(
+    judge: Judge, backend: Backend, requests: Sequence[JudgeRequest], progress: Progress
+) -> list[BackendError]:
+    """Store a judgement of each request; return why some have none.
+
+    What cannot be parsed is judged again and stored as unparsed in the end. What failed is not stored,
+    so the next run tries it again.
+    """
+    facts = {FOUR_BITS: True} if backend.fingerprint.quantised else {}
+    if facts:
+        progress.warn(f"{backend.name} does not fit in memory in 16 bits: it is loaded in 4 bits")
+    sampling = Sampling(max_new_tokens=judge.max_new_tokens, do_sample=False)
+    waiting, done, failed = list(requests), 0, []
+    for left in reversed(range(1 if judge.model else TRIES)):
+        again, round_failed = [], []
+        inputs = [Request(one, _input(judge, backend, one)) for one in waiting]
+        for request, completion in backend.complete(inputs, sampling):
+            if isinstance(completion, BackendError):
+                round_failed.append(completion)
+                continue
+            judgement = parse_judgement(judge, completion)
+            if judgement.state is State.UNPARSED and left:
+                again.append(request)
+                continue
+            request.journal.append({**record(request.key, request.completion, judgement), **facts})
+            done += 1
+            progress.show(f"judging by {judge.name}", done, len(requests))
+        if round_failed:
+            progress.warn(
+                f"{len(round_failed)} of {len(waiting)} were not judged, the last: {round_failed[-1]}"
+            )
+        failed += round_failed
+        waiting = again
+        if not waiting:
+            break
+    return failed
+
+
+def parse_judgement(judge: Judge, completion: Completion) -> Judgement:
+    """Return the judgement that a judge's answer means.
+
+    Its reasoning may name verdicts, and only its answer counts; if it was cut in its reasoning, it has none.
+    """
+    trace = completion.trace
+    if trace.state is Block.UNCLOSED:
+        return Judgement(State.UNPARSED, raw=completion.text)
+    return judge.parse(trace.answer)
+
+
+def _input(judge: Judge, backend: Backend, request: JudgeRequest) -> Conversation | str:
+    prompt = judge.ask(request.prompt, request.response)
+    return CardPrompt(backend.name).filled(prompt) if isinstance(prompt, Mapping) else prompt

@@ -1,0 +1,60 @@
+"""The report stage: what is stored becomes a scorecard and its page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.claim import spare_foreign
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.judge_card import read_cards
+from alttrain_cli.evaluation.labels import read_labels
+from alttrain_cli.evaluation.page import write_page
+from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.scorecard import scorecard
+from alttrain_cli.evaluation.scorecard_values import Scorecard
+from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.storage.files import write_json
+
+
+@dataclass(frozen=True)
+class Report:
+    """A scorecard, and the files that hold it."""
+
+    card: Scorecard
+    path: Path
+    page: Path
+    is_judged: bool  # there is a judgement
+    has_labels: bool  # human labels are installed, with which judges are compared
+
+    def check(self, problems: Sequence[str] = ()) -> None:
+        """Make sure that what was wanted was judged; `problems` are those of the judges.
+
+        Raises:
+            DataError: naming the first problem.
+        """
+        if problems:
+            raise DataError(problems[0])
+        if not self.is_judged:
+            root = self.path.parent
+            raise DataError(f"{root}: nothing is judged. Judge it: alttrain eval judge {root}")
+
+
+def report(pair: Comparison, *, show_completions: bool) -> Report:
+    """Write scorecard.json and scorecard.html.
+
+    Raises:
+        DataError: if there are no completions, or a file there is not ours.
+    """
+    root = pair.candidate.root
+    results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
+    if not any(result.stats.n for result in results):
+        raise DataError(f"{root}: holds no completions. Generate them: alttrain eval RUN")
+    others = suite_dirs(pair.baseline.root) if pair.baseline else []
+    baselines = {result.name: result for result in map(SuiteResult.read, others)}
+    card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))
+    path, page = root / "scorecard.json", root / "scorecard.html"
+    spare_foreign(root)
+    write_json(path, card.record())
+    write_page(page, card, results, baselines, show=show_completions)
+    return Report(card, path, page, any(result.judged for result in results), bool(read_labels("refused")))

@@ -1,0 +1,183 @@
+"""The values of a scorecard: terminal and page draw them, and scorecard.json holds them by their names.
+
+Shares are from 0 to 1 with a 95% interval over prompts; differences and the paper's figures are in
+percent. `target` is the candidate and `compared` the baseline, as in the first version of the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+from alttrain_cli.backends.base import Fingerprint
+from alttrain_cli.evaluation.contamination import Contamination
+from alttrain_cli.evaluation.judge_card import JudgeCard
+from alttrain_cli.evaluation.metric_values import Better
+from alttrain_cli.evaluation.plan_record import SuiteFacts
+from alttrain_cli.evaluation.structure_stats import StructureSummary
+from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.statistics.estimates import Difference, Estimate
+
+SCHEMA = 1
+Pool = Literal["harmful", "over_refusal"]
+
+
+@dataclass(frozen=True)
+class MetricScore:
+    """One metric by one judge on one suite.
+
+    Attributes:
+        judge: the name of its files: rule, strongreject~gpt-4o, wildguard@reasoning.
+        triage: the judge is good for a first look only.
+        clean: without contaminated items; None where there are none.
+        corrected: of those judged, corrected for the judge's errors by its card.
+        safe_at: safe@1, safe@k and conssafe@k, for several samples per prompt.
+        states: completions by state of the judgement: judged, unfinished, empty, unparsed, unjudged.
+    """
+
+    judge: str
+    metric: str
+    title: str
+    better: Better
+    triage: bool
+    target: Estimate | None
+    compared: Estimate | None
+    difference: Difference | None
+    clean: Estimate | None
+    corrected: Estimate | None
+    safe_at: dict[str, Estimate | None] | None
+    states: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PooledScore:
+    """One metric by one judge over all suites of a kind, every prompt once. Lower is better."""
+
+    judge: str
+    metric: str
+    title: str
+    triage: bool
+    suites: list[str]
+    target: Estimate | None
+    compared: Estimate | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often two judges agree; None where it is undefined."""
+
+    judges: list[str]
+    metric: str
+    n: int
+    agree: float | None
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class SuiteScore(SuiteFacts):
+    """One suite: what was wanted, what is missing, and every metric.
+
+    Attributes:
+        published, items, expected: items in the suite, items chosen, completions wanted.
+        folder, compared_folder: hold completions.jsonl and judgements.*.jsonl.
+        partial: what is missing, in words; empty if nothing is.
+    """
+
+    mode: Mode
+    settings: Sampling
+    samples: int
+    published: int
+    items: int
+    expected: int
+    folder: str
+    compared_folder: str | None
+    partial: list[str]
+    warnings: list[str]
+    target: StructureSummary
+    compared: StructureSummary | None
+    metrics: list[MetricScore]
+    agreement: list[Agreement]
+    contamination: Contamination
+
+    @property
+    def full_name(self) -> str:
+        """The name, with the thinking ablation if it is one."""
+        return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
+
+
+@dataclass(frozen=True)
+class JudgeFacts:
+    """What the scorecard says of a judge; `four_bits`: it did not fit in memory in 16 bits."""
+
+    title: str
+    triage: bool
+    measures: list[str]
+    four_bits: bool
+    card: JudgeCard | None
+
+
+@dataclass(frozen=True)
+class PaperFigures:
+    """AltTrain's own averages over its suites (arXiv 2604.18946), in percent."""
+
+    backbone: str
+    model: str  # "untrained" or "AltTrain"
+    harmful: float
+    over_refusal: float
+    reasoning: float
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """All that the files of an evaluation say.
+
+    Attributes:
+        partial: something is missing anywhere.
+        warnings: to be shown at the top.
+        judges: by the names of their files.
+        says_and_does: verdict of the model's assessment -> behaviour -> completions, over all suites with
+            harmful or benign prompts.
+    """
+
+    schema: int
+    alttrain: str
+    made: str  # ISO 8601
+    target: Fingerprint
+    compared: Fingerprint | None
+    partial: bool
+    warnings: list[str]
+    judges: dict[str, JudgeFacts]
+    paper: list[PaperFigures]
+    pooled: dict[Pool, list[PooledScore]]
+    says_and_does: dict[str, dict[str, int]]
+    suites: list[SuiteScore]
+
+    @property
+    def target_name(self) -> str:
+        """A name that leaves room for numbers; a model's hub id is too long for that."""
+        return self.target.name.rpartition("/")[2]
+
+    @property
+    def compared_name(self) -> str:
+        """Likewise; "base" for the model without the candidate's adapter."""
+        if self.compared is None:
+            return ""
+        is_base = (
+            self.target.adapter and not self.compared.adapter and self.target.model == self.compared.model
+        )
+        return "base" if is_base else self.compared.name.rpartition("/")[2]
+
+    def record(self) -> dict[str, Any]:
+        """Return scorecard.json."""
+        return {field.name: _record(getattr(self, field.name)) for field in fields(self)}
+
+
+def _record(value: Any) -> Any:
+    if isinstance(value, Fingerprint | Sampling):
+        return value.record()
+    if is_dataclass(value):
+        return {field.name: _record(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _record(one) for key, one in value.items()}
+    return [_record(one) for one in value] if isinstance(value, list | tuple) else value

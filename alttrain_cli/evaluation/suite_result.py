@@ -1,0 +1,95 @@
+"""One model's results on one suite, ready to be counted."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from alttrain_cli.evaluation.judge_run import judgements
+from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
+from alttrain_cli.evaluation.metric_values import Metric, Values
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.structure_stats import (
+    StructureStats,
+    StructureSummary,
+    VerdictTable,
+    verdict_by_behaviour,
+)
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """The plan, counts over the completions, and every judgement; holds no completion's text."""
+
+    folder: SuiteDir
+    plan: Plan
+    stats: StructureStats
+    judged: dict[str, dict[str, Judgement]]  # judge's file name -> completion -> judgement
+
+    @property
+    def name(self) -> str:
+        """The name of its folder: the suite, and the thinking ablation if it is one."""
+        return self.folder.path.name
+
+    @classmethod
+    def read(cls, folder: SuiteDir) -> "SuiteResult":
+        """Read a suite's files one line at a time."""
+        plan = Plan.load(folder.path)
+        stats = StructureStats()
+        for completion in folder.stored(plan.keys):
+            stats.add(completion)
+        stored = stats.verdicts.keys()
+        judged = {
+            name: {key: found for key, found in judgements(folder, plan, name) if key in stored}
+            for name in folder.judges()
+        }
+        return cls(folder, plan, stats, {name: found for name, found in judged.items() if found})
+
+    def values(self, judge: str, metric: Metric) -> Values:
+        """Return a metric's values by one judge."""
+        values = Values()
+        found = self.judged.get(judge, {})
+        for request in self.plan.requests:
+            if request.key in found:
+                values.add(request.item.id, found[request.key], metric)
+        return values
+
+    def states(self, judge: str) -> dict[str, int]:
+        """Count the states of the judgements by one judge, and the completions without one."""
+        counts = Counter(judgement.state.value for judgement in self.judged.get(judge, {}).values())
+        states = {state.value: counts[state.value] for state in State}
+        return states | {"unjudged": self.stats.n - sum(states.values())}
+
+    @property
+    def behaviour_judge(self) -> str | None:
+        """The judge whose judgement of behaviour counts: the best that there is."""
+        able = [name for name in self.judged if "behaviour" in measures(name) and "@" not in name]
+        return min(able, key=lambda name: (is_triage(name), name), default=None)
+
+    def verdict_by_behaviour(self) -> VerdictTable:
+        """Count completions by the verdict of the model's own assessment and by the behaviour."""
+        best = self.behaviour_judge
+        return verdict_by_behaviour(self.stats, self.judged[best].items() if best else ())
+
+    def summary(self) -> StructureSummary:
+        """Return what the scorecard holds of the completions."""
+        return self.stats.summary(self.verdict_by_behaviour())
+
+    def missing(self) -> list[str]:
+        """Return in words what is not there; empty if all is."""
+        plan, stored, expected = self.plan, self.stats.n, len(self.plan.keys)
+        reasons = []
+        if len(plan.items) < plan.published:
+            reasons.append(f"{len(plan.items)} of {plan.published} items were chosen")
+        if stored < expected:
+            reasons.append(f"only {stored} of {expected} completions exist")
+        if not self.judged:
+            reasons.append("there are no judgements")
+        for name in self.judged:
+            states = self.states(name)
+            for state, words in (
+                ("unjudged", "are not judged"),
+                ("unparsed", "are unparsed (the judge's answer could not be read)"),
+            ):
+                if states[state]:
+                    reasons.append(f"{name}: {states[state]} of {stored} {words}")
+        return reasons
