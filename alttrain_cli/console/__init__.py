@@ -4,6 +4,7 @@ from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
 from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.data import print_audit, print_build, print_row
 from alttrain_cli.console.preview import preview_text, print_previews
+from alttrain_cli.console.recipes import print_recipe_fits
 from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.runs import print_runs
 from alttrain_cli.console.sections import pair_view, print_trace, trace_view
@@ -52,6 +53,7 @@ __all__ = [
     "print_lines",
     "print_plan",
     "print_previews",
+    "print_recipe_fits",
     "print_row",
     "print_run_summary",
     "print_runs",

@@ -1,15 +1,54 @@
 """The memory plan before a model is loaded, with token counts estimated from characters."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.text import estimate_tokens
-from alttrain_cli.training.memory_plan import Plan, Size, plan
+from alttrain_cli.training.memory_plan import (
+    Plan,
+    Size,
+    Verdict,
+    best_batching,
+    fit_verdict,
+    longest_row,
+    plan,
+)
 
+# AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
+TYPICAL_LONGEST = 4096
 TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
+
+
+class RecipeFit(NamedTuple):
+    """Whether a recipe's model can be trained on a machine, for rows of up to TYPICAL_LONGEST tokens."""
+
+    parameters: int
+    recipe: str
+    memory_gib: float
+    verdict: Verdict
+    longest: int  # tokens of the longest row for which there is memory; 0 if there is none
+    model: str
+
+
+def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
+    """Estimate how a recipe's model fits.
+
+    Raises:
+        RecipeError: if the recipe gives no model.shape.
+    """
+    _, memory = best_batching(recipe, min(TYPICAL_LONGEST, recipe.train.max_length), machine)
+    return RecipeFit(
+        parameters=recipe.model.sizes.parameters,
+        recipe=recipe.name,
+        memory_gib=memory.gib,
+        verdict=fit_verdict(memory, machine),
+        longest=longest_row(recipe, machine),
+        model=recipe.model.name,
+    )
 
 
 def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> Plan:
