@@ -103,7 +103,6 @@ class LocalBackend:
         """
         from alttrain_cli.engine.generate import complete
 
-        self._compute_precisely()
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
             rendered = [self._render(one.input) for one in chunk]
@@ -193,10 +192,10 @@ class LocalBackend:
         return replace(completion, reasoning_tokens=len(thinking))
 
     def _compute_precisely(self) -> None:
-        """From the first completion on compute as `complete` must, so that a stream gives the same text.
+        """From the first stream on compute as `complete` does, so that both give the same text.
 
         It stays so until `close`, because changing all weights per message would take longer than a short
-        answer. Where the memory is too small for that, `complete` itself reports it.
+        answer. Where the memory is too small for that, a stream is computed as the model was loaded.
         """
         from alttrain_cli.engine.precise import has_room, precise
 
