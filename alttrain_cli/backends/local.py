@@ -43,12 +43,12 @@ class _Weights:
 class LocalBackend:
     """A loaded model. Its `base` is a second view of the same weights, and both may be used in turn."""
 
-    def __init__(self, target: Target, loaded: Loaded) -> None:
+    def __init__(self, target: Target, loaded: Loaded, fingerprint: Fingerprint | None = None) -> None:
         self._target = target
         self._weights = _Weights(loaded)  # shared with the view without an adapter
         self._adapter = target.adapter is not None
         self.name = target.name
-        self.fingerprint: Fingerprint = fingerprint_of(target, loaded)
+        self.fingerprint: Fingerprint = fingerprint or fingerprint_of(target, loaded)
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
@@ -89,7 +89,10 @@ class LocalBackend:
         """The same weights without the adapter; None for a base model and for a full fine-tune."""
         if not self._adapter or self._target.recipe.model.full_finetuning:
             return None
-        view = LocalBackend(self._target.base, self.loaded)
+        target = self._target.base
+        # Not read from the model, whose dtype is another one while it computes in float32.
+        fingerprint = replace(self.fingerprint, name=target.name, adapter=None)
+        view = LocalBackend(target, self.loaded, fingerprint)
         view._weights = self._weights
         return view
 
