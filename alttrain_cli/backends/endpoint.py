@@ -42,13 +42,6 @@ Tell = Callable[[str], None]
 Body = dict[str, Any]
 
 
-@dataclass
-class Abilities:
-    """What the server was found not to be able to do."""
-
-    counts: bool = True  # it takes `stream_options`, and then reports the tokens of a stream
-
-
 @dataclass(frozen=True)
 class Endpoint:
     """A server, one of its models, and the key to it (never shown, never saved)."""
@@ -61,7 +54,7 @@ class Endpoint:
     context: int | None = (
         None  # tokens of prompt and completion together; None: the server does not report it
     )
-    abilities: Abilities = field(default_factory=Abilities, repr=False, compare=False)
+    refused: set[str] = field(default_factory=set, repr=False, compare=False)  # fields that it does not take
 
     @property
     def address(self) -> str:
@@ -174,7 +167,7 @@ class Endpoint:
     def _start(self, connection: Connection, body: Body) -> tuple[str, Generator[str], ReplyReader]:
         """Send a request; return the first text, the rest, and the reader that has read both."""
         reader = ReplyReader(self.limits.text(body.get("max_tokens")))
-        counted = self.abilities.counts
+        counted = "stream_options" not in self.refused
         more = {"stream_options": {"include_usage": True}} if counted else {}
         pieces = self._pieces(connection, body | more, reader)
         try:
@@ -182,7 +175,7 @@ class Endpoint:
         except Refused as refusal:
             if not counted or b"stream_options" not in refusal.body:
                 raise
-            self.abilities.counts = False
+            self.refused.add("stream_options")
             return self._start(connection, body)
 
     def _pieces(self, connection: Connection, body: dict[str, Any], reader: ReplyReader) -> Generator[str]:

@@ -1,6 +1,7 @@
 """Builds the fingerprint of a model in memory, which is part of the keys of stored completions."""
 
 from importlib import metadata
+from typing import Any
 
 from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.backends.target import Target
@@ -12,8 +13,8 @@ from alttrain_cli.storage.files import sha256
 LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
 
 
-def fingerprint_of(target: Target, loaded: Loaded) -> Fingerprint:
-    """Return everything about a loaded model that shapes its completions."""
+def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerprint:
+    """Return everything about a loaded model that shapes its completions; `dtype` None: its present one."""
     recipe = target.recipe
     whole = recipe.model.full_finetuning  # then what was trained is the model itself
     return Fingerprint(
@@ -22,7 +23,7 @@ def fingerprint_of(target: Target, loaded: Loaded) -> Fingerprint:
         weights=weights_of(loaded.source),
         adapter=sha256(target.adapter / ADAPTER) if target.adapter and not whole else None,
         template=loaded.template.fingerprint,
-        dtype=str(loaded.model.dtype).removeprefix("torch."),
+        dtype=str(dtype or loaded.model.dtype).removeprefix("torch."),
         quantised=loaded.quantised,
         device=loaded.device,
         engine={name: metadata.version(name) for name in LIBRARIES},

@@ -44,11 +44,13 @@ class _Weights:
 class LocalBackend:
     """A loaded model. Its `base` is a second view of the same weights, and both may be used in turn."""
 
-    def __init__(self, target: Target, loaded: Loaded) -> None:
+    def __init__(self, target: Target, loaded: Loaded, fingerprint: Fingerprint | None = None) -> None:
         self._target = target
         self._weights = _Weights(loaded)  # shared with the view without an adapter
         self._adapter = target.adapter is not None
         self.name = target.name
+        self._given_fingerprint = fingerprint
+        self._dtype = loaded.model.dtype  # of now: while it generates, a model on a CPU computes in float32
 
     @classmethod
     def over(cls, recipe: Recipe, loaded: Loaded) -> "LocalBackend":
@@ -60,7 +62,7 @@ class LocalBackend:
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """Everything that shapes its completions; the first call hashes the weights of a local model."""
-        return fingerprint_of(self._target, self.loaded)
+        return self._given_fingerprint or fingerprint_of(self._target, self.loaded, self._dtype)
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
@@ -101,7 +103,10 @@ class LocalBackend:
         """The same weights without the adapter; None for a base model and for a full fine-tune."""
         if not self._adapter or self._target.recipe.model.full_finetuning:
             return None
-        view = LocalBackend(self._target.base, self.loaded)
+        target = self._target.base
+        # Not read from the model, whose dtype is another one while it computes in float32.
+        fingerprint = replace(self.fingerprint, name=target.name, adapter=None)
+        view = LocalBackend(target, self.loaded, fingerprint)
         view._weights = self._weights
         return view
 
@@ -115,7 +120,6 @@ class LocalBackend:
         """
         from alttrain_cli.engine.generate import complete
 
-        self._compute_precisely()
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
             rendered = [self._render(one.input) for one in chunk]
@@ -205,10 +209,10 @@ class LocalBackend:
         return replace(completion, reasoning_tokens=len(thinking))
 
     def _compute_precisely(self) -> None:
-        """From the first completion on compute as `complete` must, so that a stream gives the same text.
+        """From the first stream on compute as `complete` does, so that both give the same text.
 
         It stays so until `close`, because changing all weights per message would take longer than a short
-        answer. Where the memory is too small for that, `complete` itself reports it.
+        answer. Where the memory is too small for that, a stream is computed as the model was loaded.
         """
         from alttrain_cli.engine.precise import has_room, precise
 

@@ -52,9 +52,10 @@ def build_data(
 ) -> None:
     """Build a training data file from reasoning traces.
 
-    Each row teaches three steps: understand the request, assess its harm, then refuse or solve. Model
-    answers are saved as they arrive. To resume after an interruption, run the same command again; only
-    missing answers are requested.
+    Each row teaches three steps: understand the request, assess its harm,
+    then refuse or solve. Model answers are saved as they arrive. To resume
+    after an interruption, run the same command again; only missing answers
+    are requested.
     """
     check_not_empty(context, "suite")
     check(options.audit_rules(context))

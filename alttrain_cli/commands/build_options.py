@@ -39,7 +39,7 @@ MixOption = Annotated[
         "labelled harmful are dropped.",
     ),
 ]
-OutOption = Annotated[Path, typer.Option(help="The data file to write.", callback=expanded)]
+OutOption = Annotated[Path, typer.Option(metavar="FILE", help="The data file to write.", callback=expanded)]
 OverwriteOption = Annotated[
     bool,
     typer.Option(
@@ -109,7 +109,7 @@ BaseRecipeOption = Annotated[
     ),
 ]
 ConcurrencyOption = Annotated[
-    int, typer.Option(rich_help_panel=_MODELS, min=1, max=1024, help="Requests in flight.")
+    int, typer.Option(metavar="N", rich_help_panel=_MODELS, min=1, max=1024, help="Requests in flight.")
 ]
 PriceOption = Annotated[
     str | None,
@@ -122,7 +122,9 @@ PriceOption = Annotated[
 ]
 SeedOption = Annotated[
     int,
-    typer.Option(min=0, max=2**63 - 1, help="Random seed for the choice of samples and the order of rows."),
+    typer.Option(
+        metavar="N", min=0, max=2**63 - 1, help="Random seed for the choice of samples and the order of rows."
+    ),
 ]
 SuiteOption = Annotated[
     str,
@@ -148,7 +150,10 @@ AuditOption = Annotated[
 ShowOption = Annotated[
     int,
     typer.Option(
-        rich_help_panel=_CHECKS, min=0, help="Print the first N rows, with their sections in colour."
+        metavar="N",
+        rich_help_panel=_CHECKS,
+        min=0,
+        help="Print the first N rows, with their sections in colour.",
     ),
 ]
 
