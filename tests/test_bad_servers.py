@@ -420,7 +420,7 @@ def test_a_wrong_judge_ends_judging_and_leaves_no_judgement(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", USAGES)
-def test_counts_that_are_none_are_0_and_every_later_run_reads_the_journal(name: str) -> None:
+def test_counts_that_are_none_are_unknown_and_every_later_run_reads_the_journal(name: str) -> None:
     value = json.loads(ODD[name][0][0].partition(b"\r\n\r\n")[2])["usage"]  # type: ignore[union-attr]
     answer = completion(BENIGN) | {"usage": value}
     with script_server([http(answer)]) as served:
@@ -440,7 +440,7 @@ def test_counts_that_are_none_are_0_and_every_later_run_reads_the_journal(name: 
             record.get("tokens", 0),
             record.get("prompt_tokens", 0),
             record.get("completion_tokens", 0),
-        } == {0}
+        } <= {0, None}
 
 
 def test_text_that_no_file_can_hold_is_journaled_all_the_same() -> None:

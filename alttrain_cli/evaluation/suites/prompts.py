@@ -35,4 +35,3 @@ def suite_prompts(
         stem = Path(path).stem
         found[path if stem in found else stem] = read_prompts(path)
     return found
-
