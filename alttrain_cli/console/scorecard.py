@@ -7,8 +7,9 @@ from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
-from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, Spread
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
 from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.spread import Spread
 
 SHOWN_HITS = 5
 

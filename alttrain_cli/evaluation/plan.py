@@ -26,7 +26,6 @@ from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import is_folder, write_json
 from alttrain_cli.storage.journal import Journal
 
-Facts = dict[str, Any]
 VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
 # What the writers of these files leave behind when they are killed.

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import fmean, median
 
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.statistics.spread import Spread
 from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.structure.verdict import Verdict
 
@@ -16,16 +16,6 @@ BEHAVIOURS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged
 
 
 VerdictTable = dict[str, dict[str, int]]  # verdict of the assessment -> behaviour -> completions
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How numbers are spread."""
-
-    mean: float
-    median: float
-    p90: int
-    max: int
 
 
 @dataclass(frozen=True)
@@ -72,8 +62,8 @@ class StructureStats:
                 name: Estimate.of_rate(Rate(self.sections[name], self.n))
                 for name in (*SECTIONS, "structured")
             },
-            tokens=_spread(self.tokens),
-            thinking_tokens=_spread(self.thinking_tokens),
+            tokens=Spread.of(self.tokens),
+            thinking_tokens=Spread.of(self.thinking_tokens),
             says_and_does=table,
         )
 
@@ -106,11 +96,3 @@ def _behaviour(judgement: Judgement) -> str:
 def _structured(completion: StoredCompletion) -> bool:
     assessed = completion.verdict is not Verdict.MISSING
     return bool(completion.understanding and assessed and completion.has_answer)
-
-
-def _spread(values: list[int]) -> Spread | None:
-    if not values:
-        return None
-    ordered = sorted(values)
-    p90 = ordered[min(len(ordered) - 1, 9 * len(ordered) // 10)]
-    return Spread(round(fmean(values), 1), median(values), p90, ordered[-1])

@@ -6,17 +6,18 @@ from typing import Any
 
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.page.outcome import Outcome, words
-from alttrain_cli.evaluation.plan import Facts, SampleRequest
+from alttrain_cli.evaluation.plan import SampleRequest
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.structure.sections import SECTIONS
 
+Entry = dict[str, Any]  # one completion, as the page's script reads it
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
 LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a page of gigabytes
 
 
 def entries(
     sides: Sequence[SuiteResult], compared: Mapping[str, SuiteResult], *, show: bool
-) -> Iterator[Facts]:
+) -> Iterator[Entry]:
     """Yield the completions of all suites, one in memory at a time.
 
     {suite, item, sample, prompt, target: SHOWN, compared: SHOWN | null, changed, crossed}; changed: the
@@ -28,7 +29,7 @@ def entries(
     return chain.from_iterable(_suite(side, compared.get(side.name), show) for side in ordered)
 
 
-def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator[Facts]:
+def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator[Entry]:
     jobs = side.plan.requests
     for job, mine, its in zip(jobs, _written(side, jobs), _partners(side, other), strict=True):
         if mine is None:
@@ -66,7 +67,7 @@ def _written(side: SuiteResult, jobs: Sequence[SampleRequest | None]) -> Iterato
             yield None
 
 
-def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Facts:
+def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Entry:
     key = completion.key
     outcome = Outcome(
         {name: found[key] for name, found in side.judged.items() if key in found}, side.behaviour_judge

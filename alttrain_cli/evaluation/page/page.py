@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.evaluation.page.chart import chart_of, table_of
-from alttrain_cli.evaluation.page.entries import KINDS, entries
+from alttrain_cli.evaluation.page.entries import KINDS, Entry, entries
 from alttrain_cli.evaluation.page.notices import notices
 from alttrain_cli.evaluation.page.tiles import tiles
-from alttrain_cli.evaluation.plan import Facts
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -41,7 +40,7 @@ def write_page(
         file.writelines(page(card, entries(sides, compared, show=show)))
 
 
-def page(card: Scorecard, browsed: Iterable[Facts]) -> Iterator[str]:
+def page(card: Scorecard, browsed: Iterable[Entry]) -> Iterator[str]:
     """Yield the page piece by piece; `browsed` is what `entries` yields."""
     from markupsafe import Markup
 
@@ -90,7 +89,7 @@ def _finalize(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def _lines(browsed: Iterable[Facts]) -> Iterator[Any]:
+def _lines(browsed: Iterable[Entry]) -> Iterator[Any]:
     """Yield each entry as a line of JSON that cannot leave its script element."""
     from jinja2.utils import htmlsafe_json_dumps
 
