@@ -97,7 +97,9 @@ def pretend_cuda() -> None:
     }
     for name, fake in fakes.items():
         setattr(torch.cuda, name, fake)
-    torch._C._cuda_getCurrentRawStream = lambda index=0: 0  # a CPU build has none, a CUDA build asks the driver
+    torch._C._cuda_getCurrentRawStream = lambda index=0: (
+        0
+    )  # a CPU build has none, a CUDA build asks the driver
     fork_rng = torch.random.fork_rng
     torch.random.fork_rng = lambda: fork_rng(devices=[])
     OnCPU().__enter__()
