@@ -70,8 +70,9 @@ def test_the_base_model_is_measured_told_apart_and_judged(
             assert "README.md holds no prompt" in refused.output.replace("\n", " ")
             (guard / "README.md").write_text(CARD, encoding="utf-8")
         judged = CliRunner().invoke(app, judge)
-        assert judged.exit_code == 0, judged.output
+        assert judged.exit_code in (0, 2), judged.output  # 2: not one answer was a verdict
         [suite] = json.loads((root / "scorecard.json").read_text(encoding="utf-8"))["suites"]
         metric = next(metric for metric in suite["metrics"] if metric["judge"].startswith(name))
         assert metric["states"]["unparsed"] + metric["states"]["judged"] == 2
+        assert judged.exit_code == (0 if metric["states"]["judged"] else 2)
         assert metric["target"] is None or metric["target"]["n"] == metric["states"]["judged"]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,7 +152,14 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
     number: signal.Signals, command: str, sample: tuple[str, ...], tmp_path: Path
 ) -> None:
     verdict = '{"understanding": "They ask.", "assessment": "It is harmless.", "verdict": "benign"}'
-    with chat_server(lambda *_: verdict if command == "build-data" else REFUSAL, seconds=0.1) as server:
+    stopped = threading.Event()
+
+    def answer(at: int, _: object) -> str:
+        if at >= 4:  # so that the signal comes in the middle, however busy the machine is
+            stopped.wait(60)
+        return verdict if command == "build-data" else REFUSAL
+
+    with chat_server(answer) as server:
         where = ("--base-url", server.base_url, "--model", "tiny", "--concurrency", "1")
         more = ("--suite", "smoke", "--limit", "5", "--no-card", "--out", "ev")
         line = (*sample, *where) if command == "build-data" else ("eval", *where, *more)
@@ -159,6 +167,7 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
         when(lambda: len(server.requests) >= 4)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
+        stopped.set()
         assert process.returncode == 128 + number, said
         assert "Interrupted." in said
         assert "Traceback" not in said
