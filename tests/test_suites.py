@@ -151,7 +151,7 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
 
 
 def test_the_readme_names_only_suites_and_judges_that_there_are() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parent.parent / "docs" / "guide.md").read_text(encoding="utf-8")
     suites = re.findall(r"--suite ([a-z0-9,-]+)", readme)
     judges = re.findall(r"--judge ([a-z0-9,-]+)", readme)
     assert suites
