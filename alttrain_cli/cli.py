@@ -4,14 +4,14 @@ import errno
 import io
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from alttrain_cli import __version__, console
 from alttrain_cli import errors as signals
-from alttrain_cli.commands import build_data, chat, eval, recipes, train
 from alttrain_cli.errors import AlttrainError
 
 # the one of the click inside typer, which has no public name
@@ -22,6 +22,15 @@ _REFUSALS = (
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+# The subcommands with their line in the list; each is a file in commands/.
+COMMANDS = {
+    "build-data": "Build a training data file from reasoning traces.",
+    "train": "Fine-tune the recipe's model on a data file and check the resulting adapter.",
+    "chat": "Chat with a model.",
+    "eval": "Evaluate a model: generate, judge, report.",
+    "recipes": "List, show and copy the recipes that come with alttrain.",
+}
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive
 
 
@@ -72,18 +81,39 @@ def _bounded(message: str) -> str:
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
 
 
+class Commands(ErrorBoundary):
+    """The subcommands; each is imported when it is called, not when it is listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """Return a command's name and help, for lists."""
+        return TyperCommand(name, help=COMMANDS[name]) if name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that was typed, imported."""
+        name = args[0]
+        if name not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        file = import_module(f"alttrain_cli.commands.{name.replace('-', '_')}")
+        commands = getattr(file, "app", None)
+        if commands is None:
+            commands = typer.Typer(context_settings=CONTEXT)
+            commands.command(name)(getattr(file, name.replace("-", "_")))
+        command = typer.main.get_command(commands)
+        command.name = name
+        return name, command, args[1:]
+
+
 app = typer.Typer(
-    cls=ErrorBoundary,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make an open reasoning model assess harm before it solves: build-data, train, chat, eval.",
+    context_settings=CONTEXT,
+    help="Train an open reasoning model to assess whether a request is harmful before it answers.",
 )
-app.command("build-data")(build_data.build_data)
-app.command("train")(train.train)
-app.command("chat")(chat.chat)
-app.add_typer(eval.app, name="eval")
-app.add_typer(recipes.app, name="recipes")
 
 
 def _print_version(wanted: bool) -> None:

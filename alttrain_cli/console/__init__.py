@@ -1,34 +1,98 @@
-"""The only code that draws. Model and data text is never markup: it is shown as it is, made visible."""
+"""The only code that draws. Model and data text is never markup: it is shown as it is, made visible.
 
-from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
-from alttrain_cli.console.curve import print_curve, sparkline
-from alttrain_cli.console.data import print_audit, print_build, print_row
-from alttrain_cli.console.preview import preview_text, print_previews
-from alttrain_cli.console.recipes import print_recipe_fits
-from alttrain_cli.console.reporter import Reporter
-from alttrain_cli.console.runs import print_runs
-from alttrain_cli.console.sections import pair_view, print_trace, trace_view
-from alttrain_cli.console.streams import OutputError, accept_loss, summary
-from alttrain_cli.console.streams import protect as protect_streams
-from alttrain_cli.console.terminal import (
-    THEME,
-    duration,
-    err,
-    out,
-    plain,
-    print_error,
-    print_json,
-    print_lines,
-    print_table,
-    print_warning,
-    spinner,
-    status,
-    warner,
-)
-from alttrain_cli.console.training import TrainingView, print_plan, print_run_summary
-from alttrain_cli.console.work import WorkView
-from alttrain_cli.text import visible
+Its files are imported when a name of theirs is first used, so that a command's help needs none of them.
+"""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
+    from alttrain_cli.console.curve import print_curve, sparkline
+    from alttrain_cli.console.data import print_audit, print_build, print_row
+    from alttrain_cli.console.preview import preview_text, print_previews
+    from alttrain_cli.console.recipes import print_recipe_fits
+    from alttrain_cli.console.reporter import Reporter
+    from alttrain_cli.console.runs import print_runs
+    from alttrain_cli.console.sections import pair_view, print_trace, trace_view
+    from alttrain_cli.console.streams import OutputError, accept_loss, summary
+    from alttrain_cli.console.streams import protect as protect_streams
+    from alttrain_cli.console.terminal import (
+        THEME,
+        duration,
+        err,
+        out,
+        plain,
+        print_error,
+        print_json,
+        print_lines,
+        print_table,
+        print_warning,
+        spinner,
+        status,
+        warner,
+    )
+    from alttrain_cli.console.training import TrainingView, print_plan, print_run_summary
+    from alttrain_cli.console.work import WorkView
+    from alttrain_cli.text import visible
+
+_FILES = {
+    "console.chat": (
+        "ChatScreen",
+        "LoadingView",
+        "print_answers",
+    ),
+    "console.curve": (
+        "print_curve",
+        "sparkline",
+    ),
+    "console.data": (
+        "print_audit",
+        "print_build",
+        "print_row",
+    ),
+    "console.preview": (
+        "preview_text",
+        "print_previews",
+    ),
+    "console.recipes": ("print_recipe_fits",),
+    "console.reporter": ("Reporter",),
+    "console.runs": ("print_runs",),
+    "console.sections": (
+        "pair_view",
+        "print_trace",
+        "trace_view",
+    ),
+    "console.streams": (
+        "OutputError",
+        "accept_loss",
+        "summary",
+        "protect_streams",
+    ),
+    "console.terminal": (
+        "THEME",
+        "duration",
+        "err",
+        "out",
+        "plain",
+        "print_error",
+        "print_json",
+        "print_lines",
+        "print_table",
+        "print_warning",
+        "spinner",
+        "status",
+        "warner",
+    ),
+    "console.training": (
+        "TrainingView",
+        "print_plan",
+        "print_run_summary",
+    ),
+    "console.work": ("WorkView",),
+    "text": ("visible",),
+}
+_HOMES = {name: file for file, names in _FILES.items() for name in names}
 __all__ = [
     "THEME",
     "ChatScreen",
@@ -69,3 +133,11 @@ __all__ = [
     "visible",
     "warner",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    module = import_module(f"alttrain_cli.{_HOMES[name]}")
+    value = globals()[name] = getattr(module, "protect" if name == "protect_streams" else name)
+    return value
