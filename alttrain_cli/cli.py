@@ -28,7 +28,7 @@ COMMANDS = {
     "build-data": "Build a training data file from reasoning traces.",
     "train": "Fine-tune the recipe's model on a data file and check the resulting adapter.",
     "chat": "Chat with a model.",
-    "eval": "Evaluate a model: generate, judge, report.",
+    "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
     "recipes": "List, show and copy the recipes that come with alttrain.",
 }
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive

@@ -178,3 +178,11 @@ def test_a_reader_who_leaves_early_is_no_failure(tmp_path: Path) -> None:
     process.stdout.close()
     assert process.wait(60) == 0
     assert (tmp_path / "d.jsonl").is_file()
+
+
+def test_the_list_of_commands_says_what_each_command_says_of_itself() -> None:
+    from alttrain_cli.cli import COMMANDS
+
+    for name, line in COMMANDS.items():
+        shown = " ".join(CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "300"}).output.split())
+        assert line in shown, name
