@@ -1,6 +1,7 @@
 """The options of `alttrain eval`, and the rules which of them have an effect beside which."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,8 @@ from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.evaluation.thinking import Mode
 
-GENERATE, JUDGES = "Generate", "Judges"  # panels of the help
+_generating = partial(typer.Option, rich_help_panel="Generate")
+_judging = partial(typer.Option, rich_help_panel="Judges")
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
 
 
@@ -37,21 +39,15 @@ Target = Annotated[
 ]
 Suite = Annotated[
     str,
-    typer.Option(
+    _generating(
         "--suite",
         metavar="NAMES",
         help="Suites or groups, separated by commas: smoke, safety, over-refusal, reasoning, general, all.",
-        rich_help_panel=GENERATE,
     ),
 ]
 SuiteFile = Annotated[
     list[str] | None,
-    typer.Option(
-        "--suite-file",
-        metavar="NAME=FILE",
-        help="Read a suite from its published file.",
-        rich_help_panel=GENERATE,
-    ),
+    _generating("--suite-file", metavar="NAME=FILE", help="Read a suite from its published file."),
 ]
 Compare = Annotated[
     str | None,
@@ -64,72 +60,63 @@ Compare = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(
+    _generating(
         "--limit",
         min=1,
         metavar="N",
         help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
-        rich_help_panel=GENERATE,
     ),
 ]
 Samples = Annotated[
     int,
-    typer.Option(
+    _generating(
         "--samples",
         min=1,
         max=1000,
         metavar="K",
         help="Number of samples per prompt. More than 1 needs sampling (--sample).",
-        rich_help_panel=GENERATE,
     ),
 ]
 Sample = Annotated[
     bool,
-    typer.Option(
-        "--sample",
-        help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
-        rich_help_panel=GENERATE,
+    _generating(
+        "--sample", help="Sample with --temperature and --top-p instead of the recipe's decoding settings."
     ),
 ]
 Temperature = Annotated[
     float,
-    typer.Option(
-        "--temperature", min=0.01, max=10.0, metavar="T", help="With --sample.", rich_help_panel=GENERATE
-    ),
+    _generating("--temperature", min=0.01, max=10.0, metavar="T", help="With --sample."),
 ]
 TopP = Annotated[
     float,
-    typer.Option("--top-p", min=0.01, max=1.0, metavar="P", help="With --sample.", rich_help_panel=GENERATE),
+    _generating("--top-p", min=0.01, max=1.0, metavar="P", help="With --sample."),
 ]
 MaxNewTokens = Annotated[
     int | None,
-    typer.Option(
+    _generating(
         "--max-new-tokens",
         min=1,
         max=1_000_000,
         metavar="N",
         help="Maximum number of tokens per completion. Default: what recipe and suite need.",
-        rich_help_panel=GENERATE,
     ),
 ]
 Think = Annotated[
     Mode,
-    typer.Option(
+    _generating(
         "--think",
         metavar="MODE",
         help="Thinking ablation: normal, zero (empty reasoning), less (one fixed short thought) or more "
         "(reasoning is extended).",
-        rich_help_panel=GENERATE,
     ),
 ]
 PresetName = Annotated[
     str | None,
-    typer.Option(
+    _generating(
         "--preset",
         metavar="NAME",
         help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
         "lrm-safety-study. The scorecard lists the caveats.",
-        rich_help_panel=GENERATE,
     ),
 ]
 RecipeName = Annotated[
@@ -148,13 +135,8 @@ Model = Annotated[
 ]
 Concurrency = Annotated[
     int,
-    typer.Option(
-        "--concurrency",
-        min=1,
-        max=1024,
-        metavar="N",
-        help="Number of requests to a server at the same time.",
-        rich_help_panel=GENERATE,
+    _generating(
+        "--concurrency", min=1, max=1024, metavar="N", help="Number of requests to a server at the same time."
     ),
 ]
 Out = Annotated[
@@ -169,55 +151,40 @@ Out = Annotated[
 ]
 Judge = Annotated[
     str,
-    typer.Option(
+    _judging(
         "--judge",
         metavar="NAMES",
         help="Judges, separated by commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on this "
         "machine), strongreject, xstest (with a server's model).",
-        rich_help_panel=JUDGES,
     ),
 ]
 JudgePart = Annotated[
     Part,
-    typer.Option(
-        "--judge-part",
-        metavar="PART",
-        help="What judges see: answer, reasoning or full.",
-        rich_help_panel=JUDGES,
-    ),
+    _judging("--judge-part", metavar="PART", help="What judges see: answer, reasoning or full."),
 ]
 JudgeUrl = Annotated[
     str | None,
-    typer.Option(
-        "--judge-url",
-        metavar="URL",
-        help="Base URL of the server that runs the judge model.",
-        rich_help_panel=JUDGES,
-    ),
+    _judging("--judge-url", metavar="URL", help="Base URL of the server that runs the judge model."),
 ]
 JudgeModel = Annotated[
     str | None,
-    typer.Option(
+    _judging(
         "--judge-model",
         metavar="MODEL",
         help="Model that judges: its name on the server, or for a local judge a folder or hub id.",
-        rich_help_panel=JUDGES,
     ),
 ]
 AllowCode = Annotated[
     bool,
-    typer.Option(
+    _judging(
         "--allow-code",
         help="Allow running code that the model wrote (needed by HumanEval), confined by the kernel (Linux).",
-        rich_help_panel=JUDGES,
     ),
 ]
 NoCard = Annotated[
     bool,
-    typer.Option(
-        "--no-card",
-        help="Do not measure the judges on human labels. Saves up to 531 judge calls per judge.",
-        rich_help_panel=JUDGES,
+    _judging(
+        "--no-card", help="Do not measure the judges on human labels. Saves up to 531 judge calls per judge."
     ),
 ]
 ShowCompletions = Annotated[
