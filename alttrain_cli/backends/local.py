@@ -36,7 +36,7 @@ class LocalBackend:
         self._weights = [loaded]  # shared with the view without an adapter; empty once closed
         self._adapter = target.adapter is not None
         self.name = target.name
-        self._fingerprint: Fingerprint | None = None
+        self.fingerprint: Fingerprint = fingerprint_of(target, loaded)
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
@@ -60,13 +60,6 @@ class LocalBackend:
         if not self._weights:
             raise BackendError(f"{self.name}: this model was closed.", fatal=True)
         return self._weights[0]
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Everything that shapes its completions. Hashes the weight files of a local model, once."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint_of(self._target, self.loaded)
-        return self._fingerprint
 
     @property
     def can(self) -> Can:
