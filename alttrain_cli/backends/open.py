@@ -6,6 +6,7 @@ nothing and asks no server; `open_backend` does. Only commands use this file: ev
 a backend.
 """
 
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +17,7 @@ from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.engine import quiet
 
+LONGEST_ADDRESS = 100  # characters of it that are shown while a backend is opened
 IN_FLIGHT = 32  # requests to a server at the same time
 
 
@@ -34,7 +36,7 @@ def find(word: str, recipe: str | None = None) -> Target | Address:
         RunError, RecipeError, ModelError: if it means nothing.
     """
     url, _, model = word.strip().partition(" ")
-    if url.startswith(("http://", "https://")):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
         return Address(url, model.strip() or None)
     return find_target(word, recipe)
 
@@ -52,7 +54,7 @@ def open_backend(
         case Address(url, model):
             from alttrain_cli.backends.server import ServerBackend
 
-            with progress.status(f"Connecting to {shown(url)} ..."):
+            with progress.status(f"Connecting to {shown(url)[:LONGEST_ADDRESS]} ..."):
                 return ServerBackend.find(url, model, in_flight=in_flight, warn=progress.warn)
         case Target():
             with progress.status(f"Loading {found.name} ..."), quiet.captured(None):

@@ -82,7 +82,7 @@ def run(
             samples=samples,
             limit=limit,
         )
-        match find(options.word(target, base_url, model), recipe):
+        match Address(base_url, model) if base_url else find(options.named(target), recipe):
             case Address() as address:
                 candidate = served_target(open_backend(address, progress, in_flight=concurrency), out)
             case Target() as local:

@@ -210,15 +210,15 @@ def run_rules(ctx: typer.Context) -> list[Rule]:
     ]
 
 
-def word(target: str, base_url: str | None, model: str | None) -> str:
-    """Return the one word that names the model.
+def named(target: str) -> str:
+    """Return the word that names the model.
 
     Raises:
         DataError: if there is none.
     """
-    if not (base_url or target):
+    if not target:
         raise DataError(NO_MODEL)
-    return f"{base_url} {model or ''}" if base_url else target
+    return target
 
 
 def check_stored(ctx: typer.Context) -> None:
