@@ -54,7 +54,8 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     assert isinstance(zero, Completion)
     assert isinstance(less, Completion)
     assert zero.text.startswith("<think>\n\n</think>\n\n")
-    assert (zero.trace.thinking, zero.reasoning_tokens, zero.tokens) == ("", 0, 12)
+    assert (zero.trace.thinking, zero.reasoning_tokens) == ("", 0)
+    assert 0 < (zero.tokens or 0) <= SETTINGS.max_new_tokens
     assert "without thinking much" in less.trace.thinking
     assert less.trace.answer
 

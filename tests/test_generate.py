@@ -114,7 +114,7 @@ def test_a_short_completion_waits_for_no_long_one(smollm: Loaded, monkeypatch: p
     settings = Sampling(max_new_tokens=200, do_sample=False)
     # one token in 97 ends a completion, so they end anywhere
     stops = set(range(0, len(loaded.tokenizer), 97))
-    monkeypatch.setattr(module, "_stop_ids", lambda loaded: stops)
+    monkeypatch.setattr(module, "stop_ids", lambda loaded: stops)
     alone = batched(loaded, settings, slots=1)
     lengths = [completion.tokens for completion in alone]
     assert max(lengths) >= 5 * min(lengths)

@@ -140,7 +140,7 @@ def test_resume_refuses_other_data_and_another_recipe(folder: Path, finished: Pa
     base = ["train", "--recipe", "smollm2-135m", "--out", finished, "--resume"]
     done = alttrain(*base, "--data", "data.jsonl", *OPTIONS, cwd=folder)
     assert done.returncode == 2
-    assert "is finished" in done.stderr
+    assert "already finished" in done.stderr
 
 
 def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path) -> None:
