@@ -150,10 +150,10 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
         read_suite(gone)
 
 
-def test_the_readme_names_only_suites_and_judges_that_there_are() -> None:
-    readme = (Path(__file__).parent.parent / "docs" / "guide.md").read_text(encoding="utf-8")
-    suites = re.findall(r"--suite ([a-z0-9,-]+)", readme)
-    judges = re.findall(r"--judge ([a-z0-9,-]+)", readme)
+def test_the_guide_names_only_suites_and_judges_that_there_are() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text(encoding="utf-8")
+    suites = re.findall(r"--suite ([a-z0-9,-]+)", guide)
+    judges = re.findall(r"--judge ([a-z0-9,-]+)", guide)
     assert suites
     assert judges
     assert all(find_suites(words) for words in suites)
