@@ -392,7 +392,7 @@ TESTS = {
 def test_checks_may_use_plain_values_helpers_of_the_prompt_and_exceptions(tests: str) -> None:
     stub = f"def half(x):\n    return x // 2\n\n{STUB}"
     assert run(stub, GOOD, tests, SECONDS) == Outcome(True)
-    assert run(stub, "def double(x):\n    return 7", tests, SECONDS).correct is (
+    assert run(stub, "def double(x):\n    return 70", tests, SECONDS).correct is (
         tests == TESTS["the function by its name"]
     )
 
