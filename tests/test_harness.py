@@ -198,6 +198,10 @@ def test_a_thought_is_never_the_answer_and_stop_strings_do_not_reach_it(
     assert "end within their reasoning" in done.output
 
 
+def lines_of(folder: Path) -> int:
+    return sum(file.read_bytes().count(b"\n") for file in folder.rglob("completions.jsonl"))
+
+
 @needs_harness
 def test_killed_anywhere_it_goes_on_and_ends_with_the_files_of_an_undisturbed_evaluation(
     tmp_path: Path,
@@ -210,14 +214,16 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_files_of_an_undisturbed_ev
 
     card = measure(tmp_path / "whole", suite, Parrot(letter))
     torn = tmp_path / "torn"
-    for after in (0.03, 0.08):
+    for lines in (1, 3):  # written when the evaluation is killed
         child = os.fork()
         if child == 0:
             try:
                 measure(torn, suite, Parrot(letter, seconds=0.01))
             finally:
                 os._exit(0)
-        time.sleep(after)
+        deadline = time.monotonic() + 30
+        while lines_of(torn) < lines and time.monotonic() < deadline:
+            time.sleep(0.005)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     last = Parrot(letter)
