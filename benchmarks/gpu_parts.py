@@ -183,7 +183,7 @@ def fixed_cost(options: argparse.Namespace, results: Results) -> None:
     from random_model import row_of
 
     from alttrain_cli.engine.load import load_base
-    from alttrain_cli.training.micro_batches import FIXED_COST
+    from alttrain_cli.training.micro_batches import fixed_cost as assumed_cost
 
     cap_memory(options.gpu)
     eight = ("train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=1")
@@ -197,7 +197,8 @@ def fixed_cost(options: argparse.Namespace, results: Results) -> None:
         token = (whole - extra) / (8 * length)
         results.say(
             row_tokens=length, one_ms=whole * 1e3, eight_ms=parts * 1e3, micro_batch_ms=extra * 1e3,
-            token_us=token * 1e6, fixed_cost_tokens=extra / token, assumed_tokens=FIXED_COST,
+            token_us=token * 1e6, fixed_cost_tokens=extra / token,
+            assumed_tokens=assumed_cost(gpu=loaded.device != "cpu"),
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,14 @@ def test_no_remote_code_and_no_pickle() -> None:
         source = path.read_text(encoding="utf-8")
         assert "trust_remote_code=True" not in source
         assert not {"pickle", "joblib", "shelve"} & imports(path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=lambda path: path.name
+)
+def test_a_benchmark_imports_only_names_that_there_are(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("alttrain_cli"):
+            module = import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or import_module(f"{node.module}.{alias.name}")
