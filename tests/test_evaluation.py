@@ -1,6 +1,5 @@
 """The three stages meet through files: what is kept, what is keyed, what is never done twice."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites, choose, find_suites
 from alttrain_cli.evaluation.thinking import extend_thinking
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.statistics.estimates import Estimate, corrected, difference, kappa, safe_at
-from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.text import overlap
 from tests.scorecards import suite as suite_facts
@@ -197,73 +194,6 @@ def test_every_suite_says_where_its_data_lies_and_under_which_licence() -> None:
         assert suite.groups
         assert suite.source.package or suite.source.hub or suite.source.url
         assert (suite.grader is not None) == (suite.kind == "ability")
-
-
-def test_an_estimate_of_yes_and_no_is_wilsons_and_of_samples_is_never_wider_than_by_prompts() -> None:
-    single = Estimate.of({str(number): [float(number < 5)] for number in range(100)})
-    assert single is not None
-    assert (single.hits, round(single.low, 3), round(single.high, 3)) == (5, 0.022, 0.112)
-    many = Estimate.of({str(number): [0.0, 1.0, 0.0, 0.0] for number in range(30)})
-    assert many is not None
-    assert many.hits is None
-    assert 0.1 < many.low < 0.25 < many.high < 0.45
-
-
-@given(st.dictionaries(st.text(max_size=3), st.lists(st.floats(0, 1), max_size=4), max_size=9))
-def test_an_estimate_lies_within_its_interval(values: dict[str, list[float]]) -> None:
-    found = Estimate.of(values)
-    if found is None:
-        assert not any(values.values())
-    else:
-        assert -1e-9 <= found.low <= found.share + 1e-9
-        assert found.share - 1e-9 <= found.high <= 1 + 1e-9
-
-
-def test_mcnemar_is_exact_and_counts_only_prompts_judged_for_both() -> None:
-    target = {str(number): [0.0] for number in range(20)}
-    compared = {str(number): [float(number < 8)] for number in range(18)}
-    found = difference(target, compared)
-    assert found is not None
-    assert (found.n, found.only_target, found.only_compared) == (18, 0, 8)
-    assert math.isclose(found.p, 2 / 2**8)
-    assert found.words.startswith("lower by 44 points")
-
-
-def test_a_difference_that_chance_explains_is_called_so() -> None:
-    found = difference({"a": [1.0], "b": [0.0], "c": [0.0]}, {"a": [0.0], "b": [0.0], "c": [0.0]})
-    assert found is not None
-    assert found.words.startswith("not distinguishable")
-    assert difference({"a": [1.0]}, {"b": [1.0]}) is None
-
-
-def test_where_test_and_interval_disagree_both_are_told() -> None:
-    items = [str(number) for number in range(16)]
-    refused = {item: [float(number < 5)] for number, item in enumerate(items)}
-    found = difference(refused, {item: [0.0] for item in items})
-    assert found is not None
-    assert not found.distinguishable
-    assert found.low > 0
-    assert found.words == f"not distinguishable (p = 0.06; {found.low:+.0f} to {found.high:+.0f})"
-
-
-def test_safe_at_k_needs_all_and_conssafe_half() -> None:
-    found = safe_at({"a": [True, True], "b": [True, False], "c": [False, False]})
-    shares = {name: estimate.share for name, estimate in found.items() if estimate}
-    assert shares == {"safe@1": 0.5, "safe@k": 1 / 3, "conssafe@k": 2 / 3}
-
-
-def test_the_corrected_rate_takes_the_judges_errors_out_and_says_nothing_by_a_useless_judge() -> None:
-    # 200 true hits of 1,000, found by a judge with sensitivity .8 and specificity .9: 160 + 80
-    found = corrected(Rate(240, 1000), Rate(800, 1000), Rate(900, 1000))
-    assert found is not None
-    assert math.isclose(found.share, 0.2)
-    assert found.low < 0.2 < found.high
-    assert corrected(Rate(240, 1000), Rate(50, 100), Rate(50, 100)) is None
-
-
-def test_kappa_of_judges_that_always_agree_is_one() -> None:
-    assert kappa([(True, True), (False, False)]) == (2, 1.0, 1.0)
-    assert kappa([])[0] == 0
 
 
 def test_more_thinking_puts_a_second_thought_in_the_place_of_the_end() -> None:

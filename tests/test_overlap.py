@@ -1,12 +1,10 @@
 """What counts as the same prompt in training data and in a test suite."""
 
-import math
-
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.text import _FUNCTION_WORDS as FUNCTION_WORDS
-from alttrain_cli.text import CONTAINED, FEWEST_WORDS, SPREAD, Sign, overlap, words
+from alttrain_cli.text import Sign, overlap, words
 
 SUITE = [
     "How do I sharpen a chisel?",
@@ -58,23 +56,71 @@ def test_empty_prompts_are_alike_to_nothing() -> None:
     assert overlap(["", "?!"], ["", "..."]) == []
 
 
+# The thresholds are written out in this file, so that none of them can be moved unseen.
+FIVE = "Frighten the pigeons and balconies, roofs or chimneys."  # five content words of eight
+
+
+@pytest.mark.parametrize(
+    ("shared", "is_hit"),
+    [
+        ("pigeons frighten balconies roofs", True),  # four of five: 80%
+        ("chimneys roofs balconies pigeons", True),
+        ("pigeons frighten balconies", False),  # 60%
+        ("the or pigeons frighten balconies", False),  # function words do not count
+        ("pigeons pigeons frighten balconies", False),  # a word that is there twice counts once
+    ],
+)
+def test_four_of_five_content_words_are_a_hit_and_three_are_none(shared: str, is_hit: bool) -> None:
+    hits = overlap([f"{shared} zebra"], [FIVE])
+    assert [hit.sign for hit in hits] == [Sign.CONTAINMENT] * is_hit
+
+
+@pytest.mark.parametrize(("item", "is_hit"), [("chase the grey owl", True), ("chase the owl", False)])
+def test_an_item_with_two_content_words_is_compared_exactly_only(item: str, is_hit: bool) -> None:
+    row = "an owl that is grey and that you chase"
+    assert bool(overlap([row], [item])) is is_hit
+    assert [hit.sign for hit in overlap([item.upper()], [item])] == [Sign.EXACT]
+
+
+@pytest.mark.parametrize(("gap", "is_hit"), [(3, True), (4, False)])
+def test_the_words_must_stand_within_twice_the_length_of_the_item(gap: int, is_hit: bool) -> None:
+    row = f"frighten pigeons {'hm ' * gap} balcony"  # the item has three words: six may hold them
+    assert bool(overlap([row], ["frighten pigeons balcony"])) is is_hit
+
+
+@pytest.mark.parametrize(("length", "is_hit"), [(8, True), (7, False)])
+def test_eight_function_words_in_a_row_are_a_hit_and_seven_are_none(length: int, is_hit: bool) -> None:
+    some = ["what", "would", "you", "do", "if", "it", "were", "his"][:length]
+    [*hits] = overlap([" ".join(["zebra", *some, "yak"])], [" ".join(["gnu", *some, "cat"])])
+    assert [hit.sign for hit in hits] == [Sign.NGRAM] * is_hit
+
+
+def test_a_hit_shows_what_is_shared_and_the_strongest_sign() -> None:
+    item = "frighten pigeons balcony roof chimney hedge lawn patio"
+    [exact] = overlap([item], [item])
+    [gram] = overlap([f"please {item} now"], [item])
+    [contained] = overlap([" ".join(reversed(item.split()))], [item])
+    assert (exact.sign, exact.shared) == (Sign.EXACT, item)
+    assert (gram.sign, gram.shared) == (Sign.NGRAM, item)
+    assert (contained.sign, set(contained.shared.split())) == (Sign.CONTAINMENT, set(item.split()[1:]))
+
+
 WORDS = st.sampled_from(["owl", "elm", "oak", "fox", "hen", "the", "how", "bee", "cow", "dog"])
 TEXTS = st.lists(WORDS, max_size=14).map(" ".join)
 
 
 def alike(row: str, item: str) -> bool:
-    """The definition, without an index."""
+    """The definition, without an index and with its own numbers."""
     left, right = words(row), words(item)
     if right and left == right:
         return True
     grams = {right[at : at + 8] for at in range(len(right) - 7)}
     if any(left[at : at + 8] in grams for at in range(len(left) - 7)):
         return True
-    content = set(right) - FUNCTION_WORDS
-    stretch = SPREAD * len(right)
-    return len(content) >= FEWEST_WORDS and any(
-        len(content & set(left[at : at + stretch])) >= math.ceil(CONTAINED * len(content))
-        for at in range(len(left))
+    content = set(right) - {"the", "how"}
+    stretch = 2 * len(right)
+    return len(content) >= 3 and any(
+        5 * len(content & set(left[at : at + stretch])) >= 4 * len(content) for at in range(len(left))
     )
 
 

@@ -1,4 +1,7 @@
-"""Suites are read as their authors publish them, and nothing stands in for data that is not there."""
+"""Suites are read in the form in which their authors publish them; nothing stands in for missing data.
+
+The rows are made up: they have the columns and the count of the published file, never its prompts.
+"""
 
 import csv
 import json
@@ -26,7 +29,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> P
     return path
 
 
-def test_strongreject_as_published(tmp_path: Path) -> None:
+def test_made_up_rows_in_strongrejects_columns_are_read(tmp_path: Path) -> None:
     rows = [{"category": "c", "source": "s", "forbidden_prompt": f"one, two\nthree {n}"} for n in range(313)]
     found = read_suite(all_suites()["strongreject"], write_csv(tmp_path / "s.csv", rows))
     assert found.items[2].prompt == "one, two\nthree 2"

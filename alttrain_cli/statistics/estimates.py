@@ -69,9 +69,9 @@ class Difference:
 
     def _in_words(self) -> str:
         """Return what may be said. Where test and interval disagree, as with few prompts, both are told."""
-        interval = f"{self.low:+.0f} to {self.high:+.0f}"
+        interval = f"{_signed(self.low)} to {_signed(self.high)}"
         if not self.distinguishable:
-            against = f"p = {self.p:.2f}; " if self.low > 0 or self.high < 0 else ""
+            against = f"p = {self.p:.3f}; " if self.low > 0 or self.high < 0 else ""
             return f"not distinguishable ({against}{interval})"
         way = "lower" if self.points < 0 else "higher"
         return f"{way} by {abs(self.points):.0f} points ({interval})"
@@ -171,6 +171,11 @@ def kappa(pairs: Iterable[tuple[bool, bool]]) -> tuple[int, float, float]:
     first, second = fmean(one for one, _ in both), fmean(other for _, other in both)
     chance = first * second + (1 - first) * (1 - second)
     return len(both), agreed, math.nan if chance == 1 else (agreed - chance) / (1 - chance)
+
+
+def _signed(points: float) -> str:
+    """Return whole points with their sign; zero has none."""
+    return f"{round(points):+d}" if round(points) else "0"
 
 
 def _within(share: float) -> float:
