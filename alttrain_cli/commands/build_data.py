@@ -7,11 +7,18 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.open import open_later
-from alttrain_cli.commands import build_options as options
-from alttrain_cli.commands.options import check, check_not_empty
-from alttrain_cli.data.annotators import SAMPLING, BenignAnnotator, ModelAnnotator, Template
+from alttrain_cli.commands.build_options import (
+    BuildOptions,
+    audit_rules,
+    build_rules,
+    check_style,
+    read_price,
+    served_by,
+)
+from alttrain_cli.commands.options import check, check_not_empty, takes
+from alttrain_cli.data.annotators import SAMPLING, Annotator, BenignAnnotator, ModelAnnotator, Template
 from alttrain_cli.data.audit import audit
-from alttrain_cli.data.build import build
+from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.prompts import read_prompts
@@ -27,29 +34,8 @@ from alttrain_cli.storage.lock import locked
 from alttrain_cli.structure.row import iter_rows
 
 
-def build_data(
-    context: typer.Context,
-    source: options.SourceOption = None,
-    mix: options.MixOption = None,
-    out: options.OutOption = Path("data.jsonl"),
-    overwrite: options.OverwriteOption = False,
-    columns: options.ColumnsOption = None,
-    label: options.LabelOption = None,
-    style: options.StyleOption = "alttrain",
-    annotator: options.AnnotatorOption = "template",
-    trust: options.TrustOption = None,
-    traces_from: options.TracesOption = None,
-    base_url: options.UrlOption = None,
-    model: options.ModelOption = None,
-    recipe: options.BaseRecipeOption = None,
-    concurrency: options.ConcurrencyOption = 32,
-    price: options.PriceOption = None,
-    seed: options.SeedOption = 1995,
-    suite: options.SuiteOption = "smoke",
-    suite_file: options.SuiteFileOption = None,
-    audited: options.AuditOption = None,
-    show: options.ShowOption = 0,
-) -> None:
+@takes(BuildOptions)
+def build_data(context: typer.Context, options: BuildOptions) -> None:
     """Build a training data file from reasoning traces.
 
     Each row teaches three steps: understand the request, assess its harm,
@@ -58,49 +44,61 @@ def build_data(
     are requested.
     """
     check_not_empty(context, "suite")
-    check(options.audit_rules(context))
-    if audited is not None:
-        _audit(audited, suite_prompts(suite, suite_file or (), read_prompts), show)
+    check(audit_rules(context))
+    if options.audited is not None:
+        _audit(options.audited, _suites(options), options.show)
         return
+    out = options.out
     if is_folder(out):
         raise DataError(f"--out {out}: a folder, but a file is needed, for example {out / 'data.jsonl'}")
-    if not source and not mix:
+    if not options.source and not options.mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
-    options.check_style(style, traces_from)
-    sources, mixed = ([Source.parse(text) for text in given or ()] for given in (source, mix))
-    dollars = options.read_price(price)
+    check_style(options.style, options.traces_from)
+    sources, mixed = ([Source.parse(text) for text in given or ()] for given in (options.source, options.mix))
+    price = read_price(options.price)
     reader = SampleReader.of(
-        columns, label, needs_label=annotator == "template", needs_response=traces_from is None
+        options.columns,
+        options.label,
+        needs_label=options.annotator == "template",
+        needs_response=options.traces_from is None,
     )
-    benign = SampleReader.of(columns, None, needs_label=False)
-    check(options.build_rules(context, sources, mixed))
-    suites = suite_prompts(suite, suite_file or (), read_prompts)
-    named = Recipe.load(recipe) if recipe else None
+    benign = SampleReader.of(options.columns, None, needs_label=False)
+    check(build_rules(context, options, sources, mixed))
+    suites = _suites(options)
+    recipe = Recipe.load(options.recipe) if options.recipe else None
     with locked(out, Outputs.of(out).lock), console.WorkView() as view:
-        store = ResponseStore.beside(out, view, dollars)
-        backends = {
-            kind: open_later(options.served_by(kind, base_url, model, named), view, in_flight=concurrency)
-            for kind in dict.fromkeys((annotator, traces_from))
-            if kind is not None and kind != "template"
-        }
-        judge = (
-            Template()
-            if annotator == "template"
-            else ModelAnnotator(store.responses(backends[annotator], "annotations", SAMPLING))
-        )
-        limit = named.generation.max_new_tokens if named else MAX_TOKENS
-        traces = TraceGenerator(backends[traces_from], store, limit) if traces_from else None
-        result = build(
-            [
-                *(SourceConfig(one, reader, style, judge, trust, traces) for one in sources),
-                *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in mixed),
-            ],
-            out,
-            seed,
-            suites=suites,
-            overwrite=overwrite,
-            progress=view,
-        )
+        annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price))
+        configs = [
+            *(SourceConfig(one, reader, options.style, annotator, options.trust, traces) for one in sources),
+            *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in mixed),
+        ]
+        result = build(configs, out, options.seed, suites, overwrite=options.overwrite, progress=view)
+    _report(result, options.show)
+
+
+def _suites(options: BuildOptions) -> dict[str, list[str]]:
+    return suite_prompts(options.suite, options.suite_file or (), read_prompts)
+
+
+def _models(
+    options: BuildOptions, recipe: Recipe | None, store: ResponseStore
+) -> tuple[Annotator, TraceGenerator | None]:
+    """Return the annotator and the trace generator. What both use is opened once."""
+    backends = {
+        kind: open_later(served_by(kind, options, recipe), store.progress, in_flight=options.concurrency)
+        for kind in dict.fromkeys((options.annotator, options.traces_from))
+        if kind is not None and kind != "template"
+    }
+    annotator: Annotator = Template()
+    if options.annotator != "template":
+        annotator = ModelAnnotator(store.responses(backends[options.annotator], "annotations", SAMPLING))
+    if options.traces_from is None:
+        return annotator, None
+    limit = recipe.generation.max_new_tokens if recipe else MAX_TOKENS
+    return annotator, TraceGenerator(backends[options.traces_from], store, limit)
+
+
+def _report(result: BuildResult, show: int) -> None:
     with console.summary():
         console.print_build(result.facts, result.rows, result.manifest, result.dropped)
         for warning in result.warnings:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,140 +23,151 @@ _MODELS, _CHECKS = "Annotator and trace generation", "Checks and preview"
 Served = Literal["endpoint", "model"]
 Judging = Literal["template", "endpoint", "model"]
 
-SourceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME[:COUNT]",
-        help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
-        "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples and "
-        "keeps the proportion of each label and category. Repeat the option to mix sources.",
-    ),
-]
-MixOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME[:COUNT]",
-        help="Like --source, for benign traces that are added unchanged, for example math problems. Samples "
-        "labelled harmful are dropped.",
-    ),
-]
-OutOption = Annotated[Path, typer.Option(metavar="FILE", help="The data file to write.", callback=expanded)]
-OverwriteOption = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite", help="Replace --out even if build-data did not make it, or if it was edited since."
-    ),
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="OURS=THEIRS,...",
-        help="Map our column names to the source's names, for example prompt=question,response=output. Our "
-        "names: prompt, response, label, category, id.",
-    ),
-]
-LabelOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Label for every sample of a source without labels (harmful or benign), or column:NAME to read "
-        "the label from that column."
-    ),
-]
-StyleOption = Annotated[str, typer.Option(help=f"One of {', '.join(STYLES)}.")]
-AnnotatorOption = Annotated[
-    Judging,
-    typer.Option(
-        rich_help_panel=_MODELS,
-        help="Backend that writes the harm assessment. template: a ready-made sentence for the label, "
-        "offline. endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
-    ),
-]
-TrustOption = Annotated[
-    Trust | None,
-    typer.Option(
-        rich_help_panel=_MODELS,
-        help="Verdict to use when the source's label and the annotator disagree. Default: drop the sample.",
-    ),
-]
-TracesOption = Annotated[
-    Served | None,
-    typer.Option(
-        rich_help_panel=_MODELS,
-        help="Generate the reasoning traces with the model that you will train. They replace any response in "
-        "the source. Such on-policy data preserves the model's abilities best.",
-    ),
-]
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=_MODELS,
-        help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1.",
-    ),
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=_MODELS,
-        help="Name of the model on the server. Needed if the server has more than one.",
-    ),
-]
-BaseRecipeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        rich_help_panel=_MODELS,
-        help="Recipe whose base model is used by --annotator model and --traces-from model. It also sets the "
-        "token limit of the traces.",
-    ),
-]
-ConcurrencyOption = Annotated[
-    int, typer.Option(metavar="N", rich_help_panel=_MODELS, min=1, max=1024, help="Requests in flight.")
-]
-PriceOption = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=_MODELS,
-        metavar="IN,OUT",
-        help="Price in dollars per million prompt tokens and completion tokens, for example 2.5,10. Used to "
-        "show the cost.",
-    ),
-]
-SeedOption = Annotated[
-    int,
-    typer.Option(
-        metavar="N", min=0, max=2**63 - 1, help="Random seed for the choice of samples and the order of rows."
-    ),
-]
-SuiteOption = Annotated[
-    str,
-    typer.Option(
-        rich_help_panel=_CHECKS,
-        help="Evaluation suites to check the data against, for example smoke,xstest-safe. Use '' to check "
-        "none.",
-    ),
-]
-SuiteFileOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="[NAME=]FILE",
-        rich_help_panel=_CHECKS,
-        help="NAME=FILE reads the suite NAME from its published file. FILE alone checks against the prompts "
-        "in that file.",
-    ),
-]
-AuditOption = Annotated[
-    Path | None,
-    typer.Option("--audit", rich_help_panel=_CHECKS, help="Only audit this data file; build nothing."),
-]
-ShowOption = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        rich_help_panel=_CHECKS,
-        min=0,
-        help="Print the first N rows, with their sections in colour.",
-    ),
-]
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The options of `alttrain build-data`."""
+
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:COUNT]",
+            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
+            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples "
+            "and keeps the proportion of each label and category. Repeat the option to mix sources.",
+        ),
+    ] = None
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:COUNT]",
+            help="Like --source, for benign traces that are added unchanged, for example math problems. "
+            "Samples labelled harmful are dropped.",
+        ),
+    ] = None
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The data file to write.", callback=expanded)] = (
+        Path("data.jsonl")
+    )
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace --out even if build-data did not make it, or if it was edited since."
+        ),
+    ] = False
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OURS=THEIRS,...",
+            help="Map our column names to the source's names, for example prompt=question,response=output. "
+            "Our names: prompt, response, label, category, id.",
+        ),
+    ] = None
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Label for every sample of a source without labels (harmful or benign), or column:NAME to "
+            "read the label from that column."
+        ),
+    ] = None
+    style: Annotated[str, typer.Option(help=f"One of {', '.join(STYLES)}.")] = "alttrain"
+    annotator: Annotated[
+        Judging,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Backend that writes the harm assessment. template: a ready-made sentence for the label, "
+            "offline. endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
+        ),
+    ] = "template"
+    trust: Annotated[
+        Trust | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Verdict to use when the source's label and the annotator disagree. Default: drop the "
+            "sample.",
+        ),
+    ] = None
+    traces_from: Annotated[
+        Served | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Generate the reasoning traces with the model that you will train. They replace any "
+            "response in the source. Such on-policy data preserves the model's abilities best.",
+        ),
+    ] = None
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Name of the model on the server. Needed if the server has more than one.",
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            rich_help_panel=_MODELS,
+            help="Recipe whose base model is used by --annotator model and --traces-from model. It also sets "
+            "the token limit of the traces.",
+        ),
+    ] = None
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", rich_help_panel=_MODELS, min=1, max=1024, help="Requests in flight.")
+    ] = 32
+    price: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            metavar="IN,OUT",
+            help="Price in dollars per million prompt tokens and completion tokens, for example 2.5,10. Used "
+            "to show the cost.",
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=2**63 - 1,
+            help="Random seed for the choice of samples and the order of rows.",
+        ),
+    ] = 1995
+    suite: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=_CHECKS,
+            help="Evaluation suites to check the data against, for example smoke,xstest-safe. Use '' to "
+            "check none.",
+        ),
+    ] = "smoke"
+    suite_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            rich_help_panel=_CHECKS,
+            help="NAME=FILE reads the suite NAME from its published file. FILE alone checks against the "
+            "prompts in that file.",
+        ),
+    ] = None
+    audited: Annotated[
+        Path | None,
+        typer.Option("--audit", rich_help_panel=_CHECKS, help="Only audit this data file; build nothing."),
+    ] = None
+    show: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_CHECKS,
+            min=0,
+            help="Print the first N rows, with their sections in colour.",
+        ),
+    ] = 0
 
 
 def audit_rules(ctx: typer.Context) -> list[Rule]:
@@ -163,10 +175,11 @@ def audit_rules(ctx: typer.Context) -> list[Rule]:
     return alone(ctx, "audited", "suite", "suite_file", "show")
 
 
-def build_rules(ctx: typer.Context, sources: Sequence[Source], mixed: Sequence[Source]) -> list[Rule]:
+def build_rules(
+    ctx: typer.Context, options: BuildOptions, sources: Sequence[Source], mixed: Sequence[Source]
+) -> list[Rule]:
     """Return the rules of everything else; `mixed` are the sources of --mix."""
-    values = ctx.params
-    used = {values["annotator"], values["traces_from"]}
+    used = {options.annotator, options.traces_from}
     traces = any(not source.is_starter for source in sources)
     columns = traces or any(not source.is_starter for source in mixed)
     served = "endpoint" in used
@@ -179,8 +192,8 @@ def build_rules(ctx: typer.Context, sources: Sequence[Source], mixed: Sequence[S
         "model": (served, no_server),
         "concurrency": (served, no_server),
         "price": (served, no_server),
-        "recipe": ("model" in used or values["traces_from"] is not None, no_model),
-        "trust": (values["annotator"] != "template", no_judge),
+        "recipe": ("model" in used or options.traces_from is not None, no_model),
+        "trust": (options.annotator != "template", no_judge),
         "style": (bool(sources), "without --source: --mix adds traces unchanged"),
         "columns": (columns, ours),
         "label": (traces, ours),
@@ -213,19 +226,17 @@ def check_style(style: str, traces_from: Served | None) -> None:
         )
 
 
-def served_by(
-    kind: Served, base_url: str | None, model: str | None, recipe: Recipe | None
-) -> Address | Target:
+def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Address | Target:
     """Return the backend that `endpoint` or `model` stands for.
 
     Raises:
         typer.BadParameter: if the option that it needs is missing.
     """
     if kind == "endpoint":
-        if base_url is None:
+        if options.base_url is None:
             words = "the endpoint backend needs a server URL, for example http://localhost:8000/v1"
             raise typer.BadParameter(words, param_hint="--base-url")
-        return Address(base_url, model)
+        return Address(options.base_url, options.model)
     if recipe is None:
         raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
     return Target(recipe.model.name, recipe)

@@ -1,16 +1,15 @@
 """The options of `alttrain eval`, and the rules which of them have an effect beside which."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from alttrain_cli.commands.options import Rule, check, check_not_empty, expanded, is_given, recipe_rule
-from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.completion import Part
-from alttrain_cli.evaluation.eval_target import NO_MODEL
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge as AskedJudge
 from alttrain_cli.evaluation.plan import suite_dirs
@@ -28,207 +27,233 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a server: "
-        '"http://localhost:8000/v1 MODEL".',
-        show_default=False,
-    ),
-]
-Suite = Annotated[
-    str,
-    _generating(
-        "--suite",
-        metavar="NAMES",
-        help="Suites or groups, separated by commas: smoke, safety, over-refusal, reasoning, general, all.",
-    ),
-]
-SuiteFile = Annotated[
-    list[str] | None,
-    _generating("--suite-file", metavar="NAME=FILE", help="Read a suite from its published file."),
-]
-Compare = Annotated[
-    str | None,
-    typer.Option(
-        "--compare",
-        metavar="BASELINE",
-        help="Baseline for the comparison: base (default for a run or an adapter), another run or folder of "
-        "evaluations, or none.",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    _generating(
-        "--limit",
-        min=1,
-        metavar="N",
-        help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
-    ),
-]
-Samples = Annotated[
-    int,
-    _generating(
-        "--samples",
-        min=1,
-        max=1000,
-        metavar="K",
-        help="Number of samples per prompt. More than 1 needs sampling (--sample).",
-    ),
-]
-Sample = Annotated[
-    bool,
-    _generating(
-        "--sample", help="Sample with --temperature and --top-p instead of the recipe's decoding settings."
-    ),
-]
-Temperature = Annotated[
-    float,
-    _generating("--temperature", min=0.01, max=10.0, metavar="T", help="With --sample."),
-]
-TopP = Annotated[
-    float,
-    _generating("--top-p", min=0.01, max=1.0, metavar="P", help="With --sample."),
-]
-MaxNewTokens = Annotated[
-    int | None,
-    _generating(
-        "--max-new-tokens",
-        min=1,
-        max=1_000_000,
-        metavar="N",
-        help="Maximum number of tokens per completion. Default: what recipe and suite need.",
-    ),
-]
-Think = Annotated[
-    Mode,
-    _generating(
-        "--think",
-        metavar="MODE",
-        help="Thinking ablation: normal, zero (empty reasoning), less (one fixed short thought) or more "
-        "(reasoning is extended).",
-    ),
-]
-PresetName = Annotated[
-    str | None,
-    _generating(
-        "--preset",
-        metavar="NAME",
-        help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
-        "lrm-safety-study. The scorecard lists the caveats.",
-    ),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="RECIPE",
-        help="Recipe whose settings to use for a model that was not trained here.",
-    ),
-]
-BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", hidden=True, help="The server; now the first part of RUN.")
-]
-Model = Annotated[
-    str | None, typer.Option("--model", hidden=True, help="The server's model; now the second part of RUN.")
-]
-Concurrency = Annotated[
-    int,
-    _generating(
-        "--concurrency", min=1, max=1024, metavar="N", help="Number of requests to a server at the same time."
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        parser=_folder,
-        metavar="PATH",
-        help="Folder for the results. Default: RUN/eval or evals/MODEL.",
-        callback=expanded,
-    ),
-]
-Judge = Annotated[
-    str,
-    _judging(
-        "--judge",
-        metavar="NAMES",
-        help="Judges, separated by commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on this "
-        "machine), strongreject, xstest (with a server's model).",
-    ),
-]
-JudgePart = Annotated[
-    Part,
-    _judging("--judge-part", metavar="PART", help="What judges see: answer, reasoning or full."),
-]
-JudgeUrl = Annotated[
-    str | None,
-    _judging("--judge-url", metavar="URL", help="Base URL of the server that runs the judge model."),
-]
-JudgeModel = Annotated[
-    str | None,
-    _judging(
-        "--judge-model",
-        metavar="MODEL",
-        help="Model that judges: its name on the server, or for a local judge a folder or hub id.",
-    ),
-]
-AllowCode = Annotated[
-    bool,
-    _judging(
-        "--allow-code",
-        help="Allow running code that the model wrote (needed by HumanEval), confined by the kernel (Linux).",
-    ),
-]
-NoCard = Annotated[
-    bool,
-    _judging(
-        "--no-card", help="Do not measure the judges on human labels. Saves up to 531 judge calls per judge."
-    ),
-]
-ShowCompletions = Annotated[
-    bool,
-    typer.Option("--show-completions", help="Include harmful completions in the HTML scorecard, collapsed."),
-]
+@dataclass(frozen=True)
+class ReportOptions:
+    """The options of `eval report`, which all of `eval` takes."""
+
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a "
+            'server: "http://localhost:8000/v1 MODEL".',
+            show_default=False,
+        ),
+    ] = ""
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="BASELINE",
+            help="Baseline for the comparison: base (default for a run or an adapter), another run or folder "
+            "of evaluations, or none.",
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="RECIPE",
+            help="Recipe whose settings to use for a model that was not trained here.",
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=_folder,
+            metavar="PATH",
+            help="Folder for the results. Default: RUN/eval or evals/MODEL.",
+            callback=expanded,
+        ),
+    ] = None
+    show_completions: Annotated[
+        bool,
+        typer.Option(
+            "--show-completions", help="Include harmful completions in the HTML scorecard, collapsed."
+        ),
+    ] = False
 
 
-def run_rules(ctx: typer.Context) -> list[Rule]:
+@dataclass(frozen=True)
+class GenerateOptions(ReportOptions):
+    """What is generated, and how."""
+
+    suite: Annotated[
+        str,
+        _generating(
+            "--suite",
+            metavar="NAMES",
+            help="Suites or groups, separated by commas: smoke, safety, over-refusal, reasoning, general, "
+            "all.",
+        ),
+    ] = "smoke"
+    suite_file: Annotated[
+        list[str] | None,
+        _generating("--suite-file", metavar="NAME=FILE", help="Read a suite from its published file."),
+    ] = None
+    limit: Annotated[
+        int | None,
+        _generating(
+            "--limit",
+            min=1,
+            metavar="N",
+            help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
+        ),
+    ] = None
+    samples: Annotated[
+        int,
+        _generating(
+            "--samples",
+            min=1,
+            max=1000,
+            metavar="K",
+            help="Number of samples per prompt. More than 1 needs sampling (--sample).",
+        ),
+    ] = 1
+    sample: Annotated[
+        bool,
+        _generating(
+            "--sample",
+            help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
+        ),
+    ] = False
+    temperature: Annotated[
+        float,
+        _generating("--temperature", min=0.01, max=10.0, metavar="T", help="With --sample."),
+    ] = 0.6
+    top_p: Annotated[
+        float,
+        _generating("--top-p", min=0.01, max=1.0, metavar="P", help="With --sample."),
+    ] = 0.95
+    max_new_tokens: Annotated[
+        int | None,
+        _generating(
+            "--max-new-tokens",
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Maximum number of tokens per completion. Default: what recipe and suite need.",
+        ),
+    ] = None
+    think: Annotated[
+        Mode,
+        _generating(
+            "--think",
+            metavar="MODE",
+            help="Thinking ablation: normal, zero (empty reasoning), less (one fixed short thought) or more "
+            "(reasoning is extended).",
+        ),
+    ] = "normal"
+    preset: Annotated[
+        str | None,
+        _generating(
+            "--preset",
+            metavar="NAME",
+            help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
+            "lrm-safety-study. The scorecard lists the caveats.",
+        ),
+    ] = None
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", hidden=True, help="The server; now the first part of RUN.")
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option("--model", hidden=True, help="The server's model; now the second part of RUN."),
+    ] = None
+    concurrency: Annotated[
+        int,
+        _generating(
+            "--concurrency",
+            min=1,
+            max=1024,
+            metavar="N",
+            help="Number of requests to a server at the same time.",
+        ),
+    ] = 32
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The fields that overrule recipe and preset."""
+        chosen = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
+        return chosen if self.sample else {}
+
+
+@dataclass(frozen=True)
+class JudgeOptions(ReportOptions):
+    """The options of `eval judge`."""
+
+    judge: Annotated[
+        str,
+        _judging(
+            "--judge",
+            metavar="NAMES",
+            help="Judges, separated by commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on "
+            "this machine), strongreject, xstest (with a server's model).",
+        ),
+    ] = "rule"
+    judge_part: Annotated[
+        Part,
+        _judging("--judge-part", metavar="PART", help="What judges see: answer, reasoning or full."),
+    ] = "answer"
+    judge_url: Annotated[
+        str | None,
+        _judging("--judge-url", metavar="URL", help="Base URL of the server that runs the judge model."),
+    ] = None
+    judge_model: Annotated[
+        str | None,
+        _judging(
+            "--judge-model",
+            metavar="MODEL",
+            help="Model that judges: its name on the server, or for a local judge a folder or hub id.",
+        ),
+    ] = None
+    allow_code: Annotated[
+        bool,
+        _judging(
+            "--allow-code",
+            help="Allow running code that the model wrote (needed by HumanEval), confined by the kernel "
+            "(Linux).",
+        ),
+    ] = False
+    no_card: Annotated[
+        bool,
+        _judging(
+            "--no-card",
+            help="Do not measure the judges on human labels. Saves up to 531 judge calls per judge.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class RunOptions(JudgeOptions, GenerateOptions):
+    """The options of `eval run`."""
+
+
+def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
-    values = ctx.params
-    sampled, target, by_url = values["sample"], values["target"], values["base_url"] is not None
+    by_url, target, recipe = options.base_url is not None, options.target, options.recipe
     served = by_url or target.startswith(("http://", "https://"))
     beside = "beside --base-url" if by_url else "beside a server"
     return [
-        Rule("--temperature", is_given(ctx, "temperature"), sampled, "without --sample"),
-        Rule("--top-p", is_given(ctx, "top_p"), sampled, "without --sample"),
+        Rule("--temperature", is_given(ctx, "temperature"), options.sample, "without --sample"),
+        Rule("--top-p", is_given(ctx, "top_p"), options.sample, "without --sample"),
         Rule("RUN", bool(target), not by_url, f"{beside}: give one of the two"),
-        Rule("--recipe", values["recipe"] is not None, not served, beside),
-        Rule("--model", values["model"] is not None, by_url, "without --base-url"),
+        Rule("--recipe", recipe is not None, not served, beside),
+        Rule("--model", options.model is not None, by_url, "without --base-url"),
         Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),
-        recipe_rule(None if served else target, values["recipe"]),
+        recipe_rule(None if served else target, recipe),
     ]
 
 
-def named(target: str) -> str:
-    """Return the word that names the model.
-
-    Raises:
-        DataError: if there is none.
-    """
-    if not target:
-        raise DataError(NO_MODEL)
-    return target
-
-
-def check_stored(ctx: typer.Context) -> None:
+def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
     """Check the options of `eval judge` and `eval report`.
 
     Raises:
         typer.BadParameter: if one is empty or has no effect.
     """
     check_not_empty(ctx)
-    target, recipe, out = (ctx.params[name] for name in ("target", "recipe", "out"))
+    target, recipe, out = options.target, options.recipe, options.out
     is_evaluation = bool(target and suite_dirs(Path(target)))
     by_folder = is_evaluation or (out is not None and not target)
     check(
@@ -240,9 +265,11 @@ def check_stored(ctx: typer.Context) -> None:
     )
 
 
-def judge_rules(ctx: typer.Context, judges: Sequence[AnyJudge], graded: Iterable[Graded]) -> list[Rule]:
+def judge_rules(
+    ctx: typer.Context, options: JudgeOptions, judges: Sequence[AnyJudge], graded: Iterable[Graded]
+) -> list[Rule]:
     """Return the rules for the options of judges; `graded` is what there will be to judge."""
-    values, kinds = ctx.params, set(graded)
+    kinds, model = set(graded), options.judge_model is not None
     asked = [judge for judge in judges if isinstance(judge, AskedJudge)]
     by_url = [judge.name for judge in asked if judge.model is None]
     own = [judge.name for judge in asked if judge.model is not None]
@@ -250,14 +277,12 @@ def judge_rules(ctx: typer.Context, judges: Sequence[AnyJudge], graded: Iterable
     no_url = "without a judge that a server's model is: --judge strongreject or xstest"
     several = f"for {' and '.join([*by_url[:1], *own])} at once: judge by one after the other"
     return [
-        Rule("--judge-url", values["judge_url"] is not None, bool(by_url), no_url),
-        Rule(
-            "--judge-model", values["judge_model"] is not None, bool(asked), "without a judge that is a model"
-        ),
-        Rule("--judge-model", values["judge_model"] is not None, len([*by_url[:1], *own]) < 2, several),
+        Rule("--judge-url", options.judge_url is not None, bool(by_url), no_url),
+        Rule("--judge-model", model, bool(asked), "without a judge that is a model"),
+        Rule("--judge-model", model, len([*by_url[:1], *own]) < 2, several),
         Rule("--judge-part", is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"),
         Rule(
-            "--allow-code", values["allow_code"], any(grader == "code" for _, grader in kinds), "without code"
+            "--allow-code", options.allow_code, any(grader == "code" for _, grader in kinds), "without code"
         ),
         *(
             Rule(f"--judge {judge.name}", is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))

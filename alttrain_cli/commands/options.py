@@ -1,13 +1,40 @@
 """Options that more than one command takes, and the rules which options have an effect beside which."""
 
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import typer
 
 from alttrain_cli.storage.files import is_file, is_folder
+
+Options = TypeVar("Options")
+
+
+def takes(
+    options: type[Options],
+) -> Callable[[Callable[[typer.Context, Options], None]], Callable[..., None]]:
+    """Let a command take its options as one value of a dataclass: each field is an option."""
+
+    def decorate(command: Callable[[typer.Context, Options], None]) -> Callable[..., None]:
+        def run(context: typer.Context, **given: Any) -> None:
+            command(context, options(**given))
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        hints = get_type_hints(options, include_extras=True)
+        parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
+        for field in fields(options):  # type: ignore[arg-type]
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            annotation = hints[field.name]
+            parameters.append(inspect.Parameter(field.name, keyword, default=default, annotation=annotation))
+        run.__name__, run.__doc__, run.__annotations__ = command.__name__, command.__doc__, {}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Typer reads it
+        return run
+
+    return decorate
 
 
 def expanded(path: Path | None) -> Path | None:

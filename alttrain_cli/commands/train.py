@@ -1,5 +1,7 @@
 """`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from alttrain_cli.commands.options import (
     expanded,
     finite,
     is_given,
+    takes,
 )
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, RunError
@@ -29,31 +32,33 @@ from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import check_trackers
 
 
-def train(
-    context: typer.Context,
-    recipe: RecipeOption,
-    data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")],
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of `alttrain train`."""
+
+    recipe: RecipeOption
+    data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")]
     out: Annotated[
         Path | None,
         typer.Option("--out", help="The run directory. Default: runs/RECIPE-NUMBER.", callback=expanded),
-    ] = None,
-    overrides: SetOption = None,
+    ] = None
+    overrides: SetOption = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the interrupted run in the --out directory.")
-    ] = False,
+    ] = False
     plan: Annotated[
         bool,
         typer.Option(
             "--plan", help="Only estimate the memory and report whether the run fits. No model is loaded."
         ),
-    ] = False,
-    gpu: GpuOption = "auto",
+    ] = False
+    gpu: GpuOption = "auto"
     preview: Annotated[
         int | None,
         typer.Option(
             "--preview", min=1, metavar="N", help="Only print N rows, rendered as the model will see them."
         ),
-    ] = None,
+    ] = None
     canary: Annotated[
         int | None,
         typer.Option(
@@ -63,7 +68,7 @@ def train(
             help="Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; "
             "0 on a CPU, or 8 with --stop-over-refusal.",
         ),
-    ] = None,
+    ] = None
     stop_over_refusal: Annotated[
         float | None,
         typer.Option(
@@ -75,37 +80,49 @@ def train(
             help="Stop training when the model refuses more than this rate (0 to 1) of the benign canary "
             "prompts.",
         ),
-    ] = None,
-) -> None:
+    ] = None
+
+
+@takes(TrainOptions)
+def train(context: typer.Context, options: TrainOptions) -> None:
     """Fine-tune the recipe's model on a data file and check the resulting adapter."""
     check_not_empty(context)
-    check(
-        [
-            Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan"),
-            *alone(context, "plan", "recipe", "data", "overrides", "gpu", "out"),
-            *alone(context, "preview", "recipe", "data", "overrides"),
-        ]
-    )
-    chosen = Recipe.load(recipe, tuple(overrides or ()))
-    check_trackers(chosen)
-    rows = TrainingRows.read(data)
-    if plan:
-        if out is not None and out.exists():
-            raise RunError(f"{out}: exists already. Choose another --out.")
-        console.print_plan(plan_before_loading(chosen, rows.rows, parse_gpu(gpu)))
-        return
-    if preview:
+    check(_rules(context))
+    recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
+    check_trackers(recipe)
+    rows = TrainingRows.read(options.data)
+    if options.plan:
+        _plan(recipe, rows, options)
+    elif options.preview:
         with console.status("Loading the tokenizer ..."):
-            rendered = render_rows(chosen, rows.rows, preview)
+            rendered = render_rows(recipe, rows.rows, options.preview)
         console.print_previews(rendered)
-        return
-    if stop_over_refusal is not None and canary == 0:
+    else:
+        _train(recipe, rows, options)
+
+
+def _rules(context: typer.Context) -> Iterator[Rule]:
+    yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
+    yield from alone(context, "plan", "recipe", "data", "overrides", "gpu", "out")
+    yield from alone(context, "preview", "recipe", "data", "overrides")
+
+
+def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
+    if options.out is not None and options.out.exists():
+        raise RunError(f"{options.out}: exists already. Choose another --out.")
+    console.print_plan(plan_before_loading(recipe, rows.rows, parse_gpu(options.gpu)))
+
+
+def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
+    out = options.out
+    if options.stop_over_refusal is not None and options.canary == 0:
         raise AlttrainError("--stop-over-refusal needs a canary: remove --canary 0.")
-    if resume and out is None:
+    if options.resume and out is None:
         raise RunError("--resume needs the run directory: add --out runs/NAME")
-    work = job.Job(chosen, rows, Canary(starter_rows("heldout"), canary, stop_over_refusal), overrides or ())
+    canary = Canary(starter_rows("heldout"), options.canary, options.stop_over_refusal)
+    work = job.Job(recipe, rows, canary, options.overrides or ())
     view = console.TrainingView()
-    run = job.resume(work, out, view) if resume and out else job.start(work, out, view)
+    run = job.resume(work, out, view) if options.resume and out else job.start(work, out, view)
     with console.summary():
         losses = [step.loss for step in run.steps()]
         console.print_run_summary(run.path, run.curve_path, run.manifest(), losses)

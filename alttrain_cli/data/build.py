@@ -56,8 +56,8 @@ def build(
     sources: Sequence[SourceConfig],
     out: Path,
     seed: int,
-    *,
     suites: Mapping[str, Sequence[str]] | None = None,
+    *,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BuildResult:
@@ -76,18 +76,8 @@ def build(
     if not overwrite:
         outputs.spare_foreign()
     parts = [Part.of(source, seed) for source in sources]
-    with Spool(out) as spool:  # before any request, so that a disk that is not writable costs none
-        for part in parts:
-            part.prepare()
-        reasons = _make_rows(parts, spool, outputs, progress)
-        if not len(spool):
-            listed = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
-            raise DataError(f"All samples were dropped ({listed}). Details: {outputs.dropped}")
-        spool.shuffle(seed)
-        outputs.announce(spool.digest())
-        spool.write()
-        total = len(spool)
-    result = audit(_shown(iter_rows(out), total, progress), suites or {})
+    reasons = _write(parts, outputs, seed, progress)
+    result = audit(_shown(iter_rows(out), sum(part.rows for part in parts), progress), suites or {})
     usages = _usages(sources)
     facts = {
         "alttrain": __version__,
@@ -101,6 +91,21 @@ def build(
     write_json(outputs.manifest, facts)
     dropped = outputs.dropped if reasons else None
     return BuildResult(out, outputs.manifest, dropped, facts, result, sum(usages.values(), Usage()))
+
+
+def _write(parts: Sequence[Part], outputs: Outputs, seed: int, progress: Progress) -> Counter[str]:
+    """Write all rows in a seeded order, and the dropped samples; return the reasons."""
+    with Spool(outputs.rows) as spool:  # before any request, so that a disk that is not writable costs none
+        for part in parts:
+            part.prepare()
+        reasons = _make_rows(parts, spool, outputs, progress)
+        if not len(spool):
+            listed = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
+            raise DataError(f"All samples were dropped ({listed}). Details: {outputs.dropped}")
+        spool.shuffle(seed)
+        outputs.announce(spool.digest())
+        spool.write()
+    return reasons
 
 
 def _check_sources_kept(sources: Sequence[SourceConfig], written: Sequence[Path]) -> None:

@@ -85,12 +85,20 @@ def existing_target(word: str, recipe: str | None = None, out: Path | None = Non
     url, _, model = word.strip().partition(" ")
     if model and url.startswith(("http://", "https://")):
         return EvalTarget(out or _served_root(model.strip(), shown(url)))
+    return local_target(find_target(named(word), recipe), out)
+
+
+def named(word: str) -> str:
+    """Return the word that names a model.
+
+    Raises:
+        DataError: if there is none.
+    """
     if not word:
-        raise DataError(NO_MODEL)
-    return local_target(find_target(word, recipe), out)
-
-
-NO_MODEL = "No model given. Use: alttrain eval RUN, or alttrain eval RECIPE for a recipe's base model."
+        raise DataError(
+            "No model given. Use: alttrain eval RUN, or alttrain eval RECIPE for a recipe's base model."
+        )
+    return word
 
 
 def _served_root(model: str, server: str) -> Path:

@@ -1,0 +1,128 @@
+"""The options of `alttrain chat`, and what they mean together."""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.open import Address, find
+from alttrain_cli.backends.target import Target
+from alttrain_cli.chat.files import read_prompt, read_prompts
+from alttrain_cli.commands.options import Rule, check, recipe_rule
+from alttrain_cli.errors import RunError
+from alttrain_cli.storage.run import Run
+
+_model, _message, _sampling, _session = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("Model", "Message", "Sampling", "Session")
+)
+_TARGET = (
+    "A run, a folder with an adapter or a model, a recipe (its base model), a hub id, or a server: "
+    "URL or 'URL MODEL'. Without it you choose one of your runs."
+)
+_COMPARE = "Send every message to the base model and to the fine-tuned model, and show both completions."
+_PROMPT = "Send this message, print the answer and exit. Use - to read it from standard input."
+_RECIPE = "Recipe whose settings to use for a model that was not trained here."
+_PROMPTS = 'File of messages to send one after the other: one per line, or JSONL with the key "prompt".'
+_SYSTEM = "System prompt. Overrides the recipe."
+_JSON = "With -p or --prompts: print one JSON object per line."
+_SET = "Set temperature, top_p, top_k, repetition_penalty, max_new_tokens, thinking_budget or seed."
+_CONTINUE = "Resume the latest conversation with this model."
+_NO_SAVE = "Do not save the conversation or the input history."
+_MAX = "Maximum number of new tokens. Overrides the recipe."
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """The options of `alttrain chat`."""
+
+    target: Annotated[str | None, typer.Argument(metavar="TARGET", help=_TARGET)] = None
+    base: Annotated[bool, _model("--base", help="Use the base model, without the adapter.")] = False
+    compare: Annotated[bool, _model("--compare", help=_COMPARE)] = False
+    recipe: Annotated[str | None, _model("--recipe", metavar="NAME", help=_RECIPE)] = None
+    prompt: Annotated[str | None, _message("--prompt", "-p", metavar="TEXT", help=_PROMPT)] = None
+    prompts: Annotated[Path | None, _message("--prompts", metavar="FILE", help=_PROMPTS)] = None
+    system: Annotated[str | None, _message("--system", metavar="TEXT", help=_SYSTEM)] = None
+    as_json: Annotated[bool, _message("--json", help=_JSON)] = False
+    changes: Annotated[list[str] | None, _sampling("--set", metavar="KEY=VALUE", help=_SET)] = None
+    greedy: Annotated[bool, _sampling("--greedy", help="Use greedy decoding (temperature 0).")] = False
+    max_new_tokens: Annotated[int | None, _sampling("--max-new-tokens", metavar="N", help=_MAX)] = None
+    resume: Annotated[bool, _session("--continue", help=_CONTINUE)] = False
+    no_save: Annotated[bool, _session("--no-save", help=_NO_SAVE)] = False
+    probe: Annotated[Path | None, typer.Option("--probe", hidden=True)] = None
+    base_url: Annotated[str | None, typer.Option("--base-url", hidden=True)] = None
+    model: Annotated[str | None, typer.Option("--model", hidden=True)] = None
+
+    def rules(self) -> list[Rule]:
+        """Return which options have an effect beside which."""
+        by_url, scripted, target = self.base_url is not None, self.prompt is not None, self.target
+        prompts = self.prompts or self.probe
+        served = by_url or (target or "").startswith(("http://", "https://"))
+        keys = [change.partition("=")[0].strip() for change in self.changes or ()]
+        twice = next((key for key in keys if keys.count(key) > 1), "")
+        limited = self.max_new_tokens is not None
+        one = "give one of the two"
+        return [
+            Rule("TARGET", target is not None, not by_url, f"beside --base-url: {one}"),
+            Rule("--model", self.model is not None, by_url, "without --base-url"),
+            Rule("--base", self.base, not served, "with a server"),
+            Rule("--compare", self.compare, not self.base, f"beside --base: {one}"),
+            Rule("--json", self.as_json, scripted or prompts is not None, "without -p or --prompts"),
+            Rule("--prompts", prompts is not None, not scripted, f"beside -p: {one}"),
+            Rule("--recipe", self.recipe is not None, served or bool(target), "without a model or a server"),
+            recipe_rule(target, self.recipe),
+            Rule("--greedy", self.greedy, "temperature" not in keys, "beside --set temperature"),
+            Rule("--max-new-tokens", limited, "max_new_tokens" not in keys, "beside --set max_new_tokens"),
+            Rule(f"--set {twice}", bool(twice), False, "when it is given twice: leave one out"),
+            Rule(
+                "--no-save", self.no_save, self.interactive, "with -p, --prompts or --json: they save nothing"
+            ),
+        ]
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person types the messages."""
+        return self.prompt is None and not self.as_json and sys.stdin.isatty()
+
+    @property
+    def found(self) -> Target | Address:
+        """What the command line names."""
+        if self.base_url:
+            return Address(self.base_url, self.model)
+        found = find(self.target or _chosen_run(self.interactive), self.recipe)
+        if isinstance(found, Target) and self.base:
+            has_adapter = found.adapter is not None
+            check([Rule("--base", True, has_adapter, f"on {found.name}: it has no adapter")])
+            return found.base
+        return found
+
+    @property
+    def messages(self) -> list[str]:
+        """What is sent before a person types."""
+        if self.prompt is not None:
+            return [read_prompt(self.prompt, sys.stdin.buffer)]
+        file = self.prompts or self.probe
+        return read_prompts(file) if file else []
+
+    @property
+    def all_changes(self) -> list[str]:
+        """Every change of a setting as KEY=VALUE."""
+        limit = [] if self.max_new_tokens is None else [f"max_new_tokens={self.max_new_tokens}"]
+        return [*(self.changes or []), *limit, *(["temperature=0"] if self.greedy else [])]
+
+
+def _chosen_run(interactive: bool) -> str:
+    """Let a person choose one of the runs."""
+    runs = Run.all()
+    if not runs:
+        raise RunError("There is no run here yet. A base model without training: alttrain chat smollm2-135m")
+    if not interactive:
+        raise RunError(f"No model given. Example: alttrain chat {runs[0]} -p TEXT")
+    console.print_runs(runs)
+    number = typer.prompt("Which one", default=1, type=int)
+    if not 1 <= number <= len(runs):
+        raise RunError(f"There is no run number {number}.")
+    return str(runs[number - 1])
