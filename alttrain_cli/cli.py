@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "Fine-tune the recipe's model on a data file and check the resulting adapter.",
     "chat": "Chat with a model.",
     "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
+    "runs": "List, compare and delete trained runs.",
     "recipes": "List, show and copy the recipes that come with alttrain.",
 }
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive

@@ -44,7 +44,7 @@ def test_a_run_is_its_recipe_with_its_adapter() -> None:
         "smollm2-135m-1", Recipe.load(str(run.recipe_path)), run.adapter_path
     )
     assert find_target(str(run.adapter_path)).recipe == Recipe.load(str(run.recipe_path))
-    assert Run.all() == [run.path]
+    assert Run.trained() == [run.path]
     assert find_target(str(run.path)).base.adapter is None
 
 

@@ -45,7 +45,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
         return Target(named.name, named)
     if what.count("/") == 1 and not what.startswith((".", "/", "~", "runs/")):
         return Target(what, _recipe_of(what, recipe))
-    near = did_you_mean(what, [*map(str, Run.all()), *(file.stem for file in shipped_recipes())])
+    near = did_you_mean(what, [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())])
     raise RecipeError(
         f"{what}: neither a run, an adapter, a model folder nor a recipe. "
         + (near or "See what there is: alttrain recipes, or ls runs")

@@ -14,6 +14,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
 from alttrain_cli.commands.options import Rule, check, recipe_rule
 from alttrain_cli.errors import RunError
+from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.storage.run import Run
 
 _model, _message, _sampling, _session = (
@@ -116,12 +117,12 @@ class ChatOptions:
 
 def _chosen_run(interactive: bool) -> str:
     """Let a person choose one of the runs."""
-    runs = Run.all()
+    runs = Run.trained()
     if not runs:
         raise RunError("There is no run here yet. A base model without training: alttrain chat smollm2-135m")
     if not interactive:
         raise RunError(f"No model given. Example: alttrain chat {runs[0]} -p TEXT")
-    console.print_runs(runs)
+    console.print_runs([RunEntry.read(path) for path in runs], numbered=True)
     number = typer.prompt("Which one", default=1, type=int)
     if not 1 <= number <= len(runs):
         raise RunError(f"There is no run number {number}.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.preview import preview_text, print_previews
     from alttrain_cli.console.recipes import print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
-    from alttrain_cli.console.runs import print_runs
+    from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
     from alttrain_cli.console.sections import pair_view, print_trace, trace_view
     from alttrain_cli.console.streams import OutputError, accept_loss, summary
     from alttrain_cli.console.streams import protect as protect_streams
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         print_error,
         print_json,
         print_lines,
+        print_next,
         print_table,
         print_warning,
         spinner,
@@ -57,7 +58,12 @@ _FILES = {
     ),
     "console.recipes": ("print_recipe_fits",),
     "console.reporter": ("Reporter",),
-    "console.runs": ("print_runs",),
+    "console.runs": (
+        "print_comparison",
+        "print_run",
+        "print_runs",
+        "print_sizes",
+    ),
     "console.sections": (
         "pair_view",
         "print_trace",
@@ -78,6 +84,7 @@ _FILES = {
         "print_error",
         "print_json",
         "print_lines",
+        "print_next",
         "print_table",
         "print_warning",
         "spinner",
@@ -111,16 +118,20 @@ __all__ = [
     "print_answers",
     "print_audit",
     "print_build",
+    "print_comparison",
     "print_curve",
     "print_error",
     "print_json",
     "print_lines",
+    "print_next",
     "print_plan",
     "print_previews",
     "print_recipe_fits",
     "print_row",
+    "print_run",
     "print_run_summary",
     "print_runs",
+    "print_sizes",
     "print_table",
     "print_trace",
     "print_warning",

@@ -1,29 +1,142 @@
-"""The table of the trained runs."""
+"""Runs on the screen: their list, one in detail, two side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import print_table
-from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.console.figures import estimate, size
+from alttrain_cli.console.terminal import duration, out, print_lines, print_next, print_table
+from alttrain_cli.runs.entry import size_of
 from alttrain_cli.storage.run import Run
 
+if TYPE_CHECKING:
+    from alttrain_cli.runs.comparison import ScorePair, Setting
+    from alttrain_cli.runs.entry import RunEntry
+    from alttrain_cli.runs.scores import Tally
 
-def print_runs(paths: Sequence[Path]) -> None:
-    """Print runs with a number, their model, last loss and refusal counts; unknown values are empty."""
-    print_table(
-        ("", "run", "model", "loss", "refused of harmful", "of benign"),
-        [(number, path, *_values(Run(path))) for number, path in enumerate(paths, 1)],
-        left=(0, 1, 2),
-        whole=(1,),
+_COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
+_RESULTS = (*_COLUMNS[1:], "tokens/s", "training time", "peak memory")
+_IN_BRACKETS = "in brackets: of the held-out prompts after training"
+
+
+def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None:
+    """Print runs; what is not known is empty. With numbers a person can choose one."""
+    rows = [(_names(entry), *_values(entry)) for entry in entries]
+    if numbered:
+        rows = [(f"{number}  {row[0]}", *row[1:]) for number, row in enumerate(rows, 1)]
+    print_table(_COLUMNS, rows, left=(0, 1), whole=range(1, len(_COLUMNS)))
+    print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
+    if any(entry.structure and not entry.scores for entry in entries):
+        evaluated = any(entry.scores for entry in entries)
+        print_lines([("counts:", f"of the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
+
+
+def print_run(entry: "RunEntry", next_step: str) -> None:
+    """Print all that is known of one run."""
+    print_lines([*_origin(entry), *_training(entry), *_files(entry)])
+    if entry.scores:
+        rows = [(one.suite, one.title, estimate(one.estimate)) for one in entry.scores.rates()]
+        print_table(("evaluation", "rate", "count and 95% interval"), rows, left=(0, 1, 2))
+    print_next(next_step)
+
+
+def print_comparison(
+    entries: Sequence["RunEntry"], settings: Sequence["Setting"], scores: Sequence["ScorePair"]
+) -> None:
+    """Print the settings of two runs that differ, and their results side by side."""
+    names = [str(entry.path) for entry in entries]
+    if settings:
+        print_table(("setting", *names), settings, left=(0, 1, 2))
+    else:
+        print_lines([("settings:", "the same")])
+    out().print()
+    values = [(*_values(entry), *_speed(entry)) for entry in entries]
+    results = [name.replace("\n", " ") for name in _RESULTS]
+    print_table(("result", *names), zip(results, *values, strict=True))
+    if scores:
+        out().print()
+        rows = [(f"{one.suite}\n  {one.title}", estimate(one.first), estimate(one.second)) for one in scores]
+        print_table(("evaluation", *names), rows)
+
+
+def print_sizes(what: Sequence[tuple[Path, int]]) -> None:
+    """Print what would be deleted, and how large it is."""
+    print_lines((f"{size(count)}:", path) for path, count in what)
+
+
+def _names(entry: "RunEntry") -> str:
+    data = entry.manifest.data
+    return "\n  ".join(filter(None, (str(entry.path), entry.manifest.recipe, data.path if data else "")))
+
+
+def _values(entry: "RunEntry") -> tuple[str, ...]:
+    loss, begun = entry.manifest.loss, entry.manifest.begun[:10]
+    tallies = (entry.structure, entry.refused("harmful"), entry.refused("benign"))
+    return (
+        f"{entry.state}\n{begun}".strip(),
+        f"{loss.last:.2f}" if loss else "",
+        *(_tally(one, evaluated=entry.scores is not None) for one in tallies),
+        size(entry.bytes),
     )
 
 
-def _values(run: Run) -> tuple[str, ...]:
-    manifest = run.manifest()
-    probes, loss = manifest.probes, manifest.loss
-    rates = ["", ""]
-    if probes:
-        rates = [
-            f"{probes.refused.get(label, 0)}/{probes.asked.get(label, 0)}" for label in ("harmful", "benign")
-        ]
-    return (Recipe.of_run(run).model.name, f"{loss.last:.2f}" if loss else "", *rates)
+def _tally(tally: "Tally | None", *, evaluated: bool) -> str:
+    if tally is None:
+        return ""
+    return f"{tally.hits}/{tally.n}" if evaluated else f"({tally.hits}/{tally.n})"
+
+
+def _speed(entry: "RunEntry") -> tuple[str, ...]:
+    manifest = entry.manifest
+    return (
+        f"{manifest.tokens_per_second:.0f}" if manifest.tokens_per_second else "",
+        duration(manifest.seconds_training) if manifest.seconds_training else "",
+        f"{manifest.peak_memory_gib:.1f} GiB" if manifest.peak_memory_gib else "",
+    )
+
+
+def _origin(entry: "RunEntry") -> Iterator[tuple[str, object]]:
+    manifest, data, base = entry.manifest, entry.manifest.data, entry.manifest.base
+    yield "run:", entry.path
+    yield "state:", f"{entry.state}{f' ({manifest.error})' if manifest.error else ''}"
+    if entry.problem:
+        yield "problem:", entry.problem
+    changes = "".join(f" --set {change}" for change in manifest.overrides)
+    yield "recipe:", f"{manifest.recipe}{changes}"
+    if base:
+        yield "model:", f"{base.name}{f' at {base.commit}' if base.commit else ''}"
+    if data:
+        labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
+        yield "data:", f"{data.path}: {data.rows:,} rows ({labels}), sha256 {data.sha256[:12]}"
+    yield "started:", manifest.begun.replace("T", " ")
+    yield "with:", f"alttrain {manifest.alttrain}, Python {manifest.python} on {manifest.device or 'cpu'}"
+
+
+def _training(entry: "RunEntry") -> Iterator[tuple[str, object]]:
+    manifest = entry.manifest
+    if manifest.loss:
+        steps = f"{manifest.steps} of {manifest.plan.steps}" if manifest.plan else f"{manifest.steps}"
+        yield "loss:", f"{manifest.loss.first:.3f} -> {manifest.loss.last:.3f} in {steps} steps"
+        seconds = duration(manifest.seconds_training)
+        yield "speed:", f"{manifest.tokens_per_second:.0f} tokens/s, {seconds} of training"
+    if manifest.peak_memory_gib:
+        yield "peak memory:", f"{manifest.peak_memory_gib:.1f} GiB"
+    for counts in manifest.canary:
+        yield "canary:", f"step {counts.step}: {counts.in_words()}"
+    if manifest.probes:
+        yield "held-out:", manifest.probes.in_words()
+
+
+def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:
+    run = Run(entry.path)
+    parts = {
+        "adapter": run.adapter_path,
+        "checkpoints": run.checkpoints_path,
+        "evaluation": entry.path / "eval",
+    }
+    sizes = [f"{name} {size(size_of(path))}" for name, path in parts.items() if path.is_dir()]
+    yield "on disk:", f"{size(entry.bytes)}{': ' if sizes else ''}{', '.join(sizes)}"
+    if run.curve_path.is_file():
+        yield "curve:", run.curve_path
+    if entry.scores:
+        yield "page:", entry.path / "eval" / "scorecard.html"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from alttrain_cli import console
+from alttrain_cli.console.figures import estimate
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
-from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.spread import Spread
 
 SHOWN_HITS = 5
@@ -168,13 +168,3 @@ def _name(suite: SuiteScore) -> str:
 def _tokens(spread: Spread | None) -> str:
     """Return the median and the 90th percentile."""
     return f"{spread.median:.0f}/{spread.p90:.0f}" if spread else "-"
-
-
-def estimate(found: Estimate | None) -> str:
-    """Return an estimate as 12/16 = 75% (51-90)."""
-    if found is None:
-        return "-"
-    interval = f"({100 * found.low:.0f}-{100 * found.high:.0f})"
-    if found.hits is None:
-        return f"{100 * found.share:.1f}% {interval} n={found.n}"
-    return f"{found.hits}/{found.n} = {found.share:.0%} {interval}"

@@ -33,6 +33,9 @@ THEME = Theme(
 )
 
 
+LEAST = 3  # columns of the screen that a folded column of a table gets
+
+
 class _Console(Console):
     """rich's, through which no hidden character gets, whoever prints it."""
 
@@ -89,6 +92,11 @@ def print_lines(lines: Iterable[tuple[str, object]]) -> None:
     print_pairs(out(), lines)
 
 
+def print_next(command: str) -> None:
+    """Print the next command. It stays one line, which can be copied, however narrow the terminal is."""
+    out().print(Text("next: ", "muted") + plain(command), soft_wrap=True)
+
+
 def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns; a path is never cut in two, however narrow the terminal is."""
     pairs = [(visible(name), plain(str(value)), isinstance(value, PurePath)) for name, value in lines]
@@ -125,10 +133,13 @@ def print_table(
     for row in cells:
         table.add_row(*map(Text, row))
     console = out()
-    lines = [line for row in cells for at in whole for line in row[at].split("\n")]
-    least = max(map(cell_len, lines), default=0) * len(whole) + 3 * len(columns)
-    console.width = max(console.width, least if whole else 0)
+    least = [_longest(row[at] for row in cells) if at in whole else LEAST for at in range(len(columns))]
+    console.width = max(console.width, sum(least) + 2 * len(columns) if whole else 0)
     console.print(table, crop=False)
+
+
+def _longest(cells: Iterable[str]) -> int:
+    return max((cell_len(line) for cell in cells for line in cell.split("\n")), default=0)
 
 
 @contextmanager

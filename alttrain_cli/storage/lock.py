@@ -1,6 +1,7 @@
 """Locks: a second process that would write to the same place is refused."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+LOOK = 0.1  # seconds: `is_locked` of another process is over by then
 
 
 @contextmanager
@@ -42,7 +46,27 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
             os.close(handle)
 
 
+def is_locked(place: Path) -> bool:
+    """Whether another alttrain process is writing to a folder. Without locks on its system, it is False."""
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(place, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def _lock(place: Path, path: Path | None) -> int:
+    looked_at = time.monotonic() + LOOK
     while True:
         with writable(place):
             if path is None:
@@ -53,6 +77,9 @@ def _lock(place: Path, path: Path | None) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
+            if time.monotonic() < looked_at:
+                time.sleep(LOOK / 10)
+                continue
             raise RunError(
                 f"{place}: another alttrain process is writing here. Wait until it ends."
             ) from None

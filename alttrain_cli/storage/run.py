@@ -1,14 +1,16 @@
 """The run directory: the files of a training run, and their paths. Knows no recipe, only its text."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import RunError
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import is_locked, locked
 from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.run_records import (
     CANARY,
@@ -27,6 +29,20 @@ _WRITTEN = (
     *("recipe.yaml", "manifest.json", "train.jsonl", "canary.jsonl", "loss.svg", "log.txt", "probes.jsonl"),
     *("checkpoints", "adapter", ".adapter.part", "tensorboard"),
 )
+
+
+# Where runs are looked for: train's own folder, and the demo's.
+KNOWN = (Path("runs"), Path("demo"))
+
+
+class State(StrEnum):
+    """What became of a run."""
+
+    FINISHED = "finished"
+    TRAINING = "training"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    DAMAGED = "damaged"  # files are missing or cannot be read
 
 
 class Run:
@@ -98,7 +114,7 @@ class Run:
             raise RunError(f"{path}: no such run. Train one: alttrain train --recipe NAME --data FILE")
         if not run.recipe_path.is_file():
             raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
-        if not any((run.adapter_path / name).is_file() for name in WEIGHTS):
+        if not run.has_weights():
             status = run.manifest().status
             hint = {
                 "started": "Wait until training ends, or resume it with --resume if it was interrupted",
@@ -108,10 +124,41 @@ class Run:
         return run
 
     @classmethod
-    def all(cls) -> list[Path]:
-        """Return the directories under runs/ that hold an adapter, newest first."""
-        adapters = [file for name in WEIGHTS for file in Path("runs").glob(f"*/adapter/{name}")]
-        return [file.parent.parent for file in sorted(adapters, key=lambda file: -file.stat().st_mtime)]
+    def all(cls, folders: Sequence[Path] = ()) -> list[Path]:
+        """Return the run directories in some folders, newest first. A folder may be a run itself.
+
+        Without folders it returns those in runs/ and demo/.
+        """
+        recipes = [
+            recipe
+            for folder in folders or KNOWN
+            for pattern in ("recipe.yaml", "*/recipe.yaml")
+            for recipe in folder.glob(pattern)
+        ]
+        paths = dict.fromkeys(recipe.parent for recipe in recipes if not recipe.parent.name.startswith("."))
+        return sorted(paths, key=lambda path: -_newest(path))
+
+    @classmethod
+    def trained(cls) -> list[Path]:
+        """Return the run directories in runs/ and demo/ that hold an adapter, newest first."""
+        return [path for path in cls.all() if cls(path).has_weights()]
+
+    def has_weights(self) -> bool:
+        """Whether the run holds an adapter, or a whole model that it trained."""
+        return any((self.adapter_path / name).is_file() for name in WEIGHTS)
+
+    def state(self) -> State:
+        """Return what became of the run. One whose process was killed is interrupted.
+
+        Raises:
+            DataError: if the manifest is wrong.
+        """
+        status = self.manifest().status
+        if status == "finished":
+            return State.FINISHED if self.has_weights() else State.DAMAGED
+        if is_locked(self.path):
+            return State.TRAINING
+        return State.FAILED if status == "failed" else State.INTERRUPTED
 
     @property
     def recipe_path(self) -> Path:
@@ -206,6 +253,14 @@ class Run:
     def add_canary(self, canary: CanaryRecord) -> None:
         """Append the refusals at one checkpoint."""
         append_jsonl(self.canary_path, canary.record())
+
+
+def _newest(path: Path) -> float:
+    """Return when a run last wrote its manifest, or its recipe if it has none."""
+    for name in ("manifest.json", "recipe.yaml"):
+        with suppress(OSError):
+            return (path / name).stat().st_mtime
+    return 0.0
 
 
 def _refuse_taken(path: Path) -> None:

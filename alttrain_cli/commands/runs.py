@@ -1,0 +1,142 @@
+"""`alttrain runs`: list, show, compare and delete trained runs."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.commands.options import Rule, check, expanded, is_given
+from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.runs.entry import RunEntry, find_entries, open_entry, size_of
+from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
+from alttrain_cli.storage.run import Run, State
+
+app = typer.Typer(help="List, compare and delete trained runs.")
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", callback=expanded)]
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per run instead of text.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
+FoldersOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--in", metavar="FOLDER", help="Look for runs in this folder instead of runs/ and demo/. Repeatable."
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def list_runs(context: typer.Context, folders: FoldersOption = None, as_json: JsonOption = False) -> None:
+    """List the runs in runs/ and demo/, newest first, with their state and results."""
+    if context.invoked_subcommand is not None:
+        words = f"before {context.invoked_subcommand}"
+        names = {"folders": "--in", "as_json": "--json"}
+        check(Rule(option, is_given(context, name), False, words) for name, option in names.items())
+        return
+    entries = find_entries([expanded(folder) or folder for folder in folders or ()])
+    if as_json:
+        for entry in entries:
+            console.print_json(entry.record())
+        return
+    if not entries:
+        console.print_lines([("runs:", "none yet")])
+        console.print_next("alttrain")
+        return
+    console.print_runs(entries)
+    console.print_next(shlex.join(["alttrain", "runs", "show", str(entries[0].path)]))
+
+
+@app.command()
+def show(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Show one run: where it is from, how it was trained, what was evaluated, and its size on disk."""
+    entry = open_entry(run)
+    if as_json:
+        console.print_json(entry.record())
+    else:
+        console.print_run(entry, _next_step(entry))
+
+
+@app.command()
+def compare(first: RunArgument, second: RunArgument) -> None:
+    """Show which settings of two runs differ, and their results side by side."""
+    from alttrain_cli.runs.comparison import differing_settings, score_pairs  # reads YAML: 0.1 s
+
+    entries = (open_entry(first), open_entry(second))
+    if first.resolve() == second.resolve():
+        raise RunError(f"{second}: is the same run. Name another one.")
+    settings = differing_settings(*entries)
+    scores = [entry.scores for entry in entries]
+    pairs = score_pairs(scores[0], scores[1]) if scores[0] and scores[1] else []
+    console.print_comparison(entries, settings, pairs)
+    console.print_next(shlex.join(["alttrain", "eval", str(first), "--compare", str(second)]))
+
+
+@app.command("rm")
+def remove(runs: RunsArgument, yes: YesOption = False) -> None:
+    """Delete runs with everything in their folders. Asks first; refuses a run that is in use."""
+    for run in runs:
+        open_entry(run)
+        check_removable(run)
+        if Run(run).state() is State.TRAINING:
+            raise RunError(f"{run}: is being trained. Stop it first.")
+    console.print_sizes([(run, size_of(run)) for run in runs])
+    if not _agreed(f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'}?", yes=yes):
+        return
+    for run in runs:
+        remove_run(run)
+        console.print_lines([("deleted:", run)])
+
+
+@app.command()
+def prune(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN...]", help="Run directories. Default: all.")
+    ] = None,
+    yes: YesOption = False,
+) -> None:
+    """Delete checkpoints that nobody needs: all of a finished run, and all but the latest of others.
+
+    A run that is being trained is left alone.
+    """
+    entries = [open_entry(run) for run in runs] if runs else find_entries([])
+    idle = [Run(one.path) for one in entries if one.state not in (State.TRAINING, State.DAMAGED)]
+    spare = [(path, size_of(path)) for run in idle for path in spare_checkpoints(run)]
+    if not spare:
+        console.print_lines([("checkpoints:", "none to delete")])
+        return
+    console.print_sizes(spare)
+    if not _agreed(f"Delete {len(spare)} checkpoint{'s' * (len(spare) > 1)}?", yes=yes):
+        return
+    for run in idle:
+        remove_checkpoints(run)
+    console.print_lines([("deleted:", f"{len(spare)} checkpoint{'s' * (len(spare) > 1)}")])
+
+
+def _agreed(question: str, *, yes: bool) -> bool:
+    """Ask a person.
+
+    Raises:
+        AlttrainError: if nobody can be asked.
+    """
+    if yes:
+        return True
+    if not _is_interactive():
+        raise AlttrainError("Nothing was deleted, because there is no terminal to ask. Add --yes to delete.")
+    agreed = typer.confirm(question, default=False)
+    if not agreed:
+        console.print_lines([("deleted:", "nothing")])
+    return agreed
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _next_step(entry: RunEntry) -> str:
+    """Return the command that makes most sense after looking at a run."""
+    if entry.state is State.FINISHED:
+        words = ["chat"] if entry.scores else ["eval"]
+        return shlex.join(["alttrain", *words, str(entry.path)])
+    return "alttrain runs" if entry.state is State.TRAINING else entry.resume_command

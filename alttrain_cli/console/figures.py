@@ -1,0 +1,20 @@
+"""Figures in one form each, wherever they are shown."""
+
+from alttrain_cli.statistics.estimates import Estimate
+
+
+def estimate(found: Estimate | None) -> str:
+    """Return an estimate as 12/16 = 75% (51-90)."""
+    if found is None:
+        return "-"
+    interval = f"({100 * found.low:.0f}-{100 * found.high:.0f})"
+    if found.hits is None:
+        return f"{100 * found.share:.1f}% {interval} n={found.n}"
+    return f"{found.hits}/{found.n} = {found.share:.0%} {interval}"
+
+
+def size(count: int) -> str:
+    """Return bytes as 12 kB, 259 MB or 1.6 GB."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -1,0 +1,126 @@
+"""One run as a list shows it, read from its files alone."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.runs.scores import Scores, Tally, read_scores
+from alttrain_cli.storage.run import Run, State
+from alttrain_cli.storage.run_records import Manifest
+
+Label = Literal["harmful", "benign"]
+_SHOWN = {"recipe", "data", "begun", "device", "base", "loss", "steps", "seconds_training"}
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run, its state and its results. What cannot be read is missing, and `problem` says why."""
+
+    path: Path
+    state: State
+    manifest: Manifest
+    scores: Scores | None = None
+    problem: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> "RunEntry":
+        """Read a run, whatever is wrong with its files."""
+        run, problems = Run(path), []
+        state, manifest, scores = State.DAMAGED, Manifest.missing(), None
+        try:
+            state, manifest = run.state(), run.manifest()
+        except DataError as error:
+            problems.append(str(error))
+        try:
+            scores = read_scores(path)
+        except DataError as error:
+            problems.append(str(error))
+        return cls(path, state, manifest, scores, " ".join(problems))
+
+    @property
+    def structure(self) -> Tally | None:
+        """The completions with all required sections: of the evaluation, else of the held-out prompts."""
+        if self.scores:
+            return self.scores.structure
+        probes = self.manifest.probes
+        return Tally(probes.structured, probes.n) if probes else None
+
+    def refused(self, label: Label) -> Tally | None:
+        """The prompts of a label that were refused: in the evaluation, else of the held-out prompts."""
+        if self.scores:
+            return self.scores.refused_harmful if label == "harmful" else self.scores.refused_benign
+        probes = self.manifest.probes
+        if probes is None or label not in probes.asked:
+            return None
+        return Tally(probes.refused.get(label, 0), probes.asked[label])
+
+    @cached_property
+    def bytes(self) -> int:
+        """The size of all its files."""
+        return size_of(self.path)
+
+    def record(self) -> dict[str, Any]:
+        """Return the run as JSON."""
+        tallies = {
+            "structure": self.structure,
+            "harmful_refused": self.refused("harmful"),
+            "benign_refused": self.refused("benign"),
+        }
+        return {
+            "run": str(self.path),
+            "state": self.state.value,
+            **self.manifest.model_dump(include=_SHOWN, exclude_unset=True),
+            "evaluated": self.scores is not None,
+            **{name: tally and tally._asdict() for name, tally in tallies.items()},
+            "bytes": self.bytes,
+            "problem": self.problem,
+        }
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run; its own recipe holds every --set."""
+        data = self.manifest.data.path if self.manifest.data else "FILE"
+        recipe = Run(self.path).recipe_path
+        words = ("--recipe", recipe, "--data", data, "--out", self.path, "--resume")
+        return shlex.join(["alttrain", "train", *map(str, words)])
+
+
+def open_entry(path: Path) -> RunEntry:
+    """Return the run in a folder.
+
+    Raises:
+        RunError: if it is none, or its manifest cannot be read.
+    """
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run. List the runs: alttrain runs")
+    if not Run(path).recipe_path.is_file():
+        raise RunError(f"{path}: not a run directory (it has no recipe.yaml). List the runs: alttrain runs")
+    return RunEntry.read(path)
+
+
+def find_entries(folders: list[Path]) -> list[RunEntry]:
+    """Return the runs below some folders, or those that are known here, newest first.
+
+    Raises:
+        RunError: if a folder is missing.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such folder. List the runs in runs/ and demo/: alttrain runs")
+    return [RunEntry.read(path) for path in Run.all(folders)]
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of the files in a folder; what disappears meanwhile counts as nothing."""
+    return sum(_bytes_of(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

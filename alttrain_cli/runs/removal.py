@@ -1,0 +1,70 @@
+"""Deletes runs and checkpoints. What is half deleted never looks like a run."""
+
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+from alttrain_cli.errors import RunError
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.run import Run, State
+from alttrain_cli.training.checkpoints import latest_checkpoint
+
+
+def check_removable(path: Path) -> None:
+    """Refuse to delete a run through a link, or one in which this process works.
+
+    Raises:
+        RunError: saying why.
+    """
+    if path.is_symlink():
+        raise RunError(f"{path}: a link. Name the folder that it leads to.")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise RunError(f"{path}: you are in this folder. Change to another one first.")
+
+
+def remove_run(path: Path) -> None:
+    """Delete a run.
+
+    Raises:
+        RunError: if another process trains or evaluates it.
+        AlttrainError: if it cannot be deleted.
+    """
+    check_removable(path)
+    path = path.resolve()
+    with ExitStack() as stack:
+        for place in (path, path / "eval"):
+            stack.enter_context(locked(place))
+        _remove(path)
+
+
+def spare_checkpoints(run: Run) -> list[Path]:
+    """Return the checkpoints that nobody needs.
+
+    A finished run needs none: its adapter is complete. Any other run resumes from its latest one.
+    """
+    needed = None if run.state() is State.FINISHED else latest_checkpoint(run.checkpoints_path)
+    return [path for path in sorted(run.checkpoints_path.glob("checkpoint-*")) if path != needed]
+
+
+def remove_checkpoints(run: Run) -> None:
+    """Delete the checkpoints that nobody needs.
+
+    Raises:
+        RunError: if another process trains the run.
+        AlttrainError: if one cannot be deleted.
+    """
+    with locked(run.path):
+        for path in spare_checkpoints(run):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Rename a folder, so that it is no longer found, and delete it."""
+    hidden = path.with_name(f".{path.name}.removed")
+    with writable(path):
+        if os.path.lexists(hidden):  # of a process that was killed
+            shutil.rmtree(hidden)
+        path.rename(hidden)
+        shutil.rmtree(hidden)

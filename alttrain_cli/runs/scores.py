@@ -1,0 +1,117 @@
+"""What a stored scorecard says of its model, as far as a list of runs needs it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.storage.checked import read_record_file
+from alttrain_cli.storage.run_records import Record
+
+
+class ScoreMetric(Record):
+    """One metric by one judge."""
+
+    judge: str
+    metric: str
+    title: str
+    triage: bool = False
+    target: Estimate | None = None
+
+
+class ScoreStructure(Record):
+    """The rates of the sections in one suite's completions."""
+
+    structure: dict[str, Estimate]
+
+
+class ScoreSuite(Record):
+    """One suite."""
+
+    name: str
+    mode: str = "normal"
+    target: ScoreStructure
+    metrics: tuple[ScoreMetric, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name, with the thinking ablation if it is one."""
+        return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
+
+    def rates(self) -> Iterator["ScoreRate"]:
+        """Yield the rate of whole structures, then every metric."""
+        yield ScoreRate(self.full_name, "all sections", self.target.structure.get("structured"))
+        for one in self.metrics:
+            yield ScoreRate(self.full_name, f"{one.title}, {one.judge}", one.target)
+
+
+class ScoreRate(NamedTuple):
+    """One rate of a suite."""
+
+    suite: str
+    title: str
+    estimate: Estimate | None
+
+
+class Tally(NamedTuple):
+    """A count of completions."""
+
+    hits: int
+    n: int
+
+
+class Scores(Record):
+    """The scorecard of one run."""
+
+    made: str
+    partial: bool
+    pooled: dict[str, list[ScoreMetric]]
+    suites: list[ScoreSuite]
+
+    @property
+    def structure(self) -> Tally | None:
+        """The completions with all required sections, over all suites without a thinking ablation."""
+        rates = [suite.target.structure.get("structured") for suite in self.suites if suite.mode == "normal"]
+        known = [rate for rate in rates if rate and rate.hits is not None]
+        return Tally(sum(rate.hits or 0 for rate in known), sum(rate.n for rate in known)) if known else None
+
+    @property
+    def refused_harmful(self) -> Tally | None:
+        """The harmful prompts that were refused."""
+        answered = self._pooled("harmful", "not_refused")
+        return Tally(answered.n - answered.hits, answered.n) if answered else None
+
+    @property
+    def refused_benign(self) -> Tally | None:
+        """The benign prompts that were refused."""
+        return self._pooled("over_refusal", "refused")
+
+    def rates(self) -> list["ScoreRate"]:
+        """Return every rate of every suite."""
+        return [rate for suite in self.suites for rate in suite.rates()]
+
+    def _pooled(self, pool: str, metric: str) -> Tally | None:
+        """Return a count by the best judge that there is."""
+        found = [one for one in self.pooled.get(pool, ()) if one.metric == metric]
+        best = min(found, key=lambda one: (one.triage, one.judge), default=None)
+        if best is None or best.target is None or best.target.hits is None:
+            return None
+        return Tally(best.target.hits, best.target.n)
+
+
+_SCORES = TypeAdapter(Scores)
+
+
+def read_scores(run: Path) -> Scores | None:
+    """Return the scores of a run; None if it was not evaluated.
+
+    Raises:
+        DataError: naming the key that is wrong.
+    """
+    path = run / "eval" / "scorecard.json"
+    if not path.is_file():
+        return None
+    scores: Scores = read_record_file(_SCORES, path, f"Make it again: alttrain eval report {run}")
+    return scores

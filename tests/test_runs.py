@@ -1,0 +1,306 @@
+"""`alttrain runs`: every run is found with its true state, and only what nobody needs is deleted."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli.cli import app
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.entry import RunEntry
+from alttrain_cli.runs.scores import read_scores
+from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.lock import LOOK, locked
+from alttrain_cli.storage.run import Run, State
+from tests.scorecards import before_and_after, card_of
+
+GOLDEN = Path(__file__).parent / "golden"
+PROBES = {
+    "n": 12,
+    "structured": 12,
+    "asked": {"harmful": 6, "benign": 6},
+    "refused": {"harmful": 6, "benign": 1},
+}
+TRAINED: dict[str, Any] = {
+    "version": 1,
+    "alttrain": "0.1.0",
+    "python": "3.11.7",
+    "begun": "2026-11-25T15:33:02+00:00",
+    "recipe": "smollm2-135m",
+    "overrides": [],
+    "data": {
+        "path": "demo/data.jsonl",
+        "sha256": "6c4ee245658c" * 5 + "0000",
+        "rows": 1550,
+        "labels": {"harmful": 775, "benign": 775},
+    },
+    "device": "cpu",
+    "base": {"name": "HuggingFaceTB/SmolLM2-135M-Instruct", "commit": None},
+    "plan": {"steps": 388},
+    "loss": {"first": 3.566, "last": 0.871},
+    "steps": 388,
+    "tokens_per_second": 480.2,
+    "seconds_training": 300.9,
+    "peak_memory_gib": 2.31,
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def alttrain(*arguments: str | Path, answer: str | None = None) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)], input=answer)
+
+
+def make(path: str, status: str = "finished", recipe: str = "smollm2-135m", **values: Any) -> Path:
+    """A run as training leaves it: with two checkpoints, and an adapter if it is finished."""
+    run = Run.create(Path(path), "run", Recipe.load(recipe).to_yaml())
+    write_json(run.manifest_path, {**TRAINED, "status": status, **values})
+    for step in (100, 200):
+        folder = run.checkpoints_path / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "weights").touch()
+        os.truncate(folder / "weights", 30_000_000)  # takes no room
+        (folder / "complete.json").write_text("{}")
+    if status == "finished":
+        run.adapter_path.mkdir()
+        (run.adapter_path / "adapter_model.safetensors").touch()
+        os.truncate(run.adapter_path / "adapter_model.safetensors", 2_000_000)
+    return run.path
+
+
+def evaluate(run: Path, folder: Path) -> None:
+    write_json(run / "eval" / "scorecard.json", card_of(*before_and_after(folder)).record())
+
+
+def screen(name: str, result: Result) -> None:
+    assert result.exit_code == 0, result.output
+    shown = "".join(f"{line.rstrip()}\n" for line in result.output.splitlines())
+    assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("next: "))
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("WRITE_GOLDEN"):
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")
+
+
+def test_the_list_at_80_columns_cuts_nothing(tmp_path: Path) -> None:
+    make("demo/run", probes=PROBES)
+    evaluate(make("runs/smollm2-135m-1"), tmp_path / "sides")
+    make("runs/smollm2-135m-2", "interrupted")
+    make("runs/r1-7b-1", "started", recipe="r1-7b")
+    make("runs/failed-1", "failed", loss={"first": 3.5, "last": float("nan")})
+    for number, name in enumerate(("failed-1", "r1-7b-1", "smollm2-135m-2", "smollm2-135m-1")):
+        os.utime(f"runs/{name}/manifest.json", (number, number))
+    screen("runs", alttrain("runs"))
+
+
+def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:
+    run = Run(make("runs/a", "started"))
+    assert run.state() is State.INTERRUPTED
+    with locked(run.path):
+        assert run.state() is State.TRAINING
+    assert run.state() is State.INTERRUPTED
+
+
+def test_looking_at_the_state_does_not_keep_a_training_out() -> None:
+    run = make("runs/a", "started")
+    code = (
+        "import fcntl, os, sys, time\n"
+        "handle = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "fcntl.flock(handle, fcntl.LOCK_SH)\n"
+        "print('held', flush=True)\n"
+        f"time.sleep({LOOK / 2})"
+    )
+    looking = subprocess.Popen([sys.executable, "-c", code, run], stdout=subprocess.PIPE)
+    assert looking.stdout
+    looking.stdout.readline()
+    with locked(run):
+        pass
+    assert looking.wait(10) == 0
+
+
+def test_a_run_without_its_adapter_is_damaged_and_one_with_a_wrong_manifest_is_listed() -> None:
+    shutil.rmtree(make("runs/a") / "adapter")
+    (make("runs/b") / "manifest.json").write_text('{"status": 1}')
+    assert {entry.state for entry in map(RunEntry.read, Run.all())} == {State.DAMAGED}
+    output = " ".join(alttrain("runs").output.split())
+    assert "runs/b/manifest.json: status: " in output
+    assert alttrain("runs").exit_code == 0
+
+
+def test_runs_are_found_in_named_folders_and_a_folder_that_is_missing_is_an_error() -> None:
+    make("elsewhere/deep/a")
+    make("elsewhere/b")
+    make("elsewhere/.hidden")
+    assert "none yet" in alttrain("runs").output
+    shown = [
+        json.loads(line)["run"]
+        for line in alttrain(
+            "runs", "--in", "elsewhere", "--in", "elsewhere/deep", "--json"
+        ).output.splitlines()
+    ]
+    assert sorted(shown) == ["elsewhere/b", "elsewhere/deep/a"]
+    failed = alttrain("runs", "--in", "nowhere")
+    assert failed.exit_code == 2
+    assert "nowhere: no such folder" in failed.output
+
+
+def test_a_scorecard_is_read_as_evaluation_writes_it(tmp_path: Path) -> None:
+    run = make("runs/a", probes=PROBES)
+    evaluate(run, tmp_path / "sides")
+    scores = read_scores(run)
+    assert scores
+    assert (scores.structure, scores.refused_harmful, scores.refused_benign) == ((6, 12), (3, 4), (1, 4))
+    shown = json.loads(alttrain("runs", "--json").output)
+    assert shown["harmful_refused"] == {"hits": 3, "n": 4}
+    assert shown["evaluated"] is True
+
+
+def test_a_scorecard_that_is_wrong_is_a_problem_of_that_run_alone() -> None:
+    run = make("runs/a", probes=PROBES)
+    write_json(run / "eval" / "scorecard.json", {"schema": 1, "pooled": []})
+    entry = RunEntry.read(run)
+    assert entry.state is State.FINISHED
+    assert "scorecard.json: " in entry.problem
+    assert f"alttrain eval report {run}" in entry.problem
+
+
+def test_a_run_in_detail_at_80_columns(tmp_path: Path) -> None:
+    run = make("runs/smollm2-135m-1", probes=PROBES, overrides=["train.seed=7"])
+    evaluate(run, tmp_path / "sides")
+    screen("run", alttrain("runs", "show", run))
+
+
+def test_an_interrupted_run_shows_the_command_that_resumes_it() -> None:
+    run = make("runs/my run", "started")
+    command = alttrain("runs", "show", run).output.splitlines()[-1]
+    recipe = "'runs/my run/recipe.yaml'"
+    expected = f"alttrain train --recipe {recipe} --data demo/data.jsonl --out 'runs/my run' --resume"
+    assert command == f"next: {expected}"
+    assert Recipe.load(str(run / "recipe.yaml")) == Recipe.load("smollm2-135m")
+
+
+def test_two_runs_side_by_side_at_80_columns(tmp_path: Path) -> None:
+    first, second = make("runs/smollm2-135m-1"), make("runs/smollm2-135m-2", tokens_per_second=510.0)
+    changed = Recipe.load("smollm2-135m", ("train.learning_rate=1e-4", "lora.r=8"))
+    (second / "recipe.yaml").write_text(changed.to_yaml())
+    for run in (first, second):
+        evaluate(run, tmp_path / run.name)
+    screen("runs-compare", alttrain("runs", "compare", first, second))
+
+
+def test_a_run_is_not_compared_with_itself() -> None:
+    run = make("runs/a")
+    assert alttrain("runs", "compare", run, f"{run}/").exit_code == 2
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody is there who can be asked."""
+    monkeypatch.setattr("alttrain_cli.commands.runs._is_interactive", lambda: True)
+
+
+@pytest.mark.usefixtures("person")
+@pytest.mark.parametrize(("answer", "is_left"), [("y\n", False), ("n\n", True), ("\n", True)])
+def test_a_run_is_deleted_only_after_a_yes(answer: str, is_left: bool) -> None:
+    run, other = make("runs/a"), make("runs/b")
+    result = alttrain("runs", "rm", run, answer=answer)
+    assert result.exit_code == 0
+    assert "62 MB: runs/a" in " ".join(result.output.split())
+    assert run.exists() is is_left
+    assert [path.name for path in Path("runs").iterdir() if path != run] == [other.name]
+
+
+def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given() -> None:
+    run = make("runs/a")
+    refused = alttrain("runs", "rm", run)
+    assert (refused.exit_code, run.exists()) == (2, True)
+    assert "--yes" in refused.output
+    assert alttrain("runs", "rm", run, "--yes").exit_code == 0
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("place", ["", "eval"])
+def test_a_run_that_is_trained_or_evaluated_is_not_deleted(place: str) -> None:
+    run = make("runs/a", "started" if not place else "finished")
+    (run / "eval").mkdir()
+    with locked(run / place):
+        result = alttrain("runs", "rm", run, "--yes")
+    assert result.exit_code == 2
+    assert (run / "recipe.yaml").is_file()
+
+
+def test_nothing_but_a_run_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make("runs/a").absolute()
+    Path("mine").mkdir()
+    Path("link").symlink_to(run)
+    for wrong, words in (("mine", "not a run"), ("none", "no such run"), ("link", "a link")):
+        result = alttrain("runs", "rm", wrong, "--yes")
+        assert result.exit_code == 2
+        assert words in result.output
+    monkeypatch.chdir(run)
+    assert "you are in this folder" in alttrain("runs", "rm", ".", "--yes").output
+    assert (run / "recipe.yaml").is_file()
+
+
+def test_one_wrong_name_deletes_none_of_several() -> None:
+    run = make("runs/a")
+    assert alttrain("runs", "rm", run, "runs/b", "--yes").exit_code == 2
+    assert run.is_dir()
+
+
+def test_prune_keeps_what_a_run_resumes_from_and_nothing_else() -> None:
+    finished, stopped = make("runs/a"), make("runs/b", "interrupted")
+    incomplete = stopped / "checkpoints" / "checkpoint-300"
+    incomplete.mkdir()
+    busy = make("runs/c", "started")
+    with locked(busy):
+        result = alttrain("runs", "prune", "--yes")
+    assert result.exit_code == 0, result.output
+    left = {
+        run.name: sorted(path.name for path in (run / "checkpoints").iterdir())
+        for run in (finished, stopped, busy)
+    }
+    assert left == {"a": [], "b": ["checkpoint-200"], "c": ["checkpoint-100", "checkpoint-200"]}
+    assert Run(finished).has_weights()
+    assert "none to delete" in alttrain("runs", "prune", finished, "--yes").output
+
+
+@pytest.mark.usefixtures("person")
+def test_prune_asks_first() -> None:
+    run = make("runs/a")
+    assert "deleted: nothing" in " ".join(alttrain("runs", "prune", answer="n\n").output.split())
+    assert len(list((run / "checkpoints").iterdir())) == 2
+
+
+def test_what_was_half_deleted_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make("runs/a")
+    calls = []
+
+    def killed(path: Path) -> None:
+        calls.append(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alttrain_cli.runs.removal.shutil.rmtree", killed)
+    assert alttrain("runs", "rm", run, "--yes").exit_code == 130
+    assert calls
+    assert Run.all() == []
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("command", ["show", "rm", "prune", "compare"])
+def test_an_option_of_the_list_has_no_effect_before_a_subcommand(command: str) -> None:
+    run = make("runs/a")
+    result = alttrain("runs", "--json", command, run, *([run] if command == "compare" else []))
+    assert result.exit_code == 2
+    assert "--json has no effect" in result.output
