@@ -110,7 +110,6 @@ class Commands(ErrorBoundary):
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
     help="Train an open reasoning model to assess whether a request is harmful before it answers.",
@@ -123,14 +122,16 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def _options(
+@app.callback(invoke_without_command=True)
+def _alone(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        import_module("alttrain_cli.commands.journey").journey()
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -18,79 +17,21 @@ from alttrain_cli.runs.scores import read_scores
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.lock import LOOK, locked
 from alttrain_cli.storage.run import Run, State
-from tests.scorecards import before_and_after, card_of
-
-GOLDEN = Path(__file__).parent / "golden"
-PROBES = {
-    "n": 12,
-    "structured": 12,
-    "asked": {"harmful": 6, "benign": 6},
-    "refused": {"harmful": 6, "benign": 1},
-}
-TRAINED: dict[str, Any] = {
-    "version": 1,
-    "alttrain": "0.1.0",
-    "python": "3.11.7",
-    "begun": "2026-11-25T15:33:02+00:00",
-    "recipe": "smollm2-135m",
-    "overrides": [],
-    "data": {
-        "path": "demo/data.jsonl",
-        "sha256": "6c4ee245658c" * 5 + "0000",
-        "rows": 1550,
-        "labels": {"harmful": 775, "benign": 775},
-    },
-    "device": "cpu",
-    "base": {"name": "HuggingFaceTB/SmolLM2-135M-Instruct", "commit": None},
-    "plan": {"steps": 388},
-    "loss": {"first": 3.566, "last": 0.871},
-    "steps": 388,
-    "tokens_per_second": 480.2,
-    "seconds_training": 300.9,
-    "peak_memory_gib": 2.31,
-}
+from alttrain_cli.training.run_setup import open_for_resume
+from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "data.jsonl").touch()
     return tmp_path
 
 
 def alttrain(*arguments: str | Path, answer: str | None = None) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)], input=answer)
-
-
-def make(path: str, status: str = "finished", recipe: str = "smollm2-135m", **values: Any) -> Path:
-    """A run as training leaves it: with two checkpoints, and an adapter if it is finished."""
-    run = Run.create(Path(path), "run", Recipe.load(recipe).to_yaml())
-    write_json(run.manifest_path, {**TRAINED, "status": status, **values})
-    for step in (100, 200):
-        folder = run.checkpoints_path / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / "weights").touch()
-        os.truncate(folder / "weights", 30_000_000)  # takes no room
-        (folder / "complete.json").write_text("{}")
-    if status == "finished":
-        run.adapter_path.mkdir()
-        (run.adapter_path / "adapter_model.safetensors").touch()
-        os.truncate(run.adapter_path / "adapter_model.safetensors", 2_000_000)
-    return run.path
-
-
-def evaluate(run: Path, folder: Path) -> None:
-    write_json(run / "eval" / "scorecard.json", card_of(*before_and_after(folder)).record())
-
-
-def screen(name: str, result: Result) -> None:
-    assert result.exit_code == 0, result.output
-    shown = "".join(f"{line.rstrip()}\n" for line in result.output.splitlines())
-    assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("next: "))
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("WRITE_GOLDEN"):
-        path.write_text(shown, encoding="utf-8")
-    assert shown == path.read_text(encoding="utf-8")
 
 
 def test_the_list_at_80_columns_cuts_nothing(tmp_path: Path) -> None:
@@ -187,7 +128,8 @@ def test_an_interrupted_run_shows_the_command_that_resumes_it() -> None:
     recipe = "'runs/my run/recipe.yaml'"
     expected = f"alttrain train --recipe {recipe} --data demo/data.jsonl --out 'runs/my run' --resume"
     assert command == f"next: {expected}"
-    assert Recipe.load(str(run / "recipe.yaml")) == Recipe.load("smollm2-135m")
+    resumed = Recipe.load(str(run / "recipe.yaml"))
+    assert open_for_resume(run, resumed, TRAINED["data"]["sha256"], Path("demo/data.jsonl")).path == run
 
 
 def test_two_runs_side_by_side_at_80_columns(tmp_path: Path) -> None:
@@ -304,3 +246,9 @@ def test_an_option_of_the_list_has_no_effect_before_a_subcommand(command: str) -
     result = alttrain("runs", "--json", command, run, *([run] if command == "compare" else []))
     assert result.exit_code == 2
     assert "--json has no effect" in result.output
+
+
+def test_an_interrupted_run_without_its_data_is_shown_and_not_resumed() -> None:
+    run = make("runs/a", "started")
+    Path("demo/data.jsonl").unlink()
+    assert alttrain("runs", "show", run).output.splitlines()[-1] == f"next: alttrain runs show {run}"

@@ -10,7 +10,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.options import Rule, check, expanded, is_given
 from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.runs.entry import RunEntry, find_entries, open_entry, size_of
+from alttrain_cli.runs.entry import find_entries, open_entry, size_of
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
 from alttrain_cli.storage.run import Run, State
 
@@ -55,7 +55,7 @@ def show(run: RunArgument, as_json: JsonOption = False) -> None:
     if as_json:
         console.print_json(entry.record())
     else:
-        console.print_run(entry, _next_step(entry))
+        console.print_run(entry, entry.next_command)
 
 
 @app.command()
@@ -132,11 +132,3 @@ def _agreed(question: str, *, yes: bool) -> bool:
 
 def _is_interactive() -> bool:
     return sys.stdin.isatty()
-
-
-def _next_step(entry: RunEntry) -> str:
-    """Return the command that makes most sense after looking at a run."""
-    if entry.state is State.FINISHED:
-        words = ["chat"] if entry.scores else ["eval"]
-        return shlex.join(["alttrain", *words, str(entry.path)])
-    return "alttrain runs" if entry.state is State.TRAINING else entry.resume_command

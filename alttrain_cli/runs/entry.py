@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.runs.scores import Scores, Tally, read_scores
+from alttrain_cli.storage.files import is_file
 from alttrain_cli.storage.run import Run, State
 from alttrain_cli.storage.run_records import Manifest
 
@@ -81,12 +82,21 @@ class RunEntry:
         }
 
     @property
-    def resume_command(self) -> str:
-        """The command that resumes the run; its own recipe holds every --set."""
-        data = self.manifest.data.path if self.manifest.data else "FILE"
-        recipe = Run(self.path).recipe_path
-        words = ("--recipe", recipe, "--data", data, "--out", self.path, "--resume")
-        return shlex.join(["alttrain", "train", *map(str, words)])
+    def next_command(self) -> str:
+        """The command that makes most sense with the run as it is. It can be pasted."""
+        data = self.manifest.data
+        match self.state:
+            case State.FINISHED:
+                words = ["chat" if self.scores else "eval", self.path]
+            case State.INTERRUPTED if data and is_file(Path(data.path)):
+                # its own recipe holds every --set
+                recipe = Run(self.path).recipe_path
+                words = ["train", "--recipe", recipe, "--data", data.path, "--out", self.path, "--resume"]
+            case State.TRAINING:
+                words = ["runs"]
+            case _:
+                words = ["runs", "show", self.path]
+        return shlex.join(["alttrain", *map(str, words)])
 
 
 def open_entry(path: Path) -> RunEntry:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.recipe.model import Recipe, shipped_recipes
 from alttrain_cli.structure.row import Row
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.memory_plan import (
@@ -21,6 +21,9 @@ from alttrain_cli.training.memory_plan import (
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096
 TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
+
+
+SMALLEST = "smollm2-135m"
 
 
 class RecipeFit(NamedTuple):
@@ -49,6 +52,19 @@ def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
         longest=longest_row(recipe, machine),
         model=recipe.model.name,
     )
+
+
+def recommended(machine: Machine) -> str:
+    """Return the recipe to start with: the largest model that fits a GPU; without one, the demo's.
+
+    On a CPU larger models fit too, but train for days.
+    """
+    if not machine.gpu:
+        return SMALLEST
+    recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
+    fits = [fit_of(recipe, machine) for recipe in recipes]
+    good = [fit for fit in fits if fit.verdict == "fits"]
+    return max(good, key=lambda fit: fit.parameters).recipe if good else SMALLEST
 
 
 def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> Plan:
