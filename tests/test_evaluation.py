@@ -100,29 +100,6 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
         list(Journal(path))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"target": replace(MODEL, weights="b")},
-        {"settings": Sampling(max_new_tokens=10, do_sample=False)},
-        {"mode": "zero"},
-        {"items": (Item("i0", "another prompt"),)},
-    ],
-    ids=str,
-)
-def test_whatever_shapes_a_completion_changes_its_key(change: dict[str, object]) -> None:
-    assert plan(**change).keys[0] != plan().keys[0]
-
-
-def test_another_name_for_the_same_weights_is_the_same_target() -> None:
-    assert plan(target=replace(MODEL, name="moved")).keys == plan().keys
-
-
-def test_a_sample_more_keeps_the_keys_of_those_before() -> None:
-    assert set(plan().keys) < set(plan(samples=2).keys)
-    assert len(plan(samples=2).keys) == 6
-
-
 def test_a_plan_is_read_as_it_was_saved_and_a_missing_one_says_what_to_do(tmp_path: Path) -> None:
     plan().save(tmp_path)
     assert Plan.load(tmp_path).keys == plan().keys

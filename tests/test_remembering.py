@@ -103,15 +103,3 @@ def test_a_file_of_an_earlier_version_is_read_and_its_keys_are_valid(tmp_path: P
     path.write_text(json.dumps(old) + "\n", encoding="utf-8")
     found = remembering(path, Scripted()).get(Request(0, Conversation.of("a", "Judge.")), SAMPLING)
     assert found == Completion("kept", Finish.LENGTH, tokens=5, prompt_tokens=7)
-
-
-def test_another_sampling_seed_or_model_is_another_completion(tmp_path: Path) -> None:
-    backend = remembering(tmp_path / "r.jsonl", Scripted())
-    (request,) = requests("a")
-    keys = {
-        backend.key(request, SAMPLING),
-        backend.key(request._replace(seed=1), SAMPLING),
-        backend.key(request, SAMPLING.model_copy(update={"top_k": 5})),
-        remembering(tmp_path / "r.jsonl", Scripted(name="other")).key(request, SAMPLING),
-    }
-    assert len(keys) == 4

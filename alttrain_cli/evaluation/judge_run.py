@@ -27,26 +27,30 @@ class JudgeRun:
         model = "~" + safe_name(self.model, "--") if self.model else ""
         return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
 
-    def key(self, completion: str) -> str:
-        """Return the key of its judgement of a completion."""
-        return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion)
+    def key(self, completion: str, item: Item | None = None) -> str:
+        """Return the key of its judgement of a completion, which is compared with the item's reference."""
+        reference = [item.reference] if item and item.reference else []
+        return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion, *reference)
 
     def unjudged(self, folder: SuiteDir, plan: Plan) -> Iterator[tuple[str, StoredCompletion, Item]]:
         """Yield (key of the judgement, completion, item) of what is not judged yet.
 
-        An unparsed judgement is made again.
+        An unparsed judgement is made again. Earlier versions left the item's reference out of the key; what
+        they judged counts.
         """
         lines = folder.judgements(self.name)
         judged = {line["key"] for line in lines if line["state"] is not State.UNPARSED}
         items = {request.key: request.item for request in plan.requests}
         for completion in folder.stored(list(items)):
-            key = self.key(completion.key)
-            if key not in judged:
-                yield key, completion, items[completion.key]
+            item = items[completion.key]
+            key = self.key(completion.key, item)
+            if not judged & {key, self.key(completion.key)}:
+                yield key, completion, item
 
     def sort(self, folder: SuiteDir, plan: Plan) -> None:
         """Put the judgements into the order of the plan."""
-        folder.judgements(self.name).settle([self.key(request.key) for request in plan.requests])
+        keys = [self.key(request.key, request.item) for request in plan.requests]
+        folder.judgements(self.name).settle(keys)
 
 
 def judge_instantly(folder: SuiteDir, plan: Plan, judge: InstantJudge, part: Part = "answer") -> int:

@@ -44,6 +44,12 @@ class Item(NamedTuple):
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
     task: str | None = None  # the suite whose task of the harness scores it; `answer` is then JSON
 
+    @property
+    def reference(self) -> dict[str, str]:
+        """What a judge compares a completion with; it does not shape the completion."""
+        facts = {"answer": self.answer, "tests": self.tests, "goal": self.goal, "task": self.task}
+        return {name: fact for name, fact in facts.items() if fact is not None}
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

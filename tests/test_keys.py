@@ -1,0 +1,237 @@
+"""Keys of completions and judgements: whatever shapes one is in its key, and nothing else is."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alttrain_cli.backends.base import Completion, Fingerprint, Request
+from alttrain_cli.backends.conversation import Conversation, Message
+from alttrain_cli.backends.remembering import RECORD, Remembering
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.evaluation.completion import record
+from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
+from alttrain_cli.evaluation.judges.answers import WORD
+from alttrain_cli.evaluation.judges.rule import RULE
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.journal import Journal
+from tests.scorecards import suite
+
+HERE = Fingerprint("n", "m", "w", "a", "t", "bfloat16", True, "cuda", {"torch": "2", "peft": "1"})
+THERE = Fingerprint("n", "m", "w", server="http://h/v1")
+SETTINGS = Sampling(
+    max_new_tokens=9, do_sample=True, temperature=0.6, top_p=0.95, top_k=20, repetition_penalty=1.1
+)
+ITEM = Item("1", "Why?")
+
+
+def plan(**changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        **{"suite": suite("s", "harmful"), "target": HERE, "settings": SETTINGS, "mode": "normal"},
+        **{"samples": 1, "published": 1, "items": (ITEM,), **changes},
+    }
+    return Plan(**values)
+
+
+def names_of(kind: Any) -> set[str]:
+    """Return all fields, so that a new one cannot be forgotten here."""
+    return {field.name for field in fields(kind)}
+
+
+# --- completions of an evaluation
+
+TARGET_CHANGES: dict[str, Any] = {
+    **{"model": "m2", "weights": "w2", "adapter": None, "template": "t2", "dtype": "float32"},
+    **{"quantised": False, "device": "cpu", "engine": {"torch": "2.1", "peft": "1"}, "server": "http://h/v1"},
+}
+SETTINGS_CHANGES: dict[str, list[Any]] = {
+    **{"max_new_tokens": [10], "do_sample": [False], "temperature": [0.7, None], "top_p": [0.9, None]},
+    **{"top_k": [21, None], "repetition_penalty": [1.2, None]},
+}
+
+
+def test_the_tables_below_name_every_field() -> None:
+    assert names_of(Fingerprint) == TARGET_CHANGES.keys() | {"name"}
+    assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
+    assert set(Item._fields) == {"prompt", "id", "category", *REFERENCES}
+    assert names_of(Plan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
+        "published", "caveats", "saved_keys",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TARGET_CHANGES)
+def test_every_field_of_the_target_changes_the_key(name: str) -> None:
+    assert plan(target=replace(HERE, **{name: TARGET_CHANGES[name]})).keys != plan().keys
+
+
+@pytest.mark.parametrize("name", ["model", "weights", "server"])
+def test_every_field_of_a_servers_target_changes_the_key(name: str) -> None:
+    assert plan(target=replace(THERE, **{name: "other"})).keys != plan(target=THERE).keys
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in SETTINGS_CHANGES.items() for value in values]
+)
+def test_every_field_of_the_settings_changes_the_key(name: str, value: Any) -> None:
+    assert plan(settings=SETTINGS.model_copy(update={name: value})).keys != plan().keys
+
+
+@pytest.mark.parametrize("mode", ["zero", "less", "more"])
+def test_every_thinking_mode_has_keys_of_its_own(mode: str) -> None:
+    others = {plan(mode=other).keys[0] for other in ("normal", "zero", "less", "more") if other != mode}
+    assert plan(mode=mode).keys[0] not in others
+
+
+@pytest.mark.parametrize("prompt", ["Why not?", "why?", "Why? ", "Wh\u200by?"])
+def test_every_character_of_the_prompt_is_in_the_key(prompt: str) -> None:
+    assert plan(items=(Item("1", prompt),)).keys != plan().keys
+
+
+def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:
+    three = plan(samples=3).keys
+    assert len(set(three)) == 3
+    assert three[:2] == plan(samples=2).keys
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target": replace(HERE, name="moved")},
+        {"target": replace(HERE, engine={"peft": "1", "torch": "2"})},  # another order
+        {"suite": suite("another", "benign", licence="MIT")},
+        {"published": 99},
+        {"caveats": ("a preset's",)},
+        *({"items": (ITEM._replace(**{name: "x"}),)} for name in sorted({*Item._fields} - {"prompt"})),
+    ],
+    ids=str,
+)
+def test_nothing_else_changes_the_key(changes: Mapping[str, Any]) -> None:
+    assert plan(**changes).keys == plan().keys
+
+
+@pytest.mark.parametrize(
+    ("found", "keys"),
+    [
+        (plan(samples=2), ["946f2be6c905", "d9bf591b920b"]),
+        (plan(target=THERE, settings=Sampling(max_new_tokens=9, do_sample=False)), ["c604d866487f"]),
+        (plan(mode="less"), ["154249bfeb6e"]),
+    ],
+)  # fmt: skip
+def test_the_keys_of_runs_that_exist_stay_as_they_are(found: Plan, keys: list[str]) -> None:
+    """Completions of earlier versions are found again by these keys, so they never change."""
+    assert [key[:12] for key in found.keys] == keys
+
+
+# --- judgements
+
+REFERENCES = ("answer", "tests", "goal", "task")
+RUN = JudgeRun(RULE, "answer", "m")
+JUDGE_CHANGES: list[JudgeRun] = [
+    replace(RUN, judge=replace(RULE, name="another")),
+    replace(RUN, judge=replace(RULE, version="another")),
+    replace(RUN, model="another"),
+    replace(RUN, model=None),
+    *(replace(RUN, part=part) for part in ("reasoning", "full")),
+]
+
+
+@pytest.mark.parametrize("other", JUDGE_CHANGES, ids=range(len(JUDGE_CHANGES)))
+def test_judge_version_model_and_part_change_the_key_of_a_judgement(other: JudgeRun) -> None:
+    assert other.key("k") != RUN.key("k")
+    assert RUN.key("k2") != RUN.key("k")
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_what_a_completion_is_compared_with_changes_the_key_of_a_judgement(name: str) -> None:
+    keys = {RUN.key("k", ITEM._replace(**{name: value})) for value in (None, "one", "two", "")}
+    assert len(keys) == 4
+    assert RUN.key("k", ITEM._replace(**{name: "one"})) not in {
+        RUN.key("k", ITEM._replace(**{other: "one"})) for other in REFERENCES if other != name
+    }
+
+
+@pytest.mark.parametrize("name", ["id", "prompt", "category"])
+def test_nothing_else_of_an_item_changes_the_key_of_a_judgement(name: str) -> None:
+    """The prompt is in the key of the completion already."""
+    assert RUN.key("k", ITEM._replace(**{name: "x"})) == RUN.key("k", ITEM) == RUN.key("k")
+
+
+def test_the_title_of_a_judge_changes_no_key_and_old_keys_stay() -> None:
+    assert replace(RUN, judge=replace(RULE, title="another", triage=False)).key("k") == RUN.key("k")
+    assert JudgeRun(RULE).key("k") == "b648e5ddbbb955d047adec2c638b572c"
+
+
+def graded(folder: SuiteDir, answer: str) -> tuple[int, bool | None]:
+    made = plan(suite=suite("s", "ability"), items=(Item("1", "2 + 2?", answer=answer),))
+    made.save(folder.path)
+    if not folder.completions.keys():
+        [request] = made.requests
+        folder.completions.append(record(request, Conversation.of("2 + 2?"), Completion("It is 4.")))
+    count = judge_instantly(folder, made, WORD)
+    return count, dict(judgements(folder, made, "word"))[made.keys[0]].correct
+
+
+def test_a_corrected_answer_is_judged_again_and_a_kept_one_is_not(tmp_path: Path) -> None:
+    folder = SuiteDir(tmp_path)
+    assert graded(folder, "5") == (1, False)
+    assert graded(folder, "5") == (0, False)
+    assert graded(folder, "4") == (1, True)
+    assert graded(folder, "5") == (0, False)  # its judgement is still there, and counts again
+
+
+def test_a_judgement_of_an_earlier_version_is_not_made_again(tmp_path: Path) -> None:
+    folder = SuiteDir(tmp_path)
+    assert graded(folder, "4") == (1, True)
+    [line] = folder.judgements("word")
+    folder.judgements("word").path.unlink()
+    folder.judgements("word").append({**line, "key": JudgeRun(WORD).key(line["completion"])})
+    assert graded(folder, "4") == (0, True)
+
+
+# --- what build-data has paid for
+
+ASKED = Request(0, Conversation((Message("system", "s"), Message("user", "u"))))
+
+
+def kept_key(request: Request[int] = ASKED, sampling: Sampling = SETTINGS, model: str | None = None) -> str:
+    return Remembering(Scripted(), Journal(Path("nowhere.jsonl"), RECORD), model).key(request, sampling)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in SETTINGS_CHANGES.items() for value in values]
+)
+def test_every_field_of_the_settings_changes_the_key_of_what_is_kept(name: str, value: Any) -> None:
+    assert kept_key(sampling=SETTINGS.model_copy(update={name: value})) != kept_key()
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (Message("system", "s2"), Message("user", "u")),
+        (Message("system", "s"), Message("user", "u2")),
+        (Message("user", "s"), Message("user", "u")),
+        (Message("user", "u"),),
+        (Message("system", "s"), Message("user", "u"), Message("assistant", "<think>")),
+        (Message("user", "u"), Message("system", "s")),
+    ],
+)
+def test_every_message_changes_the_key_of_what_is_kept(messages: tuple[Message, ...]) -> None:
+    assert kept_key(ASKED._replace(input=Conversation(messages))) != kept_key()
+
+
+def test_model_and_seed_change_the_key_of_what_is_kept_and_the_callers_key_does_not() -> None:
+    assert len({kept_key(), kept_key(model="m2"), kept_key(ASKED._replace(seed=1))}) == 3
+    assert kept_key(ASKED._replace(key=7)) == kept_key()
+    assert kept_key()[:12] == "f81aa0f1427c"  # answers that people paid for are found again by it
+
+
+@pytest.mark.parametrize("adapter", ["a", "b"])
+def test_an_adapter_is_part_of_the_model_of_what_is_kept(
+    adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "fingerprint", Fingerprint("scripted", "scripted", "w", adapter))
+    assert kept_key() == kept_key(model=f"scripted {adapter}") != kept_key(model="scripted")
