@@ -8,11 +8,12 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from alttrain_cli import __version__, console
 from alttrain_cli import errors as signals
+from alttrain_cli.commands.help import App, Command, Group
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.text import did_you_mean, shown
 
 # the one of the click inside typer, which has no public name
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -22,7 +23,6 @@ _REFUSALS = (
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
-CONTEXT = {"help_option_names": ["-h", "--help"]}
 # The subcommands with their line in the list; each is a file in commands/.
 COMMANDS = {
     "build-data": "Build a training data file from reasoning traces.",
@@ -35,7 +35,7 @@ COMMANDS = {
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive
 
 
-class ErrorBoundary(TyperGroup):
+class ErrorBoundary(Group):
     """Ends user errors with one line and their exit code, Ctrl-C with 130. Bugs keep tracebacks."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -70,10 +70,22 @@ def _usage(error: Any, ctx: Any) -> Exception:
     if type(error).__name__ == "NoArgsIsHelpError":
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
+    near = _near(error)
     message = error.format_message().removeprefix("Invalid value: ").replace("Input should be", "it must be")
+    message = f"{message.rstrip('.')}. {near}" if near else message
     end = "" if message.endswith((".", "?")) else "."
     console.print_error(f"{_bounded(message)}{end} See: {command.strip()} --help")
     return typer.Exit(AlttrainError.exit_code)
+
+
+def _near(error: Any) -> str:
+    """Return the suggestion for an option that does not exist, among those that the help shows."""
+    wrong = getattr(error, "option_name", "") if getattr(error, "possibilities", None) else ""
+    if not wrong:
+        return ""
+    error.possibilities = []
+    names = [name for option in error.ctx.command.params if not option.hidden for name in option.opts]
+    return did_you_mean(wrong, names)
 
 
 def _bounded(message: str) -> str:
@@ -91,27 +103,27 @@ class Commands(ErrorBoundary):
 
     def get_command(self, ctx: Any, name: str) -> Any:
         """Return a command's name and help, for lists."""
-        return TyperCommand(name, help=COMMANDS[name]) if name in COMMANDS else None
+        return Command(name, help=COMMANDS[name]) if name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that was typed, imported."""
         name = args[0]
         if name not in COMMANDS:
-            return super().resolve_command(ctx, args)
+            ctx.fail(f"No such command {shown(name)}. {did_you_mean(name, COMMANDS)}".strip())
         file = import_module(f"alttrain_cli.commands.{name.replace('-', '_')}")
         commands = getattr(file, "app", None)
         if commands is None:
-            commands = typer.Typer(context_settings=CONTEXT)
+            commands = App()
             commands.command(name)(getattr(file, name.replace("-", "_")))
         command = typer.main.get_command(commands)
         command.name = name
         return name, command, args[1:]
 
 
-app = typer.Typer(
+app = App(
     cls=Commands,
     pretty_exceptions_enable=False,
-    context_settings=CONTEXT,
+    add_completion=True,
     help="Train an open reasoning model to assess whether a request is harmful before it answers.",
 )
 

@@ -27,9 +27,9 @@ _LITTLE = (
 _FUNCTION_WORDS = frozenset(_LITTLE.split())
 
 
-def did_you_mean(word: str, words: list[str]) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return a question with the nearest of `words`, or nothing."""
-    near = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word[:100], list(words), n=1, cutoff=0.5)
     return f"Did you mean {near[0]!r}?" if near else ""
 
 

@@ -93,8 +93,8 @@ def main() -> None:
             target, base = Path(folder) / "target", Path(folder) / "base"
             make(target, size, trained=True)
             make(base, size, trained=False)
-            judging = run("eval", "judge", str(target), "--compare", str(base))
-            report = run("eval", "report", str(target), "--compare", str(base))
+            judging = run("eval", "judge", str(target), "--baseline", str(base))
+            report = run("eval", "report", str(target), "--baseline", str(base))
             rows.append((f"2 x {size:,}", *(f"{figure:.1f}" for figure in (*judging, *report))))
     print_table(("completions", "judge and report, s", "peak MiB", "report again, s", "peak MiB"), rows)
 

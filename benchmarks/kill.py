@@ -79,7 +79,7 @@ class Evaluation:
         self._arguments = [
             "eval",
             recipe,
-            "--compare",
+            "--baseline",
             "none",
             "--limit",
             str(rows),

@@ -283,7 +283,7 @@ def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> Non
             served.base_url,
             "--source",
             str(benign),
-            "--traces-from",
+            "--generate-traces",
             "endpoint",
         )
     assert done.exit_code == 0, done.output

@@ -149,7 +149,7 @@ def wrong_values(value: Any) -> dict[str, Any]:
 
 def run_eval(command: str, folder: Path) -> tuple[int, str]:
     """Run a command that must not end in a traceback; return exit code and all output."""
-    extra = ["--no-card"] if command == "judge" else []
+    extra = ["--no-judge-card"] if command == "judge" else []
     done = CliRunner().invoke(app, ["eval", command, str(folder), *extra])
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert not {"\x1b", "\u202e", "\x9b"} & set(done.output)

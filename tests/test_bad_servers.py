@@ -379,12 +379,12 @@ def build(base_url: str, *more: str) -> Result:
 
 
 def evaluate(base_url: str) -> Result:
-    words = ["--suite", "smoke-harmful", "--limit", "2", "--no-card", "--out", "e"]
+    words = ["--suite", "smoke-harmful", "--limit", "2", "--no-judge-card", "--out", "e"]
     return run("eval", "--base-url", base_url, "--model", "tiny", *words)
 
 
 def judge(base_url: str) -> Result:
-    words = ["--judge", "xstest", "--judge-url", base_url, "--judge-model", "tiny", "--no-card"]
+    words = ["--judge", "xstest", "--judge-url", base_url, "--judge-model", "tiny", "--no-judge-card"]
     return run("eval", "judge", "e", *words)
 
 
@@ -609,7 +609,7 @@ def test_no_secret_of_an_address_is_in_any_output_or_file(name: str, monkeypatch
         ]
         if name == "right":
             done += [judge(address), run("eval", "report", "e")]
-            words = ["--model", "tiny", "--suite", "smoke-harmful", "--limit", "1", "--no-card"]
+            words = ["--model", "tiny", "--suite", "smoke-harmful", "--limit", "1", "--no-judge-card"]
             done.append(run("eval", "--base-url", address, *words))  # which names a folder after the server
         (post, *_) = (request["head"] for request in served.requests if request["head"].startswith("POST"))
     assert f"POST /v1/chat/completions?api_key={QUERY} " in post  # it does reach the server

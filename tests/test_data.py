@@ -327,8 +327,8 @@ def test_a_wrong_source_is_named_with_its_place(
         (["--source", "none.jsonl", "--annotator", "endpoint"], "--base-url"),
         (["--source", "none.jsonl", "--annotator", "model"], "--recipe"),
         (
-            ["--source", "starter", "--style", "original", "--traces-from", "model"],
-            "cannot be used with --traces-from",
+            ["--source", "starter", "--style", "original", "--generate-traces", "model"],
+            "cannot be used with --generate-traces",
         ),
         (["--source", "starter", "--price", "cheap", "--annotator", "endpoint"], "two numbers"),
         (
@@ -337,7 +337,7 @@ def test_a_wrong_source_is_named_with_its_place(
         ),
         (["--source", "starter", "--base-url", "http://127.0.0.1:9/v1"], "add --annotator endpoint"),
         (["--source", "starter", "--recipe", "smollm2-135m"], "add --annotator model"),
-        (["--source", "starter", "--trust", "label"], "add --annotator endpoint|model"),
+        (["--source", "starter", "--on-disagreement", "label"], "add --annotator endpoint|model"),
         (["--audit", "none.jsonl"], "--out has no effect beside --audit"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_run_and_its_base_are_one_load_and_the_base_is_the_one_evaluated_alone
 
 def test_an_ablation_on_a_backend_that_continues_nothing_is_one_line_before_anything(tmp_path: Path) -> None:
     plain = Scripted(HELP, can=Can.COUNT)
-    with pytest.raises(ModelError, match="--think zero: scripted cannot continue a message"):
+    with pytest.raises(ModelError, match="--thinking-mode zero: scripted cannot continue a message"):
         generate(tmp_path, plain, EvalRequest(SUITES, SAMPLING, mode="zero"), Silent())
     assert plain.received == []
     assert list(tmp_path.iterdir()) == []
@@ -130,13 +130,13 @@ def test_completions_of_the_first_version_are_read_and_not_generated_again(tmp_p
     again = Scripted(HELP)
     generate(tmp_path, again, wanted, Silent())
     assert again.received == []
-    done = CliRunner().invoke(app, ["eval", "judge", str(tmp_path), "--no-card"])
+    done = CliRunner().invoke(app, ["eval", "judge", str(tmp_path), "--no-judge-card"])
     assert done.exit_code == 0, done.output
 
 
 def test_a_server_is_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    more = ["--suite", "smoke-ability", "--limit", "2", "--no-card"]
+    more = ["--suite", "smoke-ability", "--limit", "2", "--no-judge-card"]
     with chat_server(lambda *_: HELP, models=("tiny", "other")) as server:
         word = f"{server.base_url} tiny"
         first = CliRunner().invoke(app, ["eval", word, *more])

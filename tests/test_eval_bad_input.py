@@ -48,8 +48,8 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["smollm2-135m", "--temperature", "0.5"], "--temperature has no effect without --sample"),
-        (["smollm2-135m", "--top-p", "0.5"], "--top-p has no effect without --sample"),
+        (["smollm2-135m", "--temperature", "0.5"], "--temperature has no effect without --do-sample"),
+        (["smollm2-135m", "--top-p", "0.5"], "--top-p has no effect without --do-sample"),
         (["smollm2-135m", "--model", "m"], "--model has no effect without --base-url"),
         (["smollm2-135m", "--concurrency", "2"], "--concurrency has no effect without a server"),
         (["smollm2-135m", "--recipe", "r1-7b"], "--recipe has no effect on smollm2-135m"),
@@ -74,7 +74,7 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "has no effect without --suite strongreject",
         ),
         (["smollm2-135m", "--suite-file", "smoke=x.csv"], "smoke is a group"),
-        (["smollm2-135m", "--base-url", URL], "RUN has no effect beside --base-url"),
+        (["smollm2-135m", "--base-url", URL], "TARGET has no effect beside --base-url"),
         (["--base-url", URL, "--recipe", "r1-7b"], "--recipe has no effect beside --base-url"),
         ([URL, "--recipe", "r1-7b"], "--recipe has no effect beside a server"),
         (["judge", "e", "--judge-url", URL], "--judge-url has no effect without a judge"),
@@ -82,9 +82,9 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["judge", "other", "--judge", "harmbench"], "--judge harmbench has no effect here"),
         (["judge", "e", "--recipe", "r1-7b"], "--recipe has no effect on a folder of evaluations"),
         (["report", "e", "--out", "other"], "--out has no effect beside e"),
-        (["report", "e", "--compare", "e"], "--compare e: is the target itself"),
-        (["report", "e", "--compare", "other"], "holds none of h"),
-        (["report", "e", "--compare", "smollm2-135m"], "holds none of h"),
+        (["report", "e", "--baseline", "e"], "--baseline e: is the target itself"),
+        (["report", "e", "--baseline", "other"], "holds none of h"),
+        (["report", "e", "--baseline", "smollm2-135m"], "holds none of h"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -105,19 +105,19 @@ def test_an_option_without_effect_is_an_error(evaluation: Path, arguments: list[
         (["--judge", ""], "--judge is empty"),
         (["--judge-part", ""], "--judge-part"),
         (["--judge-part", "reasonin"], "'reasonin' is not one of 'answer', 'reasoning', 'full'"),
-        (["--think", "zer"], "'zer' is not one of 'normal', 'zero', 'less', 'more'"),
+        (["--thinking-mode", "zer"], "'zer' is not one of 'normal', 'zero', 'less', 'more'"),
         (["--preset", ""], "--preset is empty"),
         (["--recipe", ""], "--recipe is empty"),
-        (["--compare", ""], "--compare is empty"),
+        (["--baseline", ""], "--baseline is empty"),
         (["--base-url", ""], "--base-url is empty"),
         (["--suite-file", ""], "--suite-file is empty"),
         (["--out", ""], "is empty"),
-        (["--sample", "--temperature", "inf"], "--temperature"),
-        (["--sample", "--temperature", "nan"], "--temperature"),
-        (["--sample", "--temperature", "-1"], "--temperature"),
-        (["--sample", "--top-p", "nan"], "--top-p"),
+        (["--do-sample", "--temperature", "inf"], "--temperature"),
+        (["--do-sample", "--temperature", "nan"], "--temperature"),
+        (["--do-sample", "--temperature", "-1"], "--temperature"),
+        (["--do-sample", "--top-p", "nan"], "--top-p"),
         (["--limit", "0"], "--limit"),
-        (["--samples", "1000000000", "--sample"], "--samples"),
+        (["--num-samples", "1000000000", "--do-sample"], "--num-samples"),
         (["--max-new-tokens", "1000000000000"], "--max-new-tokens"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -139,7 +139,7 @@ def test_a_target_that_is_none_is_one_line(evaluation: Path, command: str, name:
 def answered_by(answer: Callable[[int, dict[str, Any]], Any], *more: str) -> tuple[int, str]:
     with chat_server(answer) as server:
         return run_eval(
-            "--base-url", server.base_url, "--suite", "smoke-benign", "--no-card", "--out", "s", *more
+            "--base-url", server.base_url, "--suite", "smoke-benign", "--no-judge-card", "--out", "s", *more
         )
 
 
@@ -159,7 +159,7 @@ def test_a_server_that_fails_after_a_finished_evaluation_leaves_the_result(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with chat_server(lambda number, asked: REFUSES if number < 4 else Fault("status", 400)) as server:
-        command = ["--base-url", server.base_url, "--suite", "smoke-benign", "--no-card", "--out", "s"]
+        command = ["--base-url", server.base_url, "--suite", "smoke-benign", "--no-judge-card", "--out", "s"]
         assert run_eval(*command, "--limit", "4")[0] == 0
         code, output = run_eval(*command)
     assert code == 0, output
@@ -177,7 +177,7 @@ def test_a_judge_that_judges_nothing_ends_with_2_behind_the_report(
 ) -> None:
     with chat_server(lambda number, asked: answer) as server:
         code, output = run_eval(
-            "judge", "e", "--judge", "xstest", "--judge-url", server.base_url, "--no-card"
+            "judge", "e", "--judge", "xstest", "--judge-url", server.base_url, "--no-judge-card"
         )
     assert code == 2
     assert "--judge xstest: none of 2 completions was judged, the first: " in output

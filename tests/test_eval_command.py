@@ -216,10 +216,10 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
         (["smollm2-135m", "--judge", "wildguard"], "the judge is not on this machine"),
         (["smollm2-135m", "--judge", "xstest"], "--judge-url"),
         (["smollm2-135m", "--suite-file", "strongreject"], "NAME=FILE"),
-        (["smollm2-135m", "--samples", "3"], "--sample"),
-        (["smollm2-135m", "--think", "lots"], "'normal', 'zero', 'less', 'more'"),
+        (["smollm2-135m", "--num-samples", "3"], "--do-sample"),
+        (["smollm2-135m", "--thinking-mode", "lots"], "'normal', 'zero', 'less', 'more'"),
         (["smollm2-135m", "--preset", "r1act"], "Did you mean 'r1-act'"),
-        (["smollm2-135m", "--compare", "base"], "only a run or an adapter"),
+        (["smollm2-135m", "--baseline", "base"], "only a run or an adapter"),
         (["report", "smollm2-135m"], "nothing was evaluated yet"),
         (["smollm2-135m", "--judge-part", "thought"], "'answer', 'reasoning', 'full'"),
     ],
@@ -246,7 +246,7 @@ def test_a_server_that_drops_some_is_asked_for_those_the_next_time(
         return Fault("status", 400) if broken["on"] and number % 4 == 0 else REFUSAL
 
     with chat_server(answer) as server:
-        command = ["eval", "--base-url", server.base_url, "--suite", "smoke", "--no-card", "--out", "e"]
+        command = ["eval", "--base-url", server.base_url, "--suite", "smoke", "--no-judge-card", "--out", "e"]
         first = CliRunner().invoke(app, command)
         assert "11 of 44 were not answered" in " ".join(first.output.split())
         assert "PARTIAL" in first.output
@@ -269,7 +269,16 @@ def test_a_judge_that_talks_nonsense_one_time_in_ten_is_asked_again_and_the_rest
         return "Well." if number % 10 == 0 or hopeless else "1_full_compliance"
 
     with chat_server(answer) as server:
-        command = ["eval", "judge", "e", "--judge", "xstest", "--judge-url", server.base_url, "--no-card"]
+        command = [
+            "eval",
+            "judge",
+            "e",
+            "--judge",
+            "xstest",
+            "--judge-url",
+            server.base_url,
+            "--no-judge-card",
+        ]
         first = CliRunner().invoke(app, command)
         asked = len(server.requests)
         CliRunner().invoke(app, command)
@@ -317,7 +326,16 @@ def test_a_presets_caveats_stand_on_top_of_its_numbers(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with chat_server(lambda number, asked: REFUSAL) as server:
-        command = ["eval", "--base-url", server.base_url, "--out", "e", "--preset", "r1-act", "--no-card"]
+        command = [
+            "eval",
+            "--base-url",
+            server.base_url,
+            "--out",
+            "e",
+            "--preset",
+            "r1-act",
+            "--no-judge-card",
+        ]
         done = CliRunner().invoke(app, command)
         assert {request["max_tokens"] for request in server.requests} == {1024}
     assert done.exit_code == 0, done.output
@@ -359,7 +377,7 @@ def test_judges_can_look_at_the_thoughts_of_what_never_came_to_an_answer(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     measure(tmp_path / "e", Parrot(lambda _: UNFINISHED))
-    done = CliRunner().invoke(app, ["eval", "judge", "e", "--judge-part", "reasoning", "--no-card"])
+    done = CliRunner().invoke(app, ["eval", "judge", "e", "--judge-part", "reasoning", "--no-judge-card"])
     assert done.exit_code == 0, done.output
     card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
     found = {m["judge"]: m["states"] for m in suite_of(card, "smoke-harmful")["metrics"]}

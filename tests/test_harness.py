@@ -185,7 +185,16 @@ def test_a_thought_is_never_the_answer_and_stop_strings_do_not_reach_it(
         return f"<think>\nFrage: how many? I say 1.\n</think>\n\n{n},000\n\nFrage: Noch eine? 99"
 
     with chat_server(answer) as server:
-        command = ["eval", "--base-url", server.base_url, "--suite", "mgsm-de", "--out", "e", "--no-card"]
+        command = [
+            "eval",
+            "--base-url",
+            server.base_url,
+            "--suite",
+            "mgsm-de",
+            "--out",
+            "e",
+            "--no-judge-card",
+        ]
         done = CliRunner().invoke(app, [*command, "--suite-file", "mgsm-de=mgsm.tsv", "--limit", "50"])
         assert not any("stop" in request for request in server.requests)
     assert done.exit_code == 0, done.output
@@ -258,7 +267,7 @@ def test_cmmlus_archive_gives_its_test_questions_with_their_subjects(
         return Fault("status", 400) if number == 3 else "<think>嗯</think>答案：A"
 
     with chat_server(answer) as server:
-        command = ["eval", "--base-url", server.base_url, "--suite", "cmmlu", "--out", "e", "--no-card"]
+        command = ["eval", "--base-url", server.base_url, "--suite", "cmmlu", "--out", "e", "--no-judge-card"]
         command += ["--suite-file", "cmmlu=cmmlu.zip"]
         assert "1 of 12 were not answered" in " ".join(CliRunner().invoke(app, command).output.split())
         second = CliRunner().invoke(app, command)

@@ -270,8 +270,8 @@ def test_a_fully_fine_tuned_run_is_evaluated_and_known_by_its_own_weights(
         Path("runs/whole"), "whole", named(Path("elsewhere/base"), full_finetuning=True).to_yaml()
     )
     shutil.copytree(folder, run.adapter_path)
-    command = ["eval", "runs/whole", "--suite", "smoke-harmful", "--limit", "2", "--no-card"]
-    done = CliRunner().invoke(app, [*command, "--compare", "none", "--max-new-tokens", "4"])
+    command = ["eval", "runs/whole", "--suite", "smoke-harmful", "--limit", "2", "--no-judge-card"]
+    done = CliRunner().invoke(app, [*command, "--baseline", "none", "--max-new-tokens", "4"])
     assert done.exit_code == 0, (done.output, done.exception)
     plan = json.loads((run.path / "eval" / "smoke-harmful" / "plan.json").read_text())
     assert plan["target"]["adapter"] is None

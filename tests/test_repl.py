@@ -276,7 +276,7 @@ def test_a_script_gets_the_answer_alone(served: Served) -> None:
 
 def test_a_script_gets_one_object_a_completion(served: Served, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "harm"}\n{"prompt": "hello"}\n')
-    words = ["chat", "--base-url", served.base_url, "--json", "--probe", str(tmp_path / "p.jsonl")]
+    words = ["chat", "--base-url", served.base_url, "--json", "--prompts", str(tmp_path / "p.jsonl")]
     done = CliRunner().invoke(app, words)
     assert done.stderr == ""
     first, second = map(json.loads, done.stdout.splitlines())
@@ -300,7 +300,7 @@ def test_a_server_and_its_model_are_one_word_and_the_old_options_mean_the_same(t
 
 def test_the_old_name_of_prompts_still_works(served: Served, tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("one\ntwo\n")
-    done = CliRunner().invoke(app, ["chat", served.base_url, "--probe", str(tmp_path / "p.txt")])
+    done = CliRunner().invoke(app, ["chat", served.base_url, "--prompts", str(tmp_path / "p.txt")])
     assert done.stdout == "you said one and 1 messages\nyou said two and 1 messages\n"
 
 

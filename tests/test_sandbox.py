@@ -540,7 +540,7 @@ def evaluated(tmp_path: Path, exit_code: int = 0) -> tuple[str, dict[str, Any]]:
             "--out",
             "e",
         ]
-        command += ["--suite-file", f"humaneval={humaneval(tmp_path)}", "--allow-code", "--no-card"]
+        command += ["--suite-file", f"humaneval={humaneval(tmp_path)}", "--allow-code", "--no-judge-card"]
         done = CliRunner().invoke(app, command)
     assert done.exit_code == exit_code, done.output
     card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
@@ -570,7 +570,7 @@ def test_one_item_on_which_a_judge_fails_is_counted_and_judged_the_next_time(
         patch.setattr(code_judge, "run", failing)
         _, metric = evaluated(tmp_path)
     assert (metric["states"]["judged"], metric["states"]["unparsed"]) == (5, 1)
-    done = CliRunner().invoke(app, ["eval", "judge", "e", "--allow-code", "--no-card"])
+    done = CliRunner().invoke(app, ["eval", "judge", "e", "--allow-code", "--no-judge-card"])
     assert done.exit_code == 0, done.output
     card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
     assert card["suites"][0]["metrics"][0]["states"]["judged"] == 6

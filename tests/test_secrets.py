@@ -17,7 +17,7 @@ LINES = {
         *("build-data", "--source", "s.jsonl", "--suite", "", "--out", "d.jsonl"),
         *("--annotator", "endpoint", "--model", "tiny"),
     ),
-    "eval": ("eval", "--suite", "smoke", "--limit", "1", "--no-card", "--model", "tiny"),
+    "eval": ("eval", "--suite", "smoke", "--limit", "1", "--no-judge-card", "--model", "tiny"),
     "chat": ("chat", "-p", "Hi", "--json"),
 }
 

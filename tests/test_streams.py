@@ -57,7 +57,7 @@ BUILD = ("build-data", "--source", "starter:20", "--suite", "", "--out", "data.j
 
 
 def evaluation(served: Served) -> tuple[str, ...]:
-    more = ("--suite", "smoke", "--limit", "1", "--no-card", "--out", "ev")
+    more = ("--suite", "smoke", "--limit", "1", "--no-judge-card", "--out", "ev")
     return ("eval", "--base-url", served.base_url, "--model", "tiny", *more)
 
 
@@ -111,7 +111,7 @@ def test_a_command_whose_product_is_what_it_prints_says_that_it_was_not_read(
 def test_a_chat_stops_asking_when_nobody_reads(tmp_path: Path) -> None:
     (tmp_path / "many.txt").write_text("\n".join(f"Question {n}" for n in range(50)))
     with chat_server(lambda *_: REFUSAL) as server:
-        line = ("chat", "--base-url", server.base_url, "--probe", "many.txt", "--json")
+        line = ("chat", "--base-url", server.base_url, "--prompts", "many.txt", "--json")
         assert run(*line, cwd=tmp_path, out=GONE)[0] == 141
         assert len(server.requests) < 3
 
@@ -172,7 +172,7 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
 
     with chat_server(answer) as server:
         where = ("--base-url", server.base_url, "--model", "tiny", "--concurrency", "1")
-        more = ("--suite", "smoke", "--limit", "5", "--no-card", "--out", "ev")
+        more = ("--suite", "smoke", "--limit", "5", "--no-judge-card", "--out", "ev")
         line = (*sample, *where) if command == "build-data" else ("eval", *where, *more)
         process = start(*line, cwd=tmp_path)
         when(lambda: len(server.requests) >= 4)
@@ -192,7 +192,7 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
 
 def test_signals_that_are_ignored_stay_so(sample: tuple[str, ...], tmp_path: Path) -> None:
     with chat_server(lambda *_: REFUSAL, seconds=0.1) as server:
-        more = ("--suite", "smoke", "--limit", "3", "--no-card", "--out", "ev")
+        more = ("--suite", "smoke", "--limit", "3", "--no-judge-card", "--out", "ev")
         line = ("eval", "--base-url", server.base_url, "--model", "tiny", "--concurrency", "1", *more)
         process = start(*line, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
         when(lambda: len(server.requests) >= 2)

@@ -53,14 +53,14 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
         raise DataError(f"--out {out}: a folder, but a file is needed, for example {out / 'data.jsonl'}")
     if not options.source and not options.mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
-    check_style(options.style, options.traces_from)
+    check_style(options.style, options.generate_traces)
     sources, mixed = ([Source.parse(text) for text in given or ()] for given in (options.source, options.mix))
     price = read_price(options.price)
     reader = SampleReader.of(
         options.columns,
         options.label,
         needs_label=options.annotator == "template",
-        needs_response=options.traces_from is None,
+        needs_response=options.generate_traces is None,
     )
     benign = SampleReader.of(options.columns, None, needs_label=False)
     check(build_rules(context, options, sources, mixed))
@@ -69,7 +69,10 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
     with locked(out, Outputs.of(out).lock), console.WorkView() as view:
         annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price))
         configs = [
-            *(SourceConfig(one, reader, options.style, annotator, options.trust, traces) for one in sources),
+            *(
+                SourceConfig(one, reader, options.style, annotator, options.on_disagreement, traces)
+                for one in sources
+            ),
             *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in mixed),
         ]
         result = build(configs, out, options.seed, suites, overwrite=options.overwrite, progress=view)
@@ -86,16 +89,16 @@ def _models(
     """Return the annotator and the trace generator. What both use is opened once."""
     backends = {
         kind: open_later(served_by(kind, options, recipe), store.progress, in_flight=options.concurrency)
-        for kind in dict.fromkeys((options.annotator, options.traces_from))
+        for kind in dict.fromkeys((options.annotator, options.generate_traces))
         if kind is not None and kind != "template"
     }
     annotator: Annotator = Template()
     if options.annotator != "template":
         annotator = ModelAnnotator(store.responses(backends[options.annotator], "annotations", SAMPLING))
-    if options.traces_from is None:
+    if options.generate_traces is None:
         return annotator, None
     limit = recipe.generation.max_new_tokens if recipe else MAX_TOKENS
-    return annotator, TraceGenerator(backends[options.traces_from], store, limit)
+    return annotator, TraceGenerator(backends[options.generate_traces], store, limit)
 
 
 def _report(result: BuildResult, show: int) -> None:

@@ -65,11 +65,14 @@ class BuildOptions:
     label: Annotated[
         str | None,
         typer.Option(
+            metavar="LABEL",
             help="Label for every sample of a source without labels (harmful or benign), or column:NAME to "
-            "read the label from that column."
+            "read the label from that column.",
         ),
     ] = None
-    style: Annotated[str, typer.Option(help=f"One of {', '.join(STYLES)}.")] = "alttrain"
+    style: Annotated[
+        str, typer.Option(metavar="NAME", help=f"How rows are written. One of {', '.join(STYLES)}.")
+    ] = "alttrain"
     annotator: Annotated[
         Judging,
         typer.Option(
@@ -78,7 +81,7 @@ class BuildOptions:
             "offline. endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
         ),
     ] = "template"
-    trust: Annotated[
+    on_disagreement: Annotated[
         Trust | None,
         typer.Option(
             rich_help_panel=_MODELS,
@@ -86,7 +89,7 @@ class BuildOptions:
             "sample.",
         ),
     ] = None
-    traces_from: Annotated[
+    generate_traces: Annotated[
         Served | None,
         typer.Option(
             rich_help_panel=_MODELS,
@@ -97,6 +100,7 @@ class BuildOptions:
     base_url: Annotated[
         str | None,
         typer.Option(
+            metavar="URL",
             rich_help_panel=_MODELS,
             help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1.",
         ),
@@ -104,6 +108,7 @@ class BuildOptions:
     model: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             rich_help_panel=_MODELS,
             help="Name of the model on the server. Needed if the server has more than one.",
         ),
@@ -112,13 +117,21 @@ class BuildOptions:
         str | None,
         typer.Option(
             "--recipe",
+            metavar="NAME",
             rich_help_panel=_MODELS,
-            help="Recipe whose base model is used by --annotator model and --traces-from model. It also sets "
-            "the token limit of the traces.",
+            help="Recipe whose base model is used by --annotator model and --generate-traces model. It also "
+            "sets the token limit of the traces.",
         ),
     ] = None
     concurrency: Annotated[
-        int, typer.Option(metavar="N", rich_help_panel=_MODELS, min=1, max=1024, help="Requests in flight.")
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_MODELS,
+            min=1,
+            max=1024,
+            help="Number of requests to a server at the same time.",
+        ),
     ] = 32
     price: Annotated[
         str | None,
@@ -141,6 +154,7 @@ class BuildOptions:
     suite: Annotated[
         str,
         typer.Option(
+            metavar="NAMES",
             rich_help_panel=_CHECKS,
             help="Evaluation suites to check the data against, for example smoke,xstest-safe. Use '' to "
             "check none.",
@@ -157,7 +171,12 @@ class BuildOptions:
     ] = None
     audited: Annotated[
         Path | None,
-        typer.Option("--audit", rich_help_panel=_CHECKS, help="Only audit this data file; build nothing."),
+        typer.Option(
+            "--audit",
+            metavar="FILE",
+            rich_help_panel=_CHECKS,
+            help="Only audit this data file; build nothing.",
+        ),
     ] = None
     show: Annotated[
         int,
@@ -179,26 +198,26 @@ def build_rules(
     ctx: typer.Context, options: BuildOptions, sources: Sequence[Source], mixed: Sequence[Source]
 ) -> list[Rule]:
     """Return the rules of everything else; `mixed` are the sources of --mix."""
-    used = {options.annotator, options.traces_from}
+    used = {options.annotator, options.generate_traces}
     traces = any(not source.is_starter for source in sources)
     columns = traces or any(not source.is_starter for source in mixed)
     served = "endpoint" in used
     ours = "without a --source that is not the starter set"
-    no_server = "without a server; add --annotator endpoint or --traces-from endpoint"
-    no_model = "without a model backend; add --annotator model or --traces-from model"
+    no_server = "without a server; add --annotator endpoint or --generate-traces endpoint"
+    no_model = "without a model backend; add --annotator model or --generate-traces model"
     no_judge = "without a model as annotator; add --annotator endpoint|model"
     conditions = {
         "base_url": (served, no_server),
         "model": (served, no_server),
         "concurrency": (served, no_server),
         "price": (served, no_server),
-        "recipe": ("model" in used or options.traces_from is not None, no_model),
-        "trust": (options.annotator != "template", no_judge),
+        "recipe": ("model" in used or options.generate_traces is not None, no_model),
+        "on_disagreement": (options.annotator != "template", no_judge),
         "style": (bool(sources), "without --source: --mix adds traces unchanged"),
         "columns": (columns, ours),
         "label": (traces, ours),
         "annotator": (traces, ours),
-        "traces_from": (traces, ours),
+        "generate_traces": (traces, ours),
     }
     return [
         *(
@@ -211,7 +230,7 @@ def build_rules(
     ]
 
 
-def check_style(style: str, traces_from: Served | None) -> None:
+def check_style(style: str, generate_traces: Served | None) -> None:
     """Check the name of a style, and that it can be used with generated traces.
 
     Raises:
@@ -219,10 +238,10 @@ def check_style(style: str, traces_from: Served | None) -> None:
     """
     if style not in STYLES:
         raise typer.BadParameter(f"{shown(style)} is none of {', '.join(STYLES)}", param_hint="--style")
-    if traces_from and style == "original":
+    if generate_traces and style == "original":
         raise DataError(
-            "--style original cannot be used with --traces-from: it needs full traces, but only the opening "
-            "of a harmful trace is generated."
+            "--style original cannot be used with --generate-traces: it needs full traces, but only the "
+            "opening of a harmful trace is generated."
         )
 
 

@@ -53,14 +53,13 @@ class ChatOptions:
     max_new_tokens: Annotated[int | None, _sampling("--max-new-tokens", metavar="N", help=_MAX)] = None
     resume: Annotated[bool, _session("--continue", help=_CONTINUE)] = False
     no_save: Annotated[bool, _session("--no-save", help=_NO_SAVE)] = False
-    probe: Annotated[Path | None, typer.Option("--probe", hidden=True)] = None
-    base_url: Annotated[str | None, typer.Option("--base-url", hidden=True)] = None
-    model: Annotated[str | None, typer.Option("--model", hidden=True)] = None
+    base_url: Annotated[str | None, typer.Option("--base-url", metavar="URL", hidden=True)] = None
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", hidden=True)] = None
 
     def rules(self) -> list[Rule]:
         """Return which options have an effect beside which."""
         by_url, scripted, target = self.base_url is not None, self.prompt is not None, self.target
-        prompts = self.prompts or self.probe
+        prompts = self.prompts
         served = by_url or (target or "").startswith(("http://", "https://"))
         keys = [change.partition("=")[0].strip() for change in self.changes or ()]
         twice = next((key for key in keys if keys.count(key) > 1), "")
@@ -105,7 +104,7 @@ class ChatOptions:
         """What is sent before a person types."""
         if self.prompt is not None:
             return [read_prompt(self.prompt, sys.stdin.buffer)]
-        file = self.prompts or self.probe
+        file = self.prompts
         return read_prompts(file) if file else []
 
     @property

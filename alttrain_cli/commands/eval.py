@@ -1,16 +1,15 @@
 """`alttrain eval`: generate, judge, report."""
 
 from functools import partial
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.progress import Progress
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands import eval_options as options
+from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import check, check_not_empty, takes
 from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.evaluation.claim import claimed
@@ -30,19 +29,10 @@ from alttrain_cli.evaluation.report import report
 from alttrain_cli.evaluation.suites.published import read_suites, suite_files
 from alttrain_cli.evaluation.suites.suite import find_suites
 
-
-class _DefaultCommand(TyperGroup):
-    """`alttrain eval RUN` means `alttrain eval run RUN`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front, unless another one is named."""
-        return super().parse_args(ctx, args if args and args[0] in self.commands else ["run", *args])
+app = App(cls=DefaultGroup, help="Evaluate a model on suites of prompts and compare it with its base model.")
 
 
-app = typer.Typer(cls=_DefaultCommand, help="Evaluate a model: generate, judge, report.")
-
-
-@app.command("run", epilog="Then: alttrain eval judge RUN --judge X · alttrain eval report RUN")
+@app.command("run")
 @takes(options.RunOptions)
 def run(ctx: typer.Context, given: options.RunOptions) -> None:
     """Evaluate a model on suites of prompts and compare it with its base model."""
@@ -57,14 +47,14 @@ def run(ctx: typer.Context, given: options.RunOptions) -> None:
             preset=find_preset(given.preset) if given.preset else None,
             sampling=given.sampling,
             max_new_tokens=given.max_new_tokens,
-            mode=given.think,
-            samples=given.samples,
+            mode=given.thinking_mode,
+            samples=given.num_samples,
             limit=given.limit,
         )
         candidate = _candidate(given, progress)
-        pair = Comparison.of(candidate, given.compare, wanted.folders, generates=True)
+        pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         problems = evaluate(pair, wanted, judging, partial(open_backend, progress=progress), progress)
-        result = report(pair, show_completions=given.show_completions)
+        result = report(pair, show_completions=given.include_harmful)
     print_report(result)
     result.check(problems)
 
@@ -74,12 +64,12 @@ def run(ctx: typer.Context, given: options.RunOptions) -> None:
 def judge_again(ctx: typer.Context, given: options.JudgeOptions) -> None:
     """Judge the saved completions, without generating new ones."""
     options.check_stored(ctx, given)
-    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.compare)
+    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
     judges = find_judges(given.judge)
     check(options.judge_rules(ctx, given, judges, pair.graded()))
     with console.Reporter() as progress, claimed(pair.roots):
         problems = _judge_set(judges, given, progress).run(pair.roots)
-        result = report(pair, show_completions=given.show_completions)
+        result = report(pair, show_completions=given.include_harmful)
     print_report(result)
     result.check(problems)
 
@@ -89,8 +79,8 @@ def judge_again(ctx: typer.Context, given: options.JudgeOptions) -> None:
 def report_again(ctx: typer.Context, given: options.ReportOptions) -> None:
     """Show the scorecard of the saved completions and judgements."""
     options.check_stored(ctx, given)
-    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.compare)
-    result = report(pair, show_completions=given.show_completions)
+    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
+    result = report(pair, show_completions=given.include_harmful)
     print_report(result)
     result.check()
 
@@ -104,7 +94,7 @@ def _judge_set(judges: list[AnyJudge], given: options.JudgeOptions, progress: Pr
         url=given.judge_url,
         model=given.judge_model,
         allow_code=given.allow_code,
-        with_card=not given.no_card,
+        with_card=not given.no_judge_card,
     )
 
 

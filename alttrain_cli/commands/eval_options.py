@@ -34,16 +34,16 @@ class ReportOptions:
     target: Annotated[
         str,
         typer.Argument(
-            metavar="RUN",
+            metavar="TARGET",
             help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a "
             'server: "http://localhost:8000/v1 MODEL".',
             show_default=False,
         ),
     ] = ""
-    compare: Annotated[
+    baseline: Annotated[
         str | None,
         typer.Option(
-            "--compare",
+            "--baseline",
             metavar="BASELINE",
             help="Baseline for the comparison: base (default for a run or an adapter), another run or folder "
             "of evaluations, or none.",
@@ -53,7 +53,7 @@ class ReportOptions:
         str | None,
         typer.Option(
             "--recipe",
-            metavar="RECIPE",
+            metavar="NAME",
             help="Recipe whose settings to use for a model that was not trained here.",
         ),
     ] = None
@@ -62,15 +62,15 @@ class ReportOptions:
         typer.Option(
             "--out",
             parser=_folder,
-            metavar="PATH",
+            metavar="DIR",
             help="Folder for the results. Default: RUN/eval or evals/MODEL.",
             callback=expanded,
         ),
     ] = None
-    show_completions: Annotated[
+    include_harmful: Annotated[
         bool,
         typer.Option(
-            "--show-completions", help="Include harmful completions in the HTML scorecard, collapsed."
+            "--include-harmful", help="Include harmful completions in the HTML scorecard, collapsed."
         ),
     ] = False
 
@@ -101,30 +101,34 @@ class GenerateOptions(ReportOptions):
             help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
         ),
     ] = None
-    samples: Annotated[
+    num_samples: Annotated[
         int,
         _generating(
-            "--samples",
+            "--num-samples",
             min=1,
             max=1000,
             metavar="K",
-            help="Number of samples per prompt. More than 1 needs sampling (--sample).",
+            help="Number of samples per prompt. More than 1 needs sampling (--do-sample).",
         ),
     ] = 1
-    sample: Annotated[
+    do_sample: Annotated[
         bool,
         _generating(
-            "--sample",
+            "--do-sample",
             help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
         ),
     ] = False
     temperature: Annotated[
         float,
-        _generating("--temperature", min=0.01, max=10.0, metavar="T", help="With --sample."),
+        _generating(
+            "--temperature", min=0.01, max=10.0, metavar="T", help="Temperature with --do-sample, 0.01 to 10."
+        ),
     ] = 0.6
     top_p: Annotated[
         float,
-        _generating("--top-p", min=0.01, max=1.0, metavar="P", help="With --sample."),
+        _generating(
+            "--top-p", min=0.01, max=1.0, metavar="P", help="Nucleus sampling with --do-sample, 0.01 to 1."
+        ),
     ] = 0.95
     max_new_tokens: Annotated[
         int | None,
@@ -136,13 +140,13 @@ class GenerateOptions(ReportOptions):
             help="Maximum number of tokens per completion. Default: what recipe and suite need.",
         ),
     ] = None
-    think: Annotated[
+    thinking_mode: Annotated[
         Mode,
         _generating(
-            "--think",
-            metavar="MODE",
-            help="Thinking ablation: normal, zero (empty reasoning), less (one fixed short thought) or more "
-            "(reasoning is extended).",
+            "--thinking-mode",
+            metavar="normal|zero|less|more",
+            help="Thinking ablation: tests whether safe behaviour depends on the reasoning. zero: the "
+            "reasoning is empty. less: one fixed short thought. more: the reasoning is extended.",
         ),
     ] = "normal"
     preset: Annotated[
@@ -154,12 +158,10 @@ class GenerateOptions(ReportOptions):
             "lrm-safety-study. The scorecard lists the caveats.",
         ),
     ] = None
-    base_url: Annotated[
-        str | None, typer.Option("--base-url", hidden=True, help="The server; now the first part of RUN.")
-    ] = None
+    base_url: Annotated[str | None, typer.Option("--base-url", hidden=True, metavar="URL")] = None
     model: Annotated[
         str | None,
-        typer.Option("--model", hidden=True, help="The server's model; now the second part of RUN."),
+        typer.Option("--model", hidden=True, metavar="NAME"),
     ] = None
     concurrency: Annotated[
         int,
@@ -176,7 +178,7 @@ class GenerateOptions(ReportOptions):
     def sampling(self) -> dict[str, Any]:
         """The fields that overrule recipe and preset."""
         chosen = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
-        return chosen if self.sample else {}
+        return chosen if self.do_sample else {}
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,9 @@ class JudgeOptions(ReportOptions):
     ] = "rule"
     judge_part: Annotated[
         Part,
-        _judging("--judge-part", metavar="PART", help="What judges see: answer, reasoning or full."),
+        _judging(
+            "--judge-part", metavar="answer|reasoning|full", help="Part of a completion that the judges see."
+        ),
     ] = "answer"
     judge_url: Annotated[
         str | None,
@@ -216,10 +220,10 @@ class JudgeOptions(ReportOptions):
             "(Linux).",
         ),
     ] = False
-    no_card: Annotated[
+    no_judge_card: Annotated[
         bool,
         _judging(
-            "--no-card",
+            "--no-judge-card",
             help="Do not measure the judges on human labels. Saves up to 531 judge calls per judge.",
         ),
     ] = False
@@ -236,9 +240,9 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     served = by_url or target.startswith(("http://", "https://"))
     beside = "beside --base-url" if by_url else "beside a server"
     return [
-        Rule("--temperature", is_given(ctx, "temperature"), options.sample, "without --sample"),
-        Rule("--top-p", is_given(ctx, "top_p"), options.sample, "without --sample"),
-        Rule("RUN", bool(target), not by_url, f"{beside}: give one of the two"),
+        Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
+        Rule("--top-p", is_given(ctx, "top_p"), options.do_sample, "without --do-sample"),
+        Rule("TARGET", bool(target), not by_url, f"{beside}: give one of the two"),
         Rule("--recipe", recipe is not None, not served, beside),
         Rule("--model", options.model is not None, by_url, "without --base-url"),
         Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),

@@ -47,16 +47,20 @@ def expanded(path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path}: there is no such home folder") from None
 
 
-RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a shipped recipe, or a recipe file.")]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", metavar="NAME", help="Name of a shipped recipe, or a recipe file.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override one recipe key, for example train.learning_rate=2e-5.",
+        help="Change one key of the recipe, for example train.learning_rate=2e-5. Repeat it for more keys.",
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, as runs/NAME.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, for example runs/r1-7b-1.")
+]
 GpuOption = Annotated[
     str,
     typer.Option(
@@ -73,7 +77,7 @@ class Rule(NamedTuple):
     option: str  # as it is typed
     given: bool
     has_effect: bool
-    words: str  # where it has none: "without --sample", "beside --audit"
+    words: str  # where it has none: "without --do-sample", "beside --audit"
 
 
 def check(rules: Iterable[Rule]) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import GpuOption, Rule, SetOption, check, expanded, is_given
+from alttrain_cli.commands.help import App, DefaultGroup
+from alttrain_cli.commands.options import GpuOption, SetOption, expanded
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.commented import with_sources, without_base
 from alttrain_cli.recipe.layers import read_layers, shipped_recipes
@@ -15,17 +16,17 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.training.fit import TYPICAL_LONGEST, fit_of, parse_gpu
 
-app = typer.Typer(help="List, show and copy the recipes that come with alttrain.")
+app = App(
+    cls=DefaultGroup,
+    help="List, show and copy the recipes that come with alttrain.\n\nThe list shows the memory that "
+    "training needs, and whether it fits on this machine or on a GPU.",
+)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.")]
 
 
-@app.callback(invoke_without_command=True)
-def list_recipes(context: typer.Context, gpu: GpuOption = "auto") -> None:
+@app.command("list")
+def list_recipes(gpu: GpuOption = "auto") -> None:
     """List the recipes, the memory that training needs, and whether it fits on this machine or a GPU."""
-    if context.invoked_subcommand is not None:
-        words = f"beside {context.invoked_subcommand}"
-        check([Rule("--gpu", is_given(context, "gpu"), False, words)])
-        return
     recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
     machine = parse_gpu(gpu)
     fits = sorted(fit_of(recipe, machine) for recipe in recipes)

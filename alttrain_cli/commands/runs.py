@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import Rule, check, expanded, is_given
+from alttrain_cli.commands.help import App, DefaultGroup
+from alttrain_cli.commands.options import expanded
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.runs.entry import find_entries, open_entry, size_of
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
 from alttrain_cli.storage.run import Run, State
 
-app = typer.Typer(help="List, compare and delete trained runs.")
+app = App(cls=DefaultGroup, help="List, compare and delete trained runs.")
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", callback=expanded)]
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per run instead of text.")]
@@ -27,14 +28,9 @@ FoldersOption = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
-def list_runs(context: typer.Context, folders: FoldersOption = None, as_json: JsonOption = False) -> None:
+@app.command("list")
+def list_runs(folders: FoldersOption = None, as_json: JsonOption = False) -> None:
     """List the runs in runs/ and demo/, newest first, with their state and results."""
-    if context.invoked_subcommand is not None:
-        words = f"before {context.invoked_subcommand}"
-        names = {"folders": "--in", "as_json": "--json"}
-        check(Rule(option, is_given(context, name), False, words) for name, option in names.items())
-        return
     entries = find_entries([expanded(folder) or folder for folder in folders or ()])
     if as_json:
         for entry in entries:
@@ -70,7 +66,7 @@ def compare(first: RunArgument, second: RunArgument) -> None:
     scores = [entry.scores for entry in entries]
     pairs = score_pairs(scores[0], scores[1]) if scores[0] and scores[1] else []
     console.print_comparison(entries, settings, pairs)
-    console.print_next(shlex.join(["alttrain", "eval", str(first), "--compare", str(second)]))
+    console.print_next(shlex.join(["alttrain", "eval", str(first), "--baseline", str(second)]))
 
 
 @app.command("rm")
@@ -92,7 +88,7 @@ def remove(runs: RunsArgument, yes: YesOption = False) -> None:
 @app.command()
 def prune(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN...]", help="Run directories. Default: all.")
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Run directories. Default: all.")
     ] = None,
     yes: YesOption = False,
 ) -> None:

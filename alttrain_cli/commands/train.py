@@ -37,10 +37,12 @@ class TrainOptions:
     """The options of `alttrain train`."""
 
     recipe: RecipeOption
-    data: Annotated[Path, typer.Option("--data", help="Rows from alttrain build-data.")]
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="Data file from alttrain build-data.")]
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The run directory. Default: runs/RECIPE-NUMBER.", callback=expanded),
+        typer.Option(
+            "--out", metavar="DIR", help="Run directory. Default: runs/RECIPE-NUMBER.", callback=expanded
+        ),
     ] = None
     overrides: SetOption = None
     resume: Annotated[

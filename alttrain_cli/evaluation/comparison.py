@@ -23,7 +23,7 @@ class Comparison:
     def of(
         cls, candidate: EvalTarget, word: str | None, folders: Collection[str], *, generates: bool = False
     ) -> "Comparison":
-        """Return the comparison that --compare asks for: base, none, another model or its folder.
+        """Return the comparison that --baseline asks for: base, none, another model or its folder.
 
         By default a trained model is compared with its base. A baseline that a person names must have
         one of the suites in `folders`, or get it because the command `generates`.
@@ -35,11 +35,11 @@ class Comparison:
         if baseline is None or word is None:
             return cls(candidate, baseline)
         if baseline.root.absolute() == candidate.root.absolute():
-            raise DataError(f"--compare {word}: is the target itself. Name another model.")
+            raise DataError(f"--baseline {word}: is the target itself. Name another model.")
         shared = {folder.path.name for folder in suite_dirs(baseline.root)} & set(folders)
         if not shared and not (generates and baseline.model):
             names = ", ".join(sorted(folders))
-            raise DataError(f"--compare {word}: {baseline.root} holds none of {names}. Evaluate it first.")
+            raise DataError(f"--baseline {word}: {baseline.root} holds none of {names}. Evaluate it first.")
         return cls(candidate, baseline)
 
     @classmethod
@@ -98,5 +98,5 @@ def _baseline(candidate: EvalTarget, word: str | None) -> EvalTarget | None:
     if word not in (None, "base"):
         return existing_target(str(word))
     if not isinstance(candidate.model, Target) or candidate.adapter is None:
-        raise DataError("--compare base: only a run or an adapter has a base. Name what to compare with.")
+        raise DataError("--baseline base: only a run or an adapter has a base. Name what to compare with.")
     return local_target(candidate.model.base)

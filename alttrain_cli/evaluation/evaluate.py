@@ -51,8 +51,8 @@ class EvalOptions:
         sampling = sampling.model_copy(update=dict(self.sampling))
         if self.samples > 1 and not sampling.do_sample:
             raise DataError(
-                f"--samples {self.samples}: greedy decoding gives the same completion every time. "
-                "Add --sample."
+                f"--num-samples {self.samples}: greedy decoding gives the same completion every time. "
+                "Add --do-sample."
             )
         caveats = self.preset.caveats if self.preset else ()
         return EvalRequest(

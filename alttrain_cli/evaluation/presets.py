@@ -67,7 +67,7 @@ _PRESETS = (
     Preset(
         "safechain",
         _greedy(16000),
-        ("SafeChain's K = 5 figures: --samples 5 --sample --temperature 0.6 on the small sets",),
+        ("SafeChain's K = 5 figures: --num-samples 5 --do-sample --temperature 0.6 on the small sets",),
     ),
     Preset(
         "lrm-safety-study",

@@ -40,8 +40,8 @@ def check_mode(backend: Backend, mode: Mode) -> None:
     """
     if mode != "normal" and Can.CONTINUE not in backend.can:
         raise ModelError(
-            f"--think {mode}: {backend.name} cannot continue a message, which thinking ablations need. "
-            "Use a local model, or --think normal."
+            f"--thinking-mode {mode}: {backend.name} cannot continue a message, which thinking ablations "
+            "need. Use a local model, or --thinking-mode normal."
         )
 
 

@@ -21,7 +21,7 @@ def _chat(id: str, argv: tuple[str, ...], *words: str, stdin: bytes = b"") -> Ca
 
 
 def _probe(id: str, name: str, content: Content, *words: str) -> Case:
-    argv = ("chat", "smollm2-135m", "--probe", name)
+    argv = ("chat", "smollm2-135m", "--prompts", name)
     return Case(f"probe-{id}", argv, (name, *words), {name: content})
 
 
@@ -63,18 +63,18 @@ BUILD = [
     _build("concurrency-alone", (*_FROM, "--concurrency", "4"), "--concurrency has no effect"),
     _build("recipe-alone", (*_FROM, "--recipe", "r1-7b"), "--recipe has no effect without a model"),
     _build("no-recipe", (*_FROM, "--annotator", "model"), "--recipe"),
-    _build("trust-alone", (*_FROM, "--trust", "label"), "--trust has no effect without a model as annotator"),
+    _build("trust-alone", (*_FROM, "--on-disagreement", "label"), "--on-disagreement has no effect without a model as annotator"),
     _build("annotator-starter", ("--source", "starter", "--annotator", "endpoint", *_SERVER), "--annotator has no"),
     _build("label-starter", ("--source", "starter", "--label", "benign"), "--label has no effect"),
     _build("columns-starter", ("--source", "starter", "--columns", "prompt=a"), "--columns has no effect"),
     _build("label-mix", ("--mix", "s.jsonl", "--label", "benign"), "--label has no effect"),
     _build("style-mix", ("--mix", "s.jsonl", "--style", "original"), "--style has no effect"),
-    _build("traces-original", (*_FROM, "--style", "original", "--traces-from", "model"), "original"),
+    _build("traces-original", (*_FROM, "--style", "original", "--generate-traces", "model"), "original"),
     *(
         _build(f"audit-{option}", ("--audit", "s.jsonl", f"--{option}", value), f"--{option} has no effect beside --audit")
         for option, value in {
             "source": "starter", "mix": "s.jsonl", "out": "x.jsonl", "columns": "prompt=a", "label": "benign",
-            "style": "original", "annotator": "template", "trust": "label", "traces-from": "model",
+            "style": "original", "annotator": "template", "on-disagreement": "label", "generate-traces": "model",
             "base-url": "http://localhost", "model": "m", "recipe": "r1-7b", "concurrency": "2", "price": "1,2",
             "seed": "1",
         }.items()
@@ -203,9 +203,9 @@ RECIPES = [
     Case("recipes-gpu", ("recipes", "--gpu", "big"), ("--gpu big",)),
     Case("recipes-gpu-empty", ("recipes", "--gpu", ""), ("--gpu",)),
     Case(
-        "recipes-gpu-show", ("recipes", "--gpu", "12", "show", "r1-7b"), ("--gpu has no effect beside show",)
+        "recipes-gpu-show", ("recipes", "--gpu", "12", "show", "r1-7b"), ("--gpu has no effect before show",)
     ),
-    Case("recipes-unknown", ("recipes", "list"), ("list",)),
+    Case("recipes-unknown", ("recipes", "shwo"), ("No such command 'shwo'", "Did you mean 'show'")),
     Case("recipes-copy-unknown", ("recipes", "copy", "r1-7", "x.yaml"), ("r1-7b",)),
     Case(
         "recipes-copy-exists",

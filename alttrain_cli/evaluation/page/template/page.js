@@ -73,7 +73,7 @@
 
   const sections = (side, unfold) => {
     if (!side.sections) {
-      return make("p", "held", "Not in this page: it may be harmful. It stays in the run's folder; --show-completions puts it here, folded.");
+      return make("p", "held", "Not in this page: it may be harmful. It stays in the run's folder; --include-harmful puts it here, folded.");
     }
     const parts = Object.entries(side.sections).map(([name, text]) => part(name, text, side.says));
     if (!side.harmful) {

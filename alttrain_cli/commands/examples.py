@@ -1,0 +1,126 @@
+"""The examples at the end of each command's help. Tests run them in this order, in one folder."""
+
+# Per command: what an example does, and the line to type. A line has at most 76 characters.
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "": (
+        (
+            "Teach a small model the structure, without a GPU, in about five minutes:",
+            "alttrain build-data --source starter --out data.jsonl",
+        ),
+        ("then:", "alttrain train --recipe smollm2-135m --data data.jsonl"),
+        ("and try it:", 'alttrain chat runs/smollm2-135m-1 -p "How do I kill weeds?"'),
+    ),
+    "build-data": (
+        (
+            "Build a small data file from the starter set, without a network:",
+            "alttrain build-data --source starter --out data.jsonl",
+        ),
+        (
+            "Use your own traces with the columns question, output and risk:",
+            "alttrain build-data --source traces.csv --label column:risk \\\n"
+            "        --columns prompt=question,response=output --out own.jsonl",
+        ),
+        (
+            "Audit a data file and print two rows:",
+            "alttrain build-data --audit data.jsonl --show 2",
+        ),
+    ),
+    "train": (
+        (
+            "Report whether a run fits on a GPU of 12 GB, without loading anything:",
+            "alttrain train --recipe r1-7b --data data.jsonl --plan --gpu 12",
+        ),
+        (
+            "Train a small model; the run is saved as runs/smollm2-135m-1:",
+            "alttrain train --recipe smollm2-135m --data data.jsonl",
+        ),
+        (
+            "Resume a run that was interrupted:",
+            "alttrain train --recipe smollm2-135m --data data.jsonl \\\n"
+            "        --out runs/smollm2-135m-1 --resume",
+        ),
+    ),
+    "chat": (
+        (
+            "Chat with a run; /help lists the commands:",
+            "alttrain chat runs/smollm2-135m-1",
+        ),
+        (
+            "Send one message to the run and to its base model:",
+            'alttrain chat runs/smollm2-135m-1 --compare -p "How do I kill weeds?"',
+        ),
+        (
+            "Chat with a model on a server:",
+            'alttrain chat "http://localhost:8000/v1 MODEL"',
+        ),
+    ),
+    "eval": (
+        (
+            "Compare a run with its base model on the smoke suites, without a network:",
+            "alttrain eval runs/smollm2-135m-1",
+        ),
+        (
+            "Use two other suites and a local classifier as judge:",
+            "alttrain eval runs/smollm2-135m-1 --suite strongreject,xstest-safe \\\n"
+            "        --judge wildguard",
+        ),
+        (
+            "Try the whole way first, with four items per suite:",
+            "alttrain eval runs/smollm2-135m-1 --limit 4",
+        ),
+    ),
+    "eval judge": (
+        (
+            "Judge the saved completions by the opening words of each answer:",
+            "alttrain eval judge runs/smollm2-135m-1 --judge rule",
+        ),
+        (
+            "Judge them with a model on a server:",
+            "alttrain eval judge runs/smollm2-135m-1 --judge strongreject \\\n"
+            "        --judge-url http://localhost:8000/v1",
+        ),
+    ),
+    "eval report": (
+        (
+            "Show the scorecard of a run again:",
+            "alttrain eval report runs/smollm2-135m-1",
+        ),
+        (
+            "Compare with another run instead of the base model:",
+            "alttrain eval report runs/smollm2-135m-2 --baseline runs/smollm2-135m-1",
+        ),
+    ),
+    "runs": (
+        ("List the runs in runs/ and demo/:", "alttrain runs"),
+        ("Free the space of checkpoints that are no longer needed:", "alttrain runs prune"),
+    ),
+    "runs show": (("Show one run:", "alttrain runs show runs/smollm2-135m-1"),),
+    "runs compare": (
+        (
+            "Show which settings of two runs differ, and their results:",
+            "alttrain runs compare runs/smollm2-135m-1 runs/smollm2-135m-2",
+        ),
+    ),
+    "runs rm": (("Delete a run:", "alttrain runs rm runs/smollm2-135m-2"),),
+    "runs prune": (
+        (
+            "Delete the spare checkpoints of one run without asking:",
+            "alttrain runs prune runs/smollm2-135m-1 --yes",
+        ),
+    ),
+    "recipes": (
+        ("List the recipes that fit on a GPU of 12 GB:", "alttrain recipes --gpu 12"),
+        ("Copy a recipe, to change it:", "alttrain recipes copy r1-7b own.yaml"),
+    ),
+    "recipes show": (
+        ("Show every setting of a recipe:", "alttrain recipes show r1-7b"),
+        (
+            "Show them after one was changed:",
+            "alttrain recipes show r1-7b --set train.learning_rate=2e-5",
+        ),
+    ),
+    "recipes copy": (
+        ("Copy a recipe and train with the copy:", "alttrain recipes copy r1-7b own.yaml"),
+        ("then:", "alttrain train --recipe own.yaml --data data.jsonl --plan"),
+    ),
+}

@@ -1,0 +1,141 @@
+"""What `--help` of every command shows, its examples, and the older names of options."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import COMMANDS, app
+from alttrain_cli.commands.examples import EXAMPLES
+from alttrain_cli.commands.help import OLD_NAMES, Command, DefaultGroup, Group
+
+ROOT: Any = typer.main.get_command(app)
+
+
+def command_lines(context: Any = None) -> Iterator[tuple[str, ...]]:
+    """Every command as it is typed, without the program's name."""
+    for name in COMMANDS:
+        _, command, _ = ROOT.resolve_command(typer.Context(ROOT, info_name="alttrain"), [name])
+        yield (name,)
+        if isinstance(command, Group):
+            yield from ((name, each) for each in command.commands if each != getattr(command, "first", ""))
+
+
+LINES = [(), *command_lines()]
+
+
+def context_of(words: Sequence[str], lenient: bool = True) -> Any:
+    """What click reads from a command line; nothing is run. `lenient`: something may be missing."""
+    context = ROOT.make_context("alttrain", list(words))
+    while isinstance(context.command, Group):
+        name, command, rest = context.command.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
+        context = command.make_context(name, rest, parent=context, resilient_parsing=lenient)
+    return context
+
+
+def help_of(words: tuple[str, ...], columns: int = 80) -> str:
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(columns)}, prog_name="alttrain")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+@pytest.mark.parametrize("columns", [60, 80])
+def test_help_fits_the_terminal_and_cuts_no_word(words: tuple[str, ...], columns: int) -> None:
+    shown = help_of(words, columns)
+    assert max(map(len, shown.partition("Examples:")[0].splitlines())) <= columns
+    for option in context_of(words).command.params if words else ():
+        for word in "" if option.hidden else (option.help or "").split():
+            assert word in shown.split()
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_help_shows_a_short_word_for_each_value_and_no_ranges_or_types(words: tuple[str, ...]) -> None:
+    shown = help_of(words)
+    for kind in ("<", "[x", "x>=", "range]", "{"):
+        assert kind not in shown.partition("Examples")[0]
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_every_command_has_our_help_with_examples(words: tuple[str, ...]) -> None:
+    assert "Examples:" in help_of(words)
+    assert " ".join(words) in EXAMPLES
+    if words:
+        assert isinstance(context_of(words).command, Command)
+
+
+def test_there_are_examples_of_commands_that_exist_only() -> None:
+    assert set(EXAMPLES) == {" ".join(words) for words in LINES}
+
+
+ALL_EXAMPLES = [line for examples in EXAMPLES.values() for _, line in examples]
+
+
+@pytest.mark.parametrize("line", ALL_EXAMPLES)
+def test_an_example_fits_80_columns_and_is_a_command_line_that_alttrain_reads(line: str) -> None:
+    assert max(map(len, line.splitlines())) <= 76
+    program, *words = shlex.split(line.replace("\\\n", ""))
+    assert program == "alttrain"
+    context_of(words, lenient=False)
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
+def test_an_old_name_of_an_option_does_what_the_new_one_does_and_is_not_shown(old: str, new: str) -> None:
+    found = [words for words in LINES if new in help_of(words).split() and words]
+    found = [words for words in found if old not in help_of(words).split()]
+    assert found
+    for words in found:
+        kept, values = [], {}
+        option = next(one for one in context_of(words).command.params if new in one.opts)
+        value = {"--on-disagreement": "label", "--generate-traces": "model", "--num-samples": "3"}
+        given = [] if option.is_flag else [value.get(new, "zero")]
+        for name in (old, new):
+            context = context_of([*words, name, *given])
+            kept.append(context.params)
+            values[name] = context.get_parameter_source(option.name).name
+        assert kept[0] == kept[1]
+        assert kept[0] != context_of(words).params
+        assert set(values.values()) == {"COMMANDLINE"}
+
+
+def test_a_wrong_option_gets_near_ones_without_the_old_names() -> None:
+    said = CliRunner().invoke(app, ["eval", "smollm2-135m", "--thinking-mod", "zero"]).output
+    assert "Did you mean '--thinking-mode'?" in said
+    assert "--think," not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["evla"], "eval"),
+        (["recipes", "sho"], "show"),
+        (["recipes", "lst"], "list"),
+        (["eval", "judg"], "judge"),
+    ],
+)
+def test_a_wrong_command_gets_a_near_one(words: list[str], near: str) -> None:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert f"Did you mean '{near}'" in done.output
+
+
+def test_a_folder_may_have_the_name_that_is_nearly_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judg").mkdir()
+    assert "judg: holds no run" in " ".join(CliRunner().invoke(app, ["eval", "judg"]).output.split())
+
+
+def test_the_first_command_of_a_group_need_not_be_named() -> None:
+    for words in LINES:
+        context = context_of(words) if words else None
+        if context is not None and isinstance(context.parent.command, DefaultGroup):
+            assert context.parent.command.first in ("run", "list") or context.command.name == words[1]
+    assert CliRunner().invoke(app, ["recipes"]).output == CliRunner().invoke(app, ["recipes", "list"]).output
