@@ -47,23 +47,24 @@ def ours(options: argparse.Namespace, recipe: Any, results: Any) -> None:
     """Measure `complete` with the adapter off and on."""
     import contextlib
 
-    import alttrain_cli.engine.generate as module
+    from alttrain_cli.engine import batcher
+    from alttrain_cli.engine.generate import complete
     from alttrain_cli.engine.load import load_adapter
 
     started = time.perf_counter()
     loaded = load_adapter(recipe, options.scratch / f"{options.model}-adapter")
     results.say(load_seconds=round(time.perf_counter() - started, 1))
-    seen = watch_batches(module)
+    seen = watch_batches(batcher)
     rendered = [loaded.template.prompt(prompt) for prompt in prompts_of(options, options.rows)]
     settings = sampling(options)
-    list(module.complete(loaded, rendered[:4], settings.model_copy(update={"max_new_tokens": 8})))
+    list(complete(loaded, rendered[:4], settings.model_copy(update={"max_new_tokens": 8})))
     for name in ("base", "adapter"):
         reset_peak()
         seen.update(rows=0, width=0, sent_back=0)
         off = loaded.model.disable_adapter() if name == "base" else contextlib.nullcontext()
         started = time.perf_counter()
         with off:
-            made = list(module.complete(loaded, rendered, settings))
+            made = list(complete(loaded, rendered, settings))
         seconds = time.perf_counter() - started
         lengths = [completion.tokens for _, completion in made]
         needed = seen["rows"] * (2 * seen["width"] + 577) * bytes_a_column(loaded.model) / 2**30
@@ -78,10 +79,10 @@ def watch_batches(module: Any) -> dict[str, int]:
     seen = {"rows": 0, "width": 0, "sent_back": 0}
 
     class Watched(module.Batch):  # type: ignore[misc, name-defined]
-        def advance(self) -> Any:
+        def advance(self, *arguments: Any) -> Any:
             requests = self.requests
             seen["rows"] = max(seen["rows"], len(requests))
-            done = super().advance()
+            done = super().advance(*arguments)
             seen["width"] = max(seen["width"], *(request.length for request in requests))
             return done
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -150,6 +151,13 @@ def test_leaving_a_stream_stops_the_work(backend: Any) -> None:
     assert isinstance(next(stream), Chunk)
     stream.close()
     assert texts(backend, GREEDY, QUESTIONS[0])
+
+
+def test_streams_that_are_open_in_several_threads_do_not_change_each_other(backend: Any) -> None:
+    whole = texts(backend)
+    with ThreadPoolExecutor(len(QUESTIONS)) as pool:
+        found = list(pool.map(lambda prompt: streamed(backend, Conversation.of(prompt))[1], QUESTIONS))
+    assert [one.text.strip() for one in found] == [whole[prompt].strip() for prompt in QUESTIONS]
 
 
 def test_a_message_that_was_begun_is_continued(backend: Any, request: pytest.FixtureRequest) -> None:

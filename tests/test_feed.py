@@ -3,25 +3,23 @@
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli.engine.feed import Feed, Piece
+from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import State
 from tests import families
 
 TOKENIZER = families.tokenizer("qwen3")
 TEMPLATE = Template.of(TOKENIZER)
-PROMPT = torch.tensor([[1, 2, 3]])
 
 
 def fed(ids: list[int], budget: int | None = None) -> list[Piece]:
-    feed = Feed(TOKENIZER, TEMPLATE, {TEMPLATE.terminator_id}, budget)
-    feed.put(PROMPT)
+    feed = Feed(TOKENIZER, TEMPLATE, budget)
     for token in ids:
-        feed.put(torch.tensor([token]))
+        feed.put(token)
     feed.end()
     return list(feed)
 
@@ -42,20 +40,24 @@ def test_any_tokens_at_all_become_text_and_are_counted(ids: list[int]) -> None:
     assert len("".join(piece.text for piece in pieces)) >= len(ids) // 4
 
 
-def test_the_terminator_and_the_prompt_are_no_text() -> None:
-    assert fed([*TEMPLATE.encode_text("Hi"), TEMPLATE.terminator_id])[-1].text == "i"
+def test_no_token_is_no_text_and_an_error_ends_the_pieces() -> None:
     assert "".join(piece.text for piece in fed([])) == ""
+    feed = Feed(TOKENIZER, TEMPLATE)
+    feed.put(TEMPLATE.encode_text("Hi")[0])
+    feed.fail(ModelError("no memory"))
+    pieces = iter(feed)
+    assert next(pieces).text
+    with pytest.raises(ModelError, match="no memory"):
+        next(pieces)
 
 
 def babble(template: Template, tokenizer: Any, budget: int, text: str, tokens: int) -> list[Piece]:
     """Feed what a model would write that says `text` over and over, unless it is forced."""
-    feed = Feed(tokenizer, template, {template.terminator_id}, budget)
-    feed.put(PROMPT)
+    feed = Feed(tokenizer, template, budget)
     wants = template.encode_text(text)
     for number in range(tokens):
-        scores = torch.zeros(1, len(tokenizer))
-        scores[0, wants[number % len(wants)]] = 1.0
-        feed.put(feed.force(PROMPT, scores).argmax(-1))
+        forced = feed.forced
+        feed.put(wants[number % len(wants)] if forced is None else forced)
     feed.end()
     return list(feed)
 
@@ -79,10 +81,3 @@ def test_an_answer_without_a_block_and_a_block_that_ends_in_time_are_left_alone(
     assert not any(piece.forced for piece in babble(TEMPLATE, TOKENIZER, 20, "An answer. " * 20, 200))
     short = "<think>\nShort.\n</think>\n\n" + "An answer. " * 20
     assert not any(piece.forced for piece in babble(TEMPLATE, TOKENIZER, 20, short, 200))
-
-
-def test_a_stop_ends_the_work_after_the_present_token() -> None:
-    feed = Feed(TOKENIZER, TEMPLATE, {TEMPLATE.terminator_id}, None)
-    assert not feed.stopping(PROMPT, None).any()
-    feed.stop()
-    assert feed.stopping(PROMPT, None).all()

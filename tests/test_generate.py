@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.engine import generate as module
+from alttrain_cli.engine import batcher as module
+from alttrain_cli.engine import generate as completing
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.batch import Batch, Request
 from alttrain_cli.engine.generate import Written, complete, generate
@@ -27,11 +28,13 @@ SAMPLED = Sampling(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9
 
 
 def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
-    stopped = Request(0, [1, 2], budget=4, seed=0)
-    stopped.take([5, 6, 9, 7], frozenset({9}))
+    stopped = Request(0, [1, 2], 4, GREEDY)
+    for token in (5, 6, 9, 7):
+        stopped.take(token, frozenset({9}))
     assert (stopped.written, stopped.stopped, stopped.left) == ([5, 6], True, 0)
-    spent = Request(0, [1, 2], budget=4, seed=0)
-    spent.take([5, 6, 7, 8, 9], frozenset({9}))
+    spent = Request(0, [1, 2], 4, GREEDY)
+    for token in (5, 6, 7, 8, 9):
+        spent.take(token, frozenset({9}))
     assert (spent.written, spent.stopped, spent.left) == ([5, 6, 7, 8], False, 0)
 
 
@@ -171,7 +174,7 @@ def test_joined_rows_keep_their_last_columns_and_their_room() -> None:
     from alttrain_cli.engine.batch import _join, _Part
 
     def part(lefts: list[int], columns: int) -> _Part:
-        requests = [Request(0, [1], budget=left, seed=0) for left in lefts]
+        requests = [Request(0, [1], left, GREEDY) for left in lefts]
         ids = torch.arange(len(lefts) * columns, dtype=torch.float32).reshape(len(lefts), 1, columns, 1)
         return _Part(requests, [(ids + 1, ids + 101)])
 
@@ -269,7 +272,7 @@ def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.Mon
         return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
-    monkeypatch.setattr(module, "_limits", lambda loaded, slots: module._Limits(6, 900))
+    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots: module.Limits(6, 900))
     assert batched(loaded, settings) == expected
     assert max(widths) <= 900
 

@@ -7,6 +7,7 @@ Values and a protocol; imports neither torch nor openai. `local.py` and `server.
 - A request that fails is returned as a `BackendError`; an error that every request would meet is raised.
 - Closing either iterator stops the work.
 - Greedy decoding gives the same text through `complete` and through `stream`.
+- Several threads may stream at the same time; a model in memory writes all of their completions in one batch.
 - `base` is a view of the same weights without the adapter; it never changes what the other view returns.
 - A count that nobody knows is None, never 0.
 """

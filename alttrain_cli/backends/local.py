@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 from alttrain_cli.backends.base import (
@@ -23,6 +24,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.identity import fingerprint_of
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded, load_target, start
+from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.template import Template
@@ -32,13 +34,15 @@ LOOK_AHEAD = 4096  # requests that are ordered by length together
 Tell = Callable[[str], None]
 
 
-@dataclass
 class _Weights:
-    """A model that several views share; None once it is closed."""
+    """A model that several views share, with its streams; `loaded` is None once it is closed."""
 
-    loaded: Loaded | None
-    precise: ExitStack = field(default_factory=ExitStack)
-    is_precise: bool = False
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded: Loaded | None = loaded
+        self.streams: Streams | None = Streams(loaded)
+        self.lock = Lock()  # for the two that follow
+        self.precise = ExitStack()
+        self.is_precise = False
 
 
 class LocalBackend:
@@ -84,8 +88,19 @@ class LocalBackend:
             BackendError: after `close`.
         """
         if self._weights.loaded is None:
-            raise BackendError(f"{self.name}: this model was closed.", fatal=True)
+            raise self._closed()
         return self._weights.loaded
+
+    @property
+    def streams(self) -> Streams:
+        """The streams that are open, of this view and of all others.
+
+        Raises:
+            BackendError: after `close`.
+        """
+        if self._weights.streams is None:
+            raise self._closed()
+        return self._weights.streams
 
     @property
     def can(self) -> Can:
@@ -143,27 +158,18 @@ class LocalBackend:
         Raises:
             ModelError: if the memory is too small; the model stays usable.
         """
-        from alttrain_cli.engine.stream import stream
-
         self._compute_precisely()
         template = self.loaded.template
-        rendered = self._render(conversation)
-        prompt_tokens = len(template.encode_text(rendered))
+        token_ids = template.encode_text(self._render(conversation))
+        prompt_tokens = len(token_ids)
         room = sys.maxsize if self.context is None else max(0, self.context - prompt_tokens)
         limit = min(sampling.max_new_tokens, room)
         written = _Translated(template, conversation.started)
         tokens, forced = 0, False
         if limit:
             shorter = sampling.model_copy(update={"max_new_tokens": limit})
-            chunks = stream(
-                self.loaded,
-                rendered,
-                shorter,
-                budget=budget,
-                seed=seed,
-                adapter=self._adapter,
-                started=template.own(conversation.started),
-            )
+            prompt = Prompt(token_ids, template.own(conversation.started))
+            chunks = self.streams.open(prompt, shorter, budget=budget, seed=seed, adapter=self._adapter)
             with closing(chunks):
                 for chunk in chunks:
                     tokens += chunk.tokens
@@ -185,8 +191,11 @@ class LocalBackend:
             from alttrain_cli.engine.memory import release_memory
 
             self._weights.precise.close()
-            self._weights.loaded = None
+            self._weights.loaded = self._weights.streams = None
             release_memory()
+
+    def _closed(self) -> BackendError:
+        return BackendError(f"{self.name}: this model was closed.", fatal=True)
 
     def _render(self, conversation: Conversation | str) -> str:
         if isinstance(conversation, str):
@@ -217,9 +226,10 @@ class LocalBackend:
         from alttrain_cli.engine.precise import has_room, precise
 
         weights, loaded = self._weights, self.loaded
-        if not weights.is_precise and has_room(loaded):
-            weights.precise.enter_context(precise(loaded))
-            weights.is_precise = True
+        with weights.lock:
+            if not weights.is_precise and has_room(loaded):
+                weights.precise.enter_context(precise(loaded))
+                weights.is_precise = True
 
 
 class _Translated:

@@ -1,28 +1,39 @@
 """The prompts that are generated together: rows come and go, and nobody waits for the slowest."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from alttrain_cli.engine.draws import Draws, uniforms
+from alttrain_cli.engine.draws import Decoding, uniforms
+from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded, adapter_switched
 from alttrain_cli.recipe.model import Sampling
 
 ROUND = 64  # tokens a row, at most, between two looks at who has finished
 
+Check = Callable[[], bool]
 
-@dataclass
+
+def never() -> bool:
+    """Return False: nothing ends the round early."""
+    return False
+
+
+@dataclass(eq=False)
 class Request:
     """One prompt on its way to a completion."""
 
     index: int
     prompt: list[int]
     budget: int  # tokens, at most
-    seed: int
+    sampling: Sampling
+    seed: int = 0
+    feed: Feed | None = None  # gets each token when it is written
     written: list[int] = field(default_factory=list)  # without the token that stopped it
     stopped: bool = False  # by the model itself
+    dropped: bool = False  # nobody wants the rest; set between two tokens, by the thread that writes them
 
     @property
     def length(self) -> int:
@@ -32,19 +43,25 @@ class Request:
     @property
     def left(self) -> int:
         """Tokens that may still be written."""
-        return 0 if self.stopped else self.budget - len(self.written)
+        return 0 if self.stopped or self.dropped else self.budget - len(self.written)
 
     def numbers(self, count: int) -> Any:
-        """Return the numbers that decide its next tokens: (count,)."""
+        """Return the numbers that decide its next tokens, (count,); None if it is greedy."""
+        if not self.sampling.do_sample:
+            return None
         return uniforms(self.seed, self.prompt, len(self.written) + count)[len(self.written) :]
 
-    def take(self, token_ids: Sequence[int], stops: frozenset[int]) -> None:
-        """Append new tokens, up to the first that stops."""
-        for token in token_ids[: self.left]:
-            if token in stops:
-                self.stopped = True
-                return
+    def take(self, token: int, stops: frozenset[int]) -> None:
+        """Append a new token, or stop at it; what comes after the end is ignored."""
+        if not self.left:
+            return
+        self.stopped = token in stops
+        if not self.stopped:
             self.written.append(token)
+            if self.feed:
+                self.feed.put(token)
+        if self.feed and not self.left:
+            self.feed.end()
 
 
 class _Part(NamedTuple):
@@ -62,11 +79,8 @@ class Batch:
     cache lacks each row's last token: that is what `generate` reads first.
     """
 
-    def __init__(
-        self, loaded: Loaded, settings: Sampling, stops: frozenset[int], adapter: bool = True
-    ) -> None:
+    def __init__(self, loaded: Loaded, stops: frozenset[int], adapter: bool = True) -> None:
         self._loaded = loaded
-        self._settings = settings
         self._stops = stops
         self._adapter = adapter
         self._joins = _can_join(loaded.model.config.get_text_config())
@@ -77,23 +91,27 @@ class Batch:
         """Those that are not done."""
         return [request for part in self._parts for request in part.requests if request.left]
 
-    def admit(self, requests: list[Request]) -> list[Request]:
+    def admit(self, requests: list[Request], check: Check = never) -> list[Request]:
         """Read new prompts and write their first token. Return those that are done with it."""
         from transformers import DynamicCache
 
         if not self._joins:  # its memory cannot be cut: these run to their end, and nobody joins them
-            self._write(requests, None, max(request.left for request in requests))
+            most = max(request.left for request in requests)
+            self._write(requests, None, most, len(requests), lambda: check() and False)
             return requests
-        cache = self._write(requests, DynamicCache(), 1)
+        cache = self._write(requests, DynamicCache(), 1, len(requests), check)
         self._parts.append(_Part(requests, _layers(cache)))
         return [request for request in requests if not request.left]
 
-    def advance(self) -> list[Request]:
-        """Write until an eighth of the rows are done, or for a round. Return those that are done."""
+    def advance(self, tokens: int = ROUND, check: Check = never) -> list[Request]:
+        """Write so many tokens, or until an eighth of the rows are done. Return those that are done.
+
+        `check` is called after each token. It may drop requests, and ends the round where it returns True.
+        """
         requests = self.requests
-        tokens = min(ROUND, *(request.left for request in requests))
+        tokens = min(tokens, *(request.left for request in requests))
         cache = _join(self._parts, max(request.length for request in requests) - 1, tokens)
-        cache = self._write(requests, cache, tokens, enough=max(1, len(requests) // 8))
+        cache = self._write(requests, cache, tokens, max(1, len(requests) // 8), check)
         self._parts = [_Part(requests, _layers(cache))]
         return [request for request in requests if not request.left]
 
@@ -103,21 +121,24 @@ class Batch:
         self._parts = []
         return requests
 
-    def _write(self, requests: list[Request], cache: Any, tokens: int, enough: int | None = None) -> Any:
-        """Let every request write at most `tokens` more, and return the cache."""
+    def _write(
+        self,
+        requests: list[Request],
+        cache: Any,
+        tokens: int,
+        enough: int,
+        check: Check,
+    ) -> Any:
+        """Let every request write at most `tokens` more, until `enough` are done, and return the cache."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
         model, width = self._loaded.model, max(request.length for request in requests)
-        pad = self._loaded.tokenizer.pad_token_id
-        rows = [[pad] * (width - request.length) + request.prompt + request.written for request in requests]
-        mask = [[0] * (width - request.length) + [1] * request.length for request in requests]
-        processors, criteria = LogitsProcessorList(), StoppingCriteriaList()
-        if self._settings.do_sample:
-            drawn = [request.numbers(tokens) for request in requests]
-            processors.append(Draws(drawn, width, self._settings))
-        if enough is not None:
-            criteria.append(_Enough(self._stops, enough))
+        # Padding repeats the row's own token: a repetition penalty must not see a foreign one.
+        rows = [one.prompt[:1] * (width - one.length) + one.prompt + one.written for one in requests]
+        mask = [[0] * (width - one.length) + [1] * one.length for one in requests]
+        decoding = Decoding([(one.sampling, one.numbers(tokens)) for one in requests], width)
+        taking = _Taking(requests, self._stops, tokens, enough, check)
         # The switch is the model's, so it is set for this call alone: another batch may use the other state.
         with adapter_switched(model, self._adapter), torch.inference_mode(), _no_buffers_kept(model):
             output = model.generate(
@@ -129,15 +150,13 @@ class Batch:
                 temperature=None,
                 top_p=None,
                 top_k=None,
-                repetition_penalty=self._settings.repetition_penalty or 1.0,
-                pad_token_id=pad,
+                repetition_penalty=1.0,  # `Decoding` has it: rows may differ
+                pad_token_id=self._loaded.tokenizer.pad_token_id,
                 eos_token_id=sorted(self._stops),
-                logits_processor=processors,
-                stopping_criteria=criteria,
+                logits_processor=LogitsProcessorList([decoding, _Forcing(requests)]),
+                stopping_criteria=StoppingCriteriaList([taking]),
                 return_dict_in_generate=True,
             )
-        for request, row in zip(requests, output.sequences[:, width:].tolist(), strict=True):
-            request.take(row, self._stops)
         return output.past_key_values
 
 
@@ -158,21 +177,51 @@ def _no_buffers_kept(model: Any) -> Iterator[None]:
                     delattr(module, name)
 
 
-class _Enough:
-    """Stops all rows as soon as `enough` of them have stopped by themselves."""
+class _Taking:
+    """A stopping criterion that hands each new token to its request, and ends the call when it is due."""
 
-    def __init__(self, stops: frozenset[int], enough: int) -> None:
-        self._stops = sorted(stops)
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        stops: frozenset[int],
+        tokens: int,
+        enough: int,
+        check: Check,
+    ) -> None:
+        self._requests = requests
+        self._stops = stops
+        self._tokens = tokens
         self._enough = enough
-        self._stopped: Any = False
+        self._check = check
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         """Return for each row, (rows,), whether it stops here."""
         import torch
 
-        stops = torch.tensor(self._stops, device=input_ids.device)
-        self._stopped = torch.isin(input_ids[:, -1], stops) | self._stopped
-        return (self._stopped.sum() >= self._enough).expand(len(input_ids))
+        if self._tokens > 0:  # on some devices transformers computes one token more and drops it
+            for request, token in zip(self._requests, input_ids[:, -1].tolist(), strict=True):
+                request.take(token, self._stops)
+            due = self._check()
+            done = sum(not request.left for request in self._requests)
+            self._tokens = 0 if due or done >= self._enough else self._tokens - 1
+        over = self._tokens <= 0
+        return torch.tensor([over or not one.left for one in self._requests], device=input_ids.device)
+
+
+class _Forcing:
+    """A logits processor that leaves a row the one token that its feed demands, if it demands one."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._feeds = [(row, request.feed) for row, request in enumerate(requests) if request.feed]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Return `scores`, (rows, vocabulary)."""
+        for row, feed in self._feeds:
+            token = feed.forced
+            if token is not None:
+                scores[row] = float("-inf")
+                scores[row, token] = 0.0
+        return scores
 
 
 def _can_join(config: Any) -> bool:

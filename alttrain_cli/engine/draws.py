@@ -1,4 +1,4 @@
-"""Sampling that depends on a prompt and its seed alone, whatever is generated beside it."""
+"""Sampling that depends on a prompt, its settings and its seed alone, whatever is generated beside it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -48,3 +48,40 @@ class Draws:
         target = (numbers * summed[:, -1])[:, None]
         chosen = torch.searchsorted(summed, target, right=True).clamp(max=scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
+
+
+class Decoding:
+    """A logits processor that decodes each row by its own settings; greedy decoding follows it."""
+
+    def __init__(self, rows: Sequence[tuple[Sampling, Any]], width: int) -> None:
+        """Take each row's settings and numbers (None: greedy), for the tokens from column `width` on."""
+        groups: dict[Sampling, list[int]] = {}
+        for at, (sampling, _) in enumerate(rows):
+            groups.setdefault(sampling.model_copy(update={"max_new_tokens": 1}), []).append(at)
+        self._groups = [
+            (members, _processors(sampling, [rows[at][1] for at in members], width))
+            for sampling, members in groups.items()
+        ]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Return `scores`, (rows, vocabulary)."""
+        if len(self._groups) == 1:
+            return _applied(self._groups[0][1], input_ids, scores)
+        for members, processors in self._groups:
+            if processors:
+                scores[members] = _applied(processors, input_ids[members], scores[members])
+        return scores
+
+
+def _processors(sampling: Sampling, numbers: Sequence[Any], width: int) -> list[Any]:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    penalty = sampling.repetition_penalty
+    processors = [] if penalty in (None, 1.0) else [RepetitionPenaltyLogitsProcessor(penalty)]
+    return [*processors, Draws(numbers, width, sampling)] if sampling.do_sample else processors
+
+
+def _applied(processors: Sequence[Any], input_ids: Any, scores: Any) -> Any:
+    for process in processors:
+        scores = process(input_ids, scores)
+    return scores

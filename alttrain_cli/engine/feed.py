@@ -1,4 +1,4 @@
-"""What stands between generate() and whoever reads: pieces of text, the thinking budget, the stop."""
+"""Turns the tokens of one completion into pieces of text, for a reader in another thread."""
 
 import queue
 from collections.abc import Iterator
@@ -17,77 +17,50 @@ class Piece(NamedTuple):
     text: str
     tokens: int
     forced: bool = False  # not the model's own: the thinking budget was used up
-    remark: str = ""
 
 
 class Feed:
-    """Takes tokens from transformers' generate() as its streamer, and hands them on as text.
+    """Takes tokens as they are written, and hands them on as text.
 
-    With a `budget`, a reasoning block that is still open after so many tokens is closed: `force`,
-    given to generate() as a logits processor, leaves the model no choice but the closing marker.
-    `stopping`, given as a stopping criterion, ends the work once `stop` was called.
+    With a `budget`, a reasoning block that is still open after so many tokens is closed: `forced` then
+    names the next token of the closing marker, and the model gets no other choice.
     """
 
     def __init__(
-        self,
-        tokenizer: Any,
-        template: Template,
-        stops: set[int],
-        budget: int | None = None,
-        started: str = "",
+        self, tokenizer: Any, template: Template, budget: int | None = None, started: str = ""
     ) -> None:
         self._tokenizer = tokenizer
-        self._stops = stops
         self._budget = budget
         self._parser = template.stream_parser()
         self._parser.feed(started)  # what the prompt holds of the completion, in the family's own markers
         self._closing = template.encode_text(template.markers.close) if budget else []
         self._thinking = 0
         self._forcing: list[int] | None = None  # what is left of the closing marker, once begun
-        self._expects_prompt = True
         self._ids: list[int] = []  # not handed on yet, behind `_known` that were
         self._known = 0
         self._waiting = 0  # tokens behind the text that is next
-        self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
-        self._stopped = False
+        self._queue: queue.SimpleQueue[Piece | BaseException | None] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[Piece]:
-        """Yield pieces as they come, until generate() ends."""
-        return iter(self._queue.get, None)
+        """Yield pieces as they come, until the completion ends.
 
-    def stop(self) -> None:
-        """Let generate() end after its present token."""
-        self._stopped = True
+        Raises:
+            BaseException: what `fail` was given.
+        """
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
 
-    def put(self, value: Any) -> None:
-        """Take the prompt first, then token after token."""
-        if self._expects_prompt:
-            self._expects_prompt = False
-            return
-        for token in value.flatten().tolist():
-            if token not in self._stops:
-                self._take(token)
-
-    def end(self) -> None:
-        """Hand on what was held back, and end the iteration."""
-        self._hand_on(self._text()[0])
-        self._queue.put(None)
-
-    def force(self, input_ids: Any, scores: Any) -> Any:
-        """Leave only the next token of the closing marker, when the budget is used up."""
+    @property
+    def forced(self) -> int | None:
+        """The only token that may be next; None if the model may choose."""
         if self._forcing is None and self._budget and self._thinking >= self._budget:
             self._forcing = list(self._closing) if self._parser.state is State.UNCLOSED else []
-        if not self._forcing:
-            return scores
-        only = scores.new_full(scores.shape, float("-inf"))
-        only[:, self._forcing[0]] = 0.0
-        return only
+        return self._forcing[0] if self._forcing else None
 
-    def stopping(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        """Say for each sequence whether it shall end."""
-        return input_ids.new_full((input_ids.shape[0],), self._stopped).bool()
-
-    def _take(self, token: int) -> None:
+    def put(self, token: int) -> None:
+        """Take the next token."""
         forced = bool(self._forcing)
         if self._forcing:
             self._forcing.pop(0)
@@ -97,6 +70,15 @@ class Feed:
         if whole:
             self._hand_on(text, forced)
             self._ids, self._known = self._ids[self._known :], len(self._ids) - self._known
+
+    def end(self) -> None:
+        """Hand on what was held back, and end the iteration."""
+        self._hand_on(self._text()[0])
+        self._queue.put(None)
+
+    def fail(self, error: BaseException) -> None:
+        """End the iteration with an error."""
+        self._queue.put(error)
 
     def _text(self) -> tuple[str, bool]:
         """Return the text behind what was handed on, and whether it ends in a whole character.

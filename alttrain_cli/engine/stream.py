@@ -1,95 +1,139 @@
-"""Generates one completion as a stream: the model works in a thread, and its text is read here."""
+"""Generates completions as streams. Those that are open at the same time are written in one batch."""
 
+import random
 import threading
 from collections.abc import Generator
-from typing import Any
+from dataclasses import dataclass
 
+from alttrain_cli.engine.batch import Request
+from alttrain_cli.engine.batcher import Batcher, free_limits
 from alttrain_cli.engine.feed import Feed, Piece
-from alttrain_cli.engine.generate import stop_ids
-from alttrain_cli.engine.load import Loaded, adapter_switched
-from alttrain_cli.engine.memory import is_out_of_memory
+from alttrain_cli.engine.load import Loaded
 from alttrain_cli.errors import ModelError
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 
 
-def stream(
-    loaded: Loaded,
-    rendered: str,
-    sampling: Sampling,
-    *,
-    budget: int | None = None,
-    seed: int | None = None,
-    adapter: bool = True,
-    started: str = "",
-) -> Generator[Piece]:
-    """Yield the completion of a rendered prompt in pieces, terminator cut off.
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be completed: `started` is the end of it that belongs to the completion already."""
 
-    `started` is the end of the prompt that belongs to the completion already: a message that was begun.
-    After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
-    model writes. Closing the iterator stops the model.
+    token_ids: list[int]
+    started: str = ""
 
-    Raises:
-        ModelError: if the memory is too small; the model stays usable.
+
+class Streams:
+    """Streams of one model. Any thread may open one; a thread of its own writes them while there are any.
+
+    A new stream joins the batch after the present token, and one that is closed leaves it then.
     """
-    feed = Feed(loaded.tokenizer, loaded.template, stop_ids(loaded), budget, started)
-    failure: list[BaseException] = []
 
-    def work() -> None:
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._changed = threading.Condition()  # guards all that follows
+        self._new: list[tuple[Request, bool]] = []  # with the state of the adapter
+        self._unwanted: list[Request] = []
+        self._open: set[Request] = set()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait or are being written."""
+        with self._changed:
+            return len(self._open)
+
+    def open(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        budget: int | None = None,
+        seed: int | None = None,
+        adapter: bool = True,
+    ) -> Generator[Piece]:
+        """Yield the completion of a prompt in pieces, terminator cut off.
+
+        After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
+        model writes. Closing the iterator stops the model.
+
+        Raises:
+            ModelError: if the memory is too small; the model stays usable.
+        """
+        feed = Feed(self._loaded.tokenizer, self._loaded.template, budget, prompt.started)
+        chosen = random.randint(0, LARGEST_SEED) if seed is None else seed
+        request = Request(0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, feed)
+        self._submit(request, adapter)
         try:
-            with adapter_switched(loaded.model, adapter):
-                _write(loaded, rendered, sampling, feed, seed)
+            yield from feed
+        finally:
+            self._leave(request)
+
+    def _submit(self, request: Request, adapter: bool) -> None:
+        with self._changed:
+            self._open.add(request)
+            self._new.append((request, adapter))
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="streams", daemon=True)
+                self._thread.start()
+
+    def _leave(self, request: Request) -> None:
+        """Give a request up. The last one waits for the end of the thread: the process may end next."""
+        with self._changed:
+            if request in self._open:
+                self._unwanted.append(request)
+            self._changed.wait_for(lambda: request not in self._open and (self._open or self._thread is None))
+
+    def _work(self) -> None:
+        """Write until nothing is left to write."""
+        try:
+            batcher = Batcher(self._loaded, free_limits(self._loaded))
+            while self._takes_over(batcher):
+                try:
+                    batcher.step(lambda: self._check(batcher))
+                except ModelError as error:
+                    batcher.give_up(error)
         except BaseException as error:
-            failure.append(error)
-            feed.end()
+            self._fail(error)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield from feed
-    finally:
-        feed.stop()
-        thread.join()
-    if failure:
-        raise _explained(failure[0])
+    def _takes_over(self, batcher: Batcher) -> bool:
+        """Let the new requests wait in the batcher. Return False, for good, if nothing is left to write."""
+        with self._changed:
+            self._settle()
+            for request, adapter in self._new:
+                batcher.add(request, adapter=adapter)
+            self._new.clear()
+            batcher.purge()
+            if not batcher.is_busy:
+                self._thread = None
+                self._changed.notify_all()
+            return batcher.is_busy
 
+    def _check(self, batcher: Batcher) -> bool:
+        """Return whether the present step should end: a request was given up, or a new one can join."""
+        with self._changed:
+            dropped = self._settle()
+            return dropped or bool(self._new and not batcher.is_full)
 
-def _explained(error: BaseException) -> BaseException:
-    if isinstance(error, RuntimeError) and is_out_of_memory(error):
-        return ModelError("Out of memory. Start a new conversation, or lower max_new_tokens.")
-    return error
+    def _settle(self) -> bool:
+        """Drop what is unwanted, and forget what is done. Return whether something was dropped."""
+        unwanted = [request for request in self._unwanted if request.left]
+        self._unwanted.clear()
+        for request in unwanted:
+            request.dropped = True
+        done = [request for request in self._open if not request.left]
+        self._open.difference_update(done)
+        if done:
+            self._changed.notify_all()
+        return bool(unwanted)
 
-
-def _write(loaded: Loaded, rendered: str, sampling: Sampling, feed: Feed, seed: int | None) -> None:
-    import torch
-    from transformers import LogitsProcessorList, StoppingCriteriaList
-    from unsloth import FastLanguageModel
-
-    # Unsloth's generate may have flipped the side back to right, so it is set before every call.
-    loaded.tokenizer.padding_side = "left"
-    inputs = loaded.tokenizer([rendered], add_special_tokens=False, return_tensors="pt")
-    if seed is not None:
-        torch.manual_seed(seed)
-    FastLanguageModel.for_inference(loaded.model)
-    with torch.inference_mode():
-        loaded.model.generate(
-            **inputs.to(loaded.model.device),
-            max_new_tokens=sampling.max_new_tokens,
-            pad_token_id=loaded.tokenizer.pad_token_id,
-            eos_token_id=sorted(stop_ids(loaded)),
-            streamer=feed,
-            logits_processor=LogitsProcessorList([feed.force]),
-            stopping_criteria=StoppingCriteriaList([feed.stopping]),
-            **_decoding(sampling),
-        )
-
-
-def _decoding(sampling: Sampling) -> dict[str, Any]:
-    """Return every field of the sampling: what is not said, transformers takes from the model's own files."""
-    drawn = sampling.do_sample
-    return {
-        "do_sample": drawn,
-        "temperature": (sampling.temperature or 1.0) if drawn else None,
-        "top_p": (sampling.top_p or 1.0) if drawn else None,
-        "top_k": (sampling.top_k or 0) if drawn else None,
-        "repetition_penalty": sampling.repetition_penalty or 1.0,
-    }
+    def _fail(self, error: BaseException) -> None:
+        """End every stream with an error."""
+        with self._changed:
+            for request in self._open:
+                if request.feed:
+                    request.feed.fail(error)
+            self._open.clear()
+            self._new.clear()
+            self._unwanted.clear()
+            self._thread = None
+            self._changed.notify_all()

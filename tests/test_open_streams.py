@@ -1,0 +1,193 @@
+"""Streams that are open at the same time share a batch, and none of them notices the others."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from alttrain_cli.engine import stream as module
+from alttrain_cli.engine.batch import Batch
+from alttrain_cli.engine.batcher import Limits
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.stream import Prompt, Streams
+from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.template import Template
+from tests import families
+
+GREEDY = Sampling(max_new_tokens=30, do_sample=False)
+ALL = [
+    GREEDY,
+    Sampling(max_new_tokens=40, do_sample=True, temperature=1.5),
+    Sampling(max_new_tokens=50, do_sample=True, temperature=0.7, top_p=0.9, top_k=20),
+    Sampling(max_new_tokens=25, do_sample=False, repetition_penalty=1.3),
+    Sampling(max_new_tokens=30, do_sample=True, temperature=1.0, repetition_penalty=1.1),
+]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    """A model of two layers with random weights: what it writes is noise, but its own."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = families.tokenizer("qwen3")
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        "llama", vocab_size=len(tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16, initializer_range=0.3,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    return Loaded(model, tokenizer, Template.of(tokenizer), "cpu", Source("tiny"))
+
+
+@pytest.fixture
+def streams(loaded: Loaded) -> Iterator[Streams]:
+    yield (made := Streams(loaded))
+    assert (made.in_flight, made._thread, made._new, made._unwanted) == (0, None, [], [])
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a token take two hundredths of a second."""
+    take = Batch._write
+
+    def write(self: Batch, *arguments: Any) -> Any:
+        *others, check = arguments
+        return take(self, *others, lambda: time.sleep(0.02) or check())  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(Batch, "_write", write)
+
+
+def prompt(streams: Streams, text: str) -> Prompt:
+    template = streams._loaded.template
+    return Prompt(template.encode_text(template.prompt(text)))
+
+
+def read(streams: Streams, text: str, sampling: Sampling = GREEDY, **options: Any) -> str:
+    return "".join(piece.text for piece in streams.open(prompt(streams, text), sampling, **options))
+
+
+def test_every_stream_is_what_it_is_alone_whatever_runs_beside_it_and_with_which_settings(
+    streams: Streams,
+) -> None:
+    wanted = [(f"Question {n} " + "why? " * (n % 4), ALL[n % len(ALL)], n) for n in range(20)]
+    alone = [read(streams, text, sampling, seed=seed) for text, sampling, seed in wanted]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        together = list(pool.map(lambda one: read(streams, one[0], one[1], seed=one[2]), wanted))
+    assert together == alone
+    assert len(set(alone)) == len(alone)
+
+
+def test_a_stream_joins_while_another_is_written(streams: Streams, slow: None) -> None:
+    long = streams.open(prompt(streams, "A long one."), Sampling(max_new_tokens=400, do_sample=False))
+    first = next(long)
+    started = time.monotonic()
+    assert read(streams, "A short one.", Sampling(max_new_tokens=3, do_sample=False))
+    assert time.monotonic() - started < 2  # four hundred tokens take eight seconds
+    assert first.text
+    assert streams.in_flight == 1
+    long.close()
+
+
+def test_the_base_and_the_fine_tuned_model_take_turns(streams: Streams, slow: None) -> None:
+    long = Sampling(max_new_tokens=100, do_sample=False)
+    ended: list[bool] = []
+
+    def work(adapter: bool) -> str:
+        text = read(streams, "The same question.", long, adapter=adapter)
+        ended.append(adapter)
+        return text
+
+    with ThreadPoolExecutor(2) as pool:
+        begun = time.monotonic()
+        first, second = pool.map(work, (True, False))
+    assert first == second  # this model has no adapter
+    assert sorted(ended) == [False, True]
+    assert time.monotonic() - begun > 3  # each of the two hundred tokens is one step
+
+
+def test_a_stream_that_is_left_is_out_of_the_batch_at_once(streams: Streams, slow: None) -> None:
+    long = Sampling(max_new_tokens=500, do_sample=False)
+    kept = streams.open(prompt(streams, "One."), long)
+    left = streams.open(prompt(streams, "Two."), long)
+    next(kept)
+    next(left)
+    assert streams.in_flight == 2
+    begun = time.monotonic()
+    left.close()
+    assert streams.in_flight == 1
+    kept.close()
+    assert streams.in_flight == 0
+    assert time.monotonic() - begun < 1
+
+
+def test_one_that_needs_more_memory_than_there_is_fails_alone(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    expected = [read(streams, f"Short {n}.") for n in range(4)]
+    write = Batch._write
+
+    def narrow(self: Batch, requests: Any, *arguments: Any) -> Any:
+        if max(request.length for request in requests) > 200:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return write(self, requests, *arguments)
+
+    monkeypatch.setattr(Batch, "_write", narrow)
+    with ThreadPoolExecutor(5) as pool:
+        long = pool.submit(read, streams, "long " * 60)
+        short = [pool.submit(read, streams, f"Short {n}.") for n in range(4)]
+        assert [one.result() for one in short] == expected
+        with pytest.raises(ModelError, match="Out of memory on one prompt"):
+            long.result()
+    assert read(streams, "Short 0.") == expected[0]
+
+
+def test_a_bug_ends_every_stream_with_its_error_and_the_next_one_works(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "_write", broken)
+        with pytest.raises(ZeroDivisionError):
+            read(streams, "Hi.")
+    assert read(streams, "Hi.")
+
+
+def test_more_streams_than_slots_wait_for_their_turn(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[int] = []
+    write = Batch._write
+
+    def counted(self: Batch, requests: Any, *arguments: Any) -> Any:
+        together.append(len(requests))
+        return write(self, requests, *arguments)
+
+    monkeypatch.setattr(Batch, "_write", counted)
+    monkeypatch.setattr(module, "free_limits", lambda loaded: Limits(3, 10_000))
+    with ThreadPoolExecutor(12) as pool:
+        texts = list(pool.map(lambda n: read(streams, f"Question {n}."), range(12)))
+    assert all(texts)
+    assert max(together) == 3
+
+
+def test_streams_that_come_and_go_at_any_moment_leave_nothing_behind(streams: Streams) -> None:
+    def use(n: int) -> int:
+        pieces = streams.open(prompt(streams, f"Question {n}."), ALL[n % len(ALL)], adapter=n % 3 > 0)
+        count = sum(1 for _, _ in zip(range(n % 7), pieces, strict=False))
+        pieces.close()
+        return count
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(use, range(120))) > 0
+    assert not [one for one in threading.enumerate() if one.name == "streams"]
