@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
+from alttrain_cli.engine.source import Source
 from alttrain_cli.errors import GateError, ModelError, Stopped
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import sha256, write_json, write_jsonl
@@ -203,6 +204,8 @@ def test_other_data_another_recipe_and_a_changed_template_leave_a_run_as_it_was(
     was = held(out)
 
     class Loaded:
+        source, quantised = Source("owner/model", "c" * 40), False
+
         class template:
             fingerprint = "this one"
 

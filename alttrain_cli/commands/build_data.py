@@ -98,7 +98,8 @@ def _models(
     if options.generate_traces is None:
         return annotator, None
     limit = recipe.generation.max_new_tokens if recipe else MAX_TOKENS
-    return annotator, TraceGenerator(backends[options.generate_traces], store, limit)
+    system = recipe.model.system if recipe and options.generate_traces == "model" else None
+    return annotator, TraceGenerator(backends[options.generate_traces], store, limit, system)
 
 
 def _report(result: BuildResult, show: int) -> None:

@@ -258,7 +258,9 @@ def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Add
         return Address(options.base_url, options.model)
     if recipe is None:
         raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
-    return Target(recipe.model.name, recipe)
+    # The name is part of the keys of what the model answered.
+    revision = f"@{recipe.model.revision}" if recipe.model.revision else ""
+    return Target(recipe.model.name + revision, recipe)
 
 
 def read_price(text: str | None) -> Price | None:

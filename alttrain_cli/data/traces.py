@@ -22,14 +22,24 @@ Judged = Iterable[Sample]  # samples whose label is final
 
 
 class TraceGenerator:
-    """Lets the model complete benign prompts in full, and harmful ones for the length of an opening."""
+    """Lets the model complete benign prompts in full, and harmful ones for the length of an opening.
 
-    def __init__(self, backend: Backend, store: ResponseStore, max_new_tokens: int = MAX_TOKENS) -> None:
+    `system` is the system text that the model gets; None: its own.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: ResponseStore,
+        max_new_tokens: int = MAX_TOKENS,
+        system: str | None = None,
+    ) -> None:
         whole, opening = (
             SAMPLING.model_copy(update={"max_new_tokens": limit})
             for limit in (max_new_tokens, OPENING_TOKENS)
         )
         self.name = backend.name
+        self._system = system
         self._whole = store.responses(backend, "traces", whole)
         self._openings = store.responses(backend, "openings", opening)
 
@@ -40,8 +50,8 @@ class TraceGenerator:
 
     def prepare(self, judged: Callable[[], Judged]) -> None:
         """Generate what is missing."""
-        self._whole.fetch(lambda: _conversations(judged(), "benign"))
-        self._openings.fetch(lambda: _conversations(judged(), "harmful"))
+        self._whole.fetch(lambda: self._conversations(judged(), "benign"))
+        self._openings.fetch(lambda: self._conversations(judged(), "harmful"))
 
     def with_trace(self, sample: Sample) -> Sample:
         """Return the sample with the model's own response.
@@ -50,7 +60,7 @@ class TraceGenerator:
             SampleDropped: if the response has no reasoning block, or is not finished.
         """
         responses = self._openings if sample.label == "harmful" else self._whole
-        response = responses.get(Conversation.of(sample.prompt))
+        response = responses.get(self._conversation(sample))
         if not isinstance(response, Completion):
             raise SampleDropped(f"the model returned no trace: {response or 'it was not requested'}")
         if parse(response.text, THINK, prefilled=False).state is State.ABSENT:
@@ -62,6 +72,8 @@ class TraceGenerator:
             raise SampleDropped("the model's trace is unfinished")
         return replace(sample, response=response.text)
 
+    def _conversations(self, judged: Judged, label: str) -> Iterator[Conversation]:
+        return (self._conversation(sample) for sample in judged if sample.label == label)
 
-def _conversations(judged: Judged, label: str) -> Iterator[Conversation]:
-    return (Conversation.of(sample.prompt) for sample in judged if sample.label == label)
+    def _conversation(self, sample: Sample) -> Conversation:
+        return Conversation.of(sample.prompt, self._system)

@@ -34,11 +34,15 @@ class DataRecord(Record):
 
 
 class BaseRecord(Record):
-    """The base model that a run loaded. `commit` is the hub's; None for a folder."""
+    """The base model that a run loaded. `commit` is the hub's; None for a folder.
+
+    `weights` is the commit, or a hash of the weight files; runs of earlier versions have none.
+    """
 
     name: str
     commit: str | None = None
     quantised: bool = False
+    weights: str | None = None
 
 
 class LossRecord(Record):
@@ -123,6 +127,7 @@ class Manifest(Record):
     error: str = ""
     device: str = ""
     base: BaseRecord | None = None
+    differences: list[str] = []  # what a resumed run was continued with that it had not started with
     dtype: str = ""
     template: str | None = None  # the fingerprint of the chat template
     tokens_per_epoch: Count = 0

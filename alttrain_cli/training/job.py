@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
@@ -15,7 +16,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer, writable
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.run_records import BaseRecord, CanaryRecord, LossRecord, StepRecord
+from alttrain_cli.storage.run_records import BaseRecord, CanaryRecord, LossRecord, Manifest, StepRecord
 from alttrain_cli.structure.template import Encoded
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.checkpoints import finished_steps
@@ -24,7 +25,7 @@ from alttrain_cli.training.fit import plan_before_loading
 from alttrain_cli.training.memory_plan import Batching, plan, sizes_of, unplanned
 from alttrain_cli.training.reports import Events, Reports, Step
 from alttrain_cli.training.rows import TrainingRows, encode_rows
-from alttrain_cli.training.run_setup import check_template, initial_manifest, open_for_resume
+from alttrain_cli.training.run_setup import check_resumed, initial_manifest, open_for_resume
 
 if TYPE_CHECKING:
     from alttrain_cli.engine.load import Loaded
@@ -67,15 +68,16 @@ def resume(job: Job, out: Path, reports: Reports) -> Run:
 def _finish(job: Job, run: Run, reports: Reports) -> Run:
     try:
         with writable(run.path):
-            run.update_manifest(**initial_manifest(job.recipe, job.data, job.overrides))
-            _train(job, run, reports)
+            before = run.manifest()
+            run.update_manifest(**initial_manifest(job.recipe, job.data, job.overrides, before.begun))
+            _train(job, run, before, reports)
     except BaseException as error:
         _save_final_status(run, error)
         raise
     return run
 
 
-def _train(job: Job, run: Run, reports: Reports) -> None:
+def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
     started = time.monotonic()
     machine = Machine.found()
     recipe = _with_checkpointing(job, machine, reports)
@@ -85,15 +87,24 @@ def _train(job: Job, run: Run, reports: Reports) -> None:
         from alttrain_cli.training.checks import probe_logits, save_adapter
 
         loaded = load_base(recipe.pinned(run.commit_of(recipe.model.name)), training=True)
-        check_template(run, loaded.template.fingerprint)
+        base = BaseRecord(
+            name=recipe.model.name,
+            commit=loaded.source.commit,
+            quantised=loaded.quantised,
+            weights=weights_of(loaded.source),
+        )
+        differences = check_resumed(run, before, loaded, base)
         encoded = encode_rows(job.data.rows, loaded.template, recipe.train.max_length)
         untrained_logits = probe_logits(loaded)
     for note in loaded.notes:
         reports.warn(note)
+    for difference in differences:
+        reports.warn(f"{difference}. The result may differ from that of a run without interruption.")
     planned = plan(recipe, sizes_of(encoded), machine) if recipe.model.shape else None
     run.update_manifest(
         device=loaded.device,
-        base=BaseRecord(name=recipe.model.name, commit=loaded.source.commit, quantised=loaded.quantised),
+        base=base,
+        differences=[*before.differences, *differences],
         dtype=str(loaded.model.dtype).removeprefix("torch."),
         template=loaded.template.fingerprint,
         tokens_per_epoch=sum(len(row.input_ids) for row in encoded),

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.run_records import DataRecord
+from alttrain_cli.storage.run_records import BaseRecord, DataRecord, Manifest
+from alttrain_cli.training.checkpoints import finished_steps
 from alttrain_cli.training.rows import TrainingRows
+
+if TYPE_CHECKING:
+    from alttrain_cli.engine.load import Loaded
 
 LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
 
@@ -68,28 +72,49 @@ def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> 
     return run
 
 
-def check_template(run: Run, fingerprint: str) -> None:
-    """Refuse to resume if rows would be rendered in another way than before.
+def check_resumed(run: Run, before: Manifest, loaded: "Loaded", base: BaseRecord) -> list[str]:
+    """Compare what is loaded with what the run started with; return what differs but may.
 
     Raises:
-        RunError: if the template's fingerprint is not the one in the manifest.
+        RunError: if the rows would be rendered in another way than before, or the base is another one.
     """
-    if run.manifest().template not in (None, fingerprint):
+    if before.template not in (None, loaded.template.fingerprint):
         raise RunError(
             f"{run.path}: the model's chat template has changed since this run started, so the rows would be "
             "rendered differently. Start a new run. To avoid this in future, pin the model with "
             "--set model.revision=COMMIT"
         )
+    if before.base and before.base.weights not in (None, base.weights):
+        raise RunError(
+            f"{run.path}: the weights of {base.name} have changed since this run started. "
+            "Use the original ones or start a new run."
+        )
+    libraries = installed()
+    changed = [
+        f"{name} {libraries[name]} instead of {version}"
+        for name, version in before.libraries.items()
+        if libraries.get(name, version) != version
+    ]
+    if before.device not in ("", loaded.device):
+        changed.append(f"{loaded.device} instead of {before.device}")
+    return [f"resumed after step {finished_steps(run.checkpoints_path)} with {one}" for one in changed]
 
 
-def initial_manifest(recipe: Recipe, data: TrainingRows, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the keys of a manifest that are known before anything is loaded."""
+def installed() -> dict[str, str]:
+    """Return the versions of the libraries that train."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+def initial_manifest(
+    recipe: Recipe, data: TrainingRows, overrides: Sequence[str], begun: str = ""
+) -> dict[str, Any]:
+    """Return the keys of a manifest that are known before anything is loaded; `begun`: of a resumed run."""
     return {
         "version": 1,
         "alttrain": __version__,
         "python": platform.python_version(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
-        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        "libraries": installed(),
+        "begun": begun or datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe": recipe.name,
         "overrides": list(overrides),
         "seed": recipe.train.seed,

@@ -1,0 +1,337 @@
+"""What may differ when a command is run again: the table of docs/resume.md, cell by cell."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.backends import identity
+from alttrain_cli.backends.base import Fingerprint, Request
+from alttrain_cli.backends.progress import Silent
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.target import Target
+from alttrain_cli.cli import app
+from alttrain_cli.commands import build_data
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import load
+from alttrain_cli.engine.source import Source
+from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.plan import SuiteDir
+from alttrain_cli.evaluation.suites.published import read_suites
+from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import StepRecord
+from alttrain_cli.structure.template import Encoded
+from alttrain_cli.training import checks, job
+from tests.samples import TRACE, put
+
+DOCS = Path(__file__).parent.parent / "docs" / "resume.md"
+COMMANDS = ("build-data", "train --resume", "eval")
+USED, AGAIN, NEW, REFUSED, NOTED = (
+    "Used.",
+    "Again.",
+    "Only what is new.",
+    "Refused.",
+    "Accepted, with a warning.",
+)
+TABLE: dict[str, tuple[str, str, str]] = {
+    "the recipe, or a `--set` value": (AGAIN, REFUSED, AGAIN),
+    "the data": (NEW, REFUSED, NEW),
+    "the seed": (USED, REFUSED, USED),
+    "the chat template": (USED, REFUSED, AGAIN),
+    "the system text": (AGAIN, REFUSED, AGAIN),
+    "versions of libraries": (USED, NOTED, AGAIN),
+    "the device": (USED, NOTED, AGAIN),
+    "the revision that the recipe names": (AGAIN, REFUSED, AGAIN),
+    "the branch of the base model, on the hub": (USED, USED, AGAIN),
+    "the weights of a base model in a folder": (USED, REFUSED, AGAIN),
+}
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    lines = [f"| what differs | {' | '.join(f'`{one}`' for one in COMMANDS)} |", "|---" * 4 + "|"]
+    lines += [f"| {what} | {' | '.join(cells)} |" for what, cells in TABLE.items()]
+    assert "\n".join(lines) in DOCS.read_text(encoding="utf-8")
+
+
+@dataclass
+class World:
+    """All that may differ between two runs of a command."""
+
+    folder: Path
+    recipe: Recipe = field(default_factory=lambda: RECIPE)
+    prompts: tuple[str, ...] = ("How do I boil an egg?", "How do I fry a goose?")
+    seed: int = 1
+    template: str = "template"
+    torch: str = "2.1"
+    device: str = "cpu"
+    source: Source = field(default_factory=lambda: Source("owner/model", "c" * 40))
+    weights: str | None = None  # of a folder
+
+    @property
+    def loaded(self) -> Any:
+        """What the engine would have loaded."""
+        template = SimpleNamespace(fingerprint=f"{self.template} {self.recipe.model.system}")
+        model = SimpleNamespace(dtype="torch.float32")
+        return SimpleNamespace(
+            template=template, device=self.device, source=self.source, quantised=False, model=model, notes=()
+        )
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Pretend the versions of libraries and the hash of weights."""
+        versions = {"torch": self.torch}
+        monkeypatch.setattr(metadata, "version", lambda name: versions.get(name, "1"))
+        known = self.weights
+        for module in (identity, job):
+            monkeypatch.setattr(
+                module, "weights_of", lambda source: known or str(source.commit), raising=True
+            )
+
+
+RECIPE = Recipe.load("smollm2-135m").changed(
+    {"model": {"name": "owner/model", "package": None, "system": None}}
+)
+
+
+def with_model(world: World, **values: Any) -> World:
+    return replace(world, recipe=world.recipe.changed({"model": values}))
+
+
+CHANGES: dict[str, Callable[[World], World]] = {
+    "the recipe, or a `--set` value": lambda one: with_model(one, name="owner/other"),
+    "the data": lambda one: replace(one, prompts=(*one.prompts, "How do I poach a plum?")),
+    "the seed": lambda one: replace(one, seed=2),
+    "the chat template": lambda one: replace(one, template="another"),
+    "the system text": lambda one: with_model(one, system="Be brief."),
+    "versions of libraries": lambda one: replace(one, torch="2.2"),
+    "the device": lambda one: replace(one, device="NVIDIA GeForce RTX 4090"),
+    "the revision that the recipe names": lambda one: replace(
+        with_model(one, revision="d" * 40), source=Source("owner/model", "d" * 40)
+    ),
+    "the branch of the base model, on the hub": lambda one: replace(
+        one, source=Source("owner/model", "e" * 40)
+    ),
+    "the weights of a base model in a folder": lambda one: replace(one, weights="other weights"),
+}
+
+
+def before(what: str, folder: Path) -> World:
+    """Return the world of the first run; a folder's weights are known by their hash."""
+    weights = "weights" if "folder" in what else None
+    return World(folder, weights=weights)
+
+
+def test_every_cell_is_tested() -> None:
+    assert CHANGES.keys() == TABLE.keys()
+
+
+class Backend(Scripted):
+    """Answers as annotator and as model, with the fingerprint that the real engine would have."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(self._reply_to, name=world.recipe.model.name)
+        self._world = world
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        world = self._world
+        return identity.fingerprint_of(Target("name", world.recipe), world.loaded)
+
+    @staticmethod
+    def _reply_to(request: Request[Any], sampling: Any) -> str:
+        assert not isinstance(request.input, str)
+        if request.input.messages[0].role == "system" and "verdict" in request.input.messages[0].content:
+            return json.dumps({"verdict": "benign", "assessment": "This request is benign, as food is."})
+        return TRACE
+
+
+def counted(first: int, second: int) -> str:
+    """Return what a second run did, by the requests that both made."""
+    assert first > 0
+    return USED if second == 0 else AGAIN if second == first else NEW
+
+
+# --- build-data
+
+
+def build(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Let the model annotate and write the traces; return the number of its answers, and the rows."""
+    world.install(monkeypatch)
+    backends: list[Backend] = []
+
+    def open_later(target: Target, *_: Any, **__: Any) -> Backend:
+        assert target.recipe == world.recipe
+        backends.append(Backend(world))
+        backends[-1].name = target.name
+        return backends[-1]
+
+    monkeypatch.setattr(build_data, "open_later", open_later)
+    world.recipe.save(world.folder / "mine.yaml")
+    put(world.folder / "s.jsonl", *({"prompt": one, "label": "benign"} for one in world.prompts))
+    line = ["build-data", "--source", str(world.folder / "s.jsonl"), "--out", str(world.folder / "d.jsonl")]
+    line += ["--annotator", "model", "--generate-traces", "model"]
+    line += ["--recipe", str(world.folder / "mine.yaml")]
+    done = CliRunner().invoke(app, [*line, "--seed", str(world.seed)])
+    assert done.exit_code == 0, done.output
+    return sum(len(one.received) for one in backends), (world.folder / "d.jsonl").read_text()
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_build_data_run_again(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = before(what, tmp_path)
+    first, rows = build(start, monkeypatch)
+    assert first == 2 * len(start.prompts)
+    changed = CHANGES[what](start)
+    second, others = build(changed, monkeypatch)
+    expected = TABLE[what][0]
+    if what == "the system text":  # the annotator has its own, so only the traces are made again
+        assert (second, expected) == (len(start.prompts), AGAIN)
+    else:
+        assert counted(first, second) == expected
+    assert build(changed, monkeypatch) == (0, others)  # and then it is complete
+    assert build(start, monkeypatch) == (0, rows)  # what was there before is still there
+
+
+# --- train --resume
+
+
+class Session:
+    """Trains one step and is interrupted."""
+
+    def __init__(self, run: Run, *_: Any) -> None:
+        self._run = run
+
+    def train(self, *_: Any) -> None:
+        self._run.add_step(StepRecord(step=1, loss=0.5, tokens=9, seconds=1.0))
+        raise KeyboardInterrupt
+
+
+def train(world: World, monkeypatch: pytest.MonkeyPatch, *more: str) -> tuple[int, str, list[str | None]]:
+    """Train or resume; return the exit code, the output, and the revisions that were loaded."""
+    world.install(monkeypatch)
+    revisions: list[str | None] = []
+
+    def load_base(recipe: Recipe, *, training: bool) -> Any:
+        revisions.append(recipe.model.revision)
+        commit = recipe.model.revision or world.source.commit
+        return replace(world, source=world.source._replace(commit=commit)).loaded
+
+    monkeypatch.setattr(load, "load_base", load_base)
+    monkeypatch.setattr(job, "encode_rows", lambda *_: [Encoded([1, 2], [-100, 2])])
+    monkeypatch.setattr(checks, "probe_logits", lambda _: None)
+    monkeypatch.setattr(job, "Session", Session)
+    recipe = world.recipe.changed({"train": {"seed": world.seed}})
+    recipe.save(world.folder / "mine.yaml")
+    rows = starter_rows("train")[: 2 + len(world.prompts)]
+    write_jsonl(world.folder / "d.jsonl", (row.model_dump() for row in rows))
+    line = ["train", "--recipe", str(world.folder / "mine.yaml"), "--data", str(world.folder / "d.jsonl")]
+    done = CliRunner().invoke(app, [*line, "--out", str(world.folder / "run"), *more])
+    return done.exit_code, " ".join(done.output.split()), revisions
+
+
+MESSAGES = {
+    "the recipe, or a `--set` value": "the recipe or the --set values have changed",
+    "the data": "differs from the data that this run started with",
+    "the seed": "the recipe or the --set values have changed",
+    "the chat template": "the model's chat template has changed since this run started",
+    "the system text": "the recipe or the --set values have changed",
+    "the revision that the recipe names": "the recipe or the --set values have changed",
+    "the weights of a base model in a folder": "the weights of owner/model have changed since this run started",
+    "versions of libraries": "with torch 2.2 instead of 2.1. The result may differ",
+    "the device": "with NVIDIA GeForce RTX 4090 instead of cpu. The result may differ",
+    "the branch of the base model, on the hub": "",
+}
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_train_resumed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = before(what, tmp_path)
+    assert train(start, monkeypatch)[0] == 130
+    run = Run(tmp_path / "run")
+    was, files = run.manifest(), {path.name: path.read_bytes() for path in run.path.iterdir()}
+    code, said, revisions = train(CHANGES[what](start), monkeypatch, "--resume")
+    assert MESSAGES[what] in said
+    expected = TABLE[what][1]
+    if expected == REFUSED:
+        assert code == 2, said
+        assert {path.name: path.read_bytes() for path in run.path.iterdir()} == files
+        return
+    assert code == 130, said
+    assert revisions == [start.source.commit]  # the commit that the run started with
+    assert run.manifest().begun == was.begun
+    assert ("may differ" in said) == (expected == NOTED)
+    assert len(run.manifest().differences) == (expected == NOTED)
+    # once noted, it stays noted
+    assert train(CHANGES[what](start), monkeypatch, "--resume")[0] == 130
+    assert len(run.manifest().differences) == (expected == NOTED)
+
+
+def test_train_resumes_what_differs_in_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without this, a train that refuses everything would pass all tests of refusing."""
+    start = before("", tmp_path)
+    assert train(start, monkeypatch)[0] == 130
+    code, said, _ = train(start, monkeypatch, "--resume")
+    assert code == 130, said
+    assert "may differ" not in said
+
+
+def test_a_run_of_an_earlier_version_resumes_without_the_weights_that_it_did_not_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = before("the weights of a base model in a folder", tmp_path)
+    assert train(start, monkeypatch)[0] == 130
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for old in ("weights", "quantised"):
+        del manifest["base"][old]
+    del manifest["differences"]
+    path.write_text(json.dumps(manifest, indent=2))
+    assert train(replace(start, weights="other weights"), monkeypatch, "--resume")[0] == 130
+
+
+# --- eval
+
+
+def evaluate(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[int, set[str]]:
+    """Generate; return the number of completions that were made, and all keys that are stored."""
+    world.install(monkeypatch)
+    [(suite, reading)] = read_suites(find_suites("smoke-benign"), {}, Silent())
+    items = [one._replace(prompt=prompt) for one, prompt in zip(reading.items, world.prompts, strict=False)]
+    wanted = EvalRequest([(suite, reading._replace(items=items))], world.recipe.generation)
+    if world.seed > 1:  # samples are numbered: a further one has the next number as its seed
+        sampling = world.recipe.generation.model_copy(update={"do_sample": True})
+        wanted = replace(wanted, sampling=sampling, samples=world.seed)
+    backend = Backend(world)
+    generate(world.folder / "eval", backend, wanted, Silent())
+    return len(backend.received), SuiteDir(world.folder / "eval" / "smoke-benign").completions.keys()
+
+
+@pytest.mark.parametrize("what", [one for one in TABLE if one != "the seed"])
+def test_eval_run_again(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = before(what, tmp_path)
+    first, keys = evaluate(start, monkeypatch)
+    assert first == len(start.prompts)
+    changed = CHANGES[what](start)
+    second, both = evaluate(changed, monkeypatch)
+    assert counted(first, second) == TABLE[what][2]
+    assert keys <= both
+    assert evaluate(changed, monkeypatch) == (0, both)
+    assert evaluate(start, monkeypatch) == (0, both)
+
+
+def test_eval_run_again_with_more_samples_uses_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = replace(before("the seed", tmp_path), seed=2)
+    first, keys = evaluate(start, monkeypatch)
+    assert first == 2 * len(start.prompts)
+    second, more = evaluate(replace(start, seed=3), monkeypatch)
+    assert (second, keys < more) == (len(start.prompts), True)
