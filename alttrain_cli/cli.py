@@ -30,6 +30,7 @@ COMMANDS = {
     "chat": "Chat with a model.",
     "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
     "runs": "List, compare and delete trained runs.",
+    "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
     "recipes": "List, show and copy the recipes that come with alttrain.",
 }
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive

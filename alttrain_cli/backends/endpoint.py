@@ -26,7 +26,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint_errors import FAILURES, explained
 from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse, read_models
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.structure.template import Message
+from alttrain_cli.structure.probing import Message
 
 __all__ = ["ContextFullError", "Endpoint", "EndpointError", "Reply"]
 

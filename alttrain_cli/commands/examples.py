@@ -108,6 +108,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "alttrain runs prune runs/smollm2-135m-1 --yes",
         ),
     ),
+    "doctor": (
+        ("Examine this machine:", "alttrain doctor"),
+        (
+            "Examine how a model's tokenizer renders a row of training:",
+            "alttrain doctor --model smollm2-135m",
+        ),
+        ("Also ask torch whether it can use the GPU:", "alttrain doctor --gpu"),
+    ),
     "recipes": (
         ("List the recipes that fit on a GPU of 12 GB:", "alttrain recipes --gpu 12"),
         ("Copy a recipe, to change it:", "alttrain recipes copy r1-7b own.yaml"),

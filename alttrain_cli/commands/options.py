@@ -61,6 +61,7 @@ SetOption = Annotated[
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, for example runs/r1-7b-1.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of text.")]
 GpuOption = Annotated[
     str,
     typer.Option(

@@ -9,16 +9,16 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.help import App, DefaultGroup
-from alttrain_cli.commands.options import expanded
+from alttrain_cli.commands.options import JsonOption, expanded
 from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.runs.entry import find_entries, open_entry, size_of
+from alttrain_cli.runs.entry import find_entries, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
 from alttrain_cli.storage.run import Run, State
+from alttrain_cli.storage.sizes import size_of
 
 app = App(cls=DefaultGroup, help="List, compare and delete trained runs.")
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", callback=expanded)]
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per run instead of text.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 FoldersOption = Annotated[
     list[Path] | None,

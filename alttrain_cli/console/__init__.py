@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
     from alttrain_cli.console.curve import print_curve, sparkline
     from alttrain_cli.console.data import print_audit, print_build, print_row
+    from alttrain_cli.console.doctor import print_findings
     from alttrain_cli.console.journey import print_journey
     from alttrain_cli.console.preview import preview_text, print_previews
     from alttrain_cli.console.recipes import print_recipe_fits
@@ -53,6 +54,7 @@ _FILES = {
         "print_build",
         "print_row",
     ),
+    "console.doctor": ("print_findings",),
     "console.journey": ("print_journey",),
     "console.preview": (
         "preview_text",
@@ -123,6 +125,7 @@ __all__ = [
     "print_comparison",
     "print_curve",
     "print_error",
+    "print_findings",
     "print_journey",
     "print_json",
     "print_lines",

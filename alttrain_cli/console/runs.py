@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from alttrain_cli.console.figures import estimate, size
 from alttrain_cli.console.terminal import duration, out, print_lines, print_next, print_table
-from alttrain_cli.runs.entry import size_of
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.sizes import size_of
 
 if TYPE_CHECKING:
     from alttrain_cli.runs.comparison import ScorePair, Setting

@@ -10,8 +10,8 @@ from alttrain_cli.engine.model_card import CARD
 from alttrain_cli.engine.model_files import check_model, loadable, no_weights_missing, weight_files
 from alttrain_cli.engine.source import Source, require_weights
 from alttrain_cli.errors import ModelError
+from alttrain_cli.structure.probing import Message
 from alttrain_cli.structure.rendering import render
-from alttrain_cli.structure.template import Message
 
 BATCH = 8
 SPARE = 1.2  # what a model needs in memory, in sizes of its files

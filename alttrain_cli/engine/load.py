@@ -1,6 +1,5 @@
 """Loads a recipe's base model, with or without an adapter, through Unsloth."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from alttrain_cli.engine.model_files import (
     no_weights_missing,
     read_adapter,
 )
+from alttrain_cli.engine.offline import go_offline
 from alttrain_cli.engine.source import Source, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe
@@ -115,6 +115,16 @@ def load_template(recipe: Recipe) -> Template:
     """Load a recipe's tokenizer alone, to see how it renders.
 
     Raises:
+        ModelError: as `load_tokenizer`, or if its chat template cannot be used.
+    """
+    tokenizer, source = load_tokenizer(recipe)
+    return _template(tokenizer, source, recipe)
+
+
+def load_tokenizer(recipe: Recipe) -> tuple[Any, Source]:
+    """Load a recipe's tokenizer as its files say, and return where it comes from.
+
+    Raises:
         ModelError: if it is neither here nor to be had, or broken.
     """
     _stay_offline(recipe)
@@ -124,8 +134,7 @@ def load_template(recipe: Recipe) -> Template:
     if source.folder:
         check_tokenizer(source.folder)
     with loadable(source.name, "its tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(source.name, revision=source.commit)
-    return _template(tokenizer, source, recipe)
+        return AutoTokenizer.from_pretrained(source.name, revision=source.commit), source
 
 
 def _template(tokenizer: Any, source: Source, recipe: Recipe) -> Template:
@@ -178,7 +187,7 @@ def _stay_offline(recipe: Recipe) -> None:
     judges are fetched before a model is loaded.
     """
     if is_local(recipe.model):
-        os.environ["HF_HUB_OFFLINE"] = "1"
+        go_offline()
 
 
 def _length(source: Source, recipe: Recipe, *, training: bool, adapter: bool) -> int:

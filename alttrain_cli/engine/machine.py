@@ -50,6 +50,12 @@ def pin_card() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _largest(cards).uuid
 
 
+def driver() -> str:
+    """Return the version of the NVIDIA driver; empty if it is unknown."""
+    rows = _query("driver_version")
+    return rows[0][0] if rows else ""
+
+
 class _Card(NamedTuple):
     """One line of nvidia-smi."""
 
@@ -75,26 +81,25 @@ def _nvidia() -> Machine | None:
 
 def _cards(chosen: str | None = None) -> list[_Card]:
     """Return the cards that nvidia-smi lists, or the one that was chosen."""
-    command = [
-        "nvidia-smi",
-        "--query-gpu=uuid,name,memory.total,memory.free",
-        "--format=csv,noheader,nounits",
-    ]
+    rows = _query("uuid,name,memory.total,memory.free", chosen)
+    try:
+        return [
+            _Card(uuid, name, float(total) / 1024, float(free) / 1024) for uuid, name, total, free in rows
+        ]
+    except ValueError:
+        return []
+
+
+def _query(fields: str, chosen: str | None = None) -> list[list[str]]:
+    """Return what nvidia-smi says of each card; nothing where there is none."""
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     if chosen is not None:
         command += ["-i", chosen]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-        rows = [[field.strip() for field in line.split(",")] for line in done.stdout.splitlines()]
-        return [
-            _Card(uuid, name, float(total) / 1024, float(free) / 1024) for uuid, name, total, free in rows
-        ]
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+    except (OSError, subprocess.TimeoutExpired):
         return []
-
-
-def _card(line: str) -> _Card:
-    uuid, name, total, free = (field.strip() for field in line.split(","))
-    return _Card(uuid, name, float(total) / 1024, float(free) / 1024)
+    return [[field.strip() for field in line.split(",")] for line in done.stdout.splitlines()]
 
 
 def _largest(cards: list[_Card]) -> _Card:

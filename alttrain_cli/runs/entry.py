@@ -1,6 +1,5 @@
 """One run as a list shows it, read from its files alone."""
 
-import os
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from alttrain_cli.runs.scores import Scores, Tally, read_scores
 from alttrain_cli.storage.files import is_file
 from alttrain_cli.storage.run import Run, State
 from alttrain_cli.storage.run_records import Manifest
+from alttrain_cli.storage.sizes import size_of
 
 Label = Literal["harmful", "benign"]
 _SHOWN = {"recipe", "data", "begun", "device", "base", "loss", "steps", "seconds_training"}
@@ -122,15 +122,3 @@ def find_entries(folders: list[Path]) -> list[RunEntry]:
         if not folder.is_dir():
             raise RunError(f"{folder}: no such folder. List the runs in runs/ and demo/: alttrain runs")
     return [RunEntry.read(path) for path in Run.all(folders)]
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of the files in a folder; what disappears meanwhile counts as nothing."""
-    return sum(_bytes_of(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
-
-
-def _bytes_of(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0

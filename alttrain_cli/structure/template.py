@@ -6,45 +6,25 @@ token spans the border between what is given and what is learned.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own
-from alttrain_cli.structure.rendering import check_bounded, render
+from alttrain_cli.structure.probing import (
+    Message,
+    Probing,
+    Tokenizer,
+    assistant,
+    check_nothing_dropped,
+    check_round_trip,
+    terminator_of,
+    user,
+)
+from alttrain_cli.structure.rendering import render
 from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.structure.trace import StreamParser, Trace, compose, parse
 
 IGNORED = -100  # the label that cross-entropy leaves out
-
-_PROBE = "\N{SNOWMAN}probe\N{SNOWMAN}"
-_SYSTEM_PROBE = "\N{UMBRELLA}system\N{UMBRELLA}"
-_ROUND_TRIP = "Hello  world, isn't this fine?\n\n1. <think>\n\tyes\n</think> Ünïcödé 漢字 🙂"
-
-
-Message = dict[str, str]
-
-
-class Tokenizer(Protocol):
-    """What this module asks of a transformers tokenizer."""
-
-    bos_token: str | None
-    eos_token: str | None
-    all_special_tokens: list[str]
-
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
-        """Render a conversation."""
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Turn text into token ids."""
-
-    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """Turn token ids into text."""
-
-    def get_vocab(self) -> dict[str, int]:
-        """Return token -> id, added tokens included."""
 
 
 class RenderError(ValueError):
@@ -85,18 +65,12 @@ class Template:
             ModelError: a chat template that is missing, fails or drops the question, the system text or an
                 answer; no single-token terminator; a tokenizer that loses text.
         """
-        check_bounded(getattr(tokenizer, "chat_template", None))
-        _check_round_trip(tokenizer)
-        prompt = render(tokenizer, [_user(_PROBE)], add_generation_prompt=True)
-        answered = render(
-            tokenizer,
-            [_user("."), {"role": "assistant", "content": _PROBE}],
-            add_generation_prompt=False,
-        )
-        _check_nothing_dropped(tokenizer, prompt, answered, system)
-        vocabulary = tokenizer.get_vocab()  # slow: a new dictionary at each call
+        check_round_trip(tokenizer)
+        probing = Probing.of(tokenizer)
+        check_nothing_dropped(tokenizer, probing, system)
+        prompt, vocabulary = probing.prompt, probing.vocabulary
         markers = _markers(vocabulary, prompt)
-        terminator = _terminator(tokenizer, vocabulary, answered)
+        terminator = terminator_of(tokenizer, probing)
         return cls(
             tokenizer=tokenizer,
             markers=markers,
@@ -113,7 +87,7 @@ class Template:
     @property
     def fingerprint(self) -> str:
         """A hash of all that decides how a row is rendered; equal hashes render alike."""
-        shown = self.prompt([_user("first"), _assistant("second"), _user("third")])
+        shown = self.prompt([user("first"), assistant("second"), user("third")])
         parts = (shown, self.markers.open, self.markers.close, str(self.prefilled), self.terminator)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -122,7 +96,7 @@ class Template:
 
         A conversation that begins with a system message of its own keeps it.
         """
-        messages = [_user(conversation)] if isinstance(conversation, str) else list(conversation)
+        messages = [user(conversation)] if isinstance(conversation, str) else list(conversation)
         if self.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.system})
         return render(self.tokenizer, messages, add_generation_prompt=True)
@@ -203,54 +177,3 @@ def _markers(vocabulary: dict[str, int], prompt: str) -> Markers:
     knows_think = "<think>" in vocabulary
     is_qwen25 = "You are Qwen" in prompt
     return S1 if chatml and is_qwen25 and not knows_think else THINK
-
-
-def _terminator(tokenizer: Tokenizer, vocabulary: dict[str, int], answered: str) -> str:
-    """Return the special token that the template writes behind an assistant's turn."""
-    tail = answered.rpartition(_PROBE)[2].strip()
-    for token in sorted(vocabulary.keys() & set(_prefixes(tail)), key=len, reverse=True):
-        return token
-    if tokenizer.eos_token in vocabulary:
-        return tokenizer.eos_token
-    raise ModelError("the chat template ends an assistant's turn with no single token.")
-
-
-def _prefixes(text: str) -> list[str]:
-    """Return the beginnings of `text` that look like one special token: <...> or [...]."""
-    return [match.group() for match in re.finditer(r"^(?:<[^<>\s]+>|\[[^\[\]\s]+\])", text)]
-
-
-def _check_round_trip(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.encode(_ROUND_TRIP, add_special_tokens=False)
-    back = tokenizer.decode(ids, skip_special_tokens=False)
-    if back != _ROUND_TRIP:
-        raise ModelError(
-            f"the tokenizer loses text: {_ROUND_TRIP!r} comes back as {back!r}. "
-            "Known cause: a byte-level tokenizer.json loaded as LlamaTokenizerFast."
-        )
-
-
-def _check_nothing_dropped(tokenizer: Tokenizer, prompt: str, answered: str, system: str | None) -> None:
-    """Make sure that what is said in a conversation is in its tokens."""
-    texts = [("the question", prompt, _PROBE), ("an earlier answer", answered, _PROBE)]
-    if system:
-        messages = [{"role": "system", "content": _SYSTEM_PROBE}, _user(_PROBE)]
-        both = render(tokenizer, messages, add_generation_prompt=True)
-        texts += [("the system text", both, _SYSTEM_PROBE), ("the question", both, _PROBE)]
-    for what, text, wanted in texts:
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        if wanted not in tokenizer.decode(ids, skip_special_tokens=False):
-            hint = (
-                "Use --set model.system=null"
-                if what == "the system text"
-                else "Use another copy of the model"
-            )
-            raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
-
-
-def _user(content: str) -> Message:
-    return {"role": "user", "content": content}
-
-
-def _assistant(content: str) -> Message:
-    return {"role": "assistant", "content": content}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import platformdirs
 
+from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import Wording
 from alttrain_cli.evaluation.suites.suite import Item, Source, Suite, fingerprint
@@ -231,7 +232,7 @@ def _from_url(suite: Suite, source: Source) -> Path:
     path = CACHE / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{Path(url).suffix}"
     if path.is_file():
         return path
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
+    if is_offline():
         raise _missing(suite, "offline")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:

@@ -1,0 +1,40 @@
+"""What an examination found."""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    NOTE = "note"  # good to know; nothing fails because of it
+    PROBLEM = "problem"
+
+
+class Finding(NamedTuple):
+    """One thing that was examined. `cure` is empty where nothing is to be done."""
+
+    check: str
+    level: Level
+    found: str
+    cure: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Return the finding as JSON."""
+        return self._asdict()
+
+
+def ok(check: str, found: str) -> Finding:
+    """Return that all is well."""
+    return Finding(check, Level.OK, found)
+
+
+def note(check: str, found: str, cure: str = "") -> Finding:
+    """Return what is good to know."""
+    return Finding(check, Level.NOTE, found, cure)
+
+
+def problem(check: str, found: str, cure: str = "") -> Finding:
+    """Return what will fail."""
+    return Finding(check, Level.PROBLEM, found, cure)

@@ -1,0 +1,83 @@
+"""Examines this machine: processor, memory, GPU, disk."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from alttrain_cli.doctor.finding import Finding, note, ok, problem
+from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits, driver
+from alttrain_cli.engine.quiet import CACHE
+from alttrain_cli.engine.torch_probe import ask_torch
+from alttrain_cli.errors import ModelError
+
+DEMO_GIB = 3.0  # of memory, which training the smallest recipe takes
+DISK = (2e9, 20e9)  # bytes: less is a problem; less is worth a note
+TORCH_SECONDS = 120
+
+
+def examine_machine() -> Iterator[Finding]:
+    """Yield what this machine has. Imports no torch."""
+    yield ok("system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    yield _processor()
+    yield _memory()
+    yield _gpu()
+    for name, folder in (("disk, here", Path()), ("disk, cache", CACHE)):
+        yield _disk(name, folder)
+
+
+def examine_torch() -> Finding:
+    """Return whether torch can use the GPU, asked in a process of its own."""
+    try:
+        found = ask_torch("gpu", TORCH_SECONDS)
+    except ModelError as error:
+        return problem("torch", str(error), "Install the build of torch for your driver: docs/install.md")
+    build = f"torch {found['torch']}, CUDA {found['cuda'] or 'none: a CPU build'}"
+    if found["usable"]:
+        bits = "bfloat16" if found["bf16"] else "float16 only"
+        free = f"{found['free_gib']:.1f} of {found['total_gib']:.1f} GiB free"
+        return ok("torch", f"{build}; computes on {found['name']} ({bits}, {free})")
+    if Machine.found().gpu:
+        cure = "Update the driver, or install a build of torch for it."
+        return problem("torch", f"{build}; cannot use the GPU", cure)
+    return note("torch", f"{build}; there is no GPU to use")
+
+
+def _processor() -> Finding:
+    cores = f"{os.cpu_count()} cores"
+    if computes_in_16_bits():
+        return ok("processor", f"{cores}, multiplies bfloat16")
+    return note("processor", f"{cores}, no bfloat16: a CPU trains in 32 bits, which takes twice the memory")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    words = f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} GiB free"
+    if memory.available / GIB < DEMO_GIB:
+        return note("memory", words, f"The smallest recipe needs {DEMO_GIB:.0f} GiB. Close other programs.")
+    return ok("memory", words)
+
+
+def _gpu() -> Finding:
+    machine = Machine.found()
+    if machine.gpu:
+        return ok("GPU", f"{machine.name}, driver {driver() or 'unknown'}")
+    return note(
+        "GPU",
+        "no NVIDIA GPU was found. On a CPU only the smallest recipe trains in minutes",
+        "To see what a GPU with 12 GB could train: alttrain recipes --gpu 12",
+    )
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    words = f"{free / 1e9:.1f} GB free at {folder}"
+    if free < DISK[0]:
+        return problem(name, words, "Free some space: alttrain runs prune")
+    return note(name, words, "A 7B model takes 15 GB.") if free < DISK[1] else ok(name, words)

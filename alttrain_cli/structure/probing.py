@@ -1,0 +1,130 @@
+"""Checks a tokenizer and its chat template by what they do with texts that are easily found again."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from alttrain_cli.errors import ModelError
+from alttrain_cli.structure.rendering import check_bounded, render
+
+PROBE = "\N{SNOWMAN}probe\N{SNOWMAN}"
+SYSTEM_PROBE = "\N{UMBRELLA}system\N{UMBRELLA}"
+_ROUND_TRIP = "Hello  world, isn't this fine?\n\n1. <think>\n\tyes\n</think> Ünïcödé 漢字 🙂"
+
+Message = dict[str, str]
+
+
+class Tokenizer(Protocol):
+    """What this module asks of a transformers tokenizer."""
+
+    bos_token: str | None
+    eos_token: str | None
+    all_special_tokens: list[str]
+
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
+        """Render a conversation."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Turn text into token ids."""
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Turn token ids into text."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return token -> id, added tokens included."""
+
+
+class Probing(NamedTuple):
+    """What a chat template makes of `PROBE`."""
+
+    prompt: str  # as a question
+    answered: str  # as an answer
+    vocabulary: dict[str, int]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "Probing":
+        """Render the probe.
+
+        Raises:
+            ModelError: if the chat template is missing or fails.
+        """
+        check_bounded(getattr(tokenizer, "chat_template", None))
+        prompt = render(tokenizer, [user(PROBE)], add_generation_prompt=True)
+        answered = render(tokenizer, [user("."), assistant(PROBE)], add_generation_prompt=False)
+        return cls(prompt, answered, tokenizer.get_vocab())  # slow: a new dictionary at each call
+
+
+def terminator_of(tokenizer: Tokenizer, probing: Probing) -> str:
+    """Return the special token that the template writes behind an assistant's turn.
+
+    Raises:
+        ModelError: if it writes none.
+    """
+    tail = probing.answered.rpartition(PROBE)[2].strip()
+    known = probing.vocabulary.keys()
+    for token in sorted(known & set(_prefixes(tail)), key=len, reverse=True):
+        return token
+    if tokenizer.eos_token in known:
+        return str(tokenizer.eos_token)
+    raise ModelError("the chat template ends an assistant's turn with no single token.")
+
+
+def _prefixes(text: str) -> list[str]:
+    """Return the beginnings of `text` that look like one special token: <...> or [...]."""
+    return [match.group() for match in re.finditer(r"^(?:<[^<>\s]+>|\[[^\[\]\s]+\])", text)]
+
+
+def check_round_trip(tokenizer: Tokenizer) -> None:
+    """Make sure that a text comes back from its tokens as it was.
+
+    Raises:
+        ModelError: showing what came back.
+    """
+    ids = tokenizer.encode(_ROUND_TRIP, add_special_tokens=False)
+    back = tokenizer.decode(ids, skip_special_tokens=False)
+    if back != _ROUND_TRIP:
+        raise ModelError(
+            f"the tokenizer loses text: {_ROUND_TRIP!r} comes back as {back!r}. "
+            "Known cause: a byte-level tokenizer.json loaded as LlamaTokenizerFast."
+        )
+
+
+def check_nothing_dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> None:
+    """Make sure that what is said in a conversation is in its tokens.
+
+    Raises:
+        ModelError: naming what is dropped first.
+    """
+    for what in dropped(tokenizer, probing, with_system=bool(system)):
+        hint = "Use --set model.system=null" if what == "the system text" else "Use another copy of the model"
+        raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
+
+
+def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Iterator[str]:
+    """Yield what the chat template drops: the question, an earlier answer, the system text.
+
+    Raises:
+        ModelError: if it fails on a system message.
+    """
+    yield from _missing(tokenizer, probing.prompt, [("the question", PROBE)])
+    yield from _missing(tokenizer, probing.answered, [("an earlier answer", PROBE)])
+    if with_system:
+        messages = [{"role": "system", "content": SYSTEM_PROBE}, user(PROBE)]
+        both = render(tokenizer, messages, add_generation_prompt=True)
+        yield from _missing(tokenizer, both, [("the system text", SYSTEM_PROBE), ("the question", PROBE)])
+
+
+def _missing(tokenizer: Tokenizer, rendered: str, wanted: Sequence[tuple[str, str]]) -> Iterator[str]:
+    ids = tokenizer.encode(rendered, add_special_tokens=False)
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    yield from (what for what, probe in wanted if probe not in text)
+
+
+def user(content: str) -> Message:
+    """Return a user's message."""
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> Message:
+    """Return an assistant's message."""
+    return {"role": "assistant", "content": content}

@@ -1,0 +1,331 @@
+"""`alttrain doctor`: each trap and each fault is found, named, and has its cure."""
+
+import copy
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli.cli import app
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.doctor import hub, machine, packages
+from alttrain_cli.doctor.finding import Finding, Level
+from alttrain_cli.doctor.traps import find_traps
+from alttrain_cli.engine import torch_probe
+from alttrain_cli.engine.torch_probe import ask_torch
+from alttrain_cli.errors import ModelError
+from tests import families
+
+ROW = starter_rows("heldout")[1]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def alttrain(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["doctor", *arguments])
+
+
+def traps(tokenizer: Any, system: str | None = None) -> dict[str, Finding]:
+    return {one.check: one for one in find_traps(tokenizer, system, ROW)}
+
+
+def broken(template: str, family: str = "qwen3", **tokens: str) -> Any:
+    """A family's tokenizer with another chat template, or other special tokens."""
+    tokenizer = copy.deepcopy(families.tokenizer(family))
+    tokenizer.chat_template = template
+    for name, token in tokens.items():
+        setattr(tokenizer, name, token)
+    return tokenizer
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_every_family_of_the_recipes_has_no_problem(name: str) -> None:
+    found = find_traps(families.tokenizer(name), None, ROW)
+    assert [one for one in found if one.level is Level.PROBLEM] == []
+    assert traps(families.tokenizer(name))["training row"].level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "words"),
+    [
+        ("r1-qwen", "reasoning", "deletes an assistant's reasoning"),
+        ("r1-qwen", "prefilled marker", "already ends in <think>"),
+        ("r1-qwen", "padding", "also ends a turn"),
+        ("qwen3-thinking-2507", "prefilled marker", "already ends in <think>"),
+        ("smollm2", "family", "no known reasoning model"),
+    ],
+)
+def test_the_traps_of_real_families_are_noted_with_what_to_do_elsewhere(
+    name: str, check: str, words: str
+) -> None:
+    found = traps(families.tokenizer(name))[check]
+    assert found.level is Level.NOTE
+    assert words in found.found
+    assert found.cure
+
+
+def test_a_family_without_traps_has_no_note_of_them() -> None:
+    found = traps(families.tokenizer("qwen3"))
+    assert {"prefilled marker", "start of text", "family"} & found.keys() == set()
+    assert {found[check].level for check in ("reasoning", "padding", "end of turn")} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "check", "words"),
+    [
+        (broken(CHATML.replace("{{ m.content }}", "{% if m.role != 'user' %}{{ m.content }}{% endif %}")), "conversation", "drops the question"),
+        (broken(CHATML.replace("{{ m.content }}", "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}")), "conversation", "drops an earlier answer"),
+        (broken(""), "conversation", "drops the question"),
+        (broken("{{ 1 / 0 }}"), "chat template", "fails"),
+        (broken("{{ 9**9999999 }}"), "chat template", "huge numbers"),
+        (broken(CHATML.replace("<|im_end|>", "END"), eos_token="NONE"), "end of turn", "no single token"),
+    ],
+)  # fmt: skip
+def test_a_broken_chat_template_is_a_problem_with_a_cure(tokenizer: Any, check: str, words: str) -> None:
+    found = [one for one in find_traps(tokenizer, None, ROW) if one.level is Level.PROBLEM]
+    assert any(one.check == check and words in one.found for one in found), found
+    assert all(one.cure or one.check == "chat template" for one in found)
+
+
+def test_a_template_that_drops_the_system_text_matters_only_to_a_recipe_with_one() -> None:
+    tokenizer = broken(
+        CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
+    )
+    assert traps(tokenizer)["conversation"].level is Level.NOTE
+    found = traps(tokenizer, "Be safe.")
+    assert found["conversation"].level is Level.PROBLEM
+    assert "--set model.system=null" in found["conversation"].cure
+    assert found["training row"].level is Level.PROBLEM
+
+
+def test_a_tokenizer_that_loses_spaces_is_a_problem() -> None:
+    class Lossy:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(families.tokenizer("qwen3"), name)
+
+        def decode(self, ids: list[int], **options: Any) -> str:
+            text: str = families.tokenizer("qwen3").decode(ids, **options)
+            return text.replace(" ", "")
+
+    found = traps(Lossy())["text"]
+    assert found.level is Level.PROBLEM
+    assert "LlamaTokenizerFast" in found.found
+
+
+def test_a_tokenizer_that_adds_a_second_bos_is_noted() -> None:
+    class Adds:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(families.tokenizer("r1-qwen"), name)
+
+        def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+            inner = families.tokenizer("r1-qwen")
+            bos = [inner.bos_token_id] * add_special_tokens
+            return [*bos, *inner.encode(text, add_special_tokens=False)]
+
+    found = traps(Adds())["start of text"]
+    assert "adds it again" in found.found
+    assert "add_special_tokens=False" in found.cure
+
+
+def test_a_padding_token_that_ends_a_turn_is_noted() -> None:
+    assert traps(broken(CHATML, pad_token="<|im_end|>"))["padding"].level is Level.NOTE
+
+
+def test_an_end_of_turn_that_is_not_the_end_of_sequence_is_noted() -> None:
+    found = traps(broken(CHATML, eos_token="<|endoftext|>"))["end of turn"]
+    assert (found.level, "add <|im_end|> as a stop token" in found.cure) == (Level.NOTE, True)
+
+
+class _Hub(BaseHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+    seconds = 0.0
+
+    def do_HEAD(self) -> None:
+        self.asked.append(self.path)
+        time.sleep(self.seconds)
+        self.send_response(429)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def own_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Hub]]:
+    server = HTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    monkeypatch.setattr(_Hub, "asked", [])
+    yield _Hub
+    server.shutdown()
+
+
+def test_a_hub_that_answers_is_reached_and_offline_it_is_not_contacted(
+    own_hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "offline" in hub.ask_hub()().found
+    assert own_hub.asked == []
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert hub.ask_hub()().level is Level.OK
+    assert len(own_hub.asked) == 1
+
+
+def test_a_hub_that_does_not_answer_is_given_up(own_hub: type[_Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(own_hub, "seconds", 0.6)
+    monkeypatch.setattr(hub, "SECONDS", 0.2)
+    found = hub.ask_hub()()
+    assert (found.level, "cannot be reached" in found.found) == (Level.NOTE, True)
+
+
+def test_the_installed_packages_are_compared_with_the_tested_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = packages.tested_versions()
+    assert {"torch", "unsloth", "trl", "peft"} <= tested.keys() & set(packages.required())
+    versions = {"trl": "0.0.1", "torch": f"{tested['torch']}+cpu", "peft": None}
+
+    def version(name: str) -> str:
+        found = versions.get(name, tested[name])
+        if found is None:
+            raise metadata.PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(packages.metadata, "version", version)
+    found = list(packages.examine_packages())
+    assert [(one.level, one.found.split()[0]) for one in found[:-1]] == [
+        (Level.PROBLEM, "peft"),
+        (Level.NOTE, "trl"),
+    ]
+    assert f"pip install peft=={tested['peft']}" in found[0].cure
+    assert found[-1].found.startswith(f"{len(packages.required()) - 2} required")
+
+
+def test_a_full_disk_is_a_problem_and_a_small_one_a_note(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    levels = []
+    for free in (1e9, 10e9, 100e9):
+        monkeypatch.setattr(
+            machine.shutil, "disk_usage", lambda _, free=free: type("Usage", (), {"free": free})
+        )
+        levels.append(machine._disk("disk", tmp_path / "not" / "there").level)
+    assert levels == [Level.PROBLEM, Level.NOTE, Level.OK]
+
+
+def test_a_card_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    command = tmp_path / "nvidia-smi"
+    command.write_text(
+        "#!/bin/sh\ncase $1 in *driver*) echo 595.10;; *) echo 'GPU-1, RTX 4090, 24564, 24000';; esac\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = {one.check: one for one in machine.examine_machine()}["GPU"]
+    assert (found.level, found.found) == (Level.OK, "RTX 4090 (23.4 of 24.0 GiB free), driver 595.10")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("import time; time.sleep(9)", "within 1 s"), ("raise SystemExit('no driver')", "no driver"), ("import os; os.abort()", "exit code -6")],
+)  # fmt: skip
+def test_a_torch_that_hangs_fails_or_crashes_is_one_line(
+    code: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "probe.py").write_text(code)
+    monkeypatch.setattr(torch_probe, "__name__", "probe")
+    with pytest.raises(ModelError, match=words):
+        ask_torch("gpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "card", "level"),
+    [({"usable": True}, True, Level.OK), ({"usable": False}, True, Level.PROBLEM), ({"usable": False}, False, Level.NOTE)],
+)  # fmt: skip
+def test_what_torch_says_of_the_gpu_is_judged_by_whether_there_is_one(
+    answer: dict[str, Any], card: bool, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"torch": "2.13", "cuda": None, "name": "RTX", "bf16": True, "free_gib": 20.0, "total_gib": 24.0}
+    monkeypatch.setattr(machine, "ask_torch", lambda *_: more | answer)
+    monkeypatch.setattr(machine.Machine, "found", lambda: machine.Machine("RTX", 24, gpu=card))
+    assert machine.examine_torch().level is level
+
+
+def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None:
+    shown = alttrain()
+    assert shown.exit_code == 0, shown.output
+    assert max(map(len, shown.output.splitlines())) <= 80
+    records = [json.loads(line) for line in alttrain("--json").output.splitlines()]
+    assert {"system", "processor", "memory", "GPU", "packages", "hub", "hub cache", "Ollama"} <= {
+        one["check"] for one in records
+    }
+    assert all(one.keys() == {"check", "level", "found", "cure"} for one in records)
+
+
+def test_a_problem_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "required", lambda: ["no-such-package"])
+    result = alttrain()
+    assert result.exit_code == 3
+    assert "pip install no-such-package" in result.output
+    assert "1 problem" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "http://localhost:1/v1"], "a server hides its tokenizer"),
+        (["--model", "smollm2-135"], "Did you mean 'smollm2-135m'"),
+        (["--recipe", "r1-7"], "Did you mean 'r1-7b'"),
+        (["--model", "r1-7b", "--recipe", "r1-8b"], "brings its own recipe"),
+        (["--model", ""], "--model is empty"),
+    ],
+)
+def test_a_model_that_cannot_be_examined_is_one_line(arguments: list[str], words: str) -> None:
+    result = alttrain(*arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+
+
+def test_a_model_that_is_not_here_is_a_problem_and_the_rest_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    result = alttrain("--model", "nobody/nothing")
+    assert result.exit_code == 3
+    assert "nobody/nothing: not on this machine" in " ".join(result.output.split())
+    assert "packages" in result.output
+
+
+def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    families.tokenizer("r1-qwen").save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "qwen2"}')
+    code = (
+        "import sys; from alttrain_cli.cli import app\n"
+        f"try: app(['doctor', '--model', {str(folder)!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('TORCH', 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    text = " ".join(done.stdout.split())
+    assert "the chat template deletes an assistant's reasoning" in text
+    assert "<｜Assistant｜><think>" in text
+    assert f"{ROW.answer}⟦<｜end▁of▁sentence｜>⟧" in text
+    assert "no shipped recipe names this model" in text
