@@ -66,7 +66,7 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
     check(build_rules(context, options, sources, mixed))
     suites = _suites(options)
     recipe = Recipe.load(options.recipe) if options.recipe else None
-    with locked(out, Outputs.of(out).lock), console.WorkView() as view:
+    with locked(out, Outputs.of(out).lock), console.Reporter() as view:
         annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price))
         configs = [
             *(

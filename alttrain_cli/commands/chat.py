@@ -63,7 +63,7 @@ def _send(
     # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, and two of
     # them on few cores slow the generating thread by a third.
     with ThreadPoolExecutor(1) as pool:
-        backend = pool.submit(load, console.LoadingView()).result()
+        backend = pool.submit(load, console.Reporter(lines=False)).result()
     if warning := target.warning(backend):
         console.print_warning(warning)
     drawn = sys.stdout.isatty() and not options.as_json

@@ -123,8 +123,8 @@ def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
         raise RunError("--resume needs the run directory: add --out runs/NAME")
     canary = Canary(starter_rows("heldout"), options.canary, options.stop_over_refusal)
     work = job.Job(recipe, rows, canary, options.overrides or ())
-    view = console.TrainingView()
-    run = job.resume(work, out, view) if options.resume and out else job.start(work, out, view)
+    with console.TrainingView() as view:
+        run = job.resume(work, out, view) if options.resume and out else job.start(work, out, view)
     with console.summary():
         losses = [step.loss for step in run.steps()]
         console.print_run_summary(run.path, run.curve_path, run.manifest(), losses)

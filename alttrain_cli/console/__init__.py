@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alttrain_cli.console.chat import ChatScreen, LoadingView, print_answers
+    from alttrain_cli.console.chat import ChatScreen, print_answers
     from alttrain_cli.console.curve import print_curve, sparkline
     from alttrain_cli.console.data import print_audit, print_build, print_row
     from alttrain_cli.console.doctor import print_findings
@@ -31,18 +31,14 @@ if TYPE_CHECKING:
         print_next,
         print_table,
         print_warning,
-        spinner,
         status,
-        warner,
     )
     from alttrain_cli.console.training import TrainingView, print_plan, print_run_summary
-    from alttrain_cli.console.work import WorkView
     from alttrain_cli.text import visible
 
 _FILES = {
     "console.chat": (
         "ChatScreen",
-        "LoadingView",
         "print_answers",
     ),
     "console.curve": (
@@ -91,27 +87,22 @@ _FILES = {
         "print_next",
         "print_table",
         "print_warning",
-        "spinner",
         "status",
-        "warner",
     ),
     "console.training": (
         "TrainingView",
         "print_plan",
         "print_run_summary",
     ),
-    "console.work": ("WorkView",),
     "text": ("visible",),
 }
 _HOMES = {name: file for file, names in _FILES.items() for name in names}
 __all__ = [
     "THEME",
     "ChatScreen",
-    "LoadingView",
     "OutputError",
     "Reporter",
     "TrainingView",
-    "WorkView",
     "accept_loss",
     "duration",
     "err",
@@ -143,12 +134,10 @@ __all__ = [
     "print_warning",
     "protect_streams",
     "sparkline",
-    "spinner",
     "status",
     "summary",
     "trace_view",
     "visible",
-    "warner",
 ]
 
 

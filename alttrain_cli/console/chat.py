@@ -2,18 +2,17 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.text import Text
 
 from alttrain_cli.chat.completion import MeasuredCompletion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView
-from alttrain_cli.console.terminal import err, out, plain, print_pairs, print_warning, spinner, warner
+from alttrain_cli.console.terminal import err, out, plain, print_error, print_pairs, print_warning
 from alttrain_cli.text import visible
 
 
@@ -38,9 +37,7 @@ class ChatScreen:
 
     def error(self, message: str) -> None:
         """Print an error."""
-        self.console.print(
-            Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True
-        )
+        print_error(message, self.console)
 
     def table(self, rows: Iterable[tuple[str, object]]) -> None:
         """Print names and values."""
@@ -72,24 +69,6 @@ class ChatScreen:
         view = CompletionView(self.console, fold=self.fold) if one else PairView(self.console, names)
         with no_echo(), view:
             yield view
-
-
-class LoadingView:
-    """The progress of loading for a script: nothing is drawn where there is no terminal."""
-
-    def __init__(self) -> None:
-        self._warn = warner()  # for what is standard error now, also after it is redirected
-
-    def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Draw nothing."""
-
-    def status(self, doing: str) -> AbstractContextManager[None]:
-        """Show a spinner while the block lasts."""
-        return spinner(doing)
-
-    def warn(self, text: str) -> None:
-        """Print a warning."""
-        self._warn(text)
 
 
 def print_answers(completions: Iterable[MeasuredCompletion]) -> None:

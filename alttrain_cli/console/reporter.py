@@ -1,22 +1,33 @@
 """Draws what long work reports: a bar, a status line, or a warning."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from alttrain_cli.console.terminal import err, plain
-from alttrain_cli.console.work import WorkView
+from alttrain_cli.console.terminal import duration, err, plain, print_warning, status
+from alttrain_cli.text import visible
+
+_REDRAWN = 0.1  # seconds
+_LINE = 5.0  # seconds between plain lines
 
 
 class Reporter:
-    """Implements `backends.progress.Progress` on standard error, as it was when the reporter was made."""
+    """What is being done, how far it is and how fast: a bar on a terminal, plain lines elsewhere.
 
-    def __init__(self) -> None:
+    Implements `backends.progress.Progress` on standard error, as it was when the reporter was made.
+    Without `lines` only warnings are printed where there is no terminal.
+    """
+
+    def __init__(self, *, lines: bool = True) -> None:
         self._console = err()
-        self._view: WorkView | None = None
+        self._lines = lines
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
         self._work: tuple[str, int] | None = None
+        self._started = self._shown = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -26,11 +37,15 @@ class Reporter:
 
     def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show that `done` of `total` are done; another stage or total starts a new bar."""
-        if self._view is None or self._work != (stage, total):
+        if self._work != (stage, total):
             self._stop()
-            self._view, self._work = WorkView(), (stage, total)
-            self._view.__enter__()
-        self._view.show(stage, done, total, detail)
+            self._work = (stage, total)
+            self._started = self._shown = time.monotonic()
+            self._start(stage, total)
+        now = time.monotonic()
+        if now - self._shown >= (_REDRAWN if self._console.is_terminal else _LINE) or done == total:
+            self._shown = now
+            self._draw(visible(stage), done, total, _figures(done, total, now - self._started, detail))
         if done == total:
             self._stop()
 
@@ -38,18 +53,45 @@ class Reporter:
     def status(self, doing: str) -> Iterator[None]:
         """Show work of unknown length while the block lasts."""
         self._stop()
-        if self._console.is_terminal:
-            with self._console.status(plain(doing)):
-                yield
-        else:
-            self._console.print(plain(doing), soft_wrap=True)
+        with status(doing, self._console, lines=self._lines):
             yield
+
+    def say(self, text: str) -> None:
+        """Show a line; the bar stays."""
+        self._console.print(plain(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Show a warning; the bar stays."""
-        self._console.print(Text("Warning: ", style="warning") + plain(text), soft_wrap=True)
+        print_warning(text, self._console)
+
+    def _start(self, stage: str, total: int | None) -> None:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}", style="bold", markup=False),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}", markup=False),
+                console=self._console,
+                redirect_stdout=False,  # the output of libraries was turned away on purpose
+                redirect_stderr=False,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(visible(stage), total=total, figures="")
+
+    def _draw(self, stage: str, done: int, total: int, figures: str) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=min(done, total), total=total, figures=figures)
+        elif self._lines:
+            self.say(f"{stage} {done}/{total} · {figures}")
 
     def _stop(self) -> None:
-        if self._view is not None:
-            self._view.__exit__()
-            self._view = None
+        self._work = None
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _figures(done: int, total: int, seconds: float, detail: str) -> str:
+    rate = done / seconds if seconds else 0.0
+    left = f"{duration((total - done) / rate)} left" if rate and done < total else ""
+    return " · ".join(part for part in (f"{rate:.1f}/s", detail, left) if part)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, Literal
@@ -61,14 +61,16 @@ def plain(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
 
 
-def print_error(message: str) -> None:
-    """Print a user error, in red, on standard error."""
-    err().print(Text("Error: ", style="error") + Text(visible(" ".join(message.split("\n")))), soft_wrap=True)
+def print_error(message: str, console: Console | None = None) -> None:
+    """Print a user error, in red, on standard error or another console."""
+    (console or err()).print(
+        Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True
+    )
 
 
-def print_warning(message: str) -> None:
-    """Print a warning on standard error."""
-    err().print(Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True)
+def print_warning(message: str, console: Console | None = None) -> None:
+    """Print a warning, on standard error or another console."""
+    (console or err()).print(Text("Warning: ", style="warning") + plain(message), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -77,14 +79,6 @@ def print_json(value: Any) -> None:
     shown = "".join(one if visible(one) == one else json.dumps(one)[1:-1] for one in text)
     sys.stdout.write((text if visible(text) == text else shown) + "\n")
     sys.stdout.flush()
-
-
-def warner() -> Callable[[str], None]:
-    """Return `print_warning` for what is standard error now, also after it is turned away."""
-    console = err()
-    return lambda message: console.print(
-        Text("Warning: ", style="warning") + Text(visible(message)), soft_wrap=True
-    )
 
 
 def print_lines(lines: Iterable[tuple[str, object]]) -> None:
@@ -143,25 +137,18 @@ def _longest(cells: Iterable[str]) -> int:
 
 
 @contextmanager
-def status(message: str) -> Iterator[None]:
-    """Show that something is going on, on standard error; a plain line when it is no terminal."""
-    console = err()
+def status(message: str, console: Console | None = None, *, lines: bool = True) -> Iterator[None]:
+    """Show that something is going on, by default on standard error.
+
+    Where that is no terminal it is a plain line, or nothing without `lines`.
+    """
+    console = console or err()
     if console.is_terminal:
         with console.status(plain(message)):
             yield
     else:
-        console.print(plain(message), soft_wrap=True)
-        yield
-
-
-@contextmanager
-def spinner(message: str) -> Iterator[None]:
-    """Show that something is going on, on standard error; nothing at all when it is no terminal."""
-    console = err()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(plain(message)):
+        if lines:
+            console.print(plain(message), soft_wrap=True)
         yield
 
 

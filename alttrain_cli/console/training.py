@@ -1,63 +1,43 @@
 """A training run on the screen: its plan, its steps and its summary."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import TextColumn
-from rich.text import Text
-
 from alttrain_cli.console.curve import print_curve, sparkline
-from alttrain_cli.console.progress import ProgressView
-from alttrain_cli.console.terminal import duration, print_lines, print_table, status
+from alttrain_cli.console.reporter import Reporter
+from alttrain_cli.console.terminal import duration, print_lines, print_table
 from alttrain_cli.storage.run_records import Manifest
-from alttrain_cli.text import visible
 
 if TYPE_CHECKING:
     from alttrain_cli.training.memory_plan import Plan
     from alttrain_cli.training.reports import Step
 
 
-class TrainingView(ProgressView):
+class TrainingView(Reporter):
     """The live view of a training run: a bar on a terminal, a plain line now and then elsewhere."""
 
     def __init__(self) -> None:
-        super().__init__(TextColumn("[bold]training"))
+        super().__init__()
         self._next_line = 0.0
         self._losses: list[float] = []
 
-    def status(self, doing: str) -> AbstractContextManager[None]:
-        """Show work of unknown length while the block lasts."""
-        return status(doing)
-
-    def bar(self) -> AbstractContextManager[object]:
-        """Show the bar while the block lasts."""
-        return self
-
     def step(self, step: "Step", seconds_left: float) -> None:
         """Show one finished step."""
+        if not self._losses:
+            self._start("training", step.steps)
         self._losses.append(step.loss)
         figures = (
             f"loss {step.loss:.3f} · {step.tokens_per_second:.0f} tokens/s · {step.memory_gib:.1f} GiB · "
             f"{duration(seconds_left)} left"
         )
-        if self._console.is_terminal:
-            if self._task is None:
-                self._task = self._progress.add_task("", total=step.steps, figures=figures)
-            shape = sparkline(self._losses, columns=12)
-            self._progress.update(self._task, completed=step.step, figures=f"{shape} {figures}")
-        elif step.step >= self._next_line or step.step == step.steps:
-            self._console.print(f"step {step.step}/{step.steps} · {figures}", markup=False, soft_wrap=True)
+        if self._bar:
+            figures = f"{sparkline(self._losses, columns=12)} {figures}"
+        if self._bar or step.step >= self._next_line or step.step == step.steps:
+            self._draw("step", step.step, step.steps, figures)
             self._next_line = step.step + max(1, step.steps // 20)
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(Text(visible(text)), soft_wrap=True)
-
-    def warn(self, text: str) -> None:
-        """Print a warning above the bar."""
-        self._console.print(Text("Warning: ", style="warning") + Text(visible(text)), soft_wrap=True)
+        if step.step == step.steps:
+            self._stop()
 
 
 def print_plan(plan: "Plan") -> None:

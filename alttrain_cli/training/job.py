@@ -160,7 +160,7 @@ class Session:
         from alttrain_cli.training.train import train
 
         run, events = self._run, Events(self._log, self._reports.warn, self._test)
-        with self._reports.bar(), quiet.captured(run.log_path):
+        with quiet.captured(run.log_path):
             stopped_by = train(self._loaded, self._recipe, rows, run.checkpoints_path, batching, events)
             run.has_trained = True
         save_metrics(run)

@@ -1,9 +1,10 @@
 """How training reports its progress. The console draws the reports; training knows no screen."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+from alttrain_cli.backends.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,11 @@ class Events:
     checkpoint: Callable[[int], str] = lambda step: ""
 
 
-class Reports(Protocol):
+class Reports(Progress, Protocol):
     """Receives the reports of a training run."""
-
-    def status(self, doing: str) -> AbstractContextManager[None]:
-        """Report work of unknown length while the block lasts."""
-
-    def bar(self) -> AbstractContextManager[object]:
-        """Show the steps that are reported while the block lasts."""
 
     def step(self, step: Step, seconds_left: float) -> None:
         """Report one finished step."""
 
     def say(self, text: str) -> None:
         """Report a line, for example the canary's."""
-
-    def warn(self, text: str) -> None:
-        """Report what the user should know; the work continues."""
