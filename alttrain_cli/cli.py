@@ -10,9 +10,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from alttrain_cli import __version__, console
-from alttrain_cli import errors as signals
 from alttrain_cli.commands.help import App, Command, Group
-from alttrain_cli.errors import AlttrainError
+from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, shown
 
 # the one of the click inside typer, which has no public name
@@ -57,7 +56,7 @@ class ErrorBoundary(Group):
             raise _usage(error, ctx) from None
         except (KeyboardInterrupt, typer.Abort) as stop:
             console.err().print("Interrupted.")
-            raise typer.Exit(signals.exit_code(stop)) from None
+            raise typer.Exit(exit_code(stop)) from None
         except OSError as error:
             if error.errno not in _REFUSALS or error.filename is None:
                 raise
@@ -153,12 +152,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that cannot show every character
             stream.reconfigure(errors="backslashreplace")
     console.protect_streams()
-    signals.stop_on_signals()
+    stop_on_signals()
     try:
         try:
             app(prog_name="alttrain")
         finally:
-            signals.leave_at_once()
+            leave_at_once()
             sys.stdout.flush()
     except console.OutputError as error:
         console.accept_loss()

@@ -18,7 +18,8 @@ from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.files import sha256, write_json, write_jsonl
+from alttrain_cli.storage.files import write_json, write_jsonl
+from alttrain_cli.storage.reading import sha256
 from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
 
 Change = Callable[[Any], Any]

@@ -22,7 +22,7 @@ from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.recipe.plain_yaml import dump_yaml, parse_yaml
-from alttrain_cli.storage.files import LONGEST_LINE as LONGEST
+from alttrain_cli.storage.reading import LONGEST_LINE as LONGEST
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.template import Encoded, RenderError
 from alttrain_cli.structure.trace import Trace

@@ -481,7 +481,7 @@ def test_a_server_that_dies_after_its_first_words_is_said_at_once(monkeypatch: p
         one = Endpoint.find(served.base_url)
     begun = time.monotonic()
     with pytest.raises(BackendError, match="nothing listens there"):
-        list(one.stream([], GREEDY))
+        list(ServerBackend(one).stream(Conversation.of("a"), GREEDY))
     assert time.monotonic() - begun < 2
 
 
@@ -491,7 +491,7 @@ def test_a_retry_is_told_and_all_together_are_bounded() -> None:
         one = Endpoint(served.base_url, "tiny", "none", Limits(patience=1.5, brief=1.5), told.append)
         begun = time.monotonic()
         with pytest.raises(BackendError, match="status 500: the server says no"):
-            list(one.stream([], GREEDY))
+            list(ServerBackend(one).stream(Conversation.of("a"), GREEDY))
         assert time.monotonic() - begun < 3
     assert 2 <= len(served.requests) <= 4
     assert len(told) == 1  # not once a try
@@ -503,7 +503,9 @@ def test_a_pause_that_a_server_asks_for_is_kept() -> None:
     with chat_server(lambda number, _: answers[number]) as served:
         one = Endpoint(served.base_url, "tiny", "none", Limits(patience=3, brief=3))
         begun = time.monotonic()
-        assert "".join(one.stream([], GREEDY)) == "Hello. "
+        assert [chunk.text for chunk in ServerBackend(one).stream(Conversation.of("a"), GREEDY)] == [
+            "Hello. "
+        ]
         assert time.monotonic() - begun >= 1
 
 
@@ -542,10 +544,11 @@ def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes() -> None:
 
 def test_a_screen_that_stands_still_does_not_end_the_completion() -> None:
     with chat_server(lambda *_: "one two three four") as served:
-        pieces = Endpoint(served.base_url, "tiny", "none", Limits(silence=0.3)).stream([], GREEDY)
-        text = next(pieces)
+        one = ServerBackend(Endpoint(served.base_url, "tiny", "none", Limits(silence=0.3)))
+        chunks = one.stream(Conversation.of("a"), GREEDY)
+        text = next(chunks).text
         time.sleep(0.6)
-        assert (text + "".join(pieces)).split() == ["one", "two", "three", "four"]
+        assert (text + "".join(chunk.text for chunk in chunks)).split() == ["one", "two", "three", "four"]
 
 
 def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without() -> None:
@@ -687,7 +690,8 @@ def test_an_environment_that_allows_no_connection_is_one_line(
 def test_half_a_character_in_a_prompt_is_sent() -> None:
     with chat_server(lambda *_: "Hello.") as served:
         one = Endpoint(served.base_url, "tiny", "none")
-        assert list(one.stream([{"role": "user", "content": "a\ud800"}], GREEDY)) == ["Hello. "]
+        chunks = ServerBackend(one).stream(Conversation.of("a\ud800"), GREEDY)
+        assert [chunk.text for chunk in chunks] == ["Hello. "]
     assert served.requests[0]["messages"][0]["content"] == "a\ud800"
 
 

@@ -16,14 +16,15 @@ from tests.servers import Fault, chat_server
 GREEDY = Recipe.load("smollm2-135m").generation
 
 
-def user(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
 def complete(endpoint: Endpoint, count: int, in_flight: int) -> Any:
     """Complete the numbers below `count`."""
     requests = (Request(n, Conversation.of(str(n))) for n in range(count))
     return ServerBackend(endpoint, in_flight).complete(requests, GREEDY)
+
+
+def stream(endpoint: Endpoint) -> Any:
+    """Stream one completion: its chunks' texts."""
+    return (chunk.text for chunk in ServerBackend(endpoint).stream(Conversation.of("a"), GREEDY))
 
 
 def echo(number: int, request: dict[str, Any]) -> str:
@@ -52,14 +53,14 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("ALTTRAIN_API_KEY", "s3cret")
     with chat_server(echo) as served:
         endpoint = Endpoint.find(served.base_url, "tiny")
-        list(endpoint.stream(user("a"), None))
+        list(stream(endpoint))
         assert served.requests[0]["authorization"] == "Bearer s3cret"
     assert "s3cret" not in repr(endpoint)
 
 
 def test_a_stream_puts_reasoning_back_into_its_markers() -> None:
     with chat_server(lambda *_: "~I ~see yes of course") as served:
-        pieces = list(Endpoint.find(served.base_url).stream(user("a"), GREEDY))
+        pieces = list(stream(Endpoint.find(served.base_url)))
     assert "".join(pieces) == "<think>\nI see \n</think>\n\nyes of course "
     assert len(pieces) > 3
     assert served.requests[0]["temperature"] == 0
@@ -69,7 +70,7 @@ def test_a_stream_puts_reasoning_back_into_its_markers() -> None:
 def test_a_server_that_dies_in_the_middle_leaves_what_it_said() -> None:
     got = []
     with chat_server(lambda *_: "one two DIE") as served, pytest.raises(BackendError, match="broke off"):
-        for piece in Endpoint.find(served.base_url).stream(user("a"), GREEDY):
+        for piece in stream(Endpoint.find(served.base_url)):
             got.append(piece)
     assert got == ["one ", "two "]
 
@@ -85,7 +86,7 @@ def test_a_server_that_dies_in_the_middle_leaves_what_it_said() -> None:
 def test_a_refusal_is_one_line(status: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with chat_server(lambda *_: Fault("status", status)) as served, pytest.raises(BackendError, match=says):
-        list(Endpoint.find(served.base_url).stream(user("a"), GREEDY))
+        list(stream(Endpoint.find(served.base_url)))
 
 
 def test_a_wrong_key_stops_all_requests_at_once() -> None:

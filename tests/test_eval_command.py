@@ -30,7 +30,8 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.files import sha256, write_jsonl
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row
 from tests.servers import Fault, chat_server

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.storage.files import atomic_writer, read_jsonl, writable, write_json, write_jsonl
+from alttrain_cli.storage.files import atomic_writer, writable, write_json, write_jsonl
+from alttrain_cli.storage.reading import read_jsonl
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

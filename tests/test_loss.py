@@ -19,9 +19,10 @@ from alttrain_cli.engine import load
 from alttrain_cli.engine.source import Source
 from alttrain_cli.errors import GateError, ModelError, Stopped
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.files import sha256, write_json, write_jsonl
+from alttrain_cli.storage.files import write_json, write_jsonl
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.made import Made
+from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Manifest, StepRecord
 from alttrain_cli.training import job

@@ -12,7 +12,7 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.misplaced import order_warnings
+from alttrain_cli.structure.misplaced import remarks
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order
 from alttrain_cli.structure.spans import spans
@@ -52,7 +52,7 @@ def test_rows_of_another_order_are_read_back_and_are_not_out_of_order(order: Ord
         found = parse(compose(trace, THINK, prefilled=False), THINK, prefilled=False, order=order)
         assert found == trace, row.id
         assert found.structured, row.id
-        assert order_warnings(found) == {}, row.id
+        assert remarks(found) == {}, row.id
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)

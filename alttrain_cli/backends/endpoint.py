@@ -5,14 +5,14 @@ Everything is sent as a stream, so that a long completion differs from a server 
 
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from alttrain_cli.backends.address import key_of_environment, shown
-from alttrain_cli.backends.base import BackendError, Completion, ContextFullError, Finish, Request
+from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.backends.connection import (
     LIMITS,
     Connection,
@@ -21,22 +21,16 @@ from alttrain_cli.backends.connection import (
     Silent,
     Unreachable,
     check_url,
-)  # fmt: skip
-from alttrain_cli.backends.conversation import Conversation
+)
 from alttrain_cli.backends.endpoint_errors import FAILURES, explained
 from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse, read_models
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
 
-__all__ = ["ContextFullError", "Endpoint", "EndpointError", "Reply"]
-
-EndpointError = BackendError  # the former name
-
 SHOWN_MODELS = 5
 _LONGEST_WAIT = 8.0  # seconds between two tries, unless the server asks for more
 _TOLD_AGAIN = 10.0  # seconds between two lines about one server
 
-Key = TypeVar("Key")
 Got = TypeVar("Got")
 Tell = Callable[[str], None]
 Body = dict[str, Any]
@@ -51,9 +45,7 @@ class Endpoint:
     api_key: str = field(repr=False)
     limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
     tell: Tell = field(default=lambda _: None, repr=False, compare=False)  # of waits and retries
-    context: int | None = (
-        None  # tokens of prompt and completion together; None: the server does not report it
-    )
+    context: int | None = None  # tokens of prompt and completion together, if the server reports it
     refused: set[str] = field(default_factory=set, repr=False, compare=False)  # fields that it does not take
 
     @property
@@ -96,7 +88,7 @@ class Endpoint:
         except Unreachable as failure:
             raise self._explained(failure) from None
 
-    def body(self, messages: Sequence[Message], sampling: Sampling | None, seed: int | None = None) -> Body:
+    def body(self, messages: Sequence[Message], sampling: Sampling, seed: int | None = None) -> Body:
         """Return a request's JSON."""
         seeded = {} if seed is None else {"seed": seed}
         return {
@@ -135,34 +127,6 @@ class Endpoint:
         except FAILURES as failure:
             raise self._explained(failure) from None
         return reader.completion("".join(text))
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        settings: Sampling | None,
-        *,
-        seed: int | None = None,
-        extra: Mapping[str, Any] | None = None,
-    ) -> Generator[str, None, Completion]:
-        """Yield one completion in pieces, as `pieces` does, over a connection of its own."""
-        with closing(self.connect()) as connection:
-            return (
-                yield from self.pieces(connection, self.body(messages, settings, seed) | dict(extra or {}))
-            )
-
-    def ask_all(
-        self,
-        requests: Iterable[tuple[Key, Sequence[Message]]],
-        settings: Sampling,
-        concurrency: int = 32,
-    ) -> Generator[tuple[Key, "Reply | BackendError"]]:
-        """Yield what ServerBackend completes, in the former form."""
-        from alttrain_cli.backends.server import ServerBackend
-
-        wanted = (Request(key, Conversation.from_record(messages)) for key, messages in requests)
-        with closing(ServerBackend(self, concurrency).complete(wanted, settings)) as completions:
-            for key, one in completions:
-                yield key, one if isinstance(one, BackendError) else Reply.of(one)
 
     def _start(self, connection: Connection, body: Body) -> tuple[str, Generator[str], ReplyReader]:
         """Send a request; return the first text, the rest, and the reader that has read both."""
@@ -262,29 +226,12 @@ class Endpoint:
         return explained(failure, self.base_url, self.api_key, self.model, self.limits.retries)
 
 
-class Reply(NamedTuple):
-    """The former form of a completion."""
-
-    text: str
-    finished: bool
-    prompt_tokens: int
-    completion_tokens: int
-
-    @classmethod
-    def of(cls, one: Completion) -> "Reply":
-        """Return a completion in the former form; an unknown count is 0 in it."""
-        finished = one.finish not in (Finish.LENGTH, Finish.CONTEXT)
-        return cls(one.text, finished, one.prompt_tokens or 0, one.tokens or 0)
-
-
-def _sampling(sampling: Sampling | None) -> Body:
+def _sampling(sampling: Sampling) -> Body:
     """Return every field of the sampling, because a server's own defaults may differ.
 
     `top_k` and `repetition_penalty` are sent only if they are set: they are no part of the protocol, and a
     plain OpenAI server may refuse them. Such a server has no defaults for them either.
     """
-    if sampling is None:
-        return {}
     drawn = sampling.do_sample
     fields = {
         "max_tokens": sampling.max_new_tokens,

@@ -8,7 +8,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.model_files import ADAPTER, weight_files
 from alttrain_cli.engine.source import Source
-from alttrain_cli.storage.files import sha256
+from alttrain_cli.storage.reading import sha256
 
 LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
 

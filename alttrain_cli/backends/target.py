@@ -9,7 +9,7 @@ from typing import Any
 from alttrain_cli.errors import DataError, ModelError, RecipeError
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Lora, Recipe, Shape, did_you_mean, shipped_recipes
-from alttrain_cli.storage.files import is_folder, read_text
+from alttrain_cli.storage.reading import is_folder, read_text
 from alttrain_cli.storage.run import Run
 
 

@@ -11,8 +11,9 @@ import platformdirs
 from alttrain_cli.backends.reply import joined
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import check_ordinary, read_jsonl, read_text, writable
+from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.reading import check_ordinary, read_jsonl, read_text
 
 FOLDER = Path("chats")
 HISTORY = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "chat-history"

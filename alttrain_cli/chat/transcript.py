@@ -9,7 +9,8 @@ from typing import Any
 from alttrain_cli.backends.base import ContextFullError
 from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import read_jsonl, write_jsonl
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.reading import read_jsonl
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import State, Trace, compose, parse
 

@@ -29,8 +29,8 @@ from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.prompts import suite_prompts
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.files import is_folder
 from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.structure.row import iter_rows
 
 

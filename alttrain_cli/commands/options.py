@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import typer
 
-from alttrain_cli.storage.files import is_file, is_folder
+from alttrain_cli.storage.reading import is_file, is_folder
 
 Options = TypeVar("Options")
 

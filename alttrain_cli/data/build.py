@@ -21,7 +21,8 @@ from alttrain_cli.data.part import Dropped, Part, SourceConfig
 from alttrain_cli.data.responses import Usage
 from alttrain_cli.data.spool import Spool
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import atomic_writer, sha256, write_json
+from alttrain_cli.storage.files import atomic_writer, write_json
+from alttrain_cli.storage.reading import sha256
 from alttrain_cli.structure.row import Row, iter_rows
 
 

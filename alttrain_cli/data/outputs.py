@@ -8,7 +8,8 @@ from typing import Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import read_lines, read_text, sha256, writable, write_json
+from alttrain_cli.storage.files import writable, write_json
+from alttrain_cli.storage.reading import read_lines, read_text, sha256
 
 
 @dataclass(frozen=True)

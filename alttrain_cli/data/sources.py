@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import is_file, is_folder, sha256
+from alttrain_cli.storage.reading import is_file, is_folder, sha256
 from alttrain_cli.storage.tables import FORMATS, read_table
 from alttrain_cli.structure.row import Label
 from alttrain_cli.text import shown, visible

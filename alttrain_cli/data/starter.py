@@ -3,7 +3,7 @@
 from importlib import resources
 from typing import Any, Literal
 
-from alttrain_cli.storage.files import read_jsonl
+from alttrain_cli.storage.reading import read_jsonl
 from alttrain_cli.structure.row import Label, Row
 
 Split = Literal["train", "heldout"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.storage.files import read_text
+from alttrain_cli.storage.reading import read_text
 
 CARD = "README.md"
 _PROMPT = re.compile(r"""["']prompt["']\s*:\s*(?P<quotes>'{3}|"{3})(?P<text>.*?)(?P=quotes)""", re.DOTALL)

@@ -9,7 +9,7 @@ from typing import Any
 
 from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
 from alttrain_cli.errors import AlttrainError, DataError, ModelError
-from alttrain_cli.storage.files import read_text
+from alttrain_cli.storage.reading import read_text
 
 ADAPTER = "adapter_model.safetensors"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"

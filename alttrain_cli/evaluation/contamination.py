@@ -5,7 +5,7 @@ from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.storage.files import is_file, sha256
+from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.text import overlap

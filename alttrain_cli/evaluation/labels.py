@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import read_text
+from alttrain_cli.storage.reading import read_text
 
 LabelKind = Literal["refused", "harmful"]
 INSTALL = "pip install --no-deps pyrit"

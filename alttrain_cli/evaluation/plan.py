@@ -23,8 +23,9 @@ from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
-from alttrain_cli.storage.files import is_folder, write_json
+from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.reading import is_folder
 
 VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")

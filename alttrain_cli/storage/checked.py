@@ -14,8 +14,8 @@ from pydantic import (
 )
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import encodable, opened
 from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.reading import encodable, opened
 
 # Keys that a newer version adds are no error. What is not finite, or of a near type, is one.
 IGNORE = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")

@@ -1,7 +1,6 @@
-"""Files that are whole or absent: atomic writes, and JSON Lines that survive a torn last line."""
+"""Writes files that are whole or absent, and JSON Lines that survive a torn last line."""
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -9,24 +8,11 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.storage.strict_json import parse_json
-
-LONGEST_LINE = 64 * 2**20  # bytes
-LARGEST_TEXT = 2**30  # bytes of a file that is read as a whole
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Digest(Protocol):
-    """A running hash, for example hashlib.sha256()."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take the next bytes."""
+from alttrain_cli.storage.reading import encodable, opened
 
 
 @contextmanager
@@ -166,172 +152,3 @@ def refuse_foreign(path: Path, opening: str) -> None:
     raise DataError(
         f"{path}: was not written by alttrain, so it is not replaced. Move it, or choose another --out."
     )
-
-
-def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
-
-    `digest` is updated with every byte of the file.
-
-    Raises:
-        DataError: naming the line that is torn or no object, or the file that is missing or empty.
-    """
-    found = False
-    for number, line in read_lines(path, digest=digest):
-        if not line.strip():
-            continue
-        found = True
-        value = load_json(line, f"{path}:{number}")
-        if not isinstance(value, dict):
-            raise DataError(f"{path}:{number}: a JSON object is needed, not {_kind(value)}.")
-        yield number, value
-    if not found:
-        raise DataError(f"{path}: the file is empty.")
-
-
-def load_json(text: str, where: str) -> Any:
-    """Return the value that a JSON text holds; what no file can hold, a lone surrogate, is U+FFFD.
-
-    Raises:
-        DataError: naming the place and what is wrong with the text.
-    """
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        raise DataError(f"{where}: not valid JSON ({error}). Fix or remove it.") from None
-    if "\\ud" in text.lower():
-        return json.loads(encodable(json.dumps(value, ensure_ascii=False)))
-    return value
-
-
-def encodable(text: str) -> str:
-    """Return the text with lone surrogates, which no file can hold, as U+FFFD."""
-    return _SURROGATE.sub("\ufffd", text)
-
-
-def read_lines(
-    path: Path, longest: int = LONGEST_LINE, digest: Digest | None = None
-) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line with its ending) of a UTF-8 file.
-
-    `digest` is updated with every byte of the file.
-
-    Raises:
-        DataError: if it is missing, unreadable or not UTF-8, or a line has more than `longest` bytes.
-    """
-    with opened(path) as file:
-        number = 0
-        while line := file.readline(longest + 1):
-            number += 1
-            if digest is not None:
-                digest.update(line)
-            if len(line) > longest:
-                raise DataError(f"{path}:{number}: the line is longer than {longest:,} bytes. Split it.")
-            yield number, _decoded(line, path, number)
-
-
-def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """Return the text of a UTF-8 file.
-
-    Raises:
-        DataError: as `read_lines`, or if the file has more than `largest` bytes.
-    """
-    with opened(path) as file:
-        if os.fstat(file.fileno()).st_size > largest:
-            raise DataError(f"{path}: the file is larger than {largest:,} bytes. Split it.")
-        return _decoded(file.read(largest), path, 1)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BufferedReader]:
-    """Yield an ordinary file, open for reading its bytes.
-
-    Raises:
-        DataError: if it is missing, unreadable, a folder, or a pipe or device, which could block.
-    """
-    with _readable(path):
-        check_ordinary(path)
-        with path.open("rb") as file:
-            yield file
-
-
-def check_ordinary(path: Path) -> None:
-    """Refuse what is not a readable ordinary file, before another library opens it.
-
-    Raises:
-        DataError: as `opened`.
-    """
-    with _readable(path):
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError
-        if not stat.S_ISREG(mode):
-            raise DataError(
-                f"{path}: a pipe or a device, but an ordinary file is needed. Save it as a file first."
-            )
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is an ordinary file; False too for a name that no file can have."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder; False too for a name that none can have."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def _decoded(line: bytes, path: Path, number: int) -> str:
-    """Return bytes that begin in line `number` as text, without a byte order mark at the file's start."""
-    if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: not UTF-8 but UTF-16. Convert the file first: iconv -f utf-16 -t utf-8")
-    try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        before = line[: error.start]
-        byte = error.start - (before.rfind(b"\n") + 1) + 1
-        raise DataError(
-            f"{path}:{number + before.count(10)}: not UTF-8 (byte {byte} of the line). "
-            "Convert the file first: iconv -t utf-8"
-        ) from None
-    if (at := text.find("\0")) >= 0:
-        raise DataError(
-            f"{path}:{number + text.count(chr(10), 0, at)}: holds a NUL character: "
-            "the file is damaged or not a text file. Make it again."
-        )
-    return text
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder, but a file is needed.") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({os.strerror(error.errno or 0)}).") from None
-
-
-def sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes.
-
-    Raises:
-        DataError: if it is missing or unreadable.
-    """
-    with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _kind(value: object) -> str:
-    names = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
-    return names.get(type(value), "null")

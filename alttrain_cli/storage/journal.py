@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.checked import KEEP, read_record
-from alttrain_cli.storage.files import LONGEST_LINE, atomic_writer, check_torn, opened, writable
+from alttrain_cli.storage.files import atomic_writer, check_torn, writable
+from alttrain_cli.storage.reading import LONGEST_LINE, opened
 
 _CHUNK = 1 << 16
 _OPENING = b'{"key": "'  # of each line

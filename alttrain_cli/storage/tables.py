@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import (
+from alttrain_cli.storage.reading import (
     LARGEST_TEXT,
     LONGEST_LINE,
     check_ordinary,

@@ -20,15 +20,12 @@ _TELLS_WHAT_IS_ASKED = re.compile(
 _BLOCK = re.compile(r"</?think>|<\|im_start\|>(?:think|answer)\b")
 
 
-def order_warnings(trace: Trace) -> dict[str, str]:
+def remarks(trace: Trace) -> dict[str, str]:
     """Return a warning per section that is out of place, measured by the trace's own order."""
     found = dict(_of_thoughts(replace(trace, answer="")))
     if _BLOCK.search(trace.answer):
         found["answer"] = "holds another reasoning block"
     return found
-
-
-remarks = order_warnings  # the name in other rooms
 
 
 @lru_cache(maxsize=4)  # called each time that a screen is drawn

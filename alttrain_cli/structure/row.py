@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import Digest, read_jsonl
 from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.reading import Digest, read_jsonl
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace
 from alttrain_cli.text import shown

@@ -18,7 +18,8 @@ from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import Wording
 from alttrain_cli.evaluation.suites.suite import Item, Source, Suite, fingerprint
-from alttrain_cli.storage.files import check_ordinary, sha256, writable
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.storage.tables import read_table
 from alttrain_cli.text import shown
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import find_suites
-from alttrain_cli.storage.files import is_file
+from alttrain_cli.storage.reading import is_file
 from alttrain_cli.text import shown
 
 
