@@ -13,6 +13,7 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
 
 PACKAGE = Path(alttrain_cli.__file__).parent
+LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines
 HEAVY = {
     "torch",
     "transformers",
@@ -104,6 +105,18 @@ def test_only_the_engine_touches_heavy_libraries_and_only_the_console_draws(path
         assert "rich" not in names
     if room(path) not in ("commands", "cli"):
         assert "typer" not in names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_has_at_most_300_lines_and_a_function_at_most_40(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= LONGEST_FILE
+    sizes = {
+        node.name: (node.end_lineno or 0) - node.lineno + 1
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}
 
 
 @pytest.mark.parametrize(

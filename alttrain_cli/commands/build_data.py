@@ -11,7 +11,7 @@ from alttrain_cli.commands.build_options import (
     BuildOptions,
     audit_rules,
     build_rules,
-    check_style,
+    check_build,
     read_price,
     served_by,
 )
@@ -26,11 +26,9 @@ from alttrain_cli.data.responses import ResponseStore
 from alttrain_cli.data.samples import SampleReader
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
-from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.prompts import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.lock import locked
-from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.structure.row import iter_rows
 
 
@@ -48,12 +46,8 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
     if options.audited is not None:
         _audit(options.audited, _suites(options), options.show)
         return
+    check_build(options)
     out = options.out
-    if is_folder(out):
-        raise DataError(f"--out {out}: a folder, but a file is needed, for example {out / 'data.jsonl'}")
-    if not options.source and not options.mix:
-        raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
-    check_style(options.style, options.generate_traces)
     sources, mixed = ([Source.parse(text) for text in given or ()] for given in (options.source, options.mix))
     price = read_price(options.price)
     reader = SampleReader.of(

@@ -17,6 +17,7 @@ from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.text import shown
 
 _MODELS, _CHECKS = "Annotator and trace generation", "Checks and preview"
@@ -230,15 +231,21 @@ def build_rules(
     ]
 
 
-def check_style(style: str, generate_traces: Served | None) -> None:
-    """Check the name of a style, and that it can be used with generated traces.
+def check_build(options: BuildOptions) -> None:
+    """Check the values of a build, one by one.
 
     Raises:
-        typer.BadParameter, DataError: if not.
+        typer.BadParameter, DataError: naming the option.
     """
-    if style not in STYLES:
-        raise typer.BadParameter(f"{shown(style)} is none of {', '.join(STYLES)}", param_hint="--style")
-    if generate_traces and style == "original":
+    if is_folder(options.out):
+        example = options.out / "data.jsonl"
+        raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")
+    if not options.source and not options.mix:
+        raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
+    if options.style not in STYLES:
+        known = ", ".join(STYLES)
+        raise typer.BadParameter(f"{shown(options.style)} is none of {known}", param_hint="--style")
+    if options.generate_traces and options.style == "original":
         raise DataError(
             "--style original cannot be used with --generate-traces: it needs full traces, but only the "
             "opening of a harmful trace is generated."

@@ -8,7 +8,8 @@ from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.progress import Progress
 from alttrain_cli.backends.target import Target
-from alttrain_cli.commands import eval_options as options
+from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
+from alttrain_cli.commands.eval_rules import check_stored, judge_rules, run_rules
 from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import check, check_not_empty, takes
 from alttrain_cli.console.scorecard import print_report
@@ -33,13 +34,13 @@ app = App(cls=DefaultGroup, help="Evaluate a model on suites of prompts and comp
 
 
 @app.command("run")
-@takes(options.RunOptions)
-def run(ctx: typer.Context, given: options.RunOptions) -> None:
+@takes(RunOptions)
+def run(ctx: typer.Context, given: RunOptions) -> None:
     """Evaluate a model on suites of prompts and compare it with its base model."""
     check_not_empty(ctx)
-    check(options.run_rules(ctx, given))
+    check(run_rules(ctx, given))
     judges, suites = find_judges(given.judge), find_suites(given.suite)
-    check(options.judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
+    check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
     with console.Reporter() as progress:
         judging = _judge_set(judges, given, progress)
         wanted = EvalOptions(
@@ -60,13 +61,13 @@ def run(ctx: typer.Context, given: options.RunOptions) -> None:
 
 
 @app.command("judge")
-@takes(options.JudgeOptions)
-def judge_again(ctx: typer.Context, given: options.JudgeOptions) -> None:
+@takes(JudgeOptions)
+def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     """Judge the saved completions, without generating new ones."""
-    options.check_stored(ctx, given)
+    check_stored(ctx, given)
     pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
     judges = find_judges(given.judge)
-    check(options.judge_rules(ctx, given, judges, pair.graded()))
+    check(judge_rules(ctx, given, judges, pair.graded()))
     with console.Reporter() as progress, claimed(pair.roots):
         problems = _judge_set(judges, given, progress).run(pair.roots)
         result = report(pair, show_completions=given.include_harmful)
@@ -75,17 +76,17 @@ def judge_again(ctx: typer.Context, given: options.JudgeOptions) -> None:
 
 
 @app.command("report")
-@takes(options.ReportOptions)
-def report_again(ctx: typer.Context, given: options.ReportOptions) -> None:
+@takes(ReportOptions)
+def report_again(ctx: typer.Context, given: ReportOptions) -> None:
     """Show the scorecard of the saved completions and judgements."""
-    options.check_stored(ctx, given)
+    check_stored(ctx, given)
     pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
     result = report(pair, show_completions=given.include_harmful)
     print_report(result)
     result.check()
 
 
-def _judge_set(judges: list[AnyJudge], given: options.JudgeOptions, progress: Progress) -> JudgeSet:
+def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:
     return JudgeSet(
         judges,
         partial(open_judge_model, progress=progress),
@@ -98,7 +99,7 @@ def _judge_set(judges: list[AnyJudge], given: options.JudgeOptions, progress: Pr
     )
 
 
-def _candidate(given: options.RunOptions, progress: Progress) -> EvalTarget:
+def _candidate(given: RunOptions, progress: Progress) -> EvalTarget:
     match Address(given.base_url, given.model) if given.base_url else find(named(given.target), given.recipe):
         case Address() as address:
             return served_target(open_backend(address, progress, in_flight=given.concurrency), given.out)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.runs.scores import Scores, Tally, read_scores
-from alttrain_cli.storage.files import is_file
+from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run import Run, State
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of

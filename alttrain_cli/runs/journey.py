@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.runs.entry import RunEntry, find_entries
-from alttrain_cli.storage.files import read_text
+from alttrain_cli.storage.reading import read_text
 from alttrain_cli.storage.run import State
 
 Step = Literal["data", "train", "chat", "evaluate"]
