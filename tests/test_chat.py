@@ -164,7 +164,7 @@ def test_a_typed_line_is_a_command_or_a_question(line: str, meant: object) -> No
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
-    with pytest.raises(SlashError, match=r"there is no /comapre\. Did you mean 'compare'"):
+    with pytest.raises(SlashError, match=r"there is no command /comapre\. Did you mean /compare"):
         read_line("/comapre")
 
 

@@ -154,7 +154,9 @@ def test_a_recipe_file_that_is_not_there_is_named() -> None:
 
 def test_an_unknown_key_gets_the_nearest_key(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yaml", train__learning_rat=1e-5)
-    with pytest.raises(RecipeError, match=r"train\.learning_rat: unknown key\. Did you mean 'learning_rate'"):
+    with pytest.raises(
+        RecipeError, match=r"train\.learning_rat: unknown key\. Did you mean 'train.learning_rate'"
+    ):
         Recipe.load(str(path))
 
 
@@ -220,9 +222,9 @@ def test_any_setting_of_sft_config_may_stand_under_train(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("lr", "Did you mean 'learning_rate'"),
-        ("epochs", "Did you mean 'num_train_epochs'"),
-        ("neftune_alpha", "Did you mean 'neftune_noise_alpha'"),
+        ("lr", "Did you mean 'train.learning_rate'"),
+        ("epochs", "Did you mean 'train.num_train_epochs'"),
+        ("neftune_alpha", "Did you mean 'train.neftune_noise_alpha'"),
         ("packing", "alttrain sets this itself"),
         ("xyzzy", "must be a setting of TRL's SFTConfig"),
     ],

@@ -103,7 +103,7 @@ def test_a_conversation_is_taken_up_again_changed_and_taken_back(
         again.ask("/fold", "folded", READY)
         assert "╭─ reasoning ─" not in again.ask("harm", "reasoning · ", "answer", READY)
         again.ask("/compare", "on a server the adapter cannot", READY)
-        again.ask("/undoo", "there is no /undoo", "undo", READY)
+        again.ask("/undoo", "there is no command /undoo", "/undo?", READY)
         again.type("/quit\r")
         assert again.process.wait(30) == 0
 

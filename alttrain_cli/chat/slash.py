@@ -1,10 +1,10 @@
 """The commands of the prompt line: their table, and the parser of a typed line."""
 
 import re
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.recipe.model import did_you_mean
 
 # name -> (its argument, what it does)
 COMMANDS = {
@@ -56,8 +56,9 @@ def read_line(line: str) -> Command | str:
         return text
     name, argument = match.group(1).lower(), (match.group(2) or "").strip()
     if name not in COMMANDS:
-        hint = did_you_mean(name, list(COMMANDS)) or "See them: /help"
-        raise SlashError(f"there is no /{name}. {hint}")
+        near = get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
+        hint = f"Did you mean /{near[0]}?" if near else "To list the commands: /help"
+        raise SlashError(f"there is no command /{name}. {hint}")
     return Command(name, argument)
 
 

@@ -1,5 +1,6 @@
 """`alttrain eval`: generate, judge, report."""
 
+import shlex
 from functools import partial
 
 import typer
@@ -13,6 +14,7 @@ from alttrain_cli.commands.eval_rules import check_stored, judge_rules, run_rule
 from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import check, check_not_empty, takes
 from alttrain_cli.console.scorecard import print_report
+from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.evaluation.claim import claimed
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import (
@@ -24,11 +26,14 @@ from alttrain_cli.evaluation.eval_target import (
 )
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
-from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, find_judges
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.report import report
+from alttrain_cli.evaluation.suites.items import is_here
 from alttrain_cli.evaluation.suites.published import read_suites, suite_files
-from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
+from alttrain_cli.storage.run import Run
+from alttrain_cli.training.fit import SMALLEST
 
 app = App(cls=DefaultGroup, help="Evaluate a model on suites of prompts and compare it with its base model.")
 
@@ -84,6 +89,27 @@ def report_again(ctx: typer.Context, given: ReportOptions) -> None:
     result = report(pair, show_completions=given.include_harmful)
     print_report(result)
     result.check()
+
+
+@app.command("suites")
+def list_suites() -> None:
+    """List the suites: size, source, licence, what each needs, and whether its data is here."""
+    console.print_suites(
+        [(suite, is_here(suite)) for suite in all_suites().values()], GROUPS, _next("--suite smoke")
+    )
+
+
+@app.command("judges")
+def list_judges() -> None:
+    """List the judges: what each measures and needs, its licence, and whether its model is here."""
+    models = {judge.name: getattr(judge, "model", None) for judge in CHOSEN.values()}
+    here = {name for name, model in models.items() if model and is_in_cache(model)}
+    console.print_judges([(judge, judge.name in here) for judge in CHOSEN.values()], _next("--judge rule"))
+
+
+def _next(options: str) -> str:
+    runs = Run.trained()
+    return f"alttrain eval {shlex.quote(str(runs[0] if runs else SMALLEST))} {options}"
 
 
 def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:

@@ -90,6 +90,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "alttrain eval report runs/smollm2-135m-2 --baseline runs/smollm2-135m-1",
         ),
     ),
+    "eval suites": (("List all suites:", "alttrain eval suites"),),
+    "eval judges": (("List all judges:", "alttrain eval judges"),),
     "runs": (
         ("List the runs in runs/ and demo/:", "alttrain runs"),
         ("Free the space of checkpoints that are no longer needed:", "alttrain runs prune"),

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alttrain_cli.console.catalogue import print_judges, print_suites
     from alttrain_cli.console.chat import ChatScreen, print_answers
     from alttrain_cli.console.curve import print_curve, sparkline
     from alttrain_cli.console.data import print_audit, print_build, print_row
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from alttrain_cli.text import visible
 
 _FILES = {
+    "console.catalogue": (
+        "print_judges",
+        "print_suites",
+    ),
     "console.chat": (
         "ChatScreen",
         "print_answers",
@@ -119,6 +124,7 @@ __all__ = [
     "print_findings",
     "print_journey",
     "print_json",
+    "print_judges",
     "print_lines",
     "print_next",
     "print_plan",
@@ -129,6 +135,7 @@ __all__ = [
     "print_run_summary",
     "print_runs",
     "print_sizes",
+    "print_suites",
     "print_table",
     "print_trace",
     "print_warning",

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import out, print_lines, print_table
+from alttrain_cli.console.terminal import fitted, out, print_lines, print_table
 
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import RecipeFit
 
-USUAL = 80  # columns; in a narrower terminal the models' names are wrapped
 _COLUMNS = ("recipe", "size", "memory", "verdict", "longest row", "model")
 
 
 def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, gib: float, longest: int) -> None:
     """Print how recipes fit on a machine with `gib` of memory, for rows of up to `longest` tokens."""
-    columns, rows = _fitted(_COLUMNS, [_line(fit) for fit in fits], out().width)
+    columns, rows = fitted(_COLUMNS, [_line(fit) for fit in fits], out().width)
     print_table(columns, rows, left=(0, 3, 5), whole=(0,))
     print_lines(
         [
@@ -31,13 +30,3 @@ def _line(fit: "RecipeFit") -> tuple[str, ...]:
     size = f"{fit.parameters / 1e9:.1f} B" if large else f"{fit.parameters / 1e6:.0f} M"
     longest = f"{fit.longest:,}" if fit.longest else "-"
     return (fit.recipe, size, f"{fit.memory_gib:.1f}", fit.verdict, longest, fit.model)
-
-
-def _fitted(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
-) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Return the table, with each model below its recipe if a usual line is too short for both names."""
-    needed = sum(max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)) - 2
-    if needed <= width or width < USUAL:
-        return columns, rows
-    return columns[:-1], [(f"{row[0]}\n  {row[-1]}", *row[1:-1]) for row in rows]

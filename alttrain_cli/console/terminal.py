@@ -33,6 +33,7 @@ THEME = Theme(
 )
 
 
+USUAL = 80  # columns of a terminal; in a narrower one the last column is wrapped
 LEAST = 3  # columns of the screen that a folded column of a table gets
 
 
@@ -130,6 +131,16 @@ def print_table(
     least = [_longest(row[at] for row in cells) if at in whole else LEAST for at in range(len(columns))]
     console.width = max(console.width, sum(least) + 2 * len(columns) if whole else 0)
     console.print(table, crop=False)
+
+
+def fitted(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return the table; if a line is too short, the last column stands below the first one."""
+    needed = sum(max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)) - 2
+    if needed <= width or width < USUAL:
+        return columns, rows
+    return columns[:-1], [(f"{row[0]}\n  {row[-1]}".rstrip(), *row[1:-1]) for row in rows]
 
 
 def _longest(cells: Iterable[str]) -> int:

@@ -45,16 +45,23 @@ def locate(recipe: Recipe) -> Source:
     return Source(recipe.model.name, _commit(recipe.model))
 
 
+def is_in_cache(name: str, commit: str | None = None) -> bool:
+    """Whether the weights of a model on the hub are on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(name, file, revision=commit), str) for file in WEIGHTS)
+
+
 def require_weights(name: str, commit: str | None) -> None:
     """Make sure that a repository on the hub has safetensors, before anything of it is loaded.
 
     Raises:
         ModelError: if it has none, or that cannot be found out.
     """
-    from huggingface_hub import file_exists, try_to_load_from_cache
+    from huggingface_hub import file_exists
     from huggingface_hub.errors import HfHubHTTPError
 
-    if any(isinstance(try_to_load_from_cache(name, file, revision=commit), str) for file in WEIGHTS):
+    if is_in_cache(name, commit):
         return
     try:
         found = any(file_exists(name, file, revision=commit) for file in WEIGHTS)

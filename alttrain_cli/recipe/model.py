@@ -3,6 +3,7 @@
 Field names are those of transformers, PEFT and TRL, so nothing is translated.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,7 +15,7 @@ from alttrain_cli.recipe.layers import find_recipe as find_recipe
 from alttrain_cli.recipe.layers import shipped_recipes as shipped_recipes
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import dump_yaml
-from alttrain_cli.recipe.trl_settings import check_words, wrong_settings
+from alttrain_cli.recipe.trl_settings import OTHER_NAMES, check_words, wrong_settings
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
 from alttrain_cli.storage.problems import in_words, key_of
@@ -22,6 +23,7 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.text import did_you_mean as did_you_mean
 
 SHOWN_PROBLEMS = 5
+SHOWN_KEYS = 8
 # Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
 MOST = 10_000_000  # tokens, steps, elements of a dimension
 LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -199,9 +201,7 @@ class Recipe(_Section):
         except ValidationError as error:
             problems += [_problem(problem) for problem in error.errors()]
         if problems:
-            more = len(problems) - SHOWN_PROBLEMS
-            rest = [f"and {more} more problems."] if more > 0 else []
-            raise RecipeError(f"{path}: " + " ".join(problems[:SHOWN_PROBLEMS] + rest))
+            raise RecipeError(_listed(path, problems, sources))
         return recipe, sources
 
     @classmethod
@@ -229,11 +229,37 @@ class Recipe(_Section):
         return dump_yaml(self.model_dump(mode="json"))
 
 
+def _listed(path: Path, problems: list[str], sources: dict[Key, str]) -> str:
+    """Return the problems of a recipe in one line, each with the place that it comes from."""
+    of_set = [one for one in problems if _is_of_set(one, sources)]
+    of_file = [one for one in problems if one not in of_set]
+    more = len(problems) - SHOWN_PROBLEMS
+    shown = [f"{path}: {one}" if at == 0 else one for at, one in enumerate(of_file)]
+    shown = [*(f"--set {one}" for one in of_set), *shown][:SHOWN_PROBLEMS]
+    return " ".join([*shown, *([f"and {more} more problems."] if more > 0 else [])])
+
+
+def _is_of_set(problem: str, sources: dict[Key, str]) -> bool:
+    key = tuple(problem.partition(":")[0].split("."))
+    return any(of == "--set" and given[: len(key)] == key for given, of in sources.items())
+
+
 def _problem(problem: Any) -> str:
-    hint = ""
-    if problem["type"] == "extra_forbidden":
-        hint = did_you_mean(str(problem["loc"][-1]), _siblings(problem["loc"]))
+    hint = _nearest(problem["loc"]) if problem["type"] == "extra_forbidden" else ""
     return f"{key_of(problem)}: {in_words(problem)}. {hint}".rstrip()
+
+
+def _nearest(location: tuple[str | int, ...]) -> str:
+    """Return the key that was probably meant, with its section, or the keys that there are."""
+    *section, typed = map(str, location)
+    word, siblings = OTHER_NAMES.get(typed, typed), _siblings(location)
+    anywhere = {key: f"{name}.{key}" for name in _keys(Recipe) for key in _siblings((name, ""))}
+    near = get_close_matches(word[:100], siblings, n=1, cutoff=0.5)
+    if far := get_close_matches(word[:100], anywhere, n=1, cutoff=0.9 if near else 0.7):
+        return f"Did you mean {anywhere[far[0]]!r}?"
+    if near:
+        return f"Did you mean {'.'.join([*section, near[0]])!r}?"
+    return f"There are {', '.join(siblings)}." if len(siblings) <= SHOWN_KEYS else ""
 
 
 def _siblings(location: tuple[str | int, ...]) -> list[str]:

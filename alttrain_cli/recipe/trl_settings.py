@@ -78,7 +78,7 @@ def wrong_settings(train: object, own: list[str]) -> list[str]:
             problems.append(f"{name}: alttrain sets this itself; leave it out.")
         elif key not in settings():
             near = nearest(str(key), own)
-            hint = f"Did you mean {near!r}?" if near else "It must be a setting of TRL's SFTConfig."
+            hint = f"Did you mean 'train.{near}'?" if near else "It must be a setting of TRL's SFTConfig."
             problems.append(f"{name}: unknown key. {hint}")
         elif wanted := wrong_type(key, value) or wrong_value(key, value):
             problems.append(f"{name}: must be {wanted}, not {shown(value)}.")

@@ -81,7 +81,10 @@ LLAMA_GUARD = Judge(
     parse=read_llama_guard,
     max_new_tokens=20,
     version="1",
+    licence="Llama 3.1",
     model="meta-llama/Llama-Guard-3-8B",
+    size="8 B",
+    gated=True,
 )
 WILDGUARD = Judge(
     name="wildguard",
@@ -92,7 +95,10 @@ WILDGUARD = Judge(
     parse=read_wildguard,
     max_new_tokens=32,
     version="1",
+    licence="Apache-2.0",
     model="allenai/wildguard",
+    size="7 B",
+    gated=True,
 )
 QWEN3GUARD = Judge(
     name="qwen3guard",
@@ -103,7 +109,9 @@ QWEN3GUARD = Judge(
     parse=read_qwen3guard,
     max_new_tokens=64,
     version="1",
+    licence="Apache-2.0",
     model="Qwen/Qwen3Guard-Gen-4B",
+    size="4 B",
 )
 HARMBENCH = Judge(
     name="harmbench",
@@ -114,5 +122,7 @@ HARMBENCH = Judge(
     parse=read_harmbench,
     max_new_tokens=4,
     version="1",
+    licence="MIT",
     model="cais/HarmBench-Llama-2-13b-cls",
+    size="13 B",
 )

@@ -23,7 +23,10 @@ class Judge:
     parse: Callable[[str], Judgement]
     max_new_tokens: int
     version: str  # changes whenever its prompt or its reading does
+    licence: str  # of the model, or of the rubric
     model: str | None = None  # local classifiers have their own; None: a server's
+    size: str = ""  # parameters of that model
+    gated: bool = False  # its terms have to be accepted on the hub first
 
 
 @dataclass(frozen=True)

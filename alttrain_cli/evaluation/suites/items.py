@@ -57,6 +57,21 @@ def read_suite(suite: Suite, given: Path | None = None) -> Reading:
     return Reading(items, str(path), sha256(path), found, found == suite.sha256, dropped)
 
 
+def is_here(suite: Suite) -> bool:
+    """Whether the data of a suite is on this machine. Nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    source = suite.source
+    if source.package:
+        return True
+    if not source.hub:
+        return _cached(suite).is_file()
+    found = try_to_load_from_cache(
+        source.hub, str(source.file), revision=source.revision, repo_type="dataset"
+    )
+    return isinstance(found, str)
+
+
 def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item], int]:
     items: list[Item] = []
     dropped = 0
@@ -228,9 +243,9 @@ def _from_hub(suite: Suite, source: Source) -> Path:
 
 
 def _from_url(suite: Suite, source: Source) -> Path:
-    """Return the cached file; its name holds the revision, so that another one is another file."""
+    """Return the published file, from the cache if it is there."""
     url = str(source.url).replace("{revision}", source.revision or "")
-    path = CACHE / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{Path(url).suffix}"
+    path = _cached(suite)
     if path.is_file():
         return path
     if is_offline():
@@ -249,6 +264,13 @@ def _from_url(suite: Suite, source: Source) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     return path
+
+
+def _cached(suite: Suite) -> Path:
+    """Return where a downloaded file is kept. Its name has the revision: another one is another file."""
+    source = suite.source
+    ending = Path(str(source.url)).suffix
+    return CACHE / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{ending}"
 
 
 def _missing(suite: Suite, reason: object) -> DataError:

@@ -23,12 +23,12 @@ Kind = Literal["harmful", "benign", "ability"]
 Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
 
 GROUPS = {
-    "smoke": "in seconds, written by us, always at hand",
-    "safety": "harmful prompts, frozen attacks among them",
-    "attacks": "the frozen attacks alone",
+    "smoke": "a quick first look, offline, written for alttrain",
+    "safety": "harmful prompts and frozen attacks",
+    "attacks": "only the frozen attacks",
     "over-refusal": "prompts that only look harmful",
     "reasoning": "mathematics and code",
-    "general": "knowledge, languages and summaries, through lm-evaluation-harness",
+    "general": "knowledge, languages, summaries (lm-evaluation-harness)",
     "mgsm": "MGSM in its eleven languages",
 }
 
@@ -62,7 +62,15 @@ class Source(_Strict):
     hub: str | None = None
     file: str | None = None
     url: str | None = None
-    revision: str | None = None  # a full commit hash; None: not known to us, said so in the scorecard
+    revision: str | None = None  # a full commit hash; None: unknown, which the scorecard shows
+    gated: bool = False  # its terms have to be accepted on the hub first
+
+    @property
+    def short(self) -> str:
+        """The source without file and revision."""
+        if self.package:
+            return "comes with alttrain"
+        return self.hub or "github:" + "/".join(str(self.url).split("/")[3:5])
 
     def __str__(self) -> str:
         if self.package:
@@ -105,6 +113,15 @@ class Suite(_Strict):
     instruction: str | None = None  # what is put around the prompt, at {prompt}
     max_new_tokens: int | None = Field(default=None, gt=0)  # needs more than the recipe gives
     note: str | None = None
+
+    @property
+    def needs(self) -> Literal["", "eval", "lm-eval", "code", "login"]:
+        """What is needed first: one of our extras, the right to run code, or a login on the hub."""
+        if self.source.gated:
+            return "login"
+        if self.task:
+            return "lm-eval"
+        return "eval" if self.grader == "math" else "code" if self.grader == "code" else ""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> "Suite":
