@@ -27,6 +27,7 @@ COMMANDS = {
     "build-data": "Build a training data file from reasoning traces.",
     "train": "Fine-tune the recipe's model on a data file and check the resulting adapter.",
     "chat": "Chat with a model.",
+    "serve": "Serve a run and its base model through an OpenAI-compatible API.",
     "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
     "runs": "List, compare and delete trained runs.",
     "doctor": "Examine this machine, the installed packages and a model's tokenizer.",

@@ -1,6 +1,7 @@
 """A backend whose completions come from a function: for tests of everything that uses backends."""
 
 import random
+import re
 from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import Any
@@ -65,8 +66,8 @@ class Scripted:
         reply = self._reply(Request(None, conversation, seed or 0), sampling)
         if isinstance(reply, BackendError):
             raise reply
-        for word in reply.text.removeprefix(conversation.started).split(" "):
-            yield Chunk(word + " ", 1)
+        for word in re.findall(r"\s*\S+|\s+$", reply.text.removeprefix(conversation.started)):
+            yield Chunk(word, 1)
         return reply
 
     def count(self, conversation: Conversation) -> int | None:

@@ -92,6 +92,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "eval suites": (("List all suites:", "alttrain eval suites"),),
     "eval judges": (("List all judges:", "alttrain eval judges"),),
+    "serve": (
+        (
+            "Serve a run on http://127.0.0.1:8000/v1; Ctrl-C stops it:",
+            "alttrain serve runs/smollm2-135m-1",
+        ),
+        (
+            "Let other machines connect, with a key:",
+            "alttrain serve runs/smollm2-135m-1 --host 0.0.0.0 \\\n        --api-key-env ALTTRAIN_API_KEY",
+        ),
+    ),
     "runs": (
         ("List the runs in runs/ and demo/:", "alttrain runs"),
         ("Free the space of checkpoints that are no longer needed:", "alttrain runs prune"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.reporter import Reporter
     from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
     from alttrain_cli.console.sections import pair_view, print_trace, trace_view
+    from alttrain_cli.console.serving import ServerView, print_server
     from alttrain_cli.console.streams import OutputError, accept_loss, summary
     from alttrain_cli.console.streams import protect as protect_streams
     from alttrain_cli.console.terminal import (
@@ -74,6 +75,10 @@ _FILES = {
         "print_trace",
         "trace_view",
     ),
+    "console.serving": (
+        "ServerView",
+        "print_server",
+    ),
     "console.streams": (
         "OutputError",
         "accept_loss",
@@ -107,6 +112,7 @@ __all__ = [
     "ChatScreen",
     "OutputError",
     "Reporter",
+    "ServerView",
     "TrainingView",
     "accept_loss",
     "duration",
@@ -134,6 +140,7 @@ __all__ = [
     "print_run",
     "print_run_summary",
     "print_runs",
+    "print_server",
     "print_sizes",
     "print_suites",
     "print_table",

@@ -1,0 +1,83 @@
+"""`alttrain serve`: an OpenAI-compatible server for a run and its base model."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.open import Address, find, open_backend
+from alttrain_cli.commands.options import check_not_empty, takes
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.serve.served import served_models, warm_up
+from alttrain_cli.serve.server import (
+    BACKLOG,
+    Serving,
+    address_of,
+    check_installed,
+    is_local,
+    take_address,
+)
+from alttrain_cli.serve.server import serve as run_server
+
+_RUN = "A run. A folder with an adapter or a model, a recipe (its base model) or a hub id works too."
+_PORT = "Port of the server. 0 takes any that is free."
+_HOST = "Address to listen on. 0.0.0.0 lets other machines in your network connect."
+_KEY = "Environment variable with the key that clients must send. Default: no key is needed."
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The options of `alttrain serve`."""
+
+    run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN)]
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65_535, help=_PORT)] = 8000
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
+    api_key_env: Annotated[str | None, typer.Option("--api-key-env", metavar="NAME", help=_KEY)] = None
+
+    @property
+    def key(self) -> str | None:
+        """The key that clients must send."""
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not (key and key.isascii() and key.isprintable()):
+            raise AlttrainError(
+                f"--api-key-env {self.api_key_env}: this environment variable holds no key. Set it first."
+            )
+        return key
+
+
+@takes(ServeOptions)
+def serve(context: typer.Context, options: ServeOptions) -> None:
+    """Serve a run and its base model through an OpenAI-compatible API.
+
+    Both come from one copy of the weights. Stop the server with Ctrl-C.
+    """
+    check_not_empty(context)
+    check_installed()
+    key = options.key
+    found = find(options.run)
+    if isinstance(found, Address):
+        raise AlttrainError(f"{options.run}: this is a server already. Name a run.")
+    taken = take_address(options.host, options.port)
+    try:
+        if key is None and not is_local(taken):
+            console.print_warning(
+                "Everybody in your network can use this server. Set a key: --api-key-env NAME"
+            )
+        # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, which
+        # slows the generating thread on few cores.
+        with ThreadPoolExecutor(1) as pool:
+            backend = pool.submit(open_backend, found, console.LoadingView()).result()
+            pool.submit(warm_up, backend).result()
+        models = served_models(backend)
+        taken.listen(BACKLOG)
+        console.print_server(address_of(taken), list(models), key_from=options.api_key_env)
+        with console.ServerView() as view:
+            serving = Serving(models, found.recipe.generation, key)
+            run_server(serving, taken, show=view.show, report=view.report)
+    finally:
+        taken.close()

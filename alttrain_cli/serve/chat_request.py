@@ -1,0 +1,170 @@
+"""A request for a chat completion: every field is checked, and none that changes its meaning is ignored."""
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from alttrain_cli.backends.conversation import Conversation, Message, Role
+from alttrain_cli.recipe.model import MOST, Sampling
+from alttrain_cli.serve.api_error import ApiError
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.strict_json import parse_json
+from alttrain_cli.text import shown
+
+# Fields that would change the completion and are not supported, each with the values that change nothing.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("n", "best_of"), (1,)),
+    **dict.fromkeys(("tools", "functions", "stop_token_ids", "bad_words"), ([],)),
+    **dict.fromkeys(("tool_choice", "function_call"), ("none", "auto")),
+    "response_format": ({"type": "text"},),
+    **dict.fromkeys(("logprobs", "echo", "ignore_eos", "use_beam_search"), (False,)),
+    **dict.fromkeys(("top_logprobs", "presence_penalty", "frequency_penalty", "min_p", "min_tokens"), (0,)),
+    **dict.fromkeys(("logit_bias", "chat_template_kwargs"), ({},)),
+    "modalities": (["text"],),
+    **dict.fromkeys(("audio", "suffix", "chat_template", "reasoning_effort", "web_search_options"), ()),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "structured_outputs"), ()),
+}
+_ROLES: dict[str, Role] = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
+}  # fmt: skip
+
+
+class ChatRequest(NamedTuple):
+    """What a client wants."""
+
+    model: str | None  # None: the client leaves it to the server
+    conversation: Conversation
+    sampling: Sampling
+    seed: int | None
+    stop: tuple[str, ...]  # texts that end the answer
+    budget: int | None  # thinking tokens
+    stream: bool
+    include_usage: bool
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class _Part(_Lenient):
+    type: Literal["text"]
+    text: str
+
+
+class _Message(_Lenient):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[_Part]
+    reasoning_content: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The content; several parts are joined."""
+        return self.content if isinstance(self.content, str) else "".join(one.text for one in self.content)
+
+
+class _StreamOptions(_Lenient):
+    include_usage: bool = False
+
+
+_Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class _Body(_Lenient):
+    model: str | None = None
+    messages: list[_Message]
+    stream: bool = False
+    stream_options: _StreamOptions = _StreamOptions()
+    max_tokens: int | None = Field(default=None, gt=0, le=MOST)
+    max_completion_tokens: int | None = Field(default=None, gt=0, le=MOST)
+    thinking_token_budget: int | None = Field(default=None, gt=0, le=MOST)
+    temperature: float | None = Field(default=None, ge=0, le=100)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1, le=MOST)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=100)
+    seed: int | None = None
+    stop: list[_Stop] = Field(default_factory=list, max_length=16)
+    continue_final_message: bool = False
+    add_generation_prompt: bool | None = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _listed(cls, stop: Any) -> Any:
+        return [stop] if isinstance(stop, str) else stop
+
+
+def read_chat_request(data: bytes, defaults: Sampling) -> ChatRequest:
+    """Return what a client sent; `defaults` holds for the fields that it leaves out.
+
+    Raises:
+        ApiError: naming the field that is wrong or not supported.
+    """
+    values = _object(data)
+    for name, harmless in _UNSUPPORTED.items():
+        value = values.get(name)
+        if value is not None and value not in harmless:
+            raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)
+    try:
+        body = _Body.model_validate({name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ApiError(400, f"{key_of(problem)}: {in_words(problem)}.", param=key_of(problem)) from None
+    return ChatRequest(
+        body.model, _conversation(body), _sampling(body, defaults), body.seed, tuple(body.stop),
+        body.thinking_token_budget, body.stream, body.stream_options.include_usage,
+    )  # fmt: skip
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ApiError(400, "The request is not UTF-8.") from None
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        raise ApiError(400, f"The request is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ApiError(400, f"The request must be a JSON object, not {shown(value)}.")
+    return value
+
+
+def _conversation(body: _Body) -> Conversation:
+    messages: list[Message] = []
+    if not body.messages:
+        raise ApiError(400, "messages: the list is empty.", param="messages")
+    for position, one in enumerate(body.messages):
+        if any("\ud800" <= character <= "\udfff" for character in one.text):
+            name = f"messages.{position}.content"
+            raise ApiError(400, f"{name}: half a surrogate pair is no text.", param=name)
+        messages.append(Message(_ROLES[one.role], one.text, one.reasoning_content))
+    conversation = Conversation(tuple(messages))
+    continues = body.continue_final_message
+    if continues != bool(conversation.started):
+        last = "The last message is not an assistant's with text, so there is nothing to continue."
+        if not continues:
+            last = (
+                "The last message is the assistant's. Add a user's message, or continue it with "
+                '"continue_final_message": true.'
+            )
+        raise ApiError(400, last, param="messages")
+    if body.add_generation_prompt not in (None, not continues):
+        raise ApiError(400, "add_generation_prompt is not supported here. Leave it out.")
+    return conversation
+
+
+def _sampling(body: _Body, defaults: Sampling) -> Sampling:
+    """Return every field: the client's, or else the default. A temperature of 0 is greedy decoding."""
+    drawn = defaults.do_sample if body.temperature is None else body.temperature > 0
+    top_k = defaults.top_k if body.top_k is None else body.top_k
+    most = body.max_completion_tokens or body.max_tokens or defaults.max_new_tokens
+    penalty = body.repetition_penalty or defaults.repetition_penalty
+    if not drawn:
+        return Sampling(max_new_tokens=most, do_sample=False, repetition_penalty=penalty)
+    return Sampling(
+        max_new_tokens=most,
+        do_sample=True,
+        temperature=defaults.temperature if body.temperature is None else body.temperature,
+        top_p=body.top_p or defaults.top_p,
+        top_k=top_k if top_k and top_k > 0 else None,
+        repetition_penalty=penalty,
+    )

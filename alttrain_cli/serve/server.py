@@ -1,0 +1,153 @@
+"""Runs the server: its address, its life from the first request to the last, its end by a signal."""
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.errors import AlttrainError, heeded
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.serve.activity import Activity
+from alttrain_cli.serve.app import LOCAL_NAMES, Service, make_app
+from alttrain_cli.serve.dispatcher import Dispatcher
+from alttrain_cli.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+_TICK = 0.2  # seconds between two looks at signals, and two drawings of the screen
+BACKLOG = 2048  # connections that may wait to be accepted
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is served: the models by name, the fine-tuned one first."""
+
+    models: Mapping[str, Backend]
+    defaults: Sampling
+    key: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def check_installed() -> None:
+    """Make sure that the server's libraries are there.
+
+    Raises:
+        AlttrainError: naming the extra.
+    """
+    if not (find_spec("starlette") and find_spec("uvicorn")):
+        raise AlttrainError("alttrain serve needs starlette and uvicorn: pip install 'alttrain[serve]'")
+
+
+def take_address(host: str, port: int) -> socket.socket:
+    """Take an address, so that nobody else does while the model is loaded. Port 0 is any that is free.
+
+    Clients are refused until `listen` is called on it; then they wait for `serve`.
+
+    Raises:
+        AlttrainError: if it cannot be had.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        taken = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+        except OSError:
+            taken.close()
+            raise
+    except socket.gaierror:
+        raise AlttrainError(f"--host {host}: this machine does not know the address.") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AlttrainError(f"{host}:{port}: {reason}. Choose another port: --port {port + 1}") from None
+    return taken
+
+
+def address_of(taken: socket.socket) -> str:
+    """Return the address that clients are given."""
+    host, port = taken.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def is_local(taken: socket.socket) -> bool:
+    """Whether only this machine reaches the address."""
+    return str(taken.getsockname()[0]).startswith(("127.", "::1"))
+
+
+def serve(
+    serving: Serving,
+    taken: socket.socket,
+    show: Callable[[Activity], None] = lambda activity: None,
+    report: Callable[[Exception], None] = lambda bug: None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Answer requests until a signal comes or `stop` is set, then end what is in flight in a few seconds.
+
+    `show` gets the numbers several times a second, `report` each bug.
+
+    Raises:
+        KeyboardInterrupt: after the end, for the signal that caused it.
+    """
+    from uvicorn import Config, Server
+
+    activity = Activity()
+    ignored = [number for number in (signal.SIGINT, signal.SIGTERM) if number not in heeded()]
+    hosts = LOCAL_NAMES if is_local(taken) else ()
+
+    async def run() -> None:
+        dispatcher = Dispatcher(serving.models, serving.limits, activity, report)
+        service = Service(dispatcher, serving.defaults, int(time.time()), serving.key, hosts)
+        config = Config(
+            make_app(service),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=int(2 * serving.limits.grace) + 1,
+        )
+        server = Server(config)
+        watch = asyncio.ensure_future(_watch(server, dispatcher, show, stop or threading.Event()))
+        asyncio.get_running_loop().call_soon(_ignore, ignored)
+        try:
+            await server.serve(sockets=[taken])
+        finally:
+            watch.cancel()
+            dispatcher.close()
+
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+    logging.getLogger("uvicorn").propagate = False
+    asyncio.run(run())
+
+
+def _ignore(numbers: list[signal.Signals]) -> None:
+    """Ignore signals that uvicorn heeds although this process was started to ignore them, as by nohup."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+
+
+async def _watch(
+    server: "Server", dispatcher: Dispatcher, show: Callable[[Activity], None], stop: threading.Event
+) -> None:
+    """Show the numbers; once a signal has come, end what is in flight after its time is over."""
+    while not server.should_exit:
+        show(dispatcher.activity)
+        server.should_exit = stop.is_set()
+        await asyncio.sleep(_TICK)
+    dispatcher.refuse_new()
+    end = time.monotonic() + dispatcher.limits.grace
+    while dispatcher.activity.in_flight and time.monotonic() < end and not server.force_exit:
+        show(dispatcher.activity)
+        await asyncio.sleep(_TICK)
+    dispatcher.cut()

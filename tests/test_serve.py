@@ -1,0 +1,194 @@
+"""The server as its clients see it: OpenAI's own client, answers whole and streamed, and what is passed on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from alttrain_cli.backends.base import Completion, Finish, Request
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.recipe.model import Sampling
+from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
+
+HI: Any = [{"role": "user", "content": "Hi."}]
+
+
+def client_of(here: Here, key: str = "none") -> openai.OpenAI:
+    return openai.OpenAI(base_url=here.url, api_key=key, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def backend() -> Scripted:
+    def answer(request: Request[Any], sampling: Sampling) -> Any:
+        seen.append((request, sampling))
+        return THOUGHT
+
+    seen: list[tuple[Request[Any], Sampling]] = []
+    made = Scripted(answer, name="run", base=Scripted("As the base.", name="base"))
+    made.seen = seen  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture(scope="module")
+def here(backend: Scripted) -> Iterator[Here]:
+    assert backend.base is not None
+    with server_here({"run": backend, "base": backend.base}) as running:
+        yield running
+    assert running.bugs == []
+
+
+def ask(here: Here, **fields: Any) -> Any:
+    return client_of(here).chat.completions.create(**{"model": "run", "messages": HI, **fields})
+
+
+def test_openais_client_gets_the_answer_the_reasoning_and_the_counts(here: Here) -> None:
+    reply = ask(here)
+    (choice,) = reply.choices
+    assert choice.message.role == "assistant"
+    assert choice.message.content == "All is fine."
+    assert choice.message.reasoning_content == "I see."
+    assert choice.finish_reason == "stop"
+    assert (reply.model, reply.object) == ("run", "chat.completion")
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (1, 7, 8)
+
+
+def test_openais_client_streams_the_same(here: Here) -> None:
+    with ask(here, stream=True, stream_options={"include_usage": True}) as stream:
+        *chunks, last = stream
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    assert deltas[0].role == "assistant"
+    assert "".join(one.content or "" for one in deltas).strip() == "All is fine."
+    assert "".join(getattr(one, "reasoning_content", None) or "" for one in deltas).strip() == "I see."
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+    assert (last.choices, last.usage.total_tokens) == ([], 8)
+    assert len({chunk.id for chunk in [*chunks, last]}) == 1
+    with ask(here, stream=True) as stream:
+        assert all(chunk.usage is None for chunk in stream)
+
+
+def test_the_run_and_its_base_are_two_models(here: Here) -> None:
+    cards = client_of(here).models.list().data
+    assert [card.id for card in cards] == ["run", "base"]
+    assert client_of(here).models.retrieve("base").id == "base"
+    assert ask(here, model="base").choices[0].message.content == "As the base."
+    with pytest.raises(openai.NotFoundError, match="There is run and base"):
+        ask(here, model="gpt-4o")
+    with pytest.raises(openai.NotFoundError, match="There is run and base"):
+        client_of(here).models.retrieve("gpt-4o")
+
+
+def test_without_a_model_the_run_answers(here: Here) -> None:
+    reply = httpx.post(f"{here.url}/chat/completions", json={"messages": HI}).json()
+    assert reply["model"] == "run"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, DEFAULTS),
+        ({"temperature": None, "max_tokens": None, "stop": None}, DEFAULTS),
+        ({"temperature": 0}, Sampling(max_new_tokens=50, do_sample=False)),
+        ({"temperature": 0, "top_p": 0.5, "seed": 3}, Sampling(max_new_tokens=50, do_sample=False)),
+        (
+            {"temperature": 1, "top_p": 0.5},
+            Sampling(max_new_tokens=50, do_sample=True, temperature=1.0, top_p=0.5),
+        ),
+        ({"max_tokens": 7}, DEFAULTS.model_copy(update={"max_new_tokens": 7})),
+        ({"max_tokens": 7, "max_completion_tokens": 9}, DEFAULTS.model_copy(update={"max_new_tokens": 9})),
+        (
+            {"extra_body": {"top_k": 5, "repetition_penalty": 1.2}},
+            DEFAULTS.model_copy(update={"top_k": 5, "repetition_penalty": 1.2}),
+        ),
+        ({"extra_body": {"top_k": -1}}, DEFAULTS),
+    ],
+)
+def test_a_field_of_the_sampling_is_the_clients_or_else_the_recipes(
+    here: Here, backend: Any, fields: dict[str, Any], expected: Sampling
+) -> None:
+    ask(here, **fields)
+    assert backend.seen[-1][1] == expected
+
+
+def test_a_seed_a_conversation_and_its_reasoning_are_passed_on(here: Here, backend: Any) -> None:
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "One. "}, {"type": "text", "text": "Two."}]},
+        {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."},
+        {"role": "user", "content": "Three.", "name": "ann"},
+    ]
+    ask(here, messages=messages, seed=11)
+    request, _ = backend.seen[-1]
+    assert request.seed == 11
+    assert request.input.record() == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One. Two."},
+        {"role": "assistant", "content": "Yes.", "reasoning": "Hm."},
+        {"role": "user", "content": "Three."},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stop", "content", "tokens"),
+    [
+        ("ne.", "All is fi", 7),
+        (["xyz", " fi"], "All is", 7),
+        (["s", "All is fine."], "All i", 6),
+        ("see", "All is fine.", 7),
+    ],
+)
+def test_a_stop_text_ends_the_answer_and_not_the_reasoning(
+    here: Here, stop: Any, content: str, tokens: int
+) -> None:
+    reply = ask(here, stop=stop)
+    assert reply.choices[0].message.reasoning_content == "I see."
+    assert reply.choices[0].message.content == content
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage.completion_tokens == tokens
+    with ask(here, stop=stop, stream=True) as stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == content
+
+
+def test_an_assistants_message_is_continued_where_the_client_says_so(here: Here, backend: Any) -> None:
+    begun = [*HI, {"role": "assistant", "content": "<think>\nI"}]
+    with pytest.raises(openai.BadRequestError, match="continue_final_message"):
+        ask(here, messages=begun)
+    how = {"continue_final_message": True, "add_generation_prompt": False}
+    reply = ask(here, messages=begun, extra_body=how)
+    assert backend.seen[-1][0].input.started == "<think>\nI"
+    assert reply.choices[0].message.reasoning_content.strip() == "see."
+    assert reply.choices[0].message.content == "All is fine."
+    with pytest.raises(openai.BadRequestError, match="nothing to continue"):
+        ask(here, extra_body=how)
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"),
+    [(Finish.LENGTH, "length"), (Finish.CONTEXT, "length"), (Finish.FILTERED, "content_filter")],
+)
+def test_why_a_completion_ended_is_said_in_openais_words(finish: Finish, reason: str) -> None:
+    cut = Completion("<think>\nI wonder", finish)
+    with server_here({"run": Scripted(lambda *_: cut)}) as here:
+        reply = ask(here)
+        with ask(here, stream=True) as stream:
+            *_, last = stream
+    assert reply.choices[0].finish_reason == last.choices[0].finish_reason == reason
+    assert (reply.choices[0].message.content, reply.choices[0].message.reasoning_content) == ("", "I wonder")
+    assert reply.usage is None  # nobody counted
+
+
+def test_a_key_is_wanted_where_one_is_set_and_health_needs_none() -> None:
+    with server_here(key="s3cret") as here:
+        assert client_of(here, "s3cret").models.list().data
+        assert client_of(here, "s3cret").chat.completions.create(model="run", messages=HI).choices
+        for key in ("none", "s3cre", "s3cret2", "ß"):
+            assert (
+                httpx.get(
+                    f"{here.url}/models", headers={"Authorization": f"Bearer {key}".encode()}
+                ).status_code
+                == 401
+            )
+        with pytest.raises(openai.AuthenticationError):
+            client_of(here).chat.completions.create(model="run", messages=HI)
+        assert httpx.get(here.url.replace("/v1", "/health")).json() == {"status": "ok"}
