@@ -97,27 +97,13 @@ def serve(
     Raises:
         KeyboardInterrupt: after the end, for the signal that caused it.
     """
-    from uvicorn import Config, Server
-
     activity = Activity()
     ignored = [number for number in (signal.SIGINT, signal.SIGTERM) if number not in heeded()]
     hosts = LOCAL_NAMES if is_local(taken) else ()
 
     async def run() -> None:
         dispatcher = Dispatcher(serving.models, serving.limits, activity, report)
-        service = Service(dispatcher, serving.defaults, int(time.time()), serving.key, hosts)
-        config = Config(
-            make_app(service),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=int(2 * serving.limits.grace) + 1,
-        )
-        server = Server(config)
+        server = _server(Service(dispatcher, serving.defaults, int(time.time()), serving.key, hosts))
         watch = asyncio.ensure_future(_watch(server, dispatcher, show, stop or threading.Event()))
         asyncio.get_running_loop().call_soon(_ignore, ignored)
         try:
@@ -126,9 +112,27 @@ def serve(
             watch.cancel()
             dispatcher.close()
 
+    asyncio.run(run())
+
+
+def _server(service: Service) -> "Server":
+    from uvicorn import Config, Server
+
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     logging.getLogger("uvicorn").propagate = False
-    asyncio.run(run())
+    return Server(
+        Config(
+            make_app(service),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=int(2 * service.dispatcher.limits.grace) + 1,
+        )
+    )
 
 
 def _ignore(numbers: list[signal.Signals]) -> None:
