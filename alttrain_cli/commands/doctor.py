@@ -1,11 +1,12 @@
 """`alttrain doctor`: examine this machine, the installed packages and a model's tokenizer."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import JsonOption, check, check_not_empty, recipe_rule
+from alttrain_cli.commands.options import JsonOption, check, check_not_empty, recipe_rule, takes
 from alttrain_cli.doctor.finding import Finding, Level
 from alttrain_cli.doctor.hub import ask_hub, examine_caches
 from alttrain_cli.doctor.machine import examine_machine, examine_torch
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from alttrain_cli.structure.spans import Span
 
 
-def doctor(
-    context: typer.Context,
+@dataclass(frozen=True)
+class DoctorOptions:
+    """The options of `alttrain doctor`."""
+
     model: Annotated[
         str | None,
         typer.Option(
@@ -25,7 +28,7 @@ def doctor(
             metavar="MODEL",
             help="Also examine the tokenizer of this model: a run, a folder or a hub id.",
         ),
-    ] = None,
+    ] = None
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -33,24 +36,27 @@ def doctor(
             metavar="NAME",
             help="Also examine the tokenizer of this recipe's model. With --model: whose settings to use.",
         ),
-    ] = None,
+    ] = None
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Also ask torch whether it can use the GPU. Takes seconds.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
+    ] = False
+    as_json: JsonOption = False
+
+
+@takes(DoctorOptions)
+def doctor(context: typer.Context, options: DoctorOptions) -> None:
     """Examine this machine, the installed packages and a model's tokenizer.
 
     Each finding has its cure. Ends with exit code 3 if there is a problem.
     """
     check_not_empty(context)
-    check([recipe_rule(model, recipe)])
-    word = model or recipe
+    check([recipe_rule(options.model, options.recipe)])
+    word = options.model or options.recipe
     hub = ask_hub()
     found = [*examine_machine(), *examine_packages(), *examine_caches(), *examine_tools(), hub()]
-    found += [examine_torch()] if gpu else []
-    row = _examine(word, recipe if model else None, found) if word else []
-    if as_json:
+    found += [examine_torch()] if options.gpu else []
+    row = _examine(word, options.recipe if options.model else None, found) if word else []
+    if options.as_json:
         for finding in found:
             console.print_json(finding.record())
     else:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.backends.local import LocalBackend
@@ -83,23 +83,16 @@ def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
     recipe = _with_checkpointing(job, machine, reports)
     with reports.status("Loading the model ..."), quiet.captured(run.log_path):
         from alttrain_cli.engine.load import load_base
-        from alttrain_cli.engine.memory import memory_gib
-        from alttrain_cli.training.checks import probe_logits, save_adapter
+        from alttrain_cli.training.checks import probe_logits
 
         loaded = load_base(recipe.pinned(run.commit_of(recipe.model.name)), training=True)
-        base = BaseRecord(
-            name=recipe.model.name,
-            commit=loaded.source.commit,
-            quantised=loaded.quantised,
-            weights=weights_of(loaded.source),
-        )
+        base = _base_record(recipe, loaded)
         differences = check_resumed(run, before, loaded, base)
         encoded = encode_rows(job.data.rows, loaded.template, recipe.train.max_length)
         untrained_logits = probe_logits(loaded)
-    for note in loaded.notes:
-        reports.warn(note)
-    for difference in differences:
-        reports.warn(f"{difference}. The result may differ from that of a run without interruption.")
+    result = "The result may differ from that of a run without interruption."
+    for warning in (*loaded.notes, *(f"{one}. {result}" for one in differences)):
+        reports.warn(warning)
     planned = plan(recipe, sizes_of(encoded), machine) if recipe.model.shape else None
     run.update_manifest(
         device=loaded.device,
@@ -112,18 +105,20 @@ def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
         plan=planned.record() if planned else None,
         seconds_loading=round(time.monotonic() - started, 1),
     )
-    batching = planned.batching if planned else unplanned(recipe)
     session = Session(run, recipe, loaded, job.canary, reports)
-    session.train(encoded, batching)
+    session.train(encoded, planned.batching if planned else unplanned(recipe))
     with reports.status("Checking the adapter ..."), quiet.captured(run.log_path):
-        run.update_manifest(
-            checks=save_adapter(loaded, run.adapter_path, untrained_logits),
-            probes=job.canary.probe(session.backend, recipe.generation, run),
-            canary=run.canaries(),
-            peak_memory_gib=round(memory_gib(), 2),
-            seconds_total=round(time.monotonic() - started, 1),
-            status="finished",
-        )
+        session.finish(untrained_logits, started)
+
+
+def _base_record(recipe: Recipe, loaded: "Loaded") -> BaseRecord:
+    source = loaded.source
+    return BaseRecord(
+        name=recipe.model.name,
+        commit=source.commit,
+        quantised=loaded.quantised,
+        weights=weights_of(source),
+    )
 
 
 def _with_checkpointing(job: Job, machine: Machine, reports: Reports) -> Recipe:
@@ -170,6 +165,21 @@ class Session:
                 f"same command with: --out {run.path} --resume"
             )
             raise stop_by(stopped_by)
+
+    def finish(self, untrained_logits: Any, started: float) -> None:
+        """Check and save the adapter; `started` is when the run was started, for the manifest."""
+        from alttrain_cli.engine.memory import memory_gib
+        from alttrain_cli.training.checks import save_adapter
+
+        run = self._run
+        run.update_manifest(
+            checks=save_adapter(self._loaded, run.adapter_path, untrained_logits),
+            probes=self._canary.probe(self.backend, self._recipe.generation, run),
+            canary=run.canaries(),
+            peak_memory_gib=round(memory_gib(), 2),
+            seconds_total=round(time.monotonic() - started, 1),
+            status="finished",
+        )
 
     def _log(self, step: Step) -> None:
         """Append a step to the log; tokens and seconds continue those of an earlier process."""
