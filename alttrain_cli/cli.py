@@ -29,6 +29,7 @@ COMMANDS = {
     "chat": "Chat with a model.",
     "serve": "Serve a run and its base model through an OpenAI-compatible API.",
     "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
+    "export": "Write a run in the forms that other programs use, and prove each of them.",
     "runs": "List, compare and delete trained runs.",
     "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
     "recipes": "List, show and copy the recipes that come with alttrain.",

@@ -59,7 +59,8 @@ LAYERS: dict[str, set[str]] = {
     "serve": {*LOW, "engine", "backends"},
     "runs": {*LOW, "training"},
     "doctor": {*LOW, "engine", "backends"},
-    "console": {*LOW, "data", "chat", "evaluation", "training", "runs", "doctor", "serve"},
+    "console": {*LOW, "data", "chat", "evaluation", "training", "runs", "doctor", "serve", "export"},
+    "export": {*LOW, "engine", "backends"},
     "commands": {
         *LOW,
         "engine",
@@ -71,6 +72,7 @@ LAYERS: dict[str, set[str]] = {
         "runs",
         "doctor",
         "serve",
+        "export",
         "console",
     },
     "cli": {*LOW, "commands", "console"},

@@ -102,6 +102,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "alttrain serve runs/smollm2-135m-1 --host 0.0.0.0 \\\n        --api-key-env ALTTRAIN_API_KEY",
         ),
     ),
+    "export": (
+        (
+            "Merge the adapter into one model, and prove it:",
+            "alttrain export runs/smollm2-135m-1",
+        ),
+        (
+            "Write it to another folder:",
+            "alttrain export runs/smollm2-135m-1 --out shared",
+        ),
+    ),
     "runs": (
         ("List the runs in runs/ and demo/:", "alttrain runs"),
         ("Free the space of checkpoints that are no longer needed:", "alttrain runs prune"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.curve import print_curve, sparkline
     from alttrain_cli.console.data import print_audit, print_build, print_row
     from alttrain_cli.console.doctor import print_findings
+    from alttrain_cli.console.export import print_proof
     from alttrain_cli.console.journey import print_journey
     from alttrain_cli.console.preview import preview_text, print_previews
     from alttrain_cli.console.recipes import print_recipe_fits
@@ -58,6 +59,7 @@ _FILES = {
     ),
     "console.doctor": ("print_findings",),
     "console.journey": ("print_journey",),
+    "console.export": ("print_proof",),
     "console.preview": (
         "preview_text",
         "print_previews",
@@ -135,6 +137,7 @@ __all__ = [
     "print_next",
     "print_plan",
     "print_previews",
+    "print_proof",
     "print_recipe_fits",
     "print_row",
     "print_run",

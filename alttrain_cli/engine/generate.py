@@ -19,6 +19,7 @@ class Written(NamedTuple):
     finished: bool  # False: a limit came first
     prompt_tokens: int
     context_full: bool  # that limit was the model's context, not max_new_tokens
+    ids: tuple[int, ...] = ()  # the tokens of the text
 
 
 def complete(
@@ -81,4 +82,5 @@ def _written(
     for one in requests:
         text = loaded.tokenizer.decode(one.written, skip_special_tokens=False)
         context_full = one.budget < max_new_tokens and not one.stopped
-        yield one.index, Written(text, len(one.written), one.stopped, len(one.prompt), context_full)
+        ids = tuple(one.written)
+        yield one.index, Written(text, len(ids), one.stopped, len(one.prompt), context_full, ids)

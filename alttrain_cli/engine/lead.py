@@ -1,0 +1,21 @@
+"""How clearly a model prefers one next token to another."""
+
+from collections.abc import Sequence
+
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.memory import enough_memory
+from alttrain_cli.engine.precise import precise
+
+
+def lead(loaded: Loaded, ids: Sequence[int], first: int, second: int) -> float:
+    """Return by how many nats the model prefers token `first` to token `second` after `ids`.
+
+    Raises:
+        ModelError: if the memory is too small.
+    """
+    import torch
+
+    with precise(loaded), torch.inference_mode(), enough_memory("computing one prompt"):
+        inputs = torch.tensor([list(ids)], device=loaded.model.device)
+        logits = loaded.model(input_ids=inputs).logits[0, -1].float()
+    return float(logits[first] - logits[second])

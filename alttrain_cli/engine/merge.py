@@ -1,0 +1,33 @@
+"""Writes a model with its adapter merged into it as one model of 16 bits, with Unsloth's own saver."""
+
+from pathlib import Path
+
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.memory import enough_memory
+from alttrain_cli.engine.model_files import check_model
+from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
+from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.files import writable
+
+
+def save_merged(loaded: Loaded, sampling: Sampling, folder: Path) -> None:
+    """Write the merged model, its tokenizer and its settings into an empty folder.
+
+    The folder must be empty: into one that holds a merged model Unsloth merges the adapter again.
+
+    Raises:
+        ModelError: if the adapter cannot be merged, or files are missing afterwards.
+        AlttrainError: if the folder cannot be written.
+    """
+    with writable(folder), enough_memory("merging the adapter"):
+        try:
+            loaded.model.save_pretrained_merged(str(folder), loaded.tokenizer, save_method="merged_16bit")
+        except NotImplementedError:  # Unsloth on a CPU
+            raise ModelError(
+                f"{loaded.source.name}: a 4-bit base model cannot be merged on a CPU. Name the 16-bit model, "
+                "or export on a GPU."
+            ) from None
+    save_tokenizer(loaded, folder)
+    save_generation_config(loaded, sampling, folder)
+    check_model(folder)

@@ -1,0 +1,51 @@
+"""Files that other programs read beside the weights: tokenizer, chat template, generation settings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.engine.batcher import stop_ids
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.files import atomic_writer, writable, write_json
+from alttrain_cli.storage.reading import read_text
+from alttrain_cli.structure.chat_template import with_system
+
+TEMPLATE = "chat_template.jinja"
+_CONFIG = "tokenizer_config.json"
+_OF_VERSION_5 = ("backend", "is_local", "local_files_only")  # what version 4 of transformers does not know
+
+
+def save_tokenizer(loaded: Loaded, folder: Path) -> None:
+    """Save the tokenizer with the chat template that was trained, so that other programs can load it.
+
+    transformers 5 names a class that version 4, vLLM and llama.cpp do not have.
+    """
+    with writable(folder):
+        loaded.tokenizer.save_pretrained(folder)
+    with atomic_writer(folder / TEMPLATE) as file:
+        file.write(chat_template(loaded))
+    config: dict[str, Any] = json.loads(read_text(folder / _CONFIG))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    more = config.pop("extra_special_tokens", None)
+    if more:
+        config["additional_special_tokens"] = list(more.values()) if isinstance(more, dict) else more
+    write_json(folder / _CONFIG, {key: config[key] for key in config if key not in _OF_VERSION_5})
+
+
+def chat_template(loaded: Loaded) -> str:
+    """Return the chat template that was trained."""
+    return with_system(loaded.tokenizer.get_chat_template(), loaded.template.system)
+
+
+def save_generation_config(loaded: Loaded, sampling: Sampling, folder: Path) -> None:
+    """Save how completions are decoded, in the form of transformers' GenerationConfig."""
+    tokenizer = loaded.tokenizer
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": sorted(stop_ids(loaded)),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    # transformers would take 50 where top_k is missing
+    top_k = {"top_k": sampling.top_k or 0} if sampling.do_sample else {}
+    write_json(folder / "generation_config.json", ids | sampling.record() | top_k)

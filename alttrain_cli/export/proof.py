@@ -1,0 +1,149 @@
+"""The proof of an export: it writes what base and adapter write, and not what the base writes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from typing import Any
+
+from alttrain_cli.engine.generate import Written
+from alttrain_cli.export.exported import ExportedModel
+from alttrain_cli.export.probes import Probes
+
+# Rounding weights to 16 bits moves logits by a few hundredths; a merge that is wrong moves them by more
+# than one. So a first difference that leads by less is two tokens that were almost equal.
+NEAR_TIE = 0.5  # nats
+KEPT_STRUCTURE = 0.75  # of the structured completions, where weights were quantised
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first token in which an export leaves what base and adapter write.
+
+    Attributes:
+        prompt: its number, from 1.
+        after: tokens of the completion that are the same.
+        wanted, written: the two tokens as text.
+        lead: by how many nats the exported model prefers its own token.
+    """
+
+    prompt: int
+    after: int
+    wanted: str
+    written: str
+    lead: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared, and what was found.
+
+    Attributes:
+        export: the format and its type.
+        prompts: how many completions were compared; `tokens` is their length together.
+        same: prompts with the same greedy tokens.
+        unlike_base: prompts whose completion differs from the base's; None where there is no base.
+        tuned_unlike_base: the same of base and adapter.
+        structured: completions with all sections; `tuned_structured` is that of base and adapter.
+        conversations: how many were rendered and tokenised; `wrong_ids` is how many gave other token ids.
+    """
+
+    export: str
+    quantised: bool
+    prompts: int
+    tokens: int
+    same: int
+    differences: tuple[Difference, ...]
+    unlike_base: int | None
+    tuned_unlike_base: int | None
+    structured: int
+    tuned_structured: int
+    conversations: int
+    wrong_ids: int
+
+    @property
+    def problems(self) -> list[str]:
+        """Return what is wrong with the export, in words."""
+        found = []
+        if self.wrong_ids:
+            found.append(f"{self.wrong_ids} of {self.conversations} prompts lack the token ids of training")
+        if self.unlike_base == 0 and self.tuned_unlike_base:
+            found.append("it writes what the base model writes, so the adapter is missing")
+        clear = sum(one.lead > NEAR_TIE for one in self.differences)
+        if clear and not self.quantised:
+            found.append(
+                f"{clear} of {self.prompts} completions differ from those of base and adapter by more than "
+                "rounding explains"
+            )
+        if self.structured < self._least_structured(len(self.differences) - clear):
+            found.append(
+                f"{self.structured} of {self.prompts} completions have all sections, "
+                f"those of base and adapter {self.tuned_structured}"
+            )
+        return found
+
+    def _least_structured(self, near_ties: int) -> float:
+        """Return how many completions must have all sections; after a near tie the rest may be another."""
+        if self.quantised:
+            return KEPT_STRUCTURE * self.tuned_structured
+        return self.tuned_structured - near_ties
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self) | {"problems": self.problems}
+
+
+def prove(probes: Probes, model: ExportedModel) -> Proof:
+    """Let an exported model write for the probes, and compare."""
+    wrong = sum(
+        model.prompt_ids(conversation) != ids
+        for conversation, ids in zip(probes.conversations, probes.prompt_ids, strict=True)
+    )
+    written = model.write(probes.prompts, probes.limit)
+    pairs = zip(probes.tuned, written, strict=True)
+    found = [_difference(probes, model, number, *pair) for number, pair in enumerate(pairs)]
+    differences = tuple(one for one in found if one is not None)
+    return Proof(
+        export=model.name,
+        quantised=model.quantised,
+        prompts=len(written),
+        tokens=sum(len(one.ids) for one in probes.tuned),
+        same=len(written) - len(differences),
+        differences=differences,
+        unlike_base=_unlike(written, probes.base),
+        tuned_unlike_base=_unlike(probes.tuned, probes.base),
+        structured=sum(map(probes.is_structured, written)),
+        tuned_structured=sum(map(probes.is_structured, probes.tuned)),
+        conversations=len(probes.conversations),
+        wrong_ids=wrong,
+    )
+
+
+def _difference(
+    probes: Probes, model: ExportedModel, number: int, wanted: Written, written: Written
+) -> Difference | None:
+    stop = probes.template.terminator_id
+    pairs = zip_longest(_ended(wanted, stop), _ended(written, stop), fillvalue=None)
+    for after, (one, other) in enumerate(pairs):
+        if one == other:
+            continue
+        if one is None or other is None:  # a limit came first in one of them
+            return None
+        ids = [*probes.prompt_ids[number], *wanted.ids[:after]]
+        lead = model.lead(ids, other, one)
+        return Difference(number + 1, after, model.decode(one), model.decode(other), round(lead, 3))
+    return None
+
+
+def _ended(written: Written, stop: int) -> list[int]:
+    """Return the tokens of a completion with the one that ended it."""
+    return [*written.ids, *([stop] if written.finished else [])]
+
+
+def _unlike(written: Sequence[Written], base: Sequence[Written]) -> int | None:
+    """Return how many completions differ from the base's, as far as the base wrote."""
+    if not base:
+        return None
+    return sum(
+        one.ids[: len(other.ids)] != other.ids or (other.finished and len(one.ids) != len(other.ids))
+        for one, other in zip(written, base, strict=True)
+    )

@@ -1,0 +1,61 @@
+"""A folder that appears only when it is whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alttrain_cli.errors import RunError
+from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.made import Made
+
+
+def check_free(folder: Path) -> None:
+    """Make sure that a folder can be created: there is none, or an empty one.
+
+    Raises:
+        RunError: if it holds something, or is no folder.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise RunError(f"{folder}: exists already, and is not a folder. Choose another --out.")
+    names = sorted(one.name for one in folder.iterdir())
+    if names:
+        raise RunError(f"{folder}: exists already, and holds {names[0]}. Remove it, or choose another --out.")
+
+
+@contextmanager
+def hidden_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`, under a hidden name, and remove it in the end.
+
+    `publish` gives it its name before that. A process that is killed leaves only the hidden folder,
+    which the next one removes. Others are kept out by the caller (`storage.lock`).
+    """
+    hidden = folder.with_name(f".{folder.name}.part")
+    made = Made.begin(folder.parent, ())
+    try:
+        with writable(hidden):
+            shutil.rmtree(hidden, ignore_errors=True)
+            hidden.mkdir()
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        made.undo()  # a folder that this made, and that stayed empty
+
+
+def publish(hidden: Path, folder: Path) -> None:
+    """Give a finished folder its name. An empty folder of that name is replaced.
+
+    Other users may read its files: safetensors writes its own for their owner alone.
+
+    Raises:
+        AlttrainError: if the disk refuses.
+    """
+    with writable(folder):
+        for path in hidden.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        if folder.is_dir():
+            folder.rmdir()
+        hidden.rename(folder)

@@ -1,0 +1,178 @@
+"""`alttrain export` for real, on tiny models with a random adapter: files, proof, marks, kills."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli.cli import app
+from alttrain_cli.engine import merge, quiet
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.export.job import FAILED
+from alttrain_cli.storage.run import Run
+from tests.trained import write_run
+
+pytestmark = pytest.mark.model
+
+# What transformers alone, in a process without our code, renders and writes for one prompt.
+STOCK = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, prompt = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+ids = tokenizer.apply_chat_template(
+    [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+)["input_ids"]
+out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
+print(json.dumps({
+    "prompt": ids[0].tolist(), "new": out[0, ids.shape[1]:].tolist(),
+    "settings": {key: getattr(model.generation_config, key) for key in ("temperature", "top_p", "top_k")},
+    "stops": model.generation_config.eos_token_id, "modules": sorted({"unsloth", "peft"} & set(sys.modules)),
+}))
+"""
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def proof(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "export.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def r1(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return write_run(tmp_path_factory.mktemp("r1"), "r1-llama", "llama", "r1-8b")
+
+
+@pytest.fixture(scope="module")
+def merged(r1: Run) -> Path:
+    done = run("export", r1.path)
+    assert done.exit_code == 0, done.output
+    return r1.path / "export" / "merged"
+
+
+def test_an_export_is_whole_and_proved(merged: Path) -> None:
+    found = proof(merged)
+    assert found["problems"] == []
+    assert found["wrong_ids"] == 0
+    assert found["unlike_base"] == found["prompts"] == 8
+    assert found["same"] + len(found["differences"]) == found["prompts"]
+    assert not list(merged.parent.glob(".*"))
+    assert {path.suffix for path in merged.iterdir()} <= {".safetensors", ".json", ".jinja"}
+
+
+def test_other_programs_may_read_every_file(merged: Path) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in merged.iterdir()}
+    assert set(modes.values()) == {0o644}, modes
+
+
+def test_transformers_alone_renders_the_prompt_of_training_and_writes_the_same(r1: Run, merged: Path) -> None:
+    from alttrain_cli.engine.load import load_target
+    from alttrain_cli.export.probes import write
+    from alttrain_cli.recipe.model import Recipe
+
+    prompt = "How do I boil an egg?"
+    with quiet.captured(None):
+        trained = load_target(Recipe.of_run(r1), r1.adapter_path)
+        rendered = trained.template.prompt(prompt)
+        wanted = write(trained, [rendered], 24)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", STOCK, str(merged), prompt],
+        capture_output=True, text=True, timeout=300, cwd=merged, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    stock = json.loads(done.stdout.splitlines()[-1])
+    assert stock["modules"] == []
+    assert stock["prompt"] == trained.template.encode_text(rendered)
+    same = [one == other for one, other in zip(stock["new"], wanted.ids, strict=False)]
+    assert all(same[:4]), (stock["new"], wanted.ids)  # noise has near ties: later tokens may part
+    assert stock["settings"] == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
+    assert trained.template.terminator_id in stock["stops"]
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "recipe", "system"),
+    [
+        ("s1", "qwen2", "s1-7b", "Think 'twice'.\nAnswer \\once."),
+        ("smollm2", "llama", "smollm2-135m", ""),
+        ("qwen3", "qwen3", "qwen3-8b", None),
+    ],
+)
+def test_the_exported_template_holds_the_recipes_system_text(
+    family: str, kind: str, recipe: str, system: str | None, tmp_path: Path
+) -> None:
+    words = f"model.system={json.dumps(system)}"
+    trained = write_run(tmp_path, family, kind, recipe, words)
+    done = run("export", trained.path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "10 of 10 have the token ids of training" in " ".join(done.output.split())
+    own = (trained.adapter_path / "chat_template.jinja").read_text()
+    exported = (tmp_path / "out" / "merged" / "chat_template.jinja").read_text()
+    assert (exported == own) is (system is None)
+
+
+def test_a_merge_without_the_adapter_is_marked_and_ends_with_3(
+    r1: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def base_only(loaded: Loaded, *rest: Any) -> None:
+        with loaded.model.disable_adapter():
+            for layer in loaded.model.modules():
+                if hasattr(layer, "lora_B"):
+                    layer.lora_B["default"].weight.data.zero_()
+        saved(loaded, *rest)
+
+    saved = merge.save_merged
+    monkeypatch.setattr(merge, "save_merged", base_only)
+    done = run("export", r1.path, "--out", tmp_path)
+    assert done.exit_code == 3, done.output
+    assert "base model" in " ".join(done.output.split())
+    marked = tmp_path / f"merged{FAILED}"
+    assert [path.name for path in tmp_path.iterdir()] == [marked.name]
+    assert "base model" in (marked / "PROOF-FAILED.txt").read_text()
+    assert proof(marked)["unlike_base"] == 0
+
+
+def test_an_export_that_is_interrupted_leaves_nothing(
+    r1: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(merge, "save_generation_config", interrupted)
+    done = run("export", r1.path, "--out", tmp_path / "new" / "out")
+    assert done.exit_code == 130
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_export_leaves_no_folder_that_looks_whole_and_the_next_one_works(
+    r1: Run, tmp_path: Path
+) -> None:
+    code = (
+        "import os, signal\n"
+        "from alttrain_cli.engine import merge\n"
+        "from alttrain_cli.cli import app\n"
+        "merge.save_generation_config = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"app(['export', {str(r1.path)!r}, '--out', {str(tmp_path)!r}])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
+    assert killed.returncode == -9
+    assert [path.name for path in tmp_path.iterdir()] == [".merged.part"]
+    assert (tmp_path / ".merged.part" / "model.safetensors").is_file()
+    assert run("export", r1.path, "--out", tmp_path).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
+def test_a_folder_that_holds_something_is_left_alone(r1: Run, merged: Path) -> None:
+    before = {path.name: path.read_bytes() for path in merged.iterdir()}
+    done = run("export", r1.path)
+    assert done.exit_code == 2
+    assert "exists already" in done.output
+    assert {path.name: path.read_bytes() for path in merged.iterdir()} == before

@@ -1,0 +1,109 @@
+"""What the proof of an export says of models that write one thing or another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from alttrain_cli.engine.generate import Written
+from alttrain_cli.export.probes import Probes
+from alttrain_cli.export.proof import NEAR_TIE, Proof, prove
+from alttrain_cli.structure.template import Template
+from tests import families
+
+STRUCTURED = "They ask.\n\nThat is harmless.\n\nI can help.\n</think>\n\nSure."
+FLAT = "Sure."
+TEMPLATE = Template.of(families.tokenizer("r1-llama"))
+
+
+def written(text: str) -> Written:
+    ids = tuple(TEMPLATE.encode_text(text))
+    return Written(text, len(ids), True, 0, False, ids)
+
+
+def probes(tuned: str = STRUCTURED, base: str = FLAT) -> Probes:
+    conversations = tuple([{"role": "user", "content": prompt}] for prompt in ("one", "two"))
+    rendered = tuple(map(TEMPLATE.prompt, conversations))
+    ids = tuple(map(TEMPLATE.encode_text, rendered))
+    both = (written(tuned),) * 2
+    return Probes(TEMPLATE, conversations, ids, rendered, both, (written(base),) * 2 if base else (), 256)
+
+
+class Exported:
+    """An exported model that always writes the same."""
+
+    name = "merged float16"
+
+    def __init__(self, text: str, lead: float = 0.1, quantised: bool = False, shift: int = 0) -> None:
+        self._text, self._lead, self._shift, self.quantised = text, lead, shift, quantised
+
+    def prompt_ids(self, conversation: Any) -> list[int]:
+        return [one + self._shift for one in TEMPLATE.encode_text(TEMPLATE.prompt(conversation))]
+
+    def write(self, rendered: Sequence[str], limit: int) -> tuple[Written, ...]:
+        return tuple(written(self._text) for _ in rendered)
+
+    def lead(self, ids: Sequence[int], first: int, second: int) -> float:
+        return self._lead
+
+    def decode(self, token: int) -> str:
+        return families.tokenizer("r1-llama").decode([token])
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_model_that_writes_the_same_passes() -> None:
+    proof = prove(probes(), Exported(STRUCTURED))
+    assert (proof.same, proof.unlike_base, proof.structured, proof.wrong_ids) == (2, 2, 2, 0)
+    assert not proof.problems
+
+
+def test_a_merge_that_is_the_base_fails() -> None:
+    assert any("base model" in one for one in prove(probes(), Exported(FLAT, lead=3)).problems)
+
+
+def test_an_adapter_that_changes_no_greedy_token_is_no_failure_of_the_export() -> None:
+    proof = prove(probes(tuned=FLAT), Exported(FLAT))
+    assert (proof.unlike_base, proof.tuned_unlike_base) == (0, 0)
+    assert not proof.problems
+
+
+def test_a_run_without_a_base_to_compare_says_nothing_of_it() -> None:
+    assert prove(probes(base=""), Exported(STRUCTURED)).unlike_base is None
+
+
+@pytest.mark.parametrize(("lead", "fails"), [(NEAR_TIE - 0.01, False), (NEAR_TIE + 0.01, True)])
+def test_only_two_tokens_that_were_almost_equal_explain_a_difference(lead: float, fails: bool) -> None:
+    proof = prove(probes(), Exported(STRUCTURED.replace("harmless", "harmful"), lead))
+    first = proof.differences[0]
+    assert (first.wanted, first.written) == ("l", "f")
+    assert STRUCTURED.index("less") == first.after
+    assert bool(proof.problems) is fails
+
+
+def test_a_completion_that_ends_sooner_differs_in_the_token_that_ends_it() -> None:
+    proof = prove(probes(), Exported(STRUCTURED + " Yes."))
+    assert proof.differences[0].wanted == TEMPLATE.terminator
+
+
+def test_other_token_ids_for_a_prompt_fail() -> None:
+    assert any("token ids" in one for one in prove(probes(), Exported(STRUCTURED, shift=1)).problems)
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_model_that_lost_the_sections_fails(quantised: bool) -> None:
+    flat = STRUCTURED.replace("</think>", "")
+    proof = prove(probes(base=""), Exported(flat, lead=0 if quantised else 9, quantised=quantised))
+    assert any("all sections" in one for one in proof.problems)
+
+
+def test_quantised_weights_explain_a_difference() -> None:
+    proof = prove(probes(), Exported(STRUCTURED.replace("Sure", "Yes"), lead=9, quantised=True))
+    assert proof.differences
+    assert not proof.problems
+
+
+def test_the_record_holds_the_problems() -> None:
+    proof: Proof = prove(probes(), Exported(FLAT, lead=3))
+    assert proof.record()["problems"] == proof.problems

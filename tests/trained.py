@@ -1,0 +1,40 @@
+"""A run of a tiny model with a random adapter: as training leaves it, made in a second."""
+
+from pathlib import Path
+
+from alttrain_cli.engine import quiet
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import BaseRecord
+from tests.tiny import write_model
+
+
+def write_run(
+    folder: Path, family: str, kind: str, recipe: str, *overrides: str, strength: float = 0.3
+) -> Run:
+    """Write a base model and a run over it; `strength` is that of the adapter's random weights."""
+    base = write_model(folder / "base", kind, family)
+    changes = (f"model.name={base}", "model.package=null", "model.shape=null", "model.load_in_4bit=false")
+    found = Recipe.load(recipe, (*changes, "lora.r=4", "generation.max_new_tokens=24", *overrides))
+    with quiet.captured(None):
+        import torch
+        import unsloth  # noqa: F401
+
+        from alttrain_cli.engine.load import load_base
+        from alttrain_cli.training.checks import probe_logits, save_adapter
+
+        loaded = load_base(found, training=True)
+        untrained = probe_logits(loaded)
+        torch.manual_seed(1)
+        for name, weight in loaded.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=strength)
+        run = Run.create(folder / "run", found.name, found.to_yaml())
+        run.update_manifest(
+            status="finished",
+            recipe=found.name,
+            base=BaseRecord(name=str(base)),
+            template=loaded.template.fingerprint,
+            checks=save_adapter(loaded, run.adapter_path, untrained),
+        )
+    return run
