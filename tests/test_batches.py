@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.training.micro_batches import length_groups, longest_first, micro_batches, padded_tokens
+from alttrain_cli.training.micro_batches import computed, length_groups, longest_first, micro_batches
 
 LENGTHS = st.lists(st.integers(1, 3_000), min_size=1, max_size=40)
 
@@ -20,7 +20,7 @@ def test_every_row_is_in_one_micro_batch_and_only_a_row_alone_breaks_the_budget(
 
 @given(LENGTHS, st.integers(1, 4_000))
 def test_cutting_never_computes_more_than_one_padded_batch(lengths: list[int], budget: int) -> None:
-    assert sum(lengths) <= padded_tokens(lengths, budget) <= max(lengths) * len(lengths)
+    assert sum(lengths) <= computed(lengths, budget).tokens <= max(lengths) * len(lengths)
 
 
 def test_rows_of_one_length_stay_together_and_a_long_one_stands_alone() -> None:

@@ -18,18 +18,19 @@ from alttrain_cli.training.fit import TYPICAL_LONGEST, fit_of, parse_gpu
 
 app = App(
     cls=DefaultGroup,
-    help="List, show and copy the recipes that come with alttrain.\n\nThe list shows the memory that "
-    "training needs, and whether it fits on this machine or on a GPU.",
+    help="List, show and copy the recipes that come with alttrain.\n\nThe list shows the memory and "
+    "time that training needs, and whether it fits on this machine or on a GPU.",
 )
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.")]
 
 
 @app.command("list")
 def list_recipes(gpu: GpuOption = "auto") -> None:
-    """List the recipes, the memory that training needs, and whether it fits on this machine or a GPU."""
+    """List the recipes, with the memory and time that training needs on this machine or on a GPU."""
     recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
     machine = parse_gpu(gpu)
-    fits = sorted(fit_of(recipe, machine) for recipe in recipes)
+    with console.status("Estimating memory and time ...", lines=False):
+        fits = sorted(fit_of(recipe, machine) for recipe in recipes)
     console.print_recipe_fits(fits, machine.name, machine.gib, TYPICAL_LONGEST)
 
 

@@ -1,5 +1,6 @@
 """`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from alttrain_cli.commands.options import (
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
-from alttrain_cli.training.fit import parse_gpu, plan_before_loading
+from alttrain_cli.training.fit import parse_gpu, timed_plan
 from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import check_trackers
@@ -37,7 +39,10 @@ class TrainOptions:
     """The options of `alttrain train`."""
 
     recipe: RecipeOption
-    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="Data file from alttrain build-data.")]
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Data file from alttrain build-data. Required."),
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
@@ -92,6 +97,8 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     check(_rules(context))
     recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
     check_trackers(recipe)
+    if options.data is None:
+        raise AlttrainError(f"--data FILE is missing. {_data_hint(options.recipe)}")
     rows = TrainingRows.read(options.data)
     if options.plan:
         _plan(recipe, rows, options)
@@ -103,6 +110,15 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         _train(recipe, rows, options)
 
 
+def _data_hint(recipe: str) -> str:
+    """Return the command that goes on from here: with the newest data file, or to build one."""
+    found = data_files()
+    if not found:
+        return "Build a data file: alttrain build-data --source starter --out data.jsonl"
+    words = ["alttrain", "train", "--recipe", recipe, "--data", str(found[0].path)]
+    return f"With the newest data file here: {shlex.join(words)}"
+
+
 def _rules(context: typer.Context) -> Iterator[Rule]:
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
     yield from alone(context, "plan", "recipe", "data", "overrides", "gpu", "out")
@@ -112,7 +128,10 @@ def _rules(context: typer.Context) -> Iterator[Rule]:
 def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     if options.out is not None and options.out.exists():
         raise RunError(f"{options.out}: exists already. Choose another --out.")
-    console.print_plan(plan_before_loading(recipe, rows.rows, parse_gpu(options.gpu)))
+    machine = parse_gpu(options.gpu)
+    with console.status("Estimating memory and time ...", lines=False):
+        planned = timed_plan(recipe, rows.rows, machine)
+    console.print_plan(planned)
 
 
 def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:

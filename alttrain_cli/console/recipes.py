@@ -8,18 +8,18 @@ from alttrain_cli.console.terminal import fitted, out, print_lines, print_table
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import RecipeFit
 
-_COLUMNS = ("recipe", "size", "memory", "verdict", "longest row", "model")
+_COLUMNS = ("recipe", "size", "memory", "time", "verdict", "model")
 
 
 def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, gib: float, longest: int) -> None:
     """Print how recipes fit on a machine with `gib` of memory, for rows of up to `longest` tokens."""
     columns, rows = fitted(_COLUMNS, [_line(fit) for fit in fits], out().width)
-    print_table(columns, rows, left=(0, 3, 5), whole=(0,))
+    print_table(columns, rows, left=(0, 4, 5), whole=(0,))
     print_lines(
         [
             ("machine:", f"{machine}, {gib:.1f} GiB"),
             ("memory:", f"an estimate in GiB, for rows of up to {longest:,} tokens"),
-            ("longest row:", "in tokens, for which there is memory; shorten or leave out longer rows"),
+            ("time:", f"of training on 1,000 rows: {fits[0].time.source if fits[0].time else 'unknown'}"),
             ("next:", "alttrain recipes show NAME · alttrain train --recipe NAME --data FILE --plan"),
         ]
     )
@@ -28,5 +28,7 @@ def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, gib: float, lon
 def _line(fit: "RecipeFit") -> tuple[str, ...]:
     large = fit.parameters > 1e9
     size = f"{fit.parameters / 1e9:.1f} B" if large else f"{fit.parameters / 1e6:.0f} M"
-    longest = f"{fit.longest:,}" if fit.longest else "-"
-    return (fit.recipe, size, f"{fit.memory_gib:.1f}", fit.verdict, longest, fit.model)
+    time = fit.time.words if fit.time else "-"
+    is_slow = fit.verdict == "fits" and fit.time and not fit.time.is_practical
+    verdict = "too slow" if is_slow else fit.verdict
+    return (fit.recipe, size, f"{fit.memory_gib:.1f}", time, verdict, fit.model)

@@ -8,9 +8,10 @@ from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.terminal import duration, print_lines, print_table
 from alttrain_cli.storage.run_records import Manifest
+from alttrain_cli.training.time_plan import about
 
 if TYPE_CHECKING:
-    from alttrain_cli.training.memory_plan import Plan
+    from alttrain_cli.training.fit import TimedPlan
     from alttrain_cli.training.reports import Step
 
 
@@ -40,8 +41,9 @@ class TrainingView(Reporter):
             self._stop()
 
 
-def print_plan(plan: "Plan") -> None:
-    """Print the memory plan of a run."""
+def print_plan(timed: "TimedPlan") -> None:
+    """Print the plan of a run: what it computes, its memory and its time."""
+    plan, time = timed.plan, timed.time
     batching = plan.batching
     recompute = "recomputed" if batching.gradient_checkpointing else "kept, not recomputed"
     print_lines(
@@ -60,7 +62,20 @@ def print_plan(plan: "Plan") -> None:
     )
     parts = [*plan.memory.parts.items(), ("total", plan.memory.gib)]
     print_table(("memory", "GiB"), [(name, f"{gib:.2f}") for name, gib in parts])
-    print_lines([("verdict:", plan.verdict_line)])
+    if time:
+        print_lines([("time:", f"about {time.words} of training ({time.source})")])
+    print_lines([("verdict:", _verdict(timed))])
+
+
+def _verdict(timed: "TimedPlan") -> str:
+    """Return whether the run fits, and whether anybody would wait for it."""
+    time, instead = timed.time, timed.instead
+    if time is None or time.is_practical or timed.plan.verdict == "no":
+        return timed.plan.verdict_line
+    better = (
+        f" On {instead.plan.machine.name}: about {instead.time.words}." if instead and instead.time else ""
+    )
+    return f"not practical: about {time.words} on {timed.plan.machine.name}.{better}"
 
 
 def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequence[float]) -> None:
@@ -75,10 +90,8 @@ def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequen
             ("run:", run),
             ("rows:", _rows(manifest)),
             ("loss:", f"{loss.first:.3f} -> {loss.last:.3f} in {manifest.steps} steps"),
-            (
-                "speed:",
-                f"{manifest.tokens_per_second:.0f} tokens/s, {duration(manifest.seconds_total)} in all",
-            ),
+            ("speed:", f"{manifest.tokens_per_second:.0f} tokens/s"),
+            ("time:", _time(manifest)),
             ("peak memory:", _memory(manifest)),
             (
                 "adapter:",
@@ -99,6 +112,13 @@ def _rows(manifest: Manifest) -> str:
     labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
     trained, tokens = manifest.trained_tokens_per_epoch, manifest.tokens_per_epoch
     return f"{data.rows} ({labels}), none dropped; {trained:,} of {tokens:,} tokens trained"
+
+
+def _time(manifest: Manifest) -> str:
+    estimated = manifest.plan.seconds if manifest.plan else 0
+    known = f" (estimated: {about(estimated)})" if estimated else ""
+    seconds = duration(manifest.seconds_training)
+    return f"{seconds} of training{known}, {duration(manifest.seconds_total)} in all"
 
 
 def _memory(manifest: Manifest) -> str:

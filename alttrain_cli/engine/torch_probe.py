@@ -3,9 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 from alttrain_cli.errors import ModelError
+
+HIDDEN_SIZES = (576, 2048)  # of the embedded model, and of models with billions of parameters
+ROWS, TOKENS, RANK = 4, 512, 16  # of a usual micro-batch; of the adapter
+SECONDS = 1.0  # per hidden size
 
 
 def ask_torch(question: str, seconds: float) -> dict[str, Any]:
@@ -47,5 +52,62 @@ def gpu() -> dict[str, Any]:
     }
 
 
+def speed() -> dict[str, Any]:
+    """Return the floating-point operations per second of training on this CPU, by hidden size.
+
+    Measured is one transformer layer with a LoRA adapter, forward and backward. Large matrix products
+    alone would mislead: where they are fast, a small model reaches an eighth of that.
+    """
+    import torch
+
+    from alttrain_cli.engine.machine import computes_in_16_bits
+
+    dtype = torch.bfloat16 if computes_in_16_bits() else torch.float32
+    return {
+        "torch": torch.__version__,
+        "rates": {str(hidden): _layer_rate(hidden, dtype) for hidden in HIDDEN_SIZES},
+    }
+
+
+def _layer_rate(hidden: int, dtype: Any) -> float:
+    """Return 4 x weights x tokens / seconds of one layer, the best of several rounds."""
+    import torch
+
+    mlp, heads = 8 * hidden // 3, max(1, hidden // 64)
+    shapes = {"q": (hidden, hidden), "o": (hidden, hidden), "up": (mlp, hidden), "down": (hidden, mlp)}
+    shapes |= {"k": (hidden, hidden), "v": (hidden, hidden), "gate": (mlp, hidden)}
+    weights = {name: torch.randn(shape, dtype=dtype) * 0.02 for name, shape in shapes.items()}
+    lora = {
+        name: (
+            torch.randn(RANK, shape[1], dtype=dtype, requires_grad=True),
+            torch.zeros(shape[0], RANK, dtype=dtype, requires_grad=True),
+        )
+        for name, shape in shapes.items()
+    }
+
+    def linear(name: str, x: Any) -> Any:
+        down, up = lora[name]
+        return x @ weights[name].T + (x @ down.T) @ up.T
+
+    def layer(x: Any) -> Any:
+        normed = torch.nn.functional.rms_norm(x, (hidden,))
+        split = (
+            linear(name, normed).view(ROWS, -1, heads, hidden // heads).transpose(1, 2) for name in "qkv"
+        )
+        mixed = torch.nn.functional.scaled_dot_product_attention(*split, is_causal=True)
+        x = x + linear("o", mixed.transpose(1, 2).reshape(x.shape))
+        normed = torch.nn.functional.rms_norm(x, (hidden,))
+        return x + linear("down", torch.nn.functional.silu(linear("gate", normed)) * linear("up", normed))
+
+    best, start = 0.0, time.perf_counter()
+    while best == 0 or time.perf_counter() - start < SECONDS:
+        x = torch.randn(ROWS, TOKENS // ROWS, hidden, dtype=dtype, requires_grad=True)
+        begin = time.perf_counter()
+        layer(x).sum().backward()
+        work = 4 * TOKENS * sum(weight.numel() for weight in weights.values())
+        best = max(best, work / (time.perf_counter() - begin))
+    return best
+
+
 if __name__ == "__main__":
-    print(json.dumps({"gpu": gpu}[sys.argv[1]]()))  # noqa: T201
+    print(json.dumps({"gpu": gpu, "speed": speed}[sys.argv[1]]()))  # noqa: T201

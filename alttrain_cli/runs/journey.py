@@ -1,28 +1,16 @@
 """Where somebody is on the way from data to a measured model: read from the files that are here."""
 
-import json
 import shlex
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from alttrain_cli.errors import AlttrainError
+from alttrain_cli.runs.data_files import DataFile, data_files
 from alttrain_cli.runs.entry import RunEntry, find_entries
-from alttrain_cli.storage.reading import read_text
 from alttrain_cli.storage.run import State
 
 Step = Literal["data", "train", "chat", "evaluate"]
-PLACES = (Path(), Path("data"), Path("demo"))  # where data files are looked for
-
-
-class DataFile(NamedTuple):
-    """A file of build-data, by the manifest beside it."""
-
-    path: Path
-    rows: int
-    modified: float
 
 
 class Stage(NamedTuple):
@@ -46,7 +34,7 @@ class Journey:
         """Look in this folder, runs/, evals/ and demo/."""
         runs = find_entries([])
         others = sorted(path.parent for path in Path("evals").glob("*/scorecard.json"))
-        return cls(_data_files(), runs, [*(run.path for run in runs if run.scores), *others])
+        return cls(data_files(), runs, [*(run.path for run in runs if run.scores), *others])
 
     def stages(self) -> list[Stage]:
         """Return the steps in their order."""
@@ -72,17 +60,6 @@ class Journey:
                 ["alttrain", "train", "--recipe", recommended(), "--data", str(self.data[0].path)]
             )
         return self.runs[0].next_command
-
-
-def _data_files() -> list[DataFile]:
-    found = []
-    for manifest in (path for place in PLACES for path in place.glob("*.manifest.json")):
-        data = manifest.with_name(manifest.name.replace(".manifest.json", ".jsonl"))
-        with suppress(AlttrainError, OSError, ValueError, RecursionError):
-            values = json.loads(read_text(manifest))
-            if isinstance(values, dict) and isinstance(rows := values.get("rows"), int):
-                found.append(DataFile(data, rows, data.stat().st_mtime))
-    return sorted(found, key=lambda one: -one.modified)
 
 
 def _first(found: list[str]) -> str:

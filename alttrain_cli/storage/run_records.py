@@ -62,7 +62,7 @@ class ChecksRecord(Record):
 
 
 class PlanRecord(Record):
-    """The memory plan of a run; `gib` is the planned peak."""
+    """The plan of a run: `gib` at its peak, `seconds` of training; 0 where the speed was unknown."""
 
     machine: str = ""
     gib: float = 0.0
@@ -71,6 +71,7 @@ class PlanRecord(Record):
     gradient_checkpointing: bool = False
     padding: float = 0.0
     steps: Count = 0
+    seconds: Seconds = 0.0
 
 
 class RefusalRecord(Record):

@@ -14,15 +14,17 @@ from alttrain_cli.training.memory_plan import (
     Verdict,
     best_batching,
     fit_verdict,
-    longest_row,
     plan,
 )
+from alttrain_cli.training.time_plan import Duration, training_time
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096
+TYPICAL_ROWS = (*[Size(110, 70)] * 940, *[Size(800, 700)] * 50, *[Size(TYPICAL_LONGEST, 4000)] * 6)
 TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
 
 
+CARD_SIZES = (8, 12, 16, 24, 48, 80)  # GB
 SMALLEST = "smollm2-135m"
 
 
@@ -33,7 +35,7 @@ class RecipeFit(NamedTuple):
     recipe: str
     memory_gib: float
     verdict: Verdict
-    longest: int  # tokens of the longest row for which there is memory; 0 if there is none
+    time: Duration | None  # for TYPICAL_ROWS; None if the speed is unknown
     model: str
 
 
@@ -43,13 +45,15 @@ def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
     Raises:
         RecipeError: if the recipe gives no model.shape.
     """
-    _, memory = best_batching(recipe, min(TYPICAL_LONGEST, recipe.train.max_length), machine)
+    longest = min(TYPICAL_LONGEST, recipe.train.max_length)
+    _, memory = best_batching(recipe, longest, machine)
+    rows = [Size(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]
     return RecipeFit(
         parameters=recipe.model.sizes.parameters,
         recipe=recipe.name,
         memory_gib=memory.gib,
         verdict=fit_verdict(memory, machine),
-        longest=longest_row(recipe, machine),
+        time=training_time(recipe, plan(recipe, rows, machine)),
         model=recipe.model.name,
     )
 
@@ -74,6 +78,30 @@ def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -
         RecipeError: if the recipe gives no model.shape.
     """
     return plan(recipe, [estimate(recipe, row) for row in rows], machine)
+
+
+class TimedPlan(NamedTuple):
+    """A plan with its time, and where it would take less if that is too long."""
+
+    plan: Plan
+    time: Duration | None
+    instead: "TimedPlan | None" = None
+
+
+def timed_plan(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> TimedPlan:
+    """Return the plan for rows that are not tokenised yet, with its time.
+
+    The first time, this measures the speed of this CPU, which takes seconds.
+
+    Raises:
+        RecipeError: if the recipe gives no model.shape.
+    """
+    planned = plan_before_loading(recipe, rows, machine)
+    time = training_time(recipe, planned)
+    if machine.gpu or time is None or time.is_practical:
+        return TimedPlan(planned, time)
+    cards = (timed_plan(recipe, rows, Machine.card(gib)) for gib in CARD_SIZES)
+    return TimedPlan(planned, time, next((one for one in cards if one.plan.verdict == "fits"), None))
 
 
 def estimate(recipe: Recipe, row: Row) -> Size:

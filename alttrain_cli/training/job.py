@@ -16,7 +16,14 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer, writable
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.run_records import BaseRecord, CanaryRecord, LossRecord, Manifest, StepRecord
+from alttrain_cli.storage.run_records import (
+    BaseRecord,
+    CanaryRecord,
+    LossRecord,
+    Manifest,
+    PlanRecord,
+    StepRecord,
+)
 from alttrain_cli.structure.template import Encoded
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.checkpoints import finished_steps
@@ -26,9 +33,13 @@ from alttrain_cli.training.memory_plan import Batching, plan, sizes_of, unplanne
 from alttrain_cli.training.reports import Events, Reports, Step
 from alttrain_cli.training.rows import TrainingRows, encode_rows
 from alttrain_cli.training.run_setup import check_resumed, initial_manifest, open_for_resume
+from alttrain_cli.training.time_plan import training_time
 
 if TYPE_CHECKING:
     from alttrain_cli.engine.load import Loaded
+
+
+LARGE = 1e9  # parameters; with fewer the speed of a CPU is not measured for a warning
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
     result = "The result may differ from that of a run without interruption."
     for warning in (*loaded.notes, *(f"{one}. {result}" for one in differences)):
         reports.warn(warning)
-    planned = plan(recipe, sizes_of(encoded), machine) if recipe.model.shape else None
+    batching, record = _planned(recipe, encoded, machine)
     run.update_manifest(
         device=loaded.device,
         base=base,
@@ -102,11 +113,11 @@ def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
         template=loaded.template.fingerprint,
         tokens_per_epoch=sum(len(row.input_ids) for row in encoded),
         trained_tokens_per_epoch=sum(row.trained for row in encoded),
-        plan=planned.record() if planned else None,
+        plan=record,
         seconds_loading=round(time.monotonic() - started, 1),
     )
     session = Session(run, recipe, loaded, job.canary, reports)
-    session.train(encoded, planned.batching if planned else unplanned(recipe))
+    session.train(encoded, batching)
     with reports.status("Checking the adapter ..."), quiet.captured(run.log_path):
         session.finish(untrained_logits, started)
 
@@ -121,6 +132,15 @@ def _base_record(recipe: Recipe, loaded: "Loaded") -> BaseRecord:
     )
 
 
+def _planned(recipe: Recipe, rows: Sequence[Encoded], machine: Machine) -> tuple[Batching, PlanRecord | None]:
+    """Return how updates are cut, and what the manifest keeps of the plan."""
+    if recipe.model.shape is None:
+        return unplanned(recipe), None
+    planned = plan(recipe, sizes_of(rows), machine)
+    duration = training_time(recipe, planned, measure=False)
+    return planned.batching, planned.record(duration.seconds if duration else 0)
+
+
 def _with_checkpointing(job: Job, machine: Machine, reports: Reports) -> Recipe:
     """Return the recipe with `gradient_checkpointing` decided, which the model is loaded with."""
     recipe, batching = job.recipe, unplanned(job.recipe)
@@ -129,6 +149,9 @@ def _with_checkpointing(job: Job, machine: Machine, reports: Reports) -> Recipe:
         batching = planned.batching
         if planned.verdict != "fits":
             reports.warn(f"memory: {planned.verdict_line}")
+        duration = training_time(recipe, planned, measure=recipe.model.shape.parameters > LARGE)
+        if duration and not duration.is_practical:
+            reports.warn(f"time: about {duration.words} on {machine.name} ({duration.source})")
     return recipe.changed({"train": {"gradient_checkpointing": batching.gradient_checkpointing}})
 
 

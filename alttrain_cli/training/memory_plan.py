@@ -12,7 +12,7 @@ from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run_records import PlanRecord
 from alttrain_cli.structure.template import Encoded
-from alttrain_cli.training.micro_batches import arrange, fixed_cost, padded_tokens
+from alttrain_cli.training.micro_batches import arrange, computed, fixed_cost
 
 Verdict = Literal["fits", "tight", "no"]
 
@@ -78,6 +78,7 @@ class Plan(NamedTuple):
     tokens: int  # of one epoch, without padding
     trained: int
     padded: int  # of one epoch, with padding
+    micro_batches: int  # of one epoch
     longest: int
     rows_per_step: int
     steps: int
@@ -96,8 +97,8 @@ class Plan(NamedTuple):
             return f"tight: less than {MARGIN - 1:.0%} of the memory would be free. Safer: {self.change}"
         return f"no: {self.memory.gib - self.machine.gib:.1f} GiB too much. It would fit with {self.change}"
 
-    def record(self) -> PlanRecord:
-        """Return what a manifest keeps of it."""
+    def record(self, seconds: float) -> PlanRecord:
+        """Return what a manifest keeps of it; `seconds` is the time that was estimated, 0 if none was."""
         return PlanRecord(
             machine=self.machine.name,
             gib=round(self.memory.gib, 2),
@@ -106,6 +107,7 @@ class Plan(NamedTuple):
             gradient_checkpointing=self.batching.gradient_checkpointing,
             padding=round(self.waste, 4),
             steps=self.steps,
+            seconds=round(seconds),
         )
 
 
@@ -125,6 +127,7 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
     verdict = fit_verdict(memory, machine)
     lengths = [size.tokens for size in sizes]
     cost = fixed_cost(machine.gpu)
+    updates = [computed(update, batching.budget, cost) for update in _updates(recipe, lengths)]
     return Plan(
         model=recipe.model.name,
         precision=_precision(recipe, machine),
@@ -136,7 +139,8 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
         rows=len(sizes),
         tokens=sum(lengths),
         trained=sum(size.trained for size in sizes),
-        padded=sum(padded_tokens(update, batching.budget, cost) for update in _updates(recipe, lengths)),
+        padded=sum(update.tokens for update in updates),
+        micro_batches=sum(update.micro_batches for update in updates),
         longest=longest,
         rows_per_step=recipe.train.rows_per_step,
         steps=steps(recipe, len(sizes)),

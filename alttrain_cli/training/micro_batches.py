@@ -1,6 +1,7 @@
 """Cuts the rows of one update into micro-batches that waste little on padding. Pure arithmetic."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from alttrain_cli.recipe.model import Train
 
@@ -40,9 +41,17 @@ def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> 
     return batches[::-1]
 
 
-def padded_tokens(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> int:
-    """Return how many tokens, padding included, the model computes for one update."""
-    return sum(max(lengths[i] for i in batch) * len(batch) for batch in micro_batches(lengths, budget, cost))
+class Computed(NamedTuple):
+    """What an update costs."""
+
+    tokens: int  # padding included
+    micro_batches: int
+
+
+def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> Computed:
+    """Return how many tokens the model computes for one update, and in how many micro-batches."""
+    batches = micro_batches(lengths, budget, cost)
+    return Computed(sum(max(lengths[i] for i in batch) * len(batch) for batch in batches), len(batches))
 
 
 def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:

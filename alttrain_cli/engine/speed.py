@@ -1,0 +1,69 @@
+"""How fast this computer trains on its CPU: measured once, in another process, and kept in the cache."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.engine.quiet import CACHE
+from alttrain_cli.engine.torch_probe import ask_torch
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.reading import load_json, read_text
+
+KEPT = CACHE / "speed.json"
+LONGEST = 60  # seconds for a probe; it takes about 8, most of them to import torch
+
+
+def cpu_rate(hidden: int, *, measure: bool) -> float | None:
+    """Return floating-point operations per second while training a model with this hidden size.
+
+    It is interpolated between the sizes that were measured. Without `measure` only a measurement that
+    was made before is used. None: there is none.
+    """
+    rates = _kept() or (_measured() if measure else {})
+    if not rates:
+        return None
+    (small, slow), (large, fast) = sorted(rates.items())[0], sorted(rates.items())[-1]
+    share = min(1.0, max(0.0, (hidden - small) / (large - small)))
+    return slow + share * (fast - slow)
+
+
+def _measured() -> dict[int, float]:
+    try:
+        rates = ask_torch("speed", LONGEST)["rates"]
+        write_json(KEPT, {"machine": _machine(), "rates": rates})
+    except AlttrainError:  # torch cannot be used, or the cache not be written
+        return {}
+    return _rates(rates)
+
+
+def _kept() -> dict[int, float]:
+    """Return what was measured on this very machine, with this version of torch."""
+    try:
+        kept = load_json(read_text(KEPT), str(KEPT))
+    except AlttrainError:
+        return {}
+    return _rates(kept.get("rates")) if isinstance(kept, dict) and kept.get("machine") == _machine() else {}
+
+
+def _rates(rates: Any) -> dict[int, float]:
+    if not isinstance(rates, dict) or not all(isinstance(rate, float) for rate in rates.values()):
+        return {}
+    return {int(hidden): rate for hidden, rate in rates.items() if hidden.isdigit() and rate > 0}
+
+
+def _machine() -> str:
+    """Return what a measurement depends on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return f"{_processor()}, {cores} cores, threads {threads}, torch {metadata.version('torch')}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,84 @@
+"""Estimates how long training takes: the arithmetic of the model, and a rate of the machine.
+
+The rate of a CPU is measured on it. That of a GPU is its published one, times the share that is
+usual for such training; nothing of it was measured by us.
+"""
+
+from typing import NamedTuple
+
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.speed import cpu_rate
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.training.cards import Card, card_called, usual_card
+from alttrain_cli.training.memory_plan import Plan
+from alttrain_cli.training.micro_batches import fixed_cost
+
+# Of a card's published rate. Published runs: a 1.5B model at 628 tokens/s on an RTX 4060 is 19%
+# (arXiv 2509.12229), an 8B model in about an hour on an A6000 22 to 54% (AltTrain's paper).
+GPU_SHARE = 0.25
+DAY = 24 * 3600.0
+TOO_SLOW = DAY
+# Of the rate of one layer, which the speed test measures, the whole training reaches this much: 0.83 and
+# 0.91 with the demo's model (benchmarks/train.py --short --rows 80, beside the speed test).
+CPU_SHARE = 0.87
+
+
+class Duration(NamedTuple):
+    """How long training takes, and how that is known."""
+
+    seconds: float
+    source: str
+
+    @property
+    def is_practical(self) -> bool:
+        """Whether somebody would wait for it."""
+        return self.seconds <= TOO_SLOW
+
+    @property
+    def words(self) -> str:
+        """The time in round words."""
+        return about(self.seconds)
+
+
+def training_time(recipe: Recipe, plan: Plan, *, measure: bool = True) -> Duration | None:
+    """Return how long a planned run trains.
+
+    None: the speed of this CPU is not known yet. With `measure` it is found out, which takes seconds.
+    """
+    overhead = plan.micro_batches * fixed_cost(plan.machine.gpu)
+    tokens = (plan.padded + overhead) * recipe.train.num_train_epochs
+    work = tokens * operations_per_token(recipe, recomputed=plan.batching.gradient_checkpointing)
+    if not plan.machine.gpu:
+        rate = cpu_rate(recipe.model.sizes.hidden_size, measure=measure)
+        return Duration(work / (rate * CPU_SHARE), "from a speed test of this CPU") if rate else None
+    card = card_called(plan.machine.name) or usual_card(plan.machine.gib)
+    return Duration(work / (card.tflops * 1e12 * GPU_SHARE), _source(card, plan.machine))
+
+
+def operations_per_token(recipe: Recipe, *, recomputed: bool) -> float:
+    """Return the floating-point operations of training on one token.
+
+    Forward are 2 per weight, and backward 2 more for the activations and 2 for the weights that are
+    trained. An adapter's own weights are few. Activations that are not kept are computed once more.
+    """
+    shape = recipe.model.sizes
+    weights = shape.linear_parameters + shape.vocab_size * shape.hidden_size
+    return weights * (4 + 2 * recipe.model.full_finetuning + 2 * recomputed)
+
+
+def about(seconds: float) -> str:
+    """Return a duration in round words: 5 min, 1.5 h, 19 days."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    if seconds < 2 * DAY:
+        hours = seconds / 3600
+        return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+    days = seconds / DAY
+    return f"{days:.0f} days" if days < 365 else f"{days / 365:.1f} years"
+
+
+def _source(card: Card, machine: Machine) -> str:
+    known = "" if card.name in machine.name else f", as an {card.name} has it"
+    return f"not measured: {GPU_SHARE:.0%} of the published {card.tflops:g} TFLOPS{known}"

@@ -1,0 +1,198 @@
+"""The time of training: arithmetic on a rate that is measured here, or published for a card."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli.cli import app
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import speed
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.torch_probe import HIDDEN_SIZES, ask_torch
+from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.training.cards import CARDS, USUAL, card_called, usual_card
+from alttrain_cli.training.fit import TYPICAL_ROWS, timed_plan
+from alttrain_cli.training.memory_plan import Size, plan
+from alttrain_cli.training.time_plan import about, operations_per_token, training_time
+
+COMPUTER = Machine("this computer, no GPU", 64, gpu=False)
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A computer that was measured before: 100 GFLOP/s with a small model, 200 with a large one."""
+    path = tmp_path / "speed.json"
+    monkeypatch.setattr(speed, "KEPT", path)
+    monkeypatch.setattr(speed, "_machine", lambda: "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setenv("COLUMNS", "80")
+    path.write_text(json.dumps({"machine": "mine", "rates": {"576": 1e11, "2048": 2e11}}))
+    return path
+
+
+def alttrain(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in starter_rows("train")))
+    return tmp_path / "rows.jsonl"
+
+
+def test_operations_are_counted_as_forward_backward_and_recomputed() -> None:
+    recipe = Recipe.load("r1-8b")
+    weights = 8.03e9 - 128_256 * 4096  # Llama-3.1-8B; its input embedding is no product
+    assert operations_per_token(recipe, recomputed=False) == pytest.approx(4 * weights, rel=0.01)
+    assert operations_per_token(recipe, recomputed=True) == pytest.approx(6 * weights, rel=0.01)
+    full = Recipe.load("r1-8b", ("model.full_finetuning=true",))
+    assert operations_per_token(full, recomputed=True) == pytest.approx(8 * weights, rel=0.01)
+
+
+def test_the_tied_head_of_a_small_model_counts_once() -> None:
+    small = operations_per_token(Recipe.load("smollm2-135m"), recomputed=False)
+    assert small == pytest.approx(4 * 134.5e6, rel=0.01)
+
+
+def test_time_grows_with_rows_and_epochs_and_shrinks_with_the_rate(kept: Path) -> None:
+    recipe = Recipe.load("smollm2-135m")
+    twice = Recipe.load("smollm2-135m", ("train.num_train_epochs=2",))
+    times = [
+        training_time(one, plan(one, [Size(100, 70)] * count, COMPUTER))
+        for one, count in ((recipe, 400), (recipe, 800), (twice, 400))
+    ]
+    seconds = [time.seconds for time in times if time]
+    assert seconds[1] == pytest.approx(2 * seconds[0], rel=0.02)
+    assert seconds[2] == pytest.approx(2 * seconds[0], rel=0.02)
+    kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 2e11, "2048": 4e11}}))
+    faster = training_time(recipe, plan(recipe, [Size(100, 70)] * 400, COMPUTER))
+    assert faster
+    assert faster.seconds == pytest.approx(seconds[0] / 2)
+
+
+def test_the_demo_takes_as_long_as_was_measured_within_a_third(kept: Path) -> None:
+    # benchmarks/train.py --short --rows 80, beside the speed test on the same two cores
+    kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 101e9, "2048": 120e9}}))
+    recipe = Recipe.load("smollm2-135m")
+    time = training_time(recipe, plan(recipe, [Size(95, 67)] * 80, COMPUTER))
+    assert time
+    assert time.seconds == pytest.approx(67, rel=1 / 3)
+
+
+def test_published_runs_are_met_within_a_factor_of_two() -> None:
+    # AltTrain's paper: an 8B model on 1,000 rows in about an hour on an A6000
+    recipe = Recipe.load("r1-8b")
+    time = training_time(recipe, plan(recipe, TYPICAL_ROWS, Machine("NVIDIA RTX A6000", 48, gpu=True)))
+    assert time
+    assert 1800 < time.seconds < 7200
+    # arXiv 2509.12229: Qwen2.5-1.5B on an RTX 4060, 628 tokens/s
+    small = Recipe.load("r1-1.5b", ("train.num_train_epochs=1",))
+    rows = [Size(1024, 900)] * 100
+    time = training_time(small, plan(small, rows, Machine("NVIDIA GeForce RTX 4060", 8, gpu=True)))
+    assert time
+    assert 314 < 102_400 / time.seconds < 1256
+
+
+def test_a_card_is_known_by_its_name_and_else_by_its_memory() -> None:
+    cases = {
+        "NVIDIA GeForce RTX 4070 Ti SUPER": "RTX 4070 Ti",
+        "NVIDIA GeForce RTX 4070": "RTX 4070",
+        "Tesla T4": "T4",
+        "NVIDIA L40S": "L40S",
+        "NVIDIA A100-SXM4-80GB": "A100",
+        "NVIDIA A10": "A10",
+    }
+    for name, card in cases.items():
+        found = card_called(name)
+        assert found
+        assert found.name == card
+    assert card_called("a GPU with 12 GB") is None
+    assert [usual_card(gib).name for gib in (6, 8, 12, 16, 24, 80)] == [
+        *("RTX 4060", "RTX 4060", "RTX 3060", "RTX 4060 Ti", "RTX 3090", "A100")
+    ]
+    assert set(USUAL.values()) <= {card.name for card in CARDS}
+
+
+def test_a_plan_names_where_its_time_is_from(rows: Path) -> None:
+    here = alttrain("train", "--recipe", "smollm2-135m", "--data", rows, "--plan").output
+    assert "from a speed test of this CPU" in here
+    there = " ".join(
+        alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan", "--gpu", 12).output.split()
+    )
+    assert "not measured: 25% of the published 25.5 TFLOPS, as an RTX 3060 has it" in there
+
+
+def test_what_takes_weeks_is_not_said_to_fit_and_a_gpu_that_helps_is_named(rows: Path) -> None:
+    text = " ".join(alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan").output.split())
+    assert "verdict: not practical: about" in text
+    assert "days on this computer, no GPU. On a GPU with 12 GB: about" in text
+    assert "fits" not in text
+    listed = [line for line in alttrain("recipes").output.splitlines() if line.startswith("r1-7b ")]
+    assert listed[0].split()[-2:] == ["too", "slow"]
+
+
+def test_the_gpu_that_is_named_fits(rows: Path) -> None:
+    timed = timed_plan(Recipe.load("r1-14b"), starter_rows("train"), COMPUTER)
+    assert timed.instead
+    assert timed.instead.plan.verdict == "fits"
+    assert timed.instead.time
+    assert timed.instead.time.is_practical
+
+
+def test_an_unknown_speed_is_no_time_and_nothing_fails(
+    kept: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> dict[str, object]:
+        raise ModelError("torch failed")
+
+    monkeypatch.setattr(speed, "ask_torch", fails)
+    kept.unlink()
+    output = alttrain("train", "--recipe", "smollm2-135m", "--data", rows, "--plan").output
+    assert "time:" not in output
+    assert "fits" in output
+    assert alttrain("recipes").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"machine": "other", "rates": {"576": 1.0}}', '{"machine": "mine", "rates": {"576": "1"}}'],
+)
+def test_a_cache_of_another_machine_or_a_wrong_one_is_measured_again(
+    text: str, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.write_text(text)
+    assert speed.cpu_rate(576, measure=False) is None
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 3e11, "2048": 5e11}})
+    assert speed.cpu_rate(576, measure=True) == 3e11
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: pytest.fail("measured twice"))
+    assert speed.cpu_rate(1312, measure=True) == pytest.approx(4e11)
+    assert speed.cpu_rate(8192, measure=False) == 5e11
+
+
+@pytest.mark.model
+def test_a_real_speed_test_takes_seconds_and_finds_both_sizes() -> None:
+    rates = ask_torch("speed", 120)["rates"]
+    assert rates.keys() == {str(size) for size in HIDDEN_SIZES}
+    assert all(1e9 < rate < 1e14 for rate in rates.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (80, "80 s"), (100, "2 min"), (5000, "83 min"), (6000, "1.7 h"), (40_000, "11 h"), (1.7e6, "20 days"), (1e8, "3.2 years")],
+)  # fmt: skip
+def test_durations_are_round_words(seconds: float, words: str) -> None:
+    assert about(seconds) == words
+
+
+def test_training_without_data_names_the_command_that_goes_on(rows: Path) -> None:
+    missing = alttrain("train", "--recipe", "r1-7b")
+    assert missing.exit_code == 2
+    assert "alttrain build-data --source starter --out data.jsonl" in missing.output
+    built = alttrain("build-data", "--source", "starter", "--out", "data.jsonl")
+    assert built.exit_code == 0
+    assert "alttrain train --recipe r1-7b --data data.jsonl" in alttrain("train", "--recipe", "r1-7b").output
