@@ -41,14 +41,12 @@ class ErrorBoundary(Group):
     """Ends user errors with one line and their exit code, Ctrl-C with 130. Bugs keep tracebacks."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what stands before the command."""
         try:
             return super().parse_args(ctx, args)
         except _UsageError as error:
             raise _usage(error, ctx) from None
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except AlttrainError as error:

@@ -105,7 +105,6 @@ class Completion:
 
     @cached_property
     def trace(self) -> Trace:
-        """The sections of the text."""
         found = parse(self.text, THINK, prefilled=False)
         if found.state is State.ABSENT and not self.marked and not self.finished:
             return parse(self.text, THINK, prefilled=True)

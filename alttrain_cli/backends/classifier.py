@@ -14,11 +14,7 @@ LOOK_AHEAD = 4096  # requests that are ordered by length together
 
 
 class ClassifierBackend:
-    """A classifier in memory. It judges a conversation as a whole, and decodes greedily.
-
-    Raises:
-        ModelError: if the model cannot be loaded.
-    """
+    """A classifier in memory. It judges a conversation as a whole, and decodes greedily."""
 
     can = Can.RENDERED
     context = None
@@ -38,11 +34,7 @@ class ClassifierBackend:
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
     ) -> Generator[tuple[Key, Completion | BackendError]]:
-        """Complete in batches, the shortest prompt first. Only `max_new_tokens` of the sampling counts.
-
-        Raises:
-            ModelError: if the memory does not hold even one prompt, or the chat template fails.
-        """
+        """Complete in batches, the shortest prompt first. Only `max_new_tokens` of the sampling counts."""
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
             inputs = [one.input if isinstance(one.input, str) else one.input.wire() for one in chunk]
@@ -57,7 +49,6 @@ class ClassifierBackend:
         budget: int | None = None,
         seed: int | None = None,
     ) -> Generator[Chunk, None, Completion]:
-        """Yield the judgement in one chunk."""
         [(_, found)] = self.complete([Request(None, conversation)], sampling)
         if isinstance(found, BackendError):
             raise found
@@ -65,9 +56,7 @@ class ClassifierBackend:
         return found
 
     def count(self, conversation: Conversation) -> int | None:
-        """Return None: the prompts of classifiers are not counted."""
         return None
 
     def close(self) -> None:
-        """Release the model's memory."""
         self._classifier.close()

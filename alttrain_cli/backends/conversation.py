@@ -50,11 +50,9 @@ class Conversation:
         return next((one.content for one in reversed(self.messages) if one.role == "user"), "")
 
     def user(self, text: str) -> "Conversation":
-        """Return the conversation with a user's message added."""
         return Conversation((*self.messages, Message("user", text)))
 
     def assistant(self, answer: str, reasoning: str | None = None) -> "Conversation":
-        """Return the conversation with a finished assistant's message added."""
         return Conversation((*self.messages, Message("assistant", answer, reasoning)))
 
     def start(self, text: str) -> "Conversation":

@@ -89,7 +89,6 @@ class Endpoint:
             raise self._explained(failure) from None
 
     def body(self, messages: Sequence[Message], sampling: Sampling, seed: int | None = None) -> Body:
-        """Return a request's JSON."""
         seeded = {} if seed is None else {"seed": seed}
         return {
             "model": self.model, "messages": list(messages), "stream": True, **_sampling(sampling), **seeded

@@ -70,11 +70,7 @@ class LocalBackend:
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
-        """Load what a person named; `tell` is told what is being done.
-
-        Raises:
-            ModelError: as `load_target`.
-        """
+        """Load what a person named; `tell` is told what is being done."""
         tell("importing torch and unsloth")
         start(target.recipe)
         tell(f"loading {target.recipe.model.name}")
@@ -110,7 +106,6 @@ class LocalBackend:
 
     @property
     def context(self) -> int | None:
-        """The positions that the model knows, if its config says so."""
         return self.loaded.context
 
     @property
@@ -128,11 +123,7 @@ class LocalBackend:
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
     ) -> Generator[tuple[Key, Completion | BackendError]]:
-        """Complete in batches, the longest prompt first, each as it is finished.
-
-        Raises:
-            ModelError: if the memory does not hold even one prompt.
-        """
+        """Complete in batches, the longest prompt first, each as it is finished."""
         from alttrain_cli.engine.generate import complete
 
         left = iter(requests)
@@ -182,7 +173,6 @@ class LocalBackend:
         return self._counted(Completion(written.text, finish, tokens, prompt_tokens, forced=forced))
 
     def count(self, conversation: Conversation) -> int | None:
-        """Return the prompt tokens of a conversation."""
         return len(self.loaded.template.encode_text(self._render(conversation)))
 
     def close(self) -> None:
@@ -252,7 +242,6 @@ class _Translated:
         return self._append(self._translator.feed(text))
 
     def finish(self) -> str:
-        """Return the rest."""
         return self._append(self._translator.finish())
 
     def _append(self, translated: str) -> str:
@@ -273,11 +262,7 @@ def _finish(written: Any) -> Finish:
 
 
 def check_comparable(target: Target) -> None:
-    """Make sure that a target has an adapter that can be switched off.
-
-    Raises:
-        ModelError: if it has none, with what to do instead.
-    """
+    """Make sure that a target has an adapter that can be switched off."""
     if target.adapter is None:
         raise ModelError(
             f"{target.name} has no adapter, so there is no base model to compare it with. "

@@ -30,11 +30,7 @@ class Address:
 
 
 def find(word: str, recipe: str | None = None) -> Target | Address:
-    """Return what a word means; `recipe` gives the settings of a model that no recipe names.
-
-    Raises:
-        RunError, RecipeError, ModelError: if it means nothing.
-    """
+    """Return what a word means; `recipe` gives the settings of a model that no recipe names."""
     url, _, model = word.strip().partition(" ")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
         return Address(url, model.strip() or None)

@@ -60,7 +60,6 @@ class Remembering:
 
     @property
     def model(self) -> str:
-        """The model in the keys."""
         if self._model is None:
             who = self.backend.fingerprint
             self._model = f"{who.model} {who.adapter}" if who.adapter else who.model
@@ -68,7 +67,6 @@ class Remembering:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the journal holds no completion."""
         return not self._journal.places
 
     def get(self, request: Request[Any], sampling: Sampling) -> Completion | BackendError | None:
@@ -135,7 +133,6 @@ class Remembering:
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def close(self) -> None:
-        """Close the backend."""
         self.backend.close()
 
     def _keep(self, key: str, one: Completion | BackendError) -> None:

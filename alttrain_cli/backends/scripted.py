@@ -41,13 +41,11 @@ class Scripted:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """The name alone."""
         return Fingerprint(self.name, self.name, weights=f"scripted {self.name}", template="scripted")
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
     ) -> Generator[tuple[Key, Completion | BackendError]]:
-        """Answer a few at a time, in an order of its own."""
         left, order = iter(requests), random.Random(0)
         while chunk := list(islice(left, _TOGETHER)):
             order.shuffle(chunk)
@@ -62,7 +60,6 @@ class Scripted:
         budget: int | None = None,
         seed: int | None = None,
     ) -> Generator[Chunk, None, Completion]:
-        """Yield the answer word by word."""
         reply = self._reply(Request(None, conversation, seed or 0), sampling)
         if isinstance(reply, BackendError):
             raise reply
@@ -71,13 +68,11 @@ class Scripted:
         return reply
 
     def count(self, conversation: Conversation) -> int | None:
-        """Count words."""
         return (
             sum(len(one.content.split()) for one in conversation.messages) if Can.COUNT in self.can else None
         )
 
     def close(self) -> None:
-        """Remember that it was closed."""
         self.closed = True
 
     def _reply(self, request: Request[Any], sampling: Sampling) -> Completion | BackendError:

@@ -23,7 +23,6 @@ class Target:
 
     @property
     def base(self) -> "Target":
-        """The same without its adapter."""
         return Target(self.recipe.model.name, self.recipe)
 
 
@@ -33,9 +32,6 @@ def find_target(what: str, recipe: str | None = None) -> Target:
     `what` is a run directory, a folder with an adapter, a folder with a model, the name or file of
     a recipe (its base model), or a model's hub id; `recipe` says with whose settings to load a
     folder or a hub id that belongs to no run.
-
-    Raises:
-        RunError, RecipeError, ModelError: if it is none of these.
     """
     path = Path(what)
     if is_folder(path):

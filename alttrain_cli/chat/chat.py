@@ -99,7 +99,6 @@ class Chat:
         return path
 
     def undo(self) -> Turn:
-        """Remove and return the last turn."""
         turn = self.transcript.undo()
         if turn is None:
             raise AlttrainError("There is no turn to remove.")

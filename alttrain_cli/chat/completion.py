@@ -103,7 +103,6 @@ class StreamingCompletion:
         self._warning = ""
 
     def add(self, chunk: Chunk) -> None:
-        """Add the next chunk."""
         if self._first is None and chunk.tokens:
             self._first = self._clock() - self._started
         self._text.append(chunk.text)
@@ -116,12 +115,10 @@ class StreamingCompletion:
 
     @property
     def trace(self) -> Trace:
-        """The sections so far."""
         return self._parser.trace()
 
     @property
     def stats(self) -> CompletionStats:
-        """Tokens and times so far."""
         return CompletionStats(
             tokens=self._tokens,
             thinking_tokens=self._thinking_tokens,

@@ -50,11 +50,7 @@ def new_chat(name: str, now: datetime) -> Path:
 
 
 def newest_chat(name: str) -> Path:
-    """Return the latest file of a chat with `name`.
-
-    Raises:
-        DataError: if there is none.
-    """
+    """Return the latest file of a chat with `name`."""
     pattern = re.compile(re.escape(safe_name(name)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
     found = [path for path in FOLDER.glob("*.jsonl") if pattern.fullmatch(path.name)]
     if not found:
@@ -72,11 +68,7 @@ def history_file() -> Path:
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Return the prompts of a file: JSON Lines with a key prompt, or one prompt per line.
-
-    Raises:
-        DataError: naming the line without a prompt, or the empty file.
-    """
+    """Return the prompts of a file: JSON Lines with a key prompt, or one prompt per line."""
     if path.suffix in (".jsonl", ".ndjson"):
         return [_prompt(path, number, values) for number, values in read_jsonl(path)]
     prompts = [line.strip() for line in read_text(path).split("\n") if line.strip()]
@@ -86,11 +78,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def read_prompt(text: str, standard_input: BinaryIO) -> str:
-    """Return the prompt that -p gives; a text of - reads it from standard input.
-
-    Raises:
-        DataError: if it is empty, too long or not UTF-8.
-    """
+    """Return the prompt that -p gives; a text of - reads it from standard input."""
     if text == "-":
         data = standard_input.read(LONGEST_PROMPT + 1)
         if len(data) > LONGEST_PROMPT:

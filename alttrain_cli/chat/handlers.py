@@ -11,7 +11,6 @@ from alttrain_cli.errors import AlttrainError
 
 
 def turns(count: int) -> str:
-    """Return a number of turns in words."""
     return f"{count} turn{'' if count == 1 else 's'}"
 
 

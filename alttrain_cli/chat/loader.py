@@ -27,7 +27,6 @@ class ChatTarget:
 
     @classmethod
     def of(cls, target: Target) -> "ChatTarget":
-        """Return a model on this machine."""
         return cls(target.name, target.recipe, target)
 
     @classmethod
@@ -36,11 +35,7 @@ class ChatTarget:
         return cls(model or "server", Recipe.load(recipe or FALLBACK))
 
     def check_comparable(self) -> None:
-        """Make sure that the base model is the same model with its adapter switched off.
-
-        Raises:
-            AlttrainError: with what to do instead.
-        """
+        """Make sure that the base model is the same model with its adapter switched off."""
         from alttrain_cli.backends.local import check_comparable
 
         if self.target is None:
@@ -52,7 +47,6 @@ class ChatTarget:
 
     @property
     def run(self) -> Run | None:
-        """The run that contains the adapter, or None."""
         adapter = self.target.adapter if self.target else None
         run = Run(adapter.parent) if adapter else None
         return run if run and run.recipe_path.is_file() else None
@@ -96,7 +90,6 @@ class BackgroundLoader(Silent):
 
     @property
     def running(self) -> bool:
-        """Whether it is still loading."""
         return self._thread.is_alive()
 
     @property
@@ -105,7 +98,6 @@ class BackgroundLoader(Silent):
         return self._error is not None
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until it is loaded, at most for some seconds."""
         self._thread.join(seconds)
 
     def backend(self) -> Backend:

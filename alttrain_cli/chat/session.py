@@ -24,11 +24,7 @@ class Session:
         self._next = 0  # of the prompts
 
     def run(self) -> None:
-        """Read lines until Ctrl-D or /quit.
-
-        Raises:
-            AlttrainError: if the model cannot be loaded.
-        """
+        """Read lines until Ctrl-D or /quit."""
         editor = self._screen.editor(history_file() if self._chat.file else None, self._status)
         self._chat.loader.start()  # after the editor, which keeps standard output as it finds it
         if self._chat.target.target is None:

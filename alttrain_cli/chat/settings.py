@@ -40,11 +40,7 @@ class Settings:
         return self.seed if self.sampling.do_sample else None
 
     def set(self, *changes: str) -> "Settings":
-        """Return the settings after each `key=value`. Temperature 0 is greedy decoding, any other samples.
-
-        Raises:
-            RecipeError: naming the key, with the nearest one that exists.
-        """
+        """Return the settings after each `key=value`. Temperature 0 is greedy decoding, any other samples."""
         return reduce(Settings._set, changes, self)
 
     def _set(self, change: str) -> "Settings":
@@ -65,7 +61,6 @@ class Settings:
         raise RecipeError(f"{typed} cannot be {shown(text.strip())}: {problem}.")
 
     def values(self) -> dict[str, Any]:
-        """Return every setting by its name."""
         return {**self.sampling.model_dump(), "thinking_budget": self.budget, "seed": self.seed}
 
     def _with(self, key: str, value: Any) -> "Settings":

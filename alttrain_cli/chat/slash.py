@@ -44,9 +44,6 @@ def read_line(line: str) -> Command | str:
     '''Return the command or the message in a typed line, without `"""` around a message.
 
     Only `/word` is a command, so a message can start with a path, for example /etc/hosts.
-
-    Raises:
-        SlashError: for a command that does not exist, with the nearest one.
     '''
     text = line.strip()
     if text.startswith(_QUOTES):

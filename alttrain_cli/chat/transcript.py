@@ -28,12 +28,10 @@ class Turn:
 
     @classmethod
     def of(cls, prompt: str, trace: Trace, **notes: Any) -> "Turn":
-        """Return the turn of a completion."""
         return cls(prompt, _response(trace), notes)
 
     @cached_property
     def answer(self) -> str:
-        """The response without its reasoning."""
         return parse(self.response, THINK, prefilled=False).answer
 
 
@@ -92,7 +90,6 @@ class Transcript:
         return turn
 
     def before_last(self) -> "Transcript":
-        """Return the transcript before its last turn."""
         turns = self.turns[:-1]
         return Transcript(self.system, turns, min(self.dropped_turns, len(turns)))
 
@@ -104,11 +101,7 @@ class Transcript:
 
     @classmethod
     def load(cls, path: Path) -> "Transcript":
-        """Read a saved chat; the system prompt is that of the last line.
-
-        Raises:
-            DataError: naming the line that is not a turn.
-        """
+        """Read a saved chat; the system prompt is that of the last line."""
         transcript = cls()
         for number, values in read_jsonl(path):
             prompt, response = values.pop("prompt", None), values.pop("response", None)

@@ -232,11 +232,7 @@ def build_rules(
 
 
 def check_build(options: BuildOptions) -> None:
-    """Check the values of a build, one by one.
-
-    Raises:
-        typer.BadParameter, DataError: naming the option.
-    """
+    """Check the values of a build, one by one."""
     if is_folder(options.out):
         example = options.out / "data.jsonl"
         raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")

@@ -60,7 +60,6 @@ class _Help:
         return str(formatter.getvalue()).replace(_HYPHEN, "-").rstrip("\n")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help into a formatter of click."""
         formatter.write(self.get_help(ctx))
 
     def _usage_end(self) -> list[str]:
@@ -124,7 +123,6 @@ class App(typer.Typer):
         )
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Called], Called]:
-        """Return the decorator of a command."""
         return super().command(name, cls=Command, **settings)
 
 

@@ -111,11 +111,7 @@ def prune(
 
 
 def _agreed(question: str, *, yes: bool) -> bool:
-    """Ask a person.
-
-    Raises:
-        AlttrainError: if nobody can be asked.
-    """
+    """Ask a person."""
     if yes:
         return True
     if not _is_interactive():

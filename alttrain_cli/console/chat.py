@@ -28,28 +28,22 @@ class ChatScreen:
         self.fold = False
 
     def editor(self, history: Path | None, status: Callable[[], str]) -> LineEditor:
-        """Return the prompt line. The line below it shows `status()`."""
         return LineEditor(history, lambda: visible(status()))
 
     def say(self, text: str, style: str = "muted") -> None:
-        """Print a remark."""
         self.console.print(plain(text, style), soft_wrap=True)
 
     def error(self, message: str) -> None:
-        """Print an error."""
         print_error(message, self.console)
 
     def table(self, rows: Iterable[tuple[str, object]]) -> None:
-        """Print names and values."""
         print_pairs(self.console, rows)
 
     def text(self, text: str) -> None:
-        """Print the text of a model as it is."""
         self.console.print(plain(text), soft_wrap=True)
 
     @contextmanager
     def waiting(self, message: Callable[[], str]) -> Iterator[Callable[[], None]]:
-        """Show a message that changes; yield the function that reads it again."""
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             self.say(message())
             yield lambda: None
@@ -64,7 +58,6 @@ class ChatScreen:
 
     @contextmanager
     def completions(self, names: Sequence[str]) -> Iterator[CompletionView | PairView]:
-        """Yield the view of one completion, or of two with their models' names."""
         one = len(names) == 1
         view = CompletionView(self.console, fold=self.fold) if one else PairView(self.console, names)
         with no_echo(), view:

@@ -51,7 +51,6 @@ def print_build(facts: Mapping[str, Any], rows: Path, manifest: Path, dropped: P
 
 
 def print_row(row: Row) -> None:
-    """Print one row: the prompt, then its sections."""
     head = Text(f"{row.label} · ", style=row.label) + plain(
         f"{row.id} · {row.category or 'no category'}", "muted"
     )

@@ -17,7 +17,6 @@ _STYLES = {"ok": "good", "note": "warning", "problem": "error"}
 
 
 def print_findings(findings: Sequence["Finding"], row: Sequence["Span"] = ()) -> None:
-    """Print every finding with its cure, and the row that was rendered."""
     table = Table.grid(padding=(0, 2))
     for column in range(3):
         table.add_column(no_wrap=column < 2, overflow="fold")

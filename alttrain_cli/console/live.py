@@ -47,13 +47,11 @@ class CompletionView(Region):
         self._seen: tuple[Trace, CompletionStats] | None = None
 
     def show(self, streaming: StreamingCompletion, column: int = 0) -> None:
-        """Draw the completion so far."""
         self._streaming = streaming
         if self._due():
             self.look(streaming)
 
     def finish(self, completions: Sequence[MeasuredCompletion], seed: int | None) -> None:
-        """Print the rest of the finished completion; call it after the block."""
         (completion,) = completions
         self._print(completion.trace, completion.stats, len(SECTIONS))
         _print_footer(self.console, completion, seed)
@@ -119,12 +117,10 @@ class PairView(Region):
         self._seen: list[tuple[Trace, CompletionStats] | None] = [None, None]
 
     def show(self, streaming: StreamingCompletion, column: int = 0) -> None:
-        """Draw one completion so far: column 0 is left, 1 right."""
         if self._due() or self._seen[column] is None:
             self._seen[column] = (streaming.trace, streaming.stats)
 
     def finish(self, completions: Sequence[MeasuredCompletion], seed: int | None) -> None:
-        """Print both, section by section; call it after the block."""
         self.console.print(pair_view(completions, self._names, self.console.width))
         for label, completion in zip(PAIR, completions, strict=True):
             _print_footer(self.console, completion, seed, label)

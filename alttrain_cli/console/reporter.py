@@ -36,7 +36,6 @@ class Reporter:
         self._stop()
 
     def show(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Show that `done` of `total` are done; another stage or total starts a new bar."""
         if self._work != (stage, total):
             self._stop()
             self._work = (stage, total)
@@ -51,17 +50,14 @@ class Reporter:
 
     @contextmanager
     def status(self, doing: str) -> Iterator[None]:
-        """Show work of unknown length while the block lasts."""
         self._stop()
         with status(doing, self._console, lines=self._lines):
             yield
 
     def say(self, text: str) -> None:
-        """Show a line; the bar stays."""
         self._console.print(plain(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Show a warning; the bar stays."""
         print_warning(text, self._console)
 
     def _start(self, stage: str, total: int | None) -> None:

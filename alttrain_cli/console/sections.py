@@ -24,7 +24,6 @@ def trace_view(trace: Trace) -> RenderableType:
 
 
 def print_trace(trace: Trace) -> None:
-    """Print the sections of a completion."""
     out().print(trace_view(trace))
 
 
@@ -90,12 +89,10 @@ def answer_note(stats: CompletionStats) -> str:
 
 
 def forced_note(stats: CompletionStats) -> str:
-    """Return the note on a forced answer; empty if it was not forced."""
     return f"forced after {stats.budget} thinking tokens" if stats.forced else ""
 
 
 def truncated_note(stats: CompletionStats) -> str:
-    """Return the note on a cut answer; empty if it was not cut."""
     return f"cut at {stats.truncated_by}" if stats.truncated_by else ""
 
 

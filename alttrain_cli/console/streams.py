@@ -96,13 +96,11 @@ class _Output(_Stream):
     lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write."""
         count = super().write(text)
         self._check()
         return count
 
     def flush(self) -> None:
-        """Flush."""
         super().flush()
         self._check()
 

@@ -64,7 +64,6 @@ class Template:
         """Do nothing."""
 
     def annotation(self, sample: Sample) -> Annotation:
-        """Return the label as a sentence."""
         if sample.label is None:
             raise SampleDropped("the sample has no label")
         return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
@@ -76,7 +75,6 @@ class BenignAnnotator(Template):
     name = "benign"
 
     def annotation(self, sample: Sample) -> Annotation:
-        """Return the label benign as a sentence."""
         return super().annotation(replace(sample, label="benign"))
 
 

@@ -30,7 +30,6 @@ class Variety:
     openings: Counter[str] = field(default_factory=Counter)
 
     def add(self, text: str) -> None:
-        """Count a text."""
         if text:
             self.texts[text] += 1
             self.openings[" ".join(text.split()[:OPENING])] += 1
@@ -91,11 +90,7 @@ class Audit:
         }
 
     def check(self, rows: Path) -> None:
-        """Refuse rows that contradict themselves.
-
-        Raises:
-            GateError: naming the file, how many there are, and the first.
-        """
+        """Refuse rows that contradict themselves."""
         if found := self.contradictions:
             raise GateError(
                 f"{rows}: {len(found)} rows are inconsistent. First one: {found[0].row}: "
@@ -124,11 +119,7 @@ class Audit:
 
 
 def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
-    """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows.
-
-    Raises:
-        DataError: if there are no rows.
-    """
+    """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows."""
     result = Audit(overlaps={suite: [] for suite in suites})
     twins = NearDuplicateIndex()
     indexes = {suite: Index(prompts) for suite, prompts in suites.items()}

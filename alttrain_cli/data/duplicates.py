@@ -37,11 +37,7 @@ class NearDuplicateIndex:
         self._seen.executescript(_TABLES)
 
     def add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:
-        """Return the earlier row that this prompt repeats, or remember the prompt.
-
-        Raises:
-            AlttrainError: if there is no room for temporary files.
-        """
+        """Return the earlier row that this prompt repeats, or remember the prompt."""
         try:
             return self._add(row_id, prompt, label)
         except sqlite3.OperationalError as error:

@@ -23,11 +23,7 @@ class Outputs:
 
     @classmethod
     def of(cls, rows: Path) -> "Outputs":
-        """Return the files that belong to a data file.
-
-        Raises:
-            DataError: if it is a folder, or no file that can be replaced.
-        """
+        """Return the files that belong to a data file."""
         with writable(rows):
             if not rows.name or rows.is_dir():
                 raise DataError(f"{rows}: cannot write: it is a folder, not a file. Choose another --out.")
@@ -38,11 +34,7 @@ class Outputs:
         return cls(rows, manifest, dropped, rows.with_name(f".{rows.stem}.lock"))
 
     def spare_foreign(self) -> None:
-        """Refuse to replace what no build made, or what was edited since.
-
-        Raises:
-            DataError: naming the file, and how to replace it all the same.
-        """
+        """Refuse to replace what no build made, or what was edited since."""
         known = self._known()
         if self.rows.is_file() and sha256(self.rows) not in known.values():
             why = f"is not as {self.manifest.name} describes it" if known else f"has no {self.manifest.name}"

@@ -44,7 +44,6 @@ class Dropped(NamedTuple):
         return cls(one, reason)
 
     def record(self) -> dict[str, Any]:
-        """Return the line of the dropped file."""
         sample = self.sample
         return {
             "where": sample.where,
@@ -87,11 +86,9 @@ class Part:
 
     @property
     def size(self) -> int:
-        """How many samples are chosen."""
         return self.total if self.chosen is None else len(self.chosen)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the manifest says of this config."""
         config = self.config
         return {
             **self.pinned,

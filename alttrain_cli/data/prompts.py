@@ -7,11 +7,7 @@ from alttrain_cli.storage.tables import FORMATS
 
 
 def read_prompts(path: str) -> list[str]:
-    """Return the prompts of a file in any format of sources.
-
-    Raises:
-        DataError: if the file cannot be read as one.
-    """
+    """Return the prompts of a file in any format of sources."""
     source = Source(path)
     if not source.is_file:
         raise DataError(f"--suite-file {path}: cannot tell what it is; give a {', '.join(FORMATS)} file.")

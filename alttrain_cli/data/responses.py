@@ -48,7 +48,6 @@ class Usage:
         )
 
     def count(self, completion: Completion) -> None:
-        """Add one response."""
         self.responses += 1
         self.prompt_tokens = _sum(self.prompt_tokens, completion.prompt_tokens)
         self.completion_tokens = _sum(self.completion_tokens, completion.tokens)
@@ -73,11 +72,7 @@ class Usage:
         return " · ".join(parts)
 
     def check(self, rows: Path) -> str:
-        """Return a warning if requests failed, else nothing.
-
-        Raises:
-            GateError: if all of them failed.
-        """
+        """Return a warning if requests failed, else nothing."""
         if not self.failures:
             return ""
         if not self.responses:
@@ -165,11 +160,7 @@ class ResponseStore:
         return cls(rows.with_name(f"{rows.stem}.answers"), progress, price)
 
     def responses(self, backend: Backend, purpose: str, sampling: Sampling) -> Responses:
-        """Return the responses for a purpose, for example `annotations`.
-
-        Raises:
-            DataError: if its file is damaged.
-        """
+        """Return the responses for a purpose, for example `annotations`."""
         return Responses(backend, self.folder / f"{purpose}.jsonl", sampling, self)
 
 

@@ -97,11 +97,7 @@ class SampleReader:
         needs_label: bool = True,
         needs_response: bool = True,
     ) -> "SampleReader":
-        """Read `--columns prompt=question,...` and `--label harmful|benign|column:NAME`.
-
-        Raises:
-            DataError: naming the word that cannot be understood.
-        """
+        """Read `--columns prompt=question,...` and `--label harmful|benign|column:NAME`."""
         named = _read_columns(columns) if columns else {}
         word = label
         if label is not None and label.startswith("column:"):
@@ -115,11 +111,7 @@ class SampleReader:
         return cls(named, cast(Label | None, word), needs_label, needs_response)
 
     def samples(self, source: Source) -> Iterator[Sample]:
-        """Yield the samples of a source.
-
-        Raises:
-            DataError: naming source, place and column.
-        """
+        """Yield the samples of a source."""
         missing = set(self.columns.items())
         for record in records(source):
             missing = {(ours, theirs) for ours, theirs in missing if theirs not in record[1]}

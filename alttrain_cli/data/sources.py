@@ -41,11 +41,7 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> "Source":
-        """Read the command line's words.
-
-        Raises:
-            DataError: if it is neither the starter set, a file, nor a hub id.
-        """
+        """Read the command line's words."""
         rest, count = (text, None) if is_file(Path(text)) else _split_count(text)
         name, revision = _split_revision(rest)
         source = cls(PUBLIC.get(name.lower(), name), count, revision)
@@ -87,11 +83,7 @@ class Source:
 
 
 def records(source: Source) -> Iterator[Record]:
-    """Yield the raw records of a file or a hub set, one in memory at a time where the format allows.
-
-    Raises:
-        DataError: naming file and place, or why the hub gives nothing.
-    """
+    """Yield the raw records of a file or a hub set, one in memory at a time where the format allows."""
     if not source.is_file:
         yield from _read_hub(source)
         return

@@ -57,7 +57,6 @@ class Spool:
         return digest.hexdigest()
 
     def write(self) -> None:
-        """Write all rows to their place."""
         with atomic_writer(self._out) as file:
             for line in self._lines():
                 file.write(line.decode())

@@ -7,5 +7,4 @@ from alttrain_cli.text import estimate_tokens as estimate_tokens
 
 
 def statistics(sizes: "array[int]") -> dict[str, float]:
-    """Return mean, median and maximum."""
     return {"mean": round(mean(sizes), 1), "median": median(sizes), "max": max(sizes)}

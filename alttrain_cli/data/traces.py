@@ -45,11 +45,9 @@ class TraceGenerator:
 
     @property
     def usage(self) -> Usage:
-        """The responses of both kinds."""
         return self._whole.usage + self._openings.usage
 
     def prepare(self, judged: Callable[[], Judged]) -> None:
-        """Generate what is missing."""
         self._whole.fetch(lambda: self._conversations(judged(), "benign"))
         self._openings.fetch(lambda: self._conversations(judged(), "harmful"))
 

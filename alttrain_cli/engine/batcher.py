@@ -105,9 +105,6 @@ class Batcher:
         """Let requests join, or write on, in one of the lanes. Return those that are done with it.
 
         `check` is called after each token; where it returns True, the step ends early.
-
-        Raises:
-            ModelError: if memory does not suffice for even one request.
         """
         before = self.in_flight
         try:

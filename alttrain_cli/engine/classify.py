@@ -23,9 +23,6 @@ def fetch(name: str) -> None:
     """Download a classifier's files, unless the name is that of a folder.
 
     Done before anything is generated, so that a missing judge is an error at the start, not hours later.
-
-    Raises:
-        ModelError: if the model is neither here nor on the hub, or its files are broken.
     """
     if Path(name).is_dir():
         check_model(Path(name))
@@ -45,11 +42,7 @@ def fetch(name: str) -> None:
 
 
 class Classifier:
-    """A classifier in memory, until it is closed.
-
-    Raises:
-        ModelError: if the model is neither here nor on the hub.
-    """
+    """A classifier in memory, until it is closed."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -15,11 +15,7 @@ ON_CPU = "To use the CPU instead, set CUDA_VISIBLE_DEVICES=-1."
 
 
 def import_unsloth() -> None:
-    """Import Unsloth, which patches transformers and trl, on a device that alttrain supports.
-
-    Raises:
-        ModelError: if torch cannot use the GPU, or the GPU is not NVIDIA's.
-    """
+    """Import Unsloth, which patches transformers and trl, on a device that alttrain supports."""
     pin_card()
     import torch
 

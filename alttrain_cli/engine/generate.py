@@ -39,9 +39,6 @@ def complete(
     beside it; closing the iterator at any moment leaves the model as it was. A sample depends on its
     prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed. Without
     `adapter` the base model writes; iterators with and without it may be open at the same time.
-
-    Raises:
-        ModelError: if memory does not suffice for even one prompt.
     """
     with precise(loaded):
         batcher = Batcher(loaded, free_limits(loaded, slots))

@@ -8,11 +8,7 @@ from alttrain_cli.engine.precise import precise
 
 
 def lead(loaded: Loaded, ids: Sequence[int], first: int, second: int) -> float:
-    """Return by how many nats the model prefers token `first` to token `second` after `ids`.
-
-    Raises:
-        ModelError: if the memory is too small.
-    """
+    """Return by how many nats the model prefers token `first` to token `second` after `ids`."""
     import torch
 
     with precise(loaded), torch.inference_mode(), enough_memory("computing one prompt"):

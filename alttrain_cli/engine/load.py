@@ -51,11 +51,7 @@ class Loaded:
 
 
 def start(recipe: Recipe) -> None:
-    """Import what loading this recipe's model needs: seconds that are worth a message of their own.
-
-    Raises:
-        ModelError: if this computer's GPU cannot be used.
-    """
+    """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
     _stay_offline(recipe)
     import_unsloth()
 
@@ -72,11 +68,7 @@ def adapter_switched(model: Any, on: bool) -> Iterator[None]:
 
 
 def load_target(recipe: Recipe, adapter: Path | None) -> Loaded:
-    """Load a recipe's base model, with an adapter if there is one.
-
-    Raises:
-        ModelError: as `load_base` and `load_adapter`.
-    """
+    """Load a recipe's base model, with an adapter if there is one."""
     return load_base(recipe) if adapter is None else load_adapter(recipe, adapter)
 
 
@@ -84,9 +76,6 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     """Load the base model; with `training`, put a fresh LoRA adapter on it or free all its weights.
 
     For training it takes rows of `train.max_length`, else as much as the model can read.
-
-    Raises:
-        ModelError: if it is neither here nor to be had, or its tokenizer is broken.
     """
     return _load(recipe, training=training, adapter=training)
 
@@ -112,21 +101,13 @@ def _load(recipe: Recipe, *, training: bool, adapter: bool) -> Loaded:
 
 
 def load_template(recipe: Recipe) -> Template:
-    """Load a recipe's tokenizer alone, to see how it renders.
-
-    Raises:
-        ModelError: as `load_tokenizer`, or if its chat template cannot be used.
-    """
+    """Load a recipe's tokenizer alone, to see how it renders."""
     tokenizer, source = load_tokenizer(recipe)
     return _template(tokenizer, source, recipe)
 
 
 def load_tokenizer(recipe: Recipe) -> tuple[Any, Source]:
-    """Load a recipe's tokenizer as its files say, and return where it comes from.
-
-    Raises:
-        ModelError: if it is neither here nor to be had, or broken.
-    """
+    """Load a recipe's tokenizer as its files say, and return where it comes from."""
     _stay_offline(recipe)
     from transformers import AutoTokenizer
 
@@ -156,9 +137,6 @@ def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
     """Load the recipe's base model with a trained adapter on it, or the fully trained model itself.
 
     The adapter is read first: it is small, and a broken one is found before the base model is loaded.
-
-    Raises:
-        ModelError: if the base is missing, or the adapter does not belong to it.
     """
     if recipe.model.full_finetuning:
         whole = {"name": str(adapter), "package": None, "revision": None, "full_finetuning": False}

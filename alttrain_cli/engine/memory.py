@@ -74,11 +74,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def enough_memory(doing: str) -> Iterator[None]:
-    """Turn running out of memory into one line with the next step.
-
-    Raises:
-        ModelError: if memory does not suffice for the block.
-    """
+    """Turn running out of memory into one line with the next step."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

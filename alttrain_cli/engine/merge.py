@@ -15,10 +15,6 @@ def save_merged(loaded: Loaded, sampling: Sampling, folder: Path) -> None:
     """Write the merged model, its tokenizer and its settings into an empty folder.
 
     The folder must be empty: into one that holds a merged model Unsloth merges the adapter again.
-
-    Raises:
-        ModelError: if the adapter cannot be merged, or files are missing afterwards.
-        AlttrainError: if the folder cannot be written.
     """
     with writable(folder), enough_memory("merging the adapter"):
         try:

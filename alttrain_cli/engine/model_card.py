@@ -12,11 +12,7 @@ _PROMPT = re.compile(r"""["']prompt["']\s*:\s*(?P<quotes>'{3}|"{3})(?P<text>.*?)
 
 
 class CardPrompt:
-    """A model card's prompt, with {names} to be filled.
-
-    Raises:
-        ModelError: if there is no card, or no such prompt on it.
-    """
+    """A model card's prompt, with {names} to be filled."""
 
     def __init__(self, name: str) -> None:
         path = _path(name)
@@ -29,11 +25,7 @@ class CardPrompt:
         self._text = found["text"]
 
     def filled(self, fields: Mapping[str, str]) -> str:
-        """Return the prompt with its fields put in; braces in them are no placeholders.
-
-        Raises:
-            ModelError: if the prompt has no place for one of them.
-        """
+        """Return the prompt with its fields put in; braces in them are no placeholders."""
         absent = [name for name in fields if f"{{{name}}}" not in self._text]
         if absent:
             raise ModelError(f"the prompt on the judge's model card has no place for {{{absent[0]}}}.")

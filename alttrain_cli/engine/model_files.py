@@ -24,11 +24,7 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def check_model(folder: Path) -> None:
-    """Check a model's config, the files of its tokenizer, and the headers of its weights.
-
-    Raises:
-        ModelError: naming the file that is missing, unreadable or torn.
-    """
+    """Check a model's config, the files of its tokenizer, and the headers of its weights."""
     config = _read_object(folder / "config.json")
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{folder / 'config.json'}: names no model_type. {_AGAIN}")
@@ -38,22 +34,14 @@ def check_model(folder: Path) -> None:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Check that the files of a tokenizer can be read.
-
-    Raises:
-        ModelError: naming the file that cannot.
-    """
+    """Check that the files of a tokenizer can be read."""
     for name in TOKENIZER:
         if (folder / name).is_file():
             _read_object(folder / name)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold a model's weights.
-
-    Raises:
-        ModelError: if there are none, or the index names one that is missing.
-    """
+    """Return the files that hold a model's weights."""
     if (folder / WHOLE).is_file():
         return [folder / WHOLE]
     if not (folder / INDEX).is_file():
@@ -71,11 +59,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def check_weights(path: Path) -> None:
-    """Check that a safetensors file is whole: its header, and its length.
-
-    Raises:
-        ModelError: if it is not.
-    """
+    """Check that a safetensors file is whole: its header, and its length."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -88,11 +72,7 @@ def check_weights(path: Path) -> None:
 
 
 def read_adapter(adapter: Path) -> dict[str, Any]:
-    """Return the tensors of a trained adapter, by name.
-
-    Raises:
-        ModelError: if there are none, or they are torn or not finite.
-    """
+    """Return the tensors of a trained adapter, by name."""
     import torch
     from safetensors.torch import load_file
 
@@ -112,9 +92,6 @@ def loadable(name: str, what: str = "", after: str = "") -> Iterator[None]:
     """Turn any error of the libraries about a model's files into one line; the log keeps its traceback.
 
     `what` names what is loaded; `after` is the next step, where it is an own one.
-
-    Raises:
-        ModelError: if the block fails.
     """
     try:
         yield
@@ -131,11 +108,7 @@ def loadable(name: str, what: str = "", after: str = "") -> Iterator[None]:
 
 @contextmanager
 def no_weights_missing(name: str) -> Iterator[None]:
-    """Refuse a model whose files lack weights: transformers draws those at random and only warns.
-
-    Raises:
-        ModelError: naming one of the weights.
-    """
+    """Refuse a model whose files lack weights: transformers draws those at random and only warns."""
     logger = logging.getLogger("transformers.modeling_utils")
     reports = _Reports()
     level, propagate = logger.level, logger.propagate

@@ -28,11 +28,7 @@ def is_local(model: Model) -> bool:
 
 
 def locate(recipe: Recipe) -> Source:
-    """Return where the recipe's model is. Of the hub it fetches config.json alone.
-
-    Raises:
-        ModelError: if the model is neither on this machine nor on the hub.
-    """
+    """Return where the recipe's model is. Of the hub it fetches config.json alone."""
     here = Path(recipe.model.name)
     if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
         here = embedded_model(recipe.model.package)
@@ -53,11 +49,7 @@ def is_in_cache(name: str, commit: str | None = None) -> bool:
 
 
 def require_weights(name: str, commit: str | None) -> None:
-    """Make sure that a repository on the hub has safetensors, before anything of it is loaded.
-
-    Raises:
-        ModelError: if it has none, or that cannot be found out.
-    """
+    """Make sure that a repository on the hub has safetensors, before anything of it is loaded."""
     from huggingface_hub import file_exists
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -14,11 +14,7 @@ SECONDS = 1.0  # per hidden size
 
 
 def ask_torch(question: str, seconds: float) -> dict[str, Any]:
-    """Return the answer of a function of this file, from another process.
-
-    Raises:
-        ModelError: if it fails, or takes more than `seconds`.
-    """
+    """Return the answer of a function of this file, from another process."""
     command = [sys.executable, "-m", __name__, question]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)

@@ -23,10 +23,6 @@ def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None
     """Keep other processes out of the roots while the block lasts; one that stays empty is removed.
 
     `folders` are those of the suites that will be planned.
-
-    Raises:
-        DataError: if a file is there that is not ours.
-        RunError: if another process is writing there.
     """
     with ExitStack() as stack:
         for root in {os.path.realpath(root): root for root in roots}.values():
@@ -39,11 +35,7 @@ def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None
 
 
 def spare_foreign(root: Path) -> None:
-    """Refuse to replace scorecards that are not ours.
-
-    Raises:
-        DataError: naming the file.
-    """
+    """Refuse to replace scorecards that are not ours."""
     refuse_foreign(root / "scorecard.json", _CARD)
     refuse_foreign(root / "scorecard.html", _PAGE)
     read_cards(root)

@@ -27,9 +27,6 @@ class Comparison:
 
         By default a trained model is compared with its base. A baseline that a person names must have
         one of the suites in `folders`, or get it because the command `generates`.
-
-        Raises:
-            DataError: if the comparison would have no effect.
         """
         baseline = _baseline(candidate, word)
         if baseline is None or word is None:
@@ -44,11 +41,7 @@ class Comparison:
 
     @classmethod
     def existing(cls, candidate: EvalTarget, word: str | None) -> "Comparison":
-        """Return the comparison of an evaluation that is stored.
-
-        Raises:
-            DataError: if nothing was evaluated.
-        """
+        """Return the comparison of an evaluation that is stored."""
         folders = {folder.path.name for folder in suite_dirs(candidate.root)}
         if not folders:
             raise DataError(f"{candidate.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
@@ -56,7 +49,6 @@ class Comparison:
 
     @property
     def targets(self) -> list[EvalTarget]:
-        """The baseline, if there is one, and the candidate."""
         return [one for one in (self.baseline, self.candidate) if one]
 
     @property
@@ -82,11 +74,7 @@ class Comparison:
         )
 
     def check_files(self, folders: Collection[str]) -> None:
-        """Read what is stored of earlier evaluations before a model is loaded.
-
-        Raises:
-            DataError: naming the line and the key that is wrong.
-        """
+        """Read what is stored of earlier evaluations before a model is loaded."""
         for root in self.roots:
             for folder in folders:
                 SuiteDir(root / folder).completions.keys()

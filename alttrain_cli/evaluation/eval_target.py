@@ -26,13 +26,11 @@ class EvalTarget:
 
     @property
     def sampling(self) -> Sampling:
-        """The sampling of its recipe."""
         recipe = self.model.recipe if isinstance(self.model, Target) else Recipe.load(DEFAULT_SERVER_RECIPE)
         return recipe.generation
 
     @property
     def adapter(self) -> Path | None:
-        """The adapter of a trained model."""
         return self.model.adapter if isinstance(self.model, Target) else None
 
     def with_preset(self, preset: Preset | None) -> "EvalTarget":
@@ -67,17 +65,12 @@ def local_target(model: Target, out: Path | None = None) -> EvalTarget:
 
 
 def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
-    """Return a server's model."""
     found = backend.fingerprint
     return EvalTarget(out or _served_root(found.model, str(found.server)), backend)
 
 
 def existing_target(word: str, recipe: str | None = None, out: Path | None = None) -> EvalTarget:
-    """Return what was evaluated: by its folder of evaluations, or by the word that names the model.
-
-    Raises:
-        RunError, RecipeError, ModelError: if the word means nothing.
-    """
+    """Return what was evaluated: by its folder of evaluations, or by the word that names the model."""
     if out and not word:
         return EvalTarget(out)
     if word and suite_dirs(Path(word)):
@@ -89,11 +82,7 @@ def existing_target(word: str, recipe: str | None = None, out: Path | None = Non
 
 
 def named(word: str) -> str:
-    """Return the word that names a model.
-
-    Raises:
-        DataError: if there is none.
-    """
+    """Return the word that names a model."""
     if not word:
         raise DataError(
             "No model given. Use: alttrain eval RUN, or alttrain eval RECIPE for a recipe's base model."

@@ -38,15 +38,10 @@ class EvalOptions:
 
     @property
     def folders(self) -> list[str]:
-        """The names of the suites' folders."""
         return sorted(suite_folder(Path(), suite.name, self.mode).name for suite, _ in self.suites)
 
     def request(self, target: EvalTarget) -> EvalRequest:
-        """Return the completions that are wanted of one model.
-
-        Raises:
-            DataError: if several samples would all be the same.
-        """
+        """Return the completions that are wanted of one model."""
         sampling = self.preset.generation if self.preset else target.sampling
         sampling = sampling.model_copy(update=dict(self.sampling))
         if self.samples > 1 and not sampling.do_sample:
@@ -69,11 +64,7 @@ class EvalOptions:
 def evaluate(
     pair: Comparison, options: EvalOptions, judges: JudgeSet, open_target: OpenTarget, progress: Progress
 ) -> list[str]:
-    """Create all missing completions and judgements; return a line for each judge that judged nothing.
-
-    Raises:
-        AlttrainError: if a model, a judge or a stored file cannot be used.
-    """
+    """Create all missing completions and judgements; return a line for each judge that judged nothing."""
     pair.check_files(options.folders)
     pair = pair.with_preset(options.preset)
     with claimed(pair.roots, options.folders):

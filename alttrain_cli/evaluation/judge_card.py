@@ -98,11 +98,7 @@ def save_card(root: Path, judge: str, labelled: Labelled) -> None:
 
 
 def read_cards(root: Path) -> dict[str, JudgeCard]:
-    """Return the judge cards next to the evaluations of a model, by the judges' file names.
-
-    Raises:
-        DataError: naming the file and the key that is wrong.
-    """
+    """Return the judge cards next to the evaluations of a model, by the judges' file names."""
     return {
         path.name.removeprefix("card.").removesuffix(".json"): read_record_file(
             _CARD, path, "Delete it: alttrain eval judge makes it again."

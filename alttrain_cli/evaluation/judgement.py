@@ -93,7 +93,6 @@ def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:
 
 
 def from_record(values: Mapping[str, Any]) -> Judgement:
-    """Return the judgement of a line."""
     return Judgement(
         values["state"],
         values.get("behaviour"),

@@ -88,11 +88,7 @@ class Plan:
 
     @classmethod
     def load(cls, folder: Path) -> "Plan":
-        """Read a plan.
-
-        Raises:
-            RunError, DataError: if there is none, or it is damaged.
-        """
+        """Read a plan."""
         path = folder / "plan.json"
         if not path.exists():
             raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN")
@@ -143,11 +139,7 @@ class SuiteDir:
         return Journal(self.path / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
 
     def judges(self) -> list[str]:
-        """Return the judges that have said something.
-
-        Raises:
-            DataError: if this version of alttrain does not know one.
-        """
+        """Return the judges that have said something."""
         files = sorted(path.name for path in self.path.glob("judgements.*.jsonl"))
         names = [name.removeprefix("judgements.").removesuffix(".jsonl") for name in files]
         try:
@@ -159,11 +151,7 @@ class SuiteDir:
 
 
 def suite_dirs(root: Path) -> list[SuiteDir]:
-    """Return the evaluations under one target's folder.
-
-    Raises:
-        RunError: if one of them has lost its plan.
-    """
+    """Return the evaluations under one target's folder."""
     if not is_folder(root):
         return []
     found = sorted({path.parent for name in _FILES for path in root.glob(f"*/{name}")})

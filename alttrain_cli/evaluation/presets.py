@@ -27,11 +27,7 @@ class Preset:
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset.
-
-    Raises:
-        DataError: if there is none of that name.
-    """
+    """Return a preset."""
     presets = {preset.name: preset for preset in _PRESETS}
     if name not in presets:
         hint = did_you_mean(name, list(presets)) or f"There are {', '.join(presets)}."

@@ -28,11 +28,7 @@ class Report:
     has_labels: bool  # human labels are installed, with which judges are compared
 
     def check(self, problems: Sequence[str] = ()) -> None:
-        """Make sure that what was wanted was judged; `problems` are those of the judges.
-
-        Raises:
-            DataError: naming the first problem.
-        """
+        """Make sure that what was wanted was judged; `problems` are those of the judges."""
         if problems:
             raise DataError(problems[0])
         if not self.is_judged:
@@ -41,11 +37,7 @@ class Report:
 
 
 def report(pair: Comparison, *, show_completions: bool) -> Report:
-    """Write scorecard.json and scorecard.html.
-
-    Raises:
-        DataError: if there are no completions, or a file there is not ours.
-    """
+    """Write scorecard.json and scorecard.html."""
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
     if not any(result.stats.n for result in results):

@@ -169,7 +169,6 @@ class Scorecard:
         return "base" if is_base else self.compared.name.rpartition("/")[2]
 
     def record(self) -> dict[str, Any]:
-        """Return scorecard.json."""
         return {field.name: _record(getattr(self, field.name)) for field in fields(self)}
 
 

@@ -42,7 +42,6 @@ class StructureStats:
     verdicts: dict[str, str] = field(default_factory=dict)  # completion -> verdict
 
     def add(self, completion: StoredCompletion) -> None:
-        """Count one completion."""
         self.n += 1
         self.endings[completion.ending] += 1
         self.sections.update(name for name in SECTIONS if getattr(completion, name))
@@ -54,7 +53,6 @@ class StructureStats:
         self.verdicts[completion.key] = completion.verdict
 
     def summary(self, table: VerdictTable) -> StructureSummary:
-        """Return what the scorecard holds of these counts."""
         return StructureSummary(
             completed=self.n,
             endings={ending.value: self.endings[ending.value] for ending in Ending},
@@ -69,7 +67,6 @@ class StructureStats:
 
 
 def verdict_by_behaviour(stats: StructureStats, judgements: Iterable[tuple[str, Judgement]]) -> VerdictTable:
-    """Count completions by verdict and behaviour."""
     table = {verdict.value: dict.fromkeys(BEHAVIOURS, 0) for verdict in Verdict}
     done = {key: _behaviour(judgement) for key, judgement in judgements}
     for key, verdict in stats.verdicts.items():

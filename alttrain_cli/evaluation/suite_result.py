@@ -66,12 +66,10 @@ class SuiteResult:
         return min(able, key=lambda name: (is_triage(name), name), default=None)
 
     def verdict_by_behaviour(self) -> VerdictTable:
-        """Count completions by the verdict of the model's own assessment and by the behaviour."""
         best = self.behaviour_judge
         return verdict_by_behaviour(self.stats, self.judged[best].items() if best else ())
 
     def summary(self) -> StructureSummary:
-        """Return what the scorecard holds of the completions."""
         return self.stats.summary(self.verdict_by_behaviour())
 
     def missing(self) -> list[str]:

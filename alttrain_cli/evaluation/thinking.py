@@ -33,11 +33,7 @@ _STARTED: dict[Mode, str] = {
 
 
 def check_mode(backend: Backend, mode: Mode) -> None:
-    """Make sure that a backend can do an ablation.
-
-    Raises:
-        ModelError: if it cannot continue a message.
-    """
+    """Make sure that a backend can do an ablation."""
     if mode != "normal" and Can.CONTINUE not in backend.can:
         raise ModelError(
             f"--thinking-mode {mode}: {backend.name} cannot continue a message, which thinking ablations "

@@ -25,11 +25,7 @@ class Layer(NamedTuple):
 
 
 def read_layers(name_or_path: str) -> list[Layer]:
-    """Read a recipe's file and its bases, the recipe's own first.
-
-    Raises:
-        RecipeError: if a file is missing or no recipe, or a base is unknown or leads back to itself.
-    """
+    """Read a recipe's file and its bases, the recipe's own first."""
     path = find_recipe(name_or_path)
     layers: list[Layer] = []
     while True:
@@ -65,11 +61,7 @@ def shipped_recipes() -> list[Path]:
 
 
 def find_recipe(name_or_path: str) -> Path:
-    """Return the file of a shipped recipe's name, or of a path.
-
-    Raises:
-        RecipeError: if there is none, with the nearest name.
-    """
+    """Return the file of a shipped recipe's name, or of a path."""
     if _is_path(name_or_path):
         return _checked(Path(name_or_path))
     names = {path.stem: path for path in shipped_recipes()}

@@ -87,11 +87,7 @@ class Model(_Section):
 
     @property
     def sizes(self) -> Shape:
-        """The shape, which the memory estimate needs.
-
-        Raises:
-            RecipeError: if the recipe does not give it.
-        """
+        """The shape, which the memory estimate needs."""
         if self.shape is None:
             raise RecipeError(
                 f"{self.name}: its recipe gives no model.shape (see: alttrain recipes show {FALLBACK})."
@@ -176,11 +172,7 @@ class Recipe(_Section):
 
     @classmethod
     def load(cls, name_or_path: str, overrides: tuple[str, ...] = ()) -> "Recipe":
-        """Load a shipped recipe by name or any recipe by path, with `a.b=value` overrides on top.
-
-        Raises:
-            RecipeError: naming every wrong key at once.
-        """
+        """Load a shipped recipe by name or any recipe by path, with `a.b=value` overrides on top."""
         return cls.resolve(name_or_path, overrides)[0]
 
     @classmethod
@@ -220,12 +212,10 @@ class Recipe(_Section):
         return self.model_copy(update=sections)
 
     def save(self, path: Path) -> None:
-        """Write the resolved recipe."""
         with atomic_writer(path) as file:
             file.write(self.to_yaml())
 
     def to_yaml(self) -> str:
-        """Return the resolved recipe as YAML."""
         return dump_yaml(self.model_dump(mode="json"))
 
 

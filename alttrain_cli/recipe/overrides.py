@@ -12,11 +12,7 @@ _KEY = re.compile(r"\w+(?:\.\w+){0,4}")
 
 
 def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Put every `section.key=value` into the values, in place.
-
-    Raises:
-        RecipeError: for an override that cannot be read, or a key that is given twice.
-    """
+    """Put every `section.key=value` into the values, in place."""
     given: set[str] = set()
     for override in overrides:
         key, equals, text = override.partition("=")

@@ -32,11 +32,7 @@ AS_WRITTEN = WrapValidator(_in_order)  # keeps the order of the keys, where they
 
 
 def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str) -> Any:
-    """Return the record that a JSON text holds; lone surrogates in it become U+FFFD.
-
-    Raises:
-        DataError: naming the place, the key, what is wrong with it, and the next step.
-    """
+    """Return the record that a JSON text holds; lone surrogates in it become U+FFFD."""
     try:
         return kind.validate_json(text)
     except ValidationError as error:
@@ -53,11 +49,7 @@ def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str)
 
 
 def read_record_file(kind: TypeAdapter[Any], path: Path, next_step: str) -> Any:
-    """Return the one record that a file holds.
-
-    Raises:
-        DataError: as `read_record`, and if the file is missing, no ordinary file, or not UTF-8.
-    """
+    """Return the one record that a file holds."""
     with opened(path) as file:
         text = file.read()
     return read_record(kind, text.removeprefix(b"\xef\xbb\xbf"), str(path), next_step)

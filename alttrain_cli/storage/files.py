@@ -129,21 +129,13 @@ def _ends_a_line(file: IO[bytes]) -> bool:
 
 
 def check_torn(path: Path, line: bytes, opening: bytes) -> None:
-    """Look whether a last line without an end, which will be cut off, is the beginning of one of ours.
-
-    Raises:
-        DataError: if it does not begin with `opening`.
-    """
+    """Look whether a last line without an end, which will be cut off, is the beginning of one of ours."""
     if not opening.startswith(line[: len(opening)]):
         raise DataError(f"{path}: was not written by alttrain. Move it, or choose another place.")
 
 
 def refuse_foreign(path: Path, opening: str) -> None:
-    """Refuse to replace a file that does not open as those do that alttrain writes there.
-
-    Raises:
-        DataError: if it is there and is somebody else's.
-    """
+    """Refuse to replace a file that does not open as those do that alttrain writes there."""
     if not os.path.lexists(path):
         return
     with opened(path) as file:

@@ -39,11 +39,7 @@ class Journal:
         self._places: dict[str, int] | None = None  # None: not read yet
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the records one by one; a torn last line is none.
-
-        Raises:
-            DataError: naming the line that is broken in the middle of the file, and its key.
-        """
+        """Yield the records one by one; a torn last line is none."""
         return (record for _, record in self._lines())
 
     def latest(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -62,11 +58,7 @@ class Journal:
         return {record["key"] for record in self}
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the record that counts of a key; the file is read once, then one line per call.
-
-        Raises:
-            DataError: as iterating does, at the first call.
-        """
+        """Return the record that counts of a key; the file is read once, then one line per call."""
         if key not in self.places:
             return None
         with opened(self.path) as file:

@@ -25,9 +25,6 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
 
     `place` is a folder. With `path`, that lock file is created and removed again. If the system or its
     file system has no locks, no process is kept out.
-
-    Raises:
-        RunError: if another process is writing there.
     """
     if fcntl is None or (path is None and not os.path.lexists(place)):
         yield

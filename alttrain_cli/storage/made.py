@@ -23,9 +23,6 @@ class Made:
         """Create the folder if it is missing, and note which of the `names` are in it.
 
         `names` are all files and folders that this process may write there.
-
-        Raises:
-            AlttrainError: if the folder cannot be created or read.
         """
         with writable(folder):
             missing = tuple(one for one in (folder, *folder.parents) if not os.path.lexists(one))[::-1]

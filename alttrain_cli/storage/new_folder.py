@@ -12,11 +12,7 @@ from alttrain_cli.storage.made import Made
 
 
 def check_free(folder: Path) -> None:
-    """Make sure that a folder can be created: there is none, or an empty one.
-
-    Raises:
-        RunError: if it holds something, or is no folder.
-    """
+    """Make sure that a folder can be created: there is none, or an empty one."""
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
@@ -49,9 +45,6 @@ def publish(hidden: Path, folder: Path) -> None:
     """Give a finished folder its name. An empty folder of that name is replaced.
 
     Other users may read its files: safetensors writes its own for their owner alone.
-
-    Raises:
-        AlttrainError: if the disk refuses.
     """
     with writable(folder):
         for path in hidden.rglob("*"):

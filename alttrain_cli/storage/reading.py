@@ -31,9 +31,6 @@ def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
     """Yield (line number from 1, object) for every line that is not blank, one line in memory at a time.
 
     `digest` is updated with every byte of the file.
-
-    Raises:
-        DataError: naming the line that is torn or no object, or the file that is missing or empty.
     """
     found = False
     for number, line in read_lines(path, digest=digest):
@@ -49,11 +46,7 @@ def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
 
 
 def load_json(text: str, where: str) -> Any:
-    """Return the value that a JSON text holds; what no file can hold, a lone surrogate, is U+FFFD.
-
-    Raises:
-        DataError: naming the place and what is wrong with the text.
-    """
+    """Return the value that a JSON text holds; what no file can hold, a lone surrogate, is U+FFFD."""
     try:
         value = parse_json(text)
     except ValueError as error:
@@ -74,9 +67,6 @@ def read_lines(
     """Yield (line number from 1, line with its ending) of a UTF-8 file.
 
     `digest` is updated with every byte of the file.
-
-    Raises:
-        DataError: if it is missing, unreadable or not UTF-8, or a line has more than `longest` bytes.
     """
     with opened(path) as file:
         number = 0
@@ -90,11 +80,7 @@ def read_lines(
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """Return the text of a UTF-8 file.
-
-    Raises:
-        DataError: as `read_lines`, or if the file has more than `largest` bytes.
-    """
+    """Return the text of a UTF-8 file."""
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > largest:
             raise DataError(f"{path}: the file is larger than {largest:,} bytes. Split it.")
@@ -103,11 +89,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
-    """Yield an ordinary file, open for reading its bytes.
-
-    Raises:
-        DataError: if it is missing, unreadable, a folder, or a pipe or device, which could block.
-    """
+    """Yield an ordinary file, open for reading its bytes."""
     with _readable(path):
         check_ordinary(path)
         with path.open("rb") as file:
@@ -115,11 +97,7 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def check_ordinary(path: Path) -> None:
-    """Refuse what is not a readable ordinary file, before another library opens it.
-
-    Raises:
-        DataError: as `opened`.
-    """
+    """Refuse what is not a readable ordinary file, before another library opens it."""
     with _readable(path):
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -147,11 +125,7 @@ def is_folder(path: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes.
-
-    Raises:
-        DataError: if it is missing or unreadable.
-    """
+    """Return the hex digest of a file's bytes."""
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -59,9 +59,6 @@ class Run:
 
         An empty folder that exists already may become one. Without a path it is runs/<name>-<number>,
         with the first number that is free.
-
-        Raises:
-            RunError: if the path is taken.
         """
         if path is not None:
             return cls._claim(path, recipe)
@@ -104,11 +101,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Open a finished run.
-
-        Raises:
-            RunError: if there is none, or it has no adapter (yet).
-        """
+        """Open a finished run."""
         run = cls(path)
         if not run.path.is_dir():
             raise RunError(f"{path}: no such run. Train one: alttrain train --recipe NAME --data FILE")
@@ -148,11 +141,7 @@ class Run:
         return any((self.adapter_path / name).is_file() for name in WEIGHTS)
 
     def state(self) -> State:
-        """Return what became of the run. One whose process was killed is interrupted.
-
-        Raises:
-            DataError: if the manifest is wrong.
-        """
+        """Return what became of the run. One whose process was killed is interrupted."""
         status = self.manifest().status
         if status == "finished":
             return State.FINISHED if self.has_weights() else State.DAMAGED
@@ -206,11 +195,7 @@ class Run:
         return base.commit if base and base.name == model else None
 
     def manifest(self) -> Manifest:
-        """Return the manifest; status "unknown" if there is none yet.
-
-        Raises:
-            DataError: naming the key that is wrong.
-        """
+        """Return the manifest; status "unknown" if there is none yet."""
         if not self.manifest_path.exists():
             return Manifest.missing()
         manifest: Manifest = read_record_file(
@@ -231,11 +216,9 @@ class Run:
         return not names
 
     def steps(self) -> list[StepRecord]:
-        """Return the logged training steps."""
         return read_log(self.steps_path, STEP)
 
     def canaries(self) -> list[CanaryRecord]:
-        """Return the canary's refusals, one record per checkpoint."""
         return read_log(self.canary_path, CANARY)
 
     def keep_steps(self, last: int) -> None:
@@ -246,12 +229,10 @@ class Run:
                 write_jsonl(path, [line.record() for line in lines if line.step <= last])
 
     def add_step(self, step: StepRecord) -> None:
-        """Append one training step."""
         self.has_trained = True
         append_jsonl(self.steps_path, step.record())
 
     def add_canary(self, canary: CanaryRecord) -> None:
-        """Append the refusals at one checkpoint."""
         append_jsonl(self.canary_path, canary.record())
 
 
@@ -264,11 +245,7 @@ def _newest(path: Path) -> float:
 
 
 def _refuse_taken(path: Path) -> None:
-    """Refuse to train in anything but an empty folder.
-
-    Raises:
-        RunError: naming what the path holds.
-    """
+    """Refuse to train in anything but an empty folder."""
     if not path.is_dir():
         raise RunError(f"{path}: exists already, and is not a folder. Choose another --out.")
     names = {one.name for one in path.iterdir()}

@@ -171,11 +171,7 @@ Line = TypeVar("Line", bound=Record)
 
 
 def read_log(path: Path, kind: TypeAdapter[Line]) -> list[Line]:
-    """Return the lines of a log, none if there is no file; an incomplete last line is left out.
-
-    Raises:
-        DataError: naming the line and the key that is wrong.
-    """
+    """Return the lines of a log, none if there is no file; an incomplete last line is left out."""
     if not path.exists():
         return []
     with opened(path) as file:

@@ -43,9 +43,6 @@ def read_table(
     its list of rows; `header` names the columns of a .csv or .tsv that has no header. Only with `members`,
     a pattern, a .zip is read: its CSV files of such names, in their order, each row with its `member`, the
     file's name without folder and ending.
-
-    Raises:
-        DataError: naming file and place.
     """
     match path.suffix.lower():
         case ".jsonl" | ".ndjson":

@@ -43,11 +43,7 @@ class Probing(NamedTuple):
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Probing":
-        """Render the probe.
-
-        Raises:
-            ModelError: if the chat template is missing or fails.
-        """
+        """Render the probe."""
         check_bounded(getattr(tokenizer, "chat_template", None))
         prompt = render(tokenizer, [user(PROBE)], add_generation_prompt=True)
         answered = render(tokenizer, [user("."), assistant(PROBE)], add_generation_prompt=False)
@@ -55,11 +51,7 @@ class Probing(NamedTuple):
 
 
 def terminator_of(tokenizer: Tokenizer, probing: Probing) -> str:
-    """Return the special token that the template writes behind an assistant's turn.
-
-    Raises:
-        ModelError: if it writes none.
-    """
+    """Return the special token that the template writes behind an assistant's turn."""
     tail = probing.answered.rpartition(PROBE)[2].strip()
     known = probing.vocabulary.keys()
     for token in sorted(known & set(_prefixes(tail)), key=len, reverse=True):
@@ -75,11 +67,7 @@ def _prefixes(text: str) -> list[str]:
 
 
 def check_round_trip(tokenizer: Tokenizer) -> None:
-    """Make sure that a text comes back from its tokens as it was.
-
-    Raises:
-        ModelError: showing what came back.
-    """
+    """Make sure that a text comes back from its tokens as it was."""
     ids = tokenizer.encode(_ROUND_TRIP, add_special_tokens=False)
     back = tokenizer.decode(ids, skip_special_tokens=False)
     if back != _ROUND_TRIP:
@@ -90,22 +78,14 @@ def check_round_trip(tokenizer: Tokenizer) -> None:
 
 
 def check_nothing_dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> None:
-    """Make sure that what is said in a conversation is in its tokens.
-
-    Raises:
-        ModelError: naming what is dropped first.
-    """
+    """Make sure that what is said in a conversation is in its tokens."""
     for what in dropped(tokenizer, probing, with_system=bool(system)):
         hint = "Use --set model.system=null" if what == "the system text" else "Use another copy of the model"
         raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
 
 
 def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Iterator[str]:
-    """Yield what the chat template drops: the question, an earlier answer, the system text.
-
-    Raises:
-        ModelError: if it fails on a system message.
-    """
+    """Yield what the chat template drops: the question, an earlier answer, the system text."""
     yield from _missing(tokenizer, probing.prompt, [("the question", PROBE)])
     yield from _missing(tokenizer, probing.answered, [("an earlier answer", PROBE)])
     if with_system:
@@ -121,10 +101,8 @@ def _missing(tokenizer: Tokenizer, rendered: str, wanted: Sequence[tuple[str, st
 
 
 def user(content: str) -> Message:
-    """Return a user's message."""
     return {"role": "user", "content": content}
 
 
 def assistant(content: str) -> Message:
-    """Return an assistant's message."""
     return {"role": "assistant", "content": content}

@@ -85,26 +85,17 @@ class Row(BaseModel):
 
     @property
     def trace(self) -> Trace:
-        """The response in sections."""
         sections = (self.understanding, self.assessment, self.reasoning, self.answer)
         return Trace(*sections, order=self.order)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a data file.
-
-    Raises:
-        DataError: as `iter_rows`.
-    """
+    """Return the rows of a data file."""
     return list(iter_rows(path))
 
 
 def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
-    """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes.
-
-    Raises:
-        DataError: naming file, line and key of the first wrong row, or of a duplicate id.
-    """
+    """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes."""
     lines: dict[str, int] = {}
     for number, value in read_jsonl(path, digest):
         row = _row(path, number, value)

@@ -59,12 +59,7 @@ class Template:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, system: str | None = None) -> "Template":
-        """Find the family by rendering.
-
-        Raises:
-            ModelError: a chat template that is missing, fails or drops the question, the system text or an
-                answer; no single-token terminator; a tokenizer that loses text.
-        """
+        """Find the family by rendering."""
         check_round_trip(tokenizer)
         probing = Probing.of(tokenizer)
         check_nothing_dropped(tokenizer, probing, system)
@@ -123,7 +118,6 @@ class Template:
         return own(text, self.markers, prefilled=self.prefilled)
 
     def stream_parser(self) -> StreamParser:
-        """Return a parser for text that arrives in pieces, terminator excluded."""
         return StreamParser(self.markers, prefilled=self.prefilled)
 
     def strip(self, text: str) -> str:

@@ -46,7 +46,6 @@ class Trace:
     order: Order = THOUGHTS
 
     def __getitem__(self, section: Section) -> str:
-        """Return the text of a section."""
         return str(getattr(self, section))
 
     @property
@@ -114,7 +113,6 @@ class StreamParser:
             self._answer.append(self._take(len(self._pending)))
 
     def trace(self) -> Trace:
-        """Return the sections so far."""
         return self._trace()
 
     @property

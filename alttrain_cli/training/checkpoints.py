@@ -13,7 +13,6 @@ COMPLETE = "complete.json"  # the last file of a checkpoint: without it, the che
 
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
-    """Return the newest complete checkpoint."""
     found = [path for path in checkpoints.glob("checkpoint-*") if (path / COMPLETE).is_file()]
     return max(found, key=_step_of, default=None)
 
@@ -39,11 +38,7 @@ def remove_incomplete(checkpoints: Path) -> None:
 
 @contextmanager
 def writing(checkpoints: Path, step: int) -> Iterator[None]:
-    """Mark the checkpoint that the block writes as complete; if it fails, remove it.
-
-    Raises:
-        RunError: if it cannot be written, for example because the disk is full.
-    """
+    """Mark the checkpoint that the block writes as complete; if it fails, remove it."""
     folder = checkpoints / f"checkpoint-{step}"
     try:
         yield

@@ -14,11 +14,7 @@ MIN_LOGIT_CHANGE = 1e-3  # below this, a change may be the rounding of bfloat16
 
 
 def save_adapter(loaded: Loaded, folder: Path, untrained_logits: Any) -> ChecksRecord:
-    """Check the adapter and save it; the folder appears only when it is complete.
-
-    Raises:
-        GateError: if the adapter is not finite, is zero, or does not change the logits.
-    """
+    """Check the adapter and save it; the folder appears only when it is complete."""
     checks = check_adapter(loaded, untrained_logits)
     temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed here
@@ -37,9 +33,6 @@ def check_adapter(loaded: Loaded, untrained_logits: Any) -> ChecksRecord:
     """Return the evidence: number of tensors, largest weight, largest change of a logit.
 
     `untrained_logits` is the result of `probe_logits` before training.
-
-    Raises:
-        GateError: naming the first check that failed.
     """
     import torch
 

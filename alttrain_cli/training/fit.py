@@ -40,11 +40,7 @@ class RecipeFit(NamedTuple):
 
 
 def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
-    """Estimate how a recipe's model fits.
-
-    Raises:
-        RecipeError: if the recipe gives no model.shape.
-    """
+    """Estimate how a recipe's model fits."""
     longest = min(TYPICAL_LONGEST, recipe.train.max_length)
     _, memory = best_batching(recipe, longest, machine)
     rows = [Size(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]
@@ -72,11 +68,7 @@ def recommended(machine: Machine) -> str:
 
 
 def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> Plan:
-    """Return the plan for rows that are not tokenised yet.
-
-    Raises:
-        RecipeError: if the recipe gives no model.shape.
-    """
+    """Return the plan for rows that are not tokenised yet."""
     return plan(recipe, [estimate(recipe, row) for row in rows], machine)
 
 
@@ -92,9 +84,6 @@ def timed_plan(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> TimedPl
     """Return the plan for rows that are not tokenised yet, with its time.
 
     The first time, this measures the speed of this CPU, which takes seconds.
-
-    Raises:
-        RecipeError: if the recipe gives no model.shape.
     """
     planned = plan_before_loading(recipe, rows, machine)
     time = training_time(recipe, planned)
@@ -112,11 +101,7 @@ def estimate(recipe: Recipe, row: Row) -> Size:
 
 
 def parse_gpu(gpu: str) -> Machine:
-    """Return the machine that `--gpu` names: `auto` is this one, a number is a GPU with so many GB.
-
-    Raises:
-        RecipeError: if it is neither.
-    """
+    """Return the machine that `--gpu` names: `auto` is this one, a number is a GPU with so many GB."""
     if gpu == "auto":
         return Machine.found()
     try:

@@ -65,12 +65,7 @@ def start(job: Job, out: Path | None, reports: Reports) -> Run:
 
 
 def resume(job: Job, out: Path, reports: Reports) -> Run:
-    """Resume the interrupted run in `out`, and return it finished.
-
-    Raises:
-        RunError: as `open_for_resume`, or if another process writes to it.
-        AlttrainError: as `start`.
-    """
+    """Resume the interrupted run in `out`, and return it finished."""
     with locked(out):
         run = open_for_resume(out, job.recipe, job.data.sha256, job.data.path)
         return _finish(job, run, reports)
@@ -235,11 +230,7 @@ class Session:
 
 
 def save_metrics(run: Run) -> None:
-    """Write loss, speed and times of the logged steps into the manifest, and draw the loss curve.
-
-    Raises:
-        RunError: if no step was logged.
-    """
+    """Write loss, speed and times of the logged steps into the manifest, and draw the loss curve."""
     steps = run.steps()
     if not steps:
         raise RunError(f"{run.steps_path}: the log of the run's steps is missing. Start a new run.")

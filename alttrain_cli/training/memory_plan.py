@@ -48,12 +48,10 @@ class Memory(NamedTuple):
 
     @property
     def gib(self) -> float:
-        """The sum, in GiB."""
         return sum(self) / GIB
 
     @property
     def parts(self) -> dict[str, float]:
-        """Every part in GiB, by its name."""
         return {name: part / GIB for name, part in self._asdict().items()}
 
 
@@ -112,16 +110,11 @@ class Plan(NamedTuple):
 
 
 def sizes_of(rows: Sequence[Encoded]) -> list[Size]:
-    """Return the exact sizes of tokenised rows."""
     return [Size(len(row.input_ids), row.trained) for row in rows]
 
 
 def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
-    """Plan a run on rows of these sizes.
-
-    Raises:
-        RecipeError: if the recipe gives no model.shape.
-    """
+    """Plan a run on rows of these sizes."""
     longest = max(size.tokens for size in sizes)
     batching, memory = best_batching(recipe, longest, machine)
     verdict = fit_verdict(memory, machine)
@@ -153,7 +146,6 @@ def unplanned(recipe: Recipe) -> Batching:
 
 
 def steps(recipe: Recipe, rows: int) -> int:
-    """Return how many updates a run has."""
     per_epoch = math.ceil(rows / recipe.train.rows_per_step)
     return math.ceil(recipe.train.num_train_epochs * per_epoch)
 
@@ -205,7 +197,6 @@ def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -
 
 
 def adapter_parameters(recipe: Recipe) -> int:
-    """Count the weights of the LoRA adapter."""
     shape = recipe.model.sizes
     hidden, mlp = shape.hidden_size, shape.intermediate_size
     heads = shape.num_attention_heads * shape.head_dim

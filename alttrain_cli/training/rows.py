@@ -23,11 +23,7 @@ class TrainingRows:
 
     @classmethod
     def read(cls, path: Path) -> "TrainingRows":
-        """Read a data file.
-
-        Raises:
-            DataError: as `iter_rows`, or if one of the labels is missing.
-        """
+        """Read a data file."""
         digest = hashlib.sha256()
         found = cls(path, "", tuple(iter_rows(path, digest)))
         for label, lesson in (("benign", "refuse everything"), ("harmful", "answer everything")):
@@ -40,7 +36,6 @@ class TrainingRows:
 
     @property
     def labels(self) -> Counter[str]:
-        """The number of rows per label."""
         return Counter(row.label for row in self.rows)
 
 

@@ -23,11 +23,7 @@ LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
 def check_trackers(recipe: Recipe) -> None:
-    """Check that the experiment trackers in `train.report_to` are installed. TRL does the rest.
-
-    Raises:
-        RecipeError: naming the package that is missing.
-    """
+    """Check that the experiment trackers in `train.report_to` are installed. TRL does the rest."""
     names = (recipe.train.model_extra or {}).get("report_to") or []
     for name in [names] if isinstance(names, str) else names:
         if name not in ("none", "all") and util.find_spec(str(name)) is None:
@@ -38,11 +34,7 @@ def check_trackers(recipe: Recipe) -> None:
 
 
 def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> Run:
-    """Open an interrupted run to resume it.
-
-    Raises:
-        RunError: if there is none, or its data or recipe differ from those that it started with.
-    """
+    """Open an interrupted run to resume it."""
     with writable(out):
         if not out.is_dir():
             raise RunError(f"{out}: there is no run to resume. Train without --resume.")
@@ -73,11 +65,7 @@ def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> 
 
 
 def check_resumed(run: Run, before: Manifest, loaded: "Loaded", base: BaseRecord) -> list[str]:
-    """Compare what is loaded with what the run started with; return what differs but may.
-
-    Raises:
-        RunError: if the rows would be rendered in another way than before, or the base is another one.
-    """
+    """Compare what is loaded with what the run started with; return what differs but may."""
     if before.template not in (None, loaded.template.fingerprint):
         raise RunError(
             f"{run.path}: the model's chat template has changed since this run started, so the rows would be "

@@ -34,11 +34,6 @@ def train(
 
     Returns 0 when all steps are done. Ctrl-C, SIGTERM and SIGHUP stop after the current step, and a
     checkpoint is saved; then the number of the signal is returned. A second signal stops immediately.
-
-    Raises:
-        GateError: when the loss is NaN, infinite or zero, or `events.checkpoint` returns a reason.
-        ModelError: when the memory does not hold a single row.
-        RunError: when a checkpoint cannot be written.
     """
     _seed(recipe.train.seed)
     trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, events.notice)
@@ -81,7 +76,6 @@ class Monitor:
         self._started = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the clock."""
         self._started = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:

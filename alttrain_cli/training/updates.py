@@ -32,9 +32,6 @@ class Updates:
         """Add up the gradients of one update and return its loss.
 
         Tensors in `inputs` are (rows, tokens), padded on the right.
-
-        Raises:
-            ModelError: if the memory does not hold one row.
         """
         if trained_tokens is None:
             trained_tokens = (inputs["labels"] != IGNORED).sum()

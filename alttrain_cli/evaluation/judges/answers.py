@@ -26,9 +26,6 @@ def is_equal(text: str, item: Item) -> Judgement:
 
     The second way is there so that no quirk of a parser fails an easy item. Runs in the main thread:
     math-verify stops endless computations by a signal.
-
-    Raises:
-        DataError: under Windows, which lacks that signal: math-verify would find every answer wrong.
     """
     if not hasattr(signal, "SIGALRM"):
         raise DataError("mathematics cannot be graded under Windows. Grade it under WSL, Linux or macOS.")

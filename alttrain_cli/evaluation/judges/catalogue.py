@@ -22,11 +22,7 @@ CHOSEN: dict[str, AnyJudge] = {
 
 
 def find_judges(words: str) -> list[AnyJudge]:
-    """Return the judges of a list like rule,wildguard.
-
-    Raises:
-        DataError: if there is none of a name.
-    """
+    """Return the judges of a list like rule,wildguard."""
     names = split_words("--judge", words)
     for name in names:
         if name not in CHOSEN:
@@ -43,11 +39,7 @@ def judges_for(kind: Kind, grader: str | None, chosen: list[AnyJudge]) -> list[A
 
 
 def judge_named(file_name: str) -> AnyJudge:
-    """Return the judge whose judgements stand in judgements.<file_name>.jsonl.
-
-    Raises:
-        DataError: if this version of alttrain has no such judge.
-    """
+    """Return the judge whose judgements stand in judgements.<file_name>.jsonl."""
     name = re.split("[~@]", file_name)[0]
     judge = GRADERS.get(name) or CHOSEN.get(name)
     if judge is None:

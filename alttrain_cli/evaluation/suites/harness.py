@@ -27,11 +27,7 @@ _WITHOUT_EXAMPLES = {"num_fewshot": 0, "training_split": None, "fewshot_split": 
 
 
 class Wording:
-    """Words the prompts of a task; it is loaded with the first row.
-
-    Raises:
-        DataError: if the harness is not installed.
-    """
+    """Words the prompts of a task; it is loaded with the first row."""
 
     def __init__(self, task: Task) -> None:
         _harness()
@@ -39,11 +35,7 @@ class Wording:
         self._loaded: Any = None
 
     def prompt(self, row: Doc, place: str) -> str:
-        """Return the task's description and question as one user turn; the chat template is the target's.
-
-        Raises:
-            DataError: naming `place`, if the row lacks a column that the task knows.
-        """
+        """Return the task's description and question as one user turn; the chat template is the target's."""
         doc = {**dict.fromkeys(self._task.missing), **row}
         try:
             self._loaded = self._loaded or _load(self._task, doc)

@@ -41,11 +41,7 @@ class Reading(NamedTuple):
 
 
 def read_suite(suite: Suite, given: Path | None = None) -> Reading:
-    """Read a suite.
-
-    Raises:
-        DataError: if the data is not to be had, is not what is expected, or has changed.
-    """
+    """Read a suite."""
     wording = Wording(suite.task) if suite.task else None
     path = given or _fetch(suite)
     _check_file(suite, path)
@@ -158,11 +154,7 @@ def _matches(value: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _get(suite: Suite, row: Mapping[str, Any], column: str, place: str) -> str | None:
-    """Return a row's text, or None where it has none. Numbers are texts, but not as a prompt.
-
-    Raises:
-        DataError: naming place and column, if the value is no text.
-    """
+    """Return a row's text, or None where it has none. Numbers are texts, but not as a prompt."""
     name = next((name for name in suite.columns.get(column, ()) if row.get(name) is not None), None)
     value = None if name is None else row[name]
     if value is None or isinstance(value, str):

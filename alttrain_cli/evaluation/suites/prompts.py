@@ -17,9 +17,6 @@ def suite_prompts(
     """Return {suite: prompts} of the suites in `words` and of `files`, each NAME=FILE or any file of prompts.
 
     `read_prompts` reads a file that belongs to no suite.
-
-    Raises:
-        DataError: if a suite is unknown or not available, or a file cannot be read.
     """
     pairs = [(text, "", "") if is_file(Path(text)) else text.partition("=") for text in files]
     names = [name if equals else Path(name).stem for name, equals, _ in pairs]

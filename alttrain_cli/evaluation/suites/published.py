@@ -11,11 +11,7 @@ from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 
 
 def suite_data(suite: Suite, given: Path | None, progress: Progress | None = None) -> Reading:
-    """Read a suite; where that may need the network, report it, and keep the libraries' output away.
-
-    Raises:
-        DataError: as `read_suite`.
-    """
+    """Read a suite; where that may need the network, report it, and keep the libraries' output away."""
     if given or suite.source.package:
         return read_suite(suite, given)
     with (progress or Silent()).status(f"Looking for {suite.name} ..."), quiet.captured(None):
@@ -25,20 +21,12 @@ def suite_data(suite: Suite, given: Path | None, progress: Progress | None = Non
 def read_suites(
     suites: Sequence[Suite], files: dict[str, Path], progress: Progress
 ) -> list[tuple[Suite, Reading]]:
-    """Read all suites before anything is generated, so that a missing one costs nothing.
-
-    Raises:
-        DataError: as `read_suite`.
-    """
+    """Read all suites before anything is generated, so that a missing one costs nothing."""
     return [(suite, suite_data(suite, files.get(suite.name), progress)) for suite in suites]
 
 
 def suite_files(given: Sequence[str], chosen: Sequence[Suite]) -> dict[str, Path]:
-    """Return the file of each suite for which NAME=FILE is given.
-
-    Raises:
-        DataError: if a pair has no effect.
-    """
+    """Return the file of each suite for which NAME=FILE is given."""
     files: dict[str, Path] = {}
     for pair in given:
         name, equals, path = pair.partition("=")

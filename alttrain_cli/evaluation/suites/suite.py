@@ -139,11 +139,7 @@ class Suite(_Strict):
 
 
 def split_words(option: str, words: str) -> list[str]:
-    """Return the words of a list with commas.
-
-    Raises:
-        DataError: if one is empty or given twice.
-    """
+    """Return the words of a list with commas."""
     found = [word.strip() for word in words.split(",")]
     if not all(found):
         raise DataError(f"{option} {words}: a name is empty. Give names with commas between them.")
@@ -154,11 +150,7 @@ def split_words(option: str, words: str) -> list[str]:
 
 
 def find_suites(words: str) -> list[Suite]:
-    """Return the suites of a list like smoke,xstest-safe: names or groups, each suite once.
-
-    Raises:
-        DataError: if a word is neither.
-    """
+    """Return the suites of a list like smoke,xstest-safe: names or groups, each suite once."""
     found: dict[str, Suite] = {}
     for word in split_words("--suite", words):
         named = [suite for suite in all_suites().values() if word in _words(suite)]
