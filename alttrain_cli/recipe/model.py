@@ -191,7 +191,8 @@ class Recipe(_Section):
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
-            problems += [_problem(problem) for problem in error.errors()]
+            errors = enumerate(error.errors())
+            problems += [_problem(one, with_hint=at < SHOWN_PROBLEMS) for at, one in errors]
         if problems:
             raise RecipeError(_listed(path, problems, sources))
         return recipe, sources
@@ -221,21 +222,22 @@ class Recipe(_Section):
 
 def _listed(path: Path, problems: list[str], sources: dict[Key, str]) -> str:
     """Return the problems of a recipe in one line, each with the place that it comes from."""
-    of_set = [one for one in problems if _is_of_set(one, sources)]
-    of_file = [one for one in problems if one not in of_set]
+    given = [key for key, of in sources.items() if of == "--set"]
+    of_set = [one for one in problems if _is_in(one, given)]
+    of_file = [one for one in problems if not _is_in(one, given)]
     more = len(problems) - SHOWN_PROBLEMS
     shown = [f"{path}: {one}" if at == 0 else one for at, one in enumerate(of_file)]
     shown = [*(f"--set {one}" for one in of_set), *shown][:SHOWN_PROBLEMS]
     return " ".join([*shown, *([f"and {more} more problems."] if more > 0 else [])])
 
 
-def _is_of_set(problem: str, sources: dict[Key, str]) -> bool:
+def _is_in(problem: str, given: list[Key]) -> bool:
     key = tuple(problem.partition(":")[0].split("."))
-    return any(of == "--set" and given[: len(key)] == key for given, of in sources.items())
+    return any(one[: len(key)] == key for one in given)
 
 
-def _problem(problem: Any) -> str:
-    hint = _nearest(problem["loc"]) if problem["type"] == "extra_forbidden" else ""
+def _problem(problem: Any, *, with_hint: bool) -> str:
+    hint = _nearest(problem["loc"]) if with_hint and problem["type"] == "extra_forbidden" else ""
     return f"{key_of(problem)}: {in_words(problem)}. {hint}".rstrip()
 
 
