@@ -19,6 +19,7 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.sections import THOUGHTS, Order
 
 SETTINGS = Sampling(max_new_tokens=9, do_sample=False)
 REFUSES = "The user wants to trick a bank.\n\nThis is harmful.\n\nI must say no.\n</think>\n\nI'm sorry, but I cannot help."
@@ -54,17 +55,23 @@ def target(name: str, adapter: str | None = None) -> Fingerprint:
 
 
 def evaluate(
-    root: Path, asked: Fingerprint, about: SuiteFacts, prompts: Sequence[str], texts: Sequence[str]
+    root: Path,
+    asked: Fingerprint,
+    about: SuiteFacts,
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    order: Order = THOUGHTS,
 ) -> SuiteResult:
-    """Store what `asked` wrote on the prompts, judge it, and read it back."""
+    """Store what `asked` wrote on the prompts, in sections of this order, judge it, and read it back."""
     right = "4" if about.kind == "ability" else None
     items = tuple(Item(f"{about.name}-{place}", prompt, None, right) for place, prompt in enumerate(prompts))
-    plan = Plan(about, asked, SETTINGS, "normal", 1, len(items), items)
+    plan = Plan(about, asked, SETTINGS, "normal", 1, len(items), items, order=order)
     place = SuiteDir(root / about.name)
     plan.save(place.path)
     for job, text in zip(plan.requests, texts, strict=False):
         thinks = "</think>" in text or text == UNFINISHED
-        written = Completion(THINK.open * thinks + text, tokens=len(text.split()), reasoning_tokens=3)
+        text = THINK.open * thinks + text.removeprefix(THINK.open)
+        written = Completion(text, tokens=len(text.split()), reasoning_tokens=3, order=order)
         place.completions.append(record(job, Conversation.of(job.item.prompt), written))
     judge_instantly(place, plan, WORD if about.kind == "ability" else RULE)
     return SuiteResult.read(place)

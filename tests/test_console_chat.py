@@ -16,7 +16,7 @@ from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, St
 from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, reflows
-from alttrain_cli.console.sections import finished_sections, pair_view, section_view, tail
+from alttrain_cli.console.sections import pair_view, section_view, tail
 from alttrain_cli.structure.trace import State, Trace
 from tests.test_console import GOLDEN, TRACE
 
@@ -95,10 +95,10 @@ def test_a_forced_answer_and_a_cut_one_are_labelled() -> None:
 
 
 def test_sections_are_printed_for_good_as_they_are_settled_and_once() -> None:
-    assert finished_sections(Trace("They ask", state=State.UNCLOSED)) == 0
-    assert finished_sections(Trace("They ask.", "It is benign.", "I", state=State.UNCLOSED)) == 2
-    assert finished_sections(TRACE) == 3
-    assert finished_sections(Trace(answer="Boil", state=State.ABSENT)) == 0  # a closing marker may follow yet
+    assert Trace("They ask", state=State.UNCLOSED).settled == 0
+    assert Trace("They ask.", "It is benign.", "I", state=State.UNCLOSED).settled == 2
+    assert TRACE.settled == 3
+    assert Trace(answer="Boil", state=State.ABSENT).settled == 0  # a closing marker may follow yet
 
 
 def test_the_meter_counts_thinking_against_its_budget() -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alttrain_cli.structure.markers import S1, Markers
+from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import (
     WINDOW_CHARACTERS,
     WINDOW_SENTENCES,
@@ -13,7 +14,6 @@ from alttrain_cli.structure.trace import (
     Trace,
     compose,
     parse,
-    split_sentences,
 )
 from alttrain_cli.structure.verdict import Verdict
 

@@ -9,12 +9,14 @@ from alttrain_cli.data.annotators import Annotation, Template
 from alttrain_cli.data.audit import contradictions
 from alttrain_cli.data.samples import Sample, SampleDropped
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, restyle
+from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, make_row, restyle
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import compose, parse, split_sentences
+from alttrain_cli.structure.sections import THOUGHTS
+from alttrain_cli.structure.sentences import split_sentences
+from alttrain_cli.structure.trace import compose, parse
 from alttrain_cli.structure.verdict import Verdict, verdict_of
 from tests.samples import TRACE, sample
 
@@ -29,7 +31,7 @@ ANSWER = "Boil it for five minutes."
 
 
 def made(style: str, one: Sample) -> Row:
-    return STYLES[style](one, Template().annotation(one))
+    return make_row(one, Template().annotation(one), style)
 
 
 def harmful() -> Sample:
@@ -75,7 +77,8 @@ def test_every_style_answers_a_benign_sample_with_its_own_answer(style: str) -> 
 def test_an_ablation_lacks_one_section_and_keeps_the_others(style: str, section: str, label: str) -> None:
     one = sample(label=label)
     whole, ablated = made("alttrain", one).model_dump(), made(style, one).model_dump()
-    assert ablated == {**whole, "style": style, section: ""}
+    order = tuple(name for name in THOUGHTS if name != section)
+    assert ablated == {**whole, "style": style, section: "", "order": order}
 
 
 def test_cr_rephrase_words_the_stop_in_many_ways_and_alttrain_in_one() -> None:
@@ -120,9 +123,9 @@ def test_the_checklist_finds_the_category_of_a_harmful_sample_alone() -> None:
 @pytest.mark.parametrize("label", ["harmful", "benign"])
 def test_rows_of_every_style_are_told_apart_again(style: str, label: str) -> None:
     row = made(style, sample(label=label))
-    found = parse(compose(row.trace, Markers(), prefilled=True), Markers(), prefilled=True)
+    found = parse(compose(row.trace, Markers(), prefilled=True), Markers(), prefilled=True, order=row.order)
     assert found.answer == row.answer
-    if row.assessment and row.understanding:
+    if row.trace.can_be_parsed:
         assert found == row.trace
 
 

@@ -22,6 +22,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, Trace, parse
 
 Key = TypeVar("Key")
@@ -87,6 +88,7 @@ class Completion:
         warning: what a reader must know beside the text.
         marked: the backend knows how this model marks its reasoning. False for a server whose text
             holds no marker: a completion cut at its limit may then be all reasoning.
+        order: of the sections that the model was trained to write.
     """
 
     text: str
@@ -97,6 +99,7 @@ class Completion:
     forced: bool = False
     warning: str = ""
     marked: bool = True
+    order: Order = THOUGHTS
 
     @property
     def finished(self) -> bool:
@@ -105,9 +108,9 @@ class Completion:
 
     @cached_property
     def trace(self) -> Trace:
-        found = parse(self.text, THINK, prefilled=False)
+        found = parse(self.text, THINK, prefilled=False, order=self.order)
         if found.state is State.ABSENT and not self.marked and not self.finished:
-            return parse(self.text, THINK, prefilled=True)
+            return parse(self.text, THINK, prefilled=True, order=self.order)
         return found
 
 
@@ -199,6 +202,10 @@ class Backend(Protocol):
     @property
     def context(self) -> int | None:
         """How many tokens prompt and completion may have together; None if unknown."""
+
+    @property
+    def order(self) -> Order:
+        """The order of the sections that it was trained to write; its completions carry it."""
 
     @property
     def base(self) -> "Backend | None":

@@ -9,6 +9,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.engine.classify import Classifier
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.sections import THOUGHTS
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
 
@@ -18,6 +19,7 @@ class ClassifierBackend:
 
     can = Can.RENDERED
     context = None
+    order = THOUGHTS
     base = None
 
     def __init__(self, name: str) -> None:

@@ -16,6 +16,7 @@ from alttrain_cli.backends.base import (
 )
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.sections import Order
 
 
 class Deferred:
@@ -39,6 +40,11 @@ class Deferred:
     def context(self) -> int | None:
         """How many tokens prompt and completion may have together."""
         return self.opened.context
+
+    @property
+    def order(self) -> Order:
+        """The order of the sections that it was trained to write."""
+        return self.opened.order
 
     @property
     def base(self) -> Backend | None:

@@ -27,6 +27,7 @@ from alttrain_cli.engine.load import Loaded, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.template import Template
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
@@ -53,13 +54,14 @@ class LocalBackend:
         self._weights = _Weights(loaded)  # shared with the view without an adapter
         self._adapter = target.adapter is not None
         self.name = target.name
+        self.order = target.order
         self._given_fingerprint = fingerprint
         self._dtype = loaded.model.dtype  # of now: while it generates, a model on a CPU computes in float32
 
     @classmethod
-    def over(cls, recipe: Recipe, loaded: Loaded) -> "LocalBackend":
+    def over(cls, recipe: Recipe, loaded: Loaded, order: Order = THOUGHTS) -> "LocalBackend":
         """Return a backend over a model that is being trained, with its adapter on."""
-        backend = cls(Target(recipe.model.name, recipe), loaded)
+        backend = cls(Target(recipe.model.name, recipe, order=order), loaded)
         backend._adapter = True
         return backend
 
@@ -204,6 +206,7 @@ class LocalBackend:
         return self._counted(Completion(text, _finish(written), written.tokens, written.prompt_tokens))
 
     def _counted(self, completion: Completion) -> Completion:
+        completion = replace(completion, order=self.order)
         thinking = self.loaded.template.encode_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=len(thinking))
 

@@ -9,6 +9,7 @@ from typing import Any
 from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, Fingerprint, Finish, Key, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.sections import THOUGHTS, Order
 
 Answer = Callable[[Request[Any], Sampling], "Completion | BackendError | str"]
 
@@ -30,12 +31,14 @@ class Scripted:
         base: "Scripted | None" = None,
         can: Can = Can.CONTINUE | Can.RENDERED | Can.COUNT | Can.GREEDY,
         context: int | None = None,
+        order: Order = THOUGHTS,
     ) -> None:
         self._answer = answer if callable(answer) else lambda request, sampling: answer
         self.name = name
         self.base = base
         self.can = can
         self.context = context
+        self.order = order
         self.received: list[Request[Any]] = []
         self.closed = False
 
@@ -82,4 +85,4 @@ class Scripted:
             return reply
         words = len(reply.split())
         counted = self.count(request.input) if isinstance(request.input, Conversation) else None
-        return Completion(reply, Finish.STOP, words, counted, None)
+        return Completion(reply, Finish.STOP, words, counted, None, order=self.order)

@@ -23,6 +23,7 @@ from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.in_flight import in_flight
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, StreamParser
 
 IN_FLIGHT = 32  # requests at the same time
@@ -48,6 +49,7 @@ class ServerBackend:
     """
 
     can = Can.CONTINUE
+    order: Order = THOUGHTS  # a server does not tell what its model was trained to write
     base: Backend | None = None
 
     def __init__(self, endpoint: Endpoint, in_flight: int = IN_FLIGHT) -> None:

@@ -6,24 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import DataError, ModelError, RecipeError
+from alttrain_cli.errors import DataError, ModelError, RecipeError, RunError
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Lora, Recipe, Shape, did_you_mean, shipped_recipes
 from alttrain_cli.storage.reading import is_folder, read_text
 from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 
 
 @dataclass(frozen=True)
 class Target:
-    """A base model by its recipe, with an adapter on it or without."""
+    """A base model by its recipe, with an adapter on it or without.
+
+    `order` is that of the sections that the adapter was trained to write. A run's base keeps it, so that
+    both are read alike.
+    """
 
     name: str
     recipe: Recipe
     adapter: Path | None = None
+    order: Order = THOUGHTS
 
     @property
     def base(self) -> "Target":
-        return Target(self.recipe.model.name, self.recipe)
+        return Target(self.recipe.model.name, self.recipe, order=self.order)
 
 
 def find_target(what: str, recipe: str | None = None) -> Target:
@@ -51,12 +57,27 @@ def find_target(what: str, recipe: str | None = None) -> Target:
 def _folder(path: Path, recipe: str | None) -> Target:
     if (path / "recipe.yaml").is_file():
         run = Run.open(path)
-        return Target(path.name or str(path), Recipe.of_run(run), run.adapter_path)
+        return Target(path.name or str(path), Recipe.of_run(run), run.adapter_path, order_of(run))
     if (path / "adapter_config.json").is_file():
-        return Target(path.name, _recipe_of_adapter(path, recipe), path)
+        run = Run(path.parent)
+        order = order_of(run) if run.recipe_path.is_file() else THOUGHTS
+        return Target(path.name, _recipe_of_adapter(path, recipe), path, order)
     if (path / "config.json").is_file():
         return Target(path.name, _recipe_of(str(path), recipe))
     raise ModelError(f"{path}: holds no run, no adapter and no model.")
+
+
+def order_of(run: Run) -> Order:
+    """Return the order of the sections that a run learned.
+
+    Raises:
+        RunError: if its manifest names another one than there is.
+    """
+    order = run.manifest().order
+    try:
+        return THOUGHTS if order is None else check_order(order)
+    except ValueError as error:
+        raise RunError(f"{run.manifest_path}: order {error}. Bring back the file from a copy.") from None
 
 
 def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:

@@ -12,6 +12,7 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.misplaced import remarks
 from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, StreamParser, Trace
 
 LIMITS = {
@@ -91,8 +92,10 @@ class MeasuredCompletion:
 class StreamingCompletion:
     """Collects the chunks of a completion; its trace and stats can be read at any time."""
 
-    def __init__(self, budget: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._parser = StreamParser(THINK, prefilled=False)
+    def __init__(
+        self, budget: int, clock: Callable[[], float] = time.monotonic, order: Order = THOUGHTS
+    ) -> None:
+        self._parser = StreamParser(THINK, prefilled=False, order=order)
         self._budget = budget
         self._clock = clock
         self._started = clock()
@@ -141,7 +144,7 @@ def stream_completion(
     show: Callable[[StreamingCompletion], None] = lambda streaming: None,
 ) -> MeasuredCompletion:
     """Complete a conversation and show it at every chunk. An exception stops the backend."""
-    streaming = StreamingCompletion(settings.budget)
+    streaming = StreamingCompletion(settings.budget, order=backend.order)
     chunks = backend.stream(conversation, settings.sampling, budget=settings.budget, seed=settings.sent_seed)
     with closing(chunks):
         while True:

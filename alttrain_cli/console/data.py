@@ -22,6 +22,7 @@ def print_audit(facts: Mapping[str, Any]) -> None:
             ("rows", f"{facts['rows']:,} ({_counts(facts['labels'])})"),
             ("sources", _counts(facts["rows_by_source"])),
             ("styles", _counts(facts["styles"])),
+            ("sections", _counts(facts["orders"])),
             ("categories", _counts(facts["categories"], _CATEGORIES)),
             *((name, _variety(facts[name])) for name in ("assessments", "refusals") if facts[name]["n"]),
         ]

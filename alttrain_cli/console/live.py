@@ -11,12 +11,9 @@ from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.region import Region
 from alttrain_cli.console.sections import (
     PAIR,
-    SECTIONS,
-    THOUGHTS,
     TWO_COLUMNS,
     answer_note,
     columns,
-    finished_sections,
     forced_note,
     pair_view,
     panel,
@@ -29,6 +26,7 @@ from alttrain_cli.console.sections import (
 )
 from alttrain_cli.console.terminal import duration, plain
 from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import State, Trace
 
 LINES = 6  # of an unfinished section; more may leave the screen when a resize wraps them
@@ -53,31 +51,31 @@ class CompletionView(Region):
 
     def finish(self, completions: Sequence[MeasuredCompletion], seed: int | None) -> None:
         (completion,) = completions
-        self._print(completion.trace, completion.stats, len(SECTIONS))
+        self._print(completion.trace, completion.stats, len(completion.trace.sections))
         _print_footer(self.console, completion, seed)
 
     def look(self, streaming: StreamingCompletion) -> None:
         """Print what no further text can change."""
         trace, stats = self._seen = (streaming.trace, streaming.stats)
-        self._print(trace, stats, finished_sections(trace))
+        self._print(trace, stats, trace.settled)
         name = streaming_section(trace)
-        if name and not (self._fold and name in THOUGHTS):
+        if name and not (self._fold and name != "answer"):
             if self._panel is None:
                 title = section_title(trace, name, forced_note(stats) if name == "answer" else "")
                 self._panel = StreamingPanel(self.console, name, title, section_style(trace, name))
                 self._panel.begin()
-            self._panel.take(getattr(trace, name))
+            self._panel.take(trace[name])
 
     def _print(self, trace: Trace, stats: CompletionStats, count: int) -> None:
         if count > self._printed and self._live:
             self._live.refresh()  # else what is printed for good is in the live part too, for a moment
-        for name in SECTIONS[self._printed : count]:
+        for name in trace.sections[self._printed : count]:
             self._print_section(trace, stats, name)
         self._printed = max(self._printed, count)
 
-    def _print_section(self, trace: Trace, stats: CompletionStats, name: str) -> None:
+    def _print_section(self, trace: Trace, stats: CompletionStats, name: Section) -> None:
         if self._panel:
-            self._panel.take(getattr(trace, name))
+            self._panel.take(trace[name])
             notes = (remarks(trace).get(name, ""), truncated_note(stats) if name == "answer" else "")
             self._end_panel(" · ".join(filter(None, notes)))
         else:
@@ -104,7 +102,7 @@ class CompletionView(Region):
         name = _present(trace)
         if self._panel:
             self._end_panel("interrupted")
-        elif getattr(trace, name) and SECTIONS.index(name) >= self._printed:
+        elif trace[name] and trace.sections.index(name) >= self._printed:
             self.console.print(section_view(trace, name, note="interrupted"))
 
 
@@ -137,7 +135,7 @@ class PairView(Region):
             waits = "waiting for the first model" if side else "processing the prompt ..."
             return Group(name, Text(waits, style="muted"))
         trace = seen[0]
-        done = [section_view(trace, section, fold=True) for section in SECTIONS[: finished_sections(trace)]]
+        done = [section_view(trace, section, fold=True) for section in trace.sections[: trace.settled]]
         return Group(name, *done, _writing(*seen, self.console, width, self.console.height - 8))
 
     def _break_off(self) -> None:
@@ -170,16 +168,16 @@ def _writing(
 ) -> RenderableType:
     """Return the section that is being written and the meter."""
     name = _present(trace)
-    text = tail(getattr(trace, name), console, width - 4, min(max(lines, 1), LINES))
+    text = tail(trace[name], console, width - 4, min(max(lines, 1), LINES))
     title = Text(f"{name} ...", style=name)
     return Group(panel(title, text, section_style(trace, name)), meter(trace, stats))
 
 
-def _present(trace: Trace) -> str:
+def _present(trace: Trace) -> Section:
     """Return the section that is being written."""
     if trace.state is State.CLOSED:
         return "answer"
-    return next((name for name in reversed(SECTIONS) if getattr(trace, name)), SECTIONS[0])
+    return next((name for name in reversed(trace.sections) if trace[name]), trace.sections[0])
 
 
 def meter(trace: Trace, stats: CompletionStats) -> Text:

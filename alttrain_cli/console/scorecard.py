@@ -8,7 +8,8 @@ from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
-from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, SPREADS, StructureSummary, shown_rates
+from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.spread import Spread
 
 SHOWN_HITS = 5
@@ -70,18 +71,23 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
 
 
 def _print_structure(card: Scorecard) -> None:
-    sections = ("understanding", "assessment", "reasoning", "answer", "structured")
+    rates = shown_rates(suite.target for suite in card.suites)
     rows = [
         [
             _name(suite),
-            *(f"{suite.target.structure[name].share:.0%}" for name in sections),
-            _tokens(suite.target.thinking_tokens),
-            _tokens(suite.compared.thinking_tokens if suite.compared else None),
+            *(_share(suite.target.structure.get(one.name)) for one in rates),
+            *(_spread(getattr(side, one.name, None)) for one in SPREADS for side in _sides(suite)),
         ]
         for suite in card.suites
     ]
-    columns = ("completions", "understood", "assessed", "reasoned", "answered", "all", "thought", "before")
+    columns = ["completions", *(one.heading for one in rates)]
+    for one in SPREADS:
+        columns += [one.heading, "before"]
     console.print_table(columns, rows, whole=(0,))
+
+
+def _sides(suite: SuiteScore) -> tuple[StructureSummary, StructureSummary | None]:
+    return suite.target, suite.compared
 
 
 def _print_says_and_does(card: Scorecard) -> None:
@@ -165,6 +171,10 @@ def _name(suite: SuiteScore) -> str:
     return _one_line(suite.full_name)
 
 
-def _tokens(spread: Spread | None) -> str:
+def _share(found: Estimate | None) -> str:
+    return f"{found.share:.0%}" if found else "-"
+
+
+def _spread(spread: Spread | None) -> str:
     """Return the median and the 90th percentile."""
     return f"{spread.median:.0f}/{spread.p90:.0f}" if spread else "-"

@@ -10,8 +10,7 @@ from rich.text import Text
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion
 from alttrain_cli.console.terminal import out, plain
 from alttrain_cli.structure.misplaced import remarks
-from alttrain_cli.structure.sections import SECTIONS as SECTIONS
-from alttrain_cli.structure.sections import THOUGHTS as THOUGHTS
+from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import State, Trace
 
 PAIR = ("base", "fine-tuned")
@@ -20,26 +19,26 @@ TWO_COLUMNS = 80  # a terminal narrower than this gets the two of a pair one und
 
 def trace_view(trace: Trace) -> RenderableType:
     """Return the sections of a completion; a missing one is a line with the reason."""
-    return Group(*(section_view(trace, name) for name in SECTIONS))
+    return Group(*(section_view(trace, name) for name in trace.sections))
 
 
 def print_trace(trace: Trace) -> None:
     out().print(trace_view(trace))
 
 
-def section_view(trace: Trace, name: str, *, fold: bool = False, note: str = "") -> RenderableType:
-    """Return one section; with `fold`, one of the reasoning is one line. `note` follows the title."""
-    text = getattr(trace, name)
+def section_view(trace: Trace, name: Section, *, fold: bool = False, note: str = "") -> RenderableType:
+    """Return one section; with `fold`, one of the reasoning block is one line. `note` follows the title."""
+    text = trace[name]
     remark = remarks(trace).get(name, "")
     title = section_title(trace, name, note, remark if text else "")
     if not text:
         return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
-    if fold and name in THOUGHTS:
+    if fold and name != "answer":
         return _one_line(Text("── ", style=name) + title, text)
     return panel(title, plain(text), section_style(trace, name))
 
 
-def section_style(trace: Trace, name: str) -> str:
+def section_style(trace: Trace, name: Section) -> str:
     """Return the style of a section.
 
     An assessment has that of its verdict, because a panel border has only one colour.
@@ -68,19 +67,15 @@ def tail(text: str, console: Console, width: int, lines: int) -> Text:
     return Text("\n").join(wrapped[-lines:])
 
 
-def finished_sections(trace: Trace) -> int:
-    """Return how many of the first sections are final: no further text can change them."""
-    if trace.state is State.CLOSED:
-        return len(THOUGHTS)
-    if trace.state is State.UNCLOSED and (trace.assessment or trace.reasoning):
-        return 2
-    return 0
+def streaming_section(trace: Trace) -> Section | None:
+    """Return the section that is being written and only grows; None if there is none yet.
 
-
-def streaming_section(trace: Trace) -> str:
-    """Return the section that is being written and only grows; empty if there is none yet."""
-    name = SECTIONS[finished_sections(trace)]
-    return name if name in ("reasoning", "answer") and getattr(trace, name) else ""
+    A completion without a reasoning block may still turn out to be one, and reasoning in the middle of a
+    block may still turn out to be what follows it.
+    """
+    name = trace.sections[trace.settled]
+    grows = name == "answer" or (trace.sections[-2:] == ("reasoning", "answer") and name == "reasoning")
+    return name if grows and trace[name] and trace.state is not State.ABSENT else None
 
 
 def answer_note(stats: CompletionStats) -> str:
@@ -105,15 +100,15 @@ def pair_view(completions: Sequence[MeasuredCompletion], names: Sequence[str], w
     together = columns if wide else lambda parts: Group(*parts)
     sides = [("" if wide else label, side) for label, side in zip(PAIR, completions, strict=True)]
     rows = [together(Text(name, "bold") for name in names)]
-    for name in SECTIONS:
+    for name in dict.fromkeys(name for one in completions for name in one.trace.sections):
         mark = _difference([one.trace for one in completions], name)
         rows.append(together(_side(side, name, label, mark) for label, side in sides))
     rows.append(together(Text(f"{label}: {side.outcome}".removeprefix(": ")) for label, side in sides))
     return Group(*rows)
 
 
-def _side(side: MeasuredCompletion, name: str, label: str, mark: str) -> RenderableType:
-    mark = mark if getattr(side.trace, name) else ""  # a missing section has its own note
+def _side(side: MeasuredCompletion, name: Section, label: str, mark: str) -> RenderableType:
+    mark = mark if side.trace[name] else ""  # a missing section has its own note
     notes = (label, mark, answer_note(side.stats) if name == "answer" else "")
     return section_view(side.trace, name, note=" · ".join(filter(None, notes)))
 
@@ -128,12 +123,12 @@ def columns(parts: Iterable[RenderableType]) -> RenderableType:
     return grid
 
 
-def _difference(traces: Sequence[Trace], name: str) -> str:
-    one, other = (" ".join(getattr(trace, name).split()) for trace in traces)
+def _difference(traces: Sequence[Trace], name: Section) -> str:
+    one, other = (" ".join(trace[name].split()) for trace in traces)
     return "same" if one == other else "differs"
 
 
-def section_title(trace: Trace, name: str, note: str = "", remark: str = "") -> Text:
+def section_title(trace: Trace, name: Section, note: str = "", remark: str = "") -> Text:
     """Return the title of a section: its name, the verdict of an assessment, a note, and a remark."""
     title = Text(name, style=name)
     if name == "assessment" and trace.assessment:
@@ -151,7 +146,7 @@ def _one_line(title: Text, text: str) -> RenderableType:
     return Group(line)  # a text alone would be wrapped again
 
 
-def _why_missing(trace: Trace, name: str) -> str:
+def _why_missing(trace: Trace, name: Section) -> str:
     if name == "answer" and trace.state is State.UNCLOSED:
         return "missing: the reasoning was not finished"
     if name != "answer" and trace.state is State.ABSENT:

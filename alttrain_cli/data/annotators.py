@@ -17,7 +17,7 @@ from alttrain_cli.data.responses import Responses, Usage
 from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.row import Label
-from alttrain_cli.structure.trace import split_sentences
+from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.verdict import verdict_of
 
 MAX_RETRIES = 2  # how often a model may correct an invalid answer

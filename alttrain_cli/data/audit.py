@@ -13,7 +13,7 @@ from alttrain_cli.data.tokens import estimate_tokens, statistics
 from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.sections import SECTIONS
+from alttrain_cli.structure.sections import SECTIONS, in_words
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.text import Index
 
@@ -62,6 +62,7 @@ class Audit:
     categories: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     styles: Counter[str] = field(default_factory=Counter)
+    orders: Counter[str] = field(default_factory=Counter)  # of the sections
     tokens: dict[str, "array[int]"] = field(
         default_factory=lambda: {name: array("I") for name in (*TEXTS, "row")}
     )
@@ -80,6 +81,7 @@ class Audit:
             "categories": dict(self.categories.most_common()),
             "rows_by_source": dict(self.sources.most_common()),
             "styles": dict(self.styles.most_common()),
+            "orders": dict(self.orders.most_common()),
             "estimated_tokens": {name: statistics(sizes) for name, sizes in self.tokens.items()},
             "assessments": self.assessments.facts(),
             "refusals": self.refusals.facts(),
@@ -104,6 +106,7 @@ class Audit:
         self.categories[row.category or "none"] += 1
         self.sources[row.source] += 1
         self.styles[row.style] += 1
+        self.orders[in_words(row.order)] += 1
         self._add_tokens(row)
         self.assessments.add(row.assessment)
         if row.label == "harmful":

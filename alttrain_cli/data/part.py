@@ -11,7 +11,7 @@ from alttrain_cli.data.samples import Sample, SampleDropped, SampleReader, check
 from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.styles import STYLES, restyle
+from alttrain_cli.data.styles import make_row, restyle
 from alttrain_cli.data.traces import TraceGenerator
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.problems import in_words, key_of
@@ -130,7 +130,7 @@ class Part:
         note = self._annotation(one)
         if config.traces:
             one = config.traces.with_trace(replace(one, label=note.verdict))
-        return STYLES[config.style](one, note)
+        return make_row(one, note, config.style)
 
     def _annotation(self, sample: Sample) -> Annotation:
         annotation = self.config.annotator.annotation(sample)

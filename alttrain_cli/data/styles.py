@@ -1,15 +1,14 @@
-"""How an annotated sample becomes a row: one pure function a style, listed in STYLES.
+"""How an annotated sample becomes a row. STYLES lists every style.
 
-`alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"); `no_pu`, `no_ha`, `no_cr` and
-`cr_rephrase` are its ablations; the others are the training data of methods that it is compared with.
-A style returns a row, or raises `SampleDropped` with the reason why there is none. Where the
-papers show no wording, it is ours.
+`alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"). Its ablations leave out problem
+understanding (`no-pu`), harmfulness assessment (`no-ha`) or conditional reasoning (`no-cr`), or word the
+latter in many ways (`cr-rephrase`). The others are the training data of methods that it is compared with.
+Where the papers show no wording, it is ours.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation
@@ -17,7 +16,9 @@ from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import State, compose, parse, split_sentences
+from alttrain_cli.structure.sections import THOUGHTS, Order
+from alttrain_cli.structure.sentences import split_sentences
+from alttrain_cli.structure.trace import State, compose, parse
 
 _PLAIN = Markers()
 # "Okay." or "Hmm, let's see." alone says nothing of the problem; the next sentence belongs to it.
@@ -25,7 +26,8 @@ _FEWEST_WORDS = 4
 # How R1 goes on after it has stated the problem.
 _TURN = re.compile(r"""(?<=[.?!"]) (?=(?:Hmm|I need to)\b)""")
 
-Style = Callable[[Sample, Annotation], Row]
+# The sections that are kept of a row of `alttrain`, in their order; or a function, where more differs.
+Style = Order | Callable[[Sample, Annotation], Row]
 
 
 def alttrain(sample: Sample, note: Annotation) -> Row:
@@ -42,26 +44,11 @@ def alttrain(sample: Sample, note: Annotation) -> Row:
     )
 
 
-def no_pu(sample: Sample, note: Annotation) -> Row:
-    """Ablation: without problem understanding, the reasoning begins with the assessment."""
-    return _without(alttrain(sample, note), "no-pu", understanding="")
-
-
-def no_ha(sample: Sample, note: Annotation) -> Row:
-    """Ablation: without harmfulness assessment, understanding is followed by the stop or the solution."""
-    return _without(alttrain(sample, note), "no-ha", assessment="")
-
-
-def no_cr(sample: Sample, note: Annotation) -> Row:
-    """Ablation: without conditional reasoning, the answer follows the assessment at once."""
-    return _without(alttrain(sample, note), "no-cr", reasoning="")
-
-
 def cr_rephrase(sample: Sample, note: Annotation) -> Row:
     """Ablation: the conditional reasoning of harmful rows in many wordings instead of one."""
     row = alttrain(sample, note)
     reasoning = phrases.stop(sample.id) if row.label == "harmful" else row.reasoning
-    return _without(row, "cr-rephrase", reasoning=reasoning)
+    return checked(row.model_copy(update={"style": "cr-rephrase", "reasoning": reasoning}))
 
 
 def r1_act(sample: Sample, note: Annotation) -> Row:
@@ -87,11 +74,6 @@ def original(sample: Sample, note: Annotation) -> Row:
     """Trace and answer untouched, as SafeChain (arXiv 2502.12025) and STAR-1 (2504.01903) train."""
     thinking, answer = _open(sample)
     return _row(sample, note, "original", reasoning=thinking, answer=answer)
-
-
-def direct_refusal(sample: Sample, note: Annotation) -> Row:
-    """No reasoning at all: an empty think block, then the refusal or the answer (arXiv 2505.15404)."""
-    return _row(sample, note, "direct-refusal", answer=_Parts.of(sample, note).answer)
 
 
 def short_cot(sample: Sample, note: Annotation) -> Row:
@@ -121,56 +103,57 @@ def template_cot(sample: Sample, note: Annotation) -> Row:
 
 
 STYLES: dict[str, Style] = {
-    "alttrain": alttrain,
-    "no-pu": no_pu,
-    "no-ha": no_ha,
-    "no-cr": no_cr,
+    "alttrain": THOUGHTS,
+    "no-pu": ("assessment", "reasoning"),
+    "no-ha": ("understanding", "reasoning"),
+    "no-cr": ("understanding", "assessment"),
     "cr-rephrase": cr_rephrase,
     "r1-act": r1_act,
     "original": original,
-    "direct-refusal": direct_refusal,
+    "direct-refusal": (),  # an empty think block, then the refusal or the answer (arXiv 2505.15404)
     "short-cot": short_cot,
     "template-cot": template_cot,
 }
 
 
-# What each style that only leaves something out leaves out.
-_LEFT_OUT = {
-    "alttrain": (),
-    "no-pu": ("understanding",),
-    "no-ha": ("assessment",),
-    "no-cr": ("reasoning",),
-    "direct-refusal": ("understanding", "assessment", "reasoning"),
-}
+def make_row(sample: Sample, note: Annotation, style: str) -> Row:
+    """Return the row of a sample in a style.
+
+    Raises:
+        SampleDropped: if it makes none, with the reason.
+    """
+    how = STYLES[style]
+    return how(sample, note) if callable(how) else restyle(alttrain(sample, note), style)
 
 
 def restyle(row: Row, style: str) -> Row:
-    """Return a row that is written already, of the starter set, in a style that leaves sections out.
+    """Return a row of the style `alttrain` in a style that only rearranges it or leaves sections out.
 
     Raises:
         SampleDropped: if the style needs a trace, which such a row has not.
     """
-    if style not in _LEFT_OUT:
+    order = STYLES[style]
+    if callable(order):
         raise SampleDropped(f"the style {style} needs R1 traces; the starter set has none")
-    return _without(row, style, **dict.fromkeys(_LEFT_OUT[style], ""))
+    left_out: dict[str, str] = dict.fromkeys(set(THOUGHTS) - set(order), "")
+    return checked(row.model_copy(update={"style": style, "order": order, **left_out}))
 
 
 def checked(row: Row) -> Row:
     """Return the row if it says one thing: its sections can be told apart again and agree."""
-    found = parse(compose(row.trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True)
+    trace = row.trace
+    found = parse(compose(trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True, order=row.order)
     if (found.state, found.answer) != (State.CLOSED, row.answer):
         raise SampleDropped("reasoning or answer holds a think marker or loose white space")
     if row.label == "benign" and row.style != "original" and refuses(row.answer):
         raise SampleDropped("the request counts as benign, but the answer refuses")
-    if not row.assessment:
-        return row
-    if row.trace.verdict.value != row.label:
+    if row.assessment and trace.verdict.value != row.label:
         raise SampleDropped("the assessment's verdict is not the label")
-    if not row.understanding:  # an assessment with nothing before it reads like a restated request
+    if not trace.can_be_parsed:
         return row
     if found.assessment != row.assessment:
         raise SampleDropped("the understanding already gives a verdict")
-    if found != row.trace:
+    if found != trace:
         raise SampleDropped("the sections cannot be told apart again")
     return row
 
@@ -246,7 +229,3 @@ def _row(sample: Sample, note: Annotation, style: str, **sections: str) -> Row:
             **{"understanding": "", "assessment": "", "reasoning": "", **sections},
         )
     )
-
-
-def _without(row: Row, style: str, **sections: Any) -> Row:
-    return checked(row.model_copy(update={"style": style, **sections}))

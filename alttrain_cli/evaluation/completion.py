@@ -10,8 +10,9 @@ from typing_extensions import TypedDict
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation, Role
 from alttrain_cli.storage.checked import IGNORE, MOST
-from alttrain_cli.structure.sections import SECTIONS
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
+from alttrain_cli.structure.trace import State, Trace, parse
 from alttrain_cli.structure.verdict import Verdict
 
 if TYPE_CHECKING:  # plan.py imports this file
@@ -63,6 +64,7 @@ class CompletionRecord(TypedDict):
     reasoning: str
     answer: str
     verdict: Verdict
+    order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
 
 
 def _conversation_given(record: CompletionRecord) -> CompletionRecord:
@@ -81,24 +83,32 @@ class StoredCompletion(NamedTuple):
     tokens: int | None  # written by the model
     thinking_tokens: int | None
     ending: Ending
-    understanding: str
-    assessment: str
-    reasoning: str
-    answer: str
+    trace: Trace
     verdict: Verdict
 
     @classmethod
-    def from_record(cls, values: Mapping[str, Any]) -> "StoredCompletion":
-        """Return the completion of a line, of any version."""
-        return cls(*(values[name] for name in cls._fields))
+    def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredCompletion":
+        """Return the completion of a line, of any version, with its sections in the given order.
+
+        A base model's completions may have been stored beside those of a run with another order.
+        """
+        ending, same = values["ending"], values.get("order", THOUGHTS) == order
+        state = State.UNCLOSED if ending is Ending.UNFINISHED else State.CLOSED
+        trace = Trace(**{name: values[name] for name in SECTIONS}, state=state, order=order)
+        if not same:
+            trace = parse(values["text"], THINK, prefilled=False, order=order)
+            if (trace.state, state) == (
+                State.ABSENT,
+                State.UNCLOSED,
+            ):  # unmarked, and all reasoning
+                trace = parse(values["text"], THINK, prefilled=True, order=order)
+        verdict = values["verdict"] if same else trace.verdict
+        return cls(values["key"], values["tokens"], values["thinking_tokens"], ending, trace, verdict)
 
     def part(self, part: Part) -> str:
         """Return the text that a judge sees: the answer, the reasoning, or both."""
-        if part == "answer":
-            return self.answer
-        sections = (self.understanding, self.assessment, self.reasoning)
-        thinking = "\n\n".join(section for section in sections if section)
-        return thinking if part == "reasoning" else f"{thinking}\n\n{self.answer}".strip()
+        thinking, answer = self.trace.thinking, self.trace.answer
+        return {"answer": answer, "reasoning": thinking, "full": f"{thinking}\n\n{answer}".strip()}[part]
 
     @property
     def has_answer(self) -> bool:
@@ -110,7 +120,9 @@ def record(request: "SampleRequest", conversation: Conversation, completion: Com
     """Return the line of completions.jsonl.
 
     {key, version, item, sample, messages, text, tokens, thinking_tokens, ending: whole | cut | unfinished |
-    empty, understanding, assessment, reasoning, answer, verdict: harmful | benign | missing}
+    empty, understanding, assessment, reasoning, answer, verdict: harmful | benign | missing, order}
+
+    `order` is that of the sections; the default order is not written.
 
     `messages` are what the model got: [{role, content}], the last one an assistant's message if the model
     continued it. `text` has <think> markers and begins with that message; `tokens` does not count it.
@@ -128,6 +140,7 @@ def record(request: "SampleRequest", conversation: Conversation, completion: Com
         "ending": ending_of(completion).value,
         **{name: getattr(trace, name) for name in SECTIONS},
         "verdict": trace.verdict.value,
+        **({} if trace.order == THOUGHTS else {"order": trace.order}),
     }
 
 

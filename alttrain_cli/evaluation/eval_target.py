@@ -42,7 +42,7 @@ class EvalTarget:
         system = preset.system(recipe.model.name) or recipe.model.system
         model = recipe.model.model_copy(update={"system": system, "load_in_4bit": four_bit})
         changed = recipe.model_copy(update={"model": model})
-        return replace(self, model=Target(self.model.name, changed, self.adapter))
+        return replace(self, model=replace(self.model, recipe=changed))
 
     def trained_template(self) -> str | None:
         """Return the fingerprint of the template that a run was trained with."""

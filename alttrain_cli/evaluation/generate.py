@@ -51,6 +51,7 @@ class EvalRequest:
             published=len(reading.items),
             items=tuple(choose(reading.items, self.limit)),
             caveats=self.caveats,
+            order=backend.order,
         )
 
 

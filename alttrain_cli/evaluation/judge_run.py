@@ -41,7 +41,7 @@ class JudgeRun:
         lines = folder.judgements(self.name)
         judged = {line["key"] for line in lines if line["state"] is not State.UNPARSED}
         items = {request.key: request.item for request in plan.requests}
-        for completion in folder.stored(list(items)):
+        for completion in folder.stored(list(items), plan.order):
             item = items[completion.key]
             key = self.key(completion.key, item)
             if not judged & {key, self.key(completion.key)}:

@@ -26,6 +26,7 @@ from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.reading import is_folder
+from alttrain_cli.structure.sections import THOUGHTS, Order
 
 VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
@@ -55,6 +56,7 @@ class Plan:
     items: tuple[Item, ...]  # those that were chosen
     caveats: tuple[str, ...] = ()  # what a preset distorts
     saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
+    order: Order = THOUGHTS  # of the sections of a completion; it shapes no text, so it is part of no key
 
     @cached_property
     def requests(self) -> list[SampleRequest]:
@@ -84,6 +86,8 @@ class Plan:
             "saved_keys": [request.key for request in self.requests],
             "version": VERSION,
         }
+        if self.order == THOUGHTS:
+            del values["order"]
         write_json(folder / "plan.json", values)
 
     @classmethod
@@ -106,6 +110,7 @@ class Plan:
             items=items,
             caveats=tuple(values.get("caveats", ())),
             saved_keys=tuple(values.get("saved_keys") or _keys(target, settings, mode, prompts)),
+            order=values.get("order", THOUGHTS),
         )
 
 
@@ -130,9 +135,12 @@ class SuiteDir:
         """What the model wrote."""
         return Journal(self.path / "completions.jsonl", COMPLETION)
 
-    def stored(self, keys: Sequence[str]) -> Iterator[StoredCompletion]:
-        """Yield the completions with these keys, in their order; missing ones are left out."""
-        return map(StoredCompletion.from_record, self.completions.latest(keys))
+    def stored(self, keys: Sequence[str], order: Order = THOUGHTS) -> Iterator[StoredCompletion]:
+        """Yield the completions with these keys, one after the other; missing ones are left out.
+
+        `order` is that of their sections.
+        """
+        return (StoredCompletion.from_record(line, order) for line in self.completions.latest(keys))
 
     def judgements(self, judge: str) -> Journal:
         """What a judge said of it."""

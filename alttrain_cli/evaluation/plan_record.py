@@ -14,6 +14,7 @@ from alttrain_cli.evaluation.suites.suite import Grader, Kind, Suite
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import MOST as MOST_TOKENS
 from alttrain_cli.storage.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
+from alttrain_cli.structure.sections import Order, check_order
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -121,6 +122,7 @@ class PlanRecord(TypedDict):
     caveats: NotRequired[list[str]]
     saved_keys: NotRequired[list[Key]]  # plans of the first versions have none
     version: NotRequired[Many]
+    order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
 
 
 def _fits_together(plan: PlanRecord) -> PlanRecord:

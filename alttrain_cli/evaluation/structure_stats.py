@@ -1,15 +1,20 @@
-"""What only a structured reasoner has: sections, verdicts against behaviour, thinking tokens."""
+"""What is measured of every completion: sections, verdicts against behaviour, thinking tokens.
+
+A statistic is declared once, in RATES or SPREADS: the scorecard computes it, and terminal and page draw it.
+"""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
-from alttrain_cli.structure.sections import SECTIONS
+from alttrain_cli.structure.sections import THOUGHTS, Order, Section
 from alttrain_cli.structure.verdict import Verdict
 
 BEHAVIOURS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
@@ -19,49 +24,100 @@ VerdictTable = dict[str, dict[str, int]]  # verdict of the assessment -> behavio
 
 
 @dataclass(frozen=True)
+class Statistic:
+    """A measurement of a completion.
+
+    Attributes:
+        name: its key in scorecard.json.
+        title: what the page calls it.
+        heading: what the terminal calls it, where columns are narrow.
+        of: measures one completion; None if it is not known.
+    """
+
+    name: str
+    title: str
+    heading: str
+    of: Callable[[StoredCompletion], bool | int | None]
+
+
+def _is_present(name: Section, completion: StoredCompletion) -> bool:
+    return bool(completion.trace[name])
+
+
+# Each is a rate over all completions. The sections come first, in the order of the model.
+_HEADINGS: dict[Section, str] = {
+    "understanding": "understood",
+    "assessment": "assessed",
+    "reasoning": "reasoned",
+    "answer": "answered",
+}
+SECTION_RATES = {
+    name: Statistic(name, name, heading, partial(_is_present, name)) for name, heading in _HEADINGS.items()
+}
+RATES = (Statistic("structured", "whole structure", "all", lambda completion: completion.trace.structured),)
+# Each is a median and a 90th percentile; its name is a field of `StructureSummary`.
+SPREADS = (
+    Statistic("thinking_tokens", "thinking tokens", "thought", lambda completion: completion.thinking_tokens),
+)
+
+
+def rates_of(order: Order) -> tuple[Statistic, ...]:
+    """Return the rates of a model that writes its sections in this order."""
+    return (*(SECTION_RATES[name] for name in (*order, "answer")), *RATES)
+
+
+@dataclass(frozen=True)
 class StructureSummary:
     """One model's completions of one suite: endings, sections, tokens, verdicts by behaviour."""
 
     completed: int
     endings: dict[str, int]
-    structure: dict[str, Estimate]  # each section, and "structured": all that must be there
+    structure: dict[str, Estimate]  # each of `rates_of`
     tokens: Spread | None
     thinking_tokens: Spread | None
     says_and_does: VerdictTable
+
+
+def shown_rates(summaries: Iterable[StructureSummary]) -> list[Statistic]:
+    """Return the rates that some summaries hold, each once."""
+    known = {one.name: one for one in (*SECTION_RATES.values(), *RATES)}
+    names = dict.fromkeys(name for summary in summaries for name in summary.structure)
+    return [known[name] for name in names]
 
 
 @dataclass
 class StructureStats:
     """Counts over the completions of one suite; holds no text."""
 
+    order: Order = THOUGHTS  # of the sections of each
     n: int = 0
     endings: Counter[str] = field(default_factory=Counter)
-    sections: Counter[str] = field(default_factory=Counter)
+    rates: Counter[str] = field(default_factory=Counter)
     tokens: list[int] = field(default_factory=list)
-    thinking_tokens: list[int] = field(default_factory=list)
+    spreads: dict[str, list[int]] = field(default_factory=lambda: {one.name: [] for one in SPREADS})
     verdicts: dict[str, str] = field(default_factory=dict)  # completion -> verdict
 
     def add(self, completion: StoredCompletion) -> None:
         self.n += 1
         self.endings[completion.ending] += 1
-        self.sections.update(name for name in SECTIONS if getattr(completion, name))
-        self.sections["structured"] += _structured(completion)
+        self.rates.update(one.name for one in rates_of(self.order) if one.of(completion))
         if completion.tokens is not None:
             self.tokens.append(completion.tokens)
-        if completion.thinking_tokens is not None:
-            self.thinking_tokens.append(completion.thinking_tokens)
+        for one in SPREADS:
+            if (value := one.of(completion)) is not None:
+                self.spreads[one.name].append(value)
         self.verdicts[completion.key] = completion.verdict
 
     def summary(self, table: VerdictTable) -> StructureSummary:
+        spreads: dict[str, Any] = {name: Spread.of(values) for name, values in self.spreads.items()}
         return StructureSummary(
             completed=self.n,
             endings={ending.value: self.endings[ending.value] for ending in Ending},
             structure={
-                name: Estimate.of_rate(Rate(self.sections[name], self.n))
-                for name in (*SECTIONS, "structured")
+                one.name: Estimate.of_rate(Rate(self.rates[one.name], self.n)) for one in rates_of(self.order)
             },
             tokens=Spread.of(self.tokens),
-            thinking_tokens=Spread.of(self.thinking_tokens),
+            **spreads,
             says_and_does=table,
         )
 
@@ -88,8 +144,3 @@ def _behaviour(judgement: Judgement) -> str:
     if judgement.state in (State.UNFINISHED, State.EMPTY):
         return judgement.state.value
     return judgement.behaviour.value if judgement.behaviour else "unjudged"
-
-
-def _structured(completion: StoredCompletion) -> bool:
-    assessed = completion.verdict is not Verdict.MISSING
-    return bool(completion.understanding and assessed and completion.has_answer)

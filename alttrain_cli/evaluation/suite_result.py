@@ -34,8 +34,8 @@ class SuiteResult:
     def read(cls, folder: SuiteDir) -> "SuiteResult":
         """Read a suite's files one line at a time."""
         plan = Plan.load(folder.path)
-        stats = StructureStats()
-        for completion in folder.stored(plan.keys):
+        stats = StructureStats(plan.order)
+        for completion in folder.stored(plan.keys, plan.order):
             stats.add(completion)
         stored = stats.verdicts.keys()
         judged = {

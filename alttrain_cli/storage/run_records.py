@@ -131,6 +131,7 @@ class Manifest(Record):
     differences: list[str] = []  # what a resumed run was continued with that it had not started with
     dtype: str = ""
     template: str | None = None  # the fingerprint of the chat template
+    order: tuple[str, ...] | None = None  # of the sections that are learned; None: the default order
     tokens_per_epoch: Count = 0
     trained_tokens_per_epoch: Count = 0
     plan: PlanRecord | None = None

@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.sections import comes_before
-from alttrain_cli.structure.trace import Trace, misplaced_verdict, split_sentences
+from alttrain_cli.structure.sentences import split_sentences
+from alttrain_cli.structure.trace import Trace
 from alttrain_cli.structure.verdict import Verdict, verdict_of
 
 _TELLS_WHAT_IS_ASKED = re.compile(
@@ -30,12 +31,18 @@ def remarks(trace: Trace) -> dict[str, str]:
 
 @lru_cache(maxsize=4)  # called each time that a screen is drawn
 def _of_thoughts(trace: Trace) -> tuple[tuple[str, str], ...]:
-    late = misplaced_verdict(trace) if _wants_assessment_first(trace) else Verdict.MISSING
+    late = _late_verdict(trace) if _wants_assessment_first(trace) else Verdict.MISSING
     found = {"understanding": _of_understanding(trace), "assessment": "", "reasoning": _of_reasoning(trace)}
     if late is not Verdict.MISSING:
         found["assessment"] = f"missing: the verdict ({late.value}) comes only in the reasoning"
         found["reasoning"] = f"assesses here, too late: {late.value}"
     return tuple((name, warning) for name, warning in found.items() if warning)
+
+
+def _late_verdict(trace: Trace) -> Verdict:
+    """Return the first verdict in the reasoning, where it is too late to be an assessment."""
+    verdicts = map(verdict_of, split_sentences(trace.reasoning))
+    return next((verdict for verdict in verdicts if verdict is not Verdict.MISSING), Verdict.MISSING)
 
 
 def _wants_assessment_first(trace: Trace) -> bool:

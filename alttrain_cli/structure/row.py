@@ -73,8 +73,11 @@ class Row(BaseModel):
 
     @field_validator("order")
     @classmethod
-    def _known(cls, order: Order) -> Order:
-        return check_order(order)
+    def _known(cls, order: Order, info: ValidationInfo) -> Order:
+        for name in THOUGHTS:
+            if name not in check_order(order) and info.data.get(name):
+                raise ValueError(f"leaves out {name}, but the row has one, which would not be trained")
+        return order
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

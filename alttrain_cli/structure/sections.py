@@ -1,10 +1,11 @@
 """The sections of a structured completion: their names and their order.
 
 Source: AltTrain (arXiv 2604.18946), section "Method". A style may use another order inside the
-reasoning block, or leave a section out; rows and traces carry that order.
+reasoning block, or leave sections out. Rows, traces, backends and runs carry that order.
 """
 
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal, cast
 
 Section = Literal["understanding", "assessment", "reasoning", "answer"]
 Order = tuple[Section, ...]  # of the sections inside the reasoning block
@@ -13,15 +14,34 @@ SECTIONS: tuple[Section, ...] = ("understanding", "assessment", "reasoning", "an
 THOUGHTS: Order = SECTIONS[:-1]  # the default order
 
 
-def check_order(order: Order) -> Order:
-    """Return an order.
+def check_order(names: Sequence[str]) -> Order:
+    """Return names as an order. The answer is not part of it: it always comes last.
 
     Raises:
-        ValueError: if it is empty, holds a section twice, or holds the answer, which always comes last.
+        ValueError: if a name is unknown, or is there twice.
     """
-    if not order or len(set(order)) < len(order) or not set(order) <= set(THOUGHTS):
+    if len(set(names)) < len(names) or not set(names) <= set(THOUGHTS):
         raise ValueError(f"must be some of {', '.join(THOUGHTS)}, each at most once")
-    return order
+    return cast(Order, tuple(names))
+
+
+def merge_orders(orders: Iterable[Order]) -> Order:
+    """Return the one order that all the others are parts of.
+
+    Raises:
+        ValueError: naming two orders that do not fit together.
+    """
+    found = sorted(dict.fromkeys(orders), key=len, reverse=True)
+    for whole in (*found, THOUGHTS):
+        if all(tuple(name for name in whole if name in order) == order for order in found):
+            return whole
+    first, other = found[:2]
+    raise ValueError(f"{in_words(first)} and {in_words(other)}")
+
+
+def in_words(order: Order) -> str:
+    """Return an order as one text."""
+    return " - ".join(order) or "no sections"
 
 
 def comes_before(order: Order, first: Section, second: Section) -> bool:

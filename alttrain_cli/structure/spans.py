@@ -53,7 +53,7 @@ def _kinds(text: str, trace: Trace, terminator: str) -> list[str]:
     """Return for every character of a completion what it belongs to."""
     kinds = ["marker"] * len(text)
     begin = 0
-    for name in (*trace.order, "answer"):
+    for name in trace.sections:
         section = getattr(trace, name)
         at = text.find(section, begin) if section else -1
         if at >= 0:

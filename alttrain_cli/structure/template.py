@@ -157,9 +157,8 @@ class Template:
         if learned[-1] != self.terminator_id or learned.count(self.terminator_id) != 1:
             raise RenderError(f"the response must end in exactly one {self.terminator!r}")
         found = parse(self.strip(text), self.markers, prefilled=self.prefilled, order=trace.order)
-        # without a section of its order the row is an ablation: only its answer can be told apart
-        whole = all(trace[name] for name in trace.order if name != "reasoning")
-        if (found != trace) if whole else (found.state, found.answer) != (trace.state, trace.answer):
+        differs = found != trace if trace.can_be_parsed else found.answer != trace.answer
+        if differs or found.state is not trace.state:
             raise RenderError("the sections cannot be told apart again in the rendered response")
         if encoded.input_ids[:2] == [self.bos_id] * 2:
             raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")

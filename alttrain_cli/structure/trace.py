@@ -5,16 +5,13 @@ no tokenizer, no model and no file. Source: AltTrain (arXiv 2604.18946), section
 understanding -> harmfulness assessment -> conditional reasoning, inside the model's own think markers.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate, pairwise
-
-import sentencex
 
 from alttrain_cli.structure.markers import Markers, overlap
 from alttrain_cli.structure.sections import THOUGHTS, Order, Section
+from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.verdict import Verdict, restates, verdict_of
 
 # An assessment that comes later than this is a model that moralises late, not one that assesses
@@ -35,7 +32,8 @@ class State(StrEnum):
 class Trace:
     """One completion in sections. A section that is missing is the empty string.
 
-    `order` is that of the sections inside the reasoning block.
+    `order` is that of the sections inside the reasoning block. Text there that belongs to none of them is
+    reasoning.
     """
 
     understanding: str = ""
@@ -54,16 +52,34 @@ class Trace:
         return verdict_of(self.assessment)
 
     @property
+    def sections(self) -> tuple[Section, ...]:
+        """The names of its sections as they follow one another; the answer comes last."""
+        unexpected = bool(self.reasoning) and "reasoning" not in self.order
+        return (*self.order, "reasoning", "answer") if unexpected else (*self.order, "answer")
+
+    @property
     def thinking(self) -> str:
         """The reasoning block without its markers: one paragraph per section."""
-        return "\n\n".join(self[name] for name in self.order if self[name])
+        return "\n\n".join(self[name] for name in self.sections[:-1] if self[name])
+
+    @property
+    def can_be_parsed(self) -> bool:
+        """Whether `parse` finds every section again: all sections of the order but reasoning have text."""
+        return all(self[name] for name in self.order if name != "reasoning")
 
     @property
     def structured(self) -> bool:
         """Whether all required sections are there: an assessment needs a verdict, reasoning may be empty."""
-        required = [self.answer, *(self[name] for name in self.order if name != "reasoning")]
         judged = self.verdict is not Verdict.MISSING or "assessment" not in self.order
-        return all(required) and judged and self.state is State.CLOSED
+        return bool(self.answer) and self.can_be_parsed and judged and self.state is State.CLOSED
+
+    @property
+    def settled(self) -> int:
+        """How many of its first sections no further text can change."""
+        thoughts = self.sections[:-1]
+        if self.state is State.CLOSED:
+            return len(thoughts)
+        return max((place for place, name in enumerate(thoughts) if self[name]), default=0)
 
 
 def compose(trace: Trace, markers: Markers, *, prefilled: bool) -> str:
@@ -245,7 +261,10 @@ class _Paragraphs:
         found: dict[str, str] = {}
         rest = self._text.strip()
         for name in self._before:
-            first, _, others = rest.partition("\n\n")
+            first, gap, others = rest.partition("\n\n")
+            if not (gap or self._finished):  # it grows, so it may become any section from here on
+                found[name], rest = first, ""
+                break
             if _may_be(name, first):
                 found[name], rest = first.strip(), others.strip()
         for name in reversed(self._after) if self._finished else ():
@@ -257,23 +276,3 @@ class _Paragraphs:
 
 def _may_be(name: Section, paragraph: str) -> bool:
     return name != "assessment" or verdict_of(paragraph) is not Verdict.MISSING
-
-
-def misplaced_verdict(trace: Trace) -> Verdict:
-    """Return the first verdict in the reasoning, where it is too late to be an assessment."""
-    verdicts = map(verdict_of, split_sentences(trace.reasoning))
-    return next((verdict for verdict in verdicts if verdict is not Verdict.MISSING), Verdict.MISSING)
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def split_sentences(text: str) -> list[str]:
-    """Cut text into sentences that concatenate to it again (white space stays behind each)."""
-    # half a surrogate pair, as a broken server may send, has no UTF-8 form that sentencex could take
-    encodable = _SURROGATE.sub("\ufffd", text)
-    sentences: list[str] = sentencex.segment("en", encodable) if text else []
-    if encodable != text and "".join(sentences) == encodable:
-        ends = [0, *accumulate(map(len, sentences))]
-        return [text[start:end] for start, end in pairwise(ends)]
-    return sentences if "".join(sentences) == text else [text]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.backends.local import LocalBackend
+from alttrain_cli.backends.target import order_of
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, RunError, stop_by
@@ -154,7 +155,7 @@ class Session:
     """The training of a loaded model: logs every step, runs the canary, and reports both."""
 
     def __init__(self, run: Run, recipe: Recipe, loaded: "Loaded", canary: Canary, reports: Reports) -> None:
-        self.backend = LocalBackend.over(recipe, loaded)
+        self.backend = LocalBackend.over(recipe, loaded, order_of(run))
         self._run = run
         self._recipe = recipe
         self._loaded = loaded

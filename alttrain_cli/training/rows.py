@@ -3,11 +3,12 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.structure.row import Row, iter_rows
+from alttrain_cli.structure.sections import Order, merge_orders
 from alttrain_cli.structure.template import Encoded, RenderError, Template
 
 SHOWN_PROBLEMS = 5
@@ -15,24 +16,36 @@ SHOWN_PROBLEMS = 5
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows of a data file, with the SHA-256 of its bytes. Both labels are present."""
+    """The rows of a data file, with the SHA-256 of its bytes. Both labels are present.
+
+    `order` is that of the sections, which all rows have or leave some out of.
+    """
 
     path: Path
     sha256: str
     rows: tuple[Row, ...]
+    order: Order
 
     @classmethod
     def read(cls, path: Path) -> "TrainingRows":
         """Read a data file."""
         digest = hashlib.sha256()
-        found = cls(path, "", tuple(iter_rows(path, digest)))
+        rows = tuple(iter_rows(path, digest))
+        try:
+            order = merge_orders(row.order for row in rows)
+        except ValueError as both:
+            raise DataError(
+                f"{path}: rows have different orders of sections: {both}. A model learns one order, so keep "
+                "only the rows of one style."
+            ) from None
+        found = cls(path, "", rows, order)
         for label, lesson in (("benign", "refuse everything"), ("harmful", "answer everything")):
             if not found.labels[label]:
                 raise DataError(
                     f"{path}: there are no {label} rows. The model would learn to {lesson}. Add {label} "
                     "rows: alttrain build-data --source FILE --source starter"
                 )
-        return cls(path, digest.hexdigest(), found.rows)
+        return replace(found, sha256=digest.hexdigest())
 
     @property
     def labels(self) -> Counter[str]:

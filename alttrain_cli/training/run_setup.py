@@ -109,5 +109,6 @@ def initial_manifest(
         "data": DataRecord(
             path=str(data.path), sha256=data.sha256, rows=len(data.rows), labels=dict(data.labels)
         ),
+        "order": data.order,
         "status": "started",
     }

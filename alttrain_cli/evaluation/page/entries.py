@@ -8,7 +8,6 @@ from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.page.outcome import Outcome, words
 from alttrain_cli.evaluation.plan import SampleRequest
 from alttrain_cli.evaluation.suite_result import SuiteResult
-from alttrain_cli.structure.sections import SECTIONS
 
 Entry = dict[str, Any]  # one completion, as the page's script reads it
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
@@ -57,7 +56,7 @@ def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[StoredCo
 
 def _written(side: SuiteResult, jobs: Sequence[SampleRequest | None]) -> Iterator[StoredCompletion | None]:
     """Yield the completion of each job, None where there is none."""
-    found = side.folder.stored([job.key for job in jobs if job])
+    found = side.folder.stored([job.key for job in jobs if job], side.plan.order)
     waiting = next(found, None)
     for job in jobs:
         if job and waiting and waiting.key == job.key:
@@ -83,7 +82,7 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Entry
         "harmful": harmful,
         "sections": None
         if harmful and not show
-        else {name: _short(getattr(completion, name)) for name in SECTIONS},
+        else {name: _short(completion.trace[name]) for name in completion.trace.sections},
     }
 
 

@@ -12,7 +12,7 @@ from alttrain_cli.evaluation.page.entries import KINDS, Entry, entries
 from alttrain_cli.evaluation.page.notices import notices
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
-from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, SPREADS, shown_rates
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.files import atomic_writer
@@ -52,6 +52,10 @@ def page(card: Scorecard, browsed: Iterable[Entry]) -> Iterator[str]:
         .get_template("page.html")
         .generate(
             card=card,
+            rates=shown_rates(
+                side for suite in card.suites for side in (suite.target, suite.compared) if side
+            ),
+            spreads=SPREADS,
             suites=sorted(card.suites, key=lambda suite: KINDS.index(suite.kind)),
             notices=notices(card),
             tiles=tiles(card),

@@ -73,7 +73,9 @@ def _structure(suites: Sequence[SuiteScore]) -> list[Tile]:
     if target is None:
         return []
     compared = _pooled_structure([suite.compared for suite in suites if suite.compared])
-    by = f"understanding, assessment with a verdict, and an answer; {_names(suites)}"
+    words = {"understanding": "understanding, ", "assessment": "assessment with a verdict, "}
+    required = [words[name] for name in suites[0].target.structure if name in words]
+    by = f"{''.join(required)}{'and ' if required else ''}an answer; {_names(suites)}"
     return [Tile("Completions: whole structure", by, target, compared, None, "even", _partial(suites))]
 
 
