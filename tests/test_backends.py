@@ -10,7 +10,7 @@ import pytest
 
 from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.deferred import Deferred
+from alttrain_cli.backends.deferred import deferred
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
@@ -330,7 +330,7 @@ def test_the_context_of_a_server_is_what_its_list_says_an_adapters_that_of_its_p
 
 def test_a_deferred_backend_is_opened_by_its_first_request() -> None:
     opened = []
-    backend = Deferred("late", lambda: opened.append(1) or Scripted(scripted_echo))  # type: ignore[func-returns-value]
+    backend = deferred("late", lambda: opened.append(1) or Scripted(scripted_echo))  # type: ignore[func-returns-value]
     assert list(backend.complete([], GREEDY)) == []
     backend.close()
     assert (backend.name, opened) == ("late", [])

@@ -12,6 +12,11 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]+", re.IGNORECASE)
 _HOST = re.compile(r"[^:]*(:\d*)?|\[.*\](:\d*)?")  # with a port or without one
 
 
+def is_address(word: str) -> bool:
+    """Whether a word names a server, not a model on this machine."""
+    return word.startswith(("http://", "https://"))
+
+
 def shown(url: str) -> str:
     """Return an address without user information, query and fragment, for files and messages.
 

@@ -25,7 +25,6 @@ from alttrain_cli.backends.identity import fingerprint_of
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
-from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.template import Template
@@ -262,17 +261,3 @@ def _finish(written: Any) -> Finish:
     if written.finished:
         return Finish.STOP
     return Finish.CONTEXT if written.context_full else Finish.LENGTH
-
-
-def check_comparable(target: Target) -> None:
-    """Make sure that a target has an adapter that can be switched off."""
-    if target.adapter is None:
-        raise ModelError(
-            f"{target.name} has no adapter, so there is no base model to compare it with. "
-            "Give a run: alttrain chat RUN --compare"
-        )
-    if target.recipe.model.full_finetuning:
-        raise ModelError(
-            f"{target.name} was fully fine-tuned, so it has no adapter to switch off. Chat with it, then "
-            "with its base model (--base), or compare both with: alttrain eval RUN"
-        )

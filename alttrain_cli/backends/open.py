@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.address import is_address, shown
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.deferred import Deferred
+from alttrain_cli.backends.deferred import deferred
 from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.engine import quiet
@@ -68,7 +68,7 @@ def open_later(
         BackendError: if a server cannot be used.
     """
     if isinstance(found, Target):
-        return Deferred(found.name, partial(open_backend, found, progress))
+        return deferred(found.name, partial(open_backend, found, progress))
     return open_backend(found, progress, in_flight=in_flight)
 
 
@@ -79,7 +79,7 @@ def open_judge_model(word: str, progress: Progress) -> Backend:
         ModelError, BackendError: if it cannot be used.
     """
     url, _, model = word.partition(" ")
-    if url.startswith(("http://", "https://")):
+    if is_address(url):
         return open_backend(Address(url, model or None), progress)
     with progress.status(f"Loading {word} ..."), quiet.captured(None):
         from alttrain_cli.backends.classifier import ClassifierBackend

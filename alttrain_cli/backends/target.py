@@ -31,6 +31,30 @@ class Target:
     def base(self) -> "Target":
         return Target(self.recipe.model.name, self.recipe, order=self.order)
 
+    @property
+    def run(self) -> Run | None:
+        """The run that the adapter lies in."""
+        run = Run(self.adapter.parent) if self.adapter else None
+        return run if run and run.recipe_path.is_file() else None
+
+    @property
+    def trained_template(self) -> str | None:
+        """The fingerprint of the template that its run was trained with."""
+        return self.run.manifest().template if self.run else None
+
+    def check_comparable(self) -> None:
+        """Make sure that there is an adapter that can be switched off."""
+        if self.adapter is None:
+            raise ModelError(
+                f"{self.name} has no adapter, so there is no base model to compare it with. "
+                "Give a run: alttrain chat RUN --compare"
+            )
+        if self.recipe.model.full_finetuning:
+            raise ModelError(
+                f"{self.name} was fully fine-tuned, so it has no adapter to switch off. Chat with it, then "
+                "with its base model (--base), or compare both with: alttrain eval RUN"
+            )
+
 
 def find_target(what: str, recipe: str | None = None) -> Target:
     """Return what a word on the command line means. Loads nothing.

@@ -36,24 +36,20 @@ class ChatTarget:
 
     def check_comparable(self) -> None:
         """Make sure that the base model is the same model with its adapter switched off."""
-        from alttrain_cli.backends.local import check_comparable
-
         if self.target is None:
             raise AlttrainError(
                 "--compare needs a local run: on a server the adapter cannot be switched off. "
                 "Give a run on this machine, or chat with the two models one after the other."
             )
-        check_comparable(self.target)
+        self.target.check_comparable()
 
     @property
     def run(self) -> Run | None:
-        adapter = self.target.adapter if self.target else None
-        run = Run(adapter.parent) if adapter else None
-        return run if run and run.recipe_path.is_file() else None
+        return self.target.run if self.target else None
 
     def warning(self, backend: Backend) -> str:
         """Return what a person must know about the loaded model, or nothing."""
-        trained_with = self.run.manifest().template if self.run else None
+        trained_with = self.target.trained_template if self.target else None
         if trained_with in (None, backend.fingerprint.template):
             return ""
         return "The model's chat template is not the one that this run was trained with."

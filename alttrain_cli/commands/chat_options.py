@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.open import Address, find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
@@ -60,7 +61,7 @@ class ChatOptions:
         """Return which options have an effect beside which."""
         by_url, scripted, target = self.base_url is not None, self.prompt is not None, self.target
         prompts = self.prompts
-        served = by_url or (target or "").startswith(("http://", "https://"))
+        served = by_url or is_address(target or "")
         keys = [change.partition("=")[0].strip() for change in self.changes or ()]
         twice = next((key for key in keys if keys.count(key) > 1), "")
         limited = self.max_new_tokens is not None

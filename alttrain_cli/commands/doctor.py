@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.options import JsonOption, check, check_not_empty, recipe_rule, takes
 from alttrain_cli.doctor.finding import Finding, Level
 from alttrain_cli.doctor.hub import ask_hub, examine_caches
@@ -72,7 +73,7 @@ def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"
     from alttrain_cli.data.starter import starter_rows
     from alttrain_cli.doctor.model import examine_model
 
-    if word.startswith(("http://", "https://")):
+    if is_address(word):
         raise AlttrainError(f"{word}: a server hides its tokenizer. Name the model's folder or hub id.")
     target = find_target(word, recipe)
     with console.status("Loading the tokenizer ..."):

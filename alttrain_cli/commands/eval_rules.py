@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
 from alttrain_cli.commands.options import Rule, check, check_not_empty, is_given, recipe_rule
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
@@ -18,7 +19,7 @@ Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its
 def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
     by_url, target, recipe = options.base_url is not None, options.target, options.recipe
-    served = by_url or target.startswith(("http://", "https://"))
+    served = by_url or is_address(target)
     beside = "beside --base-url" if by_url else "beside a server"
     return [
         Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),

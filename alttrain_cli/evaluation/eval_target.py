@@ -3,18 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.address import is_address, shown
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.run import Run
-
-DEFAULT_SERVER_RECIPE = "r1-7b"  # its sampling is used for models behind a server
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class EvalTarget:
 
     @property
     def sampling(self) -> Sampling:
-        recipe = self.model.recipe if isinstance(self.model, Target) else Recipe.load(DEFAULT_SERVER_RECIPE)
+        recipe = self.model.recipe if isinstance(self.model, Target) else Recipe.load(FALLBACK)
         return recipe.generation
 
     @property
@@ -44,11 +43,6 @@ class EvalTarget:
         changed = recipe.model_copy(update={"model": model})
         return replace(self, model=replace(self.model, recipe=changed))
 
-    def trained_template(self) -> str | None:
-        """Return the fingerprint of the template that a run was trained with."""
-        template = Run(self.adapter.parent).manifest().template if self.adapter else None
-        return str(template) if template else None
-
     def training(self) -> Training | None:
         """Return what a run was trained on; None for what was not trained here."""
         run = Run(self.adapter.parent if self.adapter else self.root.parent)
@@ -58,8 +52,8 @@ class EvalTarget:
 
 def local_target(model: Target, out: Path | None = None) -> EvalTarget:
     """Return a model on this machine or on the hub. A run holds its own evaluations, others are in evals/."""
-    if out is None and model.adapter and (model.adapter.parent / "recipe.yaml").is_file():
-        out = model.adapter.parent / "eval"
+    if out is None and model.run:
+        out = model.run.path / "eval"
     name = model.recipe.model.name if model.adapter is None else str(model.adapter)
     return EvalTarget(out or Path("evals") / safe_name(name, "--"), model)
 
@@ -76,7 +70,7 @@ def existing_target(word: str, recipe: str | None = None, out: Path | None = Non
     if word and suite_dirs(Path(word)):
         return EvalTarget(Path(word))
     url, _, model = word.strip().partition(" ")
-    if model and url.startswith(("http://", "https://")):
+    if model and is_address(url):
         return EvalTarget(out or _served_root(model.strip(), shown(url)))
     return local_target(find_target(named(word), recipe), out)
 

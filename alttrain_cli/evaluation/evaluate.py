@@ -101,5 +101,6 @@ def _open(target: EvalTarget, open_target: OpenTarget) -> Backend:
 
 
 def _check_template(target: EvalTarget, backend: Backend, progress: Progress) -> None:
-    if target.trained_template() not in (None, backend.fingerprint.template):
+    trained = target.model.trained_template if isinstance(target.model, Target) else None
+    if trained not in (None, backend.fingerprint.template):
         progress.warn("this run was trained with another chat template or system text than is used now.")
