@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import alttrain_cli
+from alttrain_cli import console
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
 
@@ -158,6 +159,14 @@ def test_a_light_command_loads_nothing_heavy(arguments: list[str], tmp_path: Pat
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_console_has_every_name_that_it_declares() -> None:
+    tree = ast.parse((PACKAGE / "console" / "__init__.py").read_text(encoding="utf-8"))
+    [declared] = [node for node in tree.body if isinstance(node, ast.If)]
+    names = {alias.name for node in declared.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names == set(console._HOMES)
+    assert all(hasattr(console, name) for name in names)
 
 
 def test_no_remote_code_and_no_pickle() -> None:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
     from alttrain_cli.console.sections import pair_view, print_trace, trace_view
     from alttrain_cli.console.serving import ServerView, print_server
-    from alttrain_cli.console.streams import OutputError, accept_loss, summary
-    from alttrain_cli.console.streams import protect as protect_streams
+    from alttrain_cli.console.streams import OutputError, accept_loss, protect_streams, summary
     from alttrain_cli.console.terminal import (
         THEME,
         duration,
@@ -40,127 +39,33 @@ if TYPE_CHECKING:
     from alttrain_cli.text import visible
 
 _FILES = {
-    "console.catalogue": (
-        "print_judges",
-        "print_suites",
-    ),
-    "console.chat": (
-        "ChatScreen",
-        "print_answers",
-    ),
-    "console.curve": (
-        "print_curve",
-        "sparkline",
-    ),
-    "console.data": (
-        "print_audit",
-        "print_build",
-        "print_row",
-    ),
-    "console.doctor": ("print_findings",),
-    "console.journey": ("print_journey",),
-    "console.export": ("print_proof",),
-    "console.preview": (
-        "preview_text",
-        "print_previews",
-    ),
-    "console.recipes": ("print_recipe_fits",),
-    "console.reporter": ("Reporter",),
-    "console.runs": (
-        "print_comparison",
-        "print_run",
-        "print_runs",
-        "print_sizes",
-    ),
-    "console.sections": (
-        "pair_view",
-        "print_trace",
-        "trace_view",
-    ),
-    "console.serving": (
-        "ServerView",
-        "print_server",
-    ),
-    "console.streams": (
-        "OutputError",
-        "accept_loss",
-        "summary",
-        "protect_streams",
-    ),
+    "console.catalogue": "print_judges print_suites",
+    "console.chat": "ChatScreen print_answers",
+    "console.curve": "print_curve sparkline",
+    "console.data": "print_audit print_build print_row",
+    "console.doctor": "print_findings",
+    "console.export": "print_proof",
+    "console.journey": "print_journey",
+    "console.preview": "preview_text print_previews",
+    "console.recipes": "print_recipe_fits",
+    "console.reporter": "Reporter",
+    "console.runs": "print_comparison print_run print_runs print_sizes",
+    "console.sections": "pair_view print_trace trace_view",
+    "console.serving": "ServerView print_server",
+    "console.streams": "OutputError accept_loss summary protect_streams",
     "console.terminal": (
-        "THEME",
-        "duration",
-        "err",
-        "out",
-        "plain",
-        "print_error",
-        "print_json",
-        "print_lines",
-        "print_next",
-        "print_table",
-        "print_warning",
-        "status",
+        "THEME duration err out plain print_error print_json print_lines print_next print_table "
+        "print_warning status"
     ),
-    "console.training": (
-        "TrainingView",
-        "print_plan",
-        "print_run_summary",
-    ),
-    "text": ("visible",),
+    "console.training": "TrainingView print_plan print_run_summary",
+    "text": "visible",
 }
-_HOMES = {name: file for file, names in _FILES.items() for name in names}
-__all__ = [
-    "THEME",
-    "ChatScreen",
-    "OutputError",
-    "Reporter",
-    "ServerView",
-    "TrainingView",
-    "accept_loss",
-    "duration",
-    "err",
-    "out",
-    "pair_view",
-    "plain",
-    "preview_text",
-    "print_answers",
-    "print_audit",
-    "print_build",
-    "print_comparison",
-    "print_curve",
-    "print_error",
-    "print_findings",
-    "print_journey",
-    "print_json",
-    "print_judges",
-    "print_lines",
-    "print_next",
-    "print_plan",
-    "print_previews",
-    "print_proof",
-    "print_recipe_fits",
-    "print_row",
-    "print_run",
-    "print_run_summary",
-    "print_runs",
-    "print_server",
-    "print_sizes",
-    "print_suites",
-    "print_table",
-    "print_trace",
-    "print_warning",
-    "protect_streams",
-    "sparkline",
-    "status",
-    "summary",
-    "trace_view",
-    "visible",
-]
+_HOMES = {name: file for file, names in _FILES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(name)
     module = import_module(f"alttrain_cli.{_HOMES[name]}")
-    value = globals()[name] = getattr(module, "protect" if name == "protect_streams" else name)
+    value = globals()[name] = getattr(module, name)
     return value

@@ -19,7 +19,7 @@ class OutputError(Exception):
         self.is_left = error.errno in (errno.EPIPE, errno.EINVAL)  # EINVAL: a broken pipe on Windows
 
 
-def protect() -> None:
+def protect_streams() -> None:
     """Let no lost output end a command in the middle of its work.
 
     Standard error carries only messages: where it is lost, the work continues. Standard output raises
