@@ -92,11 +92,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
 
 
 def order_of(run: Run) -> Order:
-    """Return the order of the sections that a run learned.
-
-    Raises:
-        RunError: if its manifest names another one than there is.
-    """
+    """Return the order of the sections that a run learned."""
     order = run.manifest().order
     try:
         return THOUGHTS if order is None else check_order(order)
