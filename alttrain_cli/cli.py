@@ -5,11 +5,11 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import typer
 
-from alttrain_cli import __version__, console
+from alttrain_cli import console
 from alttrain_cli.commands.help import App, Command, Group
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, shown
@@ -84,7 +84,12 @@ def _near(error: Any) -> str:
     if not wrong:
         return ""
     error.possibilities = []
-    names = [name for option in error.ctx.command.params if not option.hidden for name in option.opts]
+    names = [
+        name
+        for option in error.ctx.command.get_params(error.ctx)
+        if not option.hidden
+        for name in option.opts
+    ]
     return did_you_mean(wrong, names)
 
 
@@ -128,20 +133,8 @@ app = App(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"alttrain {__version__}")
-        raise typer.Exit
-
-
 @app.callback(invoke_without_command=True)
-def _alone(
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
+def _alone(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         import_module("alttrain_cli.commands.journey").journey()
 

@@ -45,6 +45,15 @@ def test_the_list_at_80_columns_cuts_nothing(tmp_path: Path) -> None:
     screen("runs", alttrain("runs"))
 
 
+def test_a_long_path_is_shown_by_its_name_with_its_folder_below(tmp_path: Path) -> None:
+    run = make("a folder/with a long name/smollm2-135m-1")
+    lines = alttrain("runs", "--in", run.parent.absolute()).output.splitlines()
+    assert max(len(line) for line in lines if not line.startswith(("next: ", "in: "))) <= 80
+    assert ["smollm2-135m-1", "finished"] in [line.split()[:2] for line in lines]
+    assert f"in:  {run.parent.absolute()}" in [line.rstrip() for line in lines]
+    assert f"alttrain runs show '{run.absolute()}'" in lines[-1]
+
+
 def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:
     run = Run(make("runs/a", "started"))
     assert run.state() is State.INTERRUPTED

@@ -2,6 +2,8 @@
 
 import os
 import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from alttrain_cli.backends.base import BackendError
 
@@ -30,6 +32,15 @@ def shown(url: str) -> str:
     elif not _HOST.fullmatch(authority):
         rest = rest.rpartition("@")[2]
     return scheme + _without_query(rest)
+
+
+def is_here(url: str) -> bool:
+    """Whether an address is on this machine: localhost, or a loopback address."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name, or no address at all
+        return False
 
 
 def key_of_environment() -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 from alttrain_cli.backends.address import shown
 from alttrain_cli.backends.reply import Broken, Garbled
+from alttrain_cli.engine.offline import is_isolated
 
 _ERROR_BYTES = 65_536  # of the body of an error
 
@@ -169,6 +170,7 @@ class Connection:
                 # The watch is the limit; this one is for systems where it cannot wake a read.
                 timeout=httpx.Timeout(4 * limits.silence, connect=limits.connect),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+                trust_env=not is_isolated(),  # a proxy of the environment is another machine
             )
         except (httpx.InvalidURL, ImportError, OSError, ValueError):
             # Their words may hold a proxy's password.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, TypeVar
 
-from alttrain_cli.backends.address import key_of_environment, shown
+from alttrain_cli.backends.address import is_here, key_of_environment, shown
 from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.backends.connection import (
     LIMITS,
@@ -24,6 +24,7 @@ from alttrain_cli.backends.connection import (
 )
 from alttrain_cli.backends.endpoint_errors import FAILURES, explained
 from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse, read_models
+from alttrain_cli.engine.offline import is_isolated
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
 
@@ -66,6 +67,11 @@ class Endpoint:
             address = shown(base_url).rpartition("@")[2][:LONGEST_NAME]
             raise BackendError(
                 f"{address}: not an address ({problem}). Give one like http://localhost:8000/v1"
+            )
+        if is_isolated() and not is_here(base_url):
+            raise BackendError(
+                f"{shown(base_url)[:LONGEST_NAME]}: not contacted, because of --offline. "
+                "Name a server on this machine."
             )
         endpoint = cls(base_url, model or "", key_of_environment(), LIMITS, tell)
         try:

@@ -10,6 +10,7 @@ import typer
 
 from alttrain_cli.backends.open import Address
 from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.completion import complete_recipe
 from alttrain_cli.commands.options import Rule, alone, expanded, is_given
 from alttrain_cli.data.annotators import Trust
 from alttrain_cli.data.responses import Price
@@ -122,6 +123,7 @@ class BuildOptions:
             rich_help_panel=_MODELS,
             help="Recipe whose base model is used by --annotator model and --generate-traces model. It also "
             "sets the token limit of the traces.",
+            autocompletion=complete_recipe,
         ),
     ] = None
     concurrency: Annotated[

@@ -13,6 +13,7 @@ from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.open import Address, find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
+from alttrain_cli.commands.completion import complete_recipe, complete_target
 from alttrain_cli.commands.options import Rule, check, recipe_rule
 from alttrain_cli.errors import RunError
 from alttrain_cli.runs.entry import RunEntry
@@ -41,10 +42,14 @@ _MAX = "Maximum number of new tokens. Overrides the recipe."
 class ChatOptions:
     """The options of `alttrain chat`."""
 
-    target: Annotated[str | None, typer.Argument(metavar="TARGET", help=_TARGET)] = None
+    target: Annotated[
+        str | None, typer.Argument(metavar="TARGET", help=_TARGET, autocompletion=complete_target)
+    ] = None
     base: Annotated[bool, _model("--base", help="Use the base model, without the adapter.")] = False
     compare: Annotated[bool, _model("--compare", help=_COMPARE)] = False
-    recipe: Annotated[str | None, _model("--recipe", metavar="NAME", help=_RECIPE)] = None
+    recipe: Annotated[
+        str | None, _model("--recipe", metavar="NAME", help=_RECIPE, autocompletion=complete_recipe)
+    ] = None
     prompt: Annotated[str | None, _message("--prompt", "-p", metavar="TEXT", help=_PROMPT)] = None
     prompts: Annotated[Path | None, _message("--prompts", metavar="FILE", help=_PROMPTS)] = None
     system: Annotated[str | None, _message("--system", metavar="TEXT", help=_SYSTEM)] = None

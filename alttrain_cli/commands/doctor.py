@@ -7,6 +7,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.address import is_address
+from alttrain_cli.commands.completion import complete_recipe, complete_target
 from alttrain_cli.commands.options import JsonOption, check, check_not_empty, recipe_rule, takes
 from alttrain_cli.doctor.finding import Finding, Level
 from alttrain_cli.doctor.hub import ask_hub, examine_caches
@@ -28,6 +29,7 @@ class DoctorOptions:
             "--model",
             metavar="MODEL",
             help="Also examine the tokenizer of this model: a run, a folder or a hub id.",
+            autocompletion=complete_target,
         ),
     ] = None
     recipe: Annotated[
@@ -36,6 +38,7 @@ class DoctorOptions:
             "--recipe",
             metavar="NAME",
             help="Also examine the tokenizer of this recipe's model. With --model: whose settings to use.",
+            autocompletion=complete_recipe,
         ),
     ] = None
     gpu: Annotated[

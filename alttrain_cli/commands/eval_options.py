@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alttrain_cli.commands.completion import complete_recipe, complete_run, complete_target
 from alttrain_cli.commands.options import expanded
 from alttrain_cli.evaluation.completion import Part
 from alttrain_cli.evaluation.thinking import Mode
@@ -32,6 +33,7 @@ class ReportOptions:
             help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a "
             'server: "http://localhost:8000/v1 MODEL".',
             show_default=False,
+            autocompletion=complete_target,
         ),
     ] = ""
     baseline: Annotated[
@@ -41,6 +43,7 @@ class ReportOptions:
             metavar="BASELINE",
             help="Baseline for the comparison: base (default for a run or an adapter), another run or folder "
             "of evaluations, or none.",
+            autocompletion=complete_run,
         ),
     ] = None
     recipe: Annotated[
@@ -49,6 +52,7 @@ class ReportOptions:
             "--recipe",
             metavar="NAME",
             help="Recipe whose settings to use for a model that was not trained here.",
+            autocompletion=complete_recipe,
         ),
     ] = None
     out: Annotated[

@@ -3,10 +3,12 @@
 typer's own help takes rich, which doubles the time of `--help`, and gives a third of the width to types.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from inspect import cleandoc
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +16,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from alttrain_cli.commands.examples import EXAMPLES
+from alttrain_cli.commands.shared_options import NAMES, SHARED
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"]}
+COMPLETING = "_ALTTRAIN_COMPLETE"  # set by the shell's script
 _HYPHEN = "\u2011"  # stands for - while lines are wrapped, so that none ends within --base-url
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
 # Older names of options, and the name that replaces each. They are not shown, and work until version 0.2.
@@ -36,8 +40,12 @@ OLD_NAMES = {
 class _Help:
     """The help of a command or of a group of commands."""
 
-    get_params: Callable[..., Any]
     help: str | None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options of the command, and those that every command takes."""
+        own: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        return [*own[:-1], *SHARED, *own[-1:]]  # --help last
 
     def get_help(self, ctx: Any) -> str:
         """Return the help, at most 80 columns wide."""
@@ -101,15 +109,25 @@ class DefaultGroup(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the first command in front, unless another one is named, or nearly so."""
+        shared = list(takewhile(NAMES.__contains__, args))
+        args = args[len(shared) :]
         word = args[0] if args else ""
         takes_word = any(one.param_type_name == "argument" for one in self.commands[self.first].params)
         is_option = not word or word.startswith("-")
         late = "" if takes_word else next((one for one in args[1:] if one in self.commands), "")
         if is_option and late:
             ctx.fail(f"{word} has no effect before {late}. Give options after the command.")
+        if not args and COMPLETING in os.environ:  # the shell completes the first word
+            return super().parse_args(ctx, shared)
         near = not is_option and (not takes_word or get_close_matches(word, self.commands, cutoff=0.8))
         named = word in self.commands or (near and not Path(word).exists())
-        return super().parse_args(ctx, args if named else [self.first, *args])
+        return super().parse_args(ctx, [*shared, *(args if named else [self.first, *args])])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the commands that begin like this, and what the first command takes."""
+        takes = [one for one in self.commands[self.first].params if one.param_type_name == "argument"]
+        words = takes[0].shell_complete(ctx, incomplete) if takes else []
+        return [*super().shell_complete(ctx, incomplete), *words]
 
 
 class App(typer.Typer):

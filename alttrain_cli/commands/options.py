@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import typer
 
+from alttrain_cli.commands.completion import complete_recipe, complete_run
 from alttrain_cli.storage.reading import is_file, is_folder
 
 Options = TypeVar("Options")
@@ -48,7 +49,13 @@ def expanded(path: Path | None) -> Path | None:
 
 
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", metavar="NAME", help="Name of a shipped recipe, or a recipe file.")
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Name of a shipped recipe, or a recipe file.",
+        autocompletion=complete_recipe,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -59,7 +66,13 @@ SetOption = Annotated[
     ),
 ]
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run directory, for example runs/r1-7b-1.")
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory, for example runs/r1-7b-1.",
+        autocompletion=complete_run,
+        callback=expanded,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of text.")]
 GpuOption = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.commands.completion import complete_recipe
 from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import GpuOption, SetOption, expanded
 from alttrain_cli.errors import RecipeError
@@ -21,7 +22,9 @@ app = App(
     help="List, show and copy the recipes that come with alttrain.\n\nThe list shows the memory and "
     "time that training needs, and whether it fits on this machine or on a GPU.",
 )
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.", autocompletion=complete_recipe)
+]
 
 
 @app.command("list")

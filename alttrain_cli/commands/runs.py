@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.commands.completion import complete_run
 from alttrain_cli.commands.help import App, DefaultGroup
-from alttrain_cli.commands.options import JsonOption, expanded
+from alttrain_cli.commands.options import JsonOption, RunArgument, expanded
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.runs.entry import find_entries, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
@@ -17,8 +18,9 @@ from alttrain_cli.storage.run import Run, State
 from alttrain_cli.storage.sizes import size_of
 
 app = App(cls=DefaultGroup, help="List, compare and delete trained runs.")
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", callback=expanded)]
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
+RunsArgument = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Run directories.", autocompletion=complete_run)
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 FoldersOption = Annotated[
     list[Path] | None,
@@ -88,7 +90,8 @@ def remove(runs: RunsArgument, yes: YesOption = False) -> None:
 @app.command()
 def prune(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Run directories. Default: all.")
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run directories. Default: all.", autocompletion=complete_run),
     ] = None,
     yes: YesOption = False,
 ) -> None:

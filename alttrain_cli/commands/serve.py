@@ -9,6 +9,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend
+from alttrain_cli.commands.completion import complete_target
 from alttrain_cli.commands.options import check_not_empty, takes
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.served import served_models, warm_up
@@ -32,7 +33,7 @@ _KEY = "Environment variable with the key that clients must send. Default: no ke
 class ServeOptions:
     """The options of `alttrain serve`."""
 
-    run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN)]
+    run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_target)]
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65_535, help=_PORT)] = 8000
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
     api_key_env: Annotated[str | None, typer.Option("--api-key-env", metavar="NAME", help=_KEY)] = None

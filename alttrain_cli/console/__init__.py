@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         THEME,
         duration,
         err,
+        keep_quiet,
         out,
         plain,
         print_error,
@@ -54,7 +55,7 @@ _FILES = {
     "console.serving": "ServerView print_server",
     "console.streams": "OutputError accept_loss summary protect_streams",
     "console.terminal": (
-        "THEME duration err out plain print_error print_json print_lines print_next print_table "
+        "THEME duration err keep_quiet out plain print_error print_json print_lines print_next print_table "
         "print_warning status"
     ),
     "console.training": "TrainingView print_plan print_run_summary",

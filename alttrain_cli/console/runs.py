@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
 _RESULTS = (*_COLUMNS[1:], "tokens/s", "training time", "peak memory")
+_ROOM = 23  # columns for the names, beside which the table fits into 80
 _IN_BRACKETS = "in brackets: of the held-out prompts after training"
 
 
@@ -25,6 +26,8 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
     if numbered:
         rows = [(f"{number}  {row[0]}", *row[1:]) for number, row in enumerate(rows, 1)]
     print_table(_COLUMNS, rows, left=(0, 1), whole=range(1, len(_COLUMNS)))
+    long = dict.fromkeys(entry.path.parent for entry in entries if len(str(entry.path)) > _ROOM)
+    print_lines(("in:", folder.absolute()) for folder in long)
     print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
     if any(entry.structure and not entry.scores for entry in entries):
         evaluated = any(entry.scores for entry in entries)
@@ -65,8 +68,11 @@ def print_sizes(what: Sequence[tuple[Path, int]]) -> None:
 
 
 def _names(entry: "RunEntry") -> str:
+    """Return run, recipe and data; of a long path the last part."""
     data = entry.manifest.data
-    return "\n  ".join(filter(None, (str(entry.path), entry.manifest.recipe, data.path if data else "")))
+    paths = [entry.path, *([Path(data.path)] if data else [])]
+    run, *more = [str(path) if len(str(path)) <= _ROOM else path.name for path in paths]
+    return "\n  ".join(filter(None, (run, entry.manifest.recipe, *more)))
 
 
 def _values(entry: "RunEntry") -> tuple[str, ...]:

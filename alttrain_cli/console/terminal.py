@@ -47,6 +47,15 @@ class _Console(Console):
             yield segment if shown == segment.text else Segment(shown, segment.style)
 
 
+_talks = True
+
+
+def keep_quiet(wanted: bool) -> None:
+    """From now on print results and errors only, or everything again."""
+    global _talks
+    _talks = not wanted
+
+
 def out() -> Console:
     """Return a console on what is standard output now: results go there."""
     return _Console(file=sys.stdout, theme=THEME, highlight=False)
@@ -54,7 +63,7 @@ def out() -> Console:
 
 def err() -> Console:
     """Return a console on what is standard error now: talk and errors go there."""
-    return _Console(file=sys.stderr, theme=THEME, highlight=False)
+    return _Console(file=sys.stderr, theme=THEME, highlight=False, quiet=not _talks)
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -64,9 +73,10 @@ def plain(text: str, style: str = "") -> Text:
 
 def print_error(message: str, console: Console | None = None) -> None:
     """Print a user error, in red, on standard error or another console."""
-    (console or err()).print(
-        Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True
-    )
+    screen = console or err()
+    if screen.quiet:
+        screen = _Console(file=sys.stderr, theme=THEME, highlight=False)
+    screen.print(Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True)
 
 
 def print_warning(message: str, console: Console | None = None) -> None:

@@ -18,7 +18,7 @@ from alttrain_cli.engine.model_files import (
     no_weights_missing,
     read_adapter,
 )
-from alttrain_cli.engine.offline import go_offline
+from alttrain_cli.engine.offline import leave_hub
 from alttrain_cli.engine.source import Source, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe
@@ -165,7 +165,7 @@ def _stay_offline(recipe: Recipe) -> None:
     judges are fetched before a model is loaded.
     """
     if is_local(recipe.model):
-        go_offline()
+        leave_hub()
 
 
 def _length(source: Source, recipe: Recipe, *, training: bool, adapter: bool) -> int:

@@ -1,16 +1,33 @@
-"""Whether the network may be used. The hub's own variable says it, so every library obeys it too."""
+"""Whether the network may be used: environment variables say it, also to libraries and child processes."""
 
 import os
 
-VARIABLE = "HF_HUB_OFFLINE"
+HUB = "HF_HUB_OFFLINE"  # the hub's own: no models and data from there
+ALL = "ALTTRAIN_OFFLINE"  # ours: nothing beyond this machine at all
 _YES = ("1", "true", "yes", "on")  # as the hub's library reads it
 
 
 def is_offline() -> bool:
-    """Whether nothing beyond this machine may be reached."""
-    return os.environ.get(VARIABLE, "").lower() in _YES
+    """Whether the hub, and other places with models and data, may not be reached."""
+    return _says(HUB) or _says(ALL)
+
+
+def is_isolated() -> bool:
+    """Whether nothing beyond this machine may be reached, servers included."""
+    return _says(ALL)
+
+
+def leave_hub() -> None:
+    """Do not reach the hub from now on. Libraries read this when they are imported: call it before."""
+    os.environ[HUB] = "1"
 
 
 def go_offline() -> None:
-    """Reach nothing from now on. Libraries read it when they are imported, so call it before."""
-    os.environ[VARIABLE] = "1"
+    """Reach nothing beyond this machine from now on; loss trackers keep their files here."""
+    leave_hub()
+    os.environ[ALL] = "1"
+    os.environ.setdefault("WANDB_MODE", "offline")
+
+
+def _says(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in _YES

@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import platformdirs
 
@@ -25,21 +27,50 @@ _ENVIRONMENT = {
 }
 
 
+_shown = False
+
+
+def show_libraries(wanted: bool) -> None:
+    """From now on print what the libraries say on standard error too, or no longer."""
+    global _shown
+    _shown = wanted
+
+
+class _Both:
+    """Writes to the log and to standard error as it was."""
+
+    def __init__(self, log: IO[str], screen: IO[str]) -> None:
+        self._log, self._screen = log, screen
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        self._screen.write(text)
+        return self._log.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
 @contextlib.contextmanager
 def captured(log: Path | None) -> Iterator[None]:
-    """Send what Python code prints, logs or warns inside the block to `log` (None: nowhere)."""
+    """Send what Python code prints, logs or warns inside the block to `log` (None: nowhere).
+
+    After `show_libraries` it is printed on standard error too.
+    """
     for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        if not (_shown and name.endswith("VERBOSITY")):
+            os.environ.setdefault(name, value)
     target = Path(log or os.devnull).open("a", encoding="utf-8")  # noqa: SIM115
-    handler = logging.StreamHandler(target)
+    stream: Any = _Both(target, sys.stderr) if _shown else target
+    handler = logging.StreamHandler(stream)
     root = logging.getLogger()
     with (
         target,
-        contextlib.redirect_stdout(target),
-        contextlib.redirect_stderr(target),
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("default" if _shown else "ignore")
         root.addHandler(handler)
         try:
             yield
