@@ -79,8 +79,8 @@ def page(card: dict[str, Any], browsed: Iterable[dict[str, Any]]) -> Iterator[st
     return page_room.page(card_from(card), browsed)
 
 
-def write_page(path: Path, card: dict[str, Any], *results: Any) -> None:
-    page_room.write_page(path, card_from(card), *results)
+def write_page(path: Path, card: dict[str, Any], *results: Any, show: bool = False) -> None:
+    page_room.write_page(path, card_from(card), *results, show=show)
 
 
 def tiles(card: dict[str, Any]) -> list[tile_room.Tile]:

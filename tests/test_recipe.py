@@ -15,6 +15,7 @@ from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 
 FROZEN = Path(__file__).parent / "golden" / "recipes.json"
+FROZEN_VALUES = json.loads(FROZEN.read_text(encoding="utf-8"))
 NAMES = [path.stem for path in shipped_recipes()]
 
 
@@ -27,11 +28,9 @@ def write(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_the_fourteen_named_recipes_ship() -> None:
-    assert set(NAMES) == {
-        *("r1-1.5b", "r1-7b", "r1-8b", "r1-14b", "r1-0528-8b", "qwen3-4b", "qwen3-4b-thinking"),
-        *("qwen3-8b", "qwen3-14b", "s1-7b", "s1-14b", "phi4-reasoning", "r1-act", "smollm2-135m"),
-    }
+def test_no_recipe_that_was_shipped_is_missing() -> None:
+    assert len(FROZEN_VALUES) == 14
+    assert set(FROZEN_VALUES) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,10 +41,10 @@ def test_a_shipped_recipe_loads_and_survives_saving(name: str, tmp_path: Path) -
     assert Recipe.load(str(tmp_path / "recipe.yaml")) == recipe
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FROZEN_VALUES)
 def test_a_shipped_recipe_resolves_to_the_values_of_before_it_had_a_base(name: str) -> None:
     """The values are those of the standalone files, frozen. To change one: change it in the JSON too."""
-    assert Recipe.load(name).model_dump(mode="json") == json.loads(FROZEN.read_text())[name]
+    assert Recipe.load(name).model_dump(mode="json") == FROZEN_VALUES[name]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,8 +7,10 @@ a backend.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from alttrain_cli.backends.address import is_address, shown
 from alttrain_cli.backends.base import Backend
@@ -21,6 +23,21 @@ LONGEST_ADDRESS = 100  # characters of it that are shown while a backend is open
 IN_FLIGHT = 32  # requests to a server at the same time
 
 
+class Remote(Protocol):
+    """Anything but a model in memory that can be opened as a backend. Nothing is opened yet."""
+
+    @property
+    def name(self) -> str:
+        """What screens call it before it is opened."""
+
+    def open(self, progress: Progress, in_flight: int) -> Backend:
+        """Open it.
+
+        Raises:
+            BackendError: if it cannot be used.
+        """
+
+
 @dataclass(frozen=True)
 class Address:
     """A server, and which of its models; None: its only one."""
@@ -28,41 +45,58 @@ class Address:
     url: str
     model: str | None = None
 
+    @classmethod
+    def read(cls, word: str) -> "Address | None":
+        """Return what a word means if it is an address, with or without a model's name."""
+        url, _, model = word.strip().partition(" ")
+        is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
+        return cls(url, model.strip() or None) if is_address else None
 
-def find(word: str, recipe: str | None = None) -> Target | Address:
+    @property
+    def name(self) -> str:
+        return self.model or "server"
+
+    def open(self, progress: Progress, in_flight: int) -> Backend:
+        """Find out what the server has."""
+        from alttrain_cli.backends.server import ServerBackend
+
+        with progress.status(f"Connecting to {shown(self.url)[:LONGEST_ADDRESS]} ..."):
+            return ServerBackend.find(self.url, self.model, in_flight=in_flight, warn=progress.warn)
+
+
+# How words are read. Each returns what it understands, or None. The rest are models for this machine.
+REMOTES: list[Callable[[str], Remote | None]] = [Address.read]
+
+
+def find(word: str, recipe: str | None = None) -> Target | Remote:
     """Return what a word means; `recipe` gives the settings of a model that no recipe names."""
-    url, _, model = word.strip().partition(" ")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
-        return Address(url, model.strip() or None)
+    for read in REMOTES:
+        if (found := read(word)) is not None:
+            return found
     return find_target(word, recipe)
 
 
 def open_backend(
-    found: Target | Address, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+    found: Target | Remote, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
 ) -> Backend:
-    """Load a model, or find out what a server has.
+    """Load a model, or open what is elsewhere.
 
     Raises:
         ModelError, BackendError: if it cannot be used.
     """
     progress = progress or Silent()
-    match found:
-        case Address(url, model):
-            from alttrain_cli.backends.server import ServerBackend
+    if not isinstance(found, Target):
+        return found.open(progress, in_flight)
+    with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
+        from alttrain_cli.backends.local import LocalBackend
 
-            with progress.status(f"Connecting to {shown(url)[:LONGEST_ADDRESS]} ..."):
-                return ServerBackend.find(url, model, in_flight=in_flight, warn=progress.warn)
-        case Target():
-            with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
-                from alttrain_cli.backends.local import LocalBackend
-
-                return LocalBackend.load(found)
+        return LocalBackend.load(found)
 
 
 def open_later(
-    found: Target | Address, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+    found: Target | Remote, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
 ) -> Backend:
-    """Return a backend whose model is loaded at the first request. A server is contacted now.
+    """Return a backend whose model is loaded at the first request. What is elsewhere is opened now.
 
     Raises:
         BackendError: if a server cannot be used.

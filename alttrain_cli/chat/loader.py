@@ -30,9 +30,9 @@ class ChatTarget:
         return cls(target.name, target.recipe, target)
 
     @classmethod
-    def server(cls, model: str | None, recipe: str | None) -> "ChatTarget":
-        """Return a model of a server, by default its only one, with the sampling settings of a recipe."""
-        return cls(model or "server", Recipe.load(recipe or FALLBACK))
+    def server(cls, name: str, recipe: str | None) -> "ChatTarget":
+        """Return a model that is not on this machine, with the sampling settings of a recipe."""
+        return cls(name, Recipe.load(recipe or FALLBACK))
 
     def check_comparable(self) -> None:
         """Make sure that the base model is the same model with its adapter switched off."""

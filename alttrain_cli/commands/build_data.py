@@ -16,7 +16,7 @@ from alttrain_cli.commands.build_options import (
     served_by,
 )
 from alttrain_cli.commands.options import check, check_not_empty, takes
-from alttrain_cli.data.annotators import SAMPLING, Annotator, BenignAnnotator, ModelAnnotator, Template
+from alttrain_cli.data.annotators import ANNOTATORS, SAMPLING, Annotator, BenignAnnotator
 from alttrain_cli.data.audit import audit
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.outputs import Outputs
@@ -53,7 +53,7 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
     reader = SampleReader.of(
         options.columns,
         options.label,
-        needs_label=options.annotator == "template",
+        needs_label=ANNOTATORS[options.annotator].needs_label,
         needs_response=options.generate_traces is None,
     )
     benign = SampleReader.of(options.columns, None, needs_label=False)
@@ -81,14 +81,16 @@ def _models(
     options: BuildOptions, recipe: Recipe | None, store: ResponseStore
 ) -> tuple[Annotator, TraceGenerator | None]:
     """Return the annotator and the trace generator. What both use is opened once."""
+    judging = ANNOTATORS[options.annotator]
     backends = {
         kind: open_later(served_by(kind, options, recipe), store.progress, in_flight=options.concurrency)
-        for kind in dict.fromkeys((options.annotator, options.generate_traces))
-        if kind is not None and kind != "template"
+        for kind in dict.fromkeys((judging.backend, options.generate_traces))
+        if kind is not None
     }
-    annotator: Annotator = Template()
-    if options.annotator != "template":
-        annotator = ModelAnnotator(store.responses(backends[options.annotator], "annotations", SAMPLING))
+    if judging.backend is None:
+        annotator = judging.make()
+    else:
+        annotator = judging.make(store.responses(backends[judging.backend], "annotations", SAMPLING))
     if options.generate_traces is None:
         return annotator, None
     limit = recipe.generation.max_new_tokens if recipe else MAX_TOKENS

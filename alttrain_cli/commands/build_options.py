@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from alttrain_cli.backends.open import Address
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.completion import complete_recipe
 from alttrain_cli.commands.options import Rule, alone, expanded, is_given
-from alttrain_cli.data.annotators import Trust
+from alttrain_cli.data.annotators import ANNOTATORS, Served, Trust
 from alttrain_cli.data.responses import Price
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
@@ -22,8 +22,6 @@ from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.text import shown
 
 _MODELS, _CHECKS = "Annotator and trace generation", "Checks and preview"
-Served = Literal["endpoint", "model"]
-Judging = Literal["template", "endpoint", "model"]
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,12 @@ class BuildOptions:
         str, typer.Option(metavar="NAME", help=f"How rows are written. One of {', '.join(STYLES)}.")
     ] = "alttrain"
     annotator: Annotated[
-        Judging,
+        str,
         typer.Option(
+            metavar="NAME",
             rich_help_panel=_MODELS,
-            help="Backend that writes the harm assessment. template: a ready-made sentence for the label, "
-            "offline. endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
+            help="What writes the harm assessment. "
+            + " ".join(f"{name}: {kind.about}." for name, kind in ANNOTATORS.items()),
         ),
     ] = "template"
     on_disagreement: Annotated[
@@ -201,7 +200,8 @@ def build_rules(
     ctx: typer.Context, options: BuildOptions, sources: Sequence[Source], mixed: Sequence[Source]
 ) -> list[Rule]:
     """Return the rules of everything else; `mixed` are the sources of --mix."""
-    used = {options.annotator, options.generate_traces}
+    annotator = ANNOTATORS[options.annotator]
+    used = {annotator.backend, options.generate_traces}
     traces = any(not source.is_starter for source in sources)
     columns = traces or any(not source.is_starter for source in mixed)
     served = "endpoint" in used
@@ -215,7 +215,7 @@ def build_rules(
         "concurrency": (served, no_server),
         "price": (served, no_server),
         "recipe": ("model" in used or options.generate_traces is not None, no_model),
-        "on_disagreement": (options.annotator != "template", no_judge),
+        "on_disagreement": (annotator.backend is not None, no_judge),
         "style": (bool(sources), "without --source: --mix adds traces unchanged"),
         "columns": (columns, ours),
         "label": (traces, ours),
@@ -240,9 +240,12 @@ def check_build(options: BuildOptions) -> None:
         raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")
     if not options.source and not options.mix:
         raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
-    if options.style not in STYLES:
-        known = ", ".join(STYLES)
-        raise typer.BadParameter(f"{shown(options.style)} is none of {known}", param_hint="--style")
+    for option, name, known in (
+        ("--style", options.style, list(STYLES)),
+        ("--annotator", options.annotator, list(ANNOTATORS)),
+    ):
+        if name not in known:
+            raise typer.BadParameter(f"{shown(name)} is none of {', '.join(known)}", param_hint=option)
     if options.generate_traces and options.style == "original":
         raise DataError(
             "--style original cannot be used with --generate-traces: it needs full traces, but only the "

@@ -36,7 +36,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     if isinstance(found, Target):
         target = ChatTarget.of(found)
     else:
-        target = ChatTarget.server(found.model, options.recipe)
+        target = ChatTarget.server(found.name, options.recipe)
     if options.compare:
         target.check_comparable()
     settings = Settings(target.recipe.generation).set(*options.all_changes)

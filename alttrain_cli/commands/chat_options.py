@@ -10,7 +10,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.address import is_address
-from alttrain_cli.backends.open import Address, find
+from alttrain_cli.backends.open import Address, Remote, find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
 from alttrain_cli.commands.completion import complete_recipe, complete_target
@@ -94,7 +94,7 @@ class ChatOptions:
         return self.prompt is None and not self.as_json and sys.stdin.isatty()
 
     @property
-    def found(self) -> Target | Address:
+    def found(self) -> Target | Remote:
         """What the command line names."""
         if self.base_url:
             return Address(self.base_url, self.model)

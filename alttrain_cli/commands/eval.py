@@ -126,8 +126,8 @@ def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) 
 
 
 def _candidate(given: RunOptions, progress: Progress) -> EvalTarget:
-    match Address(given.base_url, given.model) if given.base_url else find(named(given.target), given.recipe):
-        case Address() as address:
-            return served_target(open_backend(address, progress, in_flight=given.concurrency), given.out)
-        case Target() as local:
-            return local_target(local, given.out)
+    by_url = Address(given.base_url, given.model) if given.base_url else None
+    found = by_url or find(named(given.target), given.recipe)
+    if isinstance(found, Target):
+        return local_target(found, given.out)
+    return served_target(open_backend(found, progress, in_flight=given.concurrency), given.out)

@@ -10,6 +10,7 @@ import typer
 from alttrain_cli.commands.completion import complete_recipe, complete_run, complete_target
 from alttrain_cli.commands.options import expanded
 from alttrain_cli.evaluation.completion import Part
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.thinking import Mode
 
 _generating = partial(typer.Option, rich_help_panel="Generate")
@@ -188,8 +189,7 @@ class JudgeOptions(ReportOptions):
         _judging(
             "--judge",
             metavar="NAMES",
-            help="Judges, separated by commas: rule, llama-guard-3, harmbench, wildguard, qwen3guard (on "
-            "this machine), strongreject, xstest (with a server's model).",
+            help=f"Judges, separated by commas: {', '.join(CHOSEN)}. What each needs: alttrain eval judges.",
         ),
     ] = "rule"
     judge_part: Annotated[

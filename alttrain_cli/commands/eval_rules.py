@@ -8,7 +8,7 @@ import typer
 from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
 from alttrain_cli.commands.options import Rule, check, check_not_empty, is_given, recipe_rule
-from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.suites.suite import Kind
@@ -60,7 +60,8 @@ def judge_rules(
     by_url = [judge.name for judge in asked if judge.model is None]
     own = [judge.name for judge in asked if judge.model is not None]
     free = any(grader is None for _, grader in kinds)
-    no_url = "without a judge that a server's model is: --judge strongreject or xstest"
+    served = [judge.name for judge in CHOSEN.values() if isinstance(judge, Judge) and judge.model is None]
+    no_url = f"without a judge that a server's model is: --judge {' or '.join(served)}"
     several = f"for {' and '.join([*by_url[:1], *own])} at once: judge by one after the other"
     return [
         Rule("--judge-url", options.judge_url is not None, bool(by_url), no_url),

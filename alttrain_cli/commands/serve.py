@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.backends.open import Address, find, open_backend
+from alttrain_cli.backends.open import find, open_backend
+from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.completion import complete_target
 from alttrain_cli.commands.options import check_not_empty, takes
 from alttrain_cli.errors import AlttrainError
@@ -61,7 +62,7 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
     check_installed()
     key = options.key
     found = find(options.run)
-    if isinstance(found, Address):
+    if not isinstance(found, Target):
         raise AlttrainError(f"{options.run}: this is a server already. Name a run.")
     taken = take_address(options.host, options.port)
     try:

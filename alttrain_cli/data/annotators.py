@@ -27,6 +27,7 @@ SAMPLING = Sampling(max_new_tokens=1024, do_sample=False)
 
 Samples = Callable[[], Iterable[Sample]]
 Trust = Literal["label", "annotator"]
+Served = Literal["endpoint", "model"]  # where a model is: on a server, or the base model of a recipe
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,30 @@ class ModelAnnotator:
         raise SampleDropped(
             f"the annotator's answer was still invalid after {MAX_RETRIES} retries: {problem}"
         )
+
+
+@dataclass(frozen=True)
+class AnnotatorKind:
+    """What a word of --annotator stands for.
+
+    Attributes:
+        about: what help says of it.
+        make: takes the responses of its backend, if it has one.
+        backend: None if it needs no model.
+        needs_label: it repeats the label of the source, so there must be one.
+    """
+
+    about: str
+    make: Callable[..., Annotator]
+    backend: Served | None = None
+    needs_label: bool = False
+
+
+ANNOTATORS = {
+    "template": AnnotatorKind("a ready-made sentence for the label, offline", Template, needs_label=True),
+    "endpoint": AnnotatorKind("a server (--base-url)", ModelAnnotator, "endpoint"),
+    "model": AnnotatorKind("the recipe's base model (--recipe)", ModelAnnotator, "model"),
+}
 
 
 def resolve_label(sample: Sample, annotation: Annotation, trust: Trust | None) -> Annotation:

@@ -60,7 +60,7 @@ def local_target(model: Target, out: Path | None = None) -> EvalTarget:
 
 def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
     found = backend.fingerprint
-    return EvalTarget(out or _served_root(found.model, str(found.server)), backend)
+    return EvalTarget(out or _served_root(found.model, found.server or "other"), backend)
 
 
 def existing_target(word: str, recipe: str | None = None, out: Path | None = None) -> EvalTarget:

@@ -3,12 +3,11 @@
 import re
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.judges import guards, rubrics
 from alttrain_cli.evaluation.judges.answers import MATH, WORD
 from alttrain_cli.evaluation.judges.code import CODE
-from alttrain_cli.evaluation.judges.guards import HARMBENCH, LLAMA_GUARD, QWEN3GUARD, WILDGUARD
 from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
-from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.suites.suite import Kind, split_words
 from alttrain_cli.recipe.model import did_you_mean
@@ -16,9 +15,7 @@ from alttrain_cli.recipe.model import did_you_mean
 AnyJudge = InstantJudge | Judge
 
 GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD, MATH, CODE, EXACT, F1, ROUGE)}
-CHOSEN: dict[str, AnyJudge] = {
-    judge.name: judge for judge in (RULE, STRONGREJECT, XSTEST, LLAMA_GUARD, HARMBENCH, WILDGUARD, QWEN3GUARD)
-}
+CHOSEN: dict[str, AnyJudge] = {judge.name: judge for judge in (RULE, *rubrics.JUDGES, *guards.JUDGES)}
 
 
 def find_judges(words: str) -> list[AnyJudge]:

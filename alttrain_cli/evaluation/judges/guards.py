@@ -126,3 +126,5 @@ HARMBENCH = Judge(
     model="cais/HarmBench-Llama-2-13b-cls",
     size="13 B",
 )
+
+JUDGES = (LLAMA_GUARD, HARMBENCH, WILDGUARD, QWEN3GUARD)

@@ -68,3 +68,5 @@ XSTEST = Judge(
     max_new_tokens=1024,
     version="1",
 )
+
+JUDGES = (STRONGREJECT, XSTEST)
