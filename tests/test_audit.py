@@ -13,11 +13,11 @@ from alttrain_cli.cli import app
 from alttrain_cli.data.audit import audit
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.pii import find_pii_and_secrets
-from alttrain_cli.data.prompts import read_prompts
+from alttrain_cli.data.samples import read_prompts
 from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.evaluation.suites.prompts import suite_prompts
+from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.structure.row import Row
 from tests.samples import put
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli import __version__
 from alttrain_cli.cli import app
-from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 ROW = {

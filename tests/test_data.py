@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.annotators import Template
-from alttrain_cli.data.build import BuildResult, SourceConfig, build
+from alttrain_cli.data.build import BuildResult, build
+from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.samples import Sample, SampleReader
 from alttrain_cli.data.sources import PUBLIC, Source
 from alttrain_cli.data.starter import starter_rows

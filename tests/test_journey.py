@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.fit import fit_of, recommended
 from tests.run_folders import evaluate, make, screen
 

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.data.build import SourceConfig, build
+from alttrain_cli.data.build import build
+from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.tokens import estimate_tokens
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.embedded import EOS, PAD, embedded_model
 from alttrain_cli.errors import DataError, GateError, ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
+from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.rows import encode_rows
 
 pytestmark = pytest.mark.model

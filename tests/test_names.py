@@ -16,7 +16,8 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.evaluation.eval_target import local_target, served_target
 from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.names import LONGEST, is_name, safe_name
 
 BAD = [

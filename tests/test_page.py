@@ -17,7 +17,7 @@ from alttrain_cli.evaluation import page as page_room
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.page import chart
 from alttrain_cli.evaluation.page import tiles as tile_room
-from alttrain_cli.evaluation.page.entries import LONGEST, entries
+from alttrain_cli.evaluation.page.entries import LONGEST, Entry, Shown, entries
 from alttrain_cli.evaluation.page.outcome import Outcome
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.journal import Journal
@@ -75,7 +75,7 @@ def card_of(sides: list[SuiteResult], compared: dict[str, SuiteResult]) -> dict[
     return scorecard_of(sides, compared).record()
 
 
-def page(card: dict[str, Any], browsed: Iterable[dict[str, Any]]) -> Iterator[str]:
+def page(card: dict[str, Any], browsed: Iterable[Entry]) -> Iterator[str]:
     return page_room.page(card_from(card), browsed)
 
 
@@ -123,19 +123,10 @@ def full_card(card: dict[str, Any]) -> dict[str, Any]:
     return full | {"partial": True, "warnings": ["beware"]}
 
 
-def entry(text: str) -> dict[str, Any]:
-    side = {
-        "says": "missing",
-        "does": [text],
-        "ending": "whole",
-        "tokens": 1,
-        "thinking_tokens": None,
-        "judged": [[text, text]],
-        "harmful": False,
-        "sections": dict.fromkeys(("understanding", "assessment", "reasoning", "answer"), text),
-    }
-    shared = {"suite": text, "item": text, "sample": 0, "prompt": text, "changed": True, "crossed": True}
-    return {**shared, "target": side, "compared": side}
+def entry(text: str) -> Entry:
+    sections = dict.fromkeys(("understanding", "assessment", "reasoning", "answer"), text)
+    side = Shown("missing", [text], "whole", 1, None, [(text, text)], harmful=False, sections=sections)
+    return Entry(text, text, 0, text, target=side, compared=side, changed=True, crossed=True)
 
 
 def fill(value: Any, text: str) -> Any:
@@ -227,12 +218,12 @@ def test_harmful_completions_stay_out_unless_asked_for(
     _, sides, compared = measured
     hidden = list(entries(sides, compared, show=False))
     shown = list(entries(sides, compared, show=True))
-    harmful = [one for one in hidden if one["suite"] == "h"]
-    assert [one["target"]["sections"] is None for one in harmful] == [False, False, False, True]
-    assert all(one["compared"]["sections"] is None for one in harmful)
-    assert not any(one["target"]["harmful"] for one in hidden if one["suite"] != "h")
-    assert BARE not in json.dumps(hidden)
-    assert all(one["compared"]["harmful"] and one["compared"]["sections"] for one in shown[:4])
+    harmful = [one for one in hidden if one.suite == "h"]
+    assert [one.target.sections is None for one in harmful] == [False, False, False, True]
+    assert all(one.compared.sections is None for one in harmful)
+    assert not any(one.target.harmful for one in hidden if one.suite != "h")
+    assert BARE not in repr(hidden)
+    assert all(one.compared.harmful and one.compared.sections for one in shown[:4])
 
 
 @pytest.mark.parametrize(
@@ -263,7 +254,7 @@ def test_what_a_judge_finds_harmful_stays_out_even_if_it_is_refused_or_benign(tm
         for place, (key, judgement) in enumerate(side.judged["rule"].items())
     }
     side.judged["rule"] = found
-    assert [one["target"]["sections"] is None for one in entries([side], {}, show=False)] == [False, True]
+    assert [one.target.sections is None for one in entries([side], {}, show=False)] == [False, True]
 
 
 def test_an_entry_stands_beside_the_same_item_even_if_some_are_missing(tmp_path: Path) -> None:
@@ -278,7 +269,7 @@ def test_an_entry_stands_beside_the_same_item_even_if_some_are_missing(tmp_path:
         )
     )
     found = list(entries([side], {"b": other}, show=False))
-    assert [(one["item"], bool(one["compared"]), one["changed"]) for one in found] == [
+    assert [(one.item, bool(one.compared), one.changed) for one in found] == [
         ("b-0", False, False),
         ("b-1", True, True),
     ]
@@ -287,7 +278,7 @@ def test_an_entry_stands_beside_the_same_item_even_if_some_are_missing(tmp_path:
 def test_a_long_thought_is_cut_and_says_so(tmp_path: Path) -> None:
     side = evaluate(tmp_path, target("run"), suite("b", "benign"), ["a?"], ["x" * (LONGEST + 1234)])
     (one,) = entries([side], {}, show=False)
-    text = "".join(one["target"]["sections"].values())
+    text = "".join(one.target.sections.values())
     assert len(text) < LONGEST + 100
     assert "1,234 more characters stand in completions.jsonl" in text
 
@@ -358,7 +349,7 @@ def test_a_page_that_could_not_be_finished_leaves_the_old_one(
 def test_the_page_is_written_while_completions_are_still_being_read(card: dict[str, Any]) -> None:
     read: list[int] = []
 
-    def browsed() -> Iterator[dict[str, Any]]:
+    def browsed() -> Iterator[Entry]:
         for place in range(100):
             read.append(place)
             yield entry(f"number {place}")

@@ -7,7 +7,8 @@ import pytest
 
 from alttrain_cli.engine.machine import Machine, pin_card
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.fit import parse_gpu
 from alttrain_cli.training.memory_plan import (
     Batching,

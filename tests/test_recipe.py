@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import trl_settings as sft_config
-from alttrain_cli.recipe.model import Recipe, find_recipe, shipped_recipes
+from alttrain_cli.recipe.layers import find_recipe, shipped_recipes
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 
 FROZEN = Path(__file__).parent / "golden" / "recipes.json"

@@ -246,9 +246,9 @@ def test_scorecard_and_page_show_the_sections_in_the_order_of_the_run(
         assert {one.share for one in side.structure.values()} == {1.0}
         assert side.says_and_does["harmful"]["refused"] == 4
     for entry in entries([mine], {"harm": base}, show=True):
-        for side in (entry["target"], entry["compared"]):
-            assert list(side["sections"]) == [*ASSESSED_FIRST, "answer"]
-            assert all(side["sections"].values())
+        for side in (entry.target, entry.compared):
+            assert list(side.sections) == [*ASSESSED_FIRST, "answer"]
+            assert all(side.sections.values())
     html = "".join(page(card, []))
     headings = re.findall(r'<th scope="col">(\w+)</th>', html[html.index("h-structure") :])
     assert headings[1:5] == [*ASSESSED_FIRST, "answer"]

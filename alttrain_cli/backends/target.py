@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import DataError, ModelError, RecipeError, RunError
-from alttrain_cli.recipe.layers import FALLBACK
-from alttrain_cli.recipe.model import Lora, Recipe, Shape, did_you_mean, shipped_recipes
+from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
+from alttrain_cli.recipe.model import Lora, Recipe, Shape
 from alttrain_cli.storage.reading import is_folder, read_text
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
+from alttrain_cli.text import did_you_mean
 
 
 @dataclass(frozen=True)

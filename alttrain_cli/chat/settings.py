@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.model import LARGEST_SEED, Sampling, did_you_mean
+from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 from alttrain_cli.storage.problems import in_words
-from alttrain_cli.text import shown
+from alttrain_cli.text import did_you_mean, shown
 
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer

@@ -21,12 +21,11 @@ from alttrain_cli.data.audit import audit
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
-from alttrain_cli.data.prompts import read_prompts
 from alttrain_cli.data.responses import ResponseStore
-from alttrain_cli.data.samples import SampleReader
+from alttrain_cli.data.samples import SampleReader, read_prompts
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
-from alttrain_cli.evaluation.suites.prompts import suite_prompts
+from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.structure.row import iter_rows

@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.pii import find_pii_and_secrets
-from alttrain_cli.data.tokens import estimate_tokens, statistics
 from alttrain_cli.errors import DataError, GateError
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import SECTIONS, in_words
 from alttrain_cli.structure.verdict import Verdict
-from alttrain_cli.text import Index
+from alttrain_cli.text import Index, estimate_tokens
 
 TEXTS = ("prompt", *SECTIONS)
 OPENING = 4  # words
@@ -82,7 +82,7 @@ class Audit:
             "rows_by_source": dict(self.sources.most_common()),
             "styles": dict(self.styles.most_common()),
             "orders": dict(self.orders.most_common()),
-            "estimated_tokens": {name: statistics(sizes) for name, sizes in self.tokens.items()},
+            "estimated_tokens": {name: _statistics(sizes) for name, sizes in self.tokens.items()},
             "assessments": self.assessments.facts(),
             "refusals": self.refusals.facts(),
             "contradictions": _listed(self.contradictions),
@@ -161,3 +161,7 @@ def contradictions(row: Row) -> list[str]:
 
 def _listed(findings: Sequence[Finding]) -> dict[str, Any]:
     return {"n": len(findings), "first": [finding._asdict() for finding in findings[:LISTED]]}
+
+
+def _statistics(sizes: "array[int]") -> dict[str, float]:
+    return {"mean": round(mean(sizes), 1), "median": median(sizes), "max": max(sizes)}

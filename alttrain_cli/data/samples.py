@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
+from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label
 from alttrain_cli.text import shown, visible
 
@@ -223,3 +224,12 @@ def _category(value: Any) -> str | None:
 def _word(value: Any) -> str:
     """Return a name as it can be shown in a line: no hidden characters, not without end."""
     return "" if value is None else visible(" ".join(str(value)[:_LONGEST_WORD].split()))
+
+
+def read_prompts(path: str) -> list[str]:
+    """Return the prompts of a file in any format of sources, for example of prompts that no row may have."""
+    source = Source(path)
+    if not source.is_file:
+        raise DataError(f"--suite-file {path}: cannot tell what it is; give a {', '.join(FORMATS)} file.")
+    reader = Reading(needs_label=False, needs_response=False)
+    return [sample.prompt for sample in reader.samples(source)]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.recipe.model import Sampling, did_you_mean
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.text import did_you_mean
 
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."

@@ -9,7 +9,7 @@ from alttrain_cli.evaluation.claim import spare_foreign
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
-from alttrain_cli.evaluation.page import write_page
+from alttrain_cli.evaluation.page.page import write_page
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard

@@ -50,6 +50,14 @@ class Run:
 
     def __init__(self, path: Path, made: Made | None = None) -> None:
         self.path = path
+        self.recipe_path = path / "recipe.yaml"  # the resolved recipe, YAML
+        self.manifest_path = path / "manifest.json"  # versions, seeds, hashes, timings, status
+        self.steps_path = path / "train.jsonl"  # one JSON object per training step
+        self.canary_path = path / "canary.jsonl"  # the canary's refusals, one JSON object per checkpoint
+        self.curve_path = path / "loss.svg"  # the loss curve, an SVG picture
+        self.log_path = path / "log.txt"  # the output of the libraries
+        self.checkpoints_path = path / "checkpoints"  # the trainer's checkpoints
+        self.adapter_path = path / "adapter"  # or the whole model, if all was trained; exists only if checked
         self.made = made  # None: this process only reads it
         self.has_trained = False  # whether this process has trained; then its work is kept
 
@@ -148,46 +156,6 @@ class Run:
         if is_locked(self.path):
             return State.TRAINING
         return State.FAILED if status == "failed" else State.INTERRUPTED
-
-    @property
-    def recipe_path(self) -> Path:
-        """The resolved recipe, YAML."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def manifest_path(self) -> Path:
-        """Versions, seeds, hashes, timings, status."""
-        return self.path / "manifest.json"
-
-    @property
-    def steps_path(self) -> Path:
-        """One JSON object per training step."""
-        return self.path / "train.jsonl"
-
-    @property
-    def canary_path(self) -> Path:
-        """The canary's refusals, one JSON object per checkpoint."""
-        return self.path / "canary.jsonl"
-
-    @property
-    def curve_path(self) -> Path:
-        """The loss curve, an SVG picture."""
-        return self.path / "loss.svg"
-
-    @property
-    def log_path(self) -> Path:
-        """The output of the libraries."""
-        return self.path / "log.txt"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        """The trainer's checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def adapter_path(self) -> Path:
-        """The trained adapter, or the whole model if every weight was trained; it exists only if checked."""
-        return self.path / "adapter"
 
     def commit_of(self, model: str) -> str | None:
         """Return the hub's commit of the base model that this run loaded, if `model` is its name."""

@@ -1,10 +1,13 @@
 """Renders a conversation with a model's chat template, which is a program of its author's and may fail."""
 
+import ctypes
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.deadline import Late, deadline
 
 DIGITS = 6  # of a number in a chat template, at most
 SECONDS = 10  # that a chat template may take to render one conversation
@@ -46,3 +49,28 @@ def _why_not_rendered(error: Exception) -> str:
         return "the model's tokenizer has no chat template. Name a chat model."
     reason = next(iter(str(error).splitlines()), "")[:200]
     return f"the chat template fails ({type(error).__name__}: {reason}). Correct it, or use another model."
+
+
+class Late(Exception):
+    """The code took longer than it may."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Run the block for at most `seconds`. Only Python code can be ended, not one long call into C.
+
+    Raises:
+        Late: if the time is over.
+    """
+    thread = threading.get_ident()
+    timer = threading.Timer(seconds, _raise_in, (thread,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _raise_in(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Late))

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.model import Recipe, shipped_recipes
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.memory_plan import (

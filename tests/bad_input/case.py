@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.recipe.model import find_recipe
+from alttrain_cli.recipe.layers import find_recipe
 
 ROW: dict[str, Any] = {
     "id": "r1", "prompt": "p", "label": "benign", "category": None, "source": "s", "style": "alttrain",

@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.suites.suite import Kind, split_words
-from alttrain_cli.recipe.model import did_you_mean
+from alttrain_cli.text import did_you_mean
 
 AnyJudge = InstantJudge | Judge
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,13 +99,13 @@ def _lines(browsed: Iterable[Entry]) -> Iterator[Any]:
     from jinja2.utils import htmlsafe_json_dumps
 
     for entry in browsed:
-        yield htmlsafe_json_dumps(_visible(entry), ensure_ascii=False, separators=(",", ":"))
+        yield htmlsafe_json_dumps(_visible(asdict(entry)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _visible(value: Any) -> Any:
     if isinstance(value, str):
         return visible(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_visible(one) for one in value]
     return {key: _visible(one) for key, one in value.items()} if isinstance(value, dict) else value
 

@@ -15,9 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.recipe.model import did_you_mean
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
+from alttrain_cli.text import did_you_mean
 
 Kind = Literal["harmful", "benign", "ability"]
 Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
