@@ -161,6 +161,17 @@ def test_a_light_command_loads_nothing_heavy(arguments: list[str], tmp_path: Pat
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+def test_the_list_of_commands_needs_neither_rich_nor_pydantic() -> None:
+    code = (
+        "import sys; from alttrain_cli.cli import main\n"
+        "sys.argv = ['alttrain', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: print('LOADED', sorted({'rich', 'pydantic', 'yaml', 'platformdirs'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
 def test_the_console_has_every_name_that_it_declares() -> None:
     tree = ast.parse((PACKAGE / "console" / "__init__.py").read_text(encoding="utf-8"))
     [declared] = [node for node in tree.body if isinstance(node, ast.If)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from alttrain_cli import __version__, console
-from alttrain_cli.engine import offline, quiet
+from alttrain_cli.engine import offline
 
 PANEL = "Every command"
 
@@ -30,6 +30,8 @@ def _quiet(context: typer.Context, wanted: bool) -> None:
 
 def _verbose(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
+        from alttrain_cli.engine import quiet
+
         quiet.show_libraries(True)
         context.find_root().call_on_close(lambda: quiet.show_libraries(False))
 

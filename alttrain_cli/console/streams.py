@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from alttrain_cli.console.terminal import print_warning
-
 
 class OutputError(Exception):
     """What was printed on standard output did not arrive."""
@@ -41,6 +39,8 @@ def summary() -> Iterator[None]:
     except OutputError as error:
         accept_loss()
         if not error.is_left:
+            from alttrain_cli.console.terminal import print_warning  # not for a command's help
+
             print_warning(str(error))
 
 
