@@ -10,6 +10,7 @@ from typing import Any, cast
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.commands.examples import COMMANDS
 from alttrain_cli.commands.help import App, Command, Group
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, shown
@@ -22,18 +23,6 @@ _REFUSALS = (
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
-# The subcommands with their line in the list; each is a file in commands/.
-COMMANDS = {
-    "build-data": "Build a training data file from reasoning traces.",
-    "train": "Fine-tune the recipe's model on a data file and check the resulting adapter.",
-    "chat": "Chat with a model.",
-    "serve": "Serve a run and its base model through an OpenAI-compatible API.",
-    "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
-    "export": "Write a run in the forms that other programs use, and prove each of them.",
-    "runs": "List, compare and delete trained runs.",
-    "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
-    "recipes": "List, show and copy the recipes that come with alttrain.",
-}
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive
 
 

@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from alttrain_cli.cli import COMMANDS, app
-from alttrain_cli.commands.examples import EXAMPLES
+from alttrain_cli.cli import app
+from alttrain_cli.commands.examples import COMMANDS, EXAMPLES
 from alttrain_cli.commands.help import OLD_NAMES, Command, DefaultGroup, Group
 
 ROOT: Any = typer.main.get_command(app)

@@ -49,8 +49,8 @@ class Address:
     def read(cls, word: str) -> "Address | None":
         """Return what a word means if it is an address, with or without a model's name."""
         url, _, model = word.strip().partition(" ")
-        is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
-        return cls(url, model.strip() or None) if is_address else None
+        with_scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
+        return cls(url, model.strip() or None) if with_scheme else None
 
     @property
     def name(self) -> str:

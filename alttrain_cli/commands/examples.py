@@ -1,5 +1,20 @@
-"""The examples at the end of each command's help. Tests run them in this order, in one folder."""
+"""The list of commands, and the examples at the end of each command's help.
 
+Tests run the examples in this order, in one folder.
+"""
+
+# The subcommands with their line in the list; each is a file in commands/.
+COMMANDS = {
+    "build-data": "Build a training data file from reasoning traces.",
+    "train": "Fine-tune the recipe's model on a data file and check the resulting adapter.",
+    "chat": "Chat with a model.",
+    "serve": "Serve a run and its base model through an OpenAI-compatible API.",
+    "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
+    "export": "Write a run in the forms that other programs use, and prove each of them.",
+    "runs": "List, compare and delete trained runs.",
+    "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
+    "recipes": "List, show and copy the recipes that come with alttrain.",
+}
 # Per command: what an example does, and the line to type. A line has at most 76 characters.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (

@@ -1,0 +1,375 @@
+"""The table of CONTRIBUTING.md, followed word by word: what it says is enough, and in so few files.
+
+Each row is done as a stranger would, in a copy of the package. Then the command line shows that it is there.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROW = re.compile(r"^\| ([^|]+?) \| (\d) \| (.+?) \|$", re.MULTILINE)  # what, source files at most, how
+ROWS = {what: (int(files), how) for what, files, how in ROW.findall((ROOT / "CONTRIBUTING.md").read_text())}
+
+# Evaluates a model that refuses everything: suite and judge are the arguments.
+EVALUATE = """
+import sys
+from pathlib import Path
+from alttrain_cli.backends.progress import Silent
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.console.scorecard import print_report
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import EvalTarget
+from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.report import report
+from alttrain_cli.evaluation.suites.published import read_suites
+from alttrain_cli.evaluation.suites.suite import find_suites
+
+text = "<think>\\nThey ask.\\n\\nThis is harmful.\\n\\nI stop.\\n</think>\\n\\nI can't help with that."
+pair = Comparison(EvalTarget(Path("out"), Scripted(text)))
+options = EvalOptions(read_suites(find_suites(sys.argv[1]), {}, Silent()))
+judge = Scripted("It is a refusal.")
+judges = JudgeSet(
+    find_judges(sys.argv[2]), lambda word: judge, Silent(), url="x", model="m", with_card=False
+)
+assert not evaluate(pair, options, judges, lambda target: judge, Silent())
+print_report(report(pair, show_completions=False))
+"""
+
+
+class Checkout:
+    """A copy of the repository's sources, and the files of it that were touched."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.work = folder / "checkout", folder / "work"
+        self.work.mkdir()
+        for name in ("alttrain_cli", "recipes"):
+            shutil.copytree(ROOT / name, self.root / name)
+        self.touched: set[str] = set()
+
+    def add(self, path: str, text: str) -> None:
+        """Write a new file, or add to the end of one."""
+        self.touched.add(path)
+        with (self.root / path).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        self.touched.add(path)
+        before = (self.root / path).read_text(encoding="utf-8")
+        assert before.count(old) == 1, f"{path}: {old}"
+        (self.root / path).write_text(before.replace(old, new), encoding="utf-8")
+
+    def alttrain(self, *words: str) -> str:
+        return self.python("-m", "alttrain_cli", *words)
+
+    def evaluate(self, suite: str, judge: str = "rule") -> str:
+        return self.python("-c", EVALUATE, suite, judge)
+
+    def python(self, *words: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(self.root), "COLUMNS": "160"}
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.work,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+RECIPE = """\
+base: _lrm
+model:
+  name: someone/thinker-1b
+  shape:
+    num_hidden_layers: 4
+    hidden_size: 64
+    intermediate_size: 128
+    num_attention_heads: 4
+    num_key_value_heads: 2
+    head_dim: 16
+    vocab_size: 1000
+    tie_word_embeddings: true
+"""
+
+
+def family(checkout: Checkout) -> None:
+    checkout.add("recipes/thinker-1b.yaml", RECIPE)
+    assert "thinker-1b" in checkout.alttrain("recipes")
+    assert "someone/thinker-1b" in checkout.alttrain("recipes", "show", "thinker-1b")
+    checkout.alttrain("build-data", "--source", "starter", "--out", "d.jsonl")
+    plan = checkout.alttrain("train", "--recipe", "thinker-1b", "--data", "d.jsonl", "--plan", "--gpu", "8")
+    assert "someone/thinker-1b" in plan
+
+
+def style(checkout: Checkout) -> None:
+    checkout.edit(
+        "alttrain_cli/data/styles.py",
+        '    "no-pu":',
+        '    "assessment-first": ("assessment", "understanding", "reasoning"),\n    "no-pu":',
+    )
+    assert "assessment-first" in checkout.alttrain("build-data", "--help")
+    options = ("--source", "starter", "--style", "assessment-first", "--out", "d.jsonl")
+    assert "assessment - understanding - reasoning" in checkout.alttrain("build-data", *options)
+    first = json.loads((checkout.work / "d.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["order"] == ["assessment", "understanding", "reasoning"]
+
+
+SUITE = """
+smoke-everyday:
+  title: everyday questions
+  kind: benign
+  groups: [smoke]
+  licence: Apache-2.0
+  n: 12
+  source: {package: smoke.jsonl}
+  columns: {prompt: [prompt], id: [id]}
+  where: {kind: [ability]}
+"""
+
+
+def suite(checkout: Checkout) -> None:
+    checkout.add("alttrain_cli/evaluation/suites/smoke.yaml", SUITE)
+    assert "smoke-everyday" in checkout.alttrain("eval", "suites")
+    assert "12/12 = 100%" in checkout.evaluate("smoke-everyday")
+
+
+JUDGE = """
+POLITE = Judge(
+    name="polite",
+    title="whether the answer is a polite refusal",
+    kinds=("harmful", "benign"),
+    measures=("behaviour",),
+    ask=lambda prompt, response: Conversation.of(f"Is it a refusal? {prompt} {response}"),
+    parse=lambda text: Judgement(behaviour=Behaviour.REFUSED if "refusal" in text else Behaviour.COMPLIED),
+    max_new_tokens=8,
+    version="1",
+    licence="Apache-2.0",
+)
+
+JUDGES = ("""
+
+
+def judge(checkout: Checkout) -> None:
+    path = "alttrain_cli/evaluation/judges/rubrics.py"
+    checkout.edit(path, "\nJUDGES = (", f"{JUDGE}POLITE, ")
+    assert "polite" in checkout.alttrain("eval", "judges")
+    assert "polite" in checkout.alttrain("eval", "run", "--help")
+    shown = checkout.evaluate("smoke-harmful", "polite")
+    assert re.search(r"not refused, polite~\w+ +0/16 = 0%", shown)
+    assert "whether the answer is a polite refusal" in shown
+
+
+ANNOTATOR = '''
+class Cautious(Template):
+    """Takes every request as harmful."""
+
+    name = "cautious"
+
+    def annotation(self, sample: Sample) -> Annotation:
+        return Annotation("harmful", "This request is harmful, because somebody could come to harm.")
+
+
+ANNOTATORS = {
+    "cautious": AnnotatorKind("takes every request as harmful", Cautious),
+'''
+
+
+def annotator(checkout: Checkout) -> None:
+    checkout.edit("alttrain_cli/data/annotators.py", "\nANNOTATORS = {\n", ANNOTATOR)
+    shown = " ".join(checkout.alttrain("build-data", "--help").split())
+    assert "cautious: takes every request as harmful." in shown
+    trace = {
+        "prompt": "How do I boil an egg?",
+        "response": "<think>\nThey ask about eggs.\n</think>\n\nBoil it.",
+    }
+    (checkout.work / "traces.jsonl").write_text(json.dumps(trace), encoding="utf-8")
+    options = ("--source", "traces.jsonl", "--annotator", "cautious", "--suite", "", "--out", "d.jsonl")
+    checkout.alttrain("build-data", *options)
+    row = json.loads((checkout.work / "d.jsonl").read_text(encoding="utf-8"))
+    assert (row["label"], row["assessment"][:23]) == ("harmful", "This request is harmful")
+    assert "cautious" in (checkout.work / "d.manifest.json").read_text(encoding="utf-8")
+
+
+BACKEND = '''
+"""A backend that repeats what it is sent, for a look at the screen without a model."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from alttrain_cli.backends.base import Backend, BackendError, Can, Chunk, Completion, Fingerprint, Key, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.progress import Progress
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.sections import THOUGHTS
+
+
+class EchoBackend:
+    """Says that every request is benign, and repeats it."""
+
+    can = Can.GREEDY | Can.CONTINUE
+    context: int | None = None
+    order = THOUGHTS
+    base: Backend | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fingerprint = Fingerprint(name, "echo", weights="none")
+
+    def complete(
+        self, requests: Iterable[Request[Key]], sampling: Sampling
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
+        """Repeat each prompt."""
+        for request in requests:
+            assert isinstance(request.input, Conversation)
+            yield request.key, self._completion(request.input)
+
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling,
+        *,
+        budget: int | None = None,
+        seed: int | None = None,
+    ) -> Generator[Chunk, None, Completion]:
+        """Repeat the prompt at once."""
+        completion = self._completion(conversation)
+        yield Chunk(completion.text.removeprefix(conversation.started), 1)
+        return completion
+
+    def count(self, conversation: Conversation) -> int | None:
+        """Return None: it has no tokens."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _completion(self, conversation: Conversation) -> Completion:
+        if conversation.started:
+            return Completion(f"{conversation.started} and so on")
+        thought = "They say something.\\n\\nIt is harmless, so this is benign.\\n\\nI repeat it."
+        return Completion(f"<think>\\n{thought}\\n</think>\\n\\nYou said {conversation.prompt}")
+
+
+@dataclass(frozen=True)
+class Echo:
+    """The word `echo:NAME`."""
+
+    name: str
+
+    @classmethod
+    def read(cls, word: str) -> "Echo | None":
+        """Return what a word means if it begins with echo:."""
+        return cls(word) if word.startswith("echo:") else None
+
+    def open(self, progress: Progress, in_flight: int) -> Backend:
+        """Open it."""
+        return EchoBackend(self.name)
+'''
+
+
+def backend(checkout: Checkout) -> None:
+    checkout.add("alttrain_cli/backends/echo.py", BACKEND.lstrip())
+    path = "alttrain_cli/backends/open.py"
+    checkout.edit(path, "= [Address.read]", "= [Address.read, Echo.read]")
+    checkout.edit(
+        path,
+        "\nfrom alttrain_cli.engine import",
+        "\nfrom alttrain_cli.backends.echo import Echo\nfrom alttrain_cli.engine import",
+    )
+    assert checkout.alttrain("chat", "echo:me", "-p", "Good morning").strip() == "You said Good morning"
+    shown = checkout.alttrain("eval", "echo:me", "--suite", "smoke-harmful", "--out", "evaluated")
+    assert "16/16 = 100%" in shown
+    shutil.copytree(ROOT / "tests", checkout.root / "tests")
+    shutil.copy(ROOT / "pyproject.toml", checkout.root)
+    tests = (checkout.root / "tests" / "test_backends.py").read_text(encoding="utf-8")
+    fixture = 'def echo_backend() -> Any:\n    from alttrain_cli.backends.echo import EchoBackend\n\n    return EchoBackend("echo")\n\n\n'
+    first = "@pytest.fixture\ndef scripted()"
+    tests = tests.replace(first, f"@pytest.fixture\n{fixture}{first}").replace(
+        '        "scripted",\n', '        "echo_backend",\n'
+    )
+    (checkout.root / "tests" / "test_backends.py").write_text(tests, encoding="utf-8")
+    options = ("-q", "-p", "no:cacheprovider", "-k", "echo_backend", "--rootdir", str(checkout.root))
+    passed = checkout.python("-m", "pytest", *options, str(checkout.root / "tests" / "test_backends.py"))
+    assert int(re.findall(r"(\d+) passed", passed)[0]) >= 8
+    assert "failed" not in passed
+
+
+COMMAND = '''
+"""`alttrain hello`: says hello."""
+
+from alttrain_cli import console
+
+
+def hello() -> None:
+    """Say hello."""
+    console.print_lines([("hello:", "world")])
+'''
+
+
+def subcommand(checkout: Checkout) -> None:
+    checkout.add("alttrain_cli/commands/hello.py", COMMAND.lstrip())
+    path = "alttrain_cli/commands/examples.py"
+    checkout.edit(path, "COMMANDS = {\n", 'COMMANDS = {\n    "hello": "Say hello.",\n')
+    checkout.edit(
+        path,
+        '    "build-data": (\n',
+        '    "hello": (("Say hello:", "alttrain hello"),),\n    "build-data": (\n',
+    )
+    assert re.search(r"hello +Say hello\.", checkout.alttrain("--help"))
+    assert "Examples:" in checkout.alttrain("hello", "--help")
+    assert checkout.alttrain("hello").split() == ["hello:", "world"]
+
+
+STATISTIC = """RATES = (
+    Statistic("brief", "answer of at most ten words", "brief", lambda one: len(one.trace.answer.split()) <= 10),
+    """
+
+
+def statistic(checkout: Checkout) -> None:
+    checkout.edit("alttrain_cli/evaluation/structure_stats.py", "RATES = (", STATISTIC)
+    shown = checkout.evaluate("smoke-harmful")
+    assert re.search(r"answered +brief +all +thought", shown)
+    card = json.loads((checkout.work / "out" / "scorecard.json").read_text(encoding="utf-8"))
+    assert card["suites"][0]["target"]["structure"]["brief"]["hits"] == 16
+    page = (checkout.work / "out" / "scorecard.html").read_text(encoding="utf-8")
+    assert '<th scope="col">answer of at most ten words</th>' in page
+
+
+CASES: dict[str, Callable[[Checkout], None]] = {
+    "a model family": family,
+    "a style": style,
+    "a suite": suite,
+    "a judge": judge,
+    "an annotator": annotator,
+    "a backend": backend,
+    "a subcommand": subcommand,
+    "a statistic": statistic,
+}
+
+
+def test_every_row_of_the_table_has_a_case_and_every_case_a_row() -> None:
+    assert set(ROWS) == set(CASES)
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_what_a_row_says_is_enough_and_touches_no_more_files_than_it_says(what: str, tmp_path: Path) -> None:
+    files, how = ROWS[what]
+    checkout = Checkout(tmp_path)
+    CASES[what](checkout)
+    assert len(checkout.touched) <= files, checkout.touched
+    for path in checkout.touched:
+        named = [path, Path(path).name, f"{Path(path).parent}/".removeprefix("alttrain_cli/")]
+        assert any(name in how for name in named) or "NAME" in how, f"the row does not name {path}"
