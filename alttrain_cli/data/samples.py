@@ -181,9 +181,6 @@ class SampleReader:
         return text or ""
 
 
-Reading = SampleReader  # the former name
-
-
 def _read_columns(text: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     for part in text.split(","):
@@ -231,5 +228,5 @@ def read_prompts(path: str) -> list[str]:
     source = Source(path)
     if not source.is_file:
         raise DataError(f"--suite-file {path}: cannot tell what it is; give a {', '.join(FORMATS)} file.")
-    reader = Reading(needs_label=False, needs_response=False)
+    reader = SampleReader(needs_label=False, needs_response=False)
     return [sample.prompt for sample in reader.samples(source)]

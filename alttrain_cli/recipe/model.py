@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import FALLBACK, Key, merge, read_layers
-from alttrain_cli.recipe.layers import find_recipe as find_recipe
-from alttrain_cli.recipe.layers import shipped_recipes as shipped_recipes
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.trl_settings import OTHER_NAMES, check_words, wrong_settings
@@ -20,7 +18,6 @@ from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.run import Run
-from alttrain_cli.text import did_you_mean as did_you_mean
 
 SHOWN_PROBLEMS = 5
 SHOWN_KEYS = 8

@@ -101,7 +101,12 @@ def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
     """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes."""
     lines: dict[str, int] = {}
     for number, value in read_jsonl(path, digest):
-        row = _row(path, number, value)
+        try:
+            row = Row.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            wrong = f"{path}:{number}: {key_of(first)}: {in_words(first)}"
+            raise DataError(f"{wrong}. Data rows come from: alttrain build-data") from None
         if row.id in lines:
             raise DataError(
                 f"{path}:{number}: duplicate id {shown(row.id)}: it is already in line {lines[row.id]}. "
@@ -109,13 +114,3 @@ def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
             )
         lines[row.id] = number
         yield row
-
-
-def _row(path: Path, number: int, value: dict[str, Any]) -> Row:
-    try:
-        return Row.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(
-            f"{path}:{number}: {key_of(first)}: {in_words(first)}. Data rows come from: alttrain build-data"
-        ) from None
