@@ -38,6 +38,7 @@ from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.template import IGNORED, Encoded
 from alttrain_cli.training.fit import estimate
 from alttrain_cli.training.memory_plan import plan, sizes_of
+from alttrain_cli.training.time_plan import training_time
 
 MIX = (
     "train.per_device_train_batch_size=8",
@@ -101,6 +102,7 @@ def run_ours(
     return {
         **measured,
         "planned_gib": planned.memory.gib,
+        "estimated": getattr(training_time(recipe, planned), "seconds", None),
         "notices": notices,
         "batching": f"{planned.batching.budget} tokens a micro-batch",
         "gradient_checkpointing": planned.batching.gradient_checkpointing,
@@ -299,6 +301,8 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
     lines = [("tokens:", f"{any_run['tokens']:,.0f} in {any_run['steps']} steps")]
     lines += [(f"{side}'s batches:", runs[0]["batching"]) for side, runs in results.items()]
     lines.append(("matrix products:", f"{any_run['matmul_rate'] / 1e9:,.0f} GFLOP/s"))
+    if estimated := results.get("ours", [{}])[0].get("estimated"):
+        lines.append(("ours was estimated:", f"{estimated:.0f} s"))
     if len(results) == 2:
         factor = middle("baseline", "seconds") / middle("ours", "seconds")
         lines.append(("ours is", f"{factor:.1f} times as fast"))

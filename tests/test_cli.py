@@ -13,7 +13,9 @@ from alttrain_cli import __version__
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import DataRecord
 
 ROW = {
     "id": "r1", "prompt": "p", "label": "benign", "category": None, "source": "s", "style": "alttrain",
@@ -158,7 +160,19 @@ def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
 def test_chat_names_a_run_that_is_still_training(tmp_path: Path) -> None:
     opened = Run.create(tmp_path / "run", "run", Recipe.load("smollm2-135m").to_yaml())
     opened.update_manifest(status="started")
-    fails(run("chat", tmp_path / "run", "-p", "Hi"), "(status: started). Wait until training ends")
+    with locked(opened.path):
+        fails(run("chat", tmp_path / "run", "-p", "Hi"), "being trained. Wait until training ends")
+
+
+def test_chat_names_the_command_that_resumes_a_run_that_was_killed(tmp_path: Path) -> None:
+    data = put(tmp_path / "d.jsonl", ROW)
+    opened = Run.create(tmp_path / "run", "run", Recipe.load("smollm2-135m").to_yaml())
+    opened.update_manifest(status="started", data=DataRecord(path=str(data), sha256="00"))
+    fails(
+        run("chat", tmp_path / "run", "-p", "Hi"),
+        f"Its training was interrupted. Resume it: alttrain train --recipe {opened.recipe_path}",
+        f"--data {data} --out {tmp_path / 'run'} --resume",
+    )
 
 
 def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

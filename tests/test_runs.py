@@ -261,3 +261,27 @@ def test_an_interrupted_run_without_its_data_is_shown_and_not_resumed() -> None:
     run = make("runs/a", "started")
     Path("demo/data.jsonl").unlink()
     assert alttrain("runs", "show", run).output.splitlines()[-1] == f"next: alttrain runs show {run}"
+
+
+def test_a_comparison_as_json_holds_what_is_shown(tmp_path: Path) -> None:
+    first, second = make("runs/a"), make("runs/b")
+    (second / "recipe.yaml").write_text(Recipe.load("smollm2-135m", ("lora.r=8",)).to_yaml())
+    for run in (first, second):
+        evaluate(run, tmp_path / run.name)
+    shown = json.loads(alttrain("runs", "compare", first, second, "--json").output)
+    assert [one["run"] for one in shown["runs"]] == ["runs/a", "runs/b"]
+    assert shown["settings"] == [{"key": "lora.r", "first": "16", "second": "8"}]
+    assert shown["scores"][1]["first"] | {"low": 0, "high": 0} == {
+        "share": 0.25,
+        "low": 0,
+        "high": 0,
+        "n": 4,
+        "hits": 1,
+    }
+
+
+def test_the_size_of_an_export_is_shown() -> None:
+    run = make("runs/a")
+    (run / "export").mkdir()
+    (run / "export" / "model").write_bytes(b"0" * 5_000)
+    assert "export 5 kB" in alttrain("runs", "show", run).output

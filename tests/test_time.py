@@ -196,3 +196,10 @@ def test_training_without_data_names_the_command_that_goes_on(rows: Path) -> Non
     built = alttrain("build-data", "--source", "starter", "--out", "data.jsonl")
     assert built.exit_code == 0
     assert "alttrain train --recipe r1-7b --data data.jsonl" in alttrain("train", "--recipe", "r1-7b").output
+
+
+def test_recipes_as_json_hold_memory_and_seconds() -> None:
+    records = [json.loads(line) for line in alttrain("recipes", "--gpu", 12, "--json").output.splitlines()]
+    found = {one["recipe"]: one for one in records}
+    assert found["r1-7b"]["verdict"] == "fits"
+    assert 3600 < found["r1-7b"]["time"]["seconds"] < 20 * 3600

@@ -9,7 +9,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.completion import complete_recipe
 from alttrain_cli.commands.help import App, DefaultGroup
-from alttrain_cli.commands.options import GpuOption, SetOption, expanded
+from alttrain_cli.commands.options import GpuOption, JsonOption, SetOption, expanded
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.commented import with_sources, without_base
 from alttrain_cli.recipe.layers import read_layers, shipped_recipes
@@ -28,12 +28,16 @@ NameArgument = Annotated[
 
 
 @app.command("list")
-def list_recipes(gpu: GpuOption = "auto") -> None:
+def list_recipes(gpu: GpuOption = "auto", as_json: JsonOption = False) -> None:
     """List the recipes, with the memory and time that training needs on this machine or on a GPU."""
     recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
     machine = parse_gpu(gpu)
     with console.status("Estimating memory and time ...", lines=False):
         fits = sorted(fit_of(recipe, machine) for recipe in recipes)
+    if as_json:
+        for fit in fits:
+            console.print_json(fit.record())
+        return
     console.print_recipe_fits(fits, machine.name, machine.gib, TYPICAL_LONGEST)
 
 

@@ -57,7 +57,7 @@ def show(run: RunArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def compare(first: RunArgument, second: RunArgument) -> None:
+def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False) -> None:
     """Show which settings of two runs differ, and their results side by side."""
     from alttrain_cli.runs.comparison import differing_settings, score_pairs  # reads YAML: 0.1 s
 
@@ -67,6 +67,15 @@ def compare(first: RunArgument, second: RunArgument) -> None:
     settings = differing_settings(*entries)
     scores = [entry.scores for entry in entries]
     pairs = score_pairs(scores[0], scores[1]) if scores[0] and scores[1] else []
+    if as_json:
+        console.print_json(
+            {
+                "runs": [entry.record() for entry in entries],
+                "settings": [setting._asdict() for setting in settings],
+                "scores": [pair.record() for pair in pairs],
+            }
+        )
+        return
     console.print_comparison(entries, settings, pairs)
     console.print_next(shlex.join(["alttrain", "eval", str(first), "--baseline", str(second)]))
 

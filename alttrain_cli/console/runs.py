@@ -139,6 +139,7 @@ def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:
         "adapter": run.adapter_path,
         "checkpoints": run.checkpoints_path,
         "evaluation": entry.path / "eval",
+        "export": entry.path / "export",
     }
     sizes = [f"{name} {size(size_of(path))}" for name, path in parts.items() if path.is_dir()]
     yield "on disk:", f"{size(entry.bytes)}{': ' if sizes else ''}{', '.join(sizes)}"

@@ -1,6 +1,7 @@
 """Two runs side by side: the settings that differ, and the scores that both have."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from alttrain_cli.recipe.model import Recipe
@@ -25,6 +26,13 @@ class ScorePair(NamedTuple):
     title: str
     first: Estimate | None
     second: Estimate | None
+
+    def record(self) -> dict[str, Any]:
+        """Return both as JSON."""
+        sides = {
+            name: side and asdict(side) for name, side in (("first", self.first), ("second", self.second))
+        }
+        return {"suite": self.suite, "title": self.title, **sides}
 
 
 def differing_settings(first: RunEntry, second: RunEntry) -> list[Setting]:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.runs.scores import Scores, Tally, read_scores
-from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run import Run, State
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of
@@ -84,19 +83,14 @@ class RunEntry:
     @property
     def next_command(self) -> str:
         """The command that makes most sense with the run as it is. It can be pasted."""
-        data = self.manifest.data
-        match self.state:
-            case State.FINISHED:
-                words = ["chat" if self.scores else "eval", self.path]
-            case State.INTERRUPTED if data and is_file(Path(data.path)):
-                # its own recipe holds every --set
-                recipe = Run(self.path).recipe_path
-                words = ["train", "--recipe", recipe, "--data", data.path, "--out", self.path, "--resume"]
-            case State.TRAINING:
-                words = ["runs"]
-            case _:
-                words = ["runs", "show", self.path]
-        return shlex.join(["alttrain", *map(str, words)])
+        resume = Run(self.path).resume_command() if self.state is State.INTERRUPTED else None
+        if resume:
+            return resume
+        words = {
+            State.FINISHED: ["chat" if self.scores else "eval", str(self.path)],
+            State.TRAINING: ["runs"],
+        }
+        return shlex.join(["alttrain", *words.get(self.state, ["runs", "show", str(self.path)])])
 
 
 def open_entry(path: Path) -> RunEntry:

@@ -10,7 +10,7 @@ from alttrain_cli.runs.data_files import DataFile, data_files
 from alttrain_cli.runs.entry import RunEntry, find_entries
 from alttrain_cli.storage.run import State
 
-Step = Literal["data", "train", "chat", "evaluate"]
+Step = Literal["data", "train", "chat", "evaluate", "use elsewhere"]
 
 
 class Stage(NamedTuple):
@@ -46,7 +46,12 @@ class Journey:
             Stage("train", "alttrain train", _first([f"{run.path}, {run.state}" for run in self.runs])),
             Stage("chat", "alttrain chat", f"with {finished[0]}" if finished else ""),
             Stage("evaluate", "alttrain eval", _first(list(map(str, self.evaluated)))),
+            Stage("use elsewhere", "alttrain export", _first(self._exports())),
         ]
+
+    def _exports(self) -> list[str]:
+        folders = (run.path / "export" for run in self.runs)
+        return [str(folder) for folder in folders if folder.is_dir()]
 
     def next_command(self, recommended: Callable[[], str]) -> str:
         """Return the one command to type next; it works as it is.

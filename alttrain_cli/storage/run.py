@@ -1,6 +1,7 @@
 """The run directory: the files of a training run, and their paths. Knows no recipe, only its text."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -12,6 +13,7 @@ from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
 from alttrain_cli.storage.lock import is_locked, locked
 from alttrain_cli.storage.made import Made
+from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run_records import (
     CANARY,
     MANIFEST,
@@ -116,12 +118,7 @@ class Run:
         if not run.recipe_path.is_file():
             raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
         if not run.has_weights():
-            status = run.manifest().status
-            hint = {
-                "started": "Wait until training ends, or resume it with --resume if it was interrupted",
-                "interrupted": "Resume it: alttrain train ... --resume",
-            }.get(status, "Train again")
-            raise RunError(f"{path}: this run has no adapter yet (status: {status}). {hint}.")
+            raise RunError(f"{path}: has no adapter. {run._why_untrained()}")
         return run
 
     @classmethod
@@ -147,6 +144,31 @@ class Run:
     def has_weights(self) -> bool:
         """Whether the run holds an adapter, or a whole model that it trained."""
         return any((self.adapter_path / name).is_file() for name in WEIGHTS)
+
+    def resume_command(self) -> str | None:
+        """Return the command that resumes the run, for a shell; None if its data file is gone.
+
+        The run's own recipe holds every --set.
+        """
+        data = self.manifest().data
+        if data is None or not is_file(Path(data.path)):
+            return None
+        words = ("--recipe", self.recipe_path, "--data", data.path, "--out", self.path, "--resume")
+        return shlex.join(["alttrain", "train", *map(str, words)])
+
+    def _why_untrained(self) -> str:
+        """Return why there is no adapter, and what to do."""
+        match self.state():
+            case State.TRAINING:
+                return "It is being trained. Wait until training ends."
+            case State.INTERRUPTED:
+                command = self.resume_command()
+                next_step = f"Resume it: {command}" if command else "Train a new run."
+                return f"Its training was interrupted. {next_step}"
+            case State.FAILED:
+                return f"Its training failed: {self.manifest().error or 'unknown reason'}. Train a new run."
+            case _:
+                return "Train a new run."
 
     def state(self) -> State:
         """Return what became of the run. One whose process was killed is interrupted."""

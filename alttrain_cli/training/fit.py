@@ -1,7 +1,7 @@
 """The memory plan before a model is loaded, with token counts estimated from characters."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
@@ -38,6 +38,10 @@ class RecipeFit(NamedTuple):
     verdict: Verdict
     time: Duration | None  # for TYPICAL_ROWS; None if the speed is unknown
     model: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the fit as JSON; the time in seconds."""
+        return {**self._asdict(), "time": self.time and self.time._asdict()}
 
 
 def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
