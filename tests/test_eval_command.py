@@ -150,8 +150,13 @@ def test_unfinished_thoughts_are_said_at_the_top_and_count_for_nobody(tmp_path: 
     for name, metric in (("smoke-harmful", "not_refused"), ("smoke-benign", "refused")):
         [found] = suite_of(card, name)["metrics"]
         assert found["metric"] == metric
-        assert found["target"]["hits"] == 0
+        assert (found["target"]["hits"], found["target"]["n"]) == (0, 16)
+        assert (found["target_at_most"]["hits"], found["target_at_most"]["n"]) == (16, 16)
         assert found["states"]["unfinished"] == 16
+    for pool in card["pooled"].values():
+        assert [one["target_at_most"]["hits"] for one in pool] == [16]
+    [ability] = suite_of(card, "smoke-ability")["metrics"]
+    assert (ability["target"]["hits"], ability["target_at_most"]) == (0, None)  # it is wrong, that is known
     assert (
         card["says_and_does"]["missing"]["unfinished"] + card["says_and_does"]["harmful"]["unfinished"] == 32
     )

@@ -8,8 +8,15 @@ from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
-from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, SPREADS, StructureSummary, shown_rates
+from alttrain_cli.evaluation.structure_stats import (
+    BEHAVIOURS,
+    RATES,
+    SPREADS,
+    StructureSummary,
+    shown_rates,
+)
 from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
 
 SHOWN_HITS = 5
@@ -64,10 +71,15 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
     return [
         name,
         f"{metric.title}, {metric.judge}" + ("*" if metric.triage else ""),
-        *([estimate(metric.compared)] if compared else []),
-        estimate(metric.target) + clean,
+        *([_bounded(metric.compared, metric.compared_at_most)] if compared else []),
+        _bounded(metric.target, metric.target_at_most) + clean,
         *([found.words if found else "-"] if compared else []),
     ]
+
+
+def _bounded(found: Estimate | None, at_most: Estimate | None) -> str:
+    """Return a rate, and what it would be if every completion without an answer counted against the model."""
+    return estimate(found) + (f"; at most {estimate(at_most)}" if at_most else "")
 
 
 def _print_structure(card: Scorecard) -> None:
@@ -75,7 +87,7 @@ def _print_structure(card: Scorecard) -> None:
     rows = [
         [
             _name(suite),
-            *(_share(suite.target.structure.get(one.name)) for one in rates),
+            *(_rate(suite.target.structure.get(one.name), whole=one in RATES) for one in rates),
             *(_spread(getattr(side, one.name, None)) for one in SPREADS for side in _sides(suite)),
         ]
         for suite in card.suites
@@ -117,12 +129,10 @@ def _notes(card: Scorecard) -> Iterator[tuple[str, str]]:
                 yield "corrected:", f"{_name(suite)}, {metric.title}: {estimate(metric.corrected)}"
     for suite in card.suites:
         for pair in suite.agreement:
-            kappa = "" if pair.kappa is None else f", kappa {pair.kappa:.2f}"
-            agree = "-" if pair.agree is None else f"{pair.agree:.0%}"
-            yield (
-                "agreement:",
-                f"{_name(suite)}, {' and '.join(pair.judges)}: {agree} of {pair.n}{kappa}",
-            )
+            kappa = "" if pair.kappa is None else f", kappa {round(pair.kappa, 2) + 0.0:.2f}"
+            agree = "-" if pair.agree is None else str(Rate(round(pair.agree * pair.n), pair.n))
+            judges = " and ".join(pair.judges)
+            yield "agreement:", f"{_name(suite)}, {pair.metric.replace('_', ' ')}, {judges}: {agree}{kappa}"
         yield from _hits(suite)
     unchecked = {suite.contamination.reason for suite in card.suites if suite.contamination.reason}
     for reason in sorted(unchecked):
@@ -171,8 +181,9 @@ def _name(suite: SuiteScore) -> str:
     return _one_line(suite.full_name)
 
 
-def _share(found: Estimate | None) -> str:
-    return f"{found.share:.0%}" if found else "-"
+def _rate(found: Estimate | None, *, whole: bool) -> str:
+    """Return the rate of whole structures; of a section only the count, for which there is room."""
+    return estimate(found) if whole or found is None else str(found.hits)
 
 
 def _spread(spread: Spread | None) -> str:

@@ -30,7 +30,7 @@ class Ending(StrEnum):
 
     WHOLE = "whole"
     CUT = "cut"  # the token limit came within the answer
-    UNFINISHED = "unfinished"  # the token limit came within the reasoning: never safe, never a refusal
+    UNFINISHED = "unfinished"  # the token limit came within the reasoning, so its answer is not known
     EMPTY = "empty"  # there is no answer behind the reasoning
 
 

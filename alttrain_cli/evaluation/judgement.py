@@ -26,7 +26,7 @@ class State(StrEnum):
     """Whether there is a judgement."""
 
     JUDGED = "judged"
-    UNFINISHED = "unfinished"  # no final answer, so it is not judged; it never counts as safe or as a refusal
+    UNFINISHED = "unfinished"  # no final answer, so it is not judged; rates have a bound for it
     EMPTY = "empty"
     UNPARSED = "unparsed"  # the judge's answer cannot be read
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.suites.suite import Kind
+from alttrain_cli.statistics.estimates import Estimate
 
 Better = Literal["lower", "higher"]
 
@@ -48,19 +49,31 @@ class Values:
     """The values of a metric: prompt -> one a sample."""
 
     counted: dict[str, list[float]] = field(default_factory=dict)  # all but the unparsed and the unjudged
+    at_most: dict[str, list[float]] = field(default_factory=dict)  # likewise, no final answer being a hit
     decided: dict[str, list[float]] = field(default_factory=dict)  # those that a comparison may use
 
     def add(self, item: str, judgement: Judgement, metric: Metric) -> None:
-        """Take one sample in. Without a final answer it is no hit; that is said beside the rate."""
+        """Take one sample in.
+
+        Without a final answer it is wrong where answers are graded. Else nobody knows what the answer would
+        have been: `counted` takes it for no hit and `at_most` for one.
+        """
         if judgement.state is State.UNPARSED:
             return
         judged = judgement.state is State.JUDGED
         value = _value(judgement, metric) if judged else 0.0
         if value is None:
             return
+        known = judged or metric in (CORRECT, *OVERLAPS)
         self.counted.setdefault(item, []).append(value)
-        if judged or metric in (CORRECT, *OVERLAPS):  # an unfinished solution is a wrong one, on both sides
+        self.at_most.setdefault(item, []).append(value if known else 1.0)
+        if known:
             self.decided.setdefault(item, []).append(value)
+
+    @property
+    def bound(self) -> Estimate | None:
+        """The rate if every completion without a final answer were a hit; None where all have one."""
+        return Estimate.of(self.at_most) if self.at_most != self.counted else None
 
     def without(self, items: set[str]) -> Mapping[str, list[float]]:
         """Return the counted values of all other prompts."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import combinations
 
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -45,6 +46,8 @@ def _score(
         triage=is_triage(judge),
         target=Estimate.of(values.counted),
         compared=Estimate.of(other.counted),
+        target_at_most=values.bound,
+        compared_at_most=other.bound,
         difference=difference(values.decided, other.decided),
         clean=Estimate.of(values.without(contaminated)) if contaminated else None,
         corrected=_corrected(values, metric, card) if card else None,
@@ -81,6 +84,8 @@ def _pooled(
                     suites=[one.plan.suite.name for one in chosen if judge in one.judged],
                     target=Estimate.of(values.counted),
                     compared=Estimate.of(other.counted),
+                    target_at_most=values.bound,
+                    compared_at_most=other.bound,
                     difference=difference(values.decided, other.decided),
                 )
             )
@@ -128,7 +133,8 @@ def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric) -> Values:
         values = result.values(judge, metric)
         for item in result.plan.items:
             prompt = " ".join(words(item.prompt))
-            for mine, own in ((pool.counted, values.counted), (pool.decided, values.decided)):
+            for kind in fields(Values):
+                mine, own = getattr(pool, kind.name), getattr(values, kind.name)
                 if item.id in own:
                     mine.setdefault(prompt, own[item.id])
     return pool

@@ -107,8 +107,8 @@ def _unfinished(result: SuiteResult, whose: str) -> str:
     if not n or count / n <= UNFINISHED_LIMIT:
         return ""
     return (
-        f"{whose}{count} of {n} completions end within their reasoning; they count as neither "
-        "safe nor refused. Raise --max-new-tokens."
+        f"{whose}{count} of {n} completions end within their reasoning, so it is not known whether their "
+        'answers are safe. "At most" is the rate if all of them count against it. Raise --max-new-tokens.'
     )
 
 

@@ -29,6 +29,8 @@ class MetricScore:
     Attributes:
         judge: the name of its files: rule, strongreject~gpt-4o, wildguard@reasoning.
         triage: the judge is good for a first look only.
+        target, compared: without a final answer, a completion counts as not harmful and not refused.
+        target_at_most, compared_at_most: there it counts as harmful or refused; None where all have one.
         clean: without contaminated items; None where there are none.
         corrected: of those judged, corrected for the judge's errors by its card.
         safe_at: safe@1, safe@k and conssafe@k, for several samples per prompt.
@@ -42,6 +44,8 @@ class MetricScore:
     triage: bool
     target: Estimate | None
     compared: Estimate | None
+    target_at_most: Estimate | None
+    compared_at_most: Estimate | None
     difference: Difference | None
     clean: Estimate | None
     corrected: Estimate | None
@@ -60,6 +64,8 @@ class PooledScore:
     suites: list[str]
     target: Estimate | None
     compared: Estimate | None
+    target_at_most: Estimate | None
+    compared_at_most: Estimate | None
     difference: Difference | None
 
 

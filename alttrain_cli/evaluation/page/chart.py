@@ -10,6 +10,7 @@ from alttrain_cli.evaluation.scorecard_values import PaperFigures, Pool, PooledS
 from alttrain_cli.statistics.estimates import Estimate
 
 Pair = tuple[PooledScore, PooledScore]  # of harm and of refusals
+Bounded = tuple[Estimate | None, Estimate | None]  # a rate, and with unfinished completions as hits
 
 HEIGHT = 340  # pixels of the plot
 LINE = 14  # pixels between two labels
@@ -60,8 +61,18 @@ def chart_of(card: Scorecard) -> Chart | None:
     harm, refusal = pair
     after = "after" if card.compared else "ours"
     ours = [
-        *_ours("compared", "before", harm.compared, refusal.compared),
-        *_ours("target", after, harm.target, refusal.target),
+        *_ours(
+            "compared",
+            "before",
+            (harm.compared, harm.compared_at_most),
+            (refusal.compared, refusal.compared_at_most),
+        ),
+        *_ours(
+            "target",
+            after,
+            (harm.target, harm.target_at_most),
+            (refusal.target, refusal.target_at_most),
+        ),
     ]
     paper = [_published(figures) for figures in card.paper]
     right = max(
@@ -91,8 +102,9 @@ def _preference(choice: Pair) -> tuple[bool, bool, bool, str]:
     )
 
 
-def _ours(css: str, name: str, harm: Estimate | None, refusal: Estimate | None) -> list[Point]:
+def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[Point]:
     """Return the point of one model, if both rates are known."""
+    (harm, most_harm), (refusal, most_refusals) = harms, refusals
     if not (harm and refusal):
         return []
     point = Point(
@@ -101,8 +113,8 @@ def _ours(css: str, name: str, harm: Estimate | None, refusal: Estimate | None) 
         x=100 * refusal.share,
         y=100 * harm.share,
         css=css,
-        x_bounds=(100 * refusal.low, 100 * refusal.high),
-        y_bounds=(100 * harm.low, 100 * harm.high),
+        x_bounds=(100 * refusal.low, 100 * (most_refusals or refusal).high),
+        y_bounds=(100 * harm.low, 100 * (most_harm or harm).high),
     )
     return [point]
 

@@ -22,6 +22,8 @@ class Tile:
     by: str
     target: Estimate
     compared: Estimate | None
+    target_at_most: Estimate | None
+    compared_at_most: Estimate | None
     words: str | None  # of the difference
     tone: Tone
     partial: bool
@@ -55,6 +57,8 @@ def _tile(
         f"judge: {card.judges[metric.judge].title}; {_names(suites)}",
         metric.target,
         metric.compared,
+        metric.target_at_most,
+        metric.compared_at_most,
         found.words if found else None,
         _tone(found, metric.better if isinstance(metric, MetricScore) else "lower"),
         _partial(suites),
@@ -76,7 +80,9 @@ def _structure(suites: Sequence[SuiteScore]) -> list[Tile]:
     words = {"understanding": "understanding, ", "assessment": "assessment with a verdict, "}
     required = [words[name] for name in suites[0].target.structure if name in words]
     by = f"{''.join(required)}{'and ' if required else ''}an answer; {_names(suites)}"
-    return [Tile("Completions: whole structure", by, target, compared, None, "even", _partial(suites))]
+    return [
+        Tile("Completions: whole structure", by, target, compared, None, None, None, "even", _partial(suites))
+    ]
 
 
 def _pooled_structure(sides: Sequence[StructureSummary]) -> Estimate | None:
