@@ -1,15 +1,14 @@
 """What a person talks to or measures: a run, an adapter, or a model without training."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import DataError, ModelError, RecipeError, RunError
+from alttrain_cli.errors import ModelError, RecipeError, RunError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe, Shape
-from alttrain_cli.storage.reading import is_folder, read_text
+from alttrain_cli.storage.reading import is_folder, object_in
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.text import did_you_mean
@@ -105,7 +104,7 @@ def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     """Return the recipe of the run that the adapter lies in, or one made from its own config."""
     if recipe is None and (path.parent / "recipe.yaml").is_file():
         return Recipe.of_run(Run(path.parent))
-    config = _read_config(path / "adapter_config.json")
+    config = object_in(path / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:
         raise ModelError(f"{path}: does not say what its base model is. Give it: --recipe NAME")
@@ -153,11 +152,3 @@ def _copied(model: str) -> str:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(read_text(path))
-    except (DataError, ValueError, RecursionError):
-        raise ModelError(f"{path}: cannot be read.") from None
-    return config if isinstance(config, dict) else {}

@@ -9,7 +9,7 @@ from typing import Any
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.files import writable, write_json
-from alttrain_cli.storage.reading import read_lines, read_text, sha256
+from alttrain_cli.storage.reading import object_in, read_lines, sha256
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,8 @@ class Outputs:
 
     def _known(self) -> dict[str, Any]:
         """Return the hashes of rows that a build made, as the manifest tells."""
-        try:
-            facts = json.loads(read_text(self.manifest))
-        except (DataError, ValueError, RecursionError):
-            return {}
-        if not isinstance(facts, dict) or "alttrain" not in facts or "sha256" not in facts:
+        facts = object_in(self.manifest)
+        if not {"alttrain", "sha256"} <= facts.keys():
             return {}
         return {key: facts[key] for key in ("sha256", "replaces") if facts.get(key)}
 

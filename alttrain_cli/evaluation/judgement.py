@@ -93,12 +93,4 @@ def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:
 
 
 def from_record(values: Mapping[str, Any]) -> Judgement:
-    return Judgement(
-        values["state"],
-        values.get("behaviour"),
-        values.get("harmful"),
-        values.get("correct"),
-        values.get("score"),
-        values.get("raw"),
-        values.get("overlap"),
-    )
+    return Judgement(*(values.get(name) for name in Judgement._fields))  # type: ignore[arg-type]

@@ -1,12 +1,10 @@
 """The data files that are here."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from alttrain_cli.errors import AlttrainError
-from alttrain_cli.storage.reading import read_text
+from alttrain_cli.storage.reading import object_in
 
 PLACES = (Path(), Path("data"), Path("demo"))
 
@@ -24,8 +22,8 @@ def data_files() -> list[DataFile]:
     found = []
     for manifest in (path for place in PLACES for path in place.glob("*.manifest.json")):
         data = manifest.with_name(manifest.name.replace(".manifest.json", ".jsonl"))
-        with suppress(AlttrainError, OSError, ValueError, RecursionError):
-            values = json.loads(read_text(manifest))
-            if isinstance(values, dict) and isinstance(rows := values.get("rows"), int):
+        rows = object_in(manifest).get("rows")
+        with suppress(OSError):
+            if isinstance(rows, int):
                 found.append(DataFile(data, rows, data.stat().st_mtime))
     return sorted(found, key=lambda one: -one.modified)

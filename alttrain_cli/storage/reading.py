@@ -59,6 +59,15 @@ def load_json(text: str, where: str) -> Any:
     return value
 
 
+def object_in(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds; empty if it holds none, or cannot be read."""
+    try:
+        value = json.loads(read_text(path))
+    except (DataError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def encodable(text: str) -> str:
     """Return the text with lone surrogates, which no file can hold, as U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
