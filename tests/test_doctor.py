@@ -197,6 +197,27 @@ def test_a_hub_that_does_not_answer_is_given_up(own_hub: type[_Hub], monkeypatch
     assert (found.level, "cannot be reached" in found.found) == (Level.NOTE, True)
 
 
+def test_a_hub_whose_name_is_looked_up_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    never = threading.Event()
+    monkeypatch.setattr(hub, "_contact", lambda: never.wait(5))
+    monkeypatch.setattr(hub, "SECONDS", 0.1)
+    start = time.monotonic()
+    assert "no answer" in hub.ask_hub()().found
+    assert time.monotonic() - start < 4
+    never.set()
+
+
+def test_a_speed_that_was_measured_is_shown_with_how_to_measure_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "kept_rates", lambda: {576: 1e11, 2048: 2e11})
+    assert "200 GFLOP/s" in machine._speed().found
+    assert "delete" in machine._speed().cure
+    monkeypatch.setattr(machine, "kept_rates", dict)
+    assert "not measured yet" in machine._speed().found
+
+
 def test_the_installed_packages_are_compared_with_the_tested_set(monkeypatch: pytest.MonkeyPatch) -> None:
     tested = packages.tested_versions()
     assert {"torch", "unsloth", "trl", "peft"} <= tested.keys() & set(packages.required())

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
+from alttrain_cli.commands.chat_options import _chosen_run
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.runs.scores import read_scores
@@ -285,3 +286,22 @@ def test_the_size_of_an_export_is_shown() -> None:
     (run / "export").mkdir()
     (run / "export" / "model").write_bytes(b"0" * 5_000)
     assert "export 5 kB" in alttrain("runs", "show", run).output
+
+
+def test_chat_and_eval_without_a_model_offer_the_run_of_the_demo() -> None:
+    make("demo/run", probes=PROBES)
+    assert "Example: alttrain chat demo/run" in " ".join(alttrain("chat", "-p", "Hi").output.split())
+    assert "For your newest run: alttrain eval demo/run" in " ".join(alttrain("eval").output.split())
+
+
+def test_a_person_chooses_a_run_by_its_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("demo/run", probes=PROBES)
+    make("runs/a")
+    os.utime("runs/a/manifest.json", (1, 1))
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: 2)
+    assert _chosen_run(interactive=True) == "runs/a"
+    first = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert ["1", "demo/run", "finished"] in first
+    assert ["2", "runs/a", "finished"] in first

@@ -174,6 +174,11 @@ def test_a_cache_of_another_machine_or_a_wrong_one_is_measured_again(
     assert speed.cpu_rate(8192, measure=False) == 5e11
 
 
+def test_one_measured_size_is_the_rate_of_all(kept: Path) -> None:
+    kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 1e11}}))
+    assert [speed.cpu_rate(hidden, measure=False) for hidden in (64, 576, 4096)] == [1e11] * 3
+
+
 @pytest.mark.model
 def test_a_real_speed_test_takes_seconds_and_finds_both_sizes() -> None:
     rates = ask_torch("speed", 120)["rates"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits, driver
 from alttrain_cli.engine.quiet import CACHE
+from alttrain_cli.engine.speed import KEPT, kept_rates
 from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import ModelError
 
@@ -23,6 +24,7 @@ def examine_machine() -> Iterator[Finding]:
     yield _processor()
     yield _memory()
     yield _gpu()
+    yield _speed()
     for name, folder in (("disk, here", Path()), ("disk, cache", CACHE)):
         yield _disk(name, folder)
 
@@ -70,6 +72,14 @@ def _gpu() -> Finding:
         "no NVIDIA GPU was found. On a CPU only the smallest recipe trains in minutes",
         "To see what a GPU with 12 GB could train: alttrain recipes --gpu 12",
     )
+
+
+def _speed() -> Finding:
+    rates = kept_rates()
+    if not rates:
+        return note("speed", "the CPU is not measured yet; alttrain recipes does it, in about 10 s")
+    words = f"up to {max(rates.values()) / 1e9:.0f} GFLOP/s in training; estimates of time use it"
+    return note("speed", words, f"If the computer was busy when it was measured, delete {KEPT}")
 
 
 def _disk(name: str, folder: Path) -> Finding:

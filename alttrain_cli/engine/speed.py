@@ -22,12 +22,12 @@ def cpu_rate(hidden: int, *, measure: bool) -> float | None:
     It is interpolated between the sizes that were measured. Without `measure` only a measurement that
     was made before is used. None: there is none.
     """
-    rates = _kept() or (_measured() if measure else {})
+    rates = kept_rates() or (_measured() if measure else {})
     if not rates:
         return None
     (small, slow), (large, fast) = sorted(rates.items())[0], sorted(rates.items())[-1]
-    share = min(1.0, max(0.0, (hidden - small) / (large - small)))
-    return slow + share * (fast - slow)
+    share = (hidden - small) / max(1, large - small)
+    return slow + min(1.0, max(0.0, share)) * (fast - slow)
 
 
 def _measured() -> dict[int, float]:
@@ -39,8 +39,8 @@ def _measured() -> dict[int, float]:
     return _rates(rates)
 
 
-def _kept() -> dict[int, float]:
-    """Return what was measured on this very machine, with this version of torch."""
+def kept_rates() -> dict[int, float]:
+    """Return what was measured before on this very machine, with this version of torch, by hidden size."""
     try:
         kept = load_json(read_text(KEPT), str(KEPT))
     except AlttrainError:

@@ -77,11 +77,13 @@ def existing_target(word: str, recipe: str | None = None, out: Path | None = Non
 
 def named(word: str) -> str:
     """Return the word that names a model."""
-    if not word:
-        raise DataError(
-            "No model given. Use: alttrain eval RUN, or alttrain eval RECIPE for a recipe's base model."
-        )
-    return word
+    if word:
+        return word
+    runs = Run.trained()
+    newest = (
+        f"For your newest run: alttrain eval {runs[0]}" if runs else "For a base model: alttrain eval r1-7b"
+    )
+    raise DataError(f"No model given. {newest}")
 
 
 def _served_root(model: str, server: str) -> Path:
