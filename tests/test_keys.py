@@ -59,7 +59,7 @@ def test_the_tables_below_name_every_field() -> None:
     assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
     assert set(Item._fields) == {"prompt", "id", "category", *REFERENCES}
     assert names_of(Plan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
-        "published", "caveats", "saved_keys",
+        "published", "caveats", "saved_keys", "order",
     }  # fmt: skip
 
 
@@ -105,6 +105,7 @@ def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:
         {"suite": suite("another", "benign", licence="MIT")},
         {"published": 99},
         {"caveats": ("a preset's",)},
+        {"order": ("assessment", "understanding", "reasoning")},  # how completions are read, not written
         *({"items": (ITEM._replace(**{name: "x"}),)} for name in sorted({*Item._fields} - {"prompt"})),
     ],
     ids=str,
