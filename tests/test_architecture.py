@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -103,6 +104,12 @@ def imports(path: Path) -> set[str]:
 def test_imports_point_down_only(path: Path) -> None:
     own = {name.split(".")[1] for name in imports(path) if name.startswith("alttrain_cli.")}
     assert own - {"__version__", room(path)} <= LAYERS[room(path)]
+
+
+def test_files_import_one_another_in_no_circle() -> None:
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in MODULES}
+    graph = {name: imports(path) & names.keys() for name, path in names.items()}
+    assert list(TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

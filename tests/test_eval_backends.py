@@ -20,9 +20,9 @@ from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.plan import Plan, SampleRequest, hash_of, suite_dirs
+from alttrain_cli.evaluation.plan import Plan, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.published import read_suites
-from alttrain_cli.evaluation.suites.suite import Item, find_suites
+from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
 from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, Mode, complete
 from alttrain_cli.recipe.model import Recipe, Sampling
 from tests.scorecards import suite

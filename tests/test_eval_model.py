@@ -13,8 +13,8 @@ from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
-from alttrain_cli.evaluation.plan import Plan, SampleRequest
-from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.plan import Plan
+from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
 from alttrain_cli.evaluation.thinking import complete
 from alttrain_cli.recipe.model import Sampling
 

@@ -19,10 +19,10 @@ from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.metrics import pooled, suite_metrics
-from alttrain_cli.evaluation.plan import Plan, SampleRequest, SuiteDir
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
-from alttrain_cli.evaluation.suites.suite import Item, all_suites, choose, find_suites
+from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, all_suites, choose, find_suites
 from alttrain_cli.evaluation.thinking import extend_thinking
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal

@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation, Role
+from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.storage.checked import IGNORE, MOST
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import State, Trace, parse
 from alttrain_cli.structure.verdict import Verdict
-
-if TYPE_CHECKING:  # plan.py imports this file
-    from alttrain_cli.evaluation.plan import SampleRequest
 
 VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
 
@@ -116,7 +114,7 @@ class StoredCompletion(NamedTuple):
         return self.ending in (Ending.WHOLE, Ending.CUT)
 
 
-def record(request: "SampleRequest", conversation: Conversation, completion: Completion) -> dict[str, Any]:
+def record(request: SampleRequest, conversation: Conversation, completion: Completion) -> dict[str, Any]:
     """Return the line of completions.jsonl.
 
     {key, version, item, sample, messages, text, tokens, thinking_tokens, ending: whole | cut | unfinished |

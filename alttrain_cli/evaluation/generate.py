@@ -8,10 +8,10 @@ from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.backends.progress import Progress
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import record
-from alttrain_cli.evaluation.plan import Plan, SampleRequest, SuiteDir, suite_folder
+from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.items import Reading
-from alttrain_cli.evaluation.suites.suite import Suite, choose
+from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, choose
 from alttrain_cli.evaluation.thinking import Mode, check_mode, complete, conversation_for
 from alttrain_cli.recipe.model import Sampling
 

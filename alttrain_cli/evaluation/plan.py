@@ -19,7 +19,7 @@ from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
 from alttrain_cli.evaluation.plan_record import PLAN, SuiteFacts
-from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
@@ -32,15 +32,6 @@ VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
 # What the writers of these files leave behind when they are killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """One completion to generate: the n-th sample of an item."""
-
-    key: str
-    item: Item
-    sample: int
 
 
 @dataclass(frozen=True)

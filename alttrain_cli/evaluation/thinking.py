@@ -9,16 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from alttrain_cli.backends.base import Backend, BackendError, Can, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
-
-if TYPE_CHECKING:  # plan.py imports this file
-    from alttrain_cli.evaluation.plan import SampleRequest
 
 Mode = Literal["normal", "zero", "less", "more"]
 LESS_THINKING_TEXT = "Okay, the user ask for this, I can answer it without thinking much."
@@ -47,8 +45,8 @@ def conversation_for(prompt: str, mode: Mode) -> Conversation:
 
 
 def complete(
-    backend: Backend, requests: Sequence["SampleRequest"], sampling: Sampling, mode: Mode
-) -> Iterator[tuple["SampleRequest", Completion | BackendError]]:
+    backend: Backend, requests: Sequence[SampleRequest], sampling: Sampling, mode: Mode
+) -> Iterator[tuple[SampleRequest, Completion | BackendError]]:
     """Yield each request with its completion, or with why there is none, as each ends."""
     waiting = [Request(one, conversation_for(one.item.prompt, mode), one.sample) for one in requests]
     tokens: Counter[str] = Counter()

@@ -6,8 +6,8 @@ from itertools import chain
 
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.page.outcome import Outcome, words
-from alttrain_cli.evaluation.plan import SampleRequest
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.suite import SampleRequest
 
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
 LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a page of gigabytes

@@ -6,6 +6,7 @@ missing. A file that a person gives (`--suite-file NAME=FILE`) is read as its au
 
 import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -49,6 +50,15 @@ class Item(NamedTuple):
         """What a judge compares a completion with; it does not shape the completion."""
         facts = {"answer": self.answer, "tests": self.tests, "goal": self.goal, "task": self.task}
         return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One completion to generate: the n-th sample of an item."""
+
+    key: str
+    item: Item
+    sample: int
 
 
 class _Strict(BaseModel):
