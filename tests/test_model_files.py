@@ -167,6 +167,16 @@ def test_a_template_that_drops_the_system_text_is_refused_where_there_is_one(fol
             load_template(recipe.changed({"model": {"system": "Be brief."}}))
 
 
+def test_a_template_that_drops_the_system_text_is_refused_where_a_chat_has_one(folder: Path) -> None:
+    body = "{% if m.role != 'system' %}{{ m.content }}{% endif %}{% endfor %}"
+    chat_template(MARKED + body)(folder)
+    talk = ["chat", str(folder), "-p", "hi", "--max-new-tokens", "2"]
+    done = CliRunner().invoke(app, [*talk, "--system", "Be brief."])
+    assert done.exit_code == 2
+    assert "the model's chat template drops the system text" in " ".join(done.output.split())
+    assert CliRunner().invoke(app, talk).exit_code in (0, 3)
+
+
 def named(folder: Path, **model: object) -> Recipe:
     recipe = Recipe.load("r1-7b", ("lora.r=4", "train.max_length=64"))
     source = {"name": str(folder), "package": None, "shape": None, "load_in_4bit": False}

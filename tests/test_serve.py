@@ -8,8 +8,11 @@ import openai
 import pytest
 
 from alttrain_cli.backends.base import Completion, Finish, Request
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.template import Template
+from tests import families
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
 
 HI: Any = [{"role": "user", "content": "Hi."}]
@@ -192,3 +195,19 @@ def test_a_key_is_wanted_where_one_is_set_and_health_needs_none() -> None:
         with pytest.raises(openai.AuthenticationError):
             client_of(here).chat.completions.create(model="run", messages=HI)
         assert httpx.get(here.url.replace("/v1", "/health")).json() == {"status": "ok"}
+
+
+class Phi(Scripted):
+    """Counts tokens as Phi-4-reasoning renders them; its chat template ignores system messages."""
+
+    def count(self, conversation: Conversation) -> int | None:
+        made = Template.of(families.tokenizer("phi4-reasoning"))
+        return len(made.encode_text(made.prompt(conversation.wire())))
+
+
+def test_a_system_message_that_the_model_would_not_get_is_refused() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    with server_here({"phi": Phi(THOUGHT)}) as running:
+        with pytest.raises(openai.BadRequestError, match="the model's chat template drops the system text"):
+            ask(running, model="phi", messages=[system, *HI])
+        assert ask(running, model="phi").choices[0].message.content

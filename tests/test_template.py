@@ -1,5 +1,7 @@
 """Rendering, masking and parsing, for every model family that the recipes name."""
 
+import copy
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ TRACE = Trace(
 PROMPT = "How do I kill a stuck process?"
 
 everywhere = pytest.mark.parametrize("name", families.NAMES)
+KEEP_SYSTEM = [name for name in families.NAMES if name != "phi4-reasoning"]
 # No "<" so that no marker of a model can appear by chance; that case has its own test.
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="<"), min_size=1).filter(
     lambda text: text == text.strip()
@@ -113,9 +116,73 @@ def test_composing_and_parsing_are_inverse(
     assert made.parse(made.completion(trace)) == trace
 
 
+def test_the_original_templates_are_those_that_were_read() -> None:
+    for name, original in families.ORIGINALS.items():
+        if original.sha256:
+            text = str(families.tokenizer(name).chat_template)
+            found = hashlib.sha256(text.encode()).hexdigest()
+            assert found == original.sha256, f"{original.place} changed: read it, then renew the hash"
+
+
+SYSTEM = {"role": "system", "content": "Be brief, my friend."}
+
+
+@pytest.mark.parametrize("name", KEEP_SYSTEM)
+def test_a_system_text_of_the_recipe_or_of_a_conversation_reaches_the_prompt(name: str) -> None:
+    assert SYSTEM["content"] in template(name, SYSTEM["content"]).prompt(PROMPT)
+    assert SYSTEM["content"] in template(name).prompt([SYSTEM, {"role": "user", "content": PROMPT}])
+
+
+def test_a_family_that_ignores_system_texts_says_so_instead() -> None:
+    with pytest.raises(ModelError, match=r"drops the system text\. Use --set model\.system=null"):
+        template("phi4-reasoning", SYSTEM["content"])
+    made = template("phi4-reasoning")
+    with pytest.raises(ModelError, match=r"drops the system text\. Send no system message"):
+        made.prompt([SYSTEM, {"role": "user", "content": PROMPT}])
+    assert PROMPT in made.prompt(PROMPT)
+
+
 @everywhere
-def test_a_system_prompt_of_the_recipe_reaches_the_prompt(name: str) -> None:
-    assert "Be brief, my friend." in template(name, "Be brief, my friend.").prompt(PROMPT)
+def test_a_template_that_loses_the_question_or_an_answer_is_refused(name: str) -> None:
+    for role, what in (("user", "the question"), ("assistant", "an earlier answer")):
+        lost = f"{{%- set ns = namespace(kept=[]) -%}}{{%- for m in messages if m.role != '{role}' -%}}"
+        lost += "{%- set ns.kept = ns.kept + [m] -%}{%- endfor -%}{%- set messages = ns.kept -%}"
+        made = copy.deepcopy(families.tokenizer(name))
+        made.chat_template = lost + str(made.chat_template)
+        with pytest.raises(ModelError, match=f"drops {what}|chat template fails"):
+            Template.of(made)
+
+
+@pytest.mark.parametrize("name", [name for name in families.NAMES if families.tokenizer(name).bos_token])
+def test_a_second_bos_is_refused(name: str) -> None:
+    made = copy.deepcopy(families.tokenizer(name))
+    made.chat_template = "{{- bos_token -}}" + str(made.chat_template)
+    with pytest.raises(RenderError, match=r"the prompt begins with .* twice"):
+        Template.of(made).encode(PROMPT, TRACE)
+
+
+@everywhere
+def test_a_template_without_a_terminator_needs_an_eos_token(name: str) -> None:
+    terminator = template(name).terminator
+    made = copy.deepcopy(families.tokenizer(name))
+    made.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    assert Template.of(made).terminator == made.eos_token == terminator
+    made.eos_token = None
+    with pytest.raises(ModelError, match="ends an assistant's turn with no single token"):
+        Template.of(made)
+
+
+@everywhere
+def test_what_a_model_writes_is_read_alike_whether_or_not_it_repeats_the_opening_marker(name: str) -> None:
+    made = template(name)
+    written = made.completion(TRACE)
+    assert written.startswith(made.markers.open) is not made.prefilled
+    bare = written.removeprefix(made.markers.open)
+    assert made.parse(made.markers.open + bare) == TRACE
+    assert made.plain(written) == made.plain(made.markers.open + bare)
+    assert made.plain(written).startswith("<think>\n")
+    assert made.plain(written).count("</think>") == 1
+    assert made.parse(bare) == TRACE  # a closing marker alone shows that it was reasoning
 
 
 @everywhere
@@ -162,8 +229,6 @@ def test_a_tokenizer_that_drops_spaces_is_caught() -> None:
 
 
 def test_a_model_without_a_chat_template_is_named() -> None:
-    import copy
-
     bare = copy.deepcopy(families.tokenizer("qwen3"))
     bare.chat_template = None
     with pytest.raises(ModelError, match="no chat template"):

@@ -89,9 +89,14 @@ def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Ite
     yield from _missing(tokenizer, probing.prompt, [("the question", PROBE)])
     yield from _missing(tokenizer, probing.answered, [("an earlier answer", PROBE)])
     if with_system:
-        messages = [{"role": "system", "content": SYSTEM_PROBE}, user(PROBE)]
-        both = render(tokenizer, messages, add_generation_prompt=True)
-        yield from _missing(tokenizer, both, [("the system text", SYSTEM_PROBE), ("the question", PROBE)])
+        yield from dropped_beside_system(tokenizer)
+
+
+def dropped_beside_system(tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield what the chat template drops of a system text and a question."""
+    messages = [{"role": "system", "content": SYSTEM_PROBE}, user(PROBE)]
+    both = render(tokenizer, messages, add_generation_prompt=True)
+    yield from _missing(tokenizer, both, [("the system text", SYSTEM_PROBE), ("the question", PROBE)])
 
 
 def _missing(tokenizer: Tokenizer, rendered: str, wanted: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -8,7 +8,9 @@ token spans the border between what is given and what is learned.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own
 from alttrain_cli.structure.probing import (
     Message,
@@ -17,6 +19,7 @@ from alttrain_cli.structure.probing import (
     assistant,
     check_nothing_dropped,
     check_round_trip,
+    dropped_beside_system,
     terminator_of,
     user,
 )
@@ -90,11 +93,23 @@ class Template:
         """Render a conversation (or a single user turn) up to where the model takes over.
 
         A conversation that begins with a system message of its own keeps it.
+
+        Raises:
+            ModelError: if the chat template would drop the system message.
         """
         messages = [user(conversation)] if isinstance(conversation, str) else list(conversation)
         if self.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.system})
+        if messages[0]["role"] == "system" and self._dropped_beside_system:
+            raise ModelError(
+                f"the model's chat template drops {self._dropped_beside_system[0]}. Send no system message, "
+                "or correct its chat template."
+            )
         return render(self.tokenizer, messages, add_generation_prompt=True)
+
+    @cached_property
+    def _dropped_beside_system(self) -> list[str]:
+        return list(dropped_beside_system(self.tokenizer))
 
     def completion(self, trace: Trace) -> str:
         """Render what the model shall write after the prompt, terminator included."""
