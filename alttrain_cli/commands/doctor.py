@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.completion import complete_recipe, complete_target
 from alttrain_cli.commands.options import JsonOption, check, check_not_empty, recipe_rule, takes
 from alttrain_cli.doctor.finding import Finding, Level
@@ -72,6 +71,7 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
 
 def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"]:
     """Add what is found of a model, and return one rendered row."""
+    from alttrain_cli.backends.address import is_address
     from alttrain_cli.backends.target import find_target
     from alttrain_cli.data.starter import starter_rows
     from alttrain_cli.doctor.model import examine_model

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from alttrain_cli.console.preview import preview_text
 from alttrain_cli.console.terminal import out, plain
 
 if TYPE_CHECKING:
@@ -28,5 +27,7 @@ def print_findings(findings: Sequence["Finding"], row: Sequence["Span"] = ()) ->
     screen = out()
     screen.print(table)
     if row:
+        from alttrain_cli.console.preview import preview_text
+
         screen.print(Text("\none row, as the model will see it:", "muted"))
         screen.print(preview_text(row), soft_wrap=True)
