@@ -21,13 +21,19 @@ class Terminal:
     """A running `alttrain` whose screen can be read."""
 
     def __init__(
-        self, *arguments: str | Path, cwd: Path, columns: int = 80, lines: int = 30, **environment: str
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        columns: int = 80,
+        lines: int = 30,
+        program: tuple[str, ...] = ("-m", "alttrain_cli"),
+        **environment: str,
     ) -> None:
         self.handle, inner = pty.openpty()
         self.resize(columns, lines)
         known = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "alttrain_cli", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             cwd=cwd,
             stdin=inner,
             stdout=inner,

@@ -15,7 +15,9 @@ from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.serve.served import served_models
 from alttrain_cli.structure.trace import State
+from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
 
 RECIPE = Recipe.load("smollm2-135m")
@@ -100,12 +102,21 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         backend.close()
 
 
+@pytest.fixture
+def our_server(local: Any) -> Iterator[ServerBackend]:
+    with server_here(served_models(local)) as here:
+        yield ServerBackend.find(here.url, "run", in_flight=3)
+        eventually(here.is_idle)
+        assert local.streams.in_flight == 0
+
+
 @pytest.fixture(
     params=[
         "scripted",
         "loopback",
         pytest.param("local", marks=pytest.mark.model),
         pytest.param("real_server", marks=pytest.mark.model),
+        pytest.param("our_server", marks=pytest.mark.model),
     ]
 )
 def backend(request: pytest.FixtureRequest) -> Any:
@@ -325,8 +336,7 @@ def test_the_context_of_a_server_is_what_its_list_says_an_adapters_that_of_its_p
     from alttrain_cli.backends.reply import read_models
 
     cards = [{"id": "base", "max_model_len": 64}, {"id": "lora", "max_model_len": None, "parent": "base"}]
-    found = read_models([*cards, {"id": "other"}])
-    assert {name: card.context for name, card in found.items()} == {"base": 64, "lora": 64, "other": None}
+    assert read_models([*cards, {"id": "other"}]) == {"base": 64, "lora": 64, "other": None}
 
 
 def test_a_deferred_backend_is_opened_by_its_first_request() -> None:

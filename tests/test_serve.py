@@ -9,13 +9,8 @@ import pytest
 
 from alttrain_cli.backends.base import Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.reply import read_models
 from alttrain_cli.backends.scripted import Scripted
-from alttrain_cli.backends.server import ServerBackend
-from alttrain_cli.chat.completion import stream_completion
-from alttrain_cli.chat.settings import Settings
-from alttrain_cli.recipe.model import Recipe, Sampling
-from alttrain_cli.structure.sections import THOUGHTS, Order
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Template
 from tests import families
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
@@ -216,20 +211,3 @@ def test_a_system_message_that_the_model_would_not_get_is_refused() -> None:
         with pytest.raises(openai.BadRequestError, match="the model's chat template drops the system text"):
             ask(running, model="phi", messages=[system, *HI])
         assert ask(running, model="phi").choices[0].message.content
-
-
-def test_a_client_of_ours_learns_the_order_of_the_sections() -> None:
-    order: Order = ("assessment", "understanding", "reasoning")
-    thought = "<think>\nThis is benign.\n\nThey say hi.\n\nI greet.\n</think>\n\nHello."
-    with server_here({"run": Scripted(thought, name="run", order=order)}) as running:
-        client = ServerBackend.find(running.url, "run")
-        ((_, whole),) = client.complete([Request("a", Conversation.of("Hi."))], DEFAULTS)
-        settings = Settings(Recipe.load("smollm2-135m").generation)
-        streamed = stream_completion(client, Conversation.of("Hi."), settings)
-    assert client.order == order
-    assert isinstance(whole, Completion)
-    for trace in (whole.trace, streamed.trace):
-        assert (trace.assessment, trace.understanding) == ("This is benign.", "They say hi.")
-        assert trace.structured
-    assert read_models([{"id": "a", "sections": ["answer"]}])["a"].order == THOUGHTS
-    assert read_models([{"id": "a", "sections": 5}])["a"].order == THOUGHTS

@@ -23,7 +23,7 @@ from alttrain_cli.backends.connection import (
     check_url,
 )
 from alttrain_cli.backends.endpoint_errors import FAILURES, explained
-from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ModelCard, ReplyReader, parse, read_models
+from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse, read_models
 from alttrain_cli.engine.offline import is_isolated
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
@@ -46,7 +46,7 @@ class Endpoint:
     api_key: str = field(repr=False)
     limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
     tell: Tell = field(default=lambda _: None, repr=False, compare=False)  # of waits and retries
-    card: ModelCard = field(default_factory=ModelCard)  # what the server says of the model
+    context: int | None = None  # tokens of prompt and completion together, if the server reports it
     refused: set[str] = field(default_factory=set, repr=False, compare=False)  # fields that it does not take
 
     @property
@@ -81,7 +81,7 @@ class Endpoint:
         except FAILURES:
             return endpoint  # not every server lists its models
         name = model or next(iter(models))
-        return replace(endpoint, model=name, card=models.get(name, ModelCard()))
+        return replace(endpoint, model=name, context=models.get(name))
 
     def connect(self) -> Connection:
         """Return a connection of its own; closing it ends all of its requests.
@@ -204,7 +204,7 @@ class Endpoint:
             connection.pulse.told = now
             self.tell(text)
 
-    def _only_model(self) -> dict[str, ModelCard]:
+    def _only_model(self) -> dict[str, int | None]:
         with closing(self.connect()) as connection:
             models = self._persist(connection, self._models, self.limits.brief)
         if len(models) == 1:
@@ -213,8 +213,8 @@ class Endpoint:
         end = ", ..." if len(models) > SHOWN_MODELS else "."
         raise BackendError(f"{self.address}: say which model with --model; the server has {names}{end}")
 
-    def _models(self) -> dict[str, ModelCard]:
-        """Return the server's models, by name.
+    def _models(self) -> dict[str, int | None]:
+        """Return the names of the server's models, each with its context.
 
         Raises:
             FAILURES: those of `connection` and `read_models`.

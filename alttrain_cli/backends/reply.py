@@ -1,11 +1,10 @@
 """Reads completions and lists of models from what a server sends: every value is checked before its use."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.text import visible
 
 _STARTS_OF_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -177,17 +176,10 @@ class _Fold:
         return THINK.close if was else ""
 
 
-class ModelCard(NamedTuple):
-    """What a server says of one of its models."""
+def read_models(listed: object) -> dict[str, int | None]:
+    """Return the names in a server's list of models, each with its context where the server reports it.
 
-    context: int | None = None
-    order: Order = THOUGHTS  # of its sections; `alttrain serve` says it
-
-
-def read_models(listed: object) -> dict[str, ModelCard]:
-    """Return the models in a server's list, by name.
-
-    vLLM reports no context for a LoRA adapter, so it is then that of the adapter's parent.
+    vLLM reports none for a LoRA adapter, so the context is then that of the adapter's parent.
 
     Raises:
         Garbled: if it is no list, or a name is none.
@@ -201,20 +193,12 @@ def read_models(listed: object) -> dict[str, ModelCard]:
             raise Garbled("its list of models holds something else than names")
         cards[name] = card
     return {
-        name: ModelCard(_context(card) or _context(cards.get(str(card.get("parent")))), _order(card))
-        for name, card in cards.items()
+        name: _context(card) or _context(cards.get(str(card.get("parent")))) for name, card in cards.items()
     }
 
 
 def _context(card: dict[str, Any] | None) -> int | None:
     return _count((card or {}).get("max_model_len")) or None
-
-
-def _order(card: dict[str, Any]) -> Order:
-    try:
-        return check_order(card.get("sections", THOUGHTS))
-    except (TypeError, ValueError):
-        return THOUGHTS
 
 
 def joined(text: str) -> str:

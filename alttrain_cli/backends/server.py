@@ -23,6 +23,7 @@ from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.in_flight import in_flight
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, StreamParser
 
 IN_FLIGHT = 32  # requests at the same time
@@ -48,13 +49,14 @@ class ServerBackend:
     """
 
     can = Can.CONTINUE
+    order: Order = THOUGHTS  # a server does not tell what its model was trained to write
     base: Backend | None = None
 
     def __init__(self, endpoint: Endpoint, in_flight: int = IN_FLIGHT) -> None:
         self._endpoint = endpoint
         self._in_flight = in_flight
         self.name = endpoint.model
-        self.context, self.order = endpoint.card
+        self.context = endpoint.context
         self.fingerprint = Fingerprint(self.name, self.name, WEIGHTS, server=endpoint.address)
 
     @classmethod
@@ -82,7 +84,7 @@ class ServerBackend:
 
             def ask(request: Request[Key]) -> Completion | BackendError:
                 try:
-                    return replace(self._completion(connection, request, sampling), order=self.order)
+                    return self._completion(connection, request, sampling)
                 except BackendError as error:
                     return error
 
@@ -114,18 +116,6 @@ class ServerBackend:
         Raises:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
         """
-        return replace((yield from self._stream(conversation, sampling, budget, seed)), order=self.order)
-
-    def count(self, conversation: Conversation) -> int | None:
-        """Return None: only the server could count."""
-        return None
-
-    def close(self) -> None:
-        """Do nothing: each call has a connection of its own."""
-
-    def _stream(
-        self, conversation: Conversation, sampling: Sampling, budget: int | None, seed: int | None
-    ) -> Generator[Chunk, None, Completion]:
         written = _Written(conversation.started)
         with closing(self._endpoint.connect()) as connection:
             pieces = self._pieces(connection, conversation, sampling, seed)
@@ -140,6 +130,13 @@ class ServerBackend:
                 return Completion(written.text, Finish.LENGTH)
             shorter = sampling.model_copy(update={"max_new_tokens": left})
             return (yield from self._forced(connection, conversation, shorter, seed, written))
+
+    def count(self, conversation: Conversation) -> int | None:
+        """Return None: only the server could count."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing: each call has a connection of its own."""
 
     def _completion(self, connection: Connection, request: Request[Any], sampling: Sampling) -> Completion:
         if isinstance(request.input, str):

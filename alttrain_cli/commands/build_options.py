@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,89 +21,174 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.text import shown
 
-_models = partial(typer.Option, rich_help_panel="Annotator and trace generation")
-_checks = partial(typer.Option, rich_help_panel="Checks and preview")
-
-
-_SOURCE = (
-    "A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or OWNER/NAME@REVISION), or "
-    "one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples and keeps the proportion of each "
-    "label and category. Repeat the option to mix sources."
-)
-_MIX = (
-    "Like --source, for benign traces that are added unchanged, for example math problems. Samples labelled "
-    "harmful are dropped."
-)
-_OVERWRITE = "Replace --out even if build-data did not make it, or if it was edited since."
-_COLUMNS = (
-    "Map our column names to the source's names, for example prompt=question,response=output. Our names: "
-    "prompt, response, label, category, id."
-)
-_LABEL = (
-    "Label for every sample of a source without labels (harmful or benign), or column:NAME to read the label "
-    "from that column."
-)
-_STYLE = f"How rows are written. One of {', '.join(STYLES)}."
-_ANNOTATOR = "What writes the harm assessment. " + " ".join(
-    f"{name}: {kind.about}." for name, kind in ANNOTATORS.items()
-)
-_ON_DISAGREEMENT = (
-    "Verdict to use when the source's label and the annotator disagree. Default: drop the sample."
-)
-_GENERATE_TRACES = (
-    "Generate the reasoning traces with the model that you will train. They replace any response in the "
-    "source. Such on-policy data preserves the model's abilities best."
-)
-_BASE_URL = "Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1."
-_MODEL = "Name of the model on the server. Needed if the server has more than one."
-_RECIPE = (
-    "Recipe whose base model is used by --annotator model and --generate-traces model. It also sets the "
-    "token limit of the traces."
-)
-_CONCURRENCY = "Number of requests to a server at the same time."
-_PRICE = (
-    "Price in dollars per million prompt tokens and completion tokens, for example 2.5,10. Used to show the "
-    "cost."
-)
-_SEED = "Random seed for the choice of samples and the order of rows."
-_SUITE = "Evaluation suites to check the data against, for example smoke,xstest-safe. Use '' to check none."
-_SUITE_FILE = (
-    "NAME=FILE reads the suite NAME from its published file. FILE alone checks against the prompts in that "
-    "file."
-)
-_AUDITED = "Only audit this data file; build nothing."
-_SHOW = "Print the first N rows, with their sections in colour."
+_MODELS, _CHECKS = "Annotator and trace generation", "Checks and preview"
 
 
 @dataclass(frozen=True)
 class BuildOptions:
     """The options of `alttrain build-data`."""
 
-    source: Annotated[list[str] | None, typer.Option(metavar="NAME[:COUNT]", help=_SOURCE)] = None
-    mix: Annotated[list[str] | None, typer.Option(metavar="NAME[:COUNT]", help=_MIX)] = None
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:COUNT]",
+            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
+            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples "
+            "and keeps the proportion of each label and category. Repeat the option to mix sources.",
+        ),
+    ] = None
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:COUNT]",
+            help="Like --source, for benign traces that are added unchanged, for example math problems. "
+            "Samples labelled harmful are dropped.",
+        ),
+    ] = None
     out: Annotated[Path, typer.Option(metavar="FILE", help="The data file to write.", callback=expanded)] = (
         Path("data.jsonl")
     )
-    overwrite: Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)] = False
-    columns: Annotated[str | None, typer.Option(metavar="OURS=THEIRS,...", help=_COLUMNS)] = None
-    label: Annotated[str | None, typer.Option(metavar="LABEL", help=_LABEL)] = None
-    style: Annotated[str, typer.Option(metavar="NAME", help=_STYLE)] = "alttrain"
-    annotator: Annotated[str, _models(metavar="NAME", help=_ANNOTATOR)] = "template"
-    on_disagreement: Annotated[Trust | None, _models(help=_ON_DISAGREEMENT)] = None
-    generate_traces: Annotated[Served | None, _models(help=_GENERATE_TRACES)] = None
-    base_url: Annotated[str | None, _models(metavar="URL", help=_BASE_URL)] = None
-    model: Annotated[str | None, _models(metavar="NAME", help=_MODEL)] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace --out even if build-data did not make it, or if it was edited since."
+        ),
+    ] = False
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OURS=THEIRS,...",
+            help="Map our column names to the source's names, for example prompt=question,response=output. "
+            "Our names: prompt, response, label, category, id.",
+        ),
+    ] = None
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Label for every sample of a source without labels (harmful or benign), or column:NAME to "
+            "read the label from that column.",
+        ),
+    ] = None
+    style: Annotated[
+        str, typer.Option(metavar="NAME", help=f"How rows are written. One of {', '.join(STYLES)}.")
+    ] = "alttrain"
+    annotator: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_MODELS,
+            help="What writes the harm assessment. "
+            + " ".join(f"{name}: {kind.about}." for name, kind in ANNOTATORS.items()),
+        ),
+    ] = "template"
+    on_disagreement: Annotated[
+        Trust | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Verdict to use when the source's label and the annotator disagree. Default: drop the "
+            "sample.",
+        ),
+    ] = None
+    generate_traces: Annotated[
+        Served | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            help="Generate the reasoning traces with the model that you will train. They replace any "
+            "response in the source. Such on-policy data preserves the model's abilities best.",
+        ),
+    ] = None
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            rich_help_panel=_MODELS,
+            help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_MODELS,
+            help="Name of the model on the server. Needed if the server has more than one.",
+        ),
+    ] = None
     recipe: Annotated[
         str | None,
-        _models(metavar="NAME", help=_RECIPE, autocompletion=complete_recipe),
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            rich_help_panel=_MODELS,
+            help="Recipe whose base model is used by --annotator model and --generate-traces model. It also "
+            "sets the token limit of the traces.",
+            autocompletion=complete_recipe,
+        ),
     ] = None
-    concurrency: Annotated[int, _models(metavar="N", min=1, max=1024, help=_CONCURRENCY)] = 32
-    price: Annotated[str | None, _models(metavar="IN,OUT", help=_PRICE)] = None
-    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**63 - 1, help=_SEED)] = 1995
-    suite: Annotated[str, _checks(metavar="NAMES", help=_SUITE)] = "smoke"
-    suite_file: Annotated[list[str] | None, _checks(metavar="[NAME=]FILE", help=_SUITE_FILE)] = None
-    audited: Annotated[Path | None, _checks("--audit", metavar="FILE", help=_AUDITED)] = None
-    show: Annotated[int, _checks(metavar="N", min=0, help=_SHOW)] = 0
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_MODELS,
+            min=1,
+            max=1024,
+            help="Number of requests to a server at the same time.",
+        ),
+    ] = 32
+    price: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_MODELS,
+            metavar="IN,OUT",
+            help="Price in dollars per million prompt tokens and completion tokens, for example 2.5,10. Used "
+            "to show the cost.",
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=2**63 - 1,
+            help="Random seed for the choice of samples and the order of rows.",
+        ),
+    ] = 1995
+    suite: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            rich_help_panel=_CHECKS,
+            help="Evaluation suites to check the data against, for example smoke,xstest-safe. Use '' to "
+            "check none.",
+        ),
+    ] = "smoke"
+    suite_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            rich_help_panel=_CHECKS,
+            help="NAME=FILE reads the suite NAME from its published file. FILE alone checks against the "
+            "prompts in that file.",
+        ),
+    ] = None
+    audited: Annotated[
+        Path | None,
+        typer.Option(
+            "--audit",
+            metavar="FILE",
+            rich_help_panel=_CHECKS,
+            help="Only audit this data file; build nothing.",
+        ),
+    ] = None
+    show: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_CHECKS,
+            min=0,
+            help="Print the first N rows, with their sections in colour.",
+        ),
+    ] = 0
 
 
 def audit_rules(ctx: typer.Context) -> list[Rule]:

@@ -18,22 +18,31 @@ if TYPE_CHECKING:
     from alttrain_cli.structure.spans import Span
 
 
-_MODEL = "Also examine the tokenizer of this model: a run, a folder or a hub id."
-_RECIPE = "Also examine the tokenizer of this recipe's model. With --model: whose settings to use."
-_GPU = "Also ask torch whether it can use the GPU. Takes seconds."
-
-
 @dataclass(frozen=True)
 class DoctorOptions:
     """The options of `alttrain doctor`."""
 
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help=_MODEL, autocompletion=complete_target)
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Also examine the tokenizer of this model: a run, a folder or a hub id.",
+            autocompletion=complete_target,
+        ),
     ] = None
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help=_RECIPE, autocompletion=complete_recipe)
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="Also examine the tokenizer of this recipe's model. With --model: whose settings to use.",
+            autocompletion=complete_recipe,
+        ),
     ] = None
-    gpu: Annotated[bool, typer.Option("--gpu", help=_GPU)] = False
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Also ask torch whether it can use the GPU. Takes seconds.")
+    ] = False
     as_json: JsonOption = False
 
 

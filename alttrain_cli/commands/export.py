@@ -23,7 +23,7 @@ class ExportOptions:
     """The options of `alttrain export`."""
 
     run: RunArgument
-    out: Annotated[Path | None, typer.Option(help=_OUT, callback=expanded)] = None
+    out: Annotated[Path | None, typer.Option("--out", help=_OUT, callback=expanded)] = None
 
 
 @takes(ExportOptions)

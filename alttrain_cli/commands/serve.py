@@ -35,9 +35,9 @@ class ServeOptions:
     """The options of `alttrain serve`."""
 
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_target)]
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help=_PORT)] = 8000
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
-    api_key_env: Annotated[str | None, typer.Option(metavar="NAME", help=_KEY)] = None
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65_535, help=_PORT)] = 8000
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
+    api_key_env: Annotated[str | None, typer.Option("--api-key-env", metavar="NAME", help=_KEY)] = None
 
     @property
     def key(self) -> str | None:
@@ -72,8 +72,8 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
             )
         # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, which
         # slows the generating thread on few cores.
-        with ThreadPoolExecutor(1) as pool:
-            backend = pool.submit(open_backend, found, console.LoadingView()).result()
+        with console.Reporter() as progress, ThreadPoolExecutor(1) as pool:
+            backend = pool.submit(open_backend, found, progress).result()
             pool.submit(warm_up, backend).result()
         models = served_models(backend)
         taken.listen(BACKLOG)

@@ -33,35 +33,60 @@ from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import check_trackers
 
-_DATA = "Data file from alttrain build-data. Required."
-_OUT = "Run directory. Default: runs/RECIPE-NUMBER."
-_RESUME = "Resume the interrupted run in the --out directory."
-_PLAN = "Only estimate the memory and report whether the run fits. No model is loaded."
-_PREVIEW = "Only print N rows, rendered as the model will see them."
-_CANARY = (
-    "Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; 0 on a CPU, or 8 "
-    "with --stop-over-refusal."
-)
-_STOP_OVER_REFUSAL = (
-    "Stop training when the model refuses more than this rate (0 to 1) of the benign canary prompts."
-)
-
 
 @dataclass(frozen=True)
 class TrainOptions:
     """The options of `alttrain train`."""
 
     recipe: RecipeOption
-    data: Annotated[Path | None, typer.Option(metavar="FILE", help=_DATA)] = None
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help=_OUT, callback=expanded)] = None
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Data file from alttrain build-data. Required."),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Run directory. Default: runs/RECIPE-NUMBER.", callback=expanded
+        ),
+    ] = None
     overrides: SetOption = None
-    resume: Annotated[bool, typer.Option("--resume", help=_RESUME)] = False
-    plan: Annotated[bool, typer.Option("--plan", help=_PLAN)] = False
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the interrupted run in the --out directory.")
+    ] = False
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Only estimate the memory and report whether the run fits. No model is loaded."
+        ),
+    ] = False
     gpu: GpuOption = "auto"
-    preview: Annotated[int | None, typer.Option(min=1, metavar="N", help=_PREVIEW)] = None
-    canary: Annotated[int | None, typer.Option(min=0, metavar="N", help=_CANARY)] = None
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            "--preview", min=1, metavar="N", help="Only print N rows, rendered as the model will see them."
+        ),
+    ] = None
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            "--canary",
+            min=0,
+            metavar="N",
+            help="Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; "
+            "0 on a CPU, or 8 with --stop-over-refusal.",
+        ),
+    ] = None
     stop_over_refusal: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="RATE", callback=finite, help=_STOP_OVER_REFUSAL)
+        float | None,
+        typer.Option(
+            "--stop-over-refusal",
+            min=0,
+            max=1,
+            metavar="RATE",
+            callback=finite,
+            help="Stop training when the model refuses more than this rate (0 to 1) of the benign canary "
+            "prompts.",
+        ),
     ] = None
 
 

@@ -61,7 +61,6 @@ class Service:
                 "created": self.created,
                 "owned_by": OWNER,
                 "max_model_len": backend.context,
-                "sections": backend.order,
                 "parent": names[1] if backend.base is not None and len(names) > 1 else None,
             }
             for name, backend in self.dispatcher.models.items()

@@ -1,0 +1,174 @@
+"""`alttrain serve` as a process: its screen, its end by a signal, and what cannot be served."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from tests.serve_here import eventually
+from tests.terminals import Terminal
+
+# The command with a backend that needs no model: it writes words for as long as one lets it.
+PROGRAM = """
+import sys
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.cli import main
+from alttrain_cli.commands import serve
+from tests.serve_here import Words
+
+def open_backend(found, progress):
+    with progress.status(f"Loading {found.name} ..."):
+        backend = Words(5000, pause=0.005)
+        backend.name, backend.base = found.name, Scripted("As the base.")
+        return backend
+
+serve.open_backend, serve.warm_up = open_backend, lambda backend: None
+sys.argv[0] = "alttrain"
+main()
+"""
+RECIPE = "smollm2-135m"
+ROOT = Path(__file__).parent.parent
+HI: Any = {"messages": [{"role": "user", "content": "Hi."}]}
+
+
+@contextmanager
+def running(tmp_path: Path, *arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command with its standard error in a file."""
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "serve", RECIPE, "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+            env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT), **environment},
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_in_a_pipe_it_writes_plain_lines_and_a_signal_ends_it(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with running(tmp_path) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(5)]
+        assert [line[:12].strip() for line in lines] == ["address", "models", "curl", "Python", "Open WebUI"]
+        assert lines[1].split(maxsplit=1)[1] == f"{RECIPE} (fine-tuned), base (adapter switched off)\n"
+        url = lines[0].split()[1]
+        with httpx.stream(
+            "POST", f"{url}/chat/completions", json={**HI, "stream": True}, timeout=60
+        ) as reply:
+            events = reply.iter_lines()
+            assert next(events).startswith("data: ")
+            begun = time.monotonic()
+            process.send_signal(number)
+            try:
+                rest = "".join(events)
+            except httpx.RemoteProtocolError:
+                rest = "cut"
+        assert process.wait(20) == code
+        assert time.monotonic() - begun < 10
+        assert number == signal.SIGHUP or "being stopped" in rest
+        assert process.stdout.read() == ""
+    shown = (tmp_path / "err").read_text().splitlines()
+    assert shown[:2] == [f"Loading {RECIPE} ...", "Ctrl-C stops the server."]
+    assert shown[-1] == "Interrupted."
+    assert all(line.startswith("0 completed · ") for line in shown[2:-1])
+    assert len(shown) <= 5
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with running(tmp_path) as process:
+            assert process.stdout
+            url = process.stdout.readline().split()[1]
+            assert httpx.get(f"{url}/models").json()["data"][1]["id"] == "base"
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            assert httpx.get(f"{url}/models").status_code == 200
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_on_a_terminal_it_shows_a_live_line_and_a_curl_line_that_works(tmp_path: Path) -> None:
+    with Terminal(
+        "serve", RECIPE, "--port", "0", cwd=tmp_path, program=("-c", PROGRAM), PYTHONPATH=str(ROOT)
+    ) as screen:
+        screen.expect("address", "Ctrl-C stops the server.", "0 completed · 0 in flight")
+        url = screen.text.partition("address")[2].split()[0]
+        curl = screen.text.partition("curl")[2].partition("Python")[0].replace("\r\n", "").strip()
+        assert url in curl
+        curl = curl.replace(f'"model": "{RECIPE}"', '"model": "base"')
+        done = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "As the base."
+        screen.expect("1 completed · 0 in flight")
+        with httpx.stream("POST", f"{url}/chat/completions", json={**HI, "stream": True}) as reply:
+            events = reply.iter_lines()
+            assert next(events)
+            screen.expect("1 in flight")
+            screen.type("\x03")
+            assert screen.process.wait(20) == 130
+        assert "Traceback" not in screen.text
+
+
+def test_a_key_is_taken_from_the_environment_and_shown_nowhere(tmp_path: Path) -> None:
+    with running(tmp_path, "--api-key-env", "MY_KEY", MY_KEY="s3cret") as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(5)]
+        url = lines[0].split()[1]
+        assert httpx.get(f"{url}/models").status_code == 401
+        assert httpx.get(f"{url}/models", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+        assert "Bearer $MY_KEY" in lines[2]
+        assert 'os.environ["MY_KEY"]' in lines[3]
+        assert "s3cret" not in "".join(lines) + (tmp_path / "err").read_text()
+
+
+def test_other_machines_may_connect_with_a_warning_unless_there_is_a_key(tmp_path: Path) -> None:
+    with running(tmp_path, "--host", "0.0.0.0") as process:
+        assert process.stdout
+        url = process.stdout.readline().split()[1]
+        assert url.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{url}/models", headers={"Host": "mybox.lan"}).status_code == 200
+        eventually(lambda: "Set a key" in (tmp_path / "err").read_text())
+
+
+def refused(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["serve", *arguments])
+    assert done.exit_code == 2, done.output
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+def test_what_cannot_be_served_is_one_line_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Choose another port: --port {port + 1}" in refused(RECIPE, "--port", str(port))
+    assert "this is a server already" in refused("http://localhost:8000/v1")
+    assert "holds no key" in refused(RECIPE, "--api-key-env", "NO_SUCH_KEY")
+    assert "does not know the address" in refused(RECIPE, "--host", "no.such.host.invalid")
+    assert "no run" in refused(str(tmp_path))
+    assert "is empty" in refused(RECIPE, "--host", "")
+    monkeypatch.setattr("alttrain_cli.serve.server.find_spec", lambda name: None)
+    assert "pip install 'alttrain[serve]'" in refused(RECIPE)
