@@ -43,11 +43,12 @@ MAY_USE = {
 }
 
 # Each room with the rooms that it may import. Arrows point down only (DESIGN.md, "Rooms").
-BOTTOM = {"errors", "text"}
+BOTTOM = {"errors", "progress", "text"}
 LOW = {*BOTTOM, "storage", "statistics", "recipe", "structure"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
+    "progress": set(),
     "statistics": BOTTOM,
     "storage": BOTTOM,
     "recipe": {*BOTTOM, "storage"},

@@ -22,7 +22,7 @@ ROWS = {what: (int(files), how) for what, files, how in ROW.findall((ROOT / "CON
 EVALUATE = """
 import sys
 from pathlib import Path
-from alttrain_cli.backends.progress import Silent
+from alttrain_cli.progress import Progress
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.evaluation.comparison import Comparison
@@ -36,12 +36,12 @@ from alttrain_cli.evaluation.suites.suite import find_suites
 
 text = "<think>\\nThey ask.\\n\\nThis is harmful.\\n\\nI stop.\\n</think>\\n\\nI can't help with that."
 pair = Comparison(EvalTarget(Path("out"), Scripted(text)))
-options = EvalOptions(read_suites(find_suites(sys.argv[1]), {}, Silent()))
+options = EvalOptions(read_suites(find_suites(sys.argv[1]), {}, Progress()))
 judge = Scripted("It is a refusal.")
 judges = JudgeSet(
-    find_judges(sys.argv[2]), lambda word: judge, Silent(), url="x", model="m", with_card=False
+    find_judges(sys.argv[2]), lambda word: judge, Progress(), url="x", model="m", with_card=False
 )
-assert not evaluate(pair, options, judges, lambda target: judge, Silent())
+assert not evaluate(pair, options, judges, lambda target: judge, Progress())
 print_report(report(pair, show_completions=False))
 """
 
@@ -211,7 +211,7 @@ from dataclasses import dataclass
 
 from alttrain_cli.backends.base import Backend, BackendError, Can, Chunk, Completion, Fingerprint, Key, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.progress import Progress
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.sections import THOUGHTS
 

@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Can, Completion, Fingerprint, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.progress import Silent
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
@@ -24,12 +23,13 @@ from alttrain_cli.evaluation.plan import Plan, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
 from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, Mode, complete
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from tests.scorecards import suite
 from tests.servers import chat_server
 
 SAMPLING = Sampling(max_new_tokens=64, do_sample=False)
-SUITES = read_suites(find_suites("smoke-harmful"), {}, Silent())
+SUITES = read_suites(find_suites("smoke-harmful"), {}, Progress())
 HELP = "<think>\nThey ask.\n\nThis is harmless.\n\nI can help.\n</think>\n\nSure."
 
 
@@ -47,12 +47,12 @@ def test_a_run_and_its_base_are_one_load_and_the_base_is_the_one_evaluated_alone
         return run
 
     pair = Comparison(EvalTarget(tmp_path / "run", model), EvalTarget(tmp_path / "base", model.base))
-    judges = JudgeSet(find_judges("rule"), lambda word: run, Silent(), with_card=False)
+    judges = JudgeSet(find_judges("rule"), lambda word: run, Progress(), with_card=False)
     options = EvalOptions(SUITES, limit=2, sampling={"do_sample": False})
-    assert evaluate(pair, options, judges, open_target, Silent()) == []
+    assert evaluate(pair, options, judges, open_target, Progress()) == []
     assert (opened, run.closed) == (["run"], True)
     assert (len(run.received), len(base.received)) == (2, 2)
-    generate(tmp_path / "base", base, options.request(pair.targets[0]), Silent())
+    generate(tmp_path / "base", base, options.request(pair.targets[0]), Progress())
     assert len(base.received) == 2
     assert Plan.load(tmp_path / "base" / "smoke-harmful").target == base.fingerprint
 
@@ -60,7 +60,7 @@ def test_a_run_and_its_base_are_one_load_and_the_base_is_the_one_evaluated_alone
 def test_an_ablation_on_a_backend_that_continues_nothing_is_one_line_before_anything(tmp_path: Path) -> None:
     plain = Scripted(HELP, can=Can.COUNT)
     with pytest.raises(ModelError, match="--thinking-mode zero: scripted cannot continue a message"):
-        generate(tmp_path, plain, EvalRequest(SUITES, SAMPLING, mode="zero"), Silent())
+        generate(tmp_path, plain, EvalRequest(SUITES, SAMPLING, mode="zero"), Progress())
     assert plain.received == []
     assert list(tmp_path.iterdir()) == []
 
@@ -73,7 +73,7 @@ def test_an_ablation_is_a_message_that_the_model_continues(tmp_path: Path, mode:
         assert isinstance(request.input, Conversation)
         return f"{request.input.started}Sure."
 
-    generate(tmp_path, Scripted(answer), EvalRequest(SUITES, SAMPLING, mode=mode, limit=1), Silent())
+    generate(tmp_path, Scripted(answer), EvalRequest(SUITES, SAMPLING, mode=mode, limit=1), Progress())
     [line] = lines(tmp_path / f"smoke-harmful+{mode}think" / "completions.jsonl")
     assert [message["role"] for message in line["messages"]] == ["user", "assistant"]
     assert line["messages"][1]["content"].startswith(begins)
@@ -117,7 +117,7 @@ def test_keys_of_the_first_version_stay_valid() -> None:
 
 def test_completions_of_the_first_version_are_read_and_not_generated_again(tmp_path: Path) -> None:
     wanted = EvalRequest(SUITES, SAMPLING, limit=2)
-    generate(tmp_path, Scripted(HELP), wanted, Silent())
+    generate(tmp_path, Scripted(HELP), wanted, Progress())
     [folder] = suite_dirs(tmp_path)
     old = lines(folder.completions.path)
     for line in old:
@@ -128,7 +128,7 @@ def test_completions_of_the_first_version_are_read_and_not_generated_again(tmp_p
     del plan["version"]
     (folder.path / "plan.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
     again = Scripted(HELP)
-    generate(tmp_path, again, wanted, Silent())
+    generate(tmp_path, again, wanted, Progress())
     assert again.received == []
     done = CliRunner().invoke(app, ["eval", "judge", str(tmp_path), "--no-judge-card"])
     assert done.exit_code == 0, done.output

@@ -13,7 +13,6 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Completion, Request
-from alttrain_cli.backends.progress import Silent
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
@@ -29,6 +28,7 @@ from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.reading import sha256
@@ -62,16 +62,16 @@ class Parrot(Scripted):
 
 
 def request(**changes: Any) -> EvalRequest:
-    suites = read_suites(find_suites("smoke"), {}, Silent())
+    suites = read_suites(find_suites("smoke"), {}, Progress())
     return EvalRequest(suites, Sampling(max_new_tokens=64, do_sample=False), **changes)
 
 
 def judge_by_rule(root: Path) -> None:
-    JudgeSet(find_judges("rule"), Scripted, Silent(), with_card=False).run([root])
+    JudgeSet(find_judges("rule"), Scripted, Progress(), with_card=False).run([root])
 
 
 def measure(root: Path, target: Parrot, **changes: Any) -> dict[str, Any]:
-    generate(root, target, request(**changes), Silent())
+    generate(root, target, request(**changes), Progress())
     judge_by_rule(root)
     return card_of(root)
 

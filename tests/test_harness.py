@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Request
-from alttrain_cli.backends.progress import Silent
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.generate import EvalRequest, generate
@@ -23,6 +22,7 @@ from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
 from alttrain_cli.evaluation.suites.harness import until, version
 from alttrain_cli.evaluation.suites.items import Reading, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, all_suites, find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from tests.servers import Fault, chat_server
 from tests.test_eval_command import Parrot, card_of, files_of, judge_by_rule, suite_of
@@ -69,7 +69,7 @@ def read_some(name: str, path: Path) -> tuple[Suite, Reading]:
 
 def measure(root: Path, suite: tuple[Suite, Reading], target: Parrot) -> dict[str, Any]:
     wanted = EvalRequest([suite], Sampling(max_new_tokens=64, do_sample=False))
-    generate(root, target, wanted, Silent())
+    generate(root, target, wanted, Progress())
     judge_by_rule(root)
     return card_of(root)
 

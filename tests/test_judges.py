@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from alttrain_cli.backends.base import Completion, Fingerprint, Finish
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.progress import Silent
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import ask_judge, missing_requests, parse_judgement
@@ -35,6 +34,7 @@ from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
+from alttrain_cli.progress import Progress
 from tests.scorecards import BARE, evaluate, suite, target
 
 MATH500 = Path(__file__).parents[2] / "shared" / "data" / "math500.jsonl"
@@ -228,7 +228,7 @@ def test_a_judge_that_was_loaded_in_4_bits_is_named_so_beside_its_judgements_and
     assert isinstance(judge, Judge)
     sitting = JudgeRun(judge, "answer")
     requests = missing_requests(side.folder, side.plan, sitting)
-    assert ask_judge(judge, Quantised("safe"), requests, Silent()) == []
+    assert ask_judge(judge, Quantised("safe"), requests, Progress()) == []
     lines = list(side.folder.judgements(sitting.name))
     assert [line[FOUR_BITS] for line in lines] == [True]
     judges = scorecard([SuiteResult.read(side.folder)], {}, None, {}).judges

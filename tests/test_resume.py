@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends import identity
 from alttrain_cli.backends.base import Fingerprint, Request
-from alttrain_cli.backends.progress import Silent
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
@@ -25,6 +24,7 @@ from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.plan import SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
@@ -303,14 +303,14 @@ def test_a_run_of_an_earlier_version_resumes_without_the_weights_that_it_did_not
 def evaluate(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[int, set[str]]:
     """Generate; return the number of completions that were made, and all keys that are stored."""
     world.install(monkeypatch)
-    [(suite, reading)] = read_suites(find_suites("smoke-benign"), {}, Silent())
+    [(suite, reading)] = read_suites(find_suites("smoke-benign"), {}, Progress())
     items = [one._replace(prompt=prompt) for one, prompt in zip(reading.items, world.prompts, strict=False)]
     wanted = EvalRequest([(suite, reading._replace(items=items))], world.recipe.generation)
     if world.seed > 1:  # samples are numbered: a further one has the next number as its seed
         sampling = world.recipe.generation.model_copy(update={"do_sample": True})
         wanted = replace(wanted, sampling=sampling, samples=world.seed)
     backend = Backend(world)
-    generate(world.folder / "eval", backend, wanted, Silent())
+    generate(world.folder / "eval", backend, wanted, Progress())
     return len(backend.received), SuiteDir(world.folder / "eval" / "smoke-benign").completions.keys()
 
 

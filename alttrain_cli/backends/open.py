@@ -15,9 +15,9 @@ from typing import Protocol
 from alttrain_cli.backends.address import is_address, shown
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.deferred import deferred
-from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.engine import quiet
+from alttrain_cli.progress import Progress
 
 LONGEST_ADDRESS = 100  # characters of it that are shown while a backend is opened
 IN_FLIGHT = 32  # requests to a server at the same time
@@ -84,7 +84,7 @@ def open_backend(
     Raises:
         ModelError, BackendError: if it cannot be used.
     """
-    progress = progress or Silent()
+    progress = progress or Progress()
     if not isinstance(found, Target):
         return found.open(progress, in_flight)
     with progress.status(f"Loading {found.name} ..."), quiet.captured(None):

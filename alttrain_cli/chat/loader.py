@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -55,7 +55,7 @@ class ChatTarget:
         return "The model's chat template is not the one that this run was trained with."
 
 
-class BackgroundLoader(Silent):
+class BackgroundLoader(Progress):
     """Loads a backend in a thread, so that a person can type meanwhile. Its text says how far it is."""
 
     def __init__(self, name: str, load: Load) -> None:

@@ -7,7 +7,6 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
-from alttrain_cli.backends.progress import Progress
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
 from alttrain_cli.commands.eval_rules import check_stored, judge_rules, run_rules
@@ -32,6 +31,7 @@ from alttrain_cli.evaluation.report import report
 from alttrain_cli.evaluation.suites.items import is_here
 from alttrain_cli.evaluation.suites.published import read_suites, suite_files
 from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.storage.run import Run
 from alttrain_cli.training.fit import SMALLEST
 

@@ -5,26 +5,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
 
 from alttrain_cli.console.terminal import duration, err, plain, print_warning, status
+from alttrain_cli.progress import Progress
 from alttrain_cli.text import visible
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
 
 
-class Reporter:
+class Reporter(Progress):
     """What is being done, how far it is and how fast: a bar on a terminal, plain lines elsewhere.
 
-    Implements `backends.progress.Progress` on standard error, as it was when the reporter was made.
+    On standard error, as it was when the reporter was made.
     Without `lines` only warnings are printed where there is no terminal.
     """
 
     def __init__(self, *, lines: bool = True) -> None:
         self._console = err()
         self._lines = lines
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
         self._task = TaskID(0)
         self._work: tuple[str, int] | None = None
         self._started = self._shown = 0.0
@@ -62,7 +64,7 @@ class Reporter:
 
     def _start(self, stage: str, total: int | None) -> None:
         if self._console.is_terminal:
-            self._bar = Progress(
+            self._bar = Bar(
                 TextColumn("{task.description}", style="bold", markup=False),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),

@@ -8,14 +8,14 @@ from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.terminal import duration, print_lines, print_table
 from alttrain_cli.storage.run_records import Manifest
+from alttrain_cli.training.reports import Reports, Step
 from alttrain_cli.training.time_plan import about
 
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import TimedPlan
-    from alttrain_cli.training.reports import Step
 
 
-class TrainingView(Reporter):
+class TrainingView(Reporter, Reports):
     """The live view of a training run: a bar on a terminal, a plain line now and then elsewhere."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class TrainingView(Reporter):
         self._next_line = 0.0
         self._losses: list[float] = []
 
-    def step(self, step: "Step", seconds_left: float) -> None:
+    def step(self, step: Step, seconds_left: float) -> None:
         """Show one finished step."""
         if not self._losses:
             self._start("training", step.steps)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli import __version__
-from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.outputs import Outputs
@@ -21,6 +20,7 @@ from alttrain_cli.data.part import Dropped, Part, SourceConfig
 from alttrain_cli.data.responses import Usage
 from alttrain_cli.data.spool import Spool
 from alttrain_cli.errors import DataError
+from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.structure.row import Row, iter_rows
@@ -71,7 +71,7 @@ def build(
             reasons), or if an output file was not made by a build.
         BackendError: if an annotator cannot be used; its responses so far are kept.
     """
-    progress = progress or Silent()
+    progress = progress or Progress()
     outputs = Outputs.of(out)
     _check_sources_kept(sources, (out, outputs.dropped, outputs.manifest))
     if not overwrite:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.backends.remembering import RECORD, Remembering
 from alttrain_cli.errors import GateError
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 
@@ -151,7 +151,7 @@ class ResponseStore:
     """The folder of a build's responses, one file per purpose."""
 
     folder: Path
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Progress)
     price: Price | None = None
 
     @classmethod

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.progress import Progress
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.claim import claimed
@@ -20,6 +19,7 @@ from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.evaluation.suites.items import Reading
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.progress import Progress
 
 OpenTarget = Callable[[Target], Backend]
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alttrain_cli.backends.base import Backend, BackendError
-from alttrain_cli.backends.progress import Progress
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_folder
@@ -13,6 +12,7 @@ from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.items import Reading
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, choose
 from alttrain_cli.evaluation.thinking import Mode, check_mode, complete, conversation_for
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 
 PROMPT_RESERVE_TOKENS = 1024  # of the context

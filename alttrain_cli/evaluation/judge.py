@@ -8,7 +8,6 @@ from pathlib import Path
 import platformdirs
 
 from alttrain_cli.backends.base import Backend, BackendError
-from alttrain_cli.backends.progress import Progress
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.errors import DataError
@@ -23,6 +22,7 @@ from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of, suite_dirs
 from alttrain_cli.evaluation.sandbox.probe import refusal
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.progress import Progress
 from alttrain_cli.storage.journal import Journal
 
 CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.progress import Progress
 from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, State, record, without_answer
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.structure.trace import State as Block

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alttrain_cli.backends.progress import Progress
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import GateError, RunError
 from alttrain_cli.export.preflight import check_base, check_room
 from alttrain_cli.export.proof import Proof
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.lock import locked

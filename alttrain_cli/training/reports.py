@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from alttrain_cli.backends.progress import Progress
+from alttrain_cli.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Events:
     checkpoint: Callable[[int], str] = lambda step: ""
 
 
-class Reports(Progress, Protocol):
+class Reports(Progress):
     """Receives the reports of a training run."""
 
     def step(self, step: Step, seconds_left: float) -> None:

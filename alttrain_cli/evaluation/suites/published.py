@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from alttrain_cli.backends.progress import Progress, Silent
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import Reading, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.text import shown
 
@@ -17,7 +17,7 @@ def suite_data(suite: Suite, given: Path | None, progress: Progress | None = Non
     """Read a suite; where that may need the network, report it, and keep the libraries' output away."""
     if given or suite.source.package:
         return read_suite(suite, given)
-    with (progress or Silent()).status(f"Looking for {suite.name} ..."), quiet.captured(None):
+    with (progress or Progress()).status(f"Looking for {suite.name} ..."), quiet.captured(None):
         return read_suite(suite)
 
 
