@@ -46,6 +46,16 @@ def test_the_list_at_80_columns_cuts_nothing(tmp_path: Path) -> None:
     screen("runs", alttrain("runs"))
 
 
+@pytest.mark.parametrize("columns", [40, 60, 79])
+def test_in_a_narrow_terminal_the_table_is_wider_and_no_name_is_cut(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    make("runs/smollm2-135m-1", "interrupted")
+    lines = [line.split() for line in alttrain("runs").output.splitlines()]
+    assert ["runs/smollm2-135m-1", "interrupted", "0.87", "60", "MB"] in lines
+
+
 def test_a_long_path_is_shown_by_its_name_with_its_folder_below(tmp_path: Path) -> None:
     run = make("a folder/with a long name/smollm2-135m-1")
     lines = alttrain("runs", "--in", run.parent.absolute()).output.splitlines()

@@ -25,7 +25,7 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
     rows = [(_names(entry), *_values(entry)) for entry in entries]
     if numbered:
         rows = [(f"{number}  {row[0]}", *row[1:]) for number, row in enumerate(rows, 1)]
-    print_table(_COLUMNS, rows, left=(0, 1), whole=range(1, len(_COLUMNS)))
+    print_table(_COLUMNS, rows, left=(0, 1), whole=range(len(_COLUMNS)))
     long = dict.fromkeys(entry.path.parent for entry in entries if len(str(entry.path)) > _ROOM)
     print_lines(("in:", folder.absolute()) for folder in long)
     print_lines(("problem:", entry.problem) for entry in entries if entry.problem)

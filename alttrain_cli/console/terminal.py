@@ -138,7 +138,8 @@ def print_table(
     for row in cells:
         table.add_row(*map(Text, row))
     console = out()
-    least = [_longest(row[at] for row in cells) if at in whole else LEAST for at in range(len(columns))]
+    texts = zip(columns, *cells, strict=True)
+    least = [_longest(column) if at in whole else LEAST for at, column in enumerate(texts)]
     console.width = max(console.width, sum(least) + 2 * len(columns) if whole else 0)
     console.print(table, crop=False)
 

@@ -11,6 +11,7 @@ from alttrain_cli.errors import ModelError
 HIDDEN_SIZES = (576, 2048)  # of the embedded model, and of models with billions of parameters
 ROWS, TOKENS, RANK = 4, 512, 16  # of a usual micro-batch; of the adapter
 SECONDS = 1.0  # per hidden size
+THREAD_SHARE = 0.8  # of the first thread's speed, which each further thread adds; an assumption
 
 
 def ask_torch(question: str, seconds: float) -> dict[str, Any]:
@@ -52,17 +53,19 @@ def speed() -> dict[str, Any]:
     """Return the floating-point operations per second of training on this CPU, by hidden size.
 
     Measured is one transformer layer with a LoRA adapter, forward and backward. Large matrix products
-    alone would mislead: where they are fast, a small model reaches an eighth of that.
+    alone would mislead: where they are fast, a small model reaches an eighth of that. It is one thread
+    that is measured: several that wait for one another are 20 times slower on a busy computer.
     """
     import torch
 
     from alttrain_cli.engine.machine import computes_in_16_bits
 
     dtype = torch.bfloat16 if computes_in_16_bits() else torch.float32
-    return {
-        "torch": torch.__version__,
-        "rates": {str(hidden): _layer_rate(hidden, dtype) for hidden in HIDDEN_SIZES},
-    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    share = 1 + (threads - 1) * THREAD_SHARE
+    rates = {str(hidden): share * _layer_rate(hidden, dtype) for hidden in HIDDEN_SIZES}
+    return {"torch": torch.__version__, "threads": threads, "rates": rates}
 
 
 def _layer_rate(hidden: int, dtype: Any) -> float:
