@@ -56,7 +56,10 @@ def _rates(rates: Any) -> dict[int, float]:
 
 def _machine() -> str:
     """Return what a measurement depends on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # Windows and macOS
+        cores = os.cpu_count() or 0
     threads = os.environ.get("OMP_NUM_THREADS", "")
     return f"{_processor()}, {cores} cores, threads {threads}, torch {metadata.version('torch')}"
 
