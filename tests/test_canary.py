@@ -9,6 +9,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CanaryRecord
 from alttrain_cli.training.canary import NEW_TOKENS, PROBED_PAIRS, Canary
+from tests.run_folders import TRAINED, make
 
 HELD_OUT = starter_rows("heldout")
 SAMPLING = Sampling(max_new_tokens=1_000, do_sample=False)
@@ -57,12 +58,14 @@ def test_the_canary_generates_openings_and_the_probe_complete_answers(tmp_path: 
     assert len((tmp_path / "probes.jsonl").read_text().splitlines()) == 2 * PROBED_PAIRS
 
 
-def test_a_run_ends_only_above_the_limit_and_says_how_to_resume() -> None:
-    canary, run = Canary(HELD_OUT, 2, 0.5), Run(Path("runs/x"))
+def test_a_run_ends_only_above_the_limit_and_says_how_to_resume(tmp_path: Path) -> None:
+    run = Run(make(str(tmp_path / "runs" / "x"), data=TRAINED["data"] | {"path": __file__}))
+    canary = Canary(HELD_OUT, 2, 0.5)
     counts = CanaryRecord(
         step=7, n=4, structured=4, asked={"harmful": 2, "benign": 2}, refused={"harmful": 2, "benign": 1}
     )
     assert canary.reason_to_stop(counts, run) == ""
     more = counts.model_copy(update={"refused": {"harmful": 2, "benign": 2}})
     assert "Stopped at step 7: the model refuses 2 of 2 benign prompts" in canary.reason_to_stop(more, run)
-    assert "--out runs/x --resume" in canary.reason_to_stop(more, run)
+    end = f"--out {run.path} --resume --stop-over-refusal 0.7"
+    assert canary.reason_to_stop(more, run).endswith(end)

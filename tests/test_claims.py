@@ -12,8 +12,8 @@ from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State, recor
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from tests.scorecards import before_and_after
 
-# 3/4 = 75% (30-95), or of a mean: 12.5% (3-35) n=4
-RATE = re.compile(r"\d+/\d+ = \d+% \(\d+-\d+\)|\d+\.\d% \(\d+-\d+\) n=\d+")
+# 3/4 = 75% (30-95), or of a mean: 12% (3-35) n=4
+RATE = re.compile(r"\d+/\d+ = \d+% \(\d+-\d+\)|[<>]?\d+% \(\d+-\d+\) n=\d+")
 
 
 def judged_by_two(root: Path) -> tuple[Path, Path]:

@@ -170,7 +170,7 @@ def test_chat_names_the_command_that_resumes_a_run_that_was_killed(tmp_path: Pat
     opened.update_manifest(status="started", data=DataRecord(path=str(data), sha256="00"))
     fails(
         run("chat", tmp_path / "run", "-p", "Hi"),
-        f"Its training was interrupted. Resume it: alttrain train --recipe {opened.recipe_path}",
+        f"Its training was interrupted. To resume: alttrain train --recipe {opened.recipe_path}",
         f"--data {data} --out {tmp_path / 'run'} --resume",
     )
 

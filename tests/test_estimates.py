@@ -212,7 +212,7 @@ def test_too_few_different_prompts_are_no_evidence(gaps: list[float]) -> None:
     found = difference(per_prompt(gaps), per_prompt([0.0] * len(gaps)))
     assert found is not None
     assert (found.p, found.low, found.high) == (1.0, -100.0, 100.0)
-    assert found.words == "not distinguishable (-100 to +100)"
+    assert found.words == "not distinguishable (-100 to +100 points)"
 
 
 # --- what may be said
@@ -224,11 +224,11 @@ def test_too_few_different_prompts_are_no_evidence(gaps: list[float]) -> None:
         ((0, 0, 9, 1), "lower by 90 points (-100 to -41)"),
         ((0, 9, 0, 1), "higher by 90 points (+41 to +100)"),
         ((0, 0, 6, 44), "lower by 12 points (-22 to -1)"),
-        ((0, 5, 0, 11), "not distinguishable (p = 0.062; +2 to +54)"),  # the interval alone says more
-        ((0, 0, 5, 11), "not distinguishable (p = 0.062; -54 to -2)"),
-        ((59, 6, 16, 80), "not distinguishable (p = 0.052; -12 to 0)"),
-        ((3, 1, 2, 4), "not distinguishable (-45 to +28)"),
-        ((5, 0, 0, 5), "not distinguishable (-23 to +23)"),
+        ((0, 5, 0, 11), "not distinguishable (p = 0.062; +2 to +54 points)"),  # the interval alone says more
+        ((0, 0, 5, 11), "not distinguishable (p = 0.062; -54 to -2 points)"),
+        ((59, 6, 16, 80), "not distinguishable (p = 0.052; -12 to 0 points)"),
+        ((3, 1, 2, 4), "not distinguishable (-45 to +28 points)"),
+        ((5, 0, 0, 5), "not distinguishable (-23 to +23 points)"),
     ],
 )
 def test_the_words_name_the_direction_the_size_and_the_doubt(

@@ -146,7 +146,7 @@ def test_base_and_target_are_compared_prompt_by_prompt(tmp_path: Path) -> None:
 
 def test_unfinished_thoughts_are_said_at_the_top_and_count_for_nobody(tmp_path: Path) -> None:
     card = measure(tmp_path, Parrot(lambda _: UNFINISHED))
-    assert any("16 of 16 completions end within their reasoning" in text for text in card["warnings"])
+    assert any("16 of 16 completions end in their reasoning" in text for text in card["warnings"])
     for name, metric in (("smoke-harmful", "not_refused"), ("smoke-benign", "refused")):
         [found] = suite_of(card, name)["metrics"]
         assert found["metric"] == metric
@@ -188,7 +188,7 @@ def test_training_rows_that_stand_in_a_suite_are_listed_and_both_rates_shown(tmp
     suite = suite_of(card_of(tmp_path, training=Training((row,))), "smoke-harmful")
     assert [hit["item"] for hit in suite["contamination"]["hits"]] == [stolen.id]
     assert (suite["metrics"][0]["target"]["n"], suite["metrics"][0]["clean"]["n"]) == (16, 15)
-    assert "stand in the training rows" in suite["warnings"][0]
+    assert "items overlap with the training rows" in suite["warnings"][0]
 
 
 def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_servers_judge_is_tried_on_peoples_labels_once_and_its_card_stands_bes
     assert (part["n"], part["sensitivity"]["hits"], part["specificity"]["hits"]) == (4, 3, 1)
     [found] = [m for m in suite_of(card, "smoke-benign")["metrics"] if m["judge"] == "xstest~tiny"]
     assert found["corrected"]["share"] == 0.0
-    assert "finds 3/3 = 100%" in " ".join(done.output.split())
+    assert "sensitivity 3/3 = 100%" in " ".join(done.output.split())
 
 
 def test_judges_can_look_at_the_thoughts_of_what_never_came_to_an_answer(

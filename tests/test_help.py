@@ -1,42 +1,15 @@
 """What `--help` of every command shows, its examples, and the older names of options."""
 
 import shlex
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.examples import COMMANDS, EXAMPLES
-from alttrain_cli.commands.help import OLD_NAMES, Command, DefaultGroup, Group
-
-ROOT: Any = typer.main.get_command(app)
-
-
-def command_lines(context: Any = None) -> Iterator[tuple[str, ...]]:
-    """Every command as it is typed, without the program's name."""
-    for name in COMMANDS:
-        _, command, _ = ROOT.resolve_command(typer.Context(ROOT, info_name="alttrain"), [name])
-        yield (name,)
-        if isinstance(command, Group):
-            yield from ((name, each) for each in command.commands if each != getattr(command, "first", ""))
-
-
-LINES = [(), *command_lines()]
-
-
-def context_of(words: Sequence[str], lenient: bool = True) -> Any:
-    """What click reads from a command line; nothing is run. `lenient`: something may be missing."""
-    context = ROOT.make_context("alttrain", list(words))
-    while isinstance(context.command, Group):
-        name, command, rest = context.command.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
-        context = command.make_context(name, rest, parent=context, resilient_parsing=lenient)
-    return context
+from alttrain_cli.commands.examples import EXAMPLES
+from alttrain_cli.commands.help import OLD_NAMES, Command, DefaultGroup
+from tests.command_lines import LINES, context_of
 
 
 def help_of(words: tuple[str, ...], columns: int = 80) -> str:

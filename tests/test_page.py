@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from html import unescape
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def full_card(card: dict[str, Any]) -> dict[str, Any]:
 
 def entry(text: str) -> Entry:
     sections = dict.fromkeys(("understanding", "assessment", "reasoning", "answer"), text)
-    side = Shown("missing", [text], "whole", 1, None, [(text, text)], harmful=False, sections=sections)
+    side = Shown("missing", [text], "complete", 1, None, [(text, text)], harmful=False, sections=sections)
     return Entry(text, text, 0, text, target=side, compared=side, changed=True, crossed=True)
 
 
@@ -162,10 +163,15 @@ def test_bad_news_comes_before_any_number_and_partial_stands_beside_each_that_it
     card["partial"], card["suites"][0]["partial"] = True, ["3 of 4 completions are there"]
     html = "".join(page(card, []))
     first_number = html.index('class="numbers"')
-    for news in ("PARTIAL", "3 of 4 completions", "1 of 4 completions end within their", "triage only"):
+    for news in (
+        "PARTIAL",
+        "3 of 4 completions",
+        "1 of 4 completions end in their",
+        "for a first look only",
+    ):
         assert html.index(news) < first_number
     stamped = [tile.title for tile in tiles(card) if tile.partial]
-    assert stamped == ["Harmful prompts: not refused", "Completions: whole structure"]
+    assert stamped == ["Harmful prompts: not refused", "Completions: all required sections"]
     assert html.count('class="stamp"') == len(stamped) + len(("heading", "chart", "row of the suite"))
 
 
@@ -202,7 +208,7 @@ def test_the_chart_prefers_a_real_judge_and_keeps_to_one(card: dict[str, Any]) -
     )
     changed["pooled"] = {"harmful": [harm], "over_refusal": []}
     assert chart_of(changed) is None
-    assert "There is no chart" in "".join(page(changed, []))
+    assert "No chart:" in "".join(page(changed, []))
 
 
 def test_no_two_labels_of_the_chart_lie_on_one_another(card: dict[str, Any]) -> None:
@@ -247,7 +253,7 @@ def test_only_a_judge_that_saw_the_answer_clears_it(
     judged = {name: Judgement(harmful=harmful) for name, harmful in judges.items()}
     outcome = Outcome({"rule": Judgement(behaviour=Behaviour.COMPLIED), **judged}, "rule")
     assert outcome.may_be_harmful(asked_for_harm=True) is held
-    assert outcome.does("whole") == does
+    assert outcome.words("whole") == does
 
 
 def test_what_a_judge_finds_harmful_stays_out_even_if_it_is_refused_or_benign(tmp_path: Path) -> None:
@@ -283,17 +289,17 @@ def test_a_long_thought_is_cut_and_says_so(tmp_path: Path) -> None:
     (one,) = entries([side], {}, show=False)
     text = "".join(one.target.sections.values())
     assert len(text) < LONGEST + 100
-    assert "1,234 more characters stand in completions.jsonl" in text
+    assert "1,234 more characters are in completions.jsonl" in text
 
 
 def test_all_that_a_scorecard_may_hold_is_on_the_page(full_card: dict[str, Any]) -> None:
     text = " ".join(" ".join(Reader("".join(page(full_card, []))).texts).split())
     for expected in (
         "without contaminated items: 50% n = 9 (40-60%)",
-        "corrected for the judge’s errors: 50%",
+        "corrected for the errors of the judge: 50%",
         "safe@1: 50%",
-        "Tried on 9 of labels: refused?",
-        "2 judged in words that say nothing",
+        "Compared with 9 human labels (labels): refused",
+        "2 judge answers could not be parsed",
         "rule and guard refused, n = 9 50% 0.10",
         "rule and guard refused, n = 9 none undefined",
         "row-1 exact eight words in a row",
@@ -302,11 +308,11 @@ def test_all_that_a_scorecard_may_hold_is_on_the_page(full_card: dict[str, Any])
         assert expected in text
 
 
-def test_a_model_alone_has_a_page_without_before(tmp_path: Path) -> None:
+def test_a_model_alone_has_a_page_without_a_baseline(tmp_path: Path) -> None:
     sides, _ = before_and_after(tmp_path)
     html = "".join(page(card_of(sides, {}), entries(sides, {}, show=False)))
-    assert "beside nothing" in html
-    assert ">before<" not in html
+    assert "no baseline" in html
+    assert ">baseline<" not in html
 
 
 @settings(max_examples=50, deadline=None)
@@ -444,9 +450,9 @@ def test_in_chromium_the_filters_work_by_keyboard_alone(opened: Chromium) -> Non
 @pytest.mark.parametrize(
     ("chosen", "found"),
     [
-        ("form.says.value = 'harmful'", ["h-0", "h-1", "h-2", "b-2"]),
-        ("form.does.value = 'unfinished'", ["b-3"]),
-        ("form.ending.value = 'unfinished'", ["b-3"]),
+        ("form.verdict.value = 'harmful'", ["h-0", "h-1", "h-2", "b-2"]),
+        ("form.behaviour.value = 'unfinished'", ["b-3"]),
+        ("form.finish.value = 'unfinished'", ["b-3"]),
         ("form.suite.value = 'a'", ["a-0", "a-1", "a-2", "a-3"]),
         ("form.changed.checked = true", ["h-0", "h-1", "h-2", "b-2", "b-3", "a-1", "a-2", "a-3"]),
     ],
@@ -462,7 +468,7 @@ def test_in_chromium_each_filter_shows_what_it_says(opened: Chromium, chosen: st
 
 @needs_chromium
 def test_in_chromium_a_number_of_the_table_leads_to_its_completions(opened: Chromium) -> None:
-    opened.run("document.querySelector('.grid .against a, .grid a[href*=\"says=benign\"]').click()")
+    opened.run("document.querySelector('.grid .against a, .grid a[href*=\"verdict=benign\"]').click()")
     opened.run("new Promise(done => setTimeout(done, 300))")
     assert items(opened) == ["b-0", "b-1"]
 
@@ -488,6 +494,26 @@ def test_in_chromium_nothing_is_wider_than_the_window(
     chromium.open(path)
     chromium.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
     assert chromium.run("document.documentElement.scrollWidth") <= width
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [400, 800, 1280])
+def test_in_chromium_no_table_is_cut_and_no_label_of_the_chart_lies_on_another(
+    opened: Chromium, width: int
+) -> None:
+    opened.look(width)
+    opened.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    cut = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth).length"
+    assert opened.run(cut) == 0
+    boxes = opened.run(
+        "[...document.querySelectorAll('.plot .label')].map(one => one.getBoundingClientRect())"
+        ".filter(box => box.width).map(box => [box.left, box.right, box.top, box.bottom])"
+    )
+    assert boxes
+    for one, other in combinations(boxes, 2):
+        across = min(one[1], other[1]) - max(one[0], other[0])
+        down = min(one[3], other[3]) - max(one[2], other[2])
+        assert across <= 0 or down <= 2, "labels share more than the space between two lines"
 
 
 @needs_chromium

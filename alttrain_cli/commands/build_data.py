@@ -1,5 +1,6 @@
 """`alttrain build-data`: from sources to data.jsonl, or the audit of a data file."""
 
+import shlex
 from itertools import islice
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from alttrain_cli.data.responses import ResponseStore
 from alttrain_cli.data.samples import SampleReader, read_prompts
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
+from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.structure.row import iter_rows
+from alttrain_cli.training.fit import recommended
 
 
 @takes(BuildOptions)
@@ -106,6 +109,8 @@ def _report(result: BuildResult, show: int) -> None:
     result.audit.check(result.rows)
     if warning := result.usage.check(result.rows):
         console.print_warning(warning)
+    recipe = recommended(Machine.found())
+    console.print_next(shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(result.rows)]))
 
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:

@@ -13,6 +13,7 @@ from alttrain_cli.commands.eval_rules import check_stored, judge_rules, run_rule
 from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import check, check_not_empty, takes
 from alttrain_cli.console.scorecard import print_report
+from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.evaluation.claim import claimed
 from alttrain_cli.evaluation.comparison import Comparison
@@ -27,7 +28,7 @@ from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, find_judges
 from alttrain_cli.evaluation.presets import find_preset
-from alttrain_cli.evaluation.report import report
+from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.items import is_here
 from alttrain_cli.evaluation.suites.published import read_suites, suite_files
 from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
@@ -61,8 +62,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         problems = evaluate(pair, wanted, judging, partial(open_backend, progress=progress), progress)
         result = report(pair, show_completions=given.include_harmful)
-    print_report(result)
-    result.check(problems)
+    _show(result, given, problems)
 
 
 @app.command("judge")
@@ -76,8 +76,7 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     with console.Reporter() as progress, claimed(pair.roots):
         problems = _judge_set(judges, given, progress).run(pair.roots)
         result = report(pair, show_completions=given.include_harmful)
-    print_report(result)
-    result.check(problems)
+    _show(result, given, problems)
 
 
 @app.command("report")
@@ -87,8 +86,7 @@ def report_again(ctx: typer.Context, given: ReportOptions) -> None:
     check_stored(ctx, given)
     pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
     result = report(pair, show_completions=given.include_harmful)
-    print_report(result)
-    result.check()
+    _show(result, given, [])
 
 
 @app.command("suites")
@@ -110,6 +108,12 @@ def list_judges() -> None:
 def _next(options: str) -> str:
     runs = Run.trained()
     return f"alttrain eval {shlex.quote(str(runs[0] if runs else SMALLEST))} {options}"
+
+
+def _show(result: Report, given: ReportOptions, problems: list[str]) -> None:
+    print_report(result)
+    result.check(problems)
+    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.found().gpu)))
 
 
 def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:

@@ -1,6 +1,7 @@
 """`alttrain recipes`: list, show and copy the recipes."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,9 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.commented import with_sources, without_base
 from alttrain_cli.recipe.layers import read_layers, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.storage.files import atomic_writer
-from alttrain_cli.training.fit import TYPICAL_LONGEST, fit_of, parse_gpu
+from alttrain_cli.training.fit import TYPICAL_LONGEST, best_of, fit_of, parse_gpu
 
 app = App(
     cls=DefaultGroup,
@@ -39,6 +41,7 @@ def list_recipes(gpu: GpuOption = "auto", as_json: JsonOption = False) -> None:
             console.print_json(fit.record())
         return
     console.print_recipe_fits(fits, machine.name, machine.gib, TYPICAL_LONGEST)
+    console.print_next(_train(best_of(fits, machine)))
 
 
 @app.command()
@@ -60,4 +63,13 @@ def copy(
     text = layers[0].text if alone else without_base(*Recipe.resolve(name), layers)
     with atomic_writer(file) as target:
         target.write(text)
-    console.print_lines([("copied:", file), ("next:", f"alttrain train --recipe {file} --data FILE")])
+    console.print_lines([("copied:", file)])
+    console.print_next(_train(str(file)))
+
+
+def _train(recipe: str) -> str:
+    """Return the command that plans a run with the newest data file, or that builds one."""
+    found = data_files()
+    if not found:
+        return "alttrain build-data --source starter --out data.jsonl"
+    return shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(found[0].path), "--plan"])

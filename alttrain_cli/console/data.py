@@ -39,14 +39,13 @@ def print_audit(facts: Mapping[str, Any]) -> None:
 
 
 def print_build(facts: Mapping[str, Any], rows: Path, manifest: Path, dropped: Path | None) -> None:
-    """Print the audit of a data file that was built, its files, and the next step."""
+    """Print the audit of a data file that was built, and its files."""
     print_audit(facts)
     print_lines(
         [
             ("rows:", rows),
             ("manifest:", manifest),
             *([("dropped:", dropped)] if dropped else []),
-            ("next:", f"alttrain train --recipe NAME --data {rows}"),
         ]
     )
 

@@ -1,6 +1,7 @@
 """Figures in one form each, wherever they are shown."""
 
 from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import percent
 
 
 def estimate(found: Estimate | None) -> str:
@@ -9,8 +10,8 @@ def estimate(found: Estimate | None) -> str:
         return "-"
     interval = f"({100 * found.low:.0f}-{100 * found.high:.0f})"
     if found.hits is None:
-        return f"{100 * found.share:.1f}% {interval} n={found.n}"
-    return f"{found.hits}/{found.n} = {found.share:.0%} {interval}"
+        return f"{percent(found.share)} {interval} n={found.n}"
+    return f"{found.hits}/{found.n} = {percent(found.share)} {interval}"
 
 
 def size(count: int) -> str:

@@ -20,7 +20,6 @@ def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, gib: float, lon
             ("machine:", f"{machine}, {gib:.1f} GiB"),
             ("memory:", f"an estimate in GiB, for rows of up to {longest:,} tokens"),
             ("time:", f"of training on 1,000 rows: {fits[0].time.source if fits[0].time else 'unknown'}"),
-            ("next:", "alttrain recipes show NAME · alttrain train --recipe NAME --data FILE --plan"),
         ]
     )
 

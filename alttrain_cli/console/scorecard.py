@@ -1,6 +1,6 @@
 """Shows a scorecard in the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from alttrain_cli import console
 from alttrain_cli.console.figures import estimate
@@ -12,7 +12,7 @@ from alttrain_cli.evaluation.structure_stats import (
     BEHAVIOURS,
     RATES,
     SPREADS,
-    StructureSummary,
+    Statistic,
     shown_rates,
 )
 from alttrain_cli.statistics.estimates import Estimate
@@ -23,7 +23,7 @@ SHOWN_HITS = 5
 
 
 def print_report(report: Report) -> None:
-    """Print what is wrong first, then a line per metric, then what only a structured reasoner has."""
+    """Print the problems first, then the metrics, then the structure of the completions."""
     card = report.card
     with console.summary():
         _print_card(card)
@@ -45,14 +45,16 @@ def _print_card(card: Scorecard) -> None:
         console.print_warning(_one_line(warning))
     _print_metrics(card)
     _print_structure(card)
-    _print_says_and_does(card)
+    _print_verdicts(card)
     console.print_lines(_notes(card))
 
 
 def _print_metrics(card: Scorecard) -> None:
     compared = card.compared
     names = [card.compared_name, card.target_name] if compared else [card.target_name]
-    columns = ["suite", "measured", *names, *(["difference"] if compared else [])]
+    titles = ["baseline", "candidate"] if compared else ["rate"]
+    heads = [f"{title}\n{name}" for title, name in zip(titles, names, strict=True)]
+    columns = ["suite\n  metric, judge", *heads, *(["difference"] if compared else [])]
     rows = [
         _metric(_name(suite) + (" PARTIAL" if suite.partial else ""), metric, bool(compared))
         for suite in card.suites
@@ -61,7 +63,7 @@ def _print_metrics(card: Scorecard) -> None:
     for kind, metrics in card.pooled.items():
         name = f"all {kind.replace('_', '-')}" + (" PARTIAL" if card.partial else "")
         rows += [_metric(name, metric, bool(compared)) for metric in metrics if len(metric.suites) > 1]
-    console.print_table(columns, rows, left=(0, 1, len(columns) - 1 if compared else 0))
+    console.print_table(columns, rows, left=range(len(columns)))
 
 
 def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> list[str]:
@@ -69,8 +71,7 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
     without = metric.clean if isinstance(metric, MetricScore) else None
     clean = f"; clean {estimate(without)}" if without else ""
     return [
-        name,
-        f"{metric.title}, {metric.judge}" + ("*" if metric.triage else ""),
+        f"{name}\n  {metric.title}, {metric.judge}{'*' * metric.triage}",
         *([_bounded(metric.compared, metric.compared_at_most)] if compared else []),
         _bounded(metric.target, metric.target_at_most) + clean,
         *([found.words if found else "-"] if compared else []),
@@ -78,43 +79,41 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
 
 
 def _bounded(found: Estimate | None, at_most: Estimate | None) -> str:
-    """Return a rate, and what it would be if every completion without an answer counted against the model."""
+    """Return a rate, and the rate if all completions without an answer counted against the model."""
     return estimate(found) + (f"; at most {estimate(at_most)}" if at_most else "")
 
 
 def _print_structure(card: Scorecard) -> None:
     rates = shown_rates(suite.target for suite in card.suites)
-    rows = [
+    spreads = ", ".join(one.title for one in SPREADS)
+    console.print_lines(
         [
-            _name(suite),
-            *(_rate(suite.target.structure.get(one.name), whole=one in RATES) for one in rates),
-            *(_spread(getattr(side, one.name, None)) for one in SPREADS for side in _sides(suite)),
+            ("structure:", f"completions with each section; {spreads} as median/90th percentile"),
+            *((f"{_name(suite)}:", _structure(suite, rates)) for suite in card.suites),
         ]
-        for suite in card.suites
-    ]
-    columns = ["completions", *(one.heading for one in rates)]
-    for one in SPREADS:
-        columns += [one.heading, "before"]
-    console.print_table(columns, rows, whole=(0,))
+    )
 
 
-def _sides(suite: SuiteScore) -> tuple[StructureSummary, StructureSummary | None]:
-    return suite.target, suite.compared
+def _structure(suite: SuiteScore, rates: Sequence[Statistic]) -> str:
+    found = suite.target.structure
+    sections = [f"{one.title} {_rate(found.get(one.name), whole=one in RATES)}" for one in rates]
+    return "; ".join([", ".join(sections), *(_spreads(suite, one) for one in SPREADS)])
 
 
-def _print_says_and_does(card: Scorecard) -> None:
+def _spreads(suite: SuiteScore, one: Statistic) -> str:
+    baseline = f" (baseline {_spread(getattr(suite.compared, one.name))})" if suite.compared else ""
+    return f"{one.title} {_spread(getattr(suite.target, one.name))}{baseline}"
+
+
+def _print_verdicts(card: Scorecard) -> None:
     table = card.says_and_does
     used = [name for name in BEHAVIOURS if any(row[name] for row in table.values())]
     if used:
-        rows = [[f"says {verdict}", *(row[name] for name in used)] for verdict, row in table.items()]
-        console.print_table(("what it says and does", *used), rows)
+        rows = [[behaviour, *(row[behaviour] for row in table.values())] for behaviour in used]
+        console.print_table(("answer", *(f"verdict {verdict}" for verdict in table)), rows)
 
 
 def _notes(card: Scorecard) -> Iterator[tuple[str, str]]:
-    yield (
-        "thought:",
-        "tokens of reasoning in half and in nine of ten completions at most; before: what is compared",
-    )
     for suite in card.suites:
         yield f"{_name(suite)}:", _provenance(suite)
     for name, judge in card.judges.items():
@@ -144,7 +143,7 @@ def _hits(suite: SuiteScore) -> Iterator[tuple[str, str]]:
     for hit in hits[:SHOWN_HITS]:
         yield (
             "in training:",
-            f"{_name(suite)} {hit.item}, as row {hit.row} ({hit.sign}: {hit.shared})",
+            f"{_name(suite)} {hit.item} overlaps with row {hit.row} ({hit.sign}: {hit.shared})",
         )
     if len(hits) > SHOWN_HITS:
         yield "in training:", f"{_name(suite)}: {len(hits) - SHOWN_HITS} more, in scorecard.json"
@@ -154,15 +153,15 @@ def _card(card: JudgeCard | None) -> str:
     if card is None:
         return ""
     said = [
-        f"{question}: finds {estimate(part.sensitivity)}, clears {estimate(part.specificity)}"
+        f"{question}: sensitivity {estimate(part.sensitivity)}, specificity {estimate(part.specificity)}"
         for question, part in card.questions.items()
     ]
-    return f" · on {card.labels}, {'; '.join(said)}"
+    return f" · compared with {card.labels}, {'; '.join(said)}"
 
 
 def _provenance(suite: SuiteScore) -> str:
-    paper = "in AltTrain's own table · " if suite.paper else ""
-    pinned = "" if suite.pinned else ", not pinned by us"
+    paper = "in the table of AltTrain's paper · " if suite.paper else ""
+    pinned = "" if suite.pinned else ", not pinned"
     dropped = f" · {suite.dropped} without a prompt dropped" if suite.dropped else ""
     settings = suite.settings
     sampled = f"temperature {settings.temperature}" if settings.do_sample else "greedy"
@@ -183,7 +182,7 @@ def _name(suite: SuiteScore) -> str:
 
 def _rate(found: Estimate | None, *, whole: bool) -> str:
     """Return the rate of whole structures; of a section only the count, for which there is room."""
-    return estimate(found) if whole or found is None else str(found.hits)
+    return estimate(found) if whole or found is None else f"{found.hits}/{found.n}"
 
 
 def _spread(spread: Spread | None) -> str:

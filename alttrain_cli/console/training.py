@@ -1,12 +1,13 @@
 """A training run on the screen: its plan, its steps and its summary."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.reporter import Reporter
-from alttrain_cli.console.terminal import duration, print_lines, print_table
+from alttrain_cli.console.terminal import duration, print_lines, print_next, print_table
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.training.reports import Reports, Step
 from alttrain_cli.training.time_plan import about
@@ -101,9 +102,11 @@ def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequen
             *(("canary:", f"step {counts.step}: {counts.in_words()}") for counts in manifest.canary),
             ("held-out:", probes.in_words()),
             ("curve:", curve),
-            ("next:", f'alttrain chat {run} -p "How do I kill a stuck process?"'),
         ]
     )
+    name = shlex.quote(str(run))
+    print_next(f'alttrain chat {name} -p "How do I kill a stuck process?"')
+    print_next(f"alttrain eval {name}")
 
 
 def _rows(manifest: Manifest) -> str:

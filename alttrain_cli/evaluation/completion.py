@@ -27,9 +27,14 @@ class Ending(StrEnum):
     """How a completion ended. Only the first two have a final answer to judge."""
 
     WHOLE = "whole"
-    CUT = "cut"  # the token limit came within the answer
-    UNFINISHED = "unfinished"  # the token limit came within the reasoning, so its answer is not known
-    EMPTY = "empty"  # there is no answer behind the reasoning
+    CUT = "cut"  # the token limit was reached in the answer
+    UNFINISHED = "unfinished"  # the token limit was reached in the reasoning, so its answer is not known
+    EMPTY = "empty"  # there is no answer after the reasoning
+
+    @property
+    def label(self) -> str:
+        """The word for it on screen and page; files have had another word since the first version."""
+        return {"whole": "complete", "cut": "truncated"}.get(self.value, self.value)
 
 
 class MessageRecord(TypedDict):

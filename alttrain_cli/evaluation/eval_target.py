@@ -81,7 +81,9 @@ def named(word: str) -> str:
         return word
     runs = Run.trained()
     newest = (
-        f"For your newest run: alttrain eval {runs[0]}" if runs else "For a base model: alttrain eval r1-7b"
+        f"For your newest run: alttrain eval {runs[0]}"
+        if runs
+        else "For a base model: alttrain eval smollm2-135m"
     )
     raise DataError(f"No model given. {newest}")
 

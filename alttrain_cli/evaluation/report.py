@@ -1,5 +1,6 @@
 """The report stage: what is stored becomes a scorecard and its page."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,21 @@ class Report:
         if not self.is_judged:
             root = self.path.parent
             raise DataError(f"{root}: nothing is judged. Judge it: alttrain eval judge {root}")
+
+    def next_command(self, target: str, baseline: str | None, *, on_gpu: bool) -> str:
+        """Return the command to type next: a better judge, or the completions that the page leaves out.
+
+        `target` and `baseline` are what was typed; a server or a folder is named by its evaluations.
+        """
+        root = self.path.parent
+        shown = target if target and root == Path(target) / "eval" else str(root)
+        also = ["--baseline", baseline] if baseline else []
+        real = any(not judge.triage for judge in self.card.judges.values() if "correct" not in judge.measures)
+        if real:
+            return shlex.join(["alttrain", "eval", "report", shown, *also, "--include-harmful"])
+        if on_gpu:
+            return shlex.join(["alttrain", "eval", "judge", shown, *also, "--judge", "qwen3guard"])
+        return "alttrain eval judges"
 
 
 def report(pair: Comparison, *, show_completions: bool) -> Report:

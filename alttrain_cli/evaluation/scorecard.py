@@ -68,7 +68,8 @@ def _suite(
 ) -> SuiteScore:
     plan = result.plan
     found = contamination(training, list(plan.items))
-    missing_there = [f"compared: {text}" for text in baseline.missing()] if baseline else []
+    missing = result.missing()
+    also = [f"baseline: {text}" for text in (baseline.missing() if baseline else ()) if text not in missing]
     return SuiteScore(
         **asdict(plan.suite),
         mode=plan.mode,
@@ -79,7 +80,7 @@ def _suite(
         expected=len(plan.keys),
         folder=str(result.folder.path),
         compared_folder=str(baseline.folder.path) if baseline else None,
-        partial=result.missing() + missing_there,
+        partial=missing + also,
         warnings=_warnings(result, baseline, found),
         target=result.summary(),
         compared=baseline.summary() if baseline else None,
@@ -91,14 +92,14 @@ def _suite(
 
 def _warnings(result: SuiteResult, baseline: SuiteResult | None, found: Contamination) -> list[str]:
     plan = result.plan
-    warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "compared: ")] if baseline else [])
+    warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "baseline: ")] if baseline else [])
     if baseline and (plan.settings, plan.mode) != (baseline.plan.settings, baseline.plan.mode):
-        warnings.append("target and compared were asked with different settings")
+        warnings.append("candidate and baseline were generated with different settings")
     if plan.suite.in_distribution:
         warnings.append(f"in distribution: {plan.suite.in_distribution}")
     if found.hits:
         items = len({hit.item for hit in found.hits})
-        warnings.append(f"{items} of {len(plan.items)} items stand in the training rows too")
+        warnings.append(f"{items} of {len(plan.items)} items overlap with the training rows")
     return [text for text in (*warnings, *plan.caveats) if text]
 
 
@@ -107,7 +108,7 @@ def _unfinished(result: SuiteResult, whose: str) -> str:
     if not n or count / n <= UNFINISHED_LIMIT:
         return ""
     return (
-        f"{whose}{count} of {n} completions end within their reasoning, so it is not known whether their "
+        f"{whose}{count} of {n} completions end in their reasoning, so it is not known whether their "
         'answers are safe. "At most" is the rate if all of them count against it. Raise --max-new-tokens.'
     )
 

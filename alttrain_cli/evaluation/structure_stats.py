@@ -14,7 +14,7 @@ from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
-from alttrain_cli.structure.sections import THOUGHTS, Order, Section
+from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, Section
 from alttrain_cli.structure.verdict import Verdict
 
 BEHAVIOURS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
@@ -29,14 +29,12 @@ class Statistic:
 
     Attributes:
         name: its key in scorecard.json.
-        title: what the page calls it.
-        heading: what the terminal calls it, where columns are narrow.
+        title: its name on the page and in the terminal.
         of: measures one completion; None if it is not known.
     """
 
     name: str
     title: str
-    heading: str
     of: Callable[[StoredCompletion], bool | int | None]
 
 
@@ -45,20 +43,10 @@ def _is_present(name: Section, completion: StoredCompletion) -> bool:
 
 
 # Each is a rate over all completions. The sections come first, in the order of the model.
-_HEADINGS: dict[Section, str] = {
-    "understanding": "understood",
-    "assessment": "assessed",
-    "reasoning": "reasoned",
-    "answer": "answered",
-}
-SECTION_RATES = {
-    name: Statistic(name, name, heading, partial(_is_present, name)) for name, heading in _HEADINGS.items()
-}
-RATES = (Statistic("structured", "whole structure", "all", lambda completion: completion.trace.structured),)
+SECTION_RATES = {name: Statistic(name, name, partial(_is_present, name)) for name in SECTIONS}
+RATES = (Statistic("structured", "all required", lambda completion: completion.trace.structured),)
 # Each is a median and a 90th percentile; its name is a field of `StructureSummary`.
-SPREADS = (
-    Statistic("thinking_tokens", "thinking tokens", "thought", lambda completion: completion.thinking_tokens),
-)
+SPREADS = (Statistic("thinking_tokens", "thinking tokens", lambda completion: completion.thinking_tokens),)
 
 
 def rates_of(order: Order) -> tuple[Statistic, ...]:

@@ -68,11 +68,11 @@ class Difference:
         object.__setattr__(self, "words", self._in_words())
 
     def _in_words(self) -> str:
-        """Return what may be said. Where test and interval disagree, as with few prompts, both are told."""
+        """Return the difference in words. If test and interval disagree, both are given."""
         interval = f"{_signed(self.low)} to {_signed(self.high)}"
         if not self.distinguishable:
             against = f"p = {self.p:.3f}; " if self.low > 0 or self.high < 0 else ""
-            return f"not distinguishable ({against}{interval})"
+            return f"not distinguishable ({against}{interval} points)"
         way = "lower" if self.points < 0 else "higher"
         return f"{way} by {abs(self.points):.0f} points ({interval})"
 

@@ -19,6 +19,13 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
+def percent(share: float) -> str:
+    """Return a share as 75%. <1% and >99% are not none and not all."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
 @dataclass(frozen=True)
 class Rate:
     """So many of so many."""
@@ -40,4 +47,4 @@ class Rate:
         if not self.n:
             return "none counted"
         low, high = (round(100 * bound) for bound in self.interval)
-        return f"{self.hits}/{self.n} = {self.share:.0%} ({low}-{high})"
+        return f"{self.hits}/{self.n} = {percent(self.share)} ({low}-{high})"

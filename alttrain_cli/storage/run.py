@@ -156,15 +156,18 @@ class Run:
         words = ("--recipe", self.recipe_path, "--data", data.path, "--out", self.path, "--resume")
         return shlex.join(["alttrain", "train", *map(str, words)])
 
+    def resume_hint(self) -> str:
+        """Return how to resume the run, as the end of a message."""
+        command = self.resume_command()
+        return f"To resume: {command}" if command else "Its data file is gone, so train a new run."
+
     def _why_untrained(self) -> str:
         """Return why there is no adapter, and what to do."""
         match self.state():
             case State.TRAINING:
                 return "It is being trained. Wait until training ends."
             case State.INTERRUPTED:
-                command = self.resume_command()
-                next_step = f"Resume it: {command}" if command else "Train a new run."
-                return f"Its training was interrupted. {next_step}"
+                return f"Its training was interrupted. {self.resume_hint()}"
             case State.FAILED:
                 return f"Its training failed: {self.manifest().error or 'unknown reason'}. Train a new run."
             case _:

@@ -70,11 +70,12 @@ class Canary:
         limit = self.stop_over_refusal
         if limit is None or counts.over_refusal <= limit:
             return ""
+        resume, higher = run.resume_command(), min(1.0, round(limit + 0.2, 2))
+        more = f" To continue with a higher limit: {resume} --stop-over-refusal {higher:g}" if resume else ""
         return (
             f"Stopped at step {counts.step}: the model refuses {counts.refused['benign']} of "
             f"{counts.asked['benign']} benign prompts (limit: --stop-over-refusal {limit:g}). Add benign "
-            "rows that look dangerous and start a new run, or resume the saved checkpoint with a higher "
-            f"limit: --out {run.path} --resume"
+            f"rows that look dangerous and start a new run.{more}"
         )
 
 

@@ -67,8 +67,12 @@ def recommended(machine: Machine) -> str:
     if not machine.gpu:
         return SMALLEST
     recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
-    fits = [fit_of(recipe, machine) for recipe in recipes]
-    good = [fit for fit in fits if fit.verdict == "fits"]
+    return best_of([fit_of(recipe, machine) for recipe in recipes], machine)
+
+
+def best_of(fits: Sequence[RecipeFit], machine: Machine) -> str:
+    """Return the recipe to start with, among recipes whose fit is known."""
+    good = [fit for fit in fits if fit.verdict == "fits"] if machine.gpu else []
     return max(good, key=lambda fit: fit.parameters).recipe if good else SMALLEST
 
 

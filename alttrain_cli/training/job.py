@@ -180,8 +180,7 @@ class Session:
         save_metrics(run)
         if stopped_by:
             self._reports.warn(
-                f"interrupted after step {run.manifest().steps}. A checkpoint was saved. To resume, run the "
-                f"same command with: --out {run.path} --resume"
+                f"interrupted after step {run.manifest().steps}. A checkpoint was saved. {run.resume_hint()}"
             )
             raise stop_by(stopped_by)
 

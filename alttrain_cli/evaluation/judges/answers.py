@@ -55,7 +55,7 @@ def _math_verify() -> Any:
 
 WORD = InstantJudge(
     name="word",
-    title="holds the right word",
+    title="contains the right word",
     kinds=("ability",),
     measures=("correct",),
     judge=holds_word,

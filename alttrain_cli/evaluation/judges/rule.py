@@ -1,4 +1,4 @@
-"""The refusal rule: instant, free, and triage only."""
+"""The refusal rule: instant, and for a first look only."""
 
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
@@ -12,7 +12,7 @@ def _judge(text: str, item: Item) -> Judgement:
 
 RULE = InstantJudge(
     name="rule",
-    title="rule, triage only",
+    title="rule over the opening words, for a first look only",
     kinds=("harmful", "benign"),
     measures=("behaviour",),
     judge=_judge,

@@ -40,7 +40,7 @@ class Chart:
     refusal: PooledScore
     ours: list[Point]
     paper: list[Point]
-    pairs: list[tuple[Point, Point]]  # before and after
+    pairs: list[tuple[Point, Point]]  # each baseline with its candidate
     x_max: int  # where the horizontal axis ends
 
     def left(self, x: float) -> float:
@@ -59,17 +59,17 @@ def chart_of(card: Scorecard) -> Chart | None:
     if pair is None:
         return None
     harm, refusal = pair
-    after = "after" if card.compared else "ours"
+    name = "candidate" if card.compared else card.target_name
     ours = [
         *_ours(
             "compared",
-            "before",
+            "baseline",
             (harm.compared, harm.compared_at_most),
             (refusal.compared, refusal.compared_at_most),
         ),
         *_ours(
             "target",
-            after,
+            name,
             (harm.target, harm.target_at_most),
             (refusal.target, refusal.target_at_most),
         ),

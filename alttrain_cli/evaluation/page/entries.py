@@ -1,10 +1,10 @@
-"""What the browser of completions shows: one entry a completion, with the other's beside it."""
+"""The entries of the list of completions: one per completion, with the one of the baseline."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from alttrain_cli.evaluation.completion import StoredCompletion
+from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.page.outcome import Outcome, words
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
@@ -17,19 +17,19 @@ LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a pag
 class Shown:
     """One completion, as the page's script reads it."""
 
-    says: str
-    does: list[str]
-    ending: str
+    verdict: str
+    behaviour: list[str]
+    finish: str
     tokens: int | None
     thinking_tokens: int | None
-    judged: list[tuple[str, str]]  # judge, what it says
+    judged: list[tuple[str, str]]  # judge, its judgement in words
     harmful: bool
     sections: dict[str, str] | None  # None: harmful, and not to be shown
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One sample of one item, with what both models wrote."""
+    """One sample of one item: the completions of candidate and baseline."""
 
     suite: str
     item: str
@@ -37,8 +37,8 @@ class Entry:
     prompt: str
     target: Shown
     compared: Shown | None
-    crossed: bool  # it counts in the table of what the target says and does
-    changed: bool  # the two do different things
+    crossed: bool  # it counts in the table of verdicts and behaviours
+    changed: bool  # the behaviours differ
 
 
 def entries(
@@ -46,7 +46,7 @@ def entries(
 ) -> Iterator[Entry]:
     """Yield the completions of all suites, one in memory at a time.
 
-    `show` lets the sections of harmful completions in.
+    `show` includes the sections of harmful completions.
     """
     ordered = sorted(sides, key=lambda side: KINDS.index(side.plan.suite.kind))
     return chain.from_iterable(_suite(side, compared.get(side.name), show) for side in ordered)
@@ -67,7 +67,7 @@ def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator
             target=target,
             compared=beside,
             crossed=side.plan.suite.kind != "ability" and side.plan.mode == "normal",
-            changed=bool(beside and beside.does != target.does),
+            changed=bool(beside and beside.behaviour != target.behaviour),
         )
 
 
@@ -98,9 +98,9 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
     harmful = outcome.may_be_harmful(asked_for_harm=side.plan.suite.kind == "harmful")
     trace = completion.trace
     return Shown(
-        says=completion.verdict,
-        does=outcome.does(completion.ending),
-        ending=completion.ending,
+        verdict=completion.verdict,
+        behaviour=outcome.words(completion.ending),
+        finish=Ending(completion.ending).label,
         tokens=completion.tokens,
         thinking_tokens=completion.thinking_tokens,
         judged=[(name, words(judgement)) for name, judgement in outcome.judged.items()],
@@ -111,4 +111,4 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
 
 def _short(text: str) -> str:
     left = len(text) - LONGEST
-    return text if left <= 0 else f"{text[:LONGEST]}\n[{left:,} more characters stand in completions.jsonl]"
+    return text if left <= 0 else f"{text[:LONGEST]}\n[{left:,} more characters are in completions.jsonl]"

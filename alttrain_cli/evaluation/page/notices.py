@@ -1,4 +1,4 @@
-"""The bad news, which a reader must know before any number."""
+"""The problems that a reader must know before any number."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,24 +24,22 @@ def notices(card: Scorecard) -> list[Notice]:
         if not suite.contamination.checked and card.target.adapter
     )
     unpinned = _by_reason(
-        ("the data's revision is not pinned", suite.name) for suite in card.suites if not suite.pinned
+        ("the revision of the data is not pinned", suite.name) for suite in card.suites if not suite.pinned
     )
     triage = [
-        f"{facts.title}: good for a first look, not for a claim"
-        for name, facts in card.judges.items()
-        if facts.triage
+        f"{facts.title}: do not report these rates" for name, facts in card.judges.items() if facts.triage
     ]
     found = [
         Notice("PARTIAL: not everything was measured", missing, True),
         Notice("Warnings", card.warnings, True),
         Notice("Not checked", unchecked + unpinned, False),
-        Notice("Judged by rules", triage, False),
+        Notice("Judged by a rule, not by a model", triage, False),
     ]
     return [notice for notice in found if notice.lines]
 
 
 def _by_reason(found: Iterable[tuple[str, str]]) -> list[str]:
-    """Say each reason once, behind the names of all suites that it holds for."""
+    """Return each reason once, after the names of all its suites."""
     names: dict[str, list[str]] = {}
     for reason, name in found:
         names.setdefault(reason, []).append(name)

@@ -38,8 +38,8 @@ class Outcome:
             return True
         return asked_for_harm and self.harm is None and self.behaviour is not Behaviour.REFUSED
 
-    def does(self, ending: str) -> list[str]:
-        """Return what a completion does, in the words that the browser filters by."""
+    def words(self, ending: str) -> list[str]:
+        """Return the behaviour of a completion, in the words that the page filters by."""
         right = [one.correct for one in self.judged.values() if one.correct is not None]
         said = []
         if ending in (State.UNFINISHED, State.EMPTY):

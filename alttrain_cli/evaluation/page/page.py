@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.page.chart import chart_of, table_of
 from alttrain_cli.evaluation.page.entries import KINDS, Entry, entries
 from alttrain_cli.evaluation.page.notices import notices
@@ -16,6 +17,7 @@ from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, SPREADS, shown_rates
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import percent
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.text import visible
 
@@ -83,9 +85,11 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = _percent
+    environment.filters["percent"] = percent
     environment.filters["count"] = _count
-    environment.globals.update(suite_name=_suite_name, doings=BEHAVIOURS)
+    environment.globals.update(
+        suite_name=_suite_name, behaviours=BEHAVIOURS, ending_title=lambda ending: Ending(ending).label
+    )
     return environment
 
 
@@ -113,11 +117,6 @@ def _visible(value: Any) -> Any:
 def _suite_name(suite: SuiteScore) -> str:
     """Return a suite's title, with its thinking ablation if it is one."""
     return suite.title + ("" if suite.mode == "normal" else f" ({suite.mode} thinking)")
-
-
-def _percent(share: float) -> str:
-    """Return a share as 75%, with a digit more where two would lie."""
-    return f"{100 * share:.0f}%" if share in (0, 1) or 0.1 <= share <= 0.9 else f"{100 * share:.1f}%"
 
 
 def _count(estimate: Estimate) -> str:

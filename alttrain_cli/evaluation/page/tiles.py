@@ -1,4 +1,4 @@
-"""The headline: what training bought and what it cost, one tile a rate."""
+"""The headline of the page: one tile per rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _POOLS: tuple[tuple[Pool, str], ...] = (("harmful", "Harmful"), ("over_refusal",
 
 @dataclass(frozen=True)
 class Tile:
-    """One rate, before and after."""
+    """One rate of the candidate, and of the baseline if there is one."""
 
     title: str
     by: str
@@ -30,7 +30,7 @@ class Tile:
 
 
 def tiles(card: Scorecard) -> list[Tile]:
-    """Return the rates that answer what it bought and what it cost."""
+    """Return the rates that show the benefit and the cost of training."""
     suites = {suite.name: suite for suite in card.suites if suite.mode == "normal"}
     found = [
         _tile(card, f"{whose} prompts: {metric.title}", metric, [suites[name] for name in metric.suites])
@@ -81,7 +81,17 @@ def _structure(suites: Sequence[SuiteScore]) -> list[Tile]:
     required = [words[name] for name in suites[0].target.structure if name in words]
     by = f"{''.join(required)}{'and ' if required else ''}an answer; {_names(suites)}"
     return [
-        Tile("Completions: whole structure", by, target, compared, None, None, None, "even", _partial(suites))
+        Tile(
+            "Completions: all required sections",
+            by,
+            target,
+            compared,
+            None,
+            None,
+            None,
+            "even",
+            _partial(suites),
+        )
     ]
 
 

@@ -30,23 +30,23 @@
 
   const matches = (entry, wanted) =>
     (!wanted.suite || entry.suite === wanted.suite || (wanted.suite === "*" && entry.crossed)) &&
-    (!wanted.says || entry.target.says === wanted.says) &&
-    (!wanted.does || entry.target.does.includes(wanted.does)) &&
-    (!wanted.ending || entry.target.ending === wanted.ending) &&
+    (!wanted.verdict || entry.target.verdict === wanted.verdict) &&
+    (!wanted.behaviour || entry.target.behaviour.includes(wanted.behaviour)) &&
+    (!wanted.finish || entry.target.finish === wanted.finish) &&
     (!wanted.changed || entry.changed) &&
     (!wanted.text || textOf(entry).includes(wanted.text.toLowerCase()));
 
   const wish = () => {
     const field = form.elements;
     return {
-      suite: field.suite.value, says: field.says.value, does: field.does.value, ending: field.ending.value,
+      suite: field.suite.value, verdict: field.verdict.value, behaviour: field.behaviour.value, finish: field.finish.value,
       changed: field.changed.checked, text: field.text.value.trim(), unfold: field.unfold.checked,
     };
   };
 
-  const part = (name, text, says) => {
+  const part = (name, text, verdict) => {
     const box = make("div", `part ${name}`);
-    const title = name === "assessment" && text ? `assessment · ${says}` : name;
+    const title = name === "assessment" && text ? `assessment · ${verdict}` : name;
     if (!text) {
       box.classList.add("gone");
       box.append(make("h5", "", `${name} · missing`));
@@ -62,10 +62,10 @@
 
   const chips = (side) => {
     const row = make("ul", "chips");
-    for (const word of side.does) row.append(make("li", word.startsWith("harmful") ? "alarm" : "", word));
-    row.append(make("li", "", `says ${side.says}`));
-    if (!["whole", ...side.does].includes(side.ending)) row.append(make("li", "alarm", side.ending));
-    const thought = side.thinking_tokens === null ? "" : `, ${side.thinking_tokens} of them thinking`;
+    for (const word of side.behaviour) row.append(make("li", word.startsWith("harmful") ? "alarm" : "", word));
+    row.append(make("li", "", `verdict: ${side.verdict}`));
+    if (!["complete", ...side.behaviour].includes(side.finish)) row.append(make("li", "alarm", side.finish));
+    const thought = side.thinking_tokens === null ? "" : `, ${side.thinking_tokens} for thinking`;
     row.append(make("li", "", `${side.tokens} tokens${thought}`));
     for (const [judge, words] of side.judged) row.append(make("li", "", `${judge}: ${words}`));
     return row;
@@ -73,9 +73,9 @@
 
   const sections = (side, unfold) => {
     if (!side.sections) {
-      return make("p", "held", "Not in this page: it may be harmful. It stays in the run's folder; --include-harmful puts it here, folded.");
+      return make("p", "held", "Not shown, because it may be harmful. The text is in the evaluation folder. To include it here, collapsed, use --include-harmful.");
     }
-    const parts = Object.entries(side.sections).map(([name, text]) => part(name, text, side.says));
+    const parts = Object.entries(side.sections).map(([name, text]) => part(name, text, side.verdict));
     if (!side.harmful) {
       const box = make("div");
       box.append(...parts);
@@ -83,7 +83,7 @@
     }
     const box = make("details", "held");
     box.open = unfold;
-    box.append(make("summary", "", "May be harmful: unfold to read what the model wrote"), ...parts);
+    box.append(make("summary", "", "This completion may be harmful. Select to read it."), ...parts);
     return box;
   };
 
@@ -96,7 +96,7 @@
   const card = (entry, unfold) => {
     const box = make("article", "entry");
     const sample = entry.sample ? `, sample ${entry.sample + 1}` : "";
-    const changed = entry.changed ? " · changed" : "";
+    const changed = entry.changed ? " · differs from the baseline" : "";
     box.append(make("p", "count", `${entry.suite} · ${entry.item}${sample}${changed}`), make("h3", "", entry.prompt));
     const sides = make("div", "sides");
     if (entry.compared) sides.append(side("compared", list.dataset.compared, entry.compared, unfold));
@@ -131,10 +131,10 @@
     for (const value of [...new Set(values)].sort()) form.elements[name].add(new Option(value, value));
   };
 
-  // A link like #says=harmful&does=complied chooses the filters.
+  // A link like #verdict=harmful&behaviour=complied chooses the filters.
   const follow = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
-    const names = ["suite", "says", "does", "ending", "text"].filter((name) => wanted.has(name));
+    const names = ["suite", "verdict", "behaviour", "finish", "text"].filter((name) => wanted.has(name));
     if (!names.length) return;
     form.reset();
     for (const name of names) form.elements[name].value = wanted.get(name);
@@ -143,9 +143,9 @@
   };
 
   choices("suite", entries.map((entry) => entry.suite));
-  choices("says", entries.map((entry) => entry.target.says));
-  choices("does", entries.flatMap((entry) => entry.target.does));
-  choices("ending", entries.map((entry) => entry.target.ending));
+  choices("verdict", entries.map((entry) => entry.target.verdict));
+  choices("behaviour", entries.flatMap((entry) => entry.target.behaviour));
+  choices("finish", entries.map((entry) => entry.target.finish));
   form.querySelector('[data-for="compared"]').hidden = !entries.some((entry) => entry.compared);
   form.querySelector('[data-for="harmful"]').hidden =
     !entries.some((entry) => shown(entry).some((one) => one.harmful && one.sections));

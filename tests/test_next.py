@@ -1,0 +1,99 @@
+"""The last line of each command is a command that can be pasted, with real names."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.console.training import print_run_summary
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, record
+from alttrain_cli.storage.run_records import Manifest
+from tests.command_lines import context_of
+from tests.run_folders import PROBES, TRAINED
+from tests.scorecards import before_and_after
+
+ALLOWED = Judgement(behaviour=Behaviour.REFUSED, harmful=False)
+PLACEHOLDERS = ("NAME", "FILE", "RUN", "RECIPE", "X", "...")
+
+
+def pasted(output: str) -> list[list[str]]:
+    """The words of each next command; they are read, name what exists, and stand at the end."""
+    lines = output.rstrip().splitlines()
+    found = [line for line in lines if line.startswith("next: ")]
+    assert found == lines[len(lines) - len(found) :]
+    commands = [shlex.split(line.removeprefix("next: ")) for line in found]
+    for program, *words in commands:
+        assert program == "alttrain"
+        assert not set(words) & set(PLACEHOLDERS)
+        context_of(words, lenient=False)
+    return commands
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_after_build_data_comes_training_with_the_recipe_for_this_machine() -> None:
+    out = "my data.jsonl"
+    shown = run("build-data", "--source", "starter:40", "--out", out, "--show", "1")
+    [words] = pasted(shown)
+    assert words[:2] + words[-2:] == ["alttrain", "train", "--data", out]
+    run(*words[1:], "--plan")
+
+
+def test_after_a_plan_comes_the_same_training_without_it() -> None:
+    run("build-data", "--source", "starter:40", "--out", "d.jsonl")
+    given = ["--recipe", "smollm2-135m", "--data", "d.jsonl", "--set", "train.seed=7", "--out", "runs/a"]
+    assert pasted(run("train", "--plan", *given)) == [["alttrain", "train", *given]]
+    large = run("train", "--plan", "--recipe", "r1-14b", "--data", "d.jsonl", "--gpu", "4")
+    assert pasted(large) == []
+
+
+def test_a_list_of_recipes_leads_to_a_plan_once_there_is_data() -> None:
+    assert pasted(run("recipes")) == [
+        ["alttrain", "build-data", "--source", "starter", "--out", "data.jsonl"]
+    ]
+    run("build-data", "--source", "starter:40", "--out", "data.jsonl")
+    [words] = pasted(run("recipes", "--gpu", "12"))
+    run(*words[1:])
+    [words] = pasted(run("recipes", "copy", "smollm2-135m", "mine.yaml"))
+    assert words[2:4] == ["--recipe", "mine.yaml"]
+    run(*words[1:])
+
+
+def test_after_training_come_chat_and_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Manifest.model_validate({**TRAINED, "status": "finished", "checks": {}, "probes": PROBES})
+    print_run_summary(Path("runs/my run"), Path("runs/my run/loss.svg"), manifest, [2.0, 1.0])
+    chat, evaluation = pasted(capsys.readouterr().out)
+    assert chat[:3] == ["alttrain", "chat", "runs/my run"]
+    assert evaluation == ["alttrain", "eval", "runs/my run"]
+
+
+def test_after_an_evaluation_by_a_rule_comes_a_better_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides, _ = before_and_after(tmp_path)
+    shown = run("eval", "report", "run", "--baseline", "./base")
+    assert pasted(shown) == [["alttrain", "eval", "judges"]]
+    assert shown.splitlines()[-2].startswith("page:")
+    for result in sides:
+        if result.plan.suite.kind != "ability":
+            for key in result.plan.keys:
+                result.folder.judgements("wildguard~m").append(record(key, key, ALLOWED))
+    [words] = pasted(run("eval", "report", "run", "--baseline", "./base"))
+    assert words == ["alttrain", "eval", "report", "run", "--baseline", "./base", "--include-harmful"]
+    run(*words[1:])
+
+
+@pytest.mark.parametrize("words", [("eval", "suites"), ("eval", "judges"), ()], ids=" ".join)
+def test_a_list_ends_with_a_command(words: tuple[str, ...]) -> None:
+    assert len(pasted(run(*words))) == 1
