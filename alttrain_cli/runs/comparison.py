@@ -36,11 +36,7 @@ class ScorePair(NamedTuple):
 
 
 def differing_settings(first: RunEntry, second: RunEntry) -> list[Setting]:
-    """Return the settings of two runs that differ: recipe, data, base model, versions.
-
-    Raises:
-        RecipeError: if a run's recipe cannot be read.
-    """
+    """Return the settings of two runs that differ: recipe, data, base model, versions."""
     values = [dict(_settings(entry)) for entry in (first, second)]
     keys = dict.fromkeys([*values[0], *values[1]])
     pairs = [Setting(key, values[0].get(key, "-"), values[1].get(key, "-")) for key in keys]

@@ -94,11 +94,7 @@ class RunEntry:
 
 
 def open_entry(path: Path) -> RunEntry:
-    """Return the run in a folder.
-
-    Raises:
-        RunError: if it is none, or its manifest cannot be read.
-    """
+    """Return the run in a folder."""
     if not path.is_dir():
         raise RunError(f"{path}: no such run. List the runs: alttrain runs")
     if not Run(path).recipe_path.is_file():
@@ -107,11 +103,7 @@ def open_entry(path: Path) -> RunEntry:
 
 
 def find_entries(folders: list[Path]) -> list[RunEntry]:
-    """Return the runs below some folders, or those that are known here, newest first.
-
-    Raises:
-        RunError: if a folder is missing.
-    """
+    """Return the runs below some folders, or those that are known here, newest first."""
     for folder in folders:
         if not folder.is_dir():
             raise RunError(f"{folder}: no such folder. List the runs in runs/ and demo/: alttrain runs")

@@ -13,11 +13,7 @@ from alttrain_cli.training.checkpoints import latest_checkpoint
 
 
 def check_removable(path: Path) -> None:
-    """Refuse to delete a run through a link, or one in which this process works.
-
-    Raises:
-        RunError: saying why.
-    """
+    """Refuse to delete a run through a link, or one in which this process works."""
     if path.is_symlink():
         raise RunError(f"{path}: a link. Name the folder that it leads to.")
     if Path.cwd().is_relative_to(path.resolve()):
@@ -25,12 +21,7 @@ def check_removable(path: Path) -> None:
 
 
 def remove_run(path: Path) -> None:
-    """Delete a run.
-
-    Raises:
-        RunError: if another process trains or evaluates it.
-        AlttrainError: if it cannot be deleted.
-    """
+    """Delete a run."""
     check_removable(path)
     path = path.resolve()
     with ExitStack() as stack:
@@ -49,12 +40,7 @@ def spare_checkpoints(run: Run) -> list[Path]:
 
 
 def remove_checkpoints(run: Run) -> None:
-    """Delete the checkpoints that nobody needs.
-
-    Raises:
-        RunError: if another process trains the run.
-        AlttrainError: if one cannot be deleted.
-    """
+    """Delete the checkpoints that nobody needs."""
     with locked(run.path):
         for path in spare_checkpoints(run):
             _remove(path)

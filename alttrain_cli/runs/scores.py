@@ -106,11 +106,7 @@ _SCORES = TypeAdapter(Scores)
 
 
 def read_scores(run: Path) -> Scores | None:
-    """Return the scores of a run; None if it was not evaluated.
-
-    Raises:
-        DataError: naming the key that is wrong.
-    """
+    """Return the scores of a run; None if it was not evaluated."""
     path = run / "eval" / "scorecard.json"
     if not path.is_file():
         return None

@@ -38,11 +38,7 @@ class Serving:
 
 
 def check_installed() -> None:
-    """Make sure that the server's libraries are there.
-
-    Raises:
-        AlttrainError: naming the extra.
-    """
+    """Make sure that the server's libraries are there."""
     if not (find_spec("starlette") and find_spec("uvicorn")):
         raise AlttrainError("alttrain serve needs starlette and uvicorn: pip install 'alttrain[serve]'")
 
@@ -51,9 +47,6 @@ def take_address(host: str, port: int) -> socket.socket:
     """Take an address, so that nobody else does while the model is loaded. Port 0 is any that is free.
 
     Clients are refused until `listen` is called on it; then they wait for `serve`.
-
-    Raises:
-        AlttrainError: if it cannot be had.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -93,9 +93,6 @@ class Template:
         """Render a conversation (or a single user turn) up to where the model takes over.
 
         A conversation that begins with a system message of its own keeps it.
-
-        Raises:
-            ModelError: if the chat template would drop the system message.
         """
         messages = [user(conversation)] if isinstance(conversation, str) else list(conversation)
         if self.system is not None and messages[0]["role"] != "system":
