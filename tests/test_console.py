@@ -1,6 +1,7 @@
 """What is drawn: model text is never markup, sections are told apart, missing ones say so."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,13 @@ def test_short_lines_stay_aligned(
         "      eight nine",
         "bcd:  e",
     ]
+
+
+def test_every_name_that_is_taken_from_the_console_is_there() -> None:
+    """They are found when they are used, so neither an import nor mypy misses one."""
+    root = Path(console.__file__).parent.parent
+    for path in root.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "from alttrain_cli import console" in text:
+            for name in re.findall(r"\bconsole\.([A-Za-z]\w*)", text):
+                assert hasattr(console, name), f"{path.name}: console.{name}"

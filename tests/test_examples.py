@@ -1,0 +1,219 @@
+"""Every example in help, README, docs and recipes, run as it is printed, with stand-ins for models and the hub."""
+
+import os
+import pty
+import re
+import select
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.commands.examples import EXAMPLES
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.storage.run import Run
+from tests import stand_ins
+from tests.servers import Served, chat_server
+
+ROOT = Path(__file__).parent.parent
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = {"RUN": "runs/smollm2-135m-1", "COMMAND": "train"}  # what a reader puts in
+# Where a command waits for a person: what is on the screen then, and what is typed.
+TYPED = {
+    "chat": {"Which one": "\r", "· /help": "\x04"},
+    "runs rm": {"?": "y\n"},
+    "runs prune": {"?": "y\n"},
+}
+SECONDS = 30
+
+
+def in_blocks(text: str) -> list[str]:
+    """Return the commands in the indented blocks of a Markdown file, each on one line."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    return re.findall(r"^    (alttrain [^\n]*)$", joined, re.MULTILINE)
+
+
+def in_sentences(text: str) -> list[str]:
+    """Return the whole commands that sentences name."""
+    found = re.findall(r"`(alttrain [^`]*)`", " ".join(text.split()))
+    return [one.partition(" | ")[0] for one in found]
+
+
+def in_comments(text: str) -> list[str]:
+    """Return the commands in the comments of a recipe."""
+    return re.findall(r"^#\s+(alttrain [^\n]*)$", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with chat_server(stand_ins.answer) as server:
+        yield server
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that examples name, and stand-ins for what they need."""
+    stand_ins.install(monkeypatch)
+    stand_ins.write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which somebody has worked: a data file, and finished runs that are evaluated."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        stand_ins.install(patch)
+        stand_ins.write_files(folder)
+        patch.chdir(folder)
+        done("alttrain build-data --source starter:16 --out data.jsonl")
+        for recipe in ("smollm2-135m", "smollm2-135m", "r1-7b", "r1-7b"):
+            done(f"alttrain train --recipe {recipe} --data data.jsonl")
+        for run in sorted(Path("runs").iterdir()):
+            done(f"alttrain eval {run} --limit 2")
+    return folder
+
+
+def words(line: str, served: Served | None = None) -> list[str]:
+    """Return the arguments of a printed line, without its comment; servers and names are those of the test."""
+    if served:
+        line = re.sub(
+            r"http://(localhost|127\.0\.0\.1):8000/v1( [\w.-]+)?(?=\")", f"{served.base_url} tiny", line
+        )
+        line = line.replace("http://localhost:8000/v1", served.base_url)
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "alttrain"
+    return [NAMES.get(one, one) for one in arguments]
+
+
+def done(line: str, served: Served | None = None) -> str:
+    """Run a line; it must succeed."""
+    arguments = words(line, served)
+    for name, keys in TYPED.items():
+        if " ".join(arguments).startswith(name) and not {"-p", "--prompts", "--yes"} & {*arguments}:
+            return typed(arguments, keys)
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0, (line, found.output, found.exception)
+    return found.output
+
+
+def typed(arguments: list[str], keys: dict[str, str]) -> str:
+    """Run a command in a terminal of its own, and type the keys once it waits for them."""
+    child, handle = pty.fork()
+    if child == 0:
+        sys.argv = ["alttrain", *arguments]
+        os.environ["TERM"] = "xterm-256color"
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        from alttrain_cli.cli import main
+
+        try:
+            main()
+        except SystemExit as ended:
+            os._exit(int(ended.code or 0))
+        finally:
+            os._exit(99)
+    said, deadline, left = b"", time.monotonic() + SECONDS, dict(keys)
+    while time.monotonic() < deadline:
+        try:
+            if select.select([handle], [], [], 0.1)[0]:
+                data = os.read(handle, 65536)
+                said += data
+                if b"\x1b[6n" in data:  # where is the cursor?
+                    os.write(handle, b"\x1b[1;1R")
+        except OSError:  # it has ended
+            break
+        for shown in [shown for shown in left if shown.encode() in said]:
+            os.write(handle, left.pop(shown).encode())
+    else:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, (arguments, said.decode(errors="replace"))
+    return said.decode(errors="replace")
+
+
+# --- help
+
+
+def before(line: str) -> None:
+    """Bring about what the sentence before an example says."""
+    if line.endswith("--resume"):
+        run = Run(Path("runs/smollm2-135m-1"))
+        run.update_manifest(status="interrupted")
+        shutil.rmtree(run.adapter_path)
+
+
+# doctor imports torch and loads a tokenizer, as it says.
+SLOW = {"doctor": pytest.mark.model}
+
+
+@pytest.mark.parametrize("command", [pytest.param(one, marks=SLOW.get(one, ())) for one in EXAMPLES])
+def test_the_examples_of_a_commands_help_work(
+    command: str, here: Path, prepared: Path, served: Served
+) -> None:
+    shutil.copytree(prepared, here, dirs_exist_ok=True)
+    for _, line in EXAMPLES[command]:
+        line = re.sub(r"\\\n\s*", "", line)
+        before(line)
+        done(line, served)
+
+
+def test_every_command_of_help_has_examples() -> None:
+    from tests.test_help import LINES
+
+    assert {" ".join(one) for one in LINES} == {*EXAMPLES}
+
+
+# --- README and docs
+
+
+def test_the_first_steps_of_the_readme_work_in_an_empty_folder(here: Path, served: Served) -> None:
+    lines = in_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(lines) > 6
+    for line in lines:
+        if "--source safechain" in line:  # the second story begins with a data file of its own
+            Path("data.jsonl").unlink()
+        done(line, served)
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_the_examples_of_the_docs_work(path: Path, here: Path, prepared: Path, served: Served) -> None:
+    shutil.copytree(prepared, here, dirs_exist_ok=True)
+    text = path.read_text(encoding="utf-8")
+    lines = in_sentences(text) if path.name == "README.md" else [*in_blocks(text), *in_sentences(text)]
+    if path.name == "log.md":  # a record of what was done at the time
+        return
+    for line in lines:
+        done(line, served)
+
+
+# --- recipes
+
+
+@pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.stem)
+def test_the_lines_on_top_of_a_recipe_work(path: Path, here: Path, served: Served) -> None:
+    lines = in_comments(path.read_text(encoding="utf-8"))
+    assert [line.split()[1] for line in lines] == ["build-data", "train", "chat"]
+    for line in lines:
+        done(line, served)
+
+
+def test_all_paths_and_targets_that_the_docs_name_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for path in (*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "DESIGN.md"):
+        if path.name == "log.md":
+            continue
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"(?:`|^    )make (\w+)", text, re.MULTILINE):
+            assert f"\n{target}:" in makefile, (path.name, target)
+        for name in re.findall(r"\b(?:tests|benchmarks|tools|docs)/[\w/]+\.(?:py|md|svg)\b", text):
+            assert (ROOT / name).is_file(), (path.name, name)
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (path.parent / link).exists(), (path.name, link)
