@@ -58,6 +58,22 @@ class Chat:
                 self.screen.say(warning, "warning")
         return self._backend
 
+    @property
+    def whole_name(self) -> str:
+        """The name of the model; of a server's model, with the server's address."""
+        if self.target.target is not None:
+            return self.target.name
+        backend = self.backend()
+        return f"{backend.name} at {backend.fingerprint.server}"
+
+    def facts(self) -> list[tuple[str, object]]:
+        """Return what is known about the model. Of a server's model that is what the server reports."""
+        if self.target.target is not None:
+            return [("model", self.target.name), ("base", self.target.recipe.model.name)]
+        backend = self.backend()
+        context = "not reported by the server" if backend.context is None else f"{backend.context:,} tokens"
+        return [("model", backend.name), ("server", backend.fingerprint.server), ("context", context)]
+
     def send(self, prompt: str, *, compare: bool | None = None) -> None:
         """Send a message, and add it with its completion to the transcript. `compare` None: as set."""
         self.prompt = prompt

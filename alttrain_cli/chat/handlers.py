@@ -34,8 +34,7 @@ def _show(chat: Chat, _: str) -> None:
     transcript = chat.transcript
     chat.screen.table(
         [
-            ("model", chat.target.name),
-            ("base", chat.target.recipe.model.name),
+            *chat.facts(),
             ("system", "(the model's own)" if transcript.system is None else transcript.system),
             ("turns", f"{len(transcript.turns)}, {transcript.dropped_turns} no longer sent"),
             ("file", chat.file.path if chat.file else "(not saved)"),

@@ -28,9 +28,7 @@ class Session:
         editor = self._screen.editor(history_file() if self._chat.file else None, self._status)
         self._chat.loader.start()  # after the editor, which keeps standard output as it finds it
         if self._chat.target.target is None:
-            self._chat.loader.wait(3)
-            if self._chat.loader.failed:
-                self._chat.backend()  # raises at once what is wrong with the server
+            self._chat.backend()  # raises at once what is wrong with the server
         self._greet()
         while True:
             try:
@@ -95,7 +93,7 @@ class Session:
         return " · ".join([*parts, "/help"])
 
     def _greet(self) -> None:
-        self._screen.say(f"Chat with {self._chat.target.name}. /help shows the commands, Ctrl-D leaves.")
+        self._screen.say(f"Chat with {self._chat.whole_name}. /help shows the commands, Ctrl-D leaves.")
         if count := len(self._chat.transcript.turns):
             source = f" from {self._chat.file.path}" if self._chat.file else ""
             self._screen.say(f"{turns(count)} resumed{source}")
