@@ -103,14 +103,14 @@ def test_sections_are_printed_for_good_as_they_are_settled_and_once() -> None:
 
 def test_the_meter_counts_thinking_against_its_budget() -> None:
     thinking = meter(Trace("They ask", state=State.UNCLOSED), STATS).plain
-    assert thinking == "thinking ━━━───────────── 40/192 · 30 tokens/s"
+    assert thinking == "thinking ━━────── 40/192 · 30 tokens/s"
     assert meter(TRACE, STATS).plain == "answering · 60 tokens · 30 tokens/s"
 
 
 def test_the_footer_names_speed_first_token_and_seed() -> None:
-    shown = footer(STATS, 7).plain
-    assert shown == "60 tokens (40 of 192 thinking) · 29.5 tokens/s · first after 0.50 s · 2 s · seed 7"
-    assert footer(STATS, None).plain.endswith("greedy")
+    shown = footer(STATS, 7, 80).plain
+    assert shown == "60 tokens (40 of 192 thinking) · 30 tokens/s · first after 0.5 s · 2 s · seed 7"
+    assert footer(STATS, None, 80).plain.endswith("greedy")
 
 
 @given(st.text(max_size=300), st.integers(1, 30), st.integers(1, 8))

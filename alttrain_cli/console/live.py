@@ -8,6 +8,7 @@ from rich.text import Text
 
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, StreamingCompletion
 from alttrain_cli.console.flow import StreamingPanel
+from alttrain_cli.console.progress_line import wrap_phrases
 from alttrain_cli.console.region import Region
 from alttrain_cli.console.sections import (
     PAIR,
@@ -30,7 +31,7 @@ from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import State, Trace
 
 LINES = 6  # of an unfinished section; more may leave the screen when a resize wraps them
-_METER = 16  # cells
+_METER = 8  # cells
 
 
 class CompletionView(Region):
@@ -147,20 +148,20 @@ def _print_footer(
 ) -> None:
     if completion.warning:
         console.print(plain(completion.warning, "warning"), soft_wrap=True)
-    head = Text(f"{label}: " if label else "", style="muted")
-    console.print(head + footer(completion.stats, seed))
+    console.print(footer(completion.stats, seed, console.width, label))
 
 
-def footer(stats: CompletionStats, seed: int | None) -> Text:
-    """Return tokens, speed and times of a completion in one line."""
+def footer(stats: CompletionStats, seed: int | None, width: int, label: str = "") -> Text:
+    """Return tokens, speed and times of a completion, in one line if they fit."""
+    head = f"{label}: " if label else ""
     parts = [
-        f"{stats.tokens} tokens ({stats.thinking_tokens} of {stats.budget} thinking)",
-        f"{stats.tokens_per_second:.1f} tokens/s",
-        f"first after {stats.time_to_first_token or 0:.2f} s",
+        f"{head}{stats.tokens} tokens ({stats.thinking_tokens} of {stats.budget} thinking)",
+        f"{stats.tokens_per_second:.0f} tokens/s",
+        f"first after {stats.time_to_first_token or 0:.1f} s",
         duration(stats.seconds),
         "greedy" if seed is None else f"seed {seed}",
     ]
-    return Text(" · ".join(parts), style="muted")
+    return Text(wrap_phrases(parts, width), style="muted")
 
 
 def _writing(

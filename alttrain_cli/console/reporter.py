@@ -1,19 +1,35 @@
 """Draws what long work reports: a bar, a status line, or a warning."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.console import Console
 from rich.progress import Progress as Bar
+from rich.progress import ProgressColumn, Task, TaskID
+from rich.text import Text
 
+from alttrain_cli.console.progress_line import SEPARATOR, progress_line
 from alttrain_cli.console.terminal import duration, err, plain, print_warning, status
 from alttrain_cli.progress import Progress
 from alttrain_cli.text import visible
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
+
+
+class _Line(ProgressColumn):
+    """The whole line of a bar. rich's own columns would cut the count in a narrow terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def render(self, task: Task) -> Text:
+        """Return the line for the present width."""
+        figures, width = task.fields["figures"], self._console.width
+        return progress_line(task.description, int(task.completed), int(task.total or 0), figures, width)
 
 
 class Reporter(Progress):
@@ -62,25 +78,23 @@ class Reporter(Progress):
     def warn(self, text: str) -> None:
         print_warning(text, self._console)
 
-    def _start(self, stage: str, total: int | None) -> None:
+    def _start(self, stage: str, total: int) -> None:
         if self._console.is_terminal:
             self._bar = Bar(
-                TextColumn("{task.description}", style="bold", markup=False),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[figures]}", markup=False),
+                _Line(self._console),
                 console=self._console,
                 redirect_stdout=False,  # the output of libraries was turned away on purpose
                 redirect_stderr=False,
             )
             self._bar.start()
-            self._task = self._bar.add_task(visible(stage), total=total, figures="")
+            self._task = self._bar.add_task(visible(stage), total=total, figures=())
 
-    def _draw(self, stage: str, done: int, total: int, figures: str) -> None:
+    def _draw(self, stage: str, done: int, total: int, figures: Sequence[str]) -> None:
+        """Show how far it is; the most important figure is the first one."""
         if self._bar:
             self._bar.update(self._task, completed=min(done, total), total=total, figures=figures)
         elif self._lines:
-            self.say(f"{stage} {done}/{total} · {figures}")
+            self.say(SEPARATOR.join([f"{stage} {done}/{total}", *figures]))
 
     def _stop(self) -> None:
         self._work = None
@@ -89,7 +103,7 @@ class Reporter(Progress):
             self._bar = None
 
 
-def _figures(done: int, total: int, seconds: float, detail: str) -> str:
+def _figures(done: int, total: int, seconds: float, detail: str) -> list[str]:
     rate = done / seconds if seconds else 0.0
     left = f"{duration((total - done) / rate)} left" if rate and done < total else ""
-    return " · ".join(part for part in (f"{rate:.1f}/s", detail, left) if part)
+    return [part for part in (left, f"{rate:.1f}/s", visible(detail)) if part]

@@ -29,12 +29,14 @@ class TrainingView(Reporter, Reports):
         if not self._losses:
             self._start("training", step.steps)
         self._losses.append(step.loss)
-        figures = (
-            f"loss {step.loss:.3f} · {step.tokens_per_second:.0f} tokens/s · {step.memory_gib:.1f} GiB · "
-            f"{duration(seconds_left)} left"
-        )
+        figures = [
+            f"loss {step.loss:.3f}",
+            f"{duration(seconds_left)} left",
+            f"{step.tokens_per_second:.0f} tokens/s",
+            f"{step.memory_gib:.1f} GiB",
+        ]
         if self._bar:
-            figures = f"{sparkline(self._losses, columns=12)} {figures}"
+            figures.append(sparkline(self._losses, columns=12))
         if self._bar or step.step >= self._next_line or step.step == step.steps:
             self._draw("step", step.step, step.steps, figures)
             self._next_line = step.step + max(1, step.steps // 20)
