@@ -1,14 +1,29 @@
 """The canary: how many prompts, on which device, and when it ends a run."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
 
 from alttrain_cli.backends.base import Request
+from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import load
+from alttrain_cli.engine.source import Source
+from alttrain_cli.errors import GateError
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.run_records import CanaryRecord
+from alttrain_cli.storage.run_records import CanaryRecord, ChecksRecord
+from alttrain_cli.structure.template import Encoded
+from alttrain_cli.training import checks, job
+from alttrain_cli.training import train as training_loop
 from alttrain_cli.training.canary import NEW_TOKENS, PROBED_PAIRS, Canary
+from alttrain_cli.training.reports import Events, Step
 from tests.run_folders import TRAINED, make
 
 HELD_OUT = starter_rows("heldout")
@@ -69,3 +84,100 @@ def test_a_run_ends_only_above_the_limit_and_says_how_to_resume(tmp_path: Path) 
     assert "Stopped at step 7: the model refuses 2 of 2 benign prompts" in canary.reason_to_stop(more, run)
     end = f"--out {run.path} --resume --stop-over-refusal 0.7"
     assert canary.reason_to_stop(more, run).endswith(end)
+
+
+class Loop:
+    """Stands for the training loop: a checkpoint after each of four steps, and it stops when it is told to."""
+
+    def __init__(self) -> None:
+        self.first = 1  # the step after the last checkpoint
+        self.last = 0
+
+    def __call__(self, *arguments: Any) -> int:
+        events: Events = arguments[-1]
+        for step in range(self.first, 5):
+            events.step(Step(step, 4, step / 4, 1.0, 1e-3, 1.0, 9 * step, float(step), 0.0))
+            self.last, self.first = step, step + 1
+            if reason := events.checkpoint(step):
+                raise GateError(reason)
+        return 0
+
+
+class Learner(Scripted):
+    """Refuses one more benign prompt at every checkpoint."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(self._answer)
+        self._loop = loop
+
+    def _answer(self, request: Request[int], sampling: Sampling) -> str:
+        benign_before = int(request.key) // 2
+        refuses = request.input.prompt in HARMFUL or benign_before < self._loop.last  # type: ignore[union-attr]
+        return f"<think>\nThey ask.\n\nThis is benign.\n</think>\n\n{'I cannot help.' if refuses else 'Yes.'}"
+
+
+@pytest.fixture
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    """Everything of `alttrain train` but the model: it is scripted, and so is the loop."""
+    made = Loop()
+    loaded = SimpleNamespace(
+        template=SimpleNamespace(fingerprint="t"), source=Source("m", "c" * 40), quantised=False,
+        device="cpu", model=SimpleNamespace(dtype="torch.float32"), notes=(),
+    )  # fmt: skip
+    monkeypatch.setattr(load, "load_base", lambda *_, **__: loaded)
+    monkeypatch.setattr(job, "encode_rows", lambda *_: [Encoded([1, 2], [-100, 2])])
+    monkeypatch.setattr(checks, "probe_logits", lambda _: None)
+    monkeypatch.setattr(checks, "save_adapter", lambda *_: ChecksRecord())
+    monkeypatch.setattr(LocalBackend, "over", lambda *_: Learner(made))
+    monkeypatch.setattr(training_loop, "train", made)
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "d.jsonl", (row.model_dump() for row in starter_rows("train")[:4]))
+    return made
+
+
+def train(*more: str) -> Result:
+    line = ["train", "--recipe", "smollm2-135m", "--data", "d.jsonl", "--out", "run", *more]
+    return CliRunner().invoke(app, line)
+
+
+def canary_rates() -> list[tuple[int, float]]:
+    return [(one.step, one.over_refusal) for one in Run(Path("run")).canaries()]
+
+
+def test_stop_over_refusal_ends_the_run_at_the_first_checkpoint_above_the_limit(loop: Loop) -> None:
+    done = train("--canary", "4", "--stop-over-refusal", "0.5")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 3, done.output
+    assert (
+        "Stopped at step 3: the model refuses 3 of 4 benign prompts (limit: --stop-over-refusal 0.5)" in said
+    )
+    assert canary_rates() == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert (
+        "canary at step 2: 8 of 8 have all required sections; refused: 4 of 4 harmful, 2 of 4 benign" in said
+    )
+    manifest = Run(Path("run")).manifest()
+    assert manifest.status == "failed"
+    assert "Stopped at step 3" in manifest.error
+    # a higher limit resumes it
+    higher = train("--canary", "4", "--stop-over-refusal", "1", "--resume")
+    assert higher.exit_code == 0, higher.output
+    assert Run(Path("run")).manifest().status == "finished"
+    assert [step for step, _ in canary_rates()] == [4]  # the stand-in wrote no checkpoint to resume from
+
+
+def test_a_canary_without_a_limit_reports_and_stops_nothing(loop: Loop) -> None:
+    done = train("--canary", "2")
+    assert done.exit_code == 0, done.output
+    assert canary_rates() == [(1, 0.5), (2, 1.0), (3, 1.0), (4, 1.0)]
+    assert [one.step for one in Run(Path("run")).manifest().canary] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "pairs"), [([], 0), (["--stop-over-refusal", "1"], 8), (["--canary", "3"], 3)]
+)
+def test_the_options_say_how_many_pairs_are_tested_on_a_cpu(
+    loop: Loop, options: list[str], pairs: int
+) -> None:
+    assert train(*options).exit_code == 0
+    tested = {one.asked["benign"] for one in Run(Path("run")).canaries()}
+    assert tested == ({pairs} if pairs else set())
