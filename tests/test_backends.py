@@ -16,6 +16,7 @@ from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.serve.served import served_models
+from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.trace import State
 from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
@@ -369,6 +370,20 @@ def test_the_base_of_a_run_writes_as_the_model_alone_and_the_adapter_stays_on(lo
     assert replace(ours, name="", adapter=None) == replace(base, name="")
     with local.loaded.model.disable_adapter():
         assert texts(local) == texts(local.base)
+
+
+@pytest.mark.model
+def test_a_model_in_memory_and_its_base_read_completions_in_the_order_of_the_run(local: Any) -> None:
+    from alttrain_cli.backends.local import LocalBackend
+
+    order: Order = ("assessment", "reasoning")
+    ordered = LocalBackend(replace(local._target, order=order), local.loaded)
+    for one in (ordered, ordered.base):
+        assert one is not None
+        ((_, whole),) = one.complete(requests(QUESTIONS[0]), GREEDY)
+        assert isinstance(whole, Completion)
+        assert one.order == whole.order == whole.trace.order == order
+        assert streamed(one, Conversation.of(QUESTIONS[0]))[1].order == order
 
 
 @pytest.mark.model

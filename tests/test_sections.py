@@ -5,6 +5,8 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,9 +28,14 @@ from alttrain_cli.console.sections import pair_view
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.page.entries import entries
 from alttrain_cli.evaluation.page.page import page
+from alttrain_cli.evaluation.plan import SuiteDir
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.published import read_suites
+from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
@@ -40,6 +47,7 @@ from alttrain_cli.structure.spans import spans
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import StreamParser, Trace, compose, parse
 from alttrain_cli.training.canary import Canary
+from alttrain_cli.training.job import Session
 from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import initial_manifest
 from tests import families
@@ -290,3 +298,30 @@ def test_reasoning_that_a_model_writes_against_its_order_is_kept_and_shown() -> 
     assert trace.sections == ("understanding", "assessment", "reasoning", "answer")
     assert trace.thinking.endswith("Hmm.")
     assert "Hmm." in drawn(console.trace_view(trace))
+
+
+def test_what_is_generated_and_stored_is_read_in_the_order_of_the_model(tmp_path: Path) -> None:
+    text = compose(assessed_first(starter_rows("train")[0]).trace, THINK, prefilled=False)
+    suites = read_suites(find_suites("smoke-harmful"), {}, Progress())
+    wanted = EvalRequest(suites, Recipe.load("smollm2-135m").generation)
+    generate(tmp_path, Scripted(text, order=ASSESSED_FIRST), wanted, Progress())
+    folder = tmp_path / "smoke-harmful"
+    line = json.loads((folder / "completions.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert line["order"] == list(ASSESSED_FIRST)
+    stats = SuiteResult.read(SuiteDir(folder)).stats
+    assert (stats.rates["structured"], stats.n) == (16, 16)
+    # the default order is not written, so files are as before
+    generate(tmp_path / "other", Scripted(text), wanted, Progress())
+    for name in ("plan.json", "completions.jsonl"):
+        assert '"order"' not in (tmp_path / "other" / "smoke-harmful" / name).read_text(encoding="utf-8")
+    wrong = {**line, "order": ["answer"]}
+    write_jsonl(folder / "completions.jsonl", [wrong])
+    with pytest.raises(DataError, match=r"completions\.jsonl:1: order"):
+        SuiteDir(folder).completions.keys()
+
+
+def test_the_canary_of_a_run_reads_completions_in_the_order_of_its_data(run: Run) -> None:
+    loaded: Any = SimpleNamespace(model=SimpleNamespace(dtype="float32"))
+    silent: Any = None
+    session = Session(run, Recipe.load("smollm2-135m"), loaded, Canary(()), silent)
+    assert session.backend.order == ASSESSED_FIRST

@@ -16,7 +16,7 @@ from alttrain_cli.training.micro_batches import arrange
 from alttrain_cli.training.updates import Updates
 
 
-class Order:
+class RowOrder:
     """The order of the rows. It depends only on seed and epoch, so a resumed run repeats it."""
 
     def __init__(self, lengths: Sequence[int], recipe: Recipe, step: Callable[[], int]) -> None:
@@ -68,7 +68,7 @@ def make_trainer(
     trainer.loaded = loaded
     trainer.checkpoints = checkpoints
     trainer.updates = Updates(loaded.model, batching.budget, on_cpu=on_cpu, on_notice=on_notice)
-    trainer.order = Order([len(row.input_ids) for row in rows], recipe, lambda: trainer.state.global_step)
+    trainer.order = RowOrder([len(row.input_ids) for row in rows], recipe, lambda: trainer.state.global_step)
     return trainer
 
 
@@ -82,9 +82,9 @@ def _trainer_class() -> Any:
         loaded: Loaded
         checkpoints: Path
         updates: Updates
-        order: Order
+        order: RowOrder
 
-        def _get_train_sampler(self, *_: Any) -> Order:
+        def _get_train_sampler(self, *_: Any) -> RowOrder:
             return self.order
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
