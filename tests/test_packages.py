@@ -203,3 +203,23 @@ def test_a_found_venv_that_cannot_be_used_is_named_and_not_deleted(tmp_path: Pat
     assert done.stderr.count("\n") == 1
     assert "make clean" in done.stderr
     assert (tmp_path / ".venv" / "mine").read_text(encoding="utf-8") == "kept"
+
+
+CHATTY = """
+import sys, time
+for line in ("Resolved 2 packages in 1s", "Downloading torch (200.0MiB)", " + torch==2.13.0", "error: no space left"):
+    print(line, file=sys.stderr, flush=True)
+    time.sleep(0.2)
+sys.exit(3)
+"""
+
+
+def test_an_install_shows_what_it_does_but_not_each_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(install["_run"].__globals__, "HEARTBEAT", 0.05)
+    assert install["_run"]([sys.executable, "-c", CHATTY]) == 3
+    said = capsys.readouterr().err.splitlines()
+    lines = [line for line in said if not line.startswith("  ")]
+    assert lines == ["Resolved 2 packages in 1s", "error: no space left"]
+    assert "  0 s · Downloading torch (200.0MiB)" in said

@@ -11,12 +11,14 @@ from __future__ import annotations
 import ast
 import os
 import platform
+import queue
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 DATA_PACKAGES = ROOT / "tools" / "data-packages.txt"
 TORCH = ("torch", "torchvision")
 FIRST, LAST = (3, 11), (3, 13)  # as requires-python in pyproject.toml
-HEARTBEAT = 20  # seconds
+ERASED = "\r\x1b[2K"  # what a terminal shows of the present line
+HEARTBEAT = 5  # seconds between lines where there is no terminal
 # Where a place is only tried, its silence costs seconds, not minutes.
 IMPATIENT = {"UV_HTTP_RETRIES": "0", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_HTTP_TIMEOUT": "10"}
 IMPATIENCE = 60  # seconds for a whole try
@@ -57,6 +60,7 @@ def main(extra: str | None) -> int:
         return 1
     if extra is None:
         return 0
+    say("Looking for the build of torch that fits this machine.")
     settings = pip_settings(_output([PYTHON, "-m", "pip", "config", "list"]))
     found = [KEPT] if keeps_torch() else ways(has_card(), brings_torch(settings), platform.system())
     for way in found:
@@ -64,7 +68,8 @@ def main(extra: str | None) -> int:
         if way.backend and not _leads(steps[0]):
             say(f"Cannot be reached from here: {way.name}.")
             continue
-        say(f"Installing with {way.name}. Download: about {way.size}, less what is cached.")
+        say(f"Installing with {way.name}.")
+        say(f"Download: about {way.size}, less what is cached.")
         if all(_run(_uv(step)) == 0 for step in steps):
             return 0
     say("uv could not install it. Trying pip, which takes longer.")
@@ -108,13 +113,13 @@ def make_venv() -> bool:
         return False
     say(f"Making .venv with {python}.")
     try:
-        subprocess.run([python, "-m", "venv", str(VENV)], check=True)
-    except BaseException as error:
+        made = _run([python, "-m", "venv", str(VENV)]) == 0  # if not, venv has said why
+    except BaseException:
         shutil.rmtree(VENV, ignore_errors=True)
-        if isinstance(error, subprocess.CalledProcessError):
-            return False  # venv has said why
         raise
-    return True
+    if not made:
+        shutil.rmtree(VENV, ignore_errors=True)
+    return made
 
 
 def find_python() -> str | None:
@@ -176,9 +181,9 @@ def brings_torch(settings: list[str]) -> bool:
     return _leads([*places, *TORCH])
 
 
-def say(line: str) -> None:
+def say(line: str, end: str = "\n") -> None:
     """Print a line at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(line, end=end, file=sys.stderr, flush=True)
 
 
 _CHECK = f"import sys; print('yes' if {FIRST} <= sys.version_info[:2] <= {LAST} else 'no')"
@@ -222,14 +227,45 @@ def _finished(command: Sequence[str], **variables: str) -> subprocess.CompletedP
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run it, and say that it still runs where its own progress bar cannot be seen."""
-    started = time.monotonic()
-    with subprocess.Popen(command) as process:
-        while True:
-            try:
-                return process.wait(None if sys.stderr.isatty() else HEARTBEAT)
-            except subprocess.TimeoutExpired:
-                say(f"  {time.monotonic() - started:.0f} s, still working")
+    """Run it, and show that it works: a line that is rewritten each second, or plain lines elsewhere."""
+    started, doing = time.monotonic(), "working"
+    live = sys.stderr.isatty()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr
+        for line in _lines(process.stderr, 1 if live else HEARTBEAT):
+            passing = re.match(r"\s*(Downloading|Downloaded|Building|Built|[+~-]) ?(.*)", line)
+            if passing and passing[1].isalpha():
+                doing = line.strip()
+            if live or not line:
+                state = f"  {time.monotonic() - started:.0f} s · {doing}"
+                say(f"{ERASED}{state[:79]}", end="") if live else say(state)
+            if line and not passing:
+                say(ERASED + line if live else line)
+    if live:
+        say(ERASED, end="")
+    return process.returncode
+
+
+def _lines(stream: Iterable[str], seconds: float) -> Iterator[str]:
+    """Yield the lines of a stream, and "" whenever none has come for so long."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in stream:
+            if line.strip():
+                lines.put(line.rstrip())
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            line = lines.get(timeout=seconds)
+        except queue.Empty:
+            yield ""
+            continue
+        if line is None:
+            return
+        yield line
 
 
 if __name__ == "__main__":
