@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loa
 LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
 	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
 
-.PHONY: demo test check resolve lock format clean
+.PHONY: demo test check docs resolve lock format clean
 
 ## demo: teach a real 135M model the structure, and ask it two questions
 demo: demo/run/adapter/adapter_model.safetensors
@@ -35,6 +35,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST) -m "not model"
+
+## docs: the documents as a site, in site/
+docs: .venv/installed-dev
+	$(BIN)/zensical build --strict
 
 ## resolve: does the tested set resolve on every system that we claim? With PyPI alone
 resolve: .venv/bin/uv

@@ -153,10 +153,10 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
         read_suite(gone)
 
 
-def test_the_guide_names_only_suites_and_judges_that_there_are() -> None:
-    guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text(encoding="utf-8")
-    suites = re.findall(r"--suite ([a-z0-9,-]+)", guide)
-    judges = re.findall(r"--judge ([a-z0-9,-]+)", guide)
+def test_the_documents_name_only_suites_and_judges_that_there_are() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (Path(__file__).parent.parent / "docs").glob("*.md")]
+    suites = [name for page in pages for name in re.findall(r"--suite ([a-z0-9,-]+)", page)]
+    judges = [name for page in pages for name in re.findall(r"--judge ([a-z0-9,-]+)", page)]
     assert suites
     assert judges
     assert all(find_suites(words) for words in suites)

@@ -1,0 +1,23 @@
+# alttrain for machines with an NVIDIA GPU and the NVIDIA container toolkit.
+#   docker build -t alttrain .
+#   docker run --gpus all -it -v "$PWD:/data" alttrain recipes --gpu auto
+# PyPI's torch brings the CUDA libraries, so the base image needs none. Triton compiles kernels with gcc.
+FROM python:3.12-slim
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/alttrain
+COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
+COPY alttrain_cli alttrain_cli
+COPY recipes recipes
+COPY tools/data-packages.txt tools/data-packages.txt
+RUN pip install --no-cache-dir --constraint constraints.txt ".[demo,eval,serve]" \
+    && pip install --no-cache-dir --no-deps --requirement tools/data-packages.txt
+
+# Data files, runs and the cache of models stay in the folder that is mounted here.
+ENV HF_HOME=/data/.cache/huggingface
+WORKDIR /data
+ENTRYPOINT ["alttrain"]
+CMD []

@@ -1,0 +1,102 @@
+"""The documents: their site builds without a warning, and what they quote is in the code."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+NOTEBOOK = ROOT / "notebooks" / "alttrain.ipynb"
+
+
+def build_site(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Build the site of a copy of the documents, with warnings as errors."""
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    shutil.copytree(DOCS, folder / "docs", dirs_exist_ok=True)
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    done = build_site(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No issues found" in done.stdout + done.stderr
+    for page in DOCS.glob("*.md"):
+        built = tmp_path / "site" / ("index.html" if page.stem == "index" else f"{page.stem}/index.html")
+        assert built.is_file() is (page.stem != "log"), page.name
+
+
+def test_a_link_to_a_page_that_is_not_there_fails_the_build(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    shutil.copytree(DOCS, tmp_path / "docs", dirs_exist_ok=True)
+    (tmp_path / "docs" / "extra.md").write_text("[gone](gone.md)\n", encoding="utf-8")
+    assert build_site(tmp_path).returncode != 0
+
+
+def texts_of_the_code() -> str:
+    """Return all texts of the package, one per line; a value that is filled in is a space."""
+    found: list[str] = []
+    for path in sorted((ROOT / "alttrain_cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (one.value if isinstance(one, ast.Constant) else "\0" for one in node.values)
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def quoted_messages() -> Iterator[str]:
+    """Return what the page on errors quotes: the terms of its lists."""
+    for line in (DOCS / "troubleshooting.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("`"):
+            yield from re.findall(r"`([^`]+)`", line)
+
+
+def test_every_message_that_the_page_on_errors_quotes_is_one_of_ours() -> None:
+    texts, messages = texts_of_the_code(), [*quoted_messages()]
+    assert len(messages) > 35
+    shells = {"alttrain: command not found"}
+    assert [one for one in messages if one not in texts and one not in shells] == []
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_container_gets_every_file_that_the_package_is_built_from() -> None:
+    """hatchling fails without the files that pyproject.toml names."""
+    copied = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    names = {name for line in copied for name in line.split()}
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert {f"!{name}" for name in names} == {one for one in ignore if one.startswith("!")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {project["project"]["readme"], *project["project"]["license-files"]}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert needed | {*wheel["packages"], *wheel.get("force-include", {})} <= names
+
+
+def notebook_commands() -> list[str]:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "code" for line in cell["source"]]
+    return [line[1:].strip().replace("{RECIPE}", "smollm2-135m") for line in lines if line.startswith("!")]
+
+
+def test_the_notebook_is_saved_without_outputs() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    assert all(not cell["outputs"] for cell in cells if cell["cell_type"] == "code")
+
+
+@pytest.mark.parametrize("line", notebook_commands())
+def test_the_commands_of_the_notebook_are_those_of_the_documents(line: str) -> None:
+    """The documents' commands are run by tests/test_examples.py."""
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
+    assert line.removesuffix(" --limit 8").replace(" --base", "") in pages
