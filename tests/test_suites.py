@@ -154,7 +154,9 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
 
 
 def test_the_documents_name_only_suites_and_judges_that_there_are() -> None:
-    pages = [path.read_text(encoding="utf-8") for path in (Path(__file__).parent.parent / "docs").glob("*.md")]
+    pages = [
+        path.read_text(encoding="utf-8") for path in (Path(__file__).parent.parent / "docs").glob("*.md")
+    ]
     suites = [name for page in pages for name in re.findall(r"--suite ([a-z0-9,-]+)", page)]
     judges = [name for page in pages for name in re.findall(r"--judge ([a-z0-9,-]+)", page)]
     assert suites
