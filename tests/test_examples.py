@@ -46,6 +46,11 @@ def in_sentences(text: str) -> list[str]:
     return [one.partition(" | ")[0] for one in found]
 
 
+def is_name(line: str) -> bool:
+    """Whether a line only names a command, as sentences do, without what it needs to run."""
+    return " ".join(line.split()[1:]) in EXAMPLES
+
+
 def in_comments(text: str) -> list[str]:
     """Return the commands in the comments of a recipe."""
     return re.findall(r"^#\s+(alttrain [^\n]*)$", text, re.MULTILINE)
@@ -191,7 +196,7 @@ def test_the_examples_of_the_docs_work(path: Path, here: Path, prepared: Path, s
     if path.name == "log.md":  # a record of what was done at the time
         return
     for line in lines:
-        done(line, served)
+        done(f"{line} --help" if is_name(line) else line, served)
 
 
 # --- recipes
