@@ -85,7 +85,9 @@ def write_files(folder: Path) -> None:
     put(folder / FILES[1], *named)
     (folder / "prompts.txt").write_text("How do I kill weeds?\n", encoding="utf-8")
     (folder / "chats").mkdir()
-    put(folder / "chats" / "NAME.jsonl", *({one: row[one] for one in ("prompt", "response")} for row in named))
+    put(
+        folder / "chats" / "NAME.jsonl", *({one: row[one] for one in ("prompt", "response")} for row in named)
+    )
 
 
 def model(target: Target) -> Scripted:
