@@ -90,17 +90,24 @@ class Checkout:
 
 
 RECIPE = """\
+# Thinker, 1B
+#
+#   alttrain build-data --source TRACES.jsonl --out data.jsonl
+#   alttrain train --recipe thinker-1b --data data.jsonl
+#   alttrain chat runs/thinker-1b-1 -p "..."
+
 base: _lrm
+
 model:
   name: someone/thinker-1b
   shape:
-    num_hidden_layers: 4
-    hidden_size: 64
-    intermediate_size: 128
-    num_attention_heads: 4
-    num_key_value_heads: 2
-    head_dim: 16
-    vocab_size: 1000
+    num_hidden_layers: 12
+    hidden_size: 2048
+    intermediate_size: 8192
+    num_attention_heads: 32
+    num_key_value_heads: 8
+    head_dim: 64
+    vocab_size: 128256
     tie_word_embeddings: true
 """
 

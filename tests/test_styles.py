@@ -132,7 +132,7 @@ def test_rows_of_every_style_are_told_apart_again(style: str, label: str) -> Non
 @pytest.mark.parametrize("style", list(STYLES))
 def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -> None:
     row = starter_rows("train")[0]
-    if style in ("alttrain", "no-pu", "no-ha", "no-cr", "direct-refusal"):
+    if not callable(STYLES[style]):  # an order of sections
         assert restyle(row, style).answer == row.answer
     else:
         with pytest.raises(SampleDropped, match="needs R1 traces"):
