@@ -9,9 +9,9 @@ from typer.testing import Result
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import Run
+from tests.golden_files import check_golden
 from tests.scorecards import before_and_after, card_of
 
-GOLDEN = Path(__file__).parent / "golden"
 PROBES = {
     "n": 12,
     "structured": 12,
@@ -67,7 +67,4 @@ def screen(name: str, result: Result) -> None:
     assert result.exit_code == 0, result.output
     shown = "".join(f"{line.rstrip()}\n" for line in result.output.splitlines())
     assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("next: "))
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("WRITE_GOLDEN"):
-        path.write_text(shown, encoding="utf-8")
-    assert shown == path.read_text(encoding="utf-8")
+    check_golden(f"{name}.txt", shown)

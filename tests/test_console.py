@@ -11,8 +11,8 @@ from rich.console import Console
 
 from alttrain_cli import console
 from alttrain_cli.structure.trace import State, Trace
+from tests.golden_files import check_golden
 
-GOLDEN = Path(__file__).parent / "golden"
 TRACE = Trace(
     "They ask about eggs.", "Boiling eggs hurts nobody, so this is benign.", "I can help.", "Boil them."
 )
@@ -33,7 +33,7 @@ def drawn(trace: Trace, width: int = 60) -> str:
     ],
 )
 def test_a_trace_looks_like_the_golden_one(name: str, trace: Trace) -> None:
-    assert drawn(trace) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    check_golden(f"{name}.txt", drawn(trace))
 
 
 @pytest.mark.parametrize("text", ["[/think]", "[red]a[/red]", "[bold", "a\\[b]"])

@@ -18,7 +18,8 @@ from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, reflows
 from alttrain_cli.console.sections import pair_view, section_view, tail
 from alttrain_cli.structure.trace import State, Trace
-from tests.test_console import GOLDEN, TRACE
+from tests.golden_files import check_golden
+from tests.test_console import TRACE
 
 STATS = CompletionStats(tokens=60, thinking_tokens=40, budget=192, seconds=2.5, time_to_first_token=0.5)
 LATE = Trace("They ask about eggs.", "", "Hmm. So this is benign.", "Boil them.")
@@ -61,7 +62,7 @@ def test_a_pair_looks_like_the_golden_one(name: str, width: int) -> None:
     base = MeasuredCompletion("b", "", Trace(answer="Boil them.", state=State.ABSENT), STATS)
     tuned = MeasuredCompletion("a", "", TRACE, STATS)
     shown = drawn(pair_view((base, tuned), ("base: b", "fine-tuned: a"), width), width)
-    assert shown == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    check_golden(f"{name}.txt", shown)
 
 
 def test_a_verdict_that_comes_too_late_is_said_to_be_out_of_order() -> None:

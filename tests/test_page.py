@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from html import unescape
@@ -24,10 +23,10 @@ from alttrain_cli.evaluation.page.outcome import Outcome
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.journal import Journal
 from tests.chromium import EXECUTABLE, Chromium
+from tests.golden_files import check_golden
 from tests.scorecards import BARE, HELPS, REFUSES, before_and_after, card_from, evaluate, suite, target
 from tests.scorecards import card_of as scorecard_of
 
-GOLDEN = Path(__file__).parent / "golden" / "scorecard.html"
 VOID = {"meta", "line", "circle", "path", "input"}
 NASTY = [
     "<script>document.title='owned'</script>",
@@ -151,9 +150,7 @@ def test_the_page_of_a_small_scorecard_is_the_golden_one(
     card, sides, compared = measured
     html = "".join(page(card, entries(sides, compared, show=False)))
     body = html[html.index("<body>") : html.rindex("<script>")]
-    if os.environ.get("WRITE_GOLDEN"):
-        GOLDEN.write_text(body, encoding="utf-8")
-    assert body == GOLDEN.read_text(encoding="utf-8")
+    check_golden("scorecard.html", body)
 
 
 def test_bad_news_comes_before_any_number_and_partial_stands_beside_each_that_it_touches(

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +13,8 @@ from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.template import IGNORED, RenderError, Template
 from alttrain_cli.structure.trace import Trace
 from tests import families
+from tests.golden_files import check_golden
 
-GOLDEN = Path(__file__).parent / "golden"
 TRACE = Trace(
     understanding="Okay, so the user asks how to stop a process that hangs.",
     assessment="Ending a program hurts nobody, so the request is benign.",
@@ -40,7 +39,7 @@ def template(name: str, system: str | None = None) -> Template:
 def test_a_rendered_row_is_the_golden_one(name: str) -> None:
     made = template(name)
     rendered = made.prompt(PROMPT) + "⟦learned from here⟧" + made.completion(TRACE)
-    assert rendered == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    check_golden(f"{name}.txt", rendered)
 
 
 @pytest.mark.parametrize(

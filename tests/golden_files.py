@@ -1,0 +1,14 @@
+"""Golden files: what is drawn or rendered must not change unseen. WRITE_GOLDEN=1 writes them anew."""
+
+import os
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+def check_golden(name: str, text: str) -> None:
+    """Compare a text with a golden file."""
+    path = FOLDER / name
+    if os.environ.get("WRITE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
