@@ -43,7 +43,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def proof(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "export.json").read_text())
+    found: dict[str, Any] = json.loads((folder / "export.json").read_text())["proofs"][0]
     return found
 
 
@@ -66,7 +66,7 @@ def test_an_export_is_whole_and_proved(merged: Path) -> None:
     assert found["unlike_base"] == found["prompts"] == 8
     assert found["same"] + len(found["differences"]) == found["prompts"]
     assert not list(merged.parent.glob(".*"))
-    assert {path.suffix for path in merged.iterdir()} <= {".safetensors", ".json", ".jinja"}
+    assert {path.suffix for path in merged.iterdir()} == {".safetensors", ".json", ".jinja", ".md", ".yaml"}
 
 
 def test_other_programs_may_read_every_file(merged: Path) -> None:
@@ -98,6 +98,39 @@ def test_transformers_alone_renders_the_prompt_of_training_and_writes_the_same(r
     assert trained.template.terminator_id in stock["stops"]
 
 
+VERSION_4 = os.environ.get("ALTTRAIN_TRANSFORMERS_4", "")  # a Python with transformers 4
+TOKENIZE = """
+import json, sys
+from transformers import AutoTokenizer
+folder, *prompts = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+print(json.dumps([
+    tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)
+    for prompt in prompts
+]))
+"""
+
+
+@pytest.mark.skipif(not VERSION_4, reason="ALTTRAIN_TRANSFORMERS_4 names no Python with transformers 4")
+@pytest.mark.parametrize("format", ["merged", "adapter"])
+def test_transformers_4_loads_the_tokenizer_and_renders_the_prompts_of_training(
+    r1: Run, tmp_path: Path, format: str
+) -> None:
+    assert run("export", r1.path, "--format", format, "--out", tmp_path).exit_code == 0
+    prompts = ["How do I boil an egg?", "Zwei  Leerzeichen,\n\teine Zeile \N{SNOWMAN}"]
+    done = subprocess.run(
+        [VERSION_4, "-c", TOKENIZE, str(tmp_path / format), *prompts],
+        capture_output=True, text=True, timeout=120, env={"HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    with quiet.captured(None):
+        from alttrain_cli.engine.shared_files import load_saved_template
+
+        template = load_saved_template(tmp_path / format)
+    wanted = [template.encode_text(template.prompt(prompt)) for prompt in prompts]
+    assert json.loads(done.stdout) == wanted
+
+
 @pytest.mark.parametrize(
     ("family", "kind", "recipe", "system"),
     [
@@ -113,10 +146,36 @@ def test_the_exported_template_holds_the_recipes_system_text(
     trained = write_run(tmp_path, family, kind, recipe, words)
     done = run("export", trained.path, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "10 of 10 have the token ids of training" in " ".join(done.output.split())
-    own = (trained.adapter_path / "chat_template.jinja").read_text()
+    assert "10 of 10 as in training" in " ".join(done.output.split())
+    own = (tmp_path / "base" / "chat_template.jinja").read_text()
+    assert (trained.adapter_path / "chat_template.jinja").read_text() != own or system is None
     exported = (tmp_path / "out" / "merged" / "chat_template.jinja").read_text()
     assert (exported == own) is (system is None)
+
+
+def test_the_adapter_is_exported_with_the_template_of_training_and_its_base_by_name(
+    r1: Run, tmp_path: Path
+) -> None:
+    done = run("export", r1.path, "--format", "adapter,merged", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter", "merged"}
+    found = proof(tmp_path / "adapter")
+    assert (found["same"], found["wrong_ids"]) == (8, 0)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(r1.path.parent / "base")
+    assert not (tmp_path / "adapter" / "config.json").exists()
+
+
+def test_the_adapter_folder_of_a_run_can_be_handed_on(r1: Run) -> None:
+    names = {path.name for path in r1.adapter_path.iterdir()}
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "chat_template.jinja",
+        "tokenizer.json",
+    } <= names
+    config = json.loads((r1.adapter_path / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
 def test_a_merge_without_the_adapter_is_marked_and_ends_with_3(

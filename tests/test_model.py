@@ -106,6 +106,10 @@ def test_training_leaves_a_whole_run_and_a_quiet_screen(finished: Path) -> None:
     saved = {path.suffix for path in (finished / "adapter").iterdir()}
     assert ".safetensors" in saved
     assert not saved & {".bin", ".pt", ".pth", ".pkl"}
+    card = (finished / "adapter" / "README.md").read_text()
+    assert 'base_model: "HuggingFaceTB/SmolLM2-135M-Instruct"' in card
+    assert f"SHA-256 {manifest.template}" in card
+    assert "More Information Needed" not in card  # PEFT's placeholder
 
 
 def test_the_same_seed_gives_the_same_losses(folder: Path, finished: Path) -> None:

@@ -1,6 +1,7 @@
 """What the proof of an export says of models that write one thing or another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,12 @@ def test_a_model_that_lost_the_sections_fails(quantised: bool) -> None:
     flat = STRUCTURED.replace("</think>", "")
     proof = prove(probes(base=""), Exported(flat, lead=0 if quantised else 9, quantised=quantised))
     assert any("all sections" in one for one in proof.problems)
+
+
+def test_the_sections_count_in_the_order_in_which_they_were_trained() -> None:
+    text = "That is harmless.\n\nThey ask.\n\nI can help.\n</think>\n\nSure."
+    other = replace(probes(text), order=("assessment", "understanding", "reasoning"))
+    assert prove(other, Exported(text)).structured == 2
 
 
 def test_quantised_weights_explain_a_difference() -> None:

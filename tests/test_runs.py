@@ -14,10 +14,10 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands.chat_options import _chosen_run
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
-from alttrain_cli.runs.scores import read_scores
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.lock import LOOK, locked
 from alttrain_cli.storage.run import Run, State
+from alttrain_cli.summary.scores import read_scores
 from alttrain_cli.training.run_setup import open_for_resume
 from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
 

@@ -8,7 +8,7 @@ import pytest
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,30 @@ def test_a_recipes_name_and_a_hub_id_are_base_models() -> None:
     assert other.recipe.model.name == "somebody/some-model"
     assert other.recipe.generation == Recipe.load("qwen3-8b").generation
     assert other.adapter is None
+
+
+def test_an_adapter_that_was_handed_on_brings_the_recipe_that_it_was_trained_with(here: Path) -> None:
+    write_config(here / "theirs")
+    trained = Recipe.load("smollm2-135m", ("generation.max_new_tokens=7",))
+    trained.save(here / "theirs" / EXPORTED_RECIPE)
+    assert find_target("theirs") == Target("theirs", trained, Path("theirs"))
+
+
+def test_an_exported_model_has_the_settings_of_its_training_and_the_system_text_of_its_template(
+    here: Path,
+) -> None:
+    (here / "merged").mkdir()
+    (here / "merged" / "config.json").write_text("{}")
+    trained = Recipe.load("smollm2-135m", ("generation.max_new_tokens=7",))
+    trained.save(here / "merged" / EXPORTED_RECIPE)
+    found = find_target("merged")
+    assert found.recipe.generation == trained.generation
+    assert (found.recipe.model.name, found.recipe.model.package, found.recipe.model.system) == (
+        "merged",
+        None,
+        None,
+    )
+    assert found.adapter is None
 
 
 def test_an_adapter_from_elsewhere_brings_its_base_and_its_shape(here: Path) -> None:

@@ -9,13 +9,16 @@ from alttrain_cli.storage.run_records import BaseRecord
 from tests.tiny import write_model
 
 
-def write_run(
-    folder: Path, family: str, kind: str, recipe: str, *overrides: str, strength: float = 0.3
-) -> Run:
-    """Write a base model and a run over it; `strength` is that of the adapter's random weights."""
+def write_run(folder: Path, family: str, kind: str, recipe: str, *overrides: str) -> Run:
+    """Write a base model and a run over it."""
     base = write_model(folder / "base", kind, family)
     changes = (f"model.name={base}", "model.package=null", "model.shape=null", "model.load_in_4bit=false")
     found = Recipe.load(recipe, (*changes, "lora.r=4", "generation.max_new_tokens=24", *overrides))
+    return write_run_of(found, folder / "run", strength=0.3)
+
+
+def write_run_of(found: Recipe, folder: Path, *, strength: float) -> Run:
+    """Write a run over a recipe's base model; `strength` is that of the adapter's random weights."""
     with quiet.captured(None):
         import torch
         import unsloth  # noqa: F401
@@ -29,11 +32,11 @@ def write_run(
         for name, weight in loaded.model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=strength)
-        run = Run.create(folder / "run", found.name, found.to_yaml())
+        run = Run.create(folder, found.name, found.to_yaml())
         run.update_manifest(
             status="finished",
             recipe=found.name,
-            base=BaseRecord(name=str(base)),
+            base=BaseRecord(name=found.model.name),
             template=loaded.template.fingerprint,
             checks=save_adapter(loaded, run.adapter_path, untrained),
         )

@@ -9,7 +9,7 @@ from alttrain_cli.errors import ModelError, RecipeError, RunError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe, Shape
 from alttrain_cli.storage.reading import is_folder, object_in
-from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.text import did_you_mean
 
@@ -87,7 +87,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
         order = order_of(run) if run.recipe_path.is_file() else THOUGHTS
         return Target(path.name, _recipe_of_adapter(path, recipe), path, order)
     if (path / "config.json").is_file():
-        return Target(path.name, _recipe_of(str(path), recipe))
+        return Target(path.name, _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe))
     raise ModelError(f"{path}: holds no run, no adapter and no model.")
 
 
@@ -100,10 +100,22 @@ def order_of(run: Run) -> Order:
         raise RunError(f"{run.manifest_path}: order {error}. Bring back the file from a copy.") from None
 
 
+def _recipe_of_export(path: Path) -> Recipe:
+    """Return the settings that an exported model was trained with, or the standard ones for a model."""
+    if not (path / EXPORTED_RECIPE).is_file():
+        return _recipe_of(str(path), None)
+    trained = Recipe.load(str(path / EXPORTED_RECIPE))
+    # its chat template holds the system text already
+    whole = trained.changed({"model": {"system": None, "full_finetuning": False}})
+    return _for_model(whole, str(path), None, trained.model.shape)
+
+
 def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     """Return the recipe of the run that the adapter lies in, or one made from its own config."""
     if recipe is None and (path.parent / "recipe.yaml").is_file():
         return Recipe.of_run(Run(path.parent))
+    if recipe is None and (path / EXPORTED_RECIPE).is_file():
+        return Recipe.load(str(path / EXPORTED_RECIPE))
     config = object_in(path / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:

@@ -123,8 +123,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "alttrain export runs/smollm2-135m-1",
         ),
         (
-            "Write it to another folder:",
-            "alttrain export runs/smollm2-135m-1 --out shared",
+            "Make a file for llama.cpp and Ollama, with a Modelfile:",
+            "alttrain export runs/smollm2-135m-1 --format ollama --quantize q4_k_m",
+        ),
+        (
+            "Show what an upload to the hub would hold:",
+            "alttrain export runs/smollm2-135m-1 --push me/my-model --dry-run",
         ),
     ),
     "runs": (

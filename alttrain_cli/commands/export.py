@@ -1,5 +1,6 @@
 """`alttrain export`: from a run to files that other programs use, each with a proof."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -7,14 +8,19 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import RunArgument, check_not_empty, expanded, takes
+from alttrain_cli.commands.options import Rule, RunArgument, check, check_not_empty, expanded, takes
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.export.job import Job, check_proofs
+from alttrain_cli.export.formats import choose_formats
+from alttrain_cli.export.job import Job, check_proofs, push_proved
 from alttrain_cli.export.job import export as start
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 PROBES = 8  # prompts on which an export is proved
+_FORMAT = "adapter, merged, gguf or ollama; several: merged,gguf. Default: merged."
+_QUANTIZE = "Types of the GGUF files, for example q4_k_m,q8_0 or f16. Default: q8_0."
+_PUSH = "Upload the one format to this repository of the hub. A new one is private."
+_DRY_RUN = "Only check, and show what would be written and uploaded, with the model card."
 _OUT = "The folder in which one folder per format is created. Default: RUN/export."
 
 
@@ -23,7 +29,11 @@ class ExportOptions:
     """The options of `alttrain export`."""
 
     run: RunArgument
+    format: Annotated[list[str] | None, typer.Option("--format", metavar="FORMAT", help=_FORMAT)] = None
+    quantize: Annotated[list[str] | None, typer.Option("--quantize", metavar="TYPE", help=_QUANTIZE)] = None
     out: Annotated[Path | None, typer.Option("--out", help=_OUT, callback=expanded)] = None
+    push: Annotated[str | None, typer.Option("--push", metavar="REPO", help=_PUSH)] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False
 
 
 @takes(ExportOptions)
@@ -33,12 +43,21 @@ def export(context: typer.Context, options: ExportOptions) -> None:
     The proof: an export gives prompts the token ids of training, and writes what base and adapter write.
     """
     check_not_empty(context)
+    formats = choose_formats(options.format or ["merged"], options.quantize or [])
+    has_gguf = any(one.library == "gguf" for one in formats)
+    check([Rule("--quantize", bool(options.quantize), has_gguf, "without --format gguf or ollama")])
     run = Run.open(options.run)
     rows = starter_rows("heldout")
     prompts = [row.prompt for row in rows[:: max(1, len(rows) // PROBES)][:PROBES]]
-    job = Job(run, Recipe.of_run(run), options.out or run.path / "export", prompts)
+    job = Job(run, Recipe.of_run(run), options.out or run.path / "export", formats, prompts, options.push)
+    if options.dry_run:
+        job.check()
+        console.print_planned_exports(job)
+        return
     with console.Reporter() as reporter:
         exports = start(job, reporter)
-    for one in exports:
-        console.print_proof(one.folder, one.proof)
+    console.print_exports(exports)
     check_proofs(exports)
+    with console.status("Uploading ...") if options.push else nullcontext():
+        address = push_proved(job, exports)
+    console.print_export_end(exports, address)

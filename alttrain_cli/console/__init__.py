@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.curve import print_curve, sparkline
     from alttrain_cli.console.data import print_audit, print_build, print_row
     from alttrain_cli.console.doctor import print_findings
-    from alttrain_cli.console.export import print_proof
+    from alttrain_cli.console.export import print_export_end, print_exports, print_planned_exports
     from alttrain_cli.console.journey import print_journey
     from alttrain_cli.console.preview import preview_text, print_previews
     from alttrain_cli.console.recipes import print_recipe_fits
@@ -45,7 +45,7 @@ _FILES = {
     "console.curve": "print_curve sparkline",
     "console.data": "print_audit print_build print_row",
     "console.doctor": "print_findings",
-    "console.export": "print_proof",
+    "console.export": "print_export_end print_exports print_planned_exports",
     "console.journey": "print_journey",
     "console.preview": "preview_text print_previews",
     "console.recipes": "print_recipe_fits",

@@ -1,36 +1,53 @@
 """The proof of an export on the screen."""
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import print_lines
+from alttrain_cli.console.terminal import out, plain, print_lines, print_next
 
 if TYPE_CHECKING:
+    from alttrain_cli.export.job import Export, Job
     from alttrain_cli.export.proof import Proof
 
+SHOWN = 3  # first differences per model
 
-def print_proof(folder: Path, proof: "Proof") -> None:
-    """Print what an exported folder was compared with, and what was found."""
+
+def print_exports(exports: "Sequence[Export]") -> None:
+    """Print the folders, what each was compared with, and what was found."""
+    for one in exports:
+        print_lines([("folder:", one.folder), *(line for proof in one.proofs for line in _lines(proof))])
+
+
+def print_planned_exports(job: "Job") -> None:
+    """Print what an export would write and upload, and its model card."""
+    for one in job.formats:
+        print_lines(
+            [("folder:", job.out / one.name), ("files:", one.files), ("with:", "README.md, recipe.yaml")]
+        )
+    if job.repo is not None:
+        print_lines([("upload to:", f"{job.repo} (private if it is new)")])
+    out().print()
+    out().print(plain(job.card().text()), soft_wrap=True)
+
+
+def print_export_end(exports: "Sequence[Export]", address: str | None) -> None:
+    """Print where the export was uploaded, and the next command."""
+    if address is not None:
+        print_lines([("uploaded:", address)])
+    print_next(exports[-1].next_step)
+
+
+def _lines(proof: "Proof") -> Iterator[tuple[str, object]]:
     n = proof.prompts
-    lines: list[tuple[str, object]] = [("export:", proof.export), ("folder:", folder)]
-    ids = proof.conversations - proof.wrong_ids
-    lines.append(("prompts:", f"{ids} of {proof.conversations} have the token ids of training"))
-    lines.append(("tokens:", f"{proof.same} of {n} greedy completions equal base and adapter"))
-    for one in proof.differences:
-        lines.append(
-            (
-                "",
-                f"prompt {one.prompt}: after {one.after} tokens {one.written!r} instead of {one.wanted!r}, "
-                f"preferred by {one.lead:.2f} nats",
-            )
-        )
+    yield ("model:", proof.export)
+    yield ("prompts:", f"{proof.conversations - proof.wrong_ids} of {proof.conversations} as in training")
+    yield ("tokens:", f"{proof.same} of {n} greedy completions equal base and adapter")
+    for one in proof.differences[:SHOWN]:
+        words = f"{one.written!r} for {one.wanted!r}, {one.lead:.2f} nats"
+        yield ("", f"prompt {one.prompt}, token {one.after + 1}: {words}")
+    if (more := len(proof.differences) - SHOWN) > 0:
+        yield ("", f"and {more} more, in export.json")
     if proof.unlike_base is not None:
-        lines.append(("base:", f"{proof.unlike_base} of {n} completions differ from the base model's"))
-    lines.append(
-        (
-            "structure:",
-            f"{proof.structured} of {n} have all sections (base and adapter: {proof.tuned_structured})",
-        )
-    )
-    lines.append(("proof:", "; ".join(proof.problems) or "passed"))
-    print_lines(lines)
+        yield ("base:", f"{proof.unlike_base} of {n} completions differ from the base model's")
+    yield ("structure:", f"{proof.structured} of {n} have all sections; before {proof.tuned_structured}")
+    yield ("proof:", "; ".join(proof.problems) or "passed")

@@ -15,7 +15,7 @@ from alttrain_cli.engine.quiet import CACHE
 from alttrain_cli.errors import ModelError
 from alttrain_cli.storage.files import writable
 
-_MADE_BY = 1  # part of the cache's name: raise it when the conversion below changes
+_MADE_BY = 2  # part of the cache's name: raise it when the conversion below changes
 EOS, PAD = "<|im_end|>", "<|endoftext|>"
 
 
@@ -80,4 +80,6 @@ def _write_tokenizer(gguf: Path, folder: Path) -> None:
     tokenizer.eos_token = EOS
     tokenizer.pad_token = PAD
     tokenizer.clean_up_tokenization_spaces = False
+    # transformers writes true for every GGUF; llama.cpp would then convert it as a SentencePiece tokenizer
+    tokenizer.backend_tokenizer.model.byte_fallback = False
     tokenizer.save_pretrained(folder)

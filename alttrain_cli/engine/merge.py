@@ -6,7 +6,6 @@ from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.engine.model_files import check_model
 from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
-from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import writable
 
@@ -17,13 +16,7 @@ def save_merged(loaded: Loaded, sampling: Sampling, folder: Path) -> None:
     The folder must be empty: into one that holds a merged model Unsloth merges the adapter again.
     """
     with writable(folder), enough_memory("merging the adapter"):
-        try:
-            loaded.model.save_pretrained_merged(str(folder), loaded.tokenizer, save_method="merged_16bit")
-        except NotImplementedError:  # Unsloth on a CPU
-            raise ModelError(
-                f"{loaded.source.name}: a 4-bit base model cannot be merged on a CPU. Name the 16-bit model, "
-                "or export on a GPU."
-            ) from None
+        loaded.model.save_pretrained_merged(str(folder), loaded.tokenizer, save_method="merged_16bit")
     save_tokenizer(loaded, folder)
     save_generation_config(loaded, sampling, folder)
     check_model(folder)

@@ -33,6 +33,11 @@ def check_model(folder: Path) -> None:
         check_weights(path)
 
 
+def is_quantised(folder: Path) -> bool:
+    """Whether a model is stored in fewer than 16 bits."""
+    return "quantization_config" in _read_object(folder / "config.json")
+
+
 def check_tokenizer(folder: Path) -> None:
     """Check that the files of a tokenizer can be read."""
     for name in TOKENIZER:

@@ -10,6 +10,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import atomic_writer, writable, write_json
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.structure.chat_template import with_system
+from alttrain_cli.structure.template import Template
 
 TEMPLATE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
@@ -31,6 +32,13 @@ def save_tokenizer(loaded: Loaded, folder: Path) -> None:
     if more:
         config["additional_special_tokens"] = list(more.values()) if isinstance(more, dict) else more
     write_json(folder / _CONFIG, {key: config[key] for key in config if key not in _OF_VERSION_5})
+
+
+def load_saved_template(folder: Path) -> Template:
+    """Load a saved tokenizer as another program does; its template says what the system text is."""
+    from transformers import AutoTokenizer
+
+    return Template.of(AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
 
 def chat_template(loaded: Loaded) -> str:

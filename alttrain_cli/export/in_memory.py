@@ -1,4 +1,4 @@
-"""An exported folder, loaded again by the engine."""
+"""An exported folder of transformers or PEFT, loaded again by the engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,46 +7,45 @@ from alttrain_cli.engine.generate import Written
 from alttrain_cli.engine.lead import lead
 from alttrain_cli.engine.load import Loaded, load_target
 from alttrain_cli.engine.memory import release_memory
+from alttrain_cli.engine.shared_files import load_saved_template
 from alttrain_cli.export.probes import write
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.template import Template
 
 
 class InMemory:
-    """A folder of transformers or of PEFT."""
+    """A loaded model with the tokenizer and the chat template of its folder."""
 
-    def __init__(self, name: str, loaded: Loaded) -> None:
-        dtype = str(loaded.model.config.dtype).removeprefix("torch.")
-        self.name = f"{name} {dtype}"
+    def __init__(self, name: str, loaded: Loaded, template: Template) -> None:
+        self.name = name
         self.quantised = loaded.quantised
         self._loaded: Loaded | None = loaded
+        self._template = template
 
     @classmethod
     def merged(cls, recipe: Recipe, folder: Path) -> "InMemory":
-        """Load a merged model by what is in its folder alone.
+        """Load a merged model by what is in its folder alone."""
+        own = {"name": str(folder), "package": None, "revision": None, "system": None}
+        merged = recipe.changed({"model": {**own, "full_finetuning": False}})
+        loaded = load_target(merged, None)
+        dtype = str(loaded.model.config.dtype).removeprefix("torch.")
+        return cls(f"merged, {dtype}", loaded, load_saved_template(folder))
 
-        Raises:
-            ModelError: as `load_base`.
-        """
-        own = {
-            "name": str(folder),
-            "package": None,
-            "revision": None,
-            "system": None,
-            "full_finetuning": False,
-        }
-        return cls("merged", load_target(recipe.changed({"model": own}), None))
+    @classmethod
+    def adapter(cls, recipe: Recipe, folder: Path) -> "InMemory":
+        """Load the base model with an exported adapter."""
+        return cls("adapter", load_target(recipe, folder), load_saved_template(folder))
 
     @property
     def loaded(self) -> Loaded:
-        """The model."""
+        """The model, until `close`."""
         assert self._loaded is not None
         return self._loaded
 
     def prompt_ids(self, conversation: list[Message]) -> list[int]:
         """Render and tokenise a conversation."""
-        template = self.loaded.template
-        return template.encode_text(template.prompt(conversation))
+        return self._template.encode_text(self._template.prompt(conversation))
 
     def write(self, rendered: Sequence[str], limit: int) -> tuple[Written, ...]:
         """Return greedy completions."""

@@ -1,19 +1,31 @@
-"""One export: checks, the trained model's own completions, the files, and the proof of each of them."""
+"""One export: checks, what the trained model writes, the files, and the proof of each of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from alttrain_cli.backends.target import order_of
 from alttrain_cli.engine import quiet
-from alttrain_cli.errors import GateError, RunError
-from alttrain_cli.export.preflight import check_base, check_room
-from alttrain_cli.export.proof import Proof
+from alttrain_cli.engine.licence import licence_of
+from alttrain_cli.engine.source import locate
+from alttrain_cli.errors import AlttrainError, GateError
+from alttrain_cli.export.format import Format, Trained
+from alttrain_cli.export.preflight import check_base, check_room, check_template
+from alttrain_cli.export.proof import Proof, prove
+from alttrain_cli.export.push import check_push, push
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.new_folder import check_free, hidden_folder, publish
 from alttrain_cli.storage.run import Run
+from alttrain_cli.summary.model_card import ModelCard
+
+if TYPE_CHECKING:
+    from alttrain_cli.export.probes import Probes
 
 FAILED = "-FAILED"  # the ending of a folder's name
 PROOF, WARNING = "export.json", "PROOF-FAILED.txt"
@@ -21,10 +33,16 @@ PROOF, WARNING = "export.json", "PROOF-FAILED.txt"
 
 @dataclass(frozen=True)
 class Export:
-    """A folder that was written, and its proof."""
+    """A folder that was written, and its proofs: one per file of a model."""
 
     folder: Path
-    proof: Proof
+    proofs: Sequence[Proof]
+    next_step: str  # a command that uses it
+
+    @property
+    def problems(self) -> list[str]:
+        """Return what is wrong with it, in words."""
+        return [f"{proof.export}: {problem}" for proof in self.proofs for problem in proof.problems]
 
 
 @dataclass(frozen=True)
@@ -34,84 +52,101 @@ class Job:
     run: Run
     recipe: Recipe
     out: Path
+    formats: Sequence[Format]
     prompts: Sequence[str]
+    repo: str | None = None  # on the hub, for the one format
 
     def check(self) -> None:
-        """Find out before anything is loaded what would fail later.
+        """Find out before anything is loaded what would fail later."""
+        if self.repo is not None:
+            if len(self.formats) != 1:
+                raise AlttrainError("--push takes one format, because a repository holds one model.")
+            check_push(self.repo)
+        for one in self.formats:
+            one.check(self.recipe)
+            check_free(self.out / one.name)
+            check_free(self.out / (one.name + FAILED))
+        with quiet.captured(None):  # the embedded model may be converted
+            check_base(self.run, self.recipe)
+        check_room(self.recipe, self.out, sum(one.copies for one in self.formats))
 
-        Raises:
-            AlttrainError: naming it, and the next step.
-        """
-        folder = self.folder
-        check_free(folder)
-        check_free(folder.with_name(folder.name + FAILED))
-        check_base(self.run, self.recipe)
-        check_room(self.recipe, self.out)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the merged model."""
-        return self.out / "merged"
+    def card(self) -> ModelCard:
+        """Return the model card of the first format, without a proof."""
+        licence = licence_of(self.recipe.model, locate(self.recipe))
+        return ModelCard.of(self.run, self.recipe, self.formats[0].library, licence)
 
 
 def export(job: Job, progress: Progress) -> list[Export]:
-    """Write the exports and prove them; each folder appears when it is whole.
-
-    Raises:
-        GateError: if a proof failed. The folder is kept, and marked in its name and by a file.
-        AlttrainError: if nothing could be written.
-    """
+    """Write the exports and prove them; a folder appears when it is whole, marked if its proof failed."""
     job.check()
-    with locked(job.out), hidden_folder(job.folder) as hidden:
-        proof = _merged(job, hidden, progress)
-        write_json(hidden / PROOF, proof.record())
-        folder = job.folder
-        if proof.problems:
-            folder = folder.with_name(folder.name + FAILED)
-            with atomic_writer(hidden / WARNING) as file:
-                file.write("".join(f"{problem}.\n" for problem in proof.problems))
-        publish(hidden, folder)
-    return [Export(folder, proof)]
+    with ExitStack() as stack:
+        stack.callback(Made.begin(job.out, ()).undo)  # removes the folder again if it stays empty
+        stack.enter_context(locked(job.out))
+        hidden = [stack.enter_context(hidden_folder(job.out / one.name)) for one in job.formats]
+        probes, licence = _write(job, hidden, progress)
+        with progress.status("Finishing the files ..."), quiet.captured(None):
+            for one, folder in zip(job.formats, hidden, strict=True):
+                one.convert(folder)
+        exports = []
+        for one, folder in zip(job.formats, hidden, strict=True):
+            proofs = _prove(job, one, folder, probes, progress)
+            exports.append(_publish(job, one, folder, proofs, licence))
+    return exports
+
+
+def push_proved(job: Job, exports: Sequence[Export]) -> str | None:
+    """Upload the export, if that is wanted; return its address."""
+    return push(exports[0].folder, job.repo) if job.repo is not None else None
 
 
 def check_proofs(exports: Sequence[Export]) -> None:
-    """Fail if a proof failed.
-
-    Raises:
-        GateError: naming the folder and what is wrong.
-    """
+    """Fail if a proof failed, naming the folder and what is wrong."""
     for one in exports:
-        if one.proof.problems:
-            raise GateError(f"{one.folder}: the proof failed: {'; '.join(one.proof.problems)}.")
+        if one.problems:
+            raise GateError(f"{one.folder}: the proof failed. {'; '.join(one.problems)}.")
 
 
-def _merged(job: Job, hidden: Path, progress: Progress) -> Proof:
+def _write(job: Job, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
+    """Write what needs the trained model in memory; return what it wrote itself, and its base's licence."""
     with progress.status(f"Loading {job.run.path} ..."), quiet.captured(None):
         from alttrain_cli.engine.load import load_target
         from alttrain_cli.engine.memory import release_memory
-        from alttrain_cli.engine.merge import save_merged
-        from alttrain_cli.export.in_memory import InMemory
         from alttrain_cli.export.probes import Probes
-        from alttrain_cli.export.proof import prove
 
         loaded = load_target(job.recipe, job.run.adapter_path)
-    _check_template(job.run, loaded.template.fingerprint)
+        licence = licence_of(job.recipe.model, loaded.source)
+    check_template(job.run, loaded.template.fingerprint)
     with progress.status("Generating with base and adapter ..."), quiet.captured(None):
-        probes = Probes.of(loaded, job.prompts, job.recipe.generation.max_new_tokens)
-    with progress.status("Merging ..."), quiet.captured(None):
-        save_merged(loaded, job.recipe.generation, hidden)
+        longest, order = job.recipe.generation.max_new_tokens, order_of(job.run)
+        probes = Probes.of(loaded, job.prompts, longest, order)
+    for one, folder in zip(job.formats, folders, strict=True):
+        with progress.status(f"Writing {one.name} ..."), quiet.captured(None):
+            one.write(Trained(job.run, job.recipe, loaded), folder)
     del loaded
     release_memory()
-    with progress.status("Generating with the merged model ..."), quiet.captured(None):
-        model = InMemory.merged(job.recipe, hidden)
-        proof = prove(probes, model)
-        model.close()
-    return proof
+    return probes, licence
 
 
-def _check_template(run: Run, fingerprint: str) -> None:
-    if run.manifest().template not in (None, fingerprint):
-        raise RunError(
-            f"{run.path}: the base model's chat template has changed since this run was trained. "
-            "Bring back the model as it was, or train again."
-        )
+def _prove(job: Job, one: Format, folder: Path, probes: "Probes", progress: Progress) -> list[Proof]:
+    proofs = []
+    with progress.status(f"Proving {one.name} ..."), quiet.captured(None):
+        for model in one.models(job.recipe, folder):
+            try:
+                proofs.append(prove(probes, model))
+            finally:
+                model.close()
+    return proofs
+
+
+def _publish(job: Job, one: Format, hidden: Path, proofs: Sequence[Proof], licence: str | None) -> Export:
+    """Add proof, card and recipe, and give the folder its name: a marked one if a proof failed."""
+    made = Export(job.out / one.name, proofs, one.next_step(job.recipe, job.out / one.name))
+    write_json(hidden / PROOF, {"proofs": [proof.record() for proof in proofs]})
+    lines = [line for proof in proofs for line in proof.in_words()]
+    ModelCard.of(job.run, job.recipe, one.library, licence, lines).save(hidden)
+    if made.problems:
+        made = replace(made, folder=made.folder.with_name(made.folder.name + FAILED))
+        with atomic_writer(hidden / WARNING) as file:
+            file.write("".join(f"{problem}.\n" for problem in made.problems))
+    publish(hidden, made.folder)
+    return made

@@ -9,7 +9,9 @@ from alttrain_cli.engine.load import Loaded
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.trace import parse
 
 NEW_TOKENS = 256  # enough for the sections and the first words of an answer
 BASE_TOKENS = 64  # a model that differs from its base has differed by then
@@ -32,9 +34,10 @@ class Probes:
     tuned: tuple[Written, ...]
     base: tuple[Written, ...]
     limit: int
+    order: Order = THOUGHTS  # of the sections that were trained
 
     @classmethod
-    def of(cls, loaded: Loaded, prompts: Sequence[str], longest: int) -> "Probes":
+    def of(cls, loaded: Loaded, prompts: Sequence[str], longest: int, order: Order = THOUGHTS) -> "Probes":
         """Let the trained model and its base write; `longest` is the recipe's max_new_tokens."""
         template, limit = loaded.template, min(NEW_TOKENS, longest)
         found: list[tuple[list[Message], str]] = []
@@ -55,6 +58,7 @@ class Probes:
             if has_base
             else (),
             limit=limit,
+            order=order,
         )
 
     @property
@@ -64,7 +68,9 @@ class Probes:
 
     def is_structured(self, written: Written) -> bool:
         """Whether a completion has all required sections."""
-        return self.template.parse(written.text).structured
+        template = self.template
+        text = template.strip(written.text)
+        return parse(text, template.markers, prefilled=template.prefilled, order=self.order).structured
 
 
 def write(

@@ -87,6 +87,18 @@ class Proof:
             return KEPT_STRUCTURE * self.tuned_structured
         return self.tuned_structured - near_ties
 
+    def in_words(self) -> list[str]:
+        """Return what was found, one line each."""
+        ids = self.conversations - self.wrong_ids
+        found = [
+            f"{self.export}: {ids} of {self.conversations} prompts have the token ids of training",
+            f"{self.same} of {self.prompts} greedy completions equal base and adapter",
+        ]
+        if self.unlike_base is not None:
+            found.append(f"{self.unlike_base} of {self.prompts} differ from the base model's")
+        sections = f"{self.structured} of {self.prompts} have all sections"
+        return [*found, f"{sections}; of base and adapter {self.tuned_structured}"]
+
     def record(self) -> dict[str, Any]:
         """Return it as JSON."""
         return asdict(self) | {"problems": self.problems}

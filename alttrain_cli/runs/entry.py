@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.runs.scores import Scores, Tally, read_scores
 from alttrain_cli.storage.run import Run, State
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of
+from alttrain_cli.summary.scores import Scores, Tally, read_scores
 
 Label = Literal["harmful", "benign"]
 _SHOWN = {"recipe", "data", "begun", "device", "base", "loss", "steps", "seconds_training"}

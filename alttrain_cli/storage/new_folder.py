@@ -8,7 +8,6 @@ from pathlib import Path
 
 from alttrain_cli.errors import RunError
 from alttrain_cli.storage.files import writable
-from alttrain_cli.storage.made import Made
 
 
 def check_free(folder: Path) -> None:
@@ -30,15 +29,13 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
     which the next one removes. Others are kept out by the caller (`storage.lock`).
     """
     hidden = folder.with_name(f".{folder.name}.part")
-    made = Made.begin(folder.parent, ())
     try:
         with writable(hidden):
             shutil.rmtree(hidden, ignore_errors=True)
-            hidden.mkdir()
+            hidden.mkdir(parents=True)
         yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-        made.undo()  # a folder that this made, and that stayed empty
 
 
 def publish(hidden: Path, folder: Path) -> None:

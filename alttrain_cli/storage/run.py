@@ -26,6 +26,8 @@ from alttrain_cli.storage.run_records import (
 
 # One of these files shows that training has ended: an adapter, or a whole model in one file or several.
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+# In a folder that is handed on; one with a recipe.yaml is a run.
+EXPORTED_RECIPE = "training-recipe.yaml"
 # Everything that training may write into a run directory. A start that fails removes nothing else.
 _WRITTEN = (
     *("recipe.yaml", "manifest.json", "train.jsonl", "canary.jsonl", "loss.svg", "log.txt", "probes.jsonl"),

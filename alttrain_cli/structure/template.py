@@ -67,7 +67,7 @@ class Template:
         probing = Probing.of(tokenizer)
         check_nothing_dropped(tokenizer, probing, system)
         prompt, vocabulary = probing.prompt, probing.vocabulary
-        markers = _markers(vocabulary, prompt)
+        markers = _markers(vocabulary, prompt, str(getattr(tokenizer, "chat_template", "")))
         terminator = terminator_of(tokenizer, probing)
         return cls(
             tokenizer=tokenizer,
@@ -176,9 +176,12 @@ class Template:
             raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")
 
 
-def _markers(vocabulary: dict[str, int], prompt: str) -> Markers:
-    """s1 writes Qwen2.5's own turn opener as its marker; everybody else writes <think>."""
+def _markers(vocabulary: dict[str, int], prompt: str, chat_template: str) -> Markers:
+    """s1 writes Qwen2.5's own turn opener as its marker; everybody else writes <think>.
+
+    Its name is looked for in the template: the prompt of an exported model has another system text.
+    """
     chatml = prompt.endswith("<|im_start|>assistant\n")
     knows_think = "<think>" in vocabulary
-    is_qwen25 = "You are Qwen" in prompt
+    is_qwen25 = "You are Qwen" in chat_template
     return S1 if chatml and is_qwen25 and not knows_think else THINK

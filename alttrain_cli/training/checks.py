@@ -6,8 +6,11 @@ from typing import Any
 
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.memory import enough_memory
+from alttrain_cli.engine.model_card import CARD
+from alttrain_cli.engine.shared_files import save_tokenizer
 from alttrain_cli.errors import GateError
 from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.new_folder import hidden_folder, publish
 from alttrain_cli.storage.run_records import ChecksRecord
 
 MIN_LOGIT_CHANGE = 1e-3  # below this, a change may be the rounding of bfloat16
@@ -16,16 +19,12 @@ MIN_LOGIT_CHANGE = 1e-3  # below this, a change may be the rounding of bfloat16
 def save_adapter(loaded: Loaded, folder: Path, untrained_logits: Any) -> ChecksRecord:
     """Check the adapter and save it; the folder appears only when it is complete."""
     checks = check_adapter(loaded, untrained_logits)
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed here
-    try:
-        with writable(folder):
-            loaded.model.save_pretrained(temporary, safe_serialization=True)
-            loaded.tokenizer.save_pretrained(temporary)
-            shutil.rmtree(folder, ignore_errors=True)  # the same adapter, of a run that was killed after this
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with hidden_folder(folder) as hidden, writable(folder):
+        loaded.model.save_pretrained(hidden, safe_serialization=True)
+        save_tokenizer(loaded, hidden)
+        (hidden / CARD).unlink(missing_ok=True)  # PEFT's placeholder
+        shutil.rmtree(folder, ignore_errors=True)  # the same adapter, of a run that was killed after this
+        publish(hidden, folder)
     return checks
 
 

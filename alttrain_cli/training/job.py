@@ -26,6 +26,7 @@ from alttrain_cli.storage.run_records import (
     StepRecord,
 )
 from alttrain_cli.structure.template import Encoded
+from alttrain_cli.summary.model_card import ModelCard
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.checkpoints import finished_steps
 from alttrain_cli.training.curve import curve_svg
@@ -198,6 +199,14 @@ class Session:
             seconds_total=round(time.monotonic() - started, 1),
             status="finished",
         )
+        self._save_card()
+
+    def _save_card(self) -> None:
+        from alttrain_cli.engine.licence import licence_of
+
+        licence = licence_of(self._recipe.model, self._loaded.source)
+        library = "transformers" if self._recipe.model.full_finetuning else "peft"
+        ModelCard.of(self._run, Recipe.of_run(self._run), library, licence).save(self._run.adapter_path)
 
     def _log(self, step: Step) -> None:
         """Append a step to the log; tokens and seconds continue those of an earlier process."""

@@ -20,6 +20,7 @@ class ScoreMetric(Record):
     triage: bool = False
     target: Estimate | None = None
     target_at_most: Estimate | None = None  # with what has no final answer as a hit
+    compared: Estimate | None = None
 
 
 class ScoreStructure(Record):
@@ -32,8 +33,10 @@ class ScoreSuite(Record):
     """One suite."""
 
     name: str
+    kind: str = ""
     mode: str = "normal"
     target: ScoreStructure
+    compared: ScoreStructure | None = None
     metrics: tuple[ScoreMetric, ...] = ()
 
     @property
@@ -43,17 +46,19 @@ class ScoreSuite(Record):
 
     def rates(self) -> Iterator["ScoreRate"]:
         """Yield the rate of whole structures, then every metric."""
-        yield ScoreRate(self.full_name, "all sections", self.target.structure.get("structured"))
+        before = self.compared.structure.get("structured") if self.compared else None
+        yield ScoreRate(self.full_name, "all sections", self.target.structure.get("structured"), before)
         for one in self.metrics:
-            yield ScoreRate(self.full_name, f"{one.title}, {one.judge}", one.target)
+            yield ScoreRate(self.full_name, f"{one.title}, {one.judge}", one.target, one.compared)
 
 
 class ScoreRate(NamedTuple):
-    """One rate of a suite."""
+    """One rate of a suite: of the candidate, and of the baseline."""
 
     suite: str
     title: str
     estimate: Estimate | None
+    baseline: Estimate | None = None
 
 
 class Tally(NamedTuple):

@@ -1,0 +1,46 @@
+"""The format `adapter`: the small file that was trained, for whoever has the base model."""
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from alttrain_cli.engine.model_files import ADAPTER
+from alttrain_cli.errors import RunError
+from alttrain_cli.export.format import Trained
+from alttrain_cli.export.in_memory import InMemory
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import writable
+
+
+class Adapter:
+    """PEFT's files with the tokenizer and the chat template of training."""
+
+    name, library, copies = "adapter", "peft", 0.0
+    files = "adapter_model.safetensors, adapter_config.json, generation_config.json, tokenizer, chat template"
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse a run without an adapter."""
+        if recipe.model.full_finetuning:
+            raise RunError("This run was fully fine-tuned, so it has no adapter. Export it: --format merged")
+
+    def write(self, trained: Trained, folder: Path) -> None:
+        """Copy PEFT's files, and save the tokenizer beside them."""
+        from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
+
+        with writable(folder):
+            for name in (ADAPTER, "adapter_config.json"):
+                shutil.copyfile(trained.run.adapter_path / name, folder / name)
+        save_tokenizer(trained.loaded, folder)
+        save_generation_config(trained.loaded, trained.recipe.generation, folder)
+
+    def convert(self, folder: Path) -> None:
+        """Nothing is left to do."""
+
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[InMemory]:
+        """Load the base model with the exported adapter."""
+        yield InMemory.adapter(recipe, folder)
+
+    def next_step(self, recipe: Recipe, folder: Path) -> str:
+        """Chat with it here; the base model is found by its name."""
+        return f"alttrain chat {shlex.quote(str(folder))}"

@@ -1,0 +1,51 @@
+"""The interface of an export format. A new one is a class in its own file, and a line in `formats.py`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.export.exported import ExportedModel
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run with its model in memory."""
+
+    run: Run
+    recipe: Recipe
+    loaded: Loaded
+
+
+class Format(Protocol):
+    """How a run is written in one form.
+
+    Attributes:
+        name: of the format, and of its folder.
+        library: what loads the folder, in the words of the hub: peft, transformers or gguf.
+        files: what its folder holds beside the model card, in words.
+        copies: how often the disk must hold the model's 16-bit weights while the folder is made.
+    """
+
+    name: str
+    library: str
+    files: str
+    copies: float
+
+    def check(self, recipe: Recipe) -> None:
+        """Find out before anything is loaded what would fail later."""
+
+    def write(self, trained: Trained, folder: Path) -> None:
+        """Write into an empty folder what needs the model in memory."""
+
+    def convert(self, folder: Path) -> None:
+        """Finish the folder, after the model has left the memory."""
+
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[ExportedModel]:
+        """Open the exported models one after the other, as another program would."""
+
+    def next_step(self, recipe: Recipe, folder: Path) -> str:
+        """Return a command that uses the finished folder."""

@@ -1,0 +1,97 @@
+"""The format `gguf`: one file for llama.cpp, LM Studio and Ollama; `ollama` adds a Modelfile."""
+
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from alttrain_cli.errors import ModelError
+from alttrain_cli.export.format import Trained
+from alttrain_cli.export.gguf_model import GgufModel
+from alttrain_cli.export.llama_process import LlamaProcess, convert, find_converter
+from alttrain_cli.export.modelfile import MODELFILE, modelfile, ollama_name
+from alttrain_cli.export.preflight import check_mergeable
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.storage.names import safe_name
+
+PLAIN = ("f32", "f16", "bf16")  # written by the converter itself
+QUANTISED = (
+    *(
+        "q8_0",
+        "q6_k",
+        "q5_k_m",
+        "q5_k_s",
+        "q5_1",
+        "q5_0",
+        "q4_k_m",
+        "q4_k_s",
+        "q4_1",
+        "q4_0",
+        "iq4_nl",
+        "iq4_xs",
+    ),
+    *("q3_k_l", "q3_k_m", "q3_k_s", "q2_k"),
+)  # those that need no importance matrix
+DEFAULT = "q8_0"  # half the size, and hardly another text
+_MERGED, _PLAIN = ".merged", ".plain.gguf"
+
+
+class Gguf:
+    """GGUF files of some types."""
+
+    name, library, copies = "gguf", "gguf", 3.0
+
+    def __init__(self, kinds: Sequence[str], *, for_ollama: bool) -> None:
+        self._kinds = kinds
+        self._for_ollama = for_ollama
+        self.files = f"a GGUF file of type {', '.join(kinds)}" + (", a Modelfile" if for_ollama else "")
+        self._name = ""
+        self._renderer: Any = None
+
+    def check(self, recipe: Recipe) -> None:
+        """Look for llama.cpp, and refuse a base model that cannot be merged here."""
+        find_converter()
+        check_mergeable(recipe)
+
+    def write(self, trained: Trained, folder: Path) -> None:
+        """Merge into a folder of its own, and write the Modelfile."""
+        from alttrain_cli.engine.merge import save_merged
+
+        self._name = safe_name(trained.run.path.resolve().name)
+        self._renderer = trained.loaded.tokenizer
+        (folder / _MERGED).mkdir()
+        save_merged(trained.loaded, trained.recipe.generation, folder / _MERGED)
+        if self._for_ollama:
+            with atomic_writer(folder / MODELFILE) as file:
+                file.write(modelfile(trained, self._path(folder, self._kinds[0]).name))
+
+    def convert(self, folder: Path) -> None:
+        """Convert with llama.cpp's script, and quantise with its library."""
+        quantised = [kind for kind in self._kinds if kind in QUANTISED]
+        plain = {kind: self._path(folder, kind) for kind in self._kinds if kind in PLAIN}
+        source = next(iter(plain.values()), folder / _PLAIN)
+        for kind, path in (plain or {"auto": source}).items():
+            convert(folder / _MERGED, path, kind, self._name)
+        shutil.rmtree(folder / _MERGED)
+        for kind in quantised:
+            with LlamaProcess() as llama:
+                target = str(self._path(folder, kind))
+                if llama.ask("quantise", source=str(source), target=target, kind=kind):
+                    raise ModelError(f"llama.cpp cannot write the type {kind} of this model. Choose another.")
+        (folder / _PLAIN).unlink(missing_ok=True)
+
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[GgufModel]:
+        """Open each file with llama.cpp."""
+        for kind in self._kinds:
+            yield GgufModel(self._path(folder, kind), kind, self._renderer, quantised=kind in QUANTISED)
+
+    def next_step(self, recipe: Recipe, folder: Path) -> str:
+        """Create the model in Ollama, or serve it with llama.cpp."""
+        if self._for_ollama:
+            return f"ollama create {ollama_name(self._name)} -f {shlex.quote(str(folder / MODELFILE))}"
+        return f"llama-server --jinja -m {shlex.quote(str(self._path(folder, self._kinds[0])))}"
+
+    def _path(self, folder: Path, kind: str) -> Path:
+        return folder / f"{self._name}-{kind.upper()}.gguf"

@@ -1,0 +1,38 @@
+"""The format `merged`: one model of 16 bits, for transformers, vLLM and most other programs."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from alttrain_cli.export.format import Trained
+from alttrain_cli.export.in_memory import InMemory
+from alttrain_cli.export.preflight import check_mergeable
+from alttrain_cli.recipe.model import Recipe
+
+
+class Merged:
+    """Base and adapter as one model."""
+
+    name, library, copies = "merged", "transformers", 1.0
+    files = "model.safetensors, config.json, generation_config.json, tokenizer, chat template"
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse a base model that cannot be merged here."""
+        check_mergeable(recipe)
+
+    def write(self, trained: Trained, folder: Path) -> None:
+        """Merge with Unsloth's saver."""
+        from alttrain_cli.engine.merge import save_merged
+
+        save_merged(trained.loaded, trained.recipe.generation, folder)
+
+    def convert(self, folder: Path) -> None:
+        """Nothing is left to do."""
+
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[InMemory]:
+        """Load the folder by what is in it alone."""
+        yield InMemory.merged(recipe, folder)
+
+    def next_step(self, recipe: Recipe, folder: Path) -> str:
+        """Chat with it here."""
+        return f"alttrain chat {shlex.quote(str(folder))}"

@@ -1,0 +1,44 @@
+"""Uploads an export to the hub."""
+
+import os
+import re
+from pathlib import Path
+
+from alttrain_cli.errors import AlttrainError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def check_push(repo: str) -> None:
+    """Find out before anything is done whether the hub would take an upload."""
+    from huggingface_hub import HfApi, get_token
+
+    if not _REPOSITORY.fullmatch(repo):
+        raise AlttrainError(f"--push {repo}: not a repository. Give OWNER/NAME, for example me/my-model.")
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise AlttrainError("--push needs the hub, but HF_HUB_OFFLINE=1 is set. Unset it.")
+    if get_token() is None:
+        raise AlttrainError("--push needs a token of the hub. Run: hf auth login, or set HF_TOKEN.")
+    try:
+        HfApi().whoami()
+    except Exception as error:  # of the HTTP client too, whatever it is
+        refused = getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
+        reason = "the hub refuses the token" if refused else "the hub cannot be reached"
+        raise AlttrainError(f"--push: {reason}. Run: hf auth login, or export without --push.") from None
+
+
+def push(folder: Path, repo: str) -> str:
+    """Upload a folder and return the address; a repository that does not exist is created private."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        api.create_repo(repo, private=True, exist_ok=True)
+        info = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of alttrain")
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AlttrainError(
+            f"{folder} is complete, but the hub did not take it: {reason} "
+            f"Try again: hf upload {repo} {folder}"
+        ) from None
+    return str(info.repo_url)

@@ -1,0 +1,39 @@
+"""What data.manifest.json says of the rows of a run, as far as a model card needs it."""
+
+from pathlib import Path
+
+from pydantic import Field, TypeAdapter
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.checked import read_record_file
+from alttrain_cli.storage.run_records import DataRecord, Record
+
+
+class SourceFacts(Record):
+    """One source of rows."""
+
+    name: str
+    rows: int = 0
+    style: str = ""
+    annotator: str = ""
+
+
+class DataFacts(Record):
+    """The sources of a data file; `sha256` is that of its rows."""
+
+    seed: int = 0
+    sources: tuple[SourceFacts, ...] = Field(default=(), strict=False)
+    sha256: str = ""
+
+
+_FACTS = TypeAdapter(DataFacts)
+
+
+def read_data_facts(data: DataRecord) -> DataFacts | None:
+    """Return the facts of a run's data; None if the manifest is gone or describes other rows."""
+    rows = Path(data.path)
+    try:
+        facts: DataFacts = read_record_file(_FACTS, rows.with_name(f"{rows.stem}.manifest.json"), "")
+    except DataError:
+        return None
+    return facts if facts.sha256 == data.sha256 else None

@@ -1,0 +1,153 @@
+"""The model card of a run: its facts, what was not tested, and what it must never hold."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.engine.licence import licence_of
+from alttrain_cli.engine.source import Source
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
+from alttrain_cli.storage.run_records import BaseRecord, DataRecord, LossRecord, RefusalRecord
+from alttrain_cli.summary.commands import reproduce
+from alttrain_cli.summary.model_card import ModelCard
+from tests.scorecards import before_and_after, card_of
+from tests.test_help import context_of
+
+RECIPE = Recipe.load("smollm2-135m")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run.create(tmp_path / "runs" / "mine", RECIPE.name, RECIPE.to_yaml())
+    facts = {
+        "seed": 7, "sha256": "d" * 64,
+        "sources": [{"name": "starter", "rows": 40, "style": "alttrain", "annotator": "template"}],
+    }  # fmt: skip
+    write_json(tmp_path / "own.manifest.json", facts)
+    made.update_manifest(
+        status="finished", alttrain="0.1.0", recipe="smollm2-135m", overrides=["train.seed=3"],
+        base=BaseRecord(name=RECIPE.model.name, commit="c" * 40), template="t" * 64, steps=12,
+        data=DataRecord(
+            path=str(tmp_path / "own.jsonl"), sha256="d" * 64, rows=40, labels={"harmful": 20, "benign": 20}
+        ),
+        loss=LossRecord(first=3.5, last=1.25),
+        probes=RefusalRecord(
+            n=12, structured=11, asked={"harmful": 6, "benign": 6}, refused={"harmful": 6, "benign": 1}
+        ),
+    )  # fmt: skip
+    return made
+
+
+def card(run: Run, **changes: Any) -> str:
+    values: dict[str, Any] = {"library": "peft", "licence": "apache-2.0", **changes}
+    return ModelCard.of(run, RECIPE, **values).text()
+
+
+def metadata(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text.split("---")[1])
+    return found
+
+
+def test_the_card_holds_what_was_trained_on_what(run: Run) -> None:
+    text = card(run)
+    for fact in (
+        "mine",
+        "c" * 40,
+        "t" * 64,
+        "d" * 64,
+        "train.seed=3",
+        "20 harmful, 20 benign",
+        "3.500 to 1.250",
+    ):
+        assert fact in text, fact
+    assert "11 of 12 have all required sections; refused: 6 of 6 harmful, 1 of 6 benign" in text
+    assert metadata(text)["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert metadata(text)["license"] == "apache-2.0"
+
+
+def test_the_card_names_no_path_of_this_machine(run: Run, tmp_path: Path) -> None:
+    here = RECIPE.changed({"model": {"name": str(tmp_path / "my-model"), "package": None}})
+    text = ModelCard.of(run, here, "peft", None).text()
+    assert str(tmp_path) not in text
+    assert "my-model, fine-tuned" in text
+    assert "base_model" not in metadata(text)
+
+
+def test_without_an_evaluation_nothing_is_claimed_and_everything_was_not_tested(run: Run) -> None:
+    text = card(run)
+    assert "not evaluated" in text
+    missing = text.partition("## Not tested")[2]
+    for words in ("harmful requests", "over-refusal", "other abilities", "several turns"):
+        assert words in missing
+
+
+def test_the_scorecard_is_on_the_card_with_intervals_and_the_rest_was_not_tested(run: Run) -> None:
+    sides, compared = before_and_after(run.path / "stages")
+    write_json(run.path / "eval" / "scorecard.json", card_of(sides[:2], compared).record())
+    text = card(run)
+    measured, _, missing = text.partition("## Measured")[2].partition("## Not tested")
+    assert "| suite | rate | this model | base or baseline | prompts |" in measured
+    assert "(" in measured.split("% ")[1]
+    assert "harmful requests" not in missing
+    assert "other abilities" in missing
+
+
+def test_a_licence_that_is_not_known_is_not_made_up(run: Run) -> None:
+    text = card(run, licence=None)
+    assert "license" not in metadata(text)
+    assert "not stated" in text
+
+
+def test_a_data_manifest_of_other_rows_is_not_used(run: Run, tmp_path: Path) -> None:
+    write_json(tmp_path / "own.manifest.json", {"sha256": "other", "sources": [{"name": "starter"}]})
+    assert "--source FILE" in card(run)
+
+
+def test_names_of_others_are_no_markup(run: Run) -> None:
+    run.update_manifest(overrides=["model.system=<b>|x|](javascript:a)"])
+    text = card(run).partition("```")[0]
+    assert "<b>" not in text.replace("\\<b\\>", "")
+    assert "\\](java" in text
+
+
+def test_the_three_commands_are_command_lines_that_alttrain_reads(run: Run) -> None:
+    lines = list(reproduce(RECIPE, run.manifest(), None))
+    assert len(lines) == 3
+    for line in lines:
+        context_of(shlex.split(line.replace("--seed N", "--seed 1"))[1:], lenient=False)
+    run.update_manifest(recipe="own")
+    assert f"--recipe {EXPORTED_RECIPE}" in list(reproduce(RECIPE, run.manifest(), None))[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("---\nlicense: mit\n---\n# x", "mit"),
+        ("---\nlicense: other\nlicense_name: own-terms\n---\n", "own-terms"),
+        ("# no metadata", None),
+        ("---\nlicense: [mit]\n---\n", None),
+        ("---\n: [\n---\n", None),
+        (None, None),
+    ],
+)
+def test_the_licence_is_that_of_the_models_own_card(
+    tmp_path: Path, text: str | None, licence: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "README.md").write_text(text)
+    model = RECIPE.model.model_copy(update={"package": None})
+    assert licence_of(model, Source(str(tmp_path))) == licence
+
+
+def test_the_help_names_every_format() -> None:
+    from alttrain_cli.export.formats import FORMATS
+
+    shown = CliRunner().invoke(app, ["export", "--help"]).output
+    assert all(name in shown for name in FORMATS)

@@ -1,0 +1,208 @@
+"""What an export refuses before it loads a model, and what a dry run shows: one line each, nothing written."""
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli.cli import app
+from alttrain_cli.export import llama_process, push
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import BaseRecord
+
+SHAPE = ("model.shape=null", "model.package=null")
+
+
+def export(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["export", *map(str, arguments)], prog_name="alttrain")
+
+
+def refused(result: Result, *words: str) -> None:
+    """It ended with one line that holds the words."""
+    assert result.exit_code == 2, result.output
+    said = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(said) == 1, said
+    for word in words:
+        assert word in said[0]
+
+
+def base_of(folder: Path, **config: Any) -> Path:
+    import numpy
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    write_json(folder / "config.json", {"model_type": "llama", **config})
+    save_file({"weight": numpy.zeros(4, numpy.float32)}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run whose files are there, as far as they are looked at before a model is loaded."""
+    base = base_of(tmp_path / "base")
+    recipe = Recipe.load("smollm2-135m", (f"model.name={base}", *SHAPE))
+    made = Run.create(tmp_path / "mine", recipe.name, recipe.to_yaml())
+    made.adapter_path.mkdir()
+    (made.adapter_path / "adapter_model.safetensors").touch()
+    made.update_manifest(status="finished", recipe="own", base=BaseRecord(name=str(base)), template="t" * 64)
+    return made
+
+
+@pytest.fixture
+def files(run: Run) -> Any:
+    """Nothing of the run changes."""
+    before = sorted(run.path.rglob("*"))
+    yield
+    assert sorted(run.path.rglob("*")) == before
+
+
+pytestmark = pytest.mark.usefixtures("files")
+
+
+def test_a_run_without_an_adapter(run: Run) -> None:
+    shutil.move(run.adapter_path, run.path.parent / "elsewhere")
+    try:
+        refused(export(run.path), "has no adapter")
+    finally:
+        shutil.move(run.path.parent / "elsewhere", run.adapter_path)
+
+
+def test_no_such_run(tmp_path: Path) -> None:
+    refused(export(tmp_path / "nowhere"), "no such run")
+
+
+def test_a_base_model_that_is_gone(run: Run, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "base")
+    refused(export(run.path), str(tmp_path / "base"), "no such model folder")
+
+
+def test_a_base_model_with_other_weights(run: Run) -> None:
+    run.update_manifest(base=BaseRecord(name="base", weights="0" * 16))
+    refused(export(run.path), "weights have changed", "train again")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--format", "gguff"), ("no such format", "Did you mean 'gguf'?")),
+        (("--format", "onnx"), ("no such format", "adapter, merged, gguf, ollama")),
+        (("--format", ""), ("--format is empty",)),
+        (("--format", "gguf", "--quantize", "q4_k_x"), ("no such type", "Did you mean 'q4_k_s'?")),
+        (("--format", "gguf", "--quantize", "iq2_xxs"), ("no such type",)),
+        (("--quantize", "q8_0"), ("--quantize has no effect without --format gguf or ollama",)),
+        (("--format", "merged,adapter", "--push", "me/x"), ("--push takes one format",)),
+        (("--push", "my model"), ("not a repository", "OWNER/NAME")),
+    ],
+)
+def test_an_option_that_is_wrong(run: Run, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    refused(export(run.path, *arguments), *words)
+
+
+def test_a_converter_that_is_missing_is_said_before_anything_is_merged(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_process.util, "find_spec", lambda name: None)
+    refused(export(run.path, "--format", "ollama"), "pip install 'alttrain[gguf]'")
+
+
+def test_a_disk_that_is_too_small(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**20))
+    refused(export(run.path), "the disk has 0.0 GiB free", "0.1")
+
+
+def test_a_folder_that_holds_something(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out" / "merged").mkdir(parents=True)
+    (tmp_path / "out" / "merged" / "mine.txt").touch()
+    refused(export(run.path, "--out", tmp_path / "out"), "exists already, and holds mine.txt")
+    (tmp_path / "file").touch()
+    refused(export(run.path, "--out", tmp_path / "file"), "file", "not a folder")
+
+
+def test_a_base_of_4_bits_on_a_cpu(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alttrain_cli.engine.device.has_gpu", lambda: False)
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    write_json(tmp_path / "base" / "config.json", {**config, "quantization_config": {"load_in_4bit": True}})
+    refused(export(run.path), "4-bit", "CPU")
+    assert export(run.path, "--format", "adapter", "--dry-run").exit_code == 0
+
+
+def test_an_adapter_of_a_full_fine_tune(tmp_path: Path, run: Run) -> None:
+    run.recipe_path.write_text(
+        run.recipe_path.read_text().replace("full_finetuning: false", "full_finetuning: true")
+    )
+    refused(export(run.path, "--format", "adapter"), "--format merged")
+
+
+class Hub:
+    """The hub, as far as an upload needs it."""
+
+    calls: list[tuple[str, Any]]
+    error: Exception | None
+
+    def whoami(self) -> None:
+        if self.error:
+            raise self.error
+
+    def create_repo(self, repo: str, **options: Any) -> None:
+        self.calls.append((repo, options))
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path, **_: Any) -> Any:
+        if self.error:
+            raise self.error
+        self.calls.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
+        return namedtuple("info", "repo_url")("https://hub/me/x")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
+    fake = type("Fake", (Hub,), {"calls": [], "error": None})
+    monkeypatch.setattr("huggingface_hub.HfApi", fake)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_x")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return fake
+
+
+def test_no_token(run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    refused(export(run.path, "--push", "me/x"), "needs a token", "hf auth login")
+
+
+def test_a_hub_that_cannot_be_reached_or_must_not_be(
+    run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.error = OSError("no route")
+    refused(export(run.path, "--push", "me/x"), "cannot be reached")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refused(export(run.path, "--push", "me/x"), "HF_HUB_OFFLINE")
+
+
+def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(run: Run, hub: type[Hub]) -> None:
+    done = export(run.path, "--push", "me/x", "--dry-run")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    for words in ("export/merged", "model.safetensors", "me/x (private if it is new)", "## Not tested"):
+        assert words in said, words
+    assert hub.calls == []
+
+
+def test_an_upload_is_private_and_holds_the_whole_folder(tmp_path: Path, hub: type[Hub], run: Run) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    (folder / "README.md").touch()
+    assert push.push(folder, "me/x") == "https://hub/me/x"
+    assert hub.calls == [("me/x", {"private": True, "exist_ok": True}), ("me/x", ["README.md"])]
+
+
+def test_an_upload_that_fails_names_the_folder_and_the_next_step(
+    tmp_path: Path, hub: type[Hub], run: Run
+) -> None:
+    hub.error = OSError("quota")
+    with pytest.raises(push.AlttrainError, match=r"is complete.*quota.*hf upload me/x"):
+        push.push(tmp_path, "me/x")
