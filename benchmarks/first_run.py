@@ -1,0 +1,124 @@
+"""How long a newcomer waits: from `git clone` to the answers of the trained model, and the longest silence.
+
+    python benchmarks/first_run.py [--cast FILE.cast] [--command "make demo"]
+
+Clones this checkout's last commit into a temporary folder, with a home folder of its own, and runs the
+command in a terminal of 80 x 24. The package cache is the machine's own: say whether it was warm. `--cast`
+writes the recording as an asciicast (version 2), in which no pause is longer than two seconds.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+COLUMNS, LINES = 80, 24
+LONGEST_PAUSE = 2.0  # seconds, in a recording
+MARKS = {  # what stands on the screen when a step has begun or ended
+    "installing": "Installing with",
+    "building the data": "build-data",
+    "training": "alttrain train",
+    "trained": "after training",
+    "what to type next": "To type only alttrain",
+}
+
+
+class Piece(NamedTuple):
+    """What appeared on the screen at once."""
+
+    seconds: float  # since the start
+    text: str
+
+
+def run(command: str, folder: Path, environment: dict[str, str]) -> tuple[list[Piece], int]:
+    """Run a command in a terminal; return what appeared, and the exit code."""
+    handle, inner = pty.openpty()
+    fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, shell=True, cwd=folder, env=environment, stdin=inner, stdout=inner, stderr=inner
+    )
+    os.close(inner)
+    pieces = []
+    while True:
+        try:
+            data = os.read(handle, 65536)
+        except OSError:  # the last one has left the terminal
+            break
+        if not data:
+            break
+        pieces.append(Piece(time.monotonic() - started, data.decode(errors="replace")))
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    os.close(handle)
+    return pieces, process.wait()
+
+
+def marks(pieces: list[Piece]) -> dict[str, float]:
+    """Return when each mark appeared first, in seconds."""
+    found: dict[str, float] = {}
+    seen = ""
+    for piece in pieces:
+        seen += piece.text
+        for name, words in MARKS.items():
+            if name not in found and words in seen:
+                found[name] = piece.seconds
+    return found
+
+
+def silence(pieces: list[Piece]) -> tuple[float, str]:
+    """Return the longest time without anything new, and what appeared before it."""
+    before = [Piece(0.0, "(start)"), *pieces]
+    gaps = [(after.seconds - one.seconds, one.text) for one, after in zip(before, pieces, strict=False)]
+    return max(gaps, default=(0.0, ""))
+
+
+def write_cast(pieces: list[Piece], path: Path) -> None:
+    """Write an asciicast in which no pause is longer than LONGEST_PAUSE."""
+    header = {"version": 2, "width": COLUMNS, "height": LINES, "title": "alttrain: the first ten minutes"}
+    lines, now, before = [json.dumps(header)], 0.0, 0.0
+    for seconds, text in pieces:
+        now += min(seconds - before, LONGEST_PAUSE)
+        before = seconds
+        lines.append(json.dumps([round(now, 3), "o", text]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Measure, and print the times."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cast", type=Path)
+    parser.add_argument("--command", default="make demo")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch, "home")
+        home.mkdir()
+        cache = os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
+        environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "UV_CACHE_DIR": cache}
+        environment.pop("VIRTUAL_ENV", None)
+        command = f"git clone --quiet {ROOT} alttrain && cd alttrain && {arguments.command}"
+        pieces, code = run(command, Path(scratch), environment)
+    for name, seconds in marks(pieces).items():
+        print(f"{seconds:7.1f} s  {name}")
+    longest, after = silence(pieces)
+    print(f"{pieces[-1].seconds if pieces else 0:7.1f} s  end, exit code {code}")
+    print(f"{longest:7.1f} s  longest silence, after: {after.strip()[-60:]!r}")
+    if arguments.cast:
+        write_cast(pieces, arguments.cast)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
