@@ -22,6 +22,8 @@ from alttrain_cli.engine import classify
 from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import Reading
 from alttrain_cli.evaluation.suites.suite import Item, Suite
+from alttrain_cli.export import job as export_job
+from alttrain_cli.export.job import Export, Job
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
     BaseRecord,
@@ -62,7 +64,11 @@ def install(patch: pytest.MonkeyPatch) -> None:
             read_suite(suite, given) if given or suite.source.package else made_up(suite)
         ),
     )
-    patch.setattr(export_command, "start", lambda *_: [])
+    patch.setattr(export_command, "start", lambda job, _: [Export(job.out / "merged", [], "alttrain runs")])
+    patch.setattr(export_command, "push_proved", lambda *_: None)
+    patch.setattr(Job, "check", lambda self: None)
+    patch.setattr(export_job, "locate", lambda recipe: None)
+    patch.setattr(export_job, "licence_of", lambda *_: "apache-2.0")
     patch.setattr(serve_command, "run_server", lambda *_, **__: None)
     take_address = serve_command.take_address
     patch.setattr(serve_command, "take_address", lambda host, port: take_address("127.0.0.1", 0))
