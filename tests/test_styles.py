@@ -146,6 +146,7 @@ def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -
         ("<think>\nOkay, so I boil", "not closed"),
         ("<think>\n\n</think>\n\nBoil it.", "the think block is empty"),
         ("<think>\nOkay, so I boil it.\n</think>\n\n", "the answer is empty"),
+        ("<think>\nok\n</think>\n\nYes.", "the trace has only one sentence"),
         ("<think>\nThis request is harmful.\n\nNo.\n</think>\n\nNo.", "already gives a verdict"),
         ("<think>\nOkay, so I boil it.\n</think>\n\nI'm sorry, but I can't help.", "but the answer refuses"),
         ("<think>\nOkay, so I boil\x07 it now.\n</think>\n\nBoil.", r"holds U\+0007"),

@@ -106,4 +106,5 @@ class Reporter(Progress):
 def _figures(done: int, total: int, seconds: float, detail: str) -> list[str]:
     rate = done / seconds if seconds else 0.0
     left = f"{duration((total - done) / rate)} left" if rate and done < total else ""
-    return [part for part in (left, f"{rate:.1f}/s", visible(detail)) if part]
+    speed = f"{rate:.1f}/s" if seconds >= 1 else ""  # a shorter time tells nothing
+    return [part for part in (left, speed, visible(detail)) if part]

@@ -152,6 +152,8 @@ def checked(row: Row) -> Row:
     if not trace.can_be_parsed:
         return row
     if found.assessment != row.assessment:
+        if "reasoning" in row.order and not row.reasoning:
+            raise SampleDropped("the trace has only one sentence, so nothing follows the understanding")
         raise SampleDropped("the understanding already gives a verdict")
     if found != trace:
         raise SampleDropped("the sections cannot be told apart again")
