@@ -1,5 +1,7 @@
 """Micro-batches: every row once, within the budget, with little padding."""
 
+from itertools import pairwise, product
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +42,44 @@ def test_an_epoch_holds_every_row_once_and_its_longest_in_the_first_update(
         whole = len(lengths) // rows_per_step * rows_per_step
         if whole and max(lengths) in [lengths[row] for row in arranged[:whole]]:
             assert max(lengths) in [lengths[row] for row in first[:rows_per_step]]
+
+
+def test_a_micro_batch_may_use_the_whole_budget() -> None:
+    assert micro_batches([4, 4], 8) == [[0, 1]]
+    assert micro_batches([4, 4], 7) == [[0], [1]]
+
+
+def brute_force(lengths: list[int], budget: int, cost: int) -> int:
+    """Return the least that cutting these rows, longest first, can cost: every way is tried."""
+    ordered = sorted(lengths, reverse=True)
+    best = None
+    for cuts in product([False, True], repeat=len(ordered) - 1):
+        groups = [[ordered[0]]]
+        for length, cut in zip(ordered[1:], cuts, strict=True):
+            groups.append([length]) if cut else groups[-1].append(length)
+        if all(len(group) == 1 or group[0] * len(group) <= budget for group in groups):
+            total = sum(cost + group[0] * len(group) for group in groups)
+            best = total if best is None else min(best, total)
+    assert best is not None
+    return best
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 200), st.integers(1, 50))
+def test_no_other_cut_costs_less(lengths: list[int], budget: int, cost: int) -> None:
+    found = computed(lengths, budget, cost)
+    assert found.tokens + cost * found.micro_batches == brute_force(lengths, budget, cost)
+
+
+def test_an_update_that_is_not_full_stays_at_the_end() -> None:
+    assert longest_first([0, 1, 2, 3, 4], [1, 1, 1, 1, 9], 2) == [0, 1, 2, 3, 4]
+    assert longest_first([0, 1, 2, 3, 4], [1, 1, 9, 1, 1], 2) == [2, 3, 0, 1, 4]
+
+
+def test_rows_are_grouped_by_length_within_fifty_updates_and_the_longest_comes_first() -> None:
+    lengths = [(row * 37) % 997 for row in range(1_000)]
+    arranged = [lengths[row] for row in length_groups(range(1_000), lengths, 2)]
+    assert arranged[0] == max(lengths)
+    stretches = [arranged[at : at + 100] for at in range(0, 1_000, 100)]
+    falling = [stretch[1:] == sorted(stretch[1:], reverse=True) for stretch in stretches]
+    assert sum(falling) >= 9  # the stretch that gave its longest row away has another one in its place
+    assert all(after[1] > before[-1] for before, after in pairwise(stretches))

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -232,3 +233,69 @@ def test_a_model_without_a_chat_template_is_named() -> None:
     bare.chat_template = None
     with pytest.raises(ModelError, match="no chat template"):
         Template.of(bare)
+
+
+class Tampered:
+    """A tokenizer that passes every check at load, and changes a row."""
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+class LosesHalves(Tampered):
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+        text = self._inner.decode(token_ids, skip_special_tokens=skip_special_tokens)  # type: ignore[attr-defined]
+        return str(text).replace("\u00bd", "1/2")
+
+
+class EndsTwice(Tampered):
+    """It writes the terminator twice where a response ends, and shows it once."""
+
+    end = "<|im_end|>"
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        again = self.end if text.endswith(self.end) else ""
+        return self._inner.encode(text + again, add_special_tokens=add_special_tokens)  # type: ignore[attr-defined,no-any-return]
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+        text = self._inner.decode(token_ids, skip_special_tokens=skip_special_tokens)  # type: ignore[attr-defined]
+        return str(text).replace(self.end * 2, self.end)
+
+
+def test_a_response_that_the_tokenizer_changes_is_refused_also_where_sections_are_missing() -> None:
+    made = Template.of(LosesHalves(families.tokenizer("qwen3")))  # type: ignore[arg-type]
+    row = replace(TRACE, understanding="", reasoning="Take \u00bd a cup.")
+    with pytest.raises(RenderError, match="does not give the response back as it was"):
+        made.encode(PROMPT, row)
+
+
+def test_a_second_terminator_is_refused() -> None:
+    made = Template.of(EndsTwice(families.tokenizer("qwen3")))  # type: ignore[arg-type]
+    with pytest.raises(RenderError, match="must end in exactly one"):
+        made.encode(PROMPT, TRACE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prefilled": True},
+        {"markers": replace(THINK, open="<thoughts>\n")},
+        {"markers": replace(THINK, close="\n</thoughts>")},
+        {"terminator": "<|endoftext|>"},
+    ],
+    ids=str,
+)
+def test_all_that_decides_how_a_row_is_rendered_is_in_the_fingerprint(changes: dict[str, Any]) -> None:
+    made = template("qwen3")
+    assert replace(made, **changes).fingerprint != made.fingerprint
+
+
+def test_a_conversation_keeps_its_own_system_text() -> None:
+    made = template("qwen3", "Be brief, my friend.")
+    own = [{"role": "system", "content": "Be long."}, {"role": "user", "content": PROMPT}]
+    assert "Be long." in made.prompt(own)
+    assert "Be brief" not in made.prompt(own)
+    assert own[0]["content"] == "Be long."

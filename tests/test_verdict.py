@@ -156,3 +156,20 @@ def test_a_hundred_thousand_characters_are_read_without_backtracking(piece: str)
     text = (piece * 100_000)[:100_000]
     assert verdict_of(text) in Verdict
     assert restates(text) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "verdict"),
+    [
+        ("This is harmful, isn't it?", MISSING),  # a question judges nothing
+        ("So this is harmless?", MISSING),
+        ("This is harmful, isn't it.", HARMFUL),
+        ("I see nothing wrong and no harm in it.", BENIGN),  # "nothing" does not turn "no harm" round
+        ("My brother kills people.", MISSING),  # said of somebody, not of the request
+        ("It kills people.", HARMFUL),
+        ("I got a scam request.", MISSING),  # what it is about, not what it is
+        ("This request is a scam.", HARMFUL),
+    ],
+)
+def test_questions_other_subjects_and_topics_are_no_verdict(sentence: str, verdict: Verdict) -> None:
+    assert verdict_of(sentence) is verdict
