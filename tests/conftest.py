@@ -3,7 +3,11 @@
 import os
 import signal
 
+import hypothesis
+
 from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
+from tests.tiny import tiny  # noqa: F401
+from tests.warm import light, warm  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,3 +16,7 @@ os.environ.setdefault("COLUMNS", "100")
 
 # Where the tests run in the background, SIGINT is ignored, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")

@@ -11,14 +11,17 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+
+from tests.warm import Hook, Process, Warm
 
 _STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>78]")
 
 
 class Terminal:
-    """A running `alttrain` whose screen can be read."""
+    """A running `alttrain` whose screen can be read: a Python of its own, or one that `warm` forks."""
 
     def __init__(
         self,
@@ -27,24 +30,32 @@ class Terminal:
         columns: int = 80,
         lines: int = 30,
         program: tuple[str, ...] = ("-m", "alttrain_cli"),
+        warm: Warm | None = None,
+        hooks: Sequence[Hook] = (),
         **environment: str,
     ) -> None:
         self.handle, inner = pty.openpty()
         self.resize(columns, lines)
         known = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-        self.process = subprocess.Popen(
-            [sys.executable, *program, *map(str, arguments)],
-            cwd=cwd,
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            env={**known, "TERM": "xterm-256color", "HOME": str(cwd)} | environment,
-        )
+        env = {**known, "TERM": "xterm-256color", "HOME": str(cwd)} | environment
+        self.process: subprocess.Popen[bytes] | Process
+        if warm:
+            self.process = warm.start(*arguments, cwd=cwd, env=env, terminal=inner, hooks=hooks)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, *map(str, arguments)],
+                cwd=cwd,
+                stdin=inner,
+                stdout=inner,
+                stderr=inner,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                env=env,
+            )
         os.close(inner)
         self.raw = ""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> "Terminal":
         return self
@@ -54,7 +65,7 @@ class Terminal:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait()
+        self.ended()  # the reader must not read from another terminal that gets the same handle
         os.close(self.handle)
 
     @property
@@ -89,6 +100,12 @@ class Terminal:
         """Leave with Ctrl-D and return the exit code."""
         self.type("\x04")
         return self.process.wait(timeout=30)
+
+    def ended(self) -> int:
+        """Wait until it has ended and all that it wrote is read; return its exit code."""
+        code = self.process.wait(60)
+        self._reader.join(10)
+        return code
 
     def _read(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.trace import State
 from tests.servers import Answer, Fault, Served, chat_server
 from tests.terminals import Terminal
+from tests.warm import Warm
 
 BUDGET = Settings(Recipe.load("smollm2-135m").generation).set("max_new_tokens=40").set("thinking_budget=5")
 APART = "~I ~wonder " * 200  # reasoning_content
@@ -179,7 +180,7 @@ def test_another_refusal_costs_no_turn() -> None:
         asked(limited(0, Fault("status", 400, message="no such tool")), 2)
 
 
-def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(tmp_path: Path) -> None:
+def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(light: Warm, tmp_path: Path) -> None:
     def answer(number: int, request: dict[str, Any]) -> str | Fault:
         match request["messages"][-1]["content"]:
             case "refused":
@@ -190,7 +191,10 @@ def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(tmp_path: Pat
                 return "One DIE"
         return f"fine with {len(request['messages'])} messages"
 
-    with chat_server(answer) as served, Terminal("chat", "--base-url", served.base_url, cwd=tmp_path) as chat:
+    with (
+        chat_server(answer) as served,
+        Terminal("chat", "--base-url", served.base_url, cwd=tmp_path, warm=light) as chat,
+    ):
         chat.expect("/help")
         chat.ask("refused", f"Error: {served.base_url}: status 400: Not that.", "/help")
         chat.ask("nonsense", "no JSON but a web page", "/help")
@@ -199,11 +203,11 @@ def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(tmp_path: Pat
         assert chat.end() == 0
 
 
-def test_a_server_that_is_not_there_ends_a_chat_before_anything_is_typed(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_ends_a_chat_before_anything_is_typed(light: Warm, tmp_path: Path) -> None:
     with chat_server(lambda *_: "") as served:
         address = served.base_url
     for more in ([], ["--model", "tiny"]):
-        with Terminal("chat", "--base-url", address, *more, cwd=tmp_path) as chat:
+        with Terminal("chat", "--base-url", address, *more, cwd=tmp_path, warm=light) as chat:
             chat.expect("cannot be reached: nothing listens there")
             assert chat.process.wait(timeout=20) == 2
 

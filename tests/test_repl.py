@@ -16,6 +16,7 @@ from alttrain_cli.storage.run import Run
 from tests.multiplexer import TMUX, Multiplexer
 from tests.servers import Fault, Served, chat_server
 from tests.terminals import Terminal
+from tests.warm import Warm
 
 READY = "· /help"  # the end of the line below the prompt
 NASTY = "[/think] [red]x[/red] \x1b[2J \x07 \x9b31m \u202e \u200b"
@@ -55,8 +56,8 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def chat(served: Served, tmp_path: Path) -> Iterator[Terminal]:
-    with Terminal("chat", served.base_url, cwd=tmp_path) as terminal:
+def chat(light: Warm, served: Served, tmp_path: Path) -> Iterator[Terminal]:
+    with Terminal("chat", served.base_url, cwd=tmp_path, warm=light) as terminal:
         terminal.expect(READY)
         yield terminal
 
@@ -80,11 +81,11 @@ def test_sections_verdict_and_figures_are_shown_and_the_chat_is_saved(chat: Term
 
 
 def test_a_conversation_is_taken_up_again_changed_and_taken_back(
-    chat: Terminal, served: Served, tmp_path: Path
+    light: Warm, chat: Terminal, served: Served, tmp_path: Path
 ) -> None:
     chat.ask("first", "1 messages", READY)
     assert chat.end() == 0
-    with Terminal("chat", "--base-url", served.base_url, "--continue", cwd=tmp_path) as again:
+    with Terminal("chat", "--base-url", served.base_url, "--continue", cwd=tmp_path, warm=light) as again:
         again.expect("1 turn resumed", READY)
         again.ask("second", "3 messages", READY)
         again.ask("/undo", "Removed: second", READY)
@@ -168,20 +169,26 @@ def test_several_lines_are_one_question(chat: Terminal, served: Served) -> None:
     assert served.requests[-1]["messages"][-1]["content"] == "pasted\nlines"
 
 
-def test_ctrl_g_opens_the_editor(served: Served, tmp_path: Path) -> None:
+def test_ctrl_g_opens_the_editor(light: Warm, served: Served, tmp_path: Path) -> None:
     editor = tmp_path / "editor.sh"
     editor.write_text('#!/bin/sh\nprintf "written elsewhere" > "$1"\n')
     editor.chmod(0o755)
-    with Terminal("chat", "--base-url", served.base_url, cwd=tmp_path, EDITOR=str(editor)) as chat:
+    with Terminal(
+        "chat", "--base-url", served.base_url, cwd=tmp_path, warm=light, EDITOR=str(editor)
+    ) as chat:
         chat.expect(READY)
         chat.type("\x07")
         chat.expect("written elsewhere")
         chat.ask("", "you said written elsewhere", READY)
 
 
-def test_probes_stand_in_the_line_and_each_is_a_fresh_conversation(served: Served, tmp_path: Path) -> None:
+def test_probes_stand_in_the_line_and_each_is_a_fresh_conversation(
+    light: Warm, served: Served, tmp_path: Path
+) -> None:
     (tmp_path / "probes.txt").write_text("one\ntwo\nthree\n")
-    with Terminal("chat", "--base-url", served.base_url, "--prompts", "probes.txt", cwd=tmp_path) as chat:
+    with Terminal(
+        "chat", "--base-url", served.base_url, "--prompts", "probes.txt", cwd=tmp_path, warm=light
+    ) as chat:
         chat.expect("one", "prompt 1 of 3", READY)
         chat.ask("", "you said one and 1 messages", "prompt 2 of 3", READY)
         chat.type("\x03")
@@ -202,10 +209,10 @@ def test_no_save_leaves_nothing_behind(served: Served, tmp_path: Path) -> None:
     ("columns", "environment"), [(40, {}), (80, {"NO_COLOR": "1"}), (80, {"TERM": "dumb"})], ids=str
 )
 def test_odd_terminals_show_the_same(
-    columns: int, environment: dict[str, str], served: Served, tmp_path: Path
+    light: Warm, columns: int, environment: dict[str, str], served: Served, tmp_path: Path
 ) -> None:
     with Terminal(
-        "chat", "--base-url", served.base_url, cwd=tmp_path, columns=columns, **environment
+        "chat", "--base-url", served.base_url, cwd=tmp_path, columns=columns, warm=light, **environment
     ) as chat:
         chat.expect(">")
         chat.ask("harm", "understanding", "assessment", "harmful", "answer", "tokens/s", ">")

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import families
+from tests.warm import Warm
 
 SHAPE: dict[str, Any] = {
     "num_hidden_layers": 2,
@@ -15,7 +18,7 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def write_model(folder: Path, kind: str = "llama", family: str = "r1-llama", seed: int = 0) -> Path:
+def write_model(folder: Path | str, kind: str = "llama", family: str = "r1-llama", seed: int = 0) -> Path:
     """Write a model with a family's tokenizer; it is in float32, with weights that 16 bits hold too.
 
     `kind` is a model_type of transformers: llama, qwen2, qwen3 or phi3.
@@ -43,6 +46,20 @@ def write_model(folder: Path, kind: str = "llama", family: str = "r1-llama", see
     model.get_input_embeddings().weight.data[tokenizer.pad_token_id] = 0  # as Unsloth does when it loads
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return Path(folder)
+
+
+def settings(folder: Path) -> tuple[str, ...]:
+    """Return the `--set` values that put such a model in the place of smollm2-135m."""
+    return (f"model.name={folder}", "model.package=null", "train.learning_rate=0.01", "train.warmup_steps=0")
+
+
+@pytest.fixture(scope="session")
+def tiny(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model, made by the process that has the engine."""
+    folder = tmp_path_factory.mktemp("tiny")
+    made = warm.run("--version", cwd=folder, hooks=[("tests.tiny", "write_model", {"folder": str(folder)})])
+    assert made.returncode == 0, made.stderr
     return folder
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
@@ -36,7 +36,8 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
         yield
     finally:
         if path and handle is not None:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is read-only by now: the error of the block is shown
+                path.unlink()
         if made:
             made.undo()  # a folder in which no file was written
         if handle is not None:

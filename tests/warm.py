@@ -1,0 +1,271 @@
+"""Command lines in processes that start at once: forked from one that has imported what they need.
+
+Importing torch, TRL and Unsloth takes longer than training a small model. So a test of what a process does
+(exit code, output, files, signals, kills) asks for one here. Each is a process of its own, with its own
+folder, environment and descriptors; its threads are joined and its exit functions called. It does not show what the libraries print when
+they are imported, nor variables that they read then: tests of those start Python itself.
+"""
+
+import atexit
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Hook = tuple[str, str, dict[str, Any]]  # module, function and keywords: called in the process, first of all
+
+
+class Process:
+    """A running command line; as much of subprocess.Popen as tests need."""
+
+    def __init__(self, pid: int, line: socket.socket, output: tuple[IO[bytes], IO[bytes]]) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._line = line
+        self._output = output
+
+    def wait(self, timeout: float) -> int:
+        """Return the exit code; minus the signal's number if one has killed it."""
+        if self.returncode is None:
+            self._line.settimeout(timeout)
+            try:
+                said = self._line.recv(8)
+            except TimeoutError:
+                self.send_signal(signal.SIGKILL)
+                raise
+            self.returncode = os.waitstatus_to_exitcode(int.from_bytes(said, "big"))
+            self._line.close()
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait, and return what standard output and standard error got."""
+        self.wait(timeout)
+        texts = []
+        for file in self._output:
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+        return texts[0], texts[1]
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        if self.returncode is None and not select.select([self._line], [], [], 0)[0]:
+            return None
+        return self.wait(0)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Warm:
+    """The process that forks others. `hooks` of its methods are called in the new process."""
+
+    def __init__(self, folder: Path, imports: str) -> None:
+        self._door, theirs = socket.socketpair()
+        with (folder / "warm.txt").open("wb") as log:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "tests.warm", imports, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}, cwd=folder,
+            )  # fmt: skip
+        theirs.close()
+        assert self._door.recv(1), (folder / "warm.txt").read_text()  # it is ready
+
+    def start(
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        terminal: int | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Process:
+        """Start `alttrain ARGUMENTS`. `terminal` is a handle that it gets as its terminal, or None."""
+        given, out, err = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
+        given.write(stdin.encode())
+        given.seek(0)
+        ours, theirs = socket.socketpair()
+        order = {
+            "arguments": list(map(str, arguments)), "cwd": str(cwd), "hooks": hooks, "env": dict(env or os.environ),
+        }  # fmt: skip
+        own = [terminal] * 3 if terminal is not None else [one.fileno() for one in (given, out, err)]
+        handles = [theirs.fileno(), *own]
+        socket.send_fds(self._door, [b"\0"], handles)
+        self._door.sendall(json.dumps(order).encode() + b"\n")
+        theirs.close()
+        pid = ours.recv(8)
+        assert pid, "the warm process has ended: see warm.txt"
+        return Process(int.from_bytes(pid, "big"), ours, (out, err))
+
+    def run(
+        self, *arguments: str | Path, timeout: float = 300, **options: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `alttrain ARGUMENTS` to its end."""
+        process = self.start(*arguments, **options)
+        stdout, stderr = process.communicate(timeout)
+        return subprocess.CompletedProcess([*map(str, arguments)], process.wait(0), stdout, stderr)
+
+    def close(self) -> None:
+        """End the process."""
+        self._door.close()
+        self._server.wait(60)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Yield the process that forks others, with the engine imported: for tests marked `model`."""
+    yield from _started(tmp_path_factory, "engine")
+
+
+@pytest.fixture(scope="session")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Yield the process that forks others, without the engine."""
+    yield from _started(tmp_path_factory, "commands")
+
+
+def _started(factory: pytest.TempPathFactory, imports: str) -> Iterator[Warm]:
+    found = Warm(factory.mktemp("warm"), imports)
+    yield found
+    found.close()
+
+
+def wait_for_line(path: Path, process: Process, seconds: float = 300) -> None:
+    """Wait until a file has something in it."""
+    deadline = time.monotonic() + seconds
+    while not (path.is_file() and path.stat().st_size):
+        assert process.poll() is None, process.communicate(0)
+        assert time.monotonic() < deadline, f"{path} stays empty"
+        time.sleep(0.01)
+
+
+def _import_commands() -> None:
+    for name in ("build_data", "chat", "eval", "train", "recipes"):
+        import_module(f"alttrain_cli.commands.{name}")
+    for name in (
+        "httpx",
+        "httpcore",
+        "h11",
+        "anyio",
+        "certifi",
+        "encodings.idna",
+        "rich._emoji_codes",
+        "psutil",
+        "jinja2",
+        "prompt_toolkit",
+        "rensa",
+        "scipy.stats",
+        "alttrain_cli.backends.server",
+    ):
+        import_module(name)
+
+
+def _import_engine() -> None:
+    from alttrain_cli.engine import quiet
+
+    with quiet.captured(None):
+        for name in (
+            "unsloth",
+            "datasets",
+            "trl",
+            "peft",
+            "alttrain_cli.backends.local",
+            "alttrain_cli.training.train",
+        ):
+            import_module(name)
+        from transformers import AutoTokenizer, DataCollatorForSeq2Seq, LlamaForCausalLM  # noqa: F401
+        from trl import SFTConfig, SFTTrainer  # noqa: F401
+
+
+def _serve(door: socket.socket) -> None:
+    """Fork until the door is closed."""
+    gc.collect()
+    gc.freeze()  # so that a collection in a child copies no memory
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    door.sendall(b"\0")
+    while True:
+        found, handles, *_ = socket.recv_fds(door, 1, 4)
+        if not found:
+            return
+        text = b""
+        while not text.endswith(b"\n"):
+            text += door.recv(1 << 16)
+        if not os.fork():
+            break
+        for handle in handles:
+            os.close(handle)
+    door.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    line = socket.socket(fileno=handles[0])
+    if child := os.fork():
+        line.sendall(child.to_bytes(8, "big"))
+        line.sendall(os.waitpid(child, 0)[1].to_bytes(8, "big"))
+        os._exit(0)
+    line.close()
+    _run(json.loads(text), handles[1:])
+
+
+def _run(order: dict[str, Any], handles: list[int]) -> NoReturn:
+    for place, handle in enumerate(handles):
+        os.dup2(handle, place)
+        os.close(handle)
+    if os.isatty(0):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(  # type: ignore[misc]  # noqa: SIM115
+        2, "w", 1, errors="backslashreplace", closefd=False
+    )
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["alttrain", *order["arguments"]]
+    for module, function, keywords in order["hooks"]:
+        getattr(import_module(module), function)(**keywords)
+    from alttrain_cli.cli import main
+
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)  # to take down all modules would take longer than most commands
+
+
+if __name__ == "__main__":
+    _import_commands()
+    if sys.argv[1] == "engine":
+        _import_engine()
+    _serve(socket.socket(fileno=int(sys.argv[2])))
