@@ -6,6 +6,7 @@ import signal
 import hypothesis
 
 from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 from tests.tiny import tiny  # noqa: F401
 from tests.warm import light, warm  # noqa: F401
 
