@@ -1,11 +1,11 @@
 """The prompts that are generated together: rows come and go, and nobody waits for the slowest."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from alttrain_cli.engine.cache import can_join, layers_of, roomy_layer, stack
 from alttrain_cli.engine.draws import Decoding, uniforms
 from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded, adapter_switched
@@ -69,6 +69,8 @@ class _Part(NamedTuple):
 
     requests: list[Request]
     layers: list[Any]  # (keys, values), each (requests, heads, width, size); None once joined
+    cache: Any = None  # what the layers are of, if it has spare columns
+    spare: int = 0  # those columns
 
 
 class Batch:
@@ -83,7 +85,7 @@ class Batch:
         self._loaded = loaded
         self._stops = stops
         self._adapter = adapter
-        self._joins = _can_join(loaded.model.config.get_text_config())
+        self._joins = can_join(loaded.model.config.get_text_config())
         self._parts: list[_Part] = []
 
     @property
@@ -100,7 +102,7 @@ class Batch:
             self._write(requests, None, most, len(requests), lambda: check() and False)
             return requests
         cache = self._write(requests, DynamicCache(), 1, len(requests), check)
-        self._parts.append(_Part(requests, _layers(cache)))
+        self._parts.append(_Part(requests, layers_of(cache)))
         return [request for request in requests if not request.left]
 
     def advance(self, tokens: int = ROUND, check: Check = never) -> list[Request]:
@@ -110,10 +112,19 @@ class Batch:
         """
         requests = self.requests
         tokens = min(tokens, *(request.left for request in requests))
-        cache = _join(self._parts, max(request.length for request in requests) - 1, tokens)
-        cache = self._write(requests, cache, tokens, max(1, len(requests) // 8), check)
-        self._parts = [_Part(requests, _layers(cache))]
+        cache, spare = self._joined(requests, tokens)
+        width = cache.get_seq_length()
+        written = self._write(requests, cache, tokens, max(1, len(requests) // 8), check)
+        kept = (cache, spare + width - cache.get_seq_length()) if written is cache else ()
+        self._parts = [_Part(requests, layers_of(written), *kept)]
         return [request for request in requests if not request.left]
+
+    def _joined(self, requests: list[Request], tokens: int) -> tuple[Any, int]:
+        """Return one cache of what is not done, and how many spare columns it has."""
+        first = self._parts[0]
+        if len(self._parts) == 1 and first.spare >= tokens and first.requests == requests:
+            return first.cache, first.spare
+        return _join(self._parts, max(request.length for request in requests) - 1, ROUND), ROUND
 
     def clear(self) -> list[Request]:
         """Forget the cache and return the requests that are not done; what they wrote stays theirs."""
@@ -224,19 +235,6 @@ class _Forcing:
         return scores
 
 
-def _can_join(config: Any) -> bool:
-    """Whether all the model's memory is keys and values, which can be cut by rows and columns."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
-
-    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
-    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
-
-
-def _layers(cache: Any) -> list[Any]:
-    """Return (keys, values) a layer, of a cache object or of the tuples that Unsloth returns on a GPU."""
-    return [(layer.keys, layer.values) for layer in cache.layers] if hasattr(cache, "layers") else list(cache)
-
-
 def _join(parts: list[_Part], width: int, room: int) -> Any:
     """Make one cache of what is not done, `width` columns and room for more, using the parts up."""
     import torch
@@ -246,48 +244,11 @@ def _join(parts: list[_Part], width: int, room: int) -> Any:
     layers = []
     with torch.no_grad():
         for at in range(len(parts[0].layers)):
-            keys = _stack([part.layers[at][0] for part in parts], rows, width, room)
-            values = _stack([part.layers[at][1] for part in parts], rows, width, room)
+            keys = stack([part.layers[at][0] for part in parts], rows, width, room)
+            values = stack([part.layers[at][1] for part in parts], rows, width, room)
             for part in parts:
                 part.layers[at] = None  # layer by layer, so that memory never holds the cache twice
-            layers.append(_roomy_layer()(keys, values, width))
+                if part.cache is not None:
+                    part.cache.layers[at] = None
+            layers.append(roomy_layer()(keys, values, width))
     return Cache(layers=layers)
-
-
-def _stack(tensors: list[Any], rows: list[list[int]], width: int, room: int) -> Any:
-    """Stack the chosen rows of (rows, heads, columns, size) tensors, their last columns aligned."""
-    heads, _, size = tensors[0].shape[1:]
-    stacked = tensors[0].new_zeros(sum(map(len, rows)), heads, width + room, size)
-    start = 0
-    for tensor, chosen in zip(tensors, rows, strict=True):
-        columns = min(width, tensor.shape[2])
-        stacked[start : start + len(chosen), :, width - columns : width] = tensor[chosen, :, -columns:]
-        start += len(chosen)
-    return stacked
-
-
-@functools.cache
-def _roomy_layer() -> Any:
-    from transformers.cache_utils import DynamicLayer
-
-    class RoomyLayer(DynamicLayer):  # type: ignore[misc]
-        """A layer with spare columns: a new token does not copy all that came before it."""
-
-        def __init__(self, keys: Any, values: Any, width: int) -> None:
-            super().__init__()
-            self.lazy_initialization(keys, values)
-            self._held = keys, values
-            self._show(width)
-
-        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
-            start = self.keys.shape[-2]
-            width = start + key_states.shape[-2]
-            for held, new in zip(self._held, (key_states, value_states), strict=True):
-                held[:, :, start:width] = new
-            return self._show(width)
-
-        def _show(self, width: int) -> tuple[Any, Any]:
-            self.keys, self.values = (held[:, :, :width] for held in self._held)
-            return self.keys, self.values
-
-    return RoomyLayer

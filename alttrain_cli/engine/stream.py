@@ -12,6 +12,11 @@ from alttrain_cli.engine.load import Loaded
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 
+# A request that joins makes all others wait until their cache is put together anew: the more of them there
+# are, the longer that takes. So it waits for a token per so many others, and those that come meanwhile join
+# together.
+PATIENCE = 4
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -24,7 +29,8 @@ class Prompt:
 class Streams:
     """Streams of one model. Any thread may open one; a thread of its own writes them while there are any.
 
-    A new stream joins the batch after the present token, and one that is closed leaves it then.
+    A new stream joins the batch after the present token, or a few tokens later where many are written
+    already. One that is closed leaves it after the present token.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -34,6 +40,7 @@ class Streams:
         self._unwanted: list[Request] = []
         self._open: set[Request] = set()
         self._thread: threading.Thread | None = None
+        self._tokens = 0  # of the present step
 
     @property
     def in_flight(self) -> int:
@@ -99,6 +106,7 @@ class Streams:
         """Let the new requests wait in the batcher. Return False, for good, if nothing is left to write."""
         with self._changed:
             self._settle()
+            self._tokens = 0
             for request, adapter in self._new:
                 batcher.add(request, adapter=adapter)
             self._new.clear()
@@ -109,22 +117,22 @@ class Streams:
             return batcher.is_busy
 
     def _check(self, batcher: Batcher) -> bool:
-        """Return whether the present step should end: a request was given up, or a new one can join."""
+        """Return whether the present step should end, so that a new request can join."""
         with self._changed:
-            dropped = self._settle()
-            return dropped or bool(self._new and not batcher.is_full)
+            self._settle()
+            self._tokens += 1
+            patience = len(batcher.in_flight) // PATIENCE
+            return bool(self._new) and not batcher.is_full and self._tokens > patience
 
-    def _settle(self) -> bool:
-        """Drop what is unwanted, and forget what is done. Return whether something was dropped."""
-        unwanted = [request for request in self._unwanted if request.left]
+    def _settle(self) -> None:
+        """Drop what is unwanted, and forget what is done."""
+        for request in self._unwanted:
+            request.dropped = bool(request.left)
         self._unwanted.clear()
-        for request in unwanted:
-            request.dropped = True
         done = [request for request in self._open if not request.left]
         self._open.difference_update(done)
         if done:
             self._changed.notify_all()
-        return bool(unwanted)
 
     def _fail(self, error: BaseException) -> None:
         """End every stream with an error."""

@@ -93,7 +93,9 @@ def serve(
         KeyboardInterrupt: after the end, for the signal that caused it.
     """
     activity = Activity()
-    ignored = [number for number in (signal.SIGINT, signal.SIGTERM) if number not in heeded()]
+    is_main = threading.current_thread() is threading.main_thread()  # else uvicorn heeds no signals
+    signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    ignored = [number for number in signals if number not in heeded()]
     hosts = LOCAL_NAMES if is_local(taken) else ()
 
     async def run() -> None:
