@@ -4,6 +4,7 @@ The first two are a contrast pair that the model gets right. The last one is of 
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from rich.rule import Rule
 from rich.text import Text
@@ -42,7 +43,8 @@ def main(run: str) -> None:
     assert isinstance(target, Target)
     screen, settings = ChatScreen(), Settings(target.recipe.generation)
     prompts = {row.id: row.prompt for row in starter_rows("heldout")}
-    trained = open_backend(target, Reporter())
+    with ThreadPoolExecutor(1) as pool:  # as in `alttrain chat`: else two OpenMP teams share the cores
+        trained = pool.submit(open_backend, target, Reporter()).result()
     assert trained.base
 
     def show(heading: str, backend: Backend, prompt: str) -> None:
