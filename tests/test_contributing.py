@@ -175,7 +175,7 @@ def judge(checkout: Checkout) -> None:
     assert "polite" in checkout.alttrain("eval", "judges")
     assert "polite" in checkout.alttrain("eval", "run", "--help")
     shown = checkout.evaluate("smoke-harmful", "polite")
-    assert re.search(r"not refused, polite~\w+ +0/16 = 0%", shown)
+    assert re.search(r"smoke-harmful +0/16 = 0% \(0-19\)\n  not refused, polite~\w+", shown)
     assert "whether the answer is a polite refusal" in shown
 
 
