@@ -74,6 +74,7 @@ def test_the_card_holds_what_was_trained_on_what(run: Run) -> None:
 
 def test_the_card_names_no_path_of_this_machine(run: Run, tmp_path: Path) -> None:
     here = RECIPE.changed({"model": {"name": str(tmp_path / "my-model"), "package": None}})
+    run.update_manifest(overrides=[f"model.name={tmp_path / 'my-model'}", "train.seed=3"])
     text = ModelCard.of(run, here, "peft", None).text()
     assert str(tmp_path) not in text
     assert "my-model, fine-tuned" in text

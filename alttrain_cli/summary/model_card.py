@@ -11,7 +11,7 @@ from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.reading import encodable
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.storage.run_records import Manifest
-from alttrain_cli.summary.commands import reproduce
+from alttrain_cli.summary.commands import overrides, reproduce
 from alttrain_cli.summary.data_facts import DataFacts, read_data_facts
 from alttrain_cli.summary.scores import Scores, ScoreSuite, read_scores
 
@@ -117,7 +117,7 @@ class ModelCard:
         rows: list[tuple[str, str]] = [
             ("base model", f"{self._base}{commit}"),
             ("licence of the base model", licence),
-            ("recipe", " ".join([self.recipe.name, *manifest.overrides])),
+            ("recipe", " ".join([self.recipe.name, *overrides(manifest)])),
             *self._data(),
             ("chat template", f"SHA-256 {manifest.template}"),
             ("system prompt", "that of the chat template" if model.system is None else repr(model.system)),
