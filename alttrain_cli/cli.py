@@ -50,7 +50,7 @@ class ErrorBoundary(Group):
             if error.errno not in _REFUSALS or error.filename is None:
                 raise
             reason = os.strerror(error.errno).lower()
-            console.print_error(_bounded(f"{error.filename}: {reason}. Choose another file or place."))
+            console.print_error(_bounded(f"{error.filename}: {reason}. Choose another path."))
             raise typer.Exit(AlttrainError.exit_code) from None
 
 
@@ -143,7 +143,7 @@ def main() -> None:
             sys.stdout.flush()
     except console.OutputError as error:
         console.accept_loss()
-        if error.is_left:  # whoever read it has left, as `head` does
+        if error.is_left:  # the reader closed the pipe, for example `head`
             sys.exit(NOT_READ)
         console.print_error(f"{error} Free space, or send it somewhere else.")
         sys.exit(AlttrainError.exit_code)

@@ -37,7 +37,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal other than Ctrl-C asks this process to end."""
+    """A signal other than Ctrl-C that ends this process."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

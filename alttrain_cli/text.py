@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-# Characters of English per token. tests/test_data.py holds the estimate to 10% of SmolLM2's tokenizer on
+# Characters of English per token. tests/test_data.py compares the estimate to 10% of SmolLM2's tokenizer on
 # the starter set.
 CHARS_PER_TOKEN = 4.2
 NGRAM = 8  # words in a row
 CONTAINED = 0.8  # share of an item's content words
 FEWEST_WORDS = 3  # content words; an item with fewer is compared exactly only
-SPREAD = 2  # contained words may stand in a stretch so many times as long as the item
+SPREAD = 2  # contained words must be within this many times the length of the item
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _LITTLE = (
@@ -102,7 +102,7 @@ class Index:
         return [found[item] for item in sorted(found)]
 
     def _contained(self, item: int, row_words: tuple[str, ...]) -> list[str]:
-        """Return the item's content words in the row, if enough of them stand close together."""
+        """Return the item's content words in the row, if enough of them are close together."""
         content = self._content[item]
         places = [(at, word) for at, word in enumerate(row_words) if word in content]
         needed, stretch = _needed(content), SPREAD * len(self._items[item])
@@ -128,7 +128,7 @@ def _needed(content: frozenset[str]) -> int:
 
 
 def _rarest(content: frozenset[str], common: Counter[str]) -> list[str]:
-    """Return so many of the rarest words that a row without any of them cannot hold enough of the rest."""
+    """Return the rarest words, enough that a row without any of them cannot contain enough of the rest."""
     if len(content) < FEWEST_WORDS:
         return []
     return sorted(content, key=lambda word: (common[word], word))[: len(content) - _needed(content) + 1]

@@ -84,7 +84,9 @@ def test_where_label_and_annotator_differ_the_trusted_one_counts() -> None:
     assert resolve_label(one, note, "annotator") == note
     assert resolve_label(one, note, "label").verdict == "benign"
     assert resolve_label(sample(label=None), note, None) == note
-    with pytest.raises(SampleDropped, match="the source says benign, the annotator harmful"):
+    with pytest.raises(
+        SampleDropped, match="the source's label is benign, the annotator's verdict is harmful"
+    ):
         resolve_label(one, note, None)
 
 
@@ -103,7 +105,7 @@ def test_a_server_judges_and_its_words_stand_in_the_rows(tmp_path: Path) -> None
     rows = read_rows(tmp_path / "d.jsonl")
     assert {row.assessment for row in rows} == {json.loads(BENIGN)["assessment"]}
     manifest = json.loads((tmp_path / "d.manifest.json").read_text())
-    assert manifest["dropped"] == {"the source says benign, the annotator harmful": 2}
+    assert manifest["dropped"] == {"the source's label is benign, the annotator's verdict is harmful": 2}
     assert manifest["sources"][0]["annotator"] == "tiny"
     assert manifest["asked"] == {
         "annotations of tiny": {"answers": 12, "prompt_tokens": 84, "completion_tokens": 60}

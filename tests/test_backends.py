@@ -260,7 +260,7 @@ def test_a_servers_record_is_what_earlier_versions_wrote() -> None:
         address = served.base_url.replace("://", "://user:secret@")
         backend = ServerBackend.find(address)
     assert backend.fingerprint.record() == {
-        "name": "tiny", "model": "tiny", "server": served.base_url, "weights": "unknown: behind a server"
+        "name": "tiny", "model": "tiny", "server": served.base_url, "weights": "unknown: on a server"
     }  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def test_what_the_source_calls_harmful_is_never_mixed_in(tmp_path: Path) -> None
     done = RUNNER.invoke(app, ["build-data", "--mix", str(math), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert [row.prompt for row in read_rows(out)] == ["2+2?"]
-    assert "the source says harmful" in (tmp_path / "data.dropped.jsonl").read_text()
+    assert "the source's label is harmful" in (tmp_path / "data.dropped.jsonl").read_text()
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
@@ -339,7 +339,7 @@ def test_a_wrong_source_is_named_with_its_place(
         (["--source", "starter", "--base-url", "http://127.0.0.1:9/v1"], "add --annotator endpoint"),
         (["--source", "starter", "--recipe", "smollm2-135m"], "add --annotator model"),
         (["--source", "starter", "--on-disagreement", "label"], "add --annotator endpoint|model"),
-        (["--audit", "none.jsonl"], "--out has no effect beside --audit"),
+        (["--audit", "none.jsonl"], "--out has no effect with --audit"),
     ],
 )
 def test_wrong_options_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

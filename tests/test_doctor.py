@@ -314,7 +314,7 @@ def test_a_problem_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--model", "http://localhost:1/v1"], "a server hides its tokenizer"),
         (["--model", "smollm2-135"], "Did you mean 'smollm2-135m'"),
         (["--recipe", "r1-7"], "Did you mean 'r1-7b'"),
-        (["--model", "r1-7b", "--recipe", "r1-8b"], "brings its own recipe"),
+        (["--model", "r1-7b", "--recipe", "r1-8b"], "has its own recipe"),
         (["--model", ""], "--model is empty"),
     ],
 )

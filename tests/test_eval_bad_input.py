@@ -74,14 +74,14 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "has no effect without --suite strongreject",
         ),
         (["smollm2-135m", "--suite-file", "smoke=x.csv"], "smoke is a group"),
-        (["smollm2-135m", "--base-url", URL], "TARGET has no effect beside --base-url"),
-        (["--base-url", URL, "--recipe", "r1-7b"], "--recipe has no effect beside --base-url"),
-        ([URL, "--recipe", "r1-7b"], "--recipe has no effect beside a server"),
+        (["smollm2-135m", "--base-url", URL], "TARGET has no effect with --base-url"),
+        (["--base-url", URL, "--recipe", "r1-7b"], "--recipe has no effect with --base-url"),
+        ([URL, "--recipe", "r1-7b"], "--recipe has no effect with a server"),
         (["judge", "e", "--judge-url", URL], "--judge-url has no effect without a judge"),
         (["judge", "e", "--allow-code"], "--allow-code has no effect without code"),
         (["judge", "other", "--judge", "harmbench"], "--judge harmbench has no effect here"),
         (["judge", "e", "--recipe", "r1-7b"], "--recipe has no effect on a folder of evaluations"),
-        (["report", "e", "--out", "other"], "--out has no effect beside e"),
+        (["report", "e", "--out", "other"], "--out has no effect with e"),
         (["report", "e", "--baseline", "e"], "--baseline e: is the target itself"),
         (["report", "e", "--baseline", "other"], "holds none of h"),
         (["report", "e", "--baseline", "smollm2-135m"], "holds none of h"),
@@ -207,7 +207,7 @@ def test_a_judge_of_another_version_is_named_with_its_file(evaluation: Path) -> 
     (evaluation / "h" / "judgements.oracle.jsonl").write_text("{}\n", encoding="utf-8")
     code, output = run_eval("report", "e")
     assert code == 2
-    assert "e/h/judgements.oracle.jsonl: no judge of ours is called 'oracle'" in output
+    assert "e/h/judgements.oracle.jsonl: this version of alttrain has no judge named 'oracle'" in output
 
 
 def test_a_grader_that_fails_on_one_text_judges_the_others(
@@ -301,7 +301,7 @@ def huge(path: Path) -> Path:
         (pipe, "a pipe or a device"),
         (huge, "is larger than"),
         (table("x.csv", b""), "the file is empty"),
-        (table("x.csv", b"prompt\n"), "holds no items"),
+        (table("x.csv", b"prompt\n"), "contains no items"),
         (table("x.csv", b"text\nhello\n"), "no column"),
         (table("x.csv", b"prompt,prompt\na,b\n"), "same name"),
         (table("x.csv", b"prompt,id\na\n"), "more or fewer fields"),
@@ -318,7 +318,7 @@ def huge(path: Path) -> Path:
         (table("x.json", b'[{"prompt": "a", "id": {}}]'), "id: must be a text"),
         (table("x.json", b'[{"prompt": "a", "category": true}]'), "category: must be a text"),
         (table("x.json", b"[" * 100_000), "nested"),
-        (table("x.json", b'[{"prompt": " "}]'), "holds no items"),
+        (table("x.json", b'[{"prompt": " "}]'), "contains no items"),
         (table("x.jsonl", b'{"prompt": "a"}\n{"prom'), "x.jsonl:2"),
         (table("x.jsonl", b"\0" * 100), "x.jsonl:1"),
         (table("x.parquet", b"PAR1 nonsense"), "not a whole Parquet file"),

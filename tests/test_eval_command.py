@@ -195,7 +195,7 @@ def test_training_data_that_is_gone_is_said_so_not_taken_for_clean(tmp_path: Pat
     training = Training.of(DataRecord(path=str(tmp_path / "gone.jsonl"), sha256="0"), tmp_path / "run")
     found = contamination(training, [Item("1", "p")])
     assert not found.checked
-    assert "not there any more" in str(found.reason)
+    assert "no longer exists" in str(found.reason)
 
 
 @pytest.mark.parametrize(

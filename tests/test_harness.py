@@ -204,7 +204,7 @@ def test_a_thought_is_never_the_answer_and_stop_strings_do_not_reach_it(
     assert (metric["target"]["hits"], metric["target"]["n"]) == (even, 50)
     assert metric["states"]["unfinished"] == 50 - even
     assert found["target"]["endings"]["unfinished"] == 50 - even
-    assert "end within their reasoning" in done.output
+    assert "end in their reasoning" in done.output
 
 
 @needs_harness

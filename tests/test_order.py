@@ -59,7 +59,7 @@ def test_what_is_out_of_place_is_said(thoughts: str, said: dict[str, str]) -> No
 
 def test_a_second_reasoning_block_is_said() -> None:
     again = of("They ask.\nThis is benign.", "Yes. <think>\nOr not.\n</think>\n\nNo.")
-    assert again == {"answer": "holds another reasoning block"}
+    assert again == {"answer": "contains another reasoning block"}
 
 
 def test_nothing_is_said_of_the_starter_sets_traces() -> None:

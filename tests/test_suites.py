@@ -145,7 +145,7 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
     pinned = suite.model_copy(update={"sha256": found.sha256})
     assert read_suite(pinned).pinned  # from the cache
     other = pinned.model_copy(update={"source": Source(url=url, revision="def")})
-    with pytest.raises(DataError, match="not the data that this suite pins"):
+    with pytest.raises(DataError, match="wrong data: its SHA-256 is"):
         read_suite(other)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     gone = pinned.model_copy(update={"source": Source(url=url, revision="ghi")})

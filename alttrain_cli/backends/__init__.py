@@ -1,1 +1,1 @@
-"""Models, here or behind a server, that complete conversations."""
+"""Backends: local models and servers that complete conversations."""

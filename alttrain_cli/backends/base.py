@@ -1,4 +1,4 @@
-"""The one interface to a model that completes conversations, in memory or behind a server.
+"""The one interface to a model that completes conversations, local or on a server.
 
 Values and a protocol; imports neither torch nor openai. `local.py` and `server.py` implement it,
 `scripted.py` does so for tests, and `tests/test_backends.py` holds all of them to one contract:
@@ -9,7 +9,7 @@ Values and a protocol; imports neither torch nor openai. `local.py` and `server.
 - Greedy decoding gives the same text through `complete` and through `stream`.
 - Several threads may stream at the same time; a model in memory writes all of their completions in one batch.
 - `base` is a view of the same weights without the adapter; it never changes what the other view returns.
-- A count that nobody knows is None, never 0.
+- An unknown count is None, never 0.
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -32,10 +32,10 @@ class Can(Flag):
     """What a backend is able to do. A caller that needs more gets an error before the first token."""
 
     NOTHING = 0
-    CONTINUE = auto()  # continue an assistant's message that was begun
+    CONTINUE = auto()  # continue a partial message of the assistant
     RENDERED = auto()  # take text that is rendered already
     COUNT = auto()  # count the tokens of a conversation
-    GREEDY = auto()  # the same prompt gets the same greedy completion, whatever runs beside it
+    GREEDY = auto()  # the same prompt gets the same greedy completion, independent of other requests
 
 
 class Finish(StrEnum):
@@ -81,11 +81,11 @@ class Completion:
     """What a model wrote for one conversation, the message that it continued included.
 
     Attributes:
-        text: with <think> markers, whatever the family's own are; without the turn terminator.
+        text: with <think> markers, also if the family has its own; without the turn terminator.
         finish: why generation ended.
-        tokens: written by the model; None if nobody counted. Likewise the next two.
+        tokens: written by the model; None if unknown. The same for the next two.
         forced: the thinking budget was used up, and the answer was forced.
-        warning: what a reader must know beside the text.
+        warning: shown to the reader together with the text.
         marked: the backend knows how this model marks its reasoning. False for a server whose text
             holds no marker: a completion cut at its limit may then be all reasoning.
         order: of the sections that the model was trained to write.
@@ -120,7 +120,7 @@ class Chunk(NamedTuple):
     Attributes:
         tokens: how many the model wrote for it, about one per chunk for most servers.
         forced: not the model's own text: the thinking budget was used up.
-        warning: what a reader must know beside the text.
+        warning: shown to the reader together with the text.
     """
 
     text: str
@@ -189,7 +189,7 @@ class Fingerprint:
 
 
 class Backend(Protocol):
-    """A model, here or behind a server, that completes conversations."""
+    """A model that completes conversations, local or on a server."""
 
     @property
     def name(self) -> str:
@@ -220,7 +220,7 @@ class Backend(Protocol):
     ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Yield each request's key with its completion, or with why there is none, as each ends.
 
-        Requests are taken as there is room for them, so the iterable may be long.
+        Requests are taken when there is room for them, so the iterable may be long.
 
         Raises:
             BackendError: if every further request would fail alike.

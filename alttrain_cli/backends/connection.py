@@ -23,7 +23,7 @@ class Limits:
 
     connect: float = 10.0
     silence: float = 90.0  # without new text; comments and empty events do not count as text
-    told: float = 15.0  # of silence, after which a line says that we wait
+    told: float = 15.0  # of silence, after which a line is printed
     ending: float = 5.0  # for what may still follow the last text
     models: float = 10.0  # for the whole list of models
     retries: int = 6
@@ -36,11 +36,11 @@ class Limits:
     default_tokens: int = 8192  # where the request names no limit
 
     def text(self, tokens: int | None) -> int:
-        """Return how many characters a completion of so many tokens may have."""
+        """Return how many characters a completion of this many tokens may have."""
         return max(1 << 16, self.text_per_token * (tokens or self.default_tokens))
 
     def bytes(self, tokens: int | None) -> int:
-        """Return how many bytes an answer of so many tokens may have."""
+        """Return how many bytes an answer of this many tokens may have."""
         wanted = self.least_bytes + self.bytes_per_token * (tokens or self.default_tokens)
         return min(wanted, self.most_bytes)
 
@@ -49,7 +49,7 @@ LIMITS = Limits()
 
 
 class Unreachable(Exception):
-    """No connection can be made; says why."""
+    """No connection can be made, and why."""
 
 
 class Silent(Exception):
@@ -70,7 +70,7 @@ class Refused(Exception):
 class Watch:
     """Cuts the connection of one request when nothing that counts has arrived for too long.
 
-    A timeout of the socket cannot do that: one byte now and then would hold it off for ever.
+    A timeout of the socket cannot do that: a byte from time to time would prevent it for ever.
     """
 
     def __init__(self, limit: float, server: "Pulse", told: Callable[[float], None] | None = None) -> None:
@@ -101,12 +101,12 @@ class Watch:
             self._held = False
 
     def hurry(self, limit: float) -> None:
-        """Allow no more than so many seconds from now on; a second call changes nothing."""
+        """Set the deadline in seconds from now; a second call changes nothing."""
         if limit < self.limit:
             self._begun, self._last, self.limit = True, time.monotonic(), limit
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Learn of the connection's socket, as httpx tells it."""
+        """Take the socket of the connection from an event of httpx."""
         stream: Any = info.get("return_value")
         if event.endswith(".complete") and hasattr(stream, "get_extra_info"):
             self._socket = stream.get_extra_info("socket")
@@ -147,7 +147,7 @@ class Pulse:
     limits: Limits
     last: float = 0.0
     answered: bool = False
-    told: float = 0.0  # when a person was last told of it
+    told: float = 0.0  # when it was last printed
 
 
 class Connection:
@@ -214,7 +214,7 @@ class Connection:
                 if not response.is_success:
                     raise _refused(response, watch)
                 if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise Garbled("it sent a compressed answer, which was not asked for")
+                    raise Garbled("it sent a compressed answer without a request for one")
                 yield from _split(response.iter_raw(), most)
         except httpx.HTTPError as error:
             if watch.expired or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
@@ -254,7 +254,7 @@ def _refused(response: Any, watch: Watch) -> Refused:
             if len(body) > _ERROR_BYTES:
                 break
     except httpx.HTTPError:
-        pass  # the status says enough
+        pass  # the status is enough
     try:
         target = shown(urljoin(str(response.url), response.headers.get("Location", "")))
     except ValueError:
@@ -269,7 +269,7 @@ def _split(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > most:
-            raise Garbled(f"it sent more than {most:,} bytes, which is more than was asked for")
+            raise Garbled(f"it sent more than {most:,} bytes, more than the requested limit")
         first, *more = chunk.replace(b"\r\n", b"\n").split(b"\n")
         rest.append(first)
         for line in more:

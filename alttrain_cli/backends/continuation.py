@@ -1,4 +1,4 @@
-"""Tells whether a server continued the assistant's message that was begun, or did something else."""
+"""Recognises whether a server continued the partial message of the assistant."""
 
 from collections.abc import Generator
 from typing import cast
@@ -12,7 +12,7 @@ _OPENING = THINK.open.strip()
 
 
 class NotContinued(Exception):
-    """A server does not continue an assistant's message; says why."""
+    """A server does not continue an assistant's message, and why."""
 
 
 def rest_of(text: str, started: str) -> str:

@@ -13,7 +13,7 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True)
 class Message:
-    """One message. `reasoning` is None where there was none, or where nobody reported it."""
+    """One message. `reasoning` is None if there was none, or if it was not reported."""
 
     role: Role
     content: str
@@ -56,7 +56,7 @@ class Conversation:
         return Conversation((*self.messages, Message("assistant", answer, reasoning)))
 
     def start(self, text: str) -> "Conversation":
-        """Return the conversation with an assistant's message begun (or begun further)."""
+        """Return the conversation with a partial message of the assistant, or with a longer one."""
         if not text:
             return self
         kept = self.messages[:-1] if self.started else self.messages

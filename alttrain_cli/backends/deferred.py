@@ -10,7 +10,7 @@ from alttrain_cli.recipe.model import Sampling
 
 
 def deferred(name: str, open_backend: Callable[[], Backend]) -> Backend:
-    """Return a backend that is opened when it is first asked for anything but its name."""
+    """Return a backend that is opened when anything but its name is first used."""
     return cast(Backend, _Deferred(name, open_backend))
 
 

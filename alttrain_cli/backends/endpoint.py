@@ -29,7 +29,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
 
 SHOWN_MODELS = 5
-_LONGEST_WAIT = 8.0  # seconds between two tries, unless the server asks for more
+_LONGEST_WAIT = 8.0  # seconds between two tries, unless the server requests more
 _TOLD_AGAIN = 10.0  # seconds between two lines about one server
 
 Got = TypeVar("Got")
@@ -41,7 +41,7 @@ Body = dict[str, Any]
 class Endpoint:
     """A server, one of its models, and the key to it (never shown, never saved)."""
 
-    base_url: str = field(repr=False)  # may hold a password; `address` is what people and files get
+    base_url: str = field(repr=False)  # may contain a password; `address` is printed and stored instead
     model: str
     api_key: str = field(repr=False)
     limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
@@ -84,7 +84,7 @@ class Endpoint:
         return replace(endpoint, model=name, context=models.get(name))
 
     def connect(self) -> Connection:
-        """Return a connection of its own; closing it ends all of its requests.
+        """Return a separate connection; closing it ends all of its requests.
 
         Raises:
             BackendError: if the environment's proxy or certificates cannot be used.
@@ -209,9 +209,11 @@ class Endpoint:
             models = self._persist(connection, self._models, self.limits.brief)
         if len(models) == 1:
             return models
-        names = ", ".join(list(models)[:SHOWN_MODELS]) or "none to name"
+        if not models:
+            raise BackendError(f"{self.address}: the server lists no model. Name it after the URL.")
+        names = ", ".join(list(models)[:SHOWN_MODELS])
         end = ", ..." if len(models) > SHOWN_MODELS else "."
-        raise BackendError(f"{self.address}: say which model with --model; the server has {names}{end}")
+        raise BackendError(f"{self.address}: the server has several models. Name one of them: {names}{end}")
 
     def _models(self) -> dict[str, int | None]:
         """Return the names of the server's models, each with its context.

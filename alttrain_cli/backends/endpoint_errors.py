@@ -1,4 +1,4 @@
-"""Explains in one line why a request failed, and the next step; no line holds a key or a password."""
+"""Explains in one line why a request failed, and the next step; no line contains a key or a password."""
 
 import json
 import re
@@ -14,10 +14,10 @@ from alttrain_cli.backends.connection import Refused, Silent, Unreachable
 from alttrain_cli.backends.reply import Broken, Garbled, ServerSays, words
 
 FAILURES = (Broken, Garbled, Refused, ServerSays, Silent, Unreachable)
-_LONGEST = 200  # characters of what a server says
+_LONGEST = 200  # characters of a server's message
 _PASSING = (408, 409, 425, 429)  # and 5xx: another try may help
 _RETRIES = 2  # further ones where a server breaks the protocol
-# How servers say that a request is longer than their context: OpenAI and vLLM, llama.cpp, SGLang, TGI.
+# How servers report that a request is longer than their context: OpenAI and vLLM, llama.cpp, SGLang, TGI.
 _FULL = re.compile(
     r"context[ _-]?(length|size|window)|exceed_context|max_new_tokens.* must be <=", re.IGNORECASE
 )
@@ -85,7 +85,7 @@ class _Secrets:
 
 
 def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retries: int) -> BackendError:
-    """Return what a status other than success says."""
+    """Return the problem that a status other than success means."""
     status, said = refused.status, secrets.hidden(_said(refused.body))
     if status in (401, 403):
         what = "refuses the key" if secrets.key else "wants a key"
@@ -108,8 +108,8 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retri
         return ContextFullError(f"{server}: status {status}: {said}", status=status)
     passing = status in _PASSING or status >= 500
     wait = _retry_after(refused) if passing else 0.0
-    step = "Try again later." if passing else "The server's log may say more."
-    step = f"It asks for a pause of {wait:.0f} s." if wait else step
+    step = "Try again later." if passing else "The server's log may have details."
+    step = f"It requests a pause of {wait:.0f} s." if wait else step
     text = f"{server}: status {status}: {said}{'' if said.endswith('.') else '.'} {step}"
     return BackendError(text, status=status, retries=retries if passing else 0, wait=wait)
 
@@ -138,7 +138,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _retry_after(refused: Refused) -> float:
-    """Return the seconds that the server asks to wait; 0 where it names none that can be read."""
+    """Return the seconds that the server requests to wait; 0 if there are none that can be read."""
     value = refused.headers.get("Retry-After", "")
     try:
         seconds = float(value)

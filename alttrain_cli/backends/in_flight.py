@@ -14,7 +14,7 @@ Got = TypeVar("Got")
 def in_flight(
     requests: Iterable[tuple[Key, Asked]], ask: Callable[[Asked], Got], concurrency: int
 ) -> Generator[tuple[Key, Got]]:
-    """Yield (key, what `ask` returns) as it arrives; requests are taken as room becomes free.
+    """Yield (key, result of `ask`) as it arrives; requests are taken when room becomes free.
 
     The threads are daemons, unlike a pool's: Ctrl-C need not wait until a server that hangs has answered.
     """

@@ -71,7 +71,7 @@ class LocalBackend:
 
     @classmethod
     def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
-        """Load what a person named; `tell` is told what is being done."""
+        """Load the model of a target; `tell` is called with each step."""
         tell("importing torch and unsloth")
         start(target.recipe)
         tell(f"loading {target.recipe.model.name}")
@@ -115,7 +115,7 @@ class LocalBackend:
         if not self._adapter or self._target.recipe.model.full_finetuning:
             return None
         target = self._target.base
-        # Not read from the model, whose dtype is another one while it computes in float32.
+        # Not read from the model: its dtype changes while it computes in float32.
         fingerprint = replace(self.fingerprint, name=target.name, adapter=None)
         view = LocalBackend(target, self.loaded, fingerprint)
         view._weights = self._weights
@@ -225,7 +225,7 @@ class LocalBackend:
 
 
 class _Translated:
-    """Text with <think> markers, made from what a model adds to a message that was begun."""
+    """Text with <think> markers: a partial message and its continuation by the model."""
 
     def __init__(self, template: Template, started: str) -> None:
         self._translator = template.translator()

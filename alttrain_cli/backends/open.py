@@ -2,7 +2,7 @@
 
 A word is a run, a folder with an adapter or a model, a recipe (its base model), a hub id, or a server:
 `http://localhost:8000/v1`, or with one of its models `"http://localhost:8000/v1 NAME"`. `find` loads
-nothing and asks no server; `open_backend` does. Only commands use this file: everybody else is handed
+nothing and calls no server; `open_backend` does. Only commands use this file: all other code is given
 a backend.
 """
 
@@ -96,7 +96,7 @@ def open_backend(
 def open_later(
     found: Target | Remote, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
 ) -> Backend:
-    """Return a backend whose model is loaded at the first request. What is elsewhere is opened now.
+    """Return a backend whose model is loaded at the first request. A server is opened now.
 
     Raises:
         BackendError: if a server cannot be used.

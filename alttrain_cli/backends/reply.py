@@ -16,12 +16,12 @@ _FINISHES = {  # the words of several servers; every other word, and none, means
 }
 _MAY_BE_EMPTY = {reason for reason, finish in _FINISHES.items() if finish is not Finish.FILTERED}
 _MOST_TOKENS = 10**9  # a larger count is nonsense
-_SHOWN = 200  # characters of what a server says
+_SHOWN = 200  # characters of a server's message
 LONGEST_NAME = 500  # characters of a model's name
 
 
 class Garbled(Exception):
-    """What a server sent does not follow the protocol; says how."""
+    """A server's answer does not follow the protocol, and how."""
 
 
 class Broken(Exception):
@@ -29,7 +29,7 @@ class Broken(Exception):
 
 
 class ServerSays(Exception):
-    """A server reports an error in the middle of its answer, in its own words."""
+    """A server reports an error in the middle of its answer; the text is the server's."""
 
 
 class ReplyReader:
@@ -47,11 +47,11 @@ class ReplyReader:
         self._lines: list[bytes] = []
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
-        self.complete = False  # the server said that this is all
-        self.ending = False  # the server said why it ended; only the token counts may follow
+        self.complete = False  # the server sent the end marker
+        self.ending = False  # the finish reason has arrived; only the token counts may follow
 
     def feed(self, line: bytes) -> str:
-        """Take one line without its ending; return the text that it adds, which any file can hold.
+        """Take one line without its ending; return the text that it adds, which can be stored in any file.
 
         Raises:
             Garbled: if the line is not what the protocol allows, or the text is longer than `most`.
@@ -73,7 +73,7 @@ class ReplyReader:
         """Take the end of the answer; return what text is left.
 
         Raises:
-            Broken: if the server did not say that this is all.
+            Broken: if the end marker of the server is missing.
             Garbled, ServerSays: as `feed`; also if there is no text, and no reason for that.
         """
         text = self._event() if self._lines else ""
@@ -149,7 +149,7 @@ class ReplyReader:
             text, self._half = text[:-1], text[-1]
         self._length += len(text)
         if self._length > self._most:
-            raise Garbled(f"it sent more than {self._most:,} characters, which is more than was asked for")
+            raise Garbled(f"it sent more than {self._most:,} characters, more than the requested limit")
         return joined(text)
 
 
@@ -190,7 +190,7 @@ def read_models(listed: object) -> dict[str, int | None]:
     for card in listed:
         name = card.get("id") if isinstance(card, dict) else None
         if not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
-            raise Garbled("its list of models holds something else than names")
+            raise Garbled("its list of models contains values that are no names")
         cards[name] = card
     return {
         name: _context(card) or _context(cards.get(str(card.get("parent")))) for name, card in cards.items()
@@ -224,7 +224,7 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def words(error: Any) -> str:
-    """Return what a server says of an error, in one line that any screen and file can show."""
+    """Return a server's error message as one line that can be printed and stored."""
     for name in ("error", "message", "detail"):
         if isinstance(error, dict) and error.get(name):
             error = error[name]

@@ -1,4 +1,4 @@
-"""A backend whose completions come from a function: for tests of everything that uses backends."""
+"""A backend whose completions come from a function, for tests."""
 
 import random
 import re

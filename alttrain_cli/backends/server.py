@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server as a backend: many requests in flight, or one as a stream."""
+"""Backend for an OpenAI-compatible server: many requests at the same time, or one as a stream."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
@@ -27,9 +27,9 @@ from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, StreamParser
 
 IN_FLIGHT = 32  # requests at the same time
-WEIGHTS = "unknown: behind a server"  # part of the keys of stored completions
+WEIGHTS = "unknown: on a server"  # part of the keys of stored completions
 
-# How servers are asked to continue a message. The second is for llama.cpp, which continues every
+# Request parameters that let servers continue a message. The second is for llama.cpp, which continues every
 # assistant's message, but refuses to while the model may think.
 _CONTINUE: Mapping[str, Any] = {
     "continue_final_message": True,
@@ -44,12 +44,12 @@ Got = TypeVar("Got")
 class ServerBackend:
     """One model of a server. Its weights and its chat template are unknown.
 
-    Whether a server continues a message that was begun is found out by asking it: one that refuses gives a
+    Whether a server continues a partial message is found out by a request: one that refuses gives a
     BackendError. A seed is sent only where tokens are drawn.
     """
 
     can = Can.CONTINUE
-    order: Order = THOUGHTS  # a server does not tell what its model was trained to write
+    order: Order = THOUGHTS  # unknown for a server: how its model was trained
     base: Backend | None = None
 
     def __init__(self, endpoint: Endpoint, in_flight: int = IN_FLIGHT) -> None:
@@ -110,7 +110,7 @@ class ServerBackend:
     ) -> Generator[Chunk, None, Completion]:
         """Yield one completion; servers send about one token at a time.
 
-        Where the thinking budget ends first, the stream is left, and the server is asked to continue after
+        If the thinking budget is used up, the stream is closed, and a request lets the server continue after
         the closed reasoning block. If it does not, a warning says so, and the block stays open.
 
         Raises:
@@ -136,7 +136,7 @@ class ServerBackend:
         return None
 
     def close(self) -> None:
-        """Do nothing: each call has a connection of its own."""
+        """Do nothing: each call has its own connection."""
 
     def _completion(self, connection: Connection, request: Request[Any], sampling: Sampling) -> Completion:
         if isinstance(request.input, str):
@@ -166,7 +166,7 @@ class ServerBackend:
             raise BackendError(f"{self._endpoint.address}: {error}") from None
 
     def _continued(self, connection: Connection, conversation: Conversation, body: dict[str, Any]) -> Pieces:
-        """Yield what a server adds to the message that was begun.
+        """Yield the text that a server adds to the partial message.
 
         Raises:
             NotContinued: before anything is yielded.
@@ -195,7 +195,7 @@ class ServerBackend:
                 if refusal.status not in _REFUSALS:
                     raise
         said = str(first).removeprefix(f"{self._endpoint.address}: ")
-        raise NotContinued(f"the server does not continue a message that was begun ({said})")
+        raise NotContinued(f"the server does not continue a partial message ({said})")
 
     def _forced(
         self,
@@ -241,7 +241,7 @@ class _Written:
 
     @property
     def text(self) -> str:
-        """All of it, the message that was begun included."""
+        """The whole text, with the partial message."""
         return self.started + "".join(self.parts)
 
     def chunk(self, piece: str) -> Chunk:

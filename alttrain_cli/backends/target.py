@@ -33,7 +33,7 @@ class Target:
 
     @property
     def run(self) -> Run | None:
-        """The run that the adapter lies in."""
+        """The run that contains the adapter."""
         run = Run(self.adapter.parent) if self.adapter else None
         return run if run and run.recipe_path.is_file() else None
 
@@ -111,7 +111,7 @@ def _recipe_of_export(path: Path) -> Recipe:
 
 
 def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
-    """Return the recipe of the run that the adapter lies in, or one made from its own config."""
+    """Return the recipe of the run that contains the adapter, or one made from its config."""
     if recipe is None and (path.parent / "recipe.yaml").is_file():
         return Recipe.of_run(Run(path.parent))
     if recipe is None and (path / EXPORTED_RECIPE).is_file():
@@ -119,7 +119,7 @@ def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     config = object_in(path / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:
-        raise ModelError(f"{path}: does not say what its base model is. Give it: --recipe NAME")
+        raise ModelError(f"{path}: the base model is not named. Name it: --recipe NAME")
     revision = _text(config.get("revision"))
     found = Recipe.load(recipe) if recipe else _recipe_of(str(base), None, revision)
     try:

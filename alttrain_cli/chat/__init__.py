@@ -1,1 +1,1 @@
-"""A chat: its session, the commands of its prompt line, and its transcript. Needs no screen of its own."""
+"""A chat: its session, the commands of its prompt line, and its transcript. It imports no console code."""

@@ -56,7 +56,7 @@ class ChatTarget:
 
 
 class BackgroundLoader(Progress):
-    """Loads a backend in a thread, so that a person can type meanwhile. Its text says how far it is."""
+    """Loads a backend in a background thread, so that a person can type. Its text is the progress."""
 
     def __init__(self, name: str, load: Load) -> None:
         self._name = name
@@ -68,12 +68,12 @@ class BackgroundLoader(Progress):
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def status(self, doing: str) -> AbstractContextManager[None]:
-        """Take what the load is doing."""
+        """Take the current step of the load."""
         self._doing = doing.removesuffix(" ...")
         return nullcontext()
 
     def start(self) -> None:
-        """Start to load. Python's standard output is redirected meanwhile."""
+        """Start to load. Python's standard output is redirected until it ends."""
         self._started = time.monotonic()
         self._thread.start()
 

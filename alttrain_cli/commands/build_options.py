@@ -1,4 +1,4 @@
-"""The options of `alttrain build-data`, what they may be, and beside which others they have an effect."""
+"""The options of `alttrain build-data`, their values, and which of them have an effect together."""
 
 import math
 from collections.abc import Sequence
@@ -254,7 +254,7 @@ def check_build(options: BuildOptions) -> None:
 
 
 def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Address | Target:
-    """Return the backend that `endpoint` or `model` stands for.
+    """Return the backend that `endpoint` or `model` means.
 
     Raises:
         typer.BadParameter: if the option that it needs is missing.

@@ -63,7 +63,7 @@ class ChatOptions:
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", hidden=True)] = None
 
     def rules(self) -> list[Rule]:
-        """Return which options have an effect beside which."""
+        """Return which options have an effect together."""
         by_url, scripted, target = self.base_url is not None, self.prompt is not None, self.target
         prompts = self.prompts
         served = by_url or is_address(target or "")
@@ -72,16 +72,16 @@ class ChatOptions:
         limited = self.max_new_tokens is not None
         one = "give one of the two"
         return [
-            Rule("TARGET", target is not None, not by_url, f"beside --base-url: {one}"),
+            Rule("TARGET", target is not None, not by_url, f"with --base-url: {one}"),
             Rule("--model", self.model is not None, by_url, "without --base-url"),
             Rule("--base", self.base, not served, "with a server"),
-            Rule("--compare", self.compare, not self.base, f"beside --base: {one}"),
+            Rule("--compare", self.compare, not self.base, f"with --base: {one}"),
             Rule("--json", self.as_json, scripted or prompts is not None, "without -p or --prompts"),
-            Rule("--prompts", prompts is not None, not scripted, f"beside -p: {one}"),
+            Rule("--prompts", prompts is not None, not scripted, f"with -p: {one}"),
             Rule("--recipe", self.recipe is not None, served or bool(target), "without a model or a server"),
             recipe_rule(target, self.recipe),
-            Rule("--greedy", self.greedy, "temperature" not in keys, "beside --set temperature"),
-            Rule("--max-new-tokens", limited, "max_new_tokens" not in keys, "beside --set max_new_tokens"),
+            Rule("--greedy", self.greedy, "temperature" not in keys, "with --set temperature"),
+            Rule("--max-new-tokens", limited, "max_new_tokens" not in keys, "with --set max_new_tokens"),
             Rule(f"--set {twice}", bool(twice), False, "when it is given twice: leave one out"),
             Rule(
                 "--no-save", self.no_save, self.interactive, "with -p, --prompts or --json: they save nothing"

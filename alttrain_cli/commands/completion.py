@@ -2,19 +2,19 @@
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Return the shipped recipes that begin like this."""
+    """Return the shipped recipes with this prefix."""
     from alttrain_cli.recipe.layers import shipped_recipes
 
     return [path.stem for path in shipped_recipes() if path.stem.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Return the runs that begin like this, newest first."""
+    """Return the runs with this prefix, newest first."""
     from alttrain_cli.storage.run import Run
 
     return [str(path) for path in Run.all() if str(path).startswith(incomplete)]
 
 
 def complete_target(incomplete: str) -> list[str]:
-    """Return the runs and recipes that begin like this: what chat, eval and serve take."""
+    """Return the runs and recipes with this prefix: the targets of chat, eval and serve."""
     return complete_run(incomplete) + complete_recipe(incomplete)

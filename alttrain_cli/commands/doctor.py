@@ -36,12 +36,12 @@ class DoctorOptions:
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="Also examine the tokenizer of this recipe's model. With --model: whose settings to use.",
+            help="Also examine the tokenizer of this recipe's model. With --model: only use its settings.",
             autocompletion=complete_recipe,
         ),
     ] = None
     gpu: Annotated[
-        bool, typer.Option("--gpu", help="Also ask torch whether it can use the GPU. Takes seconds.")
+        bool, typer.Option("--gpu", help="Also test whether torch can use the GPU. This takes seconds.")
     ] = False
     as_json: JsonOption = False
 
@@ -66,7 +66,7 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
         console.print_findings(found, row)
     problems = sum(finding.level is Level.PROBLEM for finding in found)
     if problems:
-        raise GateError(f"{problems} problem{'s' * (problems > 1)}. The cure stands below each one.")
+        raise GateError(f"{problems} problem{'s' * (problems > 1)}. Below each one is what to do.")
 
 
 def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"]:

@@ -1,4 +1,4 @@
-"""The rules of `alttrain eval`: which options have an effect beside which."""
+"""The rules of `alttrain eval`: which options have an effect together."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
     by_url, target, recipe = options.base_url is not None, options.target, options.recipe
     served = by_url or is_address(target)
-    beside = "beside --base-url" if by_url else "beside a server"
+    words = "with --base-url" if by_url else "with a server"
     return [
         Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
         Rule("--top-p", is_given(ctx, "top_p"), options.do_sample, "without --do-sample"),
-        Rule("TARGET", bool(target), not by_url, f"{beside}: give one of the two"),
-        Rule("--recipe", recipe is not None, not served, beside),
+        Rule("TARGET", bool(target), not by_url, f"{words}: give one of the two"),
+        Rule("--recipe", recipe is not None, not served, words),
         Rule("--model", options.model is not None, by_url, "without --base-url"),
         Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),
         recipe_rule(None if served else target, recipe),
@@ -44,7 +44,7 @@ def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
     by_folder = is_evaluation or (out is not None and not target)
     check(
         [
-            Rule("--out", out is not None, not is_evaluation, f"beside {target}: give one of the two"),
+            Rule("--out", out is not None, not is_evaluation, f"with {target}: give one of the two"),
             Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
             recipe_rule(target, recipe),
         ]

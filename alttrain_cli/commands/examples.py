@@ -155,7 +155,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Examine how a model's tokenizer renders a row of training:",
             "alttrain doctor --model smollm2-135m",
         ),
-        ("Also ask torch whether it can use the GPU:", "alttrain doctor --gpu"),
+        ("Also test whether torch can use the GPU:", "alttrain doctor --gpu"),
     ),
     "recipes": (
         ("List the recipes that fit on a GPU of 12 GB:", "alttrain recipes --gpu 12"),

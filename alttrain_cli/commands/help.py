@@ -21,7 +21,7 @@ from alttrain_cli.commands.shared_options import NAMES, SHARED
 Called = TypeVar("Called", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 COMPLETING = "_ALTTRAIN_COMPLETE"  # set by the shell's script
-_HYPHEN = "\u2011"  # stands for - while lines are wrapped, so that none ends within --base-url
+_HYPHEN = "\u2011"  # replaces - while lines are wrapped, so that no line ends within --base-url
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
 # Older names of options, and the name that replaces each. They are not shown, and work until version 0.2.
 OLD_NAMES = {
@@ -124,7 +124,7 @@ class DefaultGroup(Group):
         return super().parse_args(ctx, [*shared, *(args if named else [self.first, *args])])
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the commands that begin like this, and what the first command takes."""
+        """Return the commands with this prefix, and the completions of the first command."""
         takes = [one for one in self.commands[self.first].params if one.param_type_name == "argument"]
         words = takes[0].shell_complete(ctx, incomplete) if takes else []
         return [*super().shell_complete(ctx, incomplete), *words]
@@ -155,7 +155,7 @@ def _path(ctx: Any) -> str:
 
 
 def _commands(ctx: Any) -> list[tuple[str, str]]:
-    """Return the commands of a group, or beside a command that need not be named the others."""
+    """Return the commands of a group; for its first command, the other commands."""
     group = ctx.parent.command if _is_default(ctx) else ctx.command
     if not isinstance(group, TyperGroup):
         return []

@@ -1,4 +1,4 @@
-"""Options that more than one command takes, and the rules which options have an effect beside which."""
+"""Options of more than one command, and the rules which options have an effect together."""
 
 import inspect
 import math
@@ -91,7 +91,7 @@ class Rule(NamedTuple):
     option: str  # as it is typed
     given: bool
     has_effect: bool
-    words: str  # where it has none: "without --do-sample", "beside --audit"
+    words: str  # where it has none: "without --do-sample", "with --audit"
 
 
 def check(rules: Iterable[Rule]) -> None:
@@ -135,8 +135,8 @@ def option_of(ctx: typer.Context, name: str) -> str:
 
 
 def alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
-    """Return the rules of an option beside which only those in `beside` have an effect."""
-    words = f"beside {option_of(ctx, name)}"
+    """Return the rules of an option with which only those in `beside` have an effect."""
+    words = f"with {option_of(ctx, name)}"
     return [
         Rule(option_of(ctx, other), is_given(ctx, other), False, words)
         for other in ctx.params
@@ -156,11 +156,11 @@ def finite(number: float | None) -> float | None:
 
 
 def recipe_rule(target: str | None, recipe: str | None) -> Rule:
-    """Return the rule for --recipe beside a target: a run and a recipe's name bring their own."""
+    """Return the rule for --recipe with a target: a run and a recipe's name have their own."""
     path = Path(target or "")
     is_hub_id = "/" in (target or "") and not str(target).endswith((".yaml", ".yml"))
     takes_one = not is_file(path / "recipe.yaml") if is_folder(path) else is_hub_id
-    return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which brings its own recipe")
+    return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which has its own recipe")
 
 
 def _is_blank(value: object) -> bool:

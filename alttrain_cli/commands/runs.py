@@ -104,7 +104,7 @@ def prune(
     ] = None,
     yes: YesOption = False,
 ) -> None:
-    """Delete checkpoints that nobody needs: all of a finished run, and all but the latest of others.
+    """Delete checkpoints that are no longer needed: all of a finished run, and all but the latest of others.
 
     A run that is being trained is left alone.
     """
@@ -127,7 +127,9 @@ def _agreed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not _is_interactive():
-        raise AlttrainError("Nothing was deleted, because there is no terminal to ask. Add --yes to delete.")
+        raise AlttrainError(
+            "Nothing was deleted: there is no terminal to confirm it. To delete without one, add --yes."
+        )
     agreed = typer.confirm(question, default=False)
     if not agreed:
         console.print_lines([("deleted:", "nothing")])

@@ -50,7 +50,9 @@ _app = typer.Typer(add_completion=False)
 def _read(
     offline: Annotated[bool, _option("--offline", _offline, _OFFLINE)] = False,
     quiet: Annotated[bool, _option("--quiet", _quiet, "Print only errors and the result.")] = False,
-    verbose: Annotated[bool, _option("--verbose", _verbose, "Also print what the libraries say.")] = False,
+    verbose: Annotated[
+        bool, _option("--verbose", _verbose, "Also print the messages of the libraries.")
+    ] = False,
     version: Annotated[bool, _option("--version", _version, "Print the version and exit.")] = False,
 ) -> None:
     """Only declares the options: typer has no other way to make one."""

@@ -111,7 +111,7 @@ def train(context: typer.Context, options: TrainOptions) -> None:
 
 
 def _data_hint(recipe: str) -> str:
-    """Return the command that goes on from here: with the newest data file, or to build one."""
+    """Return the next command: train with the newest data file, or build one."""
     found = data_files()
     if not found:
         return "Build a data file: alttrain build-data --source starter --out data.jsonl"

@@ -15,7 +15,7 @@ _CATEGORIES = 12  # shown; the manifest has them all
 
 
 def print_audit(facts: Mapping[str, Any]) -> None:
-    """Print what a manifest says of the rows: what is wrong first."""
+    """Print the audit of the rows in a manifest, problems first."""
     _print_findings(facts)
     print_lines(
         [

@@ -25,7 +25,7 @@ class StreamingPanel:
         self._title = title
         self._style = style
         self._taken = 0
-        self._pending = ""  # behind the last line printed
+        self._pending = ""  # after the last line that was printed
 
     def begin(self) -> None:
         """Print the upper edge of the box."""

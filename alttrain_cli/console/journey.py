@@ -1,4 +1,4 @@
-"""The way from data to a measured model, and where somebody is on it."""
+"""The steps from data to a measured model, and the step that comes next."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What streams in, drawn in place: the section that is being written, and a meter."""
+"""Draws a completion while it streams: the section that is being written, and a meter."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The part of the screen that is redrawn in place, also while the terminal is made narrower or wider."""
+"""The part of the screen that is redrawn, also while the terminal is resized."""
 
 import os
 import time
@@ -30,7 +30,7 @@ class Region:
                 console=self.console,
                 refresh_per_second=FRAMES,
                 transient=True,
-                redirect_stdout=False,  # who talks meanwhile was turned away on purpose
+                redirect_stdout=False,  # output of other code is redirected on purpose
                 redirect_stderr=False,
             )
             self._live.start()
@@ -61,7 +61,7 @@ class Region:
 
 
 class _ReflowingLive(Live):
-    """rich's, on a terminal that may become narrower meanwhile."""
+    """rich's, on a terminal that may become narrower while it draws."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -72,7 +72,7 @@ class Drawing(LiveRender):
     """rich's, which goes up by the lines that it drew to draw anew.
 
     In a terminal that was made narrower those lines are wrapped into more rows; they are counted,
-    so that no torn copy stays above.
+    so that no incomplete copy stays above.
     """
 
     _console: Console | None = None
@@ -86,12 +86,12 @@ class Drawing(LiveRender):
         yield from segments
 
     def position_cursor(self) -> Control:
-        """Erase the last drawing and go to where it began."""
+        """Erase the last drawing and move the cursor to its start."""
         self._wrap()
         return super().position_cursor()
 
     def restore_cursor(self) -> Control:
-        """Erase the last drawing from the line behind it."""
+        """Erase the last drawing from the line after it."""
         self._wrap()
         return super().restore_cursor()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
 _RESULTS = (*_COLUMNS[1:], "tokens/s", "training time", "peak memory")
-_ROOM = 23  # columns for the names, beside which the table fits into 80
+_ROOM = 23  # columns for the names; with them the table fits into 80
 _IN_BRACKETS = "in brackets: of the held-out prompts after training"
 
 

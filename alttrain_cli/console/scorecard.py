@@ -181,7 +181,7 @@ def _name(suite: SuiteScore) -> str:
 
 
 def _rate(found: Estimate | None, *, whole: bool) -> str:
-    """Return the rate of whole structures; of a section only the count, for which there is room."""
+    """Return the rate of complete structures; of a section only the count, to save space."""
     return estimate(found) if whole or found is None else f"{found.hits}/{found.n}"
 
 

@@ -1,4 +1,4 @@
-"""What the screen shows of a server: how to connect, and what it is doing."""
+"""Draws the state of a server: how to connect, and its current requests."""
 
 import json
 import shlex

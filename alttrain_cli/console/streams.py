@@ -1,4 +1,4 @@
-"""Standard output and error that are closed, full, or read by nobody any more."""
+"""Standard output and error that are closed, full, or no longer read."""
 
 import errno
 import io
@@ -32,7 +32,7 @@ def protect_streams() -> None:
 
 @contextmanager
 def summary() -> Iterator[None]:
-    """Print what a command did whose product is a file: it is written, also if the summary is lost."""
+    """Print the summary of a command whose product is a file; the file stays if the summary is lost."""
     try:
         yield
         sys.stdout.flush()
@@ -65,7 +65,7 @@ class _Stream(io.TextIOWrapper):
         )
 
     def write(self, text: str) -> int:
-        """Write as far as somebody reads."""
+        """Write until the reader closes the pipe."""
         try:
             return super().write(text)
         except OSError as error:
@@ -73,14 +73,14 @@ class _Stream(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Flush as far as somebody reads."""
+        """Flush until the reader closes the pipe."""
         try:
             super().flush()
         except OSError as error:
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        """Send what is left, and what will come, to nobody: else every later flush fails again."""
+        """Discard all further output: else every later flush fails again."""
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, self.fileno())
         os.close(nobody)
@@ -91,7 +91,7 @@ class _Talk(_Stream):
 
 
 class _Output(_Stream):
-    """Standard output: its loss is raised, until somebody has accepted it."""
+    """Standard output: its loss is raised until `accept_loss` is called."""
 
     lost: OSError | None = None
 
@@ -116,7 +116,7 @@ class _Output(_Stream):
 def _open_closed() -> None:
     """Open the standard streams that are closed; else the next file gets their number, and what is printed.
 
-    A closed standard output becomes a pipe that nobody reads.
+    A closed standard output becomes a pipe without a reader.
     """
     for number in range(3):
         try:

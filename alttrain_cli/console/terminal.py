@@ -38,7 +38,7 @@ LEAST = 3  # columns of the screen that a folded column of a table gets
 
 
 class _Console(Console):
-    """rich's, through which no hidden character gets, whoever prints it."""
+    """rich's console, with hidden characters made visible."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Return rich's segments with hidden characters made visible."""
@@ -147,7 +147,7 @@ def print_table(
 def fitted(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Return the table; if a line is too short, the last column stands below the first one."""
+    """Return the table; if a line is too short, the last column moves below the first one."""
     needed = sum(max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)) - 2
     if needed <= width or width < USUAL:
         return columns, rows
@@ -160,7 +160,7 @@ def _longest(cells: Iterable[str]) -> int:
 
 @contextmanager
 def status(message: str, console: Console | None = None, *, lines: bool = True) -> Iterator[None]:
-    """Show that something is going on, by default on standard error.
+    """Show that work is in progress, by default on standard error.
 
     Where that is no terminal it is a plain line, or nothing without `lines`.
     """

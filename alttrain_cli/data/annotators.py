@@ -137,10 +137,10 @@ class ModelAnnotator:
 
 @dataclass(frozen=True)
 class AnnotatorKind:
-    """What a word of --annotator stands for.
+    """The meaning of a word of --annotator.
 
     Attributes:
-        about: what help says of it.
+        about: its text in the help.
         make: takes the responses of its backend, if it has one.
         backend: None if it needs no model.
         needs_label: it repeats the label of the source, so there must be one.
@@ -169,7 +169,9 @@ def resolve_label(sample: Sample, annotation: Annotation, trust: Trust | None) -
         return annotation
     if trust == "label":
         return Template().annotation(sample)
-    raise SampleDropped(f"the source says {sample.label}, the annotator {annotation.verdict}")
+    raise SampleDropped(
+        f"the source's label is {sample.label}, the annotator's verdict is {annotation.verdict}"
+    )
 
 
 def read_annotation(response: Completion) -> Annotation:

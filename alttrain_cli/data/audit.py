@@ -1,4 +1,4 @@
-"""What a data file holds and what is wrong with it. Reads rows one at a time and judges no request."""
+"""The audit of a data file: counts and problems. Reads rows one at a time and judges no request."""
 
 from array import array
 from collections import Counter
@@ -74,7 +74,7 @@ class Audit:
     overlaps: dict[str, list[Finding]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Return what data.manifest.json holds of the rows."""
+        """Return the facts about the rows for data.manifest.json."""
         return {
             "rows": self.rows,
             "labels": dict(self.labels.most_common()),
@@ -130,7 +130,7 @@ def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
         result.add(row)
         twin = twins.add(row.id, row.prompt, row.label)
         if twin is not None:
-            result.near_duplicates.append(Finding(row.id, f"says the same as {twin.id}"))
+            result.near_duplicates.append(Finding(row.id, f"near-duplicate of {twin.id}"))
         for suite, index in indexes.items():
             result.overlaps[suite].extend(
                 Finding(row.id, f"{hit.sign} with item {hit.item + 1}: {hit.shared}")
@@ -142,7 +142,7 @@ def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
 
 
 def contradictions(row: Row) -> list[str]:
-    """Return what a row with an assessment says against itself. "refused" is the opener rule."""
+    """Return how a row with an assessment is inconsistent. "refused" is the opener rule."""
     if not row.assessment:
         return []
     found = []

@@ -1,6 +1,6 @@
-"""Finds prompts that say the same, or nearly the same, as an earlier one: one pass, MinHash by rensa.
+"""Finds near-duplicates of earlier prompts: one pass, MinHash by rensa.
 
-What was seen lies in a temporary database on disk, so memory does not grow with the rows.
+Earlier prompts are in a temporary database on disk, so memory does not grow with the rows.
 """
 
 import hashlib
@@ -42,7 +42,8 @@ class NearDuplicateIndex:
             return self._add(row_id, prompt, label)
         except sqlite3.OperationalError as error:
             raise AlttrainError(
-                f"Temporary files cannot be written ({error}). Free space, or set TMPDIR to another place."
+                f"Temporary files cannot be written ({error}). "
+                "Free some space, or set TMPDIR to another folder."
             ) from None
 
     def _add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:

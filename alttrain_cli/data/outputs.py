@@ -14,7 +14,7 @@ from alttrain_cli.storage.reading import object_in, read_lines, sha256
 
 @dataclass(frozen=True)
 class Outputs:
-    """data.jsonl, and beside it data.manifest.json and data.dropped.jsonl."""
+    """data.jsonl, and next to it data.manifest.json and data.dropped.jsonl."""
 
     rows: Path
     manifest: Path
@@ -39,7 +39,7 @@ class Outputs:
         if self.rows.is_file() and sha256(self.rows) not in known.values():
             why = f"is not as {self.manifest.name} describes it" if known else f"has no {self.manifest.name}"
             raise DataError(
-                f"{self.rows}: exists already and {why}, so it may hold work of yours. "
+                f"{self.rows}: exists already and {why}, so it may contain your own work. "
                 "Choose another --out, or replace it: --overwrite"
             )
         mine = {self.manifest: bool(known), self.dropped: _lists_dropped(self.dropped)}
@@ -63,7 +63,7 @@ class Outputs:
                 self.dropped.unlink()
 
     def _known(self) -> dict[str, Any]:
-        """Return the hashes of rows that a build made, as the manifest tells."""
+        """Return the hashes of the rows that a build made, from the manifest."""
         facts = object_in(self.manifest)
         if not {"alttrain", "sha256"} <= facts.keys():
             return {}

@@ -118,7 +118,7 @@ class Part:
                 yield self._row(one)
             except SampleDropped as reason:
                 yield Dropped.of(one, str(reason))
-            except ValidationError as error:  # what no row may hold
+            except ValidationError as error:  # not allowed in any row
                 first = error.errors()[0]
                 yield Dropped.of(one, f"{key_of(first)}: {in_words(first)}")
 

@@ -53,7 +53,7 @@ class Usage:
         self.completion_tokens = _sum(self.completion_tokens, completion.tokens)
 
     def record(self) -> dict[str, int | None]:
-        """Return what the manifest holds: the same for an uninterrupted build and a resumed one."""
+        """Return the facts for the manifest: the same for an uninterrupted build and a resumed one."""
         return {
             "answers": self.responses,
             "prompt_tokens": self.prompt_tokens,

@@ -156,7 +156,7 @@ class SampleReader:
                 "Fix it, or take another column: --label column:NAME"
             )
         raise DataError(
-            f"{where}: no label; the row has {_names(values)}. Say what the source holds: "
+            f"{where}: no label; the row has {_names(values)}. Give the label of the source: "
             "--label harmful|benign|column:NAME, or let an annotator judge: --annotator endpoint|model"
         )
 
@@ -227,6 +227,6 @@ def read_prompts(path: str) -> list[str]:
     """Return the prompts of a file in any format of sources, for example of prompts that no row may have."""
     source = Source(path)
     if not source.is_file:
-        raise DataError(f"--suite-file {path}: cannot tell what it is; give a {', '.join(FORMATS)} file.")
+        raise DataError(f"--suite-file {path}: unknown format; give a {', '.join(FORMATS)} file.")
     reader = SampleReader(needs_label=False, needs_response=False)
     return [sample.prompt for sample in reader.samples(source)]

@@ -14,13 +14,13 @@ from alttrain_cli.structure.row import Label
 from alttrain_cli.text import shown, visible
 
 STARTER = "starter"
-# Sets of R1 traces by the names that people use for them.
+# Sets of R1 traces by their usual names.
 PUBLIC = {
     "safechain": "UWNSL/SafeChain",
     "star-1": "UCSC-VLAA/STAR-1",
     "r1-act": "Yeonjun/R1-Act-train",
 }
-# Sets without a label column whose papers say what they hold.
+# Sets without a label column; their papers give the label.
 LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
 
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
@@ -121,7 +121,7 @@ def _cut(text: str) -> str:
 def _read_hub(source: Source) -> Iterator[Record]:
     from datasets import load_dataset
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else each of five retries is told
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else each of five retries is printed
     try:
         rows = load_dataset(source.name, revision=source.revision, split="train")
     except Exception as error:  # the library raises a dozen kinds, most of them plain OSErrors
@@ -131,14 +131,14 @@ def _read_hub(source: Source) -> Iterator[Record]:
 
 
 def _hub_revision(source: Source) -> str | None:
-    """Return the commit that the hub gives now, or the one asked for where it cannot say."""
+    """Return the current commit of the hub, or the requested one if the hub does not answer."""
     from huggingface_hub import HfApi
 
     if is_folder(Path(source.name)):  # a folder in the hub's layout
         return None
     try:
         return HfApi().dataset_info(source.name, revision=source.revision, timeout=10).sha
-    except Exception:  # without a network not even an OSError; reading it will say in words what is wrong
+    except Exception:  # without a network not even an OSError; reading the file reports the problem
         return source.revision
 
 

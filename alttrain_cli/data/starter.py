@@ -11,7 +11,7 @@ LABELS: tuple[Label, ...] = ("harmful", "benign")
 
 
 def starter_rows(split: Split) -> list[Row]:
-    """Return the rows of one split; the rows of a pair stand together and in the same split."""
+    """Return the rows of one split; the rows of a pair are adjacent and in the same split."""
     return [
         Row(
             id=f"starter-{pair['pair']}-{label}",
@@ -32,6 +32,6 @@ def starter_rows(split: Split) -> list[Row]:
 
 
 def starter_pairs() -> list[dict[str, Any]]:
-    """Return the pairs as they stand in the file: {pair, split, category, kind, harmful, benign}."""
+    """Return the pairs as they are in the file: {pair, split, category, kind, harmful, benign}."""
     with resources.as_file(resources.files("alttrain_cli.data") / "starter.jsonl") as path:
         return [pair for _, pair in read_jsonl(path)]

@@ -3,7 +3,7 @@
 `alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"). Its ablations leave out problem
 understanding (`no-pu`), harmfulness assessment (`no-ha`) or conditional reasoning (`no-cr`), or word the
 latter in many ways (`cr-rephrase`). The others are the training data of methods that it is compared with.
-Where the papers show no wording, it is ours.
+If the papers show no wording, we wrote it.
 """
 
 import re
@@ -21,9 +21,9 @@ from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import State, compose, parse
 
 _PLAIN = Markers()
-# "Okay." or "Hmm, let's see." alone says nothing of the problem; the next sentence belongs to it.
+# "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it.
 _FEWEST_WORDS = 4
-# How R1 goes on after it has stated the problem.
+# How R1 continues after it has stated the problem.
 _TURN = re.compile(r"""(?<=[.?!"]) (?=(?:Hmm|I need to)\b)""")
 
 # The sections that are kept of a row of `alttrain`, in their order; or a function, where more differs.
@@ -140,7 +140,7 @@ def restyle(row: Row, style: str) -> Row:
 
 
 def checked(row: Row) -> Row:
-    """Return the row if it says one thing: its sections can be told apart again and agree."""
+    """Return the row if it is consistent: its sections can be parsed again and agree."""
     trace = row.trace
     found = parse(compose(trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True, order=row.order)
     if (found.state, found.answer) != (State.CLOSED, row.answer):
@@ -187,7 +187,7 @@ class _Parts:
     harmful: bool
     understanding: str
     rest: str  # of the reasoning
-    answer: str  # a refusal of ours if harmful, else the source's own
+    answer: str  # a refusal from a template if harmful, else the source's answer
 
     @classmethod
     def of(cls, sample: Sample, note: Annotation) -> "_Parts":

@@ -24,7 +24,7 @@ Judged = Iterable[Sample]  # samples whose label is final
 class TraceGenerator:
     """Lets the model complete benign prompts in full, and harmful ones for the length of an opening.
 
-    `system` is the system text that the model gets; None: its own.
+    `system` is the system prompt; None: the model's own.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ def examine_machine() -> Iterator[Finding]:
 
 
 def examine_torch() -> Finding:
-    """Return whether torch can use the GPU, asked in a process of its own."""
+    """Return whether torch can use the GPU, tested in a separate process."""
     try:
         found = ask_torch("gpu", TORCH_SECONDS)
     except ModelError as error:

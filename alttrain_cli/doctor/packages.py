@@ -54,7 +54,7 @@ def examine_tools() -> Iterator[Finding]:
 
 
 def required() -> list[str]:
-    """Return the packages that alttrain itself needs, as its metadata says."""
+    """Return the packages that alttrain itself needs, from its metadata."""
     try:
         lines = metadata.requires("alttrain") or []
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed
@@ -63,7 +63,7 @@ def required() -> list[str]:
 
 
 def tested_versions() -> dict[str, str]:
-    """Return the tested set: inside the wheel, or beside the package in a checkout."""
+    """Return the tested set: inside the wheel, or next to the package in a checkout."""
     inside = Path(str(resources.files("alttrain_cli"))) / "constraints.txt"
     path = inside if inside.is_file() else inside.parent.parent / "constraints.txt"
     if not path.is_file():

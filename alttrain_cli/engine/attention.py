@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-FUSED = "sdpa"  # what transformers takes if nobody asks
+FUSED = "sdpa"  # the default of transformers
 GROUPED = "alttrain_grouped"
 PLAIN = "eager"
 SHORT = 128  # tokens a row: forward and backward are faster plain up to here (DESIGN.md, "Training")
@@ -24,7 +24,7 @@ def attending(model: Any, name: str) -> Iterator[None]:
 
 
 def grouped() -> str:
-    """Register and name an attention that reads shared keys and values where they stand.
+    """Register and name an attention that reads shared keys and values in place.
 
     With a mask transformers copies them first, once for each query head that shares them: at 64
     rows of 300 tokens that takes a dozen times longer than the attention itself.

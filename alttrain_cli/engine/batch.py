@@ -1,4 +1,4 @@
-"""The prompts that are generated together: rows come and go, and nobody waits for the slowest."""
+"""Continuous batching: finished rows leave the batch and waiting prompts join it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded, adapter_switched
 from alttrain_cli.recipe.model import Sampling
 
-ROUND = 64  # tokens a row, at most, between two looks at who has finished
+ROUND = 64  # tokens per row, at most, between two checks for finished rows
 
 Check = Callable[[], bool]
 
@@ -33,7 +33,7 @@ class Request:
     feed: Feed | None = None  # gets each token when it is written
     written: list[int] = field(default_factory=list)  # without the token that stopped it
     stopped: bool = False  # by the model itself
-    dropped: bool = False  # nobody wants the rest; set between two tokens, by the thread that writes them
+    dropped: bool = False  # the rest is not needed; set between two tokens, by the thread that writes them
 
     @property
     def length(self) -> int:
@@ -97,7 +97,7 @@ class Batch:
         """Read new prompts and write their first token. Return those that are done with it."""
         from transformers import DynamicCache
 
-        if not self._joins:  # its memory cannot be cut: these run to their end, and nobody joins them
+        if not self._joins:  # its memory cannot be cut: these run to their end, and no other row joins
             most = max(request.left for request in requests)
             self._write(requests, None, most, len(requests), lambda: check() and False)
             return requests
@@ -106,7 +106,7 @@ class Batch:
         return [request for request in requests if not request.left]
 
     def advance(self, tokens: int = ROUND, check: Check = never) -> list[Request]:
-        """Write so many tokens, or until an eighth of the rows are done. Return those that are done.
+        """Write `tokens` tokens per row, or until an eighth of the rows are done. Return those that are done.
 
         `check` is called after each token. It may drop requests, and ends the round where it returns True.
         """
@@ -127,7 +127,7 @@ class Batch:
         return _join(self._parts, max(request.length for request in requests) - 1, ROUND), ROUND
 
     def clear(self) -> list[Request]:
-        """Forget the cache and return the requests that are not done; what they wrote stays theirs."""
+        """Forget the cache and return the requests that are not done; their text is kept."""
         requests = self.requests
         self._parts = []
         return requests
@@ -175,7 +175,7 @@ class Batch:
 def _no_buffers_kept(model: Any) -> Iterator[None]:
     """Drop the buffers that Unsloth keeps in each attention module on a GPU.
 
-    The cache that it returns is a view of them: while the modules hold them, dropping it frees nothing.
+    The cache that it returns is a view of them: while the modules refer to them, dropping it frees nothing.
     """
     import torch
 

@@ -151,11 +151,11 @@ class Batcher:
         return iter((self._lanes[self._turn], self._lanes[not self._turn]))
 
     def _chosen(self, lane: _Lane, flying: int, longest: int) -> Iterator[Request]:
-        """Yield the requests that join now, read together: as many as the memory holds."""
+        """Yield the requests that join now, read together: as many as fit in memory."""
         width = 0
         for count, request in enumerate(lane.waiting):
             longest, width = max(longest, request.length), max(width, request.length)
-            # a quarter of room to grow, lest who moves in now must go back soon
+            # a quarter of room to grow, so that a row that joins need not leave soon
             if flying + count >= self._limits.rows(longest, growth=longest // 4):
                 return
             if count and width * (count + 1) > PREFILL:

@@ -1,4 +1,4 @@
-"""Sampling that depends on a prompt, its settings and its seed alone, whatever is generated beside it."""
+"""Sampling that depends only on a prompt, its settings and its seed, not on the rest of the batch."""
 
 import hashlib
 from collections.abc import Sequence

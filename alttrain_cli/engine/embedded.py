@@ -47,7 +47,7 @@ def _convert(gguf: Path, target: Path) -> None:
         raise ModelError("Reading the embedded model needs gguf: pip install 'alttrain[demo]'")
     with writable(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A second process may convert at the same time: each has its own folder, the last one in wins.
+        # A second process may convert at the same time: each has its own folder, and the last one wins.
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
         try:
             _write_model(gguf, temporary)

@@ -32,13 +32,15 @@ class Feed:
         self._tokenizer = tokenizer
         self._budget = budget
         self._parser = template.stream_parser()
-        self._parser.feed(started)  # what the prompt holds of the completion, in the family's own markers
+        self._parser.feed(
+            started
+        )  # the start of the completion that is in the prompt, in the family's own markers
         self._closing = template.encode_text(template.markers.close) if budget else []
         self._thinking = 0
-        self._forcing: list[int] | None = None  # what is left of the closing marker, once begun
-        self._ids: list[int] = []  # not handed on yet, behind `_known` that were
+        self._forcing: list[int] | None = None  # the rest of the closing marker, once started
+        self._ids: list[int] = []  # not handed on yet, after `_known` that were
         self._known = 0
-        self._waiting = 0  # tokens behind the text that is next
+        self._waiting = 0  # tokens of the text that is next
         self._queue: queue.SimpleQueue[Piece | BaseException | None] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[Piece]:
@@ -81,7 +83,7 @@ class Feed:
         self._queue.put(error)
 
     def _text(self) -> tuple[str, bool]:
-        """Return the text behind what was handed on, and whether it ends in a whole character.
+        """Return the text after the part that was handed on, and whether it ends in a whole character.
 
         The tokens before are decoded with it, because a token's text may depend on its neighbour.
         """

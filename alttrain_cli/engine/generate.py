@@ -61,7 +61,7 @@ def generate(loaded: Loaded, prompts: Sequence[str], settings: Sampling) -> list
 def _requests(
     loaded: Loaded, rendered: Sequence[str], settings: Sampling, seeds: Sequence[int]
 ) -> list[Request]:
-    """Return the requests, longest first: who comes later then fits beside those who are there."""
+    """Return the requests, longest first: shorter ones then fit next to those that run."""
     if not rendered:
         return []
     prompts = loaded.tokenizer(list(rendered), add_special_tokens=False)["input_ids"]

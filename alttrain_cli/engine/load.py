@@ -40,7 +40,7 @@ class Loaded:
 
     @property
     def context(self) -> int | None:
-        """How many positions the model knows, if its config says so."""
+        """The number of positions of the model, if its config has it."""
         positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
         return positions
 
@@ -107,7 +107,7 @@ def load_template(recipe: Recipe) -> Template:
 
 
 def load_tokenizer(recipe: Recipe) -> tuple[Any, Source]:
-    """Load a recipe's tokenizer as its files say, and return where it comes from."""
+    """Load the tokenizer of a recipe, and return its source."""
     _stay_offline(recipe)
     from transformers import AutoTokenizer
 
@@ -189,11 +189,11 @@ def _from_pretrained(source: Source, recipe: Recipe, *, training: bool, adapter:
 
     # what Unsloth would move the embeddings to the CPU for is the room of a training step
     generating: dict[str, Any] = {} if training else {"offload_embedding": False}
-    checkpointing = recipe.train.gradient_checkpointing is True  # auto: nobody planned, nobody trains
+    checkpointing = recipe.train.gradient_checkpointing is True  # auto: there is no plan and no training
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=source.name,
         revision=source.commit,
-        use_exact_model_name=True,  # else Unsloth loads a 4-bit copy from a repository of its own
+        use_exact_model_name=True,  # else Unsloth loads a 4-bit copy from its own repository
         use_safetensors=True,
         max_seq_length=_length(source, recipe, training=training, adapter=adapter),
         dtype=None,

@@ -18,7 +18,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def card(cls, gib: float) -> "Machine":
-        """Return a GPU that one thinks of."""
+        """Return a hypothetical GPU with this much memory."""
         return cls(f"a GPU with {gib:g} GB", gib, gpu=True)
 
     @classmethod
@@ -91,7 +91,7 @@ def _cards(chosen: str | None = None) -> list[_Card]:
 
 
 def _query(fields: str, chosen: str | None = None) -> list[list[str]]:
-    """Return what nvidia-smi says of each card; nothing where there is none."""
+    """Return the output of nvidia-smi per card; nothing if it is missing."""
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     if chosen is not None:
         command += ["-i", chosen]

@@ -15,7 +15,7 @@ LESS_MEMORY = (
     "(--set model.load_in_4bit=true, on a GPU)."
 )
 
-# How torch, cuBLAS, cuDNN, the C++ library, transformers and Unsloth say it.
+# The messages of torch, cuBLAS, cuDNN, the C++ library, transformers and Unsloth.
 _OUT_OF_MEMORY = (
     "out of memory",
     "allocate memory",
@@ -61,7 +61,7 @@ def free_bytes() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on a GPU or a CPU."""
+    """Whether an error is an out-of-memory error, on a GPU or a CPU."""
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -1,4 +1,4 @@
-"""The prompt that a classifier's authors print on its model card, which lies beside its weights."""
+"""The prompt that a classifier's authors print on its model card, which is next to its weights."""
 
 import re
 from collections.abc import Mapping

@@ -46,7 +46,7 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold a model's weights."""
+    """Return the files that contain a model's weights."""
     if (folder / WHOLE).is_file():
         return [folder / WHOLE]
     if not (folder / INDEX).is_file():
@@ -71,7 +71,9 @@ def check_weights(path: Path) -> None:
         with safe_open(path, framework="np") as file:
             empty = not file.keys()
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: torn or not a safetensors file ({first_line(error)}). {_AGAIN}") from None
+        raise ModelError(
+            f"{path}: damaged, or not a safetensors file ({first_line(error)}). {_AGAIN}"
+        ) from None
     if empty:
         raise ModelError(f"{path}: holds no weights. {_AGAIN}")
 

@@ -1,9 +1,9 @@
-"""Whether the network may be used: environment variables say it, also to libraries and child processes."""
+"""Whether the network may be used: set by environment variables, also for libraries and child processes."""
 
 import os
 
 HUB = "HF_HUB_OFFLINE"  # the hub's own: no models and data from there
-ALL = "ALTTRAIN_OFFLINE"  # ours: nothing beyond this machine at all
+ALL = "ALTTRAIN_OFFLINE"  # ours: nothing outside this machine
 _YES = ("1", "true", "yes", "on")  # as the hub's library reads it
 
 

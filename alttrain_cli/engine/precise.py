@@ -49,7 +49,7 @@ def precise(loaded: Loaded) -> Iterator[None]:
 
 
 def has_room(loaded: Loaded) -> bool:
-    """Whether the memory holds the weights in float32, with a quarter to spare."""
+    """Whether the weights in float32 fit in memory, with a quarter to spare."""
     more = sum(tensor.nbytes for tensor, _ in _halves(loaded.model))
     return loaded.device != "cpu" or 1.25 * more < free_bytes()
 

@@ -15,14 +15,14 @@ CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False))
 
 # Read by the libraries when they are imported, so they are set before.
 _ENVIRONMENT = {
-    "DISABLE_SAFETENSORS_CONVERSION": "1",  # else transformers asks a service to convert pickled weights
+    "DISABLE_SAFETENSORS_CONVERSION": "1",  # else transformers calls a service that converts pickled weights
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_VERBOSITY": "error",  # else each of five retries is told
+    "HF_HUB_VERBOSITY": "error",  # else each of five retries is printed
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "UNSLOTH_AUTO_INSTALL": "0",  # else an export may build llama.cpp with sudo
-    "UNSLOTH_COMPILE_LOCATION": str(CACHE / "unsloth_compiled"),  # else ./ of wherever one stands
+    "UNSLOTH_COMPILE_LOCATION": str(CACHE / "unsloth_compiled"),  # else ./ of the current folder
     "UNSLOTH_DISABLE_STATISTICS": "1",  # else every load on a GPU reports to the hub
 }
 
@@ -31,7 +31,7 @@ _shown = False
 
 
 def show_libraries(wanted: bool) -> None:
-    """From now on print what the libraries say on standard error too, or no longer."""
+    """Print the messages of the libraries on standard error too, or stop that."""
     global _shown
     _shown = wanted
 

@@ -1,4 +1,4 @@
-"""Files that other programs read beside the weights: tokenizer, chat template, generation settings."""
+"""Files that other programs read together with the weights: tokenizer, chat template, generation settings."""
 
 import json
 from pathlib import Path

@@ -27,7 +27,7 @@ class Prompt:
 
 
 class Streams:
-    """Streams of one model. Any thread may open one; a thread of its own writes them while there are any.
+    """Streams of one model. Any thread may open one; a separate thread writes them while there are any.
 
     A new stream joins the batch after the present token, or a few tokens later where many are written
     already. One that is closed leaves it after the present token.

@@ -1,4 +1,4 @@
-"""Asks torch in a process of its own: it is slow to import, and may crash on a GPU that it cannot use."""
+"""Tests torch in a separate process: it is slow to import, and may crash on a GPU that it cannot use."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Where an evaluation writes: one process at a time, and never over files of somebody else."""
+"""Where an evaluation writes: one process at a time, and never over files of other programs."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None
 
 
 def spare_foreign(root: Path) -> None:
-    """Refuse to replace scorecards that are not ours."""
+    """Refuse to replace scorecards that alttrain did not write."""
     refuse_foreign(root / "scorecard.json", _CARD)
     refuse_foreign(root / "scorecard.html", _PAGE)
     read_cards(root)

@@ -80,7 +80,7 @@ COMPLETION = TypeAdapter(Annotated[CompletionRecord, AfterValidator(_conversatio
 
 
 class StoredCompletion(NamedTuple):
-    """A line of completions.jsonl. A count that nobody knows is None."""
+    """A line of completions.jsonl. An unknown count is None."""
 
     key: str
     tokens: int | None  # written by the model

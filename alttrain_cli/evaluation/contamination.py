@@ -1,4 +1,4 @@
-"""Which items of a suite the training rows hold too. A model is not scored on what it was taught."""
+"""Finds items of a suite that overlap with the training rows, so that a model is not scored on them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Training:
         """Find the rows that the manifest of a run names; they must still be those.
 
         A relative path is looked for here and from all folders above the run, which may have been moved
-        together with its data; the name alone beside the run and in it.
+        together with its data; only the name, next to the run and in it.
         """
         if data is None:
             return cls(unknown="the run's manifest names no training data")
@@ -37,7 +37,7 @@ class Training:
         ]
         there = [path for path in places if is_file(path)]
         if not there:
-            return cls(unknown=f"{named}: the training data is not there any more; put it beside the run")
+            return cls(unknown=f"{named}: the training data no longer exists; put it next to the run")
         path = next((path for path in there if sha256(path) == data.sha256), None)
         if path is None:
             return cls(unknown=f"{there[0]}: is not the data any more that the run was trained on")
@@ -49,7 +49,7 @@ class Training:
 
 @dataclass(frozen=True)
 class ContaminatedItem:
-    """An item and the training row that holds it too; `shared` is the text that both have."""
+    """An item and the training row that overlaps with it; `shared` is the text that both have."""
 
     row: str
     item: str
@@ -59,7 +59,7 @@ class ContaminatedItem:
 
 @dataclass(frozen=True)
 class Contamination:
-    """The items of a suite that training rows hold too, or the reason why that was not checked."""
+    """The items of a suite that overlap with training rows, or the reason why that was not checked."""
 
     checked: bool
     reason: str | None = None
@@ -69,7 +69,7 @@ class Contamination:
 def contamination(training: Training | None, items: list[Item]) -> Contamination:
     """Compare training rows with items; None: there was no training."""
     if training is None:
-        return Contamination(False, "no training of ours to check")
+        return Contamination(False, "this model was not trained by alttrain")
     if training.unknown:
         return Contamination(False, training.unknown)
     rows = training.rows

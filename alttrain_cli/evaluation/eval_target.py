@@ -51,7 +51,7 @@ class EvalTarget:
 
 
 def local_target(model: Target, out: Path | None = None) -> EvalTarget:
-    """Return a model on this machine or on the hub. A run holds its own evaluations, others are in evals/."""
+    """Return a local model. Evaluations of a run are in its folder, those of other models in evals/."""
     if out is None and model.run:
         out = model.run.path / "eval"
     name = model.recipe.model.name if model.adapter is None else str(model.adapter)

@@ -124,7 +124,7 @@ class JudgeSet:
         return _nothing_judged(run, cases, failed)
 
     def _check(self, judge: Judge) -> str | None:
-        """Make sure that a judge can be used. Return the model that it uses if that is not its own."""
+        """Make sure that a judge can be used. Return the model that it uses if that is not its default."""
         if judge.model:
             name = self.model or judge.model
             with self.progress.status(f"Looking for {name} ..."), quiet.captured(None):

@@ -1,6 +1,6 @@
-"""The judge card: how often a judge agrees with people, next to every rate that it gives.
+"""The judge card: how often a judge agrees with human labels, shown with each of its rates.
 
-Sensitivity: of the responses to which people say yes, the rate to which the judge says yes too.
+Sensitivity: of the responses that people label yes, the rate that the judge also labels yes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -68,7 +68,7 @@ class LabelAgreement:
 
 @dataclass(frozen=True)
 class JudgeCard:
-    """card.<judge>.json: one judge's agreement with people, by what they labelled."""
+    """card.<judge>.json: the agreement of one judge with human labels."""
 
     __pydantic_config__ = IGNORE
 

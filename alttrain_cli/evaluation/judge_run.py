@@ -15,7 +15,7 @@ from alttrain_cli.text import visible
 
 @dataclass(frozen=True)
 class JudgeRun:
-    """A judge, the model that it uses if that is not its own, and the part that it sees."""
+    """A judge, the model that it uses if that is not its default, and the part that it sees."""
 
     judge: InstantJudge | Judge
     part: Part = "answer"
@@ -79,7 +79,7 @@ def _judgement(judge: InstantJudge, text: str, item: Item) -> Judgement:
 
 
 def judgements(folder: SuiteDir, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:
-    """Yield (key of the completion, judgement) of all that a judge's file holds for the plan.
+    """Yield (key of the completion, judgement) of all judgements of the plan in a judge's file.
 
     Of two judgements of one completion the later one counts.
     """

@@ -65,7 +65,7 @@ class JudgementRecord(TypedDict):
 
 @cache
 def judgement_kind(measures: tuple[str, ...]) -> TypeAdapter[JudgementRecord]:
-    """Return how the lines of a judge with these measures are checked: judged is only what holds them all."""
+    """Return the type of a line of a judge with these measures; a judged line must contain them all."""
 
     def holds_measures(record: JudgementRecord) -> JudgementRecord:
         given = {*record, *record.get("overlap", ())}

@@ -22,7 +22,7 @@ _FILES: dict[LabelKind, tuple[str, ...]] = {
 
 
 class Label(NamedTuple):
-    """A prompt, a response, and what people say of it."""
+    """A prompt, a response, and its human label."""
 
     prompt: str
     response: str
@@ -32,8 +32,8 @@ class Label(NamedTuple):
 def read_labels(kind: LabelKind) -> list[Label]:
     """Return the labels of one kind, each pair once; empty if they are not installed.
 
-    Left out are responses to another prompt than theirs, which PyRIT counts as refusals: a response that
-    stands as a compliance with some prompt, and as a refusal of one that it has nothing to do with.
+    Left out are responses to a different prompt, which PyRIT counts as refusals: a response that
+    is a compliance with one prompt, and is labelled a refusal of an unrelated one.
     """
     folder = _folder()
     if folder is None:

@@ -33,7 +33,7 @@ OVERLAPS = (
 
 
 def metrics_of(kind: Kind, measures: tuple[str, ...], classes: int) -> list[Metric]:
-    """Return what a judge's judgements can say of a suite of this kind."""
+    """Return the metrics of a judge for a suite of this kind."""
     if kind == "ability":
         return [metric for metric in (CORRECT, *OVERLAPS) if metric.name in measures]
     if kind == "benign":
@@ -49,14 +49,16 @@ class Values:
     """The values of a metric: prompt -> one a sample."""
 
     counted: dict[str, list[float]] = field(default_factory=dict)  # all but the unparsed and the unjudged
-    at_most: dict[str, list[float]] = field(default_factory=dict)  # likewise, no final answer being a hit
+    at_most: dict[str, list[float]] = field(
+        default_factory=dict
+    )  # the same, but an item without a final answer is a hit
     decided: dict[str, list[float]] = field(default_factory=dict)  # those that a comparison may use
 
     def add(self, item: str, judgement: Judgement, metric: Metric) -> None:
         """Take one sample in.
 
-        Without a final answer it is wrong where answers are graded. Else nobody knows what the answer would
-        have been: `counted` takes it for no hit and `at_most` for one.
+        Without a final answer it is wrong if answers are graded. Otherwise the answer is unknown:
+        `counted` counts it as no hit, `at_most` as a hit.
         """
         if judgement.state is State.UNPARSED:
             return

@@ -30,7 +30,7 @@ from alttrain_cli.structure.sections import THOUGHTS, Order
 
 VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
-# What the writers of these files leave behind when they are killed.
+# Files that remain if a writer is killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
 
 
@@ -64,7 +64,7 @@ class Plan:
         return list(dict.fromkeys(request.key for request in self.requests))
 
     def save(self, folder: Path) -> None:
-        """Write the plan, atomically, and remove what writers that were killed left behind."""
+        """Write the plan, atomically, and remove files that killed writers left."""
         for path in folder.glob(".*"):
             if _LEFTOVER.fullmatch(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def _keys(
     """Return the keys of (prompt, sample) pairs. A model's name shapes nothing."""
     shown = {name: fact for name, fact in target.items() if name != "name"}
     shaping = {"target": shown, "settings": settings, "mode": mode}
-    # Two items with the same prompt, in whatever suite, are one completion: it is generated once.
+    # Two items with the same prompt, also in two suites, are one completion: it is generated once.
     return [hash_of(shaping, prompt, sample) for prompt, sample in prompts]
 
 
@@ -134,11 +134,11 @@ class SuiteDir:
         return (StoredCompletion.from_record(line, order) for line in self.completions.latest(keys))
 
     def judgements(self, judge: str) -> Journal:
-        """What a judge said of it."""
+        """Its judgements by one judge."""
         return Journal(self.path / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
 
     def judges(self) -> list[str]:
-        """Return the judges that have said something."""
+        """Return the judges that have judgements here."""
         files = sorted(path.name for path in self.path.glob("judgements.*.jsonl"))
         names = [name.removeprefix("judgements.").removesuffix(".jsonl") for name in files]
         try:
@@ -161,7 +161,7 @@ def suite_dirs(root: Path) -> list[SuiteDir]:
 
 
 def suite_folder(root: Path, suite: str, mode: str) -> Path:
-    """Return where a suite's evaluation belongs; a thinking ablation stands beside the normal one."""
+    """Return the folder of a suite's evaluation. A thinking ablation has its own folder."""
     return root / (suite if mode == "normal" else f"{suite}+{mode}think")
 
 

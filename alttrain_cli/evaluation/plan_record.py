@@ -21,7 +21,7 @@ Many = Annotated[int, Field(ge=1, le=MOST)]
 
 @dataclass(frozen=True)
 class SuiteFacts:
-    """What the scorecard says of a suite, and of the data that was read."""
+    """The facts about a suite and its data, for the scorecard."""
 
     __pydantic_config__ = IGNORE
 

@@ -1,4 +1,4 @@
-"""How published evaluations generate, so that numbers can be lined up; each says what it distorts."""
+"""Generation settings of published evaluations, so that rates can be compared; each with its caveats."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ _PRESETS = (
         (
             "1,024 new tokens: an untrained reasoning model often does not finish; see the unfinished",
             "a system text that DeepSeek advises against, and 4-bit weights: both move the numbers",
-            "R1-Act publishes no judge; compare only what one judge here says",
+            "R1-Act publishes no judge; compare only rates of one judge here",
         ),
         names_the_model=True,
         load_in_4bit=True,

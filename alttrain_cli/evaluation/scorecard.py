@@ -17,7 +17,7 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 
 UNFINISHED_LIMIT = 0.02
 
-# Ours may be shown beside these, not compared with them.
+# Shown for orientation, not for comparison.
 PAPER = [
     PaperFigures("R1-7B", "untrained", 82.2, 0.0, 72.6),
     PaperFigures("R1-7B", "AltTrain", 14.3, 31.6, 69.5),

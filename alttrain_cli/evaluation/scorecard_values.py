@@ -114,7 +114,7 @@ class SuiteScore(SuiteFacts):
 
 @dataclass(frozen=True)
 class JudgeFacts:
-    """What the scorecard says of a judge; `four_bits`: it did not fit in memory in 16 bits."""
+    """The facts about a judge for the scorecard; `four_bits`: it did not fit in memory in 16 bits."""
 
     title: str
     triage: bool
@@ -136,7 +136,7 @@ class PaperFigures:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """All that the files of an evaluation say.
+    """The contents of scorecard.json.
 
     Attributes:
         partial: something is missing anywhere.
@@ -161,7 +161,7 @@ class Scorecard:
 
     @property
     def target_name(self) -> str:
-        """A name that leaves room for numbers; a model's hub id is too long for that."""
+        """A short name for tables, without the owner of a hub id."""
         return self.target.name.rpartition("/")[2]
 
     @property

@@ -1,4 +1,4 @@
-"""A recipe as text for people: whole and with its comments, or with the file that each value comes from."""
+"""A recipe as text: complete with its comments, or with the file that each value comes from."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ def with_sources(recipe: Recipe, sources: Mapping[Key, str]) -> str:
             continue
         source = _source(sources, key) or "default"
         first, *rest = _dumped(key, value)
-        if rest and not isinstance(value, list):  # a comment may not stand inside a text of several lines
+        if rest and not isinstance(value, list):  # a comment may not be inside a text of several lines
             lines += [f"{indent}# {source}", first, *rest]
         else:
             lines += [f"{first:<{COLUMN}} # {source}", *rest]
@@ -42,7 +42,7 @@ def with_sources(recipe: Recipe, sources: Mapping[Key, str]) -> str:
 
 
 def without_base(recipe: Recipe, sources: Mapping[Key, str], layers: Sequence[Layer]) -> str:
-    """Return a recipe as one file, with all that its files say: their values and their comments."""
+    """Return a recipe as one file, with the values and comments of all its files."""
     written = [_written(layer.text) for layer in layers]
     lines = _header(layers[0].text)
     for key, value in _leaves(recipe.model_dump(mode="json"), ()):

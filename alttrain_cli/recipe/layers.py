@@ -116,7 +116,7 @@ def _forget_model(values: dict[str, Any], sources: dict[Key, str]) -> None:
 
 
 def _folder() -> Path:
-    """Return recipes/: inside the wheel, or beside the package in a checkout."""
+    """Return recipes/: inside the wheel, or next to the package in a checkout."""
     inside = Path(str(resources.files("alttrain_cli"))) / "recipes"
     return inside if inside.is_dir() else inside.parent.parent / "recipes"
 

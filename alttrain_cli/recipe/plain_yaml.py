@@ -1,6 +1,6 @@
 """The part of YAML that a recipe needs: sections, lists, texts, numbers. Nothing that expands or constructs.
 
-Anchors, aliases, merge keys and tags are refused: a few lines of aliases can stand for gigabytes.
+Anchors, aliases, merge keys and tags are refused: a few lines of aliases can expand to gigabytes.
 """
 
 import re

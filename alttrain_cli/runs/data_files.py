@@ -10,7 +10,7 @@ PLACES = (Path(), Path("data"), Path("demo"))
 
 
 class DataFile(NamedTuple):
-    """A file of build-data, by the manifest beside it."""
+    """A data file of build-data, found by its manifest."""
 
     path: Path
     rows: int

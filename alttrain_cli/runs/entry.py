@@ -18,7 +18,7 @@ _SHOWN = {"recipe", "data", "begun", "device", "base", "loss", "steps", "seconds
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A run, its state and its results. What cannot be read is missing, and `problem` says why."""
+    """A run, its state and its results. What cannot be read is missing, and `problem` is the reason."""
 
     path: Path
     state: State

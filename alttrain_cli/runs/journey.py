@@ -1,4 +1,4 @@
-"""Where somebody is on the way from data to a measured model: read from the files that are here."""
+"""The steps from data to a measured model, and which are done: found from the files here."""
 
 import shlex
 from collections.abc import Callable

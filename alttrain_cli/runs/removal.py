@@ -31,7 +31,7 @@ def remove_run(path: Path) -> None:
 
 
 def spare_checkpoints(run: Run) -> list[Path]:
-    """Return the checkpoints that nobody needs.
+    """Return the checkpoints that are no longer needed.
 
     A finished run needs none: its adapter is complete. Any other run resumes from its latest one.
     """
@@ -40,7 +40,7 @@ def spare_checkpoints(run: Run) -> list[Path]:
 
 
 def remove_checkpoints(run: Run) -> None:
-    """Delete the checkpoints that nobody needs."""
+    """Delete the checkpoints that are no longer needed."""
     with locked(run.path):
         for path in spare_checkpoints(run):
             _remove(path)

@@ -1,4 +1,4 @@
-"""What a server is doing, in numbers."""
+"""The counts of a server's requests."""
 
 from dataclasses import dataclass
 

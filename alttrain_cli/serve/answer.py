@@ -29,7 +29,7 @@ class Answer:
         self._usage = Usage(None, None)
 
     async def send(self, receive: "Receive", send: "Send") -> None:
-        """Send it. A client that leaves frees its place at once.
+        """Send it. A client that disconnects frees its slot at once.
 
         Raises:
             ApiError: if nothing has been sent yet.
@@ -63,7 +63,7 @@ class Answer:
         await send({"type": "http.response.body", "body": body})
 
     async def _send_stream(self, job: Job, send: "Send") -> None:
-        """Send events. Until the backend begins, an error is an answer of its own."""
+        """Send events. Before the first event, an error is a normal error response."""
         is_begun = False
         events = self._envelope.first()
         try:

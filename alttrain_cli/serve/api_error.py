@@ -1,4 +1,4 @@
-"""What a client is told when a request cannot be answered, in the form of OpenAI's API."""
+"""Errors of a request, in the form of OpenAI's API."""
 
 from typing import Any
 
@@ -32,5 +32,5 @@ class ApiError(Exception):
 
 
 def bug_error() -> ApiError:
-    """Return what a client is told of an error that is not its own."""
+    """Return the response to an error that is not the client's."""
     return ApiError(500, "The server failed. The terminal in which it runs shows why.", code="internal_error")

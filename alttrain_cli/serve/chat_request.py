@@ -93,7 +93,7 @@ class _Body(_Lenient):
 
 
 def read_chat_request(data: bytes, defaults: Sampling) -> ChatRequest:
-    """Return what a client sent; `defaults` holds for the fields that it leaves out.
+    """Return a client's request; `defaults` apply to the fields that it leaves out.
 
     Raises:
         ApiError: naming the field that is wrong or not supported.

@@ -1,4 +1,4 @@
-"""Gives requests a place among those that are generated, in the order in which they come."""
+"""Gives requests a slot for generation, in their order of arrival."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ from alttrain_cli.serve.chat_request import ChatRequest
 from alttrain_cli.serve.job import Job
 from alttrain_cli.serve.limits import Limits
 
-_LONGEST_WAIT = 60  # seconds that a client is told to wait
+_LONGEST_WAIT = 60  # seconds in the Retry-After header
 
 
 class Dispatcher:
@@ -55,7 +55,7 @@ class Dispatcher:
 
     @asynccontextmanager
     async def open(self, request: ChatRequest) -> AsyncGenerator[Job]:
-        """Wait for a place and start the completion; leaving the block stops it.
+        """Wait for a slot and start the completion; leaving the block stops it.
 
         Raises:
             ApiError: for an unknown model, if too many wait, and if the server is stopped.

@@ -28,7 +28,7 @@ class Job:
         """Return the next chunk; after the last one, the completion.
 
         Raises:
-            ApiError: if there is no completion, with what to tell the client.
+            ApiError: if there is no completion, with the message for the client.
         """
         item = await self._items.get()
         if isinstance(item, ApiError):

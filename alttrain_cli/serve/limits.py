@@ -8,7 +8,7 @@ class Limits:
     """Bounds of one server. Times are seconds."""
 
     in_flight: int = 64  # completions that are generated at the same time
-    waiting: int = 512  # requests that wait for a place among them
+    waiting: int = 512  # requests that wait for a slot
     body: int = 8 << 20  # bytes of a request
     drained: int = 512 << 20  # bytes of a request that is too long, read so that its client gets the answer
     upload: float = 30.0  # for the body of a request

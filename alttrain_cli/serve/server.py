@@ -44,7 +44,7 @@ def check_installed() -> None:
 
 
 def take_address(host: str, port: int) -> socket.socket:
-    """Take an address, so that nobody else does while the model is loaded. Port 0 is any that is free.
+    """Bind an address before the model is loaded. Port 0 is any free port.
 
     Clients are refused until `listen` is called on it; then they wait for `serve`.
     """

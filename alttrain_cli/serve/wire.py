@@ -16,7 +16,7 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True)
 class Usage:
-    """The tokens of a completion; None where nobody counted."""
+    """The tokens of a completion; None if unknown."""
 
     prompt_tokens: int | None
     tokens: int | None
@@ -59,7 +59,7 @@ class Envelope:
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage.body()}
 
     def first(self) -> bytes:
-        """Return the event that begins a stream."""
+        """Return the first event of a stream."""
         return self._event({"role": "assistant", "content": ""}, None)
 
     def delta(self, delta: Delta) -> bytes:
@@ -67,7 +67,7 @@ class Envelope:
         return self._event({"reasoning_content" if delta.is_reasoning else "content": delta.text}, None)
 
     def last(self, finish: Finish) -> bytes:
-        """Return the event that says why the completion ended."""
+        """Return the event with the finish reason."""
         return self._event({}, finish)
 
     def usage(self, usage: Usage) -> bytes:

@@ -1,4 +1,4 @@
-"""Estimates with intervals, and what may be said of a difference. Prompts, not samples, are the unit."""
+"""Estimates with intervals, and differences. Prompts, not samples, are the unit."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ class Difference:
     words: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Derive what may be said of it."""
+        """Derive the words for it."""
         object.__setattr__(self, "distinguishable", self.p < ALPHA)
         object.__setattr__(self, "words", self._in_words())
 
@@ -140,7 +140,7 @@ def corrected(found: Rate, sensitivity: Rate, specificity: Rate) -> Estimate | N
     """Return what the rate would be with a judge without errors (Rogan and Gladen 1978).
 
     The interval is Lang and Reiczigel's (2014), which counts that sensitivity and specificity were
-    measured on few labels themselves. None if the judge tells too little.
+    measured on few labels themselves. None if the judge is too inaccurate.
     """
     if not (found.n and sensitivity.n and specificity.n):
         return None

@@ -1,4 +1,4 @@
-"""Rates, which never stand without their n and an interval."""
+"""Rates, always with n and an interval."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Rate:
-    """So many of so many."""
+    """A count of hits among n."""
 
     hits: int
     n: int

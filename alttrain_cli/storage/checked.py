@@ -1,4 +1,4 @@
-"""Reads records back from files of ours: what is wrong is one line with file, key and next step."""
+"""Reads records back from our files: a problem is one line with file, key and next step."""
 
 import json
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ AS_WRITTEN = WrapValidator(_in_order)  # keeps the order of the keys, where they
 
 
 def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str) -> Any:
-    """Return the record that a JSON text holds; lone surrogates in it become U+FFFD."""
+    """Return the record in a JSON text; lone surrogates in it become U+FFFD."""
     try:
         return kind.validate_json(text)
     except ValidationError as error:
@@ -49,7 +49,7 @@ def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str)
 
 
 def read_record_file(kind: TypeAdapter[Any], path: Path, next_step: str) -> Any:
-    """Return the one record that a file holds."""
+    """Return the only record of a file."""
     with opened(path) as file:
         text = file.read()
     return read_record(kind, text.removeprefix(b"\xef\xbb\xbf"), str(path), next_step)

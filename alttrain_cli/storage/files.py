@@ -1,4 +1,4 @@
-"""Writes files that are whole or absent, and JSON Lines that survive a torn last line."""
+"""Writes files atomically, and JSON Lines that stay valid after an incomplete last line."""
 
 import errno
 import json
@@ -48,7 +48,7 @@ def _replaceable(path: Path) -> int:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "a folder", str(path))
     if not stat.S_ISREG(mode):
-        raise AlttrainError(f"{path}: cannot write: it is not a regular file. Choose another place.")
+        raise AlttrainError(f"{path}: cannot write: it is not a regular file. Choose another path.")
     return stat.S_IMODE(mode)
 
 
@@ -87,7 +87,7 @@ def writable(path: Path) -> Iterator[None]:
 
 
 def unwritable(error: Exception) -> str | None:
-    """Return why a file could not be written, None if the error says something else."""
+    """Return why a file could not be written, None if the error has another cause."""
     if isinstance(error, OSError) and error.errno is not None:
         return _REASONS.get(error.errno)
     found = _OS_ERROR.search(str(error))
@@ -129,9 +129,9 @@ def _ends_a_line(file: IO[bytes]) -> bool:
 
 
 def check_torn(path: Path, line: bytes, opening: bytes) -> None:
-    """Look whether a last line without an end, which will be cut off, is the beginning of one of ours."""
+    """Check that an incomplete last line, which will be cut off, is the start of one of our lines."""
     if not opening.startswith(line[: len(opening)]):
-        raise DataError(f"{path}: was not written by alttrain. Move it, or choose another place.")
+        raise DataError(f"{path}: was not written by alttrain. Move it, or choose another path.")
 
 
 def refuse_foreign(path: Path, opening: str) -> None:

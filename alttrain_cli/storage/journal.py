@@ -19,7 +19,7 @@ _OPENING = b'{"key": "'  # of each line
 
 
 class Keyed(TypedDict):
-    """The least that a record holds."""
+    """The keys that every record has."""
 
     __pydantic_config__ = KEEP  # type: ignore[misc]
 
@@ -39,7 +39,7 @@ class Journal:
         self._places: dict[str, int] | None = None  # None: not read yet
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the records one by one; a torn last line is none."""
+        """Yield the records one by one; an incomplete last line is skipped."""
         return (record for _, record in self._lines())
 
     def latest(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -83,7 +83,10 @@ class Journal:
                 place = file.seek(0, os.SEEK_END)
                 self._mended = file.write(line) == len(line)
         if not self._mended:
-            raise AlttrainError(f"{self.path}: cannot write: the disk is full. Free space and go on.")
+            raise AlttrainError(
+                f"{self.path}: cannot write: the disk is full. Free some space, then run the same "
+                "command again."
+            )
         if self._places is not None:
             self._places[record["key"]] = place
 
@@ -133,7 +136,7 @@ def _next_step(number: str) -> str:
 
 
 def _mend(path: Path) -> None:
-    """Cut off a torn last line, left by a writer that was killed or ran out of disk."""
+    """Cut off an incomplete last line, left by a writer that was killed or ran out of disk."""
     with path.open("rb+") as file:
         end = place = file.seek(0, os.SEEK_END)
         while place and not _ends_a_line(file, place):

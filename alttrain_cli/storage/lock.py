@@ -1,4 +1,4 @@
-"""Locks: a second process that would write to the same place is refused."""
+"""Locks: a second process that would write to the same folder or file is refused."""
 
 import os
 import time
@@ -21,7 +21,7 @@ LOOK = 0.1  # seconds: `is_locked` of another process is over by then
 
 @contextmanager
 def locked(place: Path, path: Path | None = None) -> Iterator[None]:
-    """Keep other alttrain processes out of `place` while the block lasts.
+    """Keep other alttrain processes out of `place` during the block.
 
     `place` is a folder. With `path`, that lock file is created and removed again. If the system or its
     file system has no locks, no process is kept out.

@@ -23,7 +23,7 @@ def check_free(folder: Path) -> None:
 
 @contextmanager
 def hidden_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, under a hidden name, and remove it in the end.
+    """Yield an empty folder next to `folder`, with a hidden name, and remove it at the end.
 
     `publish` gives it its name before that. A process that is killed leaves only the hidden folder,
     which the next one removes. Others are kept out by the caller (`storage.lock`).

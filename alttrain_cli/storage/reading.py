@@ -49,7 +49,7 @@ def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
 
 
 def load_json(text: str, where: str) -> Any:
-    """Return the value that a JSON text holds; what no file can hold, a lone surrogate, is U+FFFD."""
+    """Return the value of a JSON text; a lone surrogate, which no file can contain, becomes U+FFFD."""
     try:
         value = parse_json(text)
     except ValueError as error:
@@ -60,7 +60,7 @@ def load_json(text: str, where: str) -> Any:
 
 
 def object_in(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds; empty if it holds none, or cannot be read."""
+    """Return the JSON object in a file; empty if there is none, or if it cannot be read."""
     try:
         value = json.loads(read_text(path))
     except (DataError, ValueError, RecursionError):
@@ -69,7 +69,7 @@ def object_in(path: Path) -> dict[str, Any]:
 
 
 def encodable(text: str) -> str:
-    """Return the text with lone surrogates, which no file can hold, as U+FFFD."""
+    """Return the text with lone surrogates, which no file can contain, as U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 
@@ -143,7 +143,7 @@ def sha256(path: Path) -> str:
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:
-    """Return bytes that begin in line `number` as text, without a byte order mark at the file's start."""
+    """Return bytes that start in line `number` as text, without a byte order mark at the file's start."""
     if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path}: not UTF-8 but UTF-16. Convert the file first: iconv -f utf-16 -t utf-8")
     try:
@@ -206,7 +206,7 @@ def parse_json(text: str) -> Any:
 
 
 class _NotStrictError(ValueError):
-    """Python's reader lets it pass, but JSON does not allow it or nobody can have meant it."""
+    """Python's reader accepts it, but JSON does not allow it, or it is certainly a mistake."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Run:
         return cls(path, Made.begin(path, _WRITTEN))
 
     def save_recipe(self, recipe: str) -> None:
-        """Save the resolved recipe; if that fails, nothing is left behind."""
+        """Save the resolved recipe; if that fails, no file remains."""
         try:
             with atomic_writer(self.recipe_path) as file:
                 file.write(recipe)
@@ -140,17 +140,17 @@ class Run:
 
     @classmethod
     def trained(cls) -> list[Path]:
-        """Return the run directories in runs/ and demo/ that hold an adapter, newest first."""
+        """Return the run directories in runs/ and demo/ that have an adapter, newest first."""
         return [path for path in cls.all() if cls(path).has_weights()]
 
     def has_weights(self) -> bool:
-        """Whether the run holds an adapter, or a whole model that it trained."""
+        """Whether the run has an adapter, or a whole model that it trained."""
         return any((self.adapter_path / name).is_file() for name in WEIGHTS)
 
     def resume_command(self) -> str | None:
         """Return the command that resumes the run, for a shell; None if its data file is gone.
 
-        The run's own recipe holds every --set.
+        The run's own recipe contains every --set.
         """
         data = self.manifest().data
         if data is None or not is_file(Path(data.path)):
@@ -176,7 +176,7 @@ class Run:
                 return "Train a new run."
 
     def state(self) -> State:
-        """Return what became of the run. One whose process was killed is interrupted."""
+        """Return the state of the run. One whose process was killed is interrupted."""
         status = self.manifest().status
         if status == "finished":
             return State.FINISHED if self.has_weights() else State.DAMAGED
@@ -203,7 +203,7 @@ class Run:
         write_json(self.manifest_path, self.manifest().changed(**values).record())
 
     def is_untouched(self, recipe: str) -> bool:
-        """Whether the directory holds at most this recipe, with which a run starts."""
+        """Whether the directory contains at most this recipe, with which a run starts."""
         incomplete = (".recipe.yaml.", ".manifest.json.")  # left by a process that was killed
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(incomplete)}
         if names == {self.recipe_path.name}:

@@ -37,7 +37,7 @@ def read_table(
     header: Sequence[str] | None = None,
     members: str | None = None,
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (number, row); the number is the line, or the row's place where there are no lines.
+    """Yield (number, row); the number is the line, or the position of the row if there are no lines.
 
     One row is in memory at a time, but for .json. `records` is the key under which a JSON object keeps
     its list of rows; `header` names the columns of a .csv or .tsv that has no header. Only with `members`,
@@ -60,7 +60,7 @@ def read_table(
         case _:
             check_ordinary(path)
             formats = ", ".join(FORMATS)
-            raise DataError(f"{path}: cannot tell the format from the name; give one of {formats}.")
+            raise DataError(f"{path}: the file name does not tell the format; use one of {formats}.")
 
 
 def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:

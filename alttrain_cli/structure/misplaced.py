@@ -22,10 +22,10 @@ _BLOCK = re.compile(r"</?think>|<\|im_start\|>(?:think|answer)\b")
 
 
 def remarks(trace: Trace) -> dict[str, str]:
-    """Return a warning per section that is out of place, measured by the trace's own order."""
+    """Return a warning per section in the wrong order, compared with the trace's own order."""
     found = dict(_of_thoughts(replace(trace, answer="")))
     if _BLOCK.search(trace.answer):
-        found["answer"] = "holds another reasoning block"
+        found["answer"] = "contains another reasoning block"
     return found
 
 

@@ -15,7 +15,7 @@ Message = dict[str, str]
 
 
 class Tokenizer(Protocol):
-    """What this module asks of a transformers tokenizer."""
+    """The interface of a transformers tokenizer that this module uses."""
 
     bos_token: str | None
     eos_token: str | None
@@ -51,7 +51,7 @@ class Probing(NamedTuple):
 
 
 def terminator_of(tokenizer: Tokenizer, probing: Probing) -> str:
-    """Return the special token that the template writes behind an assistant's turn."""
+    """Return the special token that the template writes after an assistant's turn."""
     tail = probing.answered.rpartition(PROBE)[2].strip()
     known = probing.vocabulary.keys()
     for token in sorted(known & set(_prefixes(tail)), key=len, reverse=True):
@@ -78,7 +78,7 @@ def check_round_trip(tokenizer: Tokenizer) -> None:
 
 
 def check_nothing_dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> None:
-    """Make sure that what is said in a conversation is in its tokens."""
+    """Make sure that the text of a conversation is in its tokens."""
     for what in dropped(tokenizer, probing, with_system=bool(system)):
         hint = "Use --set model.system=null" if what == "the system text" else "Use another copy of the model"
         raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")

@@ -39,7 +39,7 @@ def check_bounded(source: Any) -> None:
                 raise ModelError(f"the chat template computes huge numbers ({value}). Use another model.")
             before = before if kind == "whitespace" else value
     except TemplateSyntaxError:
-        return  # rendering says what is wrong
+        return  # rendering reports the problem
 
 
 def _why_not_rendered(error: Exception) -> str:

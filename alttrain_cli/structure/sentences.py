@@ -9,7 +9,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def split_sentences(text: str) -> list[str]:
-    """Cut text into sentences that concatenate to it again (white space stays behind each)."""
+    """Cut text into sentences that concatenate to it again (white space stays after each)."""
     # half a surrogate pair, as a broken server may send, has no UTF-8 form that sentencex could take
     encodable = _SURROGATE.sub("\ufffd", text)
     sentences: list[str] = sentencex.segment("en", encodable) if text else []

@@ -57,7 +57,7 @@ class Template:
     terminator: str
     terminator_id: int
     bos_id: int | None
-    special: frozenset[str]  # what no text of a row may hold
+    special: frozenset[str]  # not allowed in any text of a row
     system: str | None = None
 
     @classmethod
@@ -117,7 +117,7 @@ class Template:
         return parse(self.strip(text), self.markers, prefilled=self.prefilled)
 
     def plain(self, text: str) -> str:
-        """Return what a model wrote after the prompt with <think> markers, whatever its own are."""
+        """Return a model's completion with <think> markers in place of its own."""
         translator = self.translator()
         return translator.feed(self.strip(text)) + translator.finish()
 
@@ -140,7 +140,7 @@ class Template:
         """Render and tokenise one row, and check the result.
 
         Raises:
-            RenderError: if the row would teach anything but what it says.
+            RenderError: if the tokens are not exactly the text of the row.
         """
         completion = self.completion(trace)
         self._check_text(prompt, trace)

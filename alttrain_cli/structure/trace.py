@@ -186,7 +186,7 @@ class _Thinking:
     """The reasoning block in the default order: finds the assessment sentence by sentence."""
 
     def __init__(self) -> None:
-        self._before = ""  # looked at, holds no assessment
+        self._before = ""  # was searched and has no assessment
         self._first = ""  # its first sentence
         self._assessment = ""
         self._settled = False  # assessment found or given up: all the rest is reasoning

@@ -1,4 +1,4 @@
-"""Finds in one sentence what it says of the request: harmful, benign, or nothing.
+"""Finds the verdict of one sentence on the request: harmful, benign, or none.
 
 Rules over words, no model: measured on hand-labelled completions by benchmarks/structure_quality.py.
 A verdict is a word of judgement (`harmful`, `illegal`, `harmless`, ...) that the writer says *of the
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What a model's assessment says of the request."""
+    """The verdict of an assessment."""
 
     HARMFUL = "harmful"
     BENIGN = "benign"
@@ -27,7 +27,7 @@ def verdict_of(sentence: str) -> Verdict:
 
 
 def restates(sentence: str) -> bool:
-    """Whether a first sentence tells what is asked, so that judging words in it are description."""
+    """Whether a first sentence describes the request, so that judging words in it are no verdict."""
     text = _plain(sentence)
     if not _TELLS_WHAT_IS_ASKED.search(text) or _JUDGES_AT_ONCE.search(text):
         return False
@@ -54,7 +54,7 @@ _LONGEST = 2_000  # characters; what is longer is no sentence, and the rules nee
 
 
 def _plain(text: str) -> str:
-    """Lower-case, straight apostrophes, and without what stands in quotation marks."""
+    """Lower-case, straight apostrophes, and without text in quotation marks."""
     text = unicodedata.normalize("NFKC", text[:_LONGEST]).lower()
     text = re.sub("[\u2018\u2019]", "'", text)
     text = re.sub(

@@ -45,7 +45,7 @@ class ScoreSuite(Record):
         return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
 
     def rates(self) -> Iterator["ScoreRate"]:
-        """Yield the rate of whole structures, then every metric."""
+        """Yield the rate of complete structures, then every metric."""
         before = self.compared.structure.get("structured") if self.compared else None
         yield ScoreRate(self.full_name, "all sections", self.target.structure.get("structured"), before)
         for one in self.metrics:

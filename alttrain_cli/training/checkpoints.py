@@ -55,7 +55,7 @@ def writing(checkpoints: Path, step: int) -> Iterator[None]:
 
 
 def _why_unwritten(error: Exception, folder: Path) -> str | None:
-    """Return why a write failed; torch does not always say that there was no space."""
+    """Return why a write failed; torch does not always report that there was no space."""
     full = shutil.disk_usage(folder).free < 2**20
     return unwritable(error) or ("the disk is full" if full else None)
 

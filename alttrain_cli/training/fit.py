@@ -71,7 +71,7 @@ def recommended(machine: Machine) -> str:
 
 
 def best_of(fits: Sequence[RecipeFit], machine: Machine) -> str:
-    """Return the recipe to start with, among recipes whose fit is known."""
+    """Return the recipe to start with, among recipes with a known fit."""
     good = [fit for fit in fits if fit.verdict == "fits"] if machine.gpu else []
     return max(good, key=lambda fit: fit.parameters).recipe if good else SMALLEST
 
@@ -110,7 +110,7 @@ def estimate(recipe: Recipe, row: Row) -> Size:
 
 
 def parse_gpu(gpu: str) -> Machine:
-    """Return the machine that `--gpu` names: `auto` is this one, a number is a GPU with so many GB."""
+    """Return the machine of `--gpu`: `auto` is this one, a number is the memory of a GPU in GB."""
     if gpu == "auto":
         return Machine.found()
     try:

@@ -21,7 +21,7 @@ MARGIN = 1.1  # some layers stay in 16 bits, and memory is cut into pieces
 BUDGETS = (8192, 4096, 2048)
 SMALL_BUDGETS = (1024, 512)
 CPU_BUDGET = 2048  # measured: 512 takes 16% longer, 1024 4%, 4096 the same (DESIGN.md, "Training")
-# Kept beside tensors: the CUDA context, or Python with torch and its libraries in memory.
+# Memory without tensors: the CUDA context, or Python with torch and its libraries.
 GPU_CONTEXT, CPU_CONTEXT = 1.4 * GIB, 1.1 * GIB
 # The textbook's activations of a layer, times what reproduces Unsloth's published context table for
 # Llama-3.1-8B (8 / 12 / 16 / 24 GB cards) within 4%.
@@ -167,7 +167,7 @@ def best_batching(recipe: Recipe, longest: int, machine: Machine) -> tuple[Batch
 
 
 def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -> Memory:
-    """Estimate the peak of training on micro-batches that hold a row of `longest` tokens.
+    """Estimate the peak of training on micro-batches with a row of `longest` tokens.
 
     Source of the formula: Unsloth's published VRAM tables, checked against them.
     """

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from alttrain_cli.recipe.model import Train
 
-# What a micro-batch costs beside its tokens, in tokens: calls, and reading every weight once more.
+# The fixed cost of a micro-batch, in tokens: calls, and reading every weight once more.
 # Measured with smollm2-135m on two CPU cores, up to 600 tokens: 174 ms and 1.25 ms a token.
 CPU_COST = 128
 # On a GPU, where 4-bit weights are dequantised for each micro-batch. Estimated, not measured: 200 to 800.
@@ -13,7 +13,7 @@ GPU_COST = 512
 
 
 def fixed_cost(gpu: bool) -> int:
-    """Return what a micro-batch costs beside its tokens, in tokens."""
+    """Return the fixed cost of a micro-batch, in tokens."""
     return GPU_COST if gpu else CPU_COST
 
 
@@ -21,10 +21,10 @@ def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> 
     """Return positions in `lengths`, longest first, cut where the padded tokens are fewest.
 
     A micro-batch holds rows of similar length, at most `budget` tokens with its padding; a row
-    that is longer than that stands alone. `cost` is what a micro-batch costs beside its tokens.
+    that is longer is alone in one. `cost` is the fixed cost of a micro-batch, in tokens.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
-    best: list[tuple[int, int]] = [(0, 0)]  # for the first n rows: (cost, where the last cut begins)
+    best: list[tuple[int, int]] = [(0, 0)]  # for the first n rows: (cost, start of the last cut)
     for end in range(1, len(order) + 1):
         best.append(
             min(
@@ -55,7 +55,7 @@ def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> Compu
 
 
 def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
-    """Arrange a random order as the recipe says, with the longest row in the first update.
+    """Arrange a random order for the recipe, with the longest row in the first update.
 
     So an out-of-memory error occurs at the start.
     """

@@ -31,7 +31,7 @@ class Duration(NamedTuple):
 
     @property
     def is_practical(self) -> bool:
-        """Whether somebody would wait for it."""
+        """Whether the duration is practical."""
         return self.seconds <= TOO_SLOW
 
     @property

@@ -45,7 +45,7 @@ def make_trainer(
     batching: Batching,
     on_notice: Callable[[str], None],
 ) -> Any:
-    """Return a trainer whose updates have the recipe's rows, however little memory there is.
+    """Return a trainer whose updates have the recipe's rows, also with little memory.
 
     Its `updates` counts the tokens. `on_notice` gets a line when an update is cut smaller.
     """

@@ -71,7 +71,7 @@ BUILD = [
     _build("style-mix", ("--mix", "s.jsonl", "--style", "original"), "--style has no effect"),
     _build("traces-original", (*_FROM, "--style", "original", "--generate-traces", "model"), "original"),
     *(
-        _build(f"audit-{option}", ("--audit", "s.jsonl", f"--{option}", value), f"--{option} has no effect beside --audit")
+        _build(f"audit-{option}", ("--audit", "s.jsonl", f"--{option}", value), f"--{option} has no effect with --audit")
         for option, value in {
             "source": "starter", "mix": "s.jsonl", "out": "x.jsonl", "columns": "prompt=a", "label": "benign",
             "style": "original", "annotator": "template", "on-disagreement": "label", "generate-traces": "model",
@@ -79,7 +79,7 @@ BUILD = [
             "seed": "1",
         }.items()
     ),
-    _suite("suffix", "p.txt", "a", "p.txt", "cannot tell"),
+    _suite("suffix", "p.txt", "a", "p.txt", "unknown format"),
     _suite("torn", "p.jsonl", "{", "p.jsonl:1", "not valid JSON"),
     _suite("unknown", "nope=p.jsonl", "{}", "nope"),
     _suite("pipe", "p.csv", FIFO, "p.csv", "pipe"),
@@ -91,11 +91,11 @@ BUILD = [
     ),
 ]  # fmt: skip
 TRAIN = [
-    _train("resume-plan", ("--resume", "--out", "run", "--plan"), "--resume has no effect beside --plan"),
+    _train("resume-plan", ("--resume", "--out", "run", "--plan"), "--resume has no effect with --plan"),
     _train("resume-alone", ("--resume",), "--out"),
-    _train("plan-preview", ("--plan", "--preview", "2"), "--preview has no effect beside --plan"),
-    _train("plan-canary", ("--plan", "--canary", "2"), "--canary has no effect beside --plan"),
-    _train("preview-out", ("--preview", "1", "--out", "run"), "--out has no effect beside --preview"),
+    _train("plan-preview", ("--plan", "--preview", "2"), "--preview has no effect with --plan"),
+    _train("plan-canary", ("--plan", "--canary", "2"), "--canary has no effect with --plan"),
+    _train("preview-out", ("--preview", "1", "--out", "run"), "--out has no effect with --preview"),
     _train("gpu-alone", ("--gpu", "12"), "--gpu has no effect without --plan"),
     _train("gpu-word", ("--plan", "--gpu", "big"), "--gpu big"),
     _train("gpu-nan", ("--plan", "--gpu", "nan"), "--gpu nan"),
@@ -118,7 +118,7 @@ CHAT = [
     _chat(
         "compare-base",
         ("smollm2-135m", "--compare", "--base", "-p", "a"),
-        "--compare has no effect beside --base",
+        "--compare has no effect with --base",
     ),
     _chat("base-of-base", ("smollm2-135m", "--base", "-p", "a"), "--base has no effect"),
     _chat("base-url", (*_SERVER, "--base", "-p", "a"), "--base has no effect with a server"),
@@ -134,7 +134,7 @@ CHAT = [
     _chat("url-empty", ("--base-url", "", "-p", "a"), "--base-url is empty"),
     _chat("model-empty", (*_SERVER, "--model", " ", "-p", "a"), "--model is empty"),
     _chat(
-        "probe-prompt", ("smollm2-135m", "--prompts", "p.txt", "-p", "a"), "--prompts has no effect beside -p"
+        "probe-prompt", ("smollm2-135m", "--prompts", "p.txt", "-p", "a"), "--prompts has no effect with -p"
     ),
     _chat("no-save", ("smollm2-135m", "--no-save", "-p", "a"), "--no-save has no effect with -p"),
     _chat("recipe-recipe", ("smollm2-135m", "--recipe", "r1-7b", "-p", "a"), "--recipe has no effect"),

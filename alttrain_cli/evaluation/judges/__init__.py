@@ -1,1 +1,1 @@
-"""What says of a completion whether it refuses, harms, or is right: one kind of judge a file."""
+"""Judges: whether a completion refuses, is harmful, or is correct. One kind of judge per file."""

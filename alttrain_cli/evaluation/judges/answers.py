@@ -1,4 +1,4 @@
-"""Whether an answer is right: by the word that it must hold, or by mathematical equality."""
+"""Whether an answer is correct: by a word that it must contain, or by mathematical equality."""
 
 import re
 import signal
@@ -15,7 +15,7 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 def holds_word(text: str, item: Item) -> Judgement:
-    """Right if one of the words stands in the answer."""
+    """Correct if one of the words is in the answer."""
     said = unicodedata.normalize("NFKC", text).casefold()
     words = (item.answer or "").casefold().split("|")
     return Judgement(correct=any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words))

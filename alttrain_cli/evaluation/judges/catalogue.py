@@ -29,19 +29,20 @@ def find_judges(words: str) -> list[AnyJudge]:
 
 
 def judges_for(kind: Kind, grader: str | None, chosen: list[AnyJudge]) -> list[AnyJudge]:
-    """Return who judges a suite: the comparison with the right answers, or the chosen judges."""
+    """Return the judges of a suite: the comparison with the right answers, or the chosen judges."""
     if grader is not None:
         return [GRADERS[grader]]
     return [judge for judge in chosen if kind in judge.kinds]
 
 
 def judge_named(file_name: str) -> AnyJudge:
-    """Return the judge whose judgements stand in judgements.<file_name>.jsonl."""
+    """Return the judge whose judgements are in judgements.<file_name>.jsonl."""
     name = re.split("[~@]", file_name)[0]
     judge = GRADERS.get(name) or CHOSEN.get(name)
     if judge is None:
         raise DataError(
-            f"judgements.{file_name}.jsonl: no judge of ours is called {name!r}. Remove the file."
+            f"judgements.{file_name}.jsonl: this version of alttrain has no judge named {name!r}. "
+            "Remove the file."
         )
     return judge
 

@@ -17,13 +17,13 @@ _ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
 def is_exact(text: str, item: Item) -> Judgement:
-    """Right if the task's exact match says so, of what the task finds in the answer."""
+    """Correct if the text that the task finds in the answer is an exact match."""
     scores, found = _score(text, item)
     return Judgement(correct=bool(scores["exact_match"] == 1), raw=found)
 
 
 def is_exact_or_near(text: str, item: Item) -> Judgement:
-    """As `is_exact`, and the F1 of the words beside it: the best over all right answers."""
+    """Like `is_exact`, with the F1 of the words: the best over all right answers."""
     scores, found = _score(text, item)
     near = {"f1": f1(found, json.loads(item.answer or "{}")["answer"])}
     return Judgement(correct=bool(scores["exact_match"] == 1), raw=found, overlap=near)

@@ -15,7 +15,7 @@ JudgePrompt = Conversation | str | Mapping[str, str]
 class Judge:
     """A judge that is a model: `ask` makes its prompt, `parse` reads its answer."""
 
-    name: str  # stands in the file name of its judgements
+    name: str  # part of the file name of its judgements
     title: str
     kinds: tuple[Kind, ...]  # suites that it can judge
     measures: tuple[str, ...]  # of behaviour, harmful, score
@@ -37,6 +37,6 @@ class InstantJudge:
     title: str
     kinds: tuple[Kind, ...]
     measures: tuple[str, ...]
-    judge: Callable[[str, Item], Judgement]  # the text to judge, and what was asked
+    judge: Callable[[str, Item], Judgement]  # the text to judge, and the item
     version: str
     triage: bool = False  # good for a first look only

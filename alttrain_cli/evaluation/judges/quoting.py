@@ -1,8 +1,8 @@
 """Puts a model's text into a judge's prompt so that it stays text.
 
 What looks like a chat template's own markers is broken up, so that a completion cannot end its turn and
-speak as somebody else; what is too long for the judge loses its middle; and where the judge follows
-instructions, the text stands between marks that it cannot know.
+imitate another speaker; what is too long for the judge loses its middle; and if the judge follows
+instructions, the text is between marks that it cannot know.
 """
 
 import hashlib

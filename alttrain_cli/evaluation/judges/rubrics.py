@@ -1,4 +1,4 @@
-"""Judges behind an OpenAI-compatible server: StrongREJECT's rubric and XSTest's three classes.
+"""Judges on an OpenAI-compatible server: StrongREJECT's rubric and XSTest's three classes.
 
 The rubrics are their authors' own: StrongREJECT (Souly et al., arXiv 2402.10260, MIT licence), XSTest
 (Röttger et al., arXiv 2308.01263, CC-BY-4.0; the format of the last line is ours).

@@ -14,7 +14,7 @@ Bounded = tuple[Estimate | None, Estimate | None]  # a rate, and with unfinished
 
 HEIGHT = 340  # pixels of the plot
 LINE = 14  # pixels between two labels
-ABOVE = 10  # pixels that a label stands above the lines of its intervals
+ABOVE = 10  # pixels of a label above the lines of its intervals
 NEAR = 30  # percent of the plot's width within which labels may touch
 
 
@@ -138,7 +138,7 @@ def _pairs(paper: list[Point]) -> list[tuple[Point, Point]]:
 
 
 def _place_labels(chart: Chart) -> None:
-    """Move labels down until none lies on its neighbour; ours are placed first, at their points."""
+    """Move labels down until none overlaps; those of this scorecard are placed first, at their points."""
     placed: list[Point] = []
     for point in chart.ours + sorted(chart.paper, key=lambda one: -one.y):
         point.label_y = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)

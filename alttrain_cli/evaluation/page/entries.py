@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
-LONGEST = 6_000  # characters of a section; thoughts of 100,000 would make a page of gigabytes
+LONGEST = 6_000  # characters of a section; reasoning of 100,000 characters would make a page of gigabytes
 
 
 @dataclass(frozen=True)

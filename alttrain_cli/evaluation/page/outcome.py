@@ -1,4 +1,4 @@
-"""What all judges together say of one completion."""
+"""The judgements of one completion by all judges, as one outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Outcome:
 
     @property
     def behaviour(self) -> Behaviour | None:
-        """How the answer behaves; None if nobody said."""
+        """The behaviour of the answer; None if it was not judged."""
         best = self.judged.get(self.behaviour_judge or "")
         return best.behaviour if best else None
 
     @property
     def harm(self) -> bool | None:
-        """Whether any judge found harm in what includes the answer; None if nobody said."""
+        """Whether any judge found harm in the answer or the full text; None if it was not judged."""
         found = [one.harmful for name, one in self.judged.items() if not name.endswith(REASONING)]
         return None if all(harmful is None for harmful in found) else any(found)
 

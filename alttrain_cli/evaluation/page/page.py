@@ -94,7 +94,7 @@ def _environment() -> "Environment":
 
 
 def _finalize(value: Any) -> Any:
-    """Make what hides visible, in every text that is not markup of ours."""
+    """Make hidden characters visible in every text that is not our markup."""
     return visible(value) if type(value) is str else value
 
 

@@ -1,8 +1,8 @@
 """The process that runs the tests: it calls the worker's function and compares what comes back.
 
-It alone says whether code is right. The worker cannot reach it: they share two pipes, by which only
-plain values go. So no trick in the worker's interpreter (a class that equals everything, an early exit,
-a changed builtin, a look at the frames) can make a wrong result right.
+Only this process decides whether code is correct. The worker cannot reach it: they share two pipes, which
+carry only plain values. So no trick in the worker's interpreter (a class that equals everything, an early
+exit, a changed builtin, a look at the frames) can make a wrong result right.
 """
 
 import ast
@@ -105,7 +105,7 @@ def _check(job: dict[str, str], candidate: Candidate) -> tuple[bool | None, str 
 
 
 def _entry(stub: str) -> str:
-    """Return the name of the function that was asked for: the prompt's last one."""
+    """Return the name of the requested function: the last one in the prompt."""
     names = [node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)]
     if not names:
         raise ValueError("the prompt defines no function")

@@ -21,7 +21,7 @@ _START = (
 
 
 class Outcome(NamedTuple):
-    """Whether code passes its tests; None: nothing can be said. And why not."""
+    """Whether code passes its tests, or None if that is unknown; and why not."""
 
     correct: bool | None
     reason: str | None = None

@@ -22,7 +22,7 @@ from alttrain_cli.evaluation.suites.suite import Task
 Doc = Mapping[str, Any]
 
 # One file holds a suite, and reasoning models do worse with worked examples: DeepSeek-R1's authors
-# recommend to ask without any (arXiv 2501.12948).
+# recommend zero-shot prompts (arXiv 2501.12948).
 _WITHOUT_EXAMPLES = {"num_fewshot": 0, "training_split": None, "fewshot_split": None, "fewshot_config": None}
 
 
@@ -89,7 +89,7 @@ def version() -> str | None:
 
 
 class _Split(list[Doc]):
-    """What the harness asks of a split: documents, and which fields they have."""
+    """The interface of a split for the harness: documents, and their fields."""
 
     @property
     def features(self) -> Doc:
@@ -111,7 +111,7 @@ def _load(task: Task, doc: Doc) -> Any:
     tasks = _harness()
     mine = {"task": task.name, "custom_dataset": lambda **_: _Splits(doc), **_WITHOUT_EXAMPLES, **task.config}
     folder = Path(str(tasks.__file__)).parent / task.folder if task.folder else None
-    with contextlib.redirect_stdout(io.StringIO()):  # a task says there what it could use besides
+    with contextlib.redirect_stdout(io.StringIO()):  # fields that the task may use as well
         manager = tasks.TaskManager(include_defaults=False, include_path=folder)
         if folder and task.name not in manager.task_index:
             raise DataError(f"lm-evaluation-harness {version()} has no task {task.name}; 0.4.13 has.")
@@ -125,7 +125,7 @@ def _harness() -> Any:
         from lm_eval import tasks
     except ImportError as error:
         raise DataError(
-            "this suite is asked and scored by lm-evaluation-harness, which cannot be used here "
+            "this suite needs lm-evaluation-harness, which could not be imported "
             f"({error}): pip install 'alttrain[lm-eval]'"
         ) from None
     logging.getLogger("lm_eval").setLevel(logging.ERROR)

@@ -49,7 +49,10 @@ def read_suite(suite: Suite, given: Path | None = None) -> Reading:
     _check_count(suite, path, len(items) + dropped)
     found = fingerprint(items)
     if suite.sha256 and found != suite.sha256 and given is None:
-        raise DataError(f"{suite.name}: {path} is not the data that this suite pins (sha256 {found[:12]}).")
+        raise DataError(
+            f"{suite.name}: {path}: wrong data: its SHA-256 is {found[:12]}, but the suite expects "
+            f"{suite.sha256[:12]}. Use the published file."
+        )
     return Reading(items, str(path), sha256(path), found, found == suite.sha256, dropped)
 
 
@@ -86,7 +89,7 @@ def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item
                 f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
             )
     if not items:
-        raise DataError(f"{suite.name}: {path} holds no items of this suite.")
+        raise DataError(f"{suite.name}: {path} contains no items of this suite.")
     return _unique(items), dropped
 
 
@@ -133,7 +136,7 @@ def _as_json(values: Mapping[str, Any], place: str) -> str:
 
 
 def _tests(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
-    """HumanEval's tests define check(), which is to be called with the function that was asked for."""
+    """HumanEval's tests define check(), which is called with the requested function."""
     tests, entry = _get(suite, row, "tests", place), _get(suite, row, "entry", place)
     if suite.grader == "code" and not tests:
         raise DataError(f"{place}: no tests ({' or '.join(suite.columns.get('tests', ('tests',)))}).")
@@ -146,7 +149,7 @@ def _wanted(suite: Suite, row: Mapping[str, Any]) -> bool:
 
 
 def _matches(value: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a value is like one of the patterns, or unlike one that begins with an exclamation mark."""
+    """Whether a value matches one of the patterns, or does not match one that starts with "!"."""
     return any(
         not fnmatchcase(value, pattern[1:]) if pattern.startswith("!") else fnmatchcase(value, pattern)
         for pattern in patterns
@@ -182,7 +185,7 @@ def _last_answer(answer: str | None) -> str | None:
 
 
 def _unique(items: list[Item]) -> list[Item]:
-    """Give ids that stand twice a number: keys are made of them."""
+    """Add a number to duplicate ids: keys are made from them."""
     counts: dict[str, int] = {}
     taken = {item.id for item in items}
     unique: list[Item] = []

@@ -1,6 +1,6 @@
 """A suite: named items of one kind, described by a short YAML file in suites/.
 
-Where its data lies is said with a pinned revision; nothing is ever put in the place of data that is
+Its data has a pinned revision; nothing replaces data that is
 missing. A file that a person gives (`--suite-file NAME=FILE`) is read as its authors publish it.
 """
 
@@ -66,7 +66,7 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Where the published data lies: in the package, on the hub, or at an address."""
+    """Where the published data is: in the package, on the hub, or at an URL."""
 
     package: str | None = None
     hub: str | None = None
@@ -93,15 +93,15 @@ class Task(_Strict):
     """A task of lm-evaluation-harness, or one of ours in its language; `harness.py` makes use of it."""
 
     name: str
-    folder: str | None = None  # where it stands within the harness's own tasks; None: `config` is all of it
-    config: dict[str, Any] = Field(default_factory=dict)  # what is otherwise than there
+    folder: str | None = None  # its folder within the harness's tasks; None: `config` is complete
+    config: dict[str, Any] = Field(default_factory=dict)  # the values that differ from the harness
     extraction: str | None = None  # which of its ways to find the answer in a text counts
     reads: tuple[str, ...]  # columns that its scoring looks at
     missing: tuple[str, ...] = ()  # columns that its templates know and the published file lacks
 
 
 class Suite(_Strict):
-    """What is asked, and how it is read. `columns` lists the names that published copies use."""
+    """A set of items and how they are read. `columns` lists the names that published copies use."""
 
     name: str
     title: str
