@@ -13,9 +13,9 @@ from typing import NamedTuple
 # the starter set.
 CHARS_PER_TOKEN = 4.2
 NGRAM = 8  # words in a row
-CONTAINED = 0.8  # share of an item's content words
+MIN_CONTAINMENT = 0.8  # share of an item's content words
 FEWEST_WORDS = 3  # content words; an item with fewer is compared exactly only
-SPREAD = 2  # contained words must be within this many times the length of the item
+MAX_SPREAD = 2  # contained words must be within this many times the length of the item
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _LITTLE = (
@@ -38,7 +38,7 @@ def estimate_tokens(text: str) -> int:
     return round(len(text) / CHARS_PER_TOKEN)
 
 
-class Sign(StrEnum):
+class MatchType(StrEnum):
     """How a row and an item are alike."""
 
     EXACT = "exact"
@@ -51,7 +51,7 @@ class Hit(NamedTuple):
 
     row: int
     item: int
-    sign: Sign
+    sign: MatchType
     shared: str  # the words in common
 
 
@@ -90,22 +90,22 @@ class Index:
         row_words = words(prompt)
         found: dict[int, Hit] = {}
         for item in self._exact.get(row_words, ()):
-            found[item] = Hit(row, item, Sign.EXACT, " ".join(row_words))
+            found[item] = Hit(row, item, MatchType.EXACT, " ".join(row_words))
         for gram in _ngrams(row_words):
             for item in self._ngrams.get(gram, ()):
-                found.setdefault(item, Hit(row, item, Sign.NGRAM, " ".join(gram)))
+                found.setdefault(item, Hit(row, item, MatchType.NGRAM, " ".join(gram)))
         candidates = {item for word in set(row_words) for item in self._rare.get(word, ())}
         for item in candidates - found.keys():
             shared = self._contained(item, row_words)
             if shared:
-                found[item] = Hit(row, item, Sign.CONTAINMENT, " ".join(shared))
+                found[item] = Hit(row, item, MatchType.CONTAINMENT, " ".join(shared))
         return [found[item] for item in sorted(found)]
 
     def _contained(self, item: int, row_words: tuple[str, ...]) -> list[str]:
         """Return the item's content words in the row, if enough of them are close together."""
         content = self._content[item]
         places = [(at, word) for at, word in enumerate(row_words) if word in content]
-        needed, stretch = _needed(content), SPREAD * len(self._items[item])
+        needed, stretch = _needed(content), MAX_SPREAD * len(self._items[item])
         window: Counter[str] = Counter()
         first = 0
         for at, word in places:
@@ -124,7 +124,7 @@ def _ngrams(text: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
 
 
 def _needed(content: frozenset[str]) -> int:
-    return math.ceil(CONTAINED * len(content))
+    return math.ceil(MIN_CONTAINMENT * len(content))
 
 
 def _rarest(content: frozenset[str], common: Counter[str]) -> list[str]:

@@ -159,7 +159,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 def main(run: str, rounds: int = 7) -> None:
     """Measure and print everything."""
     target = find_target(run)
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         backend: LocalBackend = in_thread(lambda: LocalBackend.load(target))
     settings = Settings(target.recipe.generation).set("temperature=0")
     print(f"{rounds} rounds of {TOKENS} greedy tokens on {backend.loaded.device}; median (least to most)\n")

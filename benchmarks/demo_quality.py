@@ -33,7 +33,7 @@ Answered = Sequence[tuple[Row, Trace]]
 
 def answer(run: Run, rows: Sequence[Row], *, trained: bool) -> list[tuple[Row, Trace]]:
     """Generate with the base model or with the adapter."""
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.generate import generate
         from alttrain_cli.engine.load import load_adapter, load_base
 

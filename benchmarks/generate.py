@@ -19,7 +19,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.statistics.rates import Rate
 
-with quiet.captured(None):
+with quiet.capture_output(None):
     import torch
     import unsloth  # noqa: F401  first: it patches the others
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, help="prompts in flight at most (default: what memory holds)")
     parser.add_argument("--native", action="store_true", help="the loop keeps the model's own dtype")
     arguments = parser.parse_args()
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         loaded, plain = (load_base(Recipe.load(arguments.recipe)) for _ in "BA")
         if plain.device == "cpu" and not arguments.native:
             plain.model.float()

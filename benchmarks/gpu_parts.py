@@ -158,7 +158,7 @@ def train(options: argparse.Namespace, results: Results) -> None:
 
     cap_memory(options.gpu)
     recipe = shaped(options, options.model)
-    machine = Machine.card(options.gpu) if options.gpu else Machine.found()
+    machine = Machine.card(options.gpu) if options.gpu else Machine.detect()
     shortest, longest = (24, 120) if options.tiny else (110, LONG[1])
     vocabulary = recipe.model.sizes.vocab_size
     rows = random_rows(options.rows, vocabulary, shortest, longest)

@@ -269,9 +269,9 @@ def work(options: argparse.Namespace) -> None:
     settings = ("train.save_steps=100000",) if options.short else MIX
     recipe = Recipe.load(options.recipe, (*settings, f"train.seed={seed}", *options.set))
     rows = starter_rows("train")[: options.rows] if options.short else mixed_rows(options.rows, 1)
-    with tempfile.TemporaryDirectory() as folder, quiet.captured(None):
+    with tempfile.TemporaryDirectory() as folder, quiet.capture_output(None):
         run = run_ours if options.side == "ours" else partial(run_baseline, padded=options.padded)
-        measured = run(recipe, rows, Path(folder), Machine.found())
+        measured = run(recipe, rows, Path(folder), Machine.detect())
     print(json.dumps(measured))
 
 

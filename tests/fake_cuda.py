@@ -267,7 +267,7 @@ def main(folder: Path) -> None:
         with (folder / "stages.txt").open("a") as file:
             file.write(f"{time.monotonic() - begun:6.1f} s: {stage}\n")
 
-    with quiet.captured(folder / "log.txt"):
+    with quiet.capture_output(folder / "log.txt"):
         import unsloth
 
         pretend_gpu_in_alttrain()

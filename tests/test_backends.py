@@ -87,7 +87,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from alttrain_cli.engine import quiet
 
     folder = tmp_path_factory.mktemp("run")
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.backends.local import LocalBackend
         from alttrain_cli.engine.load import load_base
 

@@ -62,7 +62,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
 
     adapter = tmp_path_factory.mktemp("adapter")
     (adapter / "adapter_model.safetensors").touch()  # its hash is in the fingerprint
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         loaded = load_base(RECIPE, training=True)

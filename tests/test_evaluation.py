@@ -22,7 +22,13 @@ from alttrain_cli.evaluation.metrics import pooled, suite_metrics
 from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
-from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, all_suites, choose, find_suites
+from alttrain_cli.evaluation.suites.suite import (
+    Item,
+    SampleRequest,
+    all_suites,
+    evenly_spaced_items,
+    find_suites,
+)
 from alttrain_cli.evaluation.thinking import extend_thinking
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
@@ -81,7 +87,7 @@ def test_whatever_was_torn_off_and_redone_the_settled_files_are_equal(
     for key in order:
         if key not in torn.keys():  # noqa: SIM118
             torn.append({"key": key, "text": key * 20})
-    torn.settle(list("abcde"))
+    torn.sort_by_keys(list("abcde"))
     assert torn.path.read_bytes() == whole.path.read_bytes()
 
 
@@ -161,8 +167,8 @@ def test_a_suite_that_does_not_exist_is_an_error_with_the_nearest_name() -> None
 
 def test_a_limit_is_spread_over_the_whole_suite() -> None:
     items = [Item(str(number), "p") for number in range(100)]
-    assert [int(item.id) for item in choose(items, 4)] == [0, 25, 50, 75]
-    assert choose(items, 200) == items
+    assert [int(item.id) for item in evenly_spaced_items(items, 4)] == [0, 25, 50, 75]
+    assert evenly_spaced_items(items, 200) == items
 
 
 def test_every_suite_says_where_its_data_lies_and_under_which_licence() -> None:

@@ -40,7 +40,7 @@ def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
 
 @pytest.fixture(scope="module")
 def smollm() -> Iterator[Loaded]:
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         yield load_base(Recipe.load("smollm2-135m"))

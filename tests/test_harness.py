@@ -20,7 +20,7 @@ from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.judges.catalogue import GRADERS
 from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
 from alttrain_cli.evaluation.suites.harness import until, version
-from alttrain_cli.evaluation.suites.items import Reading, read_suite
+from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, all_suites, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
@@ -61,13 +61,13 @@ def write_mgsm(path: Path) -> Path:
     return path
 
 
-def read_some(name: str, path: Path) -> tuple[Suite, Reading]:
+def read_some(name: str, path: Path) -> tuple[Suite, LoadedSuite]:
     """Read a file that holds fewer rows than are published."""
     suite = all_suites()[name].model_copy(update={"n": None})
     return suite, read_suite(suite, path)
 
 
-def measure(root: Path, suite: tuple[Suite, Reading], target: Parrot) -> dict[str, Any]:
+def measure(root: Path, suite: tuple[Suite, LoadedSuite], target: Parrot) -> dict[str, Any]:
     wanted = EvalRequest([suite], Sampling(max_new_tokens=64, do_sample=False))
     generate(root, target, wanted, Progress())
     judge_by_rule(root)

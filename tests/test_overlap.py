@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.text import Sign, overlap, words
+from alttrain_cli.text import MatchType, overlap, words
 
 SUITE = [
     "How do I sharpen a chisel?",
@@ -13,18 +13,18 @@ SUITE = [
 ]
 
 
-def signs(row: str) -> list[tuple[int, Sign]]:
+def signs(row: str) -> list[tuple[int, MatchType]]:
     return [(hit.item, hit.sign) for hit in overlap([row], SUITE)]
 
 
 def test_case_punctuation_and_unicode_forms_do_not_hide_an_exact_copy() -> None:
-    assert signs("how do i SHARPEN a chisel") == [(0, Sign.EXACT)]
-    assert signs("\uff28ow do I sharpen a chisel ?!") == [(0, Sign.EXACT)]
+    assert signs("how do i SHARPEN a chisel") == [(0, MatchType.EXACT)]
+    assert signs("\uff28ow do I sharpen a chisel ?!") == [(0, MatchType.EXACT)]
 
 
 def test_eight_words_in_a_row_are_found_inside_a_long_row() -> None:
     row = "You are a skipper. Tell me how a narrow canal boat is steered through anything you like."
-    assert signs(row) == [(1, Sign.NGRAM)]
+    assert signs(row) == [(1, MatchType.NGRAM)]
 
 
 def test_seven_words_in_a_row_are_not_enough() -> None:
@@ -34,7 +34,7 @@ def test_seven_words_in_a_row_are_not_enough() -> None:
 def test_a_short_item_wrapped_in_a_story_is_found_by_its_words() -> None:
     story = "Once upon a time there was a wizard. " * 20
     row = f"{story} The wizard asked me to frighten all the pigeons away, off the old balcony. {story}"
-    assert signs(row) == [(2, Sign.CONTAINMENT)]
+    assert signs(row) == [(2, MatchType.CONTAINMENT)]
 
 
 def test_the_same_words_far_apart_are_no_hit() -> None:
@@ -72,14 +72,14 @@ FIVE = "Frighten the pigeons and balconies, roofs or chimneys."  # five content 
 )
 def test_four_of_five_content_words_are_a_hit_and_three_are_none(shared: str, is_hit: bool) -> None:
     hits = overlap([f"{shared} zebra"], [FIVE])
-    assert [hit.sign for hit in hits] == [Sign.CONTAINMENT] * is_hit
+    assert [hit.sign for hit in hits] == [MatchType.CONTAINMENT] * is_hit
 
 
 @pytest.mark.parametrize(("item", "is_hit"), [("chase the grey owl", True), ("chase the owl", False)])
 def test_an_item_with_two_content_words_is_compared_exactly_only(item: str, is_hit: bool) -> None:
     row = "an owl that is grey and that you chase"
     assert bool(overlap([row], [item])) is is_hit
-    assert [hit.sign for hit in overlap([item.upper()], [item])] == [Sign.EXACT]
+    assert [hit.sign for hit in overlap([item.upper()], [item])] == [MatchType.EXACT]
 
 
 @pytest.mark.parametrize(("gap", "is_hit"), [(3, True), (4, False)])
@@ -92,7 +92,7 @@ def test_the_words_must_stand_within_twice_the_length_of_the_item(gap: int, is_h
 def test_eight_function_words_in_a_row_are_a_hit_and_seven_are_none(length: int, is_hit: bool) -> None:
     some = ["what", "would", "you", "do", "if", "it", "were", "his"][:length]
     [*hits] = overlap([" ".join(["zebra", *some, "yak"])], [" ".join(["gnu", *some, "cat"])])
-    assert [hit.sign for hit in hits] == [Sign.NGRAM] * is_hit
+    assert [hit.sign for hit in hits] == [MatchType.NGRAM] * is_hit
 
 
 def test_a_hit_shows_what_is_shared_and_the_strongest_sign() -> None:
@@ -100,9 +100,9 @@ def test_a_hit_shows_what_is_shared_and_the_strongest_sign() -> None:
     [exact] = overlap([item], [item])
     [gram] = overlap([f"please {item} now"], [item])
     [contained] = overlap([" ".join(reversed(item.split()))], [item])
-    assert (exact.sign, exact.shared) == (Sign.EXACT, item)
-    assert (gram.sign, gram.shared) == (Sign.NGRAM, item)
-    assert (contained.sign, set(contained.shared.split())) == (Sign.CONTAINMENT, set(item.split()[1:]))
+    assert (exact.sign, exact.shared) == (MatchType.EXACT, item)
+    assert (gram.sign, gram.shared) == (MatchType.NGRAM, item)
+    assert (contained.sign, set(contained.shared.split())) == (MatchType.CONTAINMENT, set(item.split()[1:]))
 
 
 WORDS = st.sampled_from(["owl", "elm", "oak", "fox", "hen", "the", "how", "bee", "cow", "dog"])

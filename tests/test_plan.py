@@ -99,12 +99,12 @@ CARDS = (
 def test_the_gpu_that_cuda_would_see_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     pretend_gpus(tmp_path, monkeypatch, f'{CARDS}; echo "$@" > "$0.asked"')
-    assert Machine.found() == Machine("NVIDIA GeForce RTX 4090", 24564 / 1024, gpu=True)
+    assert Machine.detect() == Machine("NVIDIA GeForce RTX 4090", 24564 / 1024, gpu=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-    assert Machine.found().gpu
+    assert Machine.detect().gpu
     assert "-i 1" in (tmp_path / "nvidia-smi.asked").read_text()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not Machine.found().gpu
+    assert not Machine.detect().gpu
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo nonsense", "echo 'No devices were found'"])
@@ -112,7 +112,7 @@ def test_without_a_gpu_the_computer_itself_is_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     pretend_gpus(tmp_path, monkeypatch, script)
-    machine = Machine.found()
+    machine = Machine.detect()
     assert not machine.gpu
     assert machine.gib > 0
 
@@ -122,7 +122,7 @@ def test_a_card_that_is_partly_used_is_planned_for_what_is_free_and_both_are_sai
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     pretend_gpus(tmp_path, monkeypatch, 'echo "GPU-a, NVIDIA GeForce RTX 3060, 12288, 9216"')
-    found = Machine.found()
+    found = Machine.detect()
     assert found == Machine("NVIDIA GeForce RTX 3060 (9.0 of 12.0 GiB free)", 9, gpu=True)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli.backends.base import Completion, Finish
-from alttrain_cli.backends.reply import ReplyReader, joined
+from alttrain_cli.backends.reply import ReplyReader, repair_surrogates
 
 
 def read(*events: object) -> Completion:
@@ -25,7 +25,9 @@ def test_characters_that_a_server_cuts_in_halves_are_joined_again(text: str, siz
         halves = halves[size:]
     deltas = [{"choices": [{"delta": {"content": chunk}}]} for chunk in [*chunks, "".join(halves)]]
     end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
-    assert read(*deltas, end) == Completion(joined(text), prompt_tokens=3, marked="<think>" in joined(text))
+    assert read(*deltas, end) == Completion(
+        repair_surrogates(text), prompt_tokens=3, marked="<think>" in repair_surrogates(text)
+    )
 
 
 def test_reasoning_that_the_limit_cut_stays_open_and_is_closed_otherwise() -> None:

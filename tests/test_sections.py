@@ -40,7 +40,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, merge_orders
 from alttrain_cli.structure.spans import spans
@@ -87,7 +87,7 @@ def test_rows_of_another_order_are_read_back_and_are_not_out_of_order(order: Ord
         found = parse(compose(trace, THINK, prefilled=False), THINK, prefilled=False, order=order)
         assert found == trace, row.id
         assert found.structured, row.id
-        assert remarks(found) == {}, row.id
+        assert order_warnings(found) == {}, row.id
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
@@ -195,7 +195,7 @@ def test_what_a_perfect_learner_writes_is_structured_and_in_order(rows: Training
         assert isinstance(completion, Completion)
         assert completion.trace == row.trace, row.id
         assert completion.trace.structured
-        assert remarks(completion.trace) == {}, row.id
+        assert order_warnings(completion.trace) == {}, row.id
     canary = Canary(rows.rows[:8]).test(model, 4, Recipe.load("smollm2-135m").generation)
     assert (canary.structured, canary.n) == (8, 8)
 

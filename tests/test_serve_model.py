@@ -32,7 +32,7 @@ def local() -> Iterator[LocalBackend]:
     """The embedded model with an adapter that changes what it writes."""
     import torch
 
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         import unsloth  # noqa: F401
 
         from alttrain_cli.engine.load import load_base

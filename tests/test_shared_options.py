@@ -71,7 +71,7 @@ def test_verbose_shows_what_libraries_say_and_the_log_has_it_too(
     for wanted, shown in ((False, ""), (True, "said\nwarned\n")):
         quiet.show_libraries(wanted)
         log = tmp_path / f"{wanted}.txt"
-        with quiet.captured(log):
+        with quiet.capture_output(log):
             print("said")  # noqa: T201
             print("warned", file=sys.stderr)  # noqa: T201
         quiet.show_libraries(False)

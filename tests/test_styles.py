@@ -201,7 +201,7 @@ def test_the_template_varies_its_words_and_repeats_itself_for_the_same_row() -> 
 def test_rows_of_every_style_can_be_rendered_for_training() -> None:
     from alttrain_cli.engine import quiet
 
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from transformers import AutoTokenizer
 
         from alttrain_cli.engine.embedded import embedded_model

@@ -34,7 +34,7 @@ def train(
     folder: Path, budget: int, *, checkpoint: Callable[[int], str] = lambda step: "", fail: Any = None
 ) -> tuple[list[float], list[str]]:
     """Train six rows; return the losses and what was said."""
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.training import train as engine
         from alttrain_cli.training.reports import Events

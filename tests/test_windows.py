@@ -71,7 +71,7 @@ def test_the_machines_memory_is_found_without_sysconf(monkeypatch: pytest.Monkey
     expected = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     monkeypatch.delattr(os, "sysconf")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert Machine.found().gib * 2**30 == pytest.approx(expected, rel=0.01)
+    assert Machine.detect().gib * 2**30 == pytest.approx(expected, rel=0.01)
 
 
 def test_chat_draws_where_there_is_no_termios(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_a_settled_file_is_not_open_when_it_is_replaced(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", watched)
-    journal.settle(["a", "b"])
+    journal.sort_by_keys(["a", "b"])
     assert [record["key"] for record in journal] == ["a", "b"]
     assert still_open == []
 

@@ -19,7 +19,7 @@ def write_run(folder: Path, family: str, kind: str, recipe: str, *overrides: str
 
 def write_run_of(found: Recipe, folder: Path, *, strength: float) -> Run:
     """Write a run over a recipe's base model; `strength` is that of the adapter's random weights."""
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         import torch
         import unsloth  # noqa: F401
 

@@ -7,18 +7,18 @@ from threading import Thread
 from typing import TypeVar
 
 Key = TypeVar("Key")
-Asked = TypeVar("Asked")
+Input = TypeVar("Input")
 Got = TypeVar("Got")
 
 
 def in_flight(
-    requests: Iterable[tuple[Key, Asked]], ask: Callable[[Asked], Got], concurrency: int
+    requests: Iterable[tuple[Key, Input]], ask: Callable[[Input], Got], concurrency: int
 ) -> Generator[tuple[Key, Got]]:
     """Yield (key, result of `ask`) as it arrives; requests are taken when room becomes free.
 
     The threads are daemons, unlike a pool's: Ctrl-C need not wait until a server that hangs has answered.
     """
-    asked: SimpleQueue[tuple[Key, Asked] | None] = SimpleQueue()
+    asked: SimpleQueue[tuple[Key, Input] | None] = SimpleQueue()
     got: SimpleQueue[tuple[Key, Got] | BaseException] = SimpleQueue()
 
     def work() -> None:

@@ -87,7 +87,7 @@ def open_backend(
     progress = progress or Progress()
     if not isinstance(found, Target):
         return found.open(progress, in_flight)
-    with progress.status(f"Loading {found.name} ..."), quiet.captured(None):
+    with progress.status(f"Loading {found.name} ..."), quiet.capture_output(None):
         from alttrain_cli.backends.local import LocalBackend
 
         return LocalBackend.load(found)
@@ -115,7 +115,7 @@ def open_judge_model(word: str, progress: Progress) -> Backend:
     url, _, model = word.partition(" ")
     if is_address(url):
         return open_backend(Address(url, model or None), progress)
-    with progress.status(f"Loading {word} ..."), quiet.captured(None):
+    with progress.status(f"Loading {word} ..."), quiet.capture_output(None):
         from alttrain_cli.backends.classifier import ClassifierBackend
 
         return ClassifierBackend(word)

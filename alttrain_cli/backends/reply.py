@@ -150,7 +150,7 @@ class ReplyReader:
         self._length += len(text)
         if self._length > self._most:
             raise Garbled(f"it sent more than {self._most:,} characters, more than the requested limit")
-        return joined(text)
+        return repair_surrogates(text)
 
 
 class _Fold:
@@ -201,7 +201,7 @@ def _context(card: dict[str, Any] | None) -> int | None:
     return _count((card or {}).get("max_model_len")) or None
 
 
-def joined(text: str) -> str:
+def repair_surrogates(text: str) -> str:
     """Return text that can be written: surrogate pairs made one character, lone halves U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 

@@ -10,7 +10,7 @@ from alttrain_cli.backends.base import Backend, Chunk, Completion, Finish
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, StreamParser, Trace
@@ -77,7 +77,7 @@ class MeasuredCompletion:
             "reasoning": trace.reasoning,
             "answer": trace.answer,
             "state": trace.state.value,
-            "order": remarks(trace),
+            "order": order_warnings(trace),
             "refused": refuses(trace.answer),
             "forced": stats.forced,
             "cut": bool(stats.truncated_by),

@@ -114,7 +114,7 @@ def max_prompt_tokens(backend: Backend, settings: Settings) -> int:
 def _complete(
     backends: Sequence[Backend], conversation: Conversation, settings: Settings, screen: Screen
 ) -> tuple[MeasuredCompletion, ...]:
-    with screen.completions([one.name for one in backends]) as view, quiet.captured(None):
+    with screen.completions([one.name for one in backends]) as view, quiet.capture_output(None):
         completions = tuple(
             stream_completion(one, conversation, settings, partial(view.show, column=column))
             for column, one in enumerate(backends)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import platformdirs
 
-from alttrain_cli.backends.reply import joined
+from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.files import writable
@@ -89,7 +89,7 @@ def read_prompt(text: str, standard_input: BinaryIO) -> str:
             raise DataError("standard input is not UTF-8. Convert it: iconv -t utf-8") from None
     if not text.strip():
         raise DataError("the prompt is empty. Give one with -p TEXT, or on standard input with -p -")
-    return joined(text)
+    return repair_surrogates(text)
 
 
 def _prompt(path: Path, number: int, values: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from alttrain_cli.backends.reply import joined
+from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.files import history_file
 from alttrain_cli.chat.handlers import HANDLERS, turns
@@ -53,7 +53,7 @@ class Session:
                     return False
                 HANDLERS[parsed.name](self._chat, parsed.argument)
             elif parsed.strip():
-                self._send(joined(parsed))
+                self._send(repair_surrogates(parsed))
         except Stopped:
             raise
         except KeyboardInterrupt:

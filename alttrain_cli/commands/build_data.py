@@ -109,7 +109,7 @@ def _report(result: BuildResult, show: int) -> None:
     result.audit.check(result.rows)
     if warning := result.usage.check(result.rows):
         console.print_warning(warning)
-    recipe = recommended(Machine.found())
+    recipe = recommended(Machine.detect())
     console.print_next(shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(result.rows)]))
 
 

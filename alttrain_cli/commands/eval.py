@@ -113,7 +113,7 @@ def _next(options: str) -> str:
 def _show(result: Report, given: ReportOptions, problems: list[str]) -> None:
     print_report(result)
     result.check(problems)
-    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.found().gpu)))
+    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.detect().gpu)))
 
 
 def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:

@@ -9,4 +9,4 @@ from alttrain_cli.training.fit import recommended
 def journey() -> None:
     """Show the way from data to a measured model, and where this folder is on it."""
     found = Journey.found()
-    console.print_journey(found, found.next_command(lambda: recommended(Machine.found())))
+    console.print_journey(found, found.next_command(lambda: recommended(Machine.detect())))

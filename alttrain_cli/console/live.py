@@ -26,7 +26,7 @@ from alttrain_cli.console.sections import (
     truncated_note,
 )
 from alttrain_cli.console.terminal import duration, plain
-from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import State, Trace
 
@@ -77,7 +77,7 @@ class CompletionView(Region):
     def _print_section(self, trace: Trace, stats: CompletionStats, name: Section) -> None:
         if self._panel:
             self._panel.take(trace[name])
-            notes = (remarks(trace).get(name, ""), truncated_note(stats) if name == "answer" else "")
+            notes = (order_warnings(trace).get(name, ""), truncated_note(stats) if name == "answer" else "")
             self._end_panel(" · ".join(filter(None, notes)))
         else:
             note = answer_note(stats) if name == "answer" else ""

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion
 from alttrain_cli.console.terminal import out, plain
-from alttrain_cli.structure.misplaced import remarks
+from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import State, Trace
 
@@ -29,7 +29,7 @@ def print_trace(trace: Trace) -> None:
 def section_view(trace: Trace, name: Section, *, fold: bool = False, note: str = "") -> RenderableType:
     """Return one section; with `fold`, one of the reasoning block is one line. `note` follows the title."""
     text = trace[name]
-    remark = remarks(trace).get(name, "")
+    remark = order_warnings(trace).get(name, "")
     title = section_title(trace, name, note, remark if text else "")
     if not text:
         return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
@@ -151,4 +151,4 @@ def _why_missing(trace: Trace, name: Section) -> str:
         return "missing: the reasoning was not finished"
     if name != "answer" and trace.state is State.ABSENT:
         return "missing: no reasoning block"
-    return remarks(trace).get(name, "missing")
+    return order_warnings(trace).get(name, "missing")

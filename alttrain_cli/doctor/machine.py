@@ -40,7 +40,7 @@ def examine_torch() -> Finding:
         bits = "bfloat16" if found["bf16"] else "float16 only"
         free = f"{found['free_gib']:.1f} of {found['total_gib']:.1f} GiB free"
         return ok("torch", f"{build}; computes on {found['name']} ({bits}, {free})")
-    if Machine.found().gpu:
+    if Machine.detect().gpu:
         cure = "Update the driver, or install a build of torch for it."
         return problem("torch", f"{build}; cannot use the GPU", cure)
     return note("torch", f"{build}; there is no GPU to use")
@@ -64,7 +64,7 @@ def _memory() -> Finding:
 
 
 def _gpu() -> Finding:
-    machine = Machine.found()
+    machine = Machine.detect()
     if machine.gpu:
         return ok("GPU", f"{machine.name}, driver {driver() or 'unknown'}")
     return note(

@@ -23,7 +23,7 @@ def examine_model(target: Target, row: Row) -> ModelFindings:
     """Load a model's tokenizer and render a row. A model that cannot be had is a finding."""
     recipe = target.recipe
     try:
-        with quiet.captured(None):
+        with quiet.capture_output(None):
             from alttrain_cli.engine.load import load_tokenizer
 
             tokenizer, source = load_tokenizer(recipe)

@@ -22,7 +22,7 @@ class Machine(NamedTuple):
         return cls(f"a GPU with {gib:g} GB", gib, gpu=True)
 
     @classmethod
-    def found(cls) -> "Machine":
+    def detect(cls) -> "Machine":
         """Return the NVIDIA GPU that a model would be loaded on, or this computer itself."""
         return _nvidia() or cls("this computer, no GPU", _memory_bytes() / GIB, gpu=False)
 

@@ -52,7 +52,7 @@ class _Both:
 
 
 @contextlib.contextmanager
-def captured(log: Path | None) -> Iterator[None]:
+def capture_output(log: Path | None) -> Iterator[None]:
     """Send what Python code prints, logs or warns inside the block to `log` (None: nowhere).
 
     After `show_libraries` it is printed on standard error too.

@@ -16,7 +16,7 @@ from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.plan import suite_folder
 from alttrain_cli.evaluation.presets import Preset
-from alttrain_cli.evaluation.suites.items import Reading
+from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.progress import Progress
@@ -28,7 +28,7 @@ OpenTarget = Callable[[Target], Backend]
 class EvalOptions:
     """What a person wants evaluated, for every model alike."""
 
-    suites: Sequence[tuple[Suite, Reading]]
+    suites: Sequence[tuple[Suite, LoadedSuite]]
     preset: Preset | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields that overrule recipe and preset
     max_new_tokens: int | None = None

@@ -9,8 +9,8 @@ from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteFacts
-from alttrain_cli.evaluation.suites.items import Reading
-from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, choose
+from alttrain_cli.evaluation.suites.items import LoadedSuite
+from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
 from alttrain_cli.evaluation.thinking import Mode, check_mode, complete, conversation_for
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
@@ -26,7 +26,7 @@ class NothingAnsweredError(AlttrainError):
 class EvalRequest:
     """Which completions are wanted."""
 
-    suites: Sequence[tuple[Suite, Reading]]
+    suites: Sequence[tuple[Suite, LoadedSuite]]
     sampling: Sampling
     max_new_tokens: int | None = None  # overrules recipe and suite
     mode: Mode = "normal"
@@ -40,7 +40,7 @@ class EvalRequest:
         most = max(context - PROMPT_RESERVE_TOKENS, context // 2) if context else wanted
         return self.sampling.model_copy(update={"max_new_tokens": min(wanted, most)})
 
-    def plan(self, suite: Suite, reading: Reading, backend: Backend) -> Plan:
+    def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> Plan:
         """Return one suite's plan for a model."""
         return Plan(
             suite=SuiteFacts.of(suite, reading),
@@ -49,7 +49,7 @@ class EvalRequest:
             mode=self.mode,
             samples=self.samples,
             published=len(reading.items),
-            items=tuple(choose(reading.items, self.limit)),
+            items=tuple(evenly_spaced_items(reading.items, self.limit)),
             caveats=self.caveats,
             order=backend.order,
         )
@@ -92,7 +92,7 @@ def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progr
         _complete(backend, wanted, sampling, request.mode, progress) for sampling, wanted in missing.items()
     ]
     for folder, plan in plans:
-        folder.completions.settle(plan.keys)
+        folder.completions.sort_by_keys(plan.keys)
     failed = [problem for problem in problems if problem]
     if failed and not any(folder.completions.keys() & set(plan.keys) for folder, plan in plans):
         raise NothingAnsweredError(failed[0])

@@ -127,7 +127,7 @@ class JudgeSet:
         """Make sure that a judge can be used. Return the model that it uses if that is not its default."""
         if judge.model:
             name = self.model or judge.model
-            with self.progress.status(f"Looking for {name} ..."), quiet.captured(None):
+            with self.progress.status(f"Looking for {name} ..."), quiet.capture_output(None):
                 from alttrain_cli.engine.classify import fetch
 
                 fetch(name)

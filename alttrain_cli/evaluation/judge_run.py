@@ -50,7 +50,7 @@ class JudgeRun:
     def sort(self, folder: SuiteDir, plan: Plan) -> None:
         """Put the judgements into the order of the plan."""
         keys = [self.key(request.key, request.item) for request in plan.requests]
-        folder.judgements(self.name).settle(keys)
+        folder.judgements(self.name).sort_by_keys(keys)
 
 
 def judge_instantly(folder: SuiteDir, plan: Plan, judge: InstantJudge, part: Part = "answer") -> int:

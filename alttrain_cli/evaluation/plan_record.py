@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.completion import Count, Key
-from alttrain_cli.evaluation.suites.items import Reading
+from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, Suite
 from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import MOST as MOST_TOKENS
@@ -42,7 +42,7 @@ class SuiteFacts:
     dropped: Count
 
     @classmethod
-    def of(cls, suite: Suite, reading: Reading) -> "SuiteFacts":
+    def of(cls, suite: Suite, reading: LoadedSuite) -> "SuiteFacts":
         """Return the facts of a suite and of its data."""
         return cls(
             name=suite.name,

@@ -66,7 +66,7 @@ class Job:
             one.check(self.recipe)
             check_free(self.out / one.name)
             check_free(self.out / (one.name + FAILED))
-        with quiet.captured(None):  # the embedded model may be converted
+        with quiet.capture_output(None):  # the embedded model may be converted
             check_base(self.run, self.recipe)
         check_room(self.recipe, self.out, sum(one.copies for one in self.formats))
 
@@ -84,7 +84,7 @@ def export(job: Job, progress: Progress) -> list[Export]:
         stack.enter_context(locked(job.out))
         hidden = [stack.enter_context(hidden_folder(job.out / one.name)) for one in job.formats]
         probes, licence = _write(job, hidden, progress)
-        with progress.status("Finishing the files ..."), quiet.captured(None):
+        with progress.status("Finishing the files ..."), quiet.capture_output(None):
             for one, folder in zip(job.formats, hidden, strict=True):
                 one.convert(folder)
         exports = []
@@ -108,7 +108,7 @@ def check_proofs(exports: Sequence[Export]) -> None:
 
 def _write(job: Job, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
     """Write what needs the trained model in memory; return what it wrote itself, and its base's licence."""
-    with progress.status(f"Loading {job.run.path} ..."), quiet.captured(None):
+    with progress.status(f"Loading {job.run.path} ..."), quiet.capture_output(None):
         from alttrain_cli.engine.load import load_target
         from alttrain_cli.engine.memory import release_memory
         from alttrain_cli.export.probes import Probes
@@ -116,11 +116,11 @@ def _write(job: Job, folders: Sequence[Path], progress: Progress) -> tuple["Prob
         loaded = load_target(job.recipe, job.run.adapter_path)
         licence = licence_of(job.recipe.model, loaded.source)
     check_template(job.run, loaded.template.fingerprint)
-    with progress.status("Generating with base and adapter ..."), quiet.captured(None):
+    with progress.status("Generating with base and adapter ..."), quiet.capture_output(None):
         longest, order = job.recipe.generation.max_new_tokens, order_of(job.run)
         probes = Probes.of(loaded, job.prompts, longest, order)
     for one, folder in zip(job.formats, folders, strict=True):
-        with progress.status(f"Writing {one.name} ..."), quiet.captured(None):
+        with progress.status(f"Writing {one.name} ..."), quiet.capture_output(None):
             one.write(Trained(job.run, job.recipe, loaded), folder)
     del loaded
     release_memory()
@@ -129,7 +129,7 @@ def _write(job: Job, folders: Sequence[Path], progress: Progress) -> tuple["Prob
 
 def _prove(job: Job, one: Format, folder: Path, probes: "Probes", progress: Progress) -> list[Proof]:
     proofs = []
-    with progress.status(f"Proving {one.name} ..."), quiet.captured(None):
+    with progress.status(f"Proving {one.name} ..."), quiet.capture_output(None):
         for model in one.models(job.recipe, folder):
             try:
                 proofs.append(prove(probes, model))

@@ -90,7 +90,7 @@ class Journal:
         if self._places is not None:
             self._places[record["key"]] = place
 
-    def settle(self, keys: Sequence[str]) -> None:
+    def sort_by_keys(self, keys: Sequence[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
 
         However often and wherever the writer was stopped, the settled files are equal.

@@ -21,7 +21,7 @@ _TELLS_WHAT_IS_ASKED = re.compile(
 _BLOCK = re.compile(r"</?think>|<\|im_start\|>(?:think|answer)\b")
 
 
-def remarks(trace: Trace) -> dict[str, str]:
+def order_warnings(trace: Trace) -> dict[str, str]:
     """Return a warning per section in the wrong order, compared with the trace's own order."""
     found = dict(_of_thoughts(replace(trace, answer="")))
     if _BLOCK.search(trace.answer):

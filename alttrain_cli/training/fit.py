@@ -112,7 +112,7 @@ def estimate(recipe: Recipe, row: Row) -> Size:
 def parse_gpu(gpu: str) -> Machine:
     """Return the machine of `--gpu`: `auto` is this one, a number is the memory of a GPU in GB."""
     if gpu == "auto":
-        return Machine.found()
+        return Machine.detect()
     try:
         gib = float(gpu.lower().removesuffix("gib").removesuffix("gb"))
     except ValueError:

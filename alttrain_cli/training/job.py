@@ -87,9 +87,9 @@ def _finish(job: Job, run: Run, reports: Reports) -> Run:
 
 def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
     started = time.monotonic()
-    machine = Machine.found()
+    machine = Machine.detect()
     recipe = _with_checkpointing(job, machine, reports)
-    with reports.status("Loading the model ..."), quiet.captured(run.log_path):
+    with reports.status("Loading the model ..."), quiet.capture_output(run.log_path):
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.training.checks import probe_logits
 
@@ -115,7 +115,7 @@ def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
     )
     session = Session(run, recipe, loaded, job.canary, reports)
     session.train(encoded, batching)
-    with reports.status("Checking the adapter ..."), quiet.captured(run.log_path):
+    with reports.status("Checking the adapter ..."), quiet.capture_output(run.log_path):
         session.finish(untrained_logits, started)
 
 
@@ -175,7 +175,7 @@ class Session:
         from alttrain_cli.training.train import train
 
         run, events = self._run, Events(self._log, self._reports.warn, self._test)
-        with quiet.captured(run.log_path):
+        with quiet.capture_output(run.log_path):
             stopped_by = train(self._loaded, self._recipe, rows, run.checkpoints_path, batching, events)
             run.has_trained = True
         save_metrics(run)

@@ -19,7 +19,7 @@ class RenderedRow(NamedTuple):
 
 def render_rows(recipe: Recipe, rows: Sequence[Row], count: int) -> list[RenderedRow]:
     """Return `count` rows, evenly spaced over both labels. Loads the tokenizer, not the model."""
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_template
 
         template = load_template(recipe)

@@ -29,7 +29,7 @@ LARGEST = 2**29  # bytes of a suite's file; the largest published one has about 
 MOST_ITEMS = 1_000_000
 
 
-class Reading(NamedTuple):
+class LoadedSuite(NamedTuple):
     """The items of a suite, and what was read to get them."""
 
     items: list[Item]
@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     dropped: int  # rows without a prompt (frozen attacks that failed have none)
 
 
-def read_suite(suite: Suite, given: Path | None = None) -> Reading:
+def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
     """Read a suite."""
     wording = Wording(suite.task) if suite.task else None
     path = given or _fetch(suite)
@@ -53,7 +53,7 @@ def read_suite(suite: Suite, given: Path | None = None) -> Reading:
             f"{suite.name}: {path}: wrong data: its SHA-256 is {found[:12]}, but the suite expects "
             f"{suite.sha256[:12]}. Use the published file."
         )
-    return Reading(items, str(path), sha256(path), found, found == suite.sha256, dropped)
+    return LoadedSuite(items, str(path), sha256(path), found, found == suite.sha256, dropped)
 
 
 def is_here(suite: Suite) -> bool:

@@ -6,24 +6,24 @@ from pathlib import Path
 
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.suites.items import Reading, read_suite
+from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.text import shown
 
 
-def suite_data(suite: Suite, given: Path | None, progress: Progress | None = None) -> Reading:
+def suite_data(suite: Suite, given: Path | None, progress: Progress | None = None) -> LoadedSuite:
     """Read a suite; where that may need the network, report it, and keep the libraries' output away."""
     if given or suite.source.package:
         return read_suite(suite, given)
-    with (progress or Progress()).status(f"Looking for {suite.name} ..."), quiet.captured(None):
+    with (progress or Progress()).status(f"Looking for {suite.name} ..."), quiet.capture_output(None):
         return read_suite(suite)
 
 
 def read_suites(
     suites: Sequence[Suite], files: dict[str, Path], progress: Progress
-) -> list[tuple[Suite, Reading]]:
+) -> list[tuple[Suite, LoadedSuite]]:
     """Read all suites before anything is generated, so that a missing one costs nothing."""
     return [(suite, suite_data(suite, files.get(suite.name), progress)) for suite in suites]
 

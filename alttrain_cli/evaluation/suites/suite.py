@@ -186,7 +186,7 @@ def fingerprint(items: list[Item]) -> str:
     return digest.hexdigest()
 
 
-def choose(items: list[Item], limit: int | None) -> list[Item]:
+def evenly_spaced_items(items: list[Item], limit: int | None) -> list[Item]:
     """Return `limit` items, evenly spread: suites are sorted by category."""
     if limit is None or limit >= len(items):
         return items
