@@ -20,7 +20,7 @@ from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.data import sources
 from alttrain_cli.engine import classify
 from alttrain_cli.evaluation.suites import published
-from alttrain_cli.evaluation.suites.items import Reading
+from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
 from alttrain_cli.export import job as export_job
 from alttrain_cli.export.job import Export, Job
@@ -137,7 +137,7 @@ def traces(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{source.name}:{place}", values
 
 
-def made_up(suite: Suite) -> Reading:
+def made_up(suite: Suite) -> LoadedSuite:
     """Return a few items where the published ones would be fetched."""
     answers: dict[str, Any] = {}
     if suite.grader == "code":
@@ -145,4 +145,4 @@ def made_up(suite: Suite) -> Reading:
     elif suite.grader:
         answers = {"answer": "4"}
     items = [Item(f"{suite.name}-{n}", f"{suite.name}: what is {n}?", **answers) for n in range(3)]
-    return Reading(items, "made-up.csv", "0" * 64, "0" * 64, True, 0)
+    return LoadedSuite(items, "made-up.csv", "0" * 64, "0" * 64, True, 0)

@@ -189,11 +189,11 @@ def test_what_is_not_judged_or_not_generated_is_no_success(evaluation: Path) -> 
     (evaluation / "h" / "judgements.rule.jsonl").unlink()
     code, output = run_eval("report", "e")
     assert code == 2
-    assert "nothing is judged. Judge it: alttrain eval judge" in output
+    assert "there are no judgements. To judge: alttrain eval judge" in output
     (evaluation / "h" / "completions.jsonl").unlink()
     code, output = run_eval("report", "e")
     assert code == 2
-    assert "holds no completions" in output
+    assert "there are no completions" in output
 
 
 def test_a_plan_that_is_gone_is_said_and_no_suite_is_left_out_in_silence(evaluation: Path) -> None:

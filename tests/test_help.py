@@ -1,5 +1,6 @@
 """What `--help` of every command shows, its examples, and the older names of options."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands.examples import EXAMPLES
 from alttrain_cli.commands.help import OLD_NAMES, Command, DefaultGroup
 from tests.command_lines import LINES, context_of
+
+ROOT = Path(__file__).parent.parent
 
 
 def help_of(words: tuple[str, ...], columns: int = 80) -> str:
@@ -75,6 +78,15 @@ def test_an_old_name_of_an_option_does_what_the_new_one_does_and_is_not_shown(ol
         assert kept[0] == kept[1]
         assert kept[0] != context_of(words).params
         assert set(values.values()) == {"COMMANDLINE"}
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_no_document_uses_an_older_name_of_an_option(path: Path) -> None:
+    text = "" if path.name == "log.md" else path.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "--compare" not in line]
+    assert not set(re.findall(r"--[a-z-]+", " ".join(lines))) & set(OLD_NAMES)
 
 
 def test_a_wrong_option_gets_near_ones_without_the_old_names() -> None:

@@ -74,7 +74,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
     near = did_you_mean(what, [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())])
     raise RecipeError(
         f"{what}: neither a run, an adapter, a model folder nor a recipe. "
-        + (near or "See what there is: alttrain recipes, or ls runs")
+        + (near or "To list what there is: alttrain runs, alttrain recipes")
     )
 
 

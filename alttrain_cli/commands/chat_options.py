@@ -124,7 +124,7 @@ def _chosen_run(interactive: bool) -> str:
     """Let a person choose one of the runs."""
     runs = Run.trained()
     if not runs:
-        raise RunError("There is no run here yet. A base model without training: alttrain chat smollm2-135m")
+        raise RunError("There is no run here yet. To chat with a base model: alttrain chat smollm2-135m")
     if not interactive:
         raise RunError(f"No model given. Example: alttrain chat {runs[0]} -p TEXT")
     console.print_runs([RunEntry.read(path) for path in runs], numbered=True)

@@ -99,6 +99,8 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     check_trackers(recipe)
     if options.data is None:
         raise AlttrainError(f"--data FILE is missing. {_data_hint(options.recipe)}")
+    if not options.data.exists():
+        raise AlttrainError(f"{options.data}: no such file. {_data_hint(options.recipe)}")
     rows = TrainingRows.read(options.data)
     if options.plan:
         _plan(recipe, rows, options)
@@ -114,9 +116,9 @@ def _data_hint(recipe: str) -> str:
     """Return the next command: train with the newest data file, or build one."""
     found = data_files()
     if not found:
-        return "Build a data file: alttrain build-data --source starter --out data.jsonl"
+        return "To build a data file: alttrain build-data --source starter --out data.jsonl"
     words = ["alttrain", "train", "--recipe", recipe, "--data", str(found[0].path)]
-    return f"With the newest data file here: {shlex.join(words)}"
+    return f"To use the newest data file here: {shlex.join(words)}"
 
 
 def _rules(context: typer.Context) -> Iterator[Rule]:

@@ -44,7 +44,9 @@ class Comparison:
         """Return the comparison of an evaluation that is stored."""
         folders = {folder.path.name for folder in suite_dirs(candidate.root)}
         if not folders:
-            raise DataError(f"{candidate.root}: nothing was evaluated yet. Do it: alttrain eval RUN")
+            raise DataError(
+                f"{candidate.root}: there is no evaluation here. To make one: alttrain eval TARGET"
+            )
         return cls.of(candidate, word, folders)
 
     @property
@@ -86,5 +88,7 @@ def _baseline(candidate: EvalTarget, word: str | None) -> EvalTarget | None:
     if word not in (None, "base"):
         return existing_target(str(word))
     if not isinstance(candidate.model, Target) or candidate.adapter is None:
-        raise DataError("--baseline base: only a run or an adapter has a base. Name what to compare with.")
+        raise DataError(
+            "--baseline base: only a run or an adapter has a base model. Give another model, or none."
+        )
     return local_target(candidate.model.base)

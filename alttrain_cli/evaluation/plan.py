@@ -86,7 +86,7 @@ class Plan:
         """Read a plan."""
         path = folder / "plan.json"
         if not path.exists():
-            raise RunError(f"{folder}: no evaluation here. Make one: alttrain eval RUN")
+            raise RunError(f"{folder}: there is no evaluation here. To make one: alttrain eval TARGET")
         values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
         items = tuple(Item(**item) for item in values["items"])
         prompts = [(item.prompt, sample) for item in items for sample in range(values["samples"])]

@@ -34,7 +34,7 @@ class Report:
             raise DataError(problems[0])
         if not self.is_judged:
             root = self.path.parent
-            raise DataError(f"{root}: nothing is judged. Judge it: alttrain eval judge {root}")
+            raise DataError(f"{root}: there are no judgements. To judge: alttrain eval judge {root}")
 
     def next_command(self, target: str, baseline: str | None, *, on_gpu: bool) -> str:
         """Return the command to type next: a better judge, or the completions that the page leaves out.
@@ -57,7 +57,7 @@ def report(pair: Comparison, *, show_completions: bool) -> Report:
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
     if not any(result.stats.n for result in results):
-        raise DataError(f"{root}: holds no completions. Generate them: alttrain eval RUN")
+        raise DataError(f"{root}: there are no completions. To generate them: alttrain eval TARGET")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))

@@ -66,7 +66,7 @@ def find_recipe(name_or_path: str) -> Path:
         return _checked(Path(name_or_path))
     names = {path.stem: path for path in shipped_recipes()}
     if name_or_path not in names:
-        hint = did_you_mean(name_or_path, list(names)) or "List them: alttrain recipes"
+        hint = did_you_mean(name_or_path, list(names)) or "To list them: alttrain recipes"
         raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
     return names[name_or_path]
 

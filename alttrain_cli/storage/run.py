@@ -116,7 +116,7 @@ class Run:
         """Open a finished run."""
         run = cls(path)
         if not run.path.is_dir():
-            raise RunError(f"{path}: no such run. Train one: alttrain train --recipe NAME --data FILE")
+            raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
         if not run.recipe_path.is_file():
             raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
         if not run.has_weights():

@@ -23,7 +23,7 @@ def find_judges(words: str) -> list[AnyJudge]:
     names = split_words("--judge", words)
     for name in names:
         if name not in CHOSEN:
-            hint = did_you_mean(name, list(CHOSEN)) or f"There are {', '.join(CHOSEN)}."
+            hint = did_you_mean(name, list(CHOSEN)) or "To list them: alttrain eval judges"
             raise DataError(f"--judge {name}: no such judge. {hint}")
     return [CHOSEN[name] for name in names]
 

@@ -221,4 +221,4 @@ def _suite(path: Path, name: str, fields: dict[str, Any]) -> Suite:
 
 def _hint(word: str) -> str:
     names = [*GROUPS, "all", *all_suites()]
-    return did_you_mean(word, names) or f"There are {', '.join(names)}."
+    return did_you_mean(word, names) or "To list them: alttrain eval suites"
