@@ -285,7 +285,7 @@ def test_what_torch_says_of_the_gpu_is_judged_by_whether_there_is_one(
 ) -> None:
     more = {"torch": "2.13", "cuda": None, "name": "RTX", "bf16": True, "free_gib": 20.0, "total_gib": 24.0}
     monkeypatch.setattr(machine, "ask_torch", lambda *_: more | answer)
-    monkeypatch.setattr(machine.Machine, "found", lambda: machine.Machine("RTX", 24, gpu=card))
+    monkeypatch.setattr(machine.Machine, "detect", lambda: machine.Machine("RTX", 24, gpu=card))
     assert machine.examine_torch().level is level
 
 

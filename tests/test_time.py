@@ -75,6 +75,21 @@ def test_time_grows_with_rows_and_epochs_and_shrinks_with_the_rate(kept: Path) -
     assert faster.seconds == pytest.approx(seconds[0] / 2)
 
 
+def test_a_limit_of_steps_is_in_the_plan_and_in_its_time(kept: Path) -> None:
+    rows = [row for row in starter_rows("train")]
+    whole = timed_plan(Recipe.load("smollm2-135m"), rows, COMPUTER)
+    few = timed_plan(Recipe.load("smollm2-135m", ("train.max_steps=4",)), rows, COMPUTER)
+    assert few.plan.steps == 4
+    assert few.time and whole.time
+    assert few.time.seconds == pytest.approx(whole.time.seconds * 4 / whole.plan.steps)
+
+
+def test_a_plan_that_is_not_practical_here_leads_to_what_a_gpu_could_train(rows: Path) -> None:
+    shown = alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan").output
+    assert "not practical" in shown
+    assert shown.endswith("next: alttrain recipes --gpu 12\n")
+
+
 def test_the_demo_takes_as_long_as_was_measured_within_a_third(kept: Path) -> None:
     # benchmarks/train.py --short --rows 80, beside the speed test on the same two cores
     kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 101e9, "2048": 120e9}}))

@@ -186,7 +186,7 @@ def _import_commands() -> None:
 def _import_engine() -> None:
     from alttrain_cli.engine import quiet
 
-    with quiet.captured(None):
+    with quiet.capture_output(None):
         for name in (
             "unsloth",
             "datasets",

@@ -134,7 +134,9 @@ def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     with console.status("Estimating memory and time ...", lines=False):
         planned = timed_plan(recipe, rows.rows, machine)
     console.print_plan(planned)
-    if planned.plan.verdict != "no":
+    if planned.time and not planned.time.is_practical:
+        console.print_next("alttrain recipes --gpu 12")
+    elif planned.plan.verdict != "no":
         words = ["alttrain", "train", "--recipe", options.recipe, "--data", str(options.data)]
         words += [word for one in options.overrides or () for word in ("--set", one)]
         console.print_next(shlex.join([*words, *(["--out", str(options.out)] if options.out else [])]))

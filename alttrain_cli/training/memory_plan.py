@@ -147,7 +147,8 @@ def unplanned(recipe: Recipe) -> Batching:
 
 def steps(recipe: Recipe, rows: int) -> int:
     per_epoch = math.ceil(rows / recipe.train.rows_per_step)
-    return math.ceil(recipe.train.num_train_epochs * per_epoch)
+    most = (recipe.train.model_extra or {}).get("max_steps", -1)  # TRL's own: -1 is no limit
+    return int(most) if most > 0 else math.ceil(recipe.train.num_train_epochs * per_epoch)
 
 
 def fit_verdict(memory: Memory, machine: Machine) -> Verdict:

@@ -4,6 +4,7 @@ The rate of a CPU is measured on it. That of a GPU is its published one, times t
 usual for such training; nothing of it was measured by us.
 """
 
+import math
 from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
@@ -46,7 +47,8 @@ def training_time(recipe: Recipe, plan: Plan, *, measure: bool = True) -> Durati
     None: the speed of this CPU is not known yet. With `measure` it is found out, which takes seconds.
     """
     overhead = plan.micro_batches * fixed_cost(plan.machine.gpu)
-    tokens = (plan.padded + overhead) * recipe.train.num_train_epochs
+    epochs = plan.steps / math.ceil(plan.rows / plan.rows_per_step)
+    tokens = (plan.padded + overhead) * epochs
     work = tokens * operations_per_token(recipe, recomputed=plan.batching.gradient_checkpointing)
     if not plan.machine.gpu:
         rate = cpu_rate(recipe.model.sizes.hidden_size, measure=measure)
