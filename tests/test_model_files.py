@@ -360,6 +360,21 @@ def test_a_judge_that_runs_out_of_memory_takes_fewer_at_a_time_and_ends_in_one_l
         list(judge.answers(texts, 3))
 
 
+@pytest.mark.parametrize(("role", "what"), [("user", "the request"), ("assistant", "the response")])
+def test_a_judge_whose_chat_template_drops_what_it_judges_judges_nothing(
+    folder: Path, role: str, what: str
+) -> None:
+    from alttrain_cli.engine import classify
+
+    body = f"{{% if m.role != '{role}' %}}{{{{ m.content }}}}{{% endif %}}{{% endfor %}}"
+    chat_template(MARKED + body)(folder)
+    judge = classify.Classifier(str(folder))
+    assert list(judge.answers(["Is it safe?"], 2))  # a text that is rendered already needs no template
+    judged = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    with pytest.raises(ModelError, match=f"the judge's chat template drops {what}"):
+        list(judge.answers([judged], 2))
+
+
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
 
 

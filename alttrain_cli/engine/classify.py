@@ -10,7 +10,7 @@ from alttrain_cli.engine.model_card import CARD
 from alttrain_cli.engine.model_files import check_model, loadable, no_weights_missing, weight_files
 from alttrain_cli.engine.source import Source, require_weights
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.probing import Message, check_judging
 from alttrain_cli.structure.rendering import render
 
 BATCH = 8
@@ -59,6 +59,8 @@ class Classifier:
         Conversations are rendered by the classifier's own chat template, texts are rendered already.
         """
         try:
+            if not all(isinstance(one, str) for one in prompts):
+                check_judging(self._tokenizer)
             rendered = [_render(self._tokenizer, one) for one in prompts]
         except ModelError as error:
             raise ModelError(f"{self._name}: {error}") from None

@@ -99,6 +99,13 @@ def dropped_beside_system(tokenizer: Tokenizer) -> Iterator[str]:
     yield from _missing(tokenizer, both, [("the system text", SYSTEM_PROBE), ("the question", PROBE)])
 
 
+def check_judging(tokenizer: Tokenizer) -> None:
+    """Make sure that a judge's chat template keeps the request and the response."""
+    rendered = render(tokenizer, [user(SYSTEM_PROBE), assistant(PROBE)], add_generation_prompt=True)
+    for what in _missing(tokenizer, rendered, [("the request", SYSTEM_PROBE), ("the response", PROBE)]):
+        raise ModelError(f"the judge's chat template drops {what}. Use another copy of the judge.")
+
+
 def _missing(tokenizer: Tokenizer, rendered: str, wanted: Sequence[tuple[str, str]]) -> Iterator[str]:
     ids = tokenizer.encode(rendered, add_special_tokens=False)
     text = tokenizer.decode(ids, skip_special_tokens=False)
