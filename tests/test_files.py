@@ -1,6 +1,7 @@
 """Files are whole or absent, and a wrong line is named."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,22 @@ def test_a_full_disk_is_one_line_in_whatever_words_a_library_says_it(error: Exce
 def test_what_is_no_refusal_to_write_passes(error: Exception) -> None:
     with pytest.raises(type(error)), writable(Path("x")):
         raise error
+
+
+@pytest.mark.parametrize("mode", [None, 0o640, 0o600])
+def test_a_file_keeps_its_permissions_and_a_new_one_can_be_read_by_all(
+    tmp_path: Path, mode: int | None
+) -> None:
+    path = tmp_path / "a.json"
+    if mode is not None:
+        path.touch()
+        path.chmod(mode)
+    write_json(path, {})
+    assert path.stat().st_mode & 0o777 == (mode or 0o644)
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AlttrainError, match="not a regular file"):
+        write_json(tmp_path / "pipe", {})
+    assert (tmp_path / "pipe").is_fifo()

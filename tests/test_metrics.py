@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.evaluation.generate import EvalRequest
+from alttrain_cli.evaluation.judge_card import JudgeCard, LabelAgreement
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.metric_values import (
@@ -24,6 +26,10 @@ from alttrain_cli.evaluation.metrics import agreement, pooled, suite_metrics
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard_values import MetricScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.statistics.estimates import Estimate, corrected
+from alttrain_cli.statistics.rates import Rate
 from tests.scorecards import HELPS, REFUSES, UNFINISHED, card_of, evaluate, suite, target
 
 F1 = OVERLAPS[0]
@@ -186,3 +192,59 @@ def test_judges_are_compared_on_what_both_have_judged(tmp_path: Path) -> None:
     assert found.agree == pytest.approx(2 / 3)
     assert found.kappa == pytest.approx(0.4)
     assert agreement(run) == []
+
+
+def test_a_judgement_of_a_completion_that_is_gone_counts_nowhere(tmp_path: Path) -> None:
+    run = measured(tmp_path, "harmful", [HELPS, REFUSES, HELPS, REFUSES])
+    lines = run.folder.completions.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    run.folder.completions.path.write_text("".join(lines[1:]), encoding="utf-8")
+    left = SuiteResult.read(run.folder)
+    assert left.plan.keys[0] not in left.judged["rule"]
+    metric = one_metric(left)
+    assert metric.target is not None
+    assert (metric.target.hits, metric.target.n) == (1, 3)
+    assert (metric.states["judged"], metric.states["unjudged"]) == (3, 0)
+    assert left.missing() == ["only 3 of 4 completions exist"]
+
+
+def test_a_real_judge_says_what_a_completion_does_and_a_rule_only_without_one(tmp_path: Path) -> None:
+    run = measured(tmp_path, "harmful", [HELPS] * 4)
+    assert run.behaviour_judge == "rule"
+    line = judgement_record("x", run.plan.keys[0], Judgement(behaviour=Behaviour.PARTIAL))
+    run.folder.judgements("xstest~m").append(line)
+    both = SuiteResult.read(run.folder)
+    assert both.behaviour_judge == "xstest~m"
+    assert both.verdict_by_behaviour()["benign"]["partial"] == 1
+
+
+@pytest.mark.parametrize(("unfinished", "warned"), [(1, False), (2, True)])
+def test_more_than_two_in_a_hundred_unfinished_completions_are_a_warning(
+    unfinished: int, warned: bool, tmp_path: Path
+) -> None:
+    texts = [UNFINISHED] * unfinished + [HELPS] * (50 - unfinished)
+    prompts = [f"{number}?" for number in range(50)]
+    run = evaluate(tmp_path / "run", target("run"), suite("s", "harmful"), prompts, texts)
+    assert any("end in their reasoning" in text for text in card_of([run], {}).warnings) is warned
+
+
+def test_the_errors_of_a_judge_are_exchanged_where_its_no_is_the_hit() -> None:
+    part = LabelAgreement(
+        n=200,
+        sensitivity=Estimate.of_rate(Rate(95, 100)),
+        specificity=Estimate.of_rate(Rate(70, 100)),
+        unparsed=0,
+    )
+    card, found = JudgeCard("people's", {"refused": part}), Rate(40, 100)
+    assert card.corrected("refused", found) == corrected(found, Rate(95, 100), Rate(70, 100))
+    assert card.corrected("not_refused", found) == corrected(found, Rate(70, 100), Rate(95, 100))
+    assert card.corrected("refused", found) != card.corrected("not_refused", found)
+    assert card.corrected("harmful", found) is None
+
+
+@pytest.mark.parametrize(
+    ("context", "tokens"), [(None, 8_000), (16_000, 8_000), (4_096, 3_072), (1_500, 750)]
+)
+def test_a_completion_gets_the_tokens_that_prompt_and_context_leave(context: int | None, tokens: int) -> None:
+    [chosen] = find_suites("smoke-harmful")
+    wanted = EvalRequest([], Sampling(max_new_tokens=8_000, do_sample=False))
+    assert wanted.sampling_for(chosen, context).max_new_tokens == tokens
