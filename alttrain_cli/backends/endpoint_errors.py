@@ -100,7 +100,7 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retri
         return BackendError(text, fatal=True, status=status)
     if 300 <= status < 400:
         return BackendError(
-            f"{server}: redirects to {refused.target}. Give that URL instead.",
+            f"{server}: redirects to {secrets.hidden(refused.target)}. Give that URL instead.",
             fatal=True,
             status=status,
         )
