@@ -84,13 +84,15 @@ class Process:
 class Warm:
     """The process that forks others. `hooks` of its methods are called in the new process."""
 
-    def __init__(self, folder: Path, imports: str) -> None:
+    def __init__(
+        self, folder: Path, imports: str, watcher: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> None:
         self._door, theirs = socket.socketpair()
         with (folder / "warm.txt").open("wb") as log:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm", imports, str(theirs.fileno())],
+                [*watcher, sys.executable, "-m", "tests.warm", imports, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}, cwd=folder,
+                env={**(os.environ if env is None else env), "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}, cwd=folder,
             )  # fmt: skip
         theirs.close()
         assert self._door.recv(1), (folder / "warm.txt").read_text()  # it is ready
