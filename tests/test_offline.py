@@ -78,10 +78,10 @@ def test_the_journey_on_the_starter_set_reaches_nothing(watched: tuple[Warm, Pat
         ("build-data", "--source", "starter:8", "--out", "data.jsonl"),
         ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "run", *few, *tokens),
         ("chat", "run", "-p", "Hi", "--max-new-tokens", "4"),
-        ("eval", "run", "--suite", "smoke", "--limit", "1", "--max-new-tokens", "4"),
+        ("eval", "./run", "--suite", "smoke", "--limit", "1", "--max-new-tokens", "4"),
         ("eval", "report", "run"),
         ("runs",),
-        ("doctor",),
+        ("doctor", "--offline"),
     ):
         done = warm.run(*line, cwd=folder, env={**env, "HOME": str(folder)})
         assert "Traceback" not in done.stderr, done.stderr
