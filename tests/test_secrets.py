@@ -98,6 +98,8 @@ def test_keys_in_the_environment_are_in_no_file_and_no_output_of_a_local_run(
     )
     assert (tmp_path / "run" / "adapter").is_dir(), output
     output += run(warm, tmp_path, "chat", "run", "-p", "Hi", "--max-new-tokens", "4")
-    output += run(warm, tmp_path, "eval", "./run", "--suite", "smoke", "--limit", "1", "--max-new-tokens", "4")
+    output += run(
+        warm, tmp_path, "eval", "./run", "--suite", "smoke", "--limit", "1", "--max-new-tokens", "4"
+    )
     assert (tmp_path / "run" / "eval" / "scorecard.json").is_file(), output
     check(tmp_path, output)
