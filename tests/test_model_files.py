@@ -93,10 +93,10 @@ QUESTION = "<｜User｜>{{ messages[-1].content }}<｜Assistant｜>"
 MARKED = "{% for m in messages %}{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>' }}"
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "weights of zero bytes": (data("model.safetensors", b""), "model.safetensors: torn"),
-    "truncated weights": (cut, "model.safetensors: torn"),
-    "garbage as weights": (data("model.safetensors", b"\x00garbage" * 99), "model.safetensors: torn"),
-    "a huge header": (data("model.safetensors", b"\xff" * 64), "model.safetensors: torn"),
+    "weights of zero bytes": (data("model.safetensors", b""), "model.safetensors: damaged"),
+    "truncated weights": (cut, "model.safetensors: damaged"),
+    "garbage as weights": (data("model.safetensors", b"\x00garbage" * 99), "model.safetensors: damaged"),
+    "a huge header": (data("model.safetensors", b"\xff" * 64), "model.safetensors: damaged"),
     "no weights": (gone("model.safetensors"), "holds no weights"),
     "pickled weights": (pickled, "pytorch_model.bin"),
     "weights of another shape": (set_config(hidden_size=64, intermediate_size=96), "cannot be loaded"),
@@ -205,8 +205,8 @@ def no_number(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (data("adapter_model.safetensors", b""), "adapter_model.safetensors: torn"),
-        (data("adapter_model.safetensors", b"\x00garbage" * 99), "adapter_model.safetensors: torn"),
+        (data("adapter_model.safetensors", b""), "adapter_model.safetensors: damaged"),
+        (data("adapter_model.safetensors", b"\x00garbage" * 99), "adapter_model.safetensors: damaged"),
         (gone("adapter_model.safetensors"), "no such adapter"),
         (lambda folder: (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin"), "pickled"),
         (no_number, "holds NaN"),
@@ -235,7 +235,7 @@ def test_a_judge_with_pickled_or_torn_weights_is_refused_before_it_is_opened(fol
 
         fetch(str(folder))
         cut(folder)
-        with pytest.raises(ModelError, match="torn"):
+        with pytest.raises(ModelError, match="damaged"):
             fetch(str(folder))
         pickled(folder)
         with pytest.raises(ModelError, match="pickled"):
