@@ -190,4 +190,7 @@ def test_streams_that_come_and_go_at_any_moment_leave_nothing_behind(streams: St
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(use, range(120))) > 0
+    for thread in threading.enumerate():
+        if thread.name == "streams":  # it may be at its last token
+            thread.join(60)
     assert not [one for one in threading.enumerate() if one.name == "streams"]
