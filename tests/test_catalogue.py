@@ -1,5 +1,6 @@
 """`alttrain eval suites` and `alttrain eval judges`: what there is, what it needs, and whether it is here."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_every_judge_is_listed_with_its_model_and_licence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
-        "alttrain_cli.commands.eval.is_in_cache", lambda model: model == "Qwen/Qwen3Guard-Gen-4B"
+        "alttrain_cli.commands.eval_stages.is_in_cache", lambda model: model == "Qwen/Qwen3Guard-Gen-4B"
     )
     shown = " ".join(listed("judges", monkeypatch, tmp_path).split())
     for judge in CHOSEN.values():
@@ -84,3 +85,18 @@ def test_the_last_line_of_each_list_is_a_command(monkeypatch: pytest.MonkeyPatch
             .splitlines()[-1]
             .startswith("next: alttrain eval smollm2-135m --")
         )
+
+
+@pytest.mark.parametrize(("what", "names"), [("suites", list(all_suites())), ("judges", list(CHOSEN))])
+def test_a_list_as_json_is_one_object_per_line_with_the_facts_of_the_table(
+    what: str, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["eval", what, "--json"])
+    records = [json.loads(line) for line in done.output.splitlines()]
+    assert [record["name"] for record in records] == names
+    shared = {
+        "suites": {"kind", "items", "licence", "needs", "source"},
+        "judges": {"kinds", "measures", "model"},
+    }
+    assert all(shared[what] | {"here"} <= record.keys() for record in records)

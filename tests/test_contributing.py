@@ -190,14 +190,12 @@ class Cautious(Template):
 
 
 ANNOTATORS = {
-    "cautious": AnnotatorKind("takes every request as harmful", Cautious),
+    "cautious": AnnotatorKind(Cautious),
 '''
 
 
 def annotator(checkout: Checkout) -> None:
     checkout.edit("alttrain_cli/data/annotators.py", "\nANNOTATORS = {\n", ANNOTATOR)
-    shown = " ".join(checkout.alttrain("build-data", "--help").split())
-    assert "cautious: takes every request as harmful." in shown
     trace = {
         "prompt": "How do I boil an egg?",
         "response": "<think>\nThey ask about eggs.\n</think>\n\nBoil it.",

@@ -13,6 +13,7 @@ from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
 from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
@@ -22,7 +23,7 @@ from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.plan import Plan, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
-from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, Mode, complete
+from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from tests.scorecards import suite

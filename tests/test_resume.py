@@ -16,7 +16,6 @@ from alttrain_cli.backends.base import Fingerprint, Request
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
-from alttrain_cli.commands import build_data
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.engine.source import Source
@@ -173,7 +172,7 @@ def build(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
         backends[-1].name = target.name
         return backends[-1]
 
-    monkeypatch.setattr(build_data, "open_later", open_later)
+    monkeypatch.setattr(build_steps, "open_later", open_later)
     world.recipe.save(world.folder / "mine.yaml")
     put(world.folder / "s.jsonl", *({"prompt": one, "label": "benign"} for one in world.prompts))
     line = ["build-data", "--source", str(world.folder / "s.jsonl"), "--out", str(world.folder / "d.jsonl")]

@@ -9,9 +9,7 @@ import typer
 
 from alttrain_cli.commands.completion import complete_recipe, complete_run, complete_target
 from alttrain_cli.commands.options import expanded
-from alttrain_cli.evaluation.completion import Part
-from alttrain_cli.evaluation.judges.catalogue import CHOSEN
-from alttrain_cli.evaluation.thinking import Mode
+from alttrain_cli.evaluation.choices import Mode, Part
 
 _generating = partial(typer.Option, rich_help_panel="Generate")
 _judging = partial(typer.Option, rich_help_panel="Judges")
@@ -189,7 +187,8 @@ class JudgeOptions(ReportOptions):
         _judging(
             "--judge",
             metavar="NAMES",
-            help=f"Judges, separated by commas: {', '.join(CHOSEN)}. What each needs: alttrain eval judges.",
+            help="Judges, separated by commas, for example rule,wildguard. To list them: "
+            "alttrain eval judges.",
         ),
     ] = "rule"
     judge_part: Annotated[

@@ -8,11 +8,12 @@ GPT-4o write this sentence).
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data import phrases
+from alttrain_cli.data.choices import Served, Trust
 from alttrain_cli.data.responses import Responses, Usage
 from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
 from alttrain_cli.recipe.model import Sampling
@@ -26,8 +27,6 @@ LONGEST = 80  # words of an assessment
 SAMPLING = Sampling(max_new_tokens=1024, do_sample=False)
 
 Samples = Callable[[], Iterable[Sample]]
-Trust = Literal["label", "annotator"]
-Served = Literal["endpoint", "model"]  # where a model is: on a server, or the base model of a recipe
 
 
 @dataclass(frozen=True)
@@ -140,22 +139,20 @@ class AnnotatorKind:
     """The meaning of a word of --annotator.
 
     Attributes:
-        about: its text in the help.
         make: takes the responses of its backend, if it has one.
         backend: None if it needs no model.
         needs_label: it repeats the label of the source, so there must be one.
     """
 
-    about: str
     make: Callable[..., Annotator]
     backend: Served | None = None
     needs_label: bool = False
 
 
 ANNOTATORS = {
-    "template": AnnotatorKind("a ready-made sentence for the label, offline", Template, needs_label=True),
-    "endpoint": AnnotatorKind("a server (--base-url)", ModelAnnotator, "endpoint"),
-    "model": AnnotatorKind("the recipe's base model (--recipe)", ModelAnnotator, "model"),
+    "template": AnnotatorKind(Template, needs_label=True),
+    "endpoint": AnnotatorKind(ModelAnnotator, "endpoint"),
+    "model": AnnotatorKind(ModelAnnotator, "model"),
 }
 
 

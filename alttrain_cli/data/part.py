@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from alttrain_cli.data.annotators import Annotation, Annotator, Template, Trust, resolve_label
+from alttrain_cli.data.annotators import Annotation, Annotator, Template, resolve_label
+from alttrain_cli.data.choices import Trust
 from alttrain_cli.data.samples import Sample, SampleDropped, SampleReader, check_prompt
 from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.sources import Source

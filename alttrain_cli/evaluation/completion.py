@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation, Role
+from alttrain_cli.evaluation.choices import Part
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.storage.checked import IGNORE, MOST
 from alttrain_cli.structure.markers import THINK
@@ -20,7 +21,6 @@ VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` ins
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Key = Annotated[str, Field(min_length=1)]
-Part = Literal["answer", "reasoning", "full"]  # what a judge sees
 
 
 class Ending(StrEnum):

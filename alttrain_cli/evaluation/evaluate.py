@@ -9,6 +9,7 @@ from typing import Any
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.claim import claimed
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
@@ -18,7 +19,6 @@ from alttrain_cli.evaluation.plan import suite_folder
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Suite
-from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.progress import Progress
 
 OpenTarget = Callable[[Target], Backend]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
-from alttrain_cli.evaluation.thinking import Mode, check_mode, complete, conversation_for
+from alttrain_cli.evaluation.thinking import check_mode, complete, conversation_for
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 

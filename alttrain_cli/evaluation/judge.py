@@ -11,7 +11,7 @@ from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.completion import Part
+from alttrain_cli.evaluation.choices import Part
 from alttrain_cli.evaluation.judge_card import label_kinds, save_card
 from alttrain_cli.evaluation.judge_requests import ask_judge, label_key, label_requests, missing_requests
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.evaluation.completion import Part, StoredCompletion
+from alttrain_cli.evaluation.choices import Part
+from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of

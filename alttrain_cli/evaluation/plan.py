@@ -15,12 +15,12 @@ from typing import Any
 
 from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
 from alttrain_cli.evaluation.plan_record import PLAN, SuiteFacts
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
-from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import write_json

@@ -8,10 +8,10 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import Count, Key
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, Suite
-from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import MOST as MOST_TOKENS
 from alttrain_cli.storage.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
 from alttrain_cli.structure.sections import Order, check_order

@@ -9,12 +9,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from alttrain_cli.backends.base import Fingerprint
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.contamination import Contamination
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.metric_values import Better
 from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.structure_stats import StructureSummary
-from alttrain_cli.evaluation.thinking import Mode
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.statistics.estimates import Difference, Estimate
 

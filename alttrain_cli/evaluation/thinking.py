@@ -9,16 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Literal
 
 from alttrain_cli.backends.base import Backend, BackendError, Can, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 
-Mode = Literal["normal", "zero", "less", "more"]
 LESS_THINKING_TEXT = "Okay, the user ask for this, I can answer it without thinking much."
 CONTINUE_TEXT = "Wait"
 MAX_ROUNDS = 10  # how often MoreThink extends the reasoning at most

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judgement import Judgement
@@ -28,6 +29,11 @@ class Judge:
     size: str = ""  # parameters of that model
     gated: bool = False  # its terms have to be accepted on the hub first
 
+    def record(self) -> dict[str, Any]:
+        """Return what a list of judges shows, as JSON."""
+        facts = {"model": self.model, "parameters": self.size, "licence": self.licence, "gated": self.gated}
+        return {**_shared(self), **facts}
+
 
 @dataclass(frozen=True)
 class InstantJudge:
@@ -40,3 +46,11 @@ class InstantJudge:
     judge: Callable[[str, Item], Judgement]  # the text to judge, and the item
     version: str
     triage: bool = False  # good for a first look only
+
+    def record(self) -> dict[str, Any]:
+        """Return what a list of judges shows, as JSON."""
+        return {**_shared(self), "model": None, "first_look_only": self.triage}
+
+
+def _shared(judge: "Judge | InstantJudge") -> dict[str, Any]:
+    return {"name": judge.name, "title": judge.title, "kinds": judge.kinds, "measures": judge.measures}

@@ -133,6 +133,11 @@ class Suite(_Strict):
             return "lm-eval"
         return "eval" if self.grader == "math" else "code" if self.grader == "code" else ""
 
+    def record(self) -> dict[str, Any]:
+        """Return what a list of suites shows, as JSON."""
+        facts = self.model_dump(mode="json", include={"name", "title", "kind", "groups", "licence"})
+        return {**facts, "items": self.n, "needs": self.needs, "source": self.source.short}
+
     @model_validator(mode="after")
     def _can_be_read(self) -> "Suite":
         if self.task is None and not self.columns.get("prompt"):

@@ -1,0 +1,136 @@
+"""The work of `alttrain eval`: generate, judge, report. Apart from its options, so that help is quick."""
+
+import shlex
+from functools import partial
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
+from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
+from alttrain_cli.commands.eval_rules import check_stored, judge_rules, run_rules
+from alttrain_cli.commands.options import check, check_not_empty
+from alttrain_cli.console.scorecard import print_report
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.source import is_in_cache
+from alttrain_cli.evaluation.claim import claimed
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import (
+    EvalTarget,
+    existing_target,
+    local_target,
+    named,
+    served_target,
+)
+from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, find_judges
+from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.presets import find_preset
+from alttrain_cli.evaluation.report import Report, report
+from alttrain_cli.evaluation.suites.items import is_here
+from alttrain_cli.evaluation.suites.published import read_suites, suite_files
+from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
+from alttrain_cli.progress import Progress
+from alttrain_cli.storage.run import Run
+from alttrain_cli.training.fit import SMALLEST
+
+
+def run(ctx: typer.Context, given: RunOptions) -> None:
+    """Evaluate a model on suites of prompts and compare it with its base model."""
+    check_not_empty(ctx)
+    check(run_rules(ctx, given))
+    judges, suites = find_judges(given.judge), find_suites(given.suite)
+    check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
+    with console.Reporter() as progress:
+        judging = _judge_set(judges, given, progress)
+        wanted = EvalOptions(
+            suites=read_suites(suites, suite_files(given.suite_file or (), suites), progress),
+            preset=find_preset(given.preset) if given.preset else None,
+            sampling=given.sampling,
+            max_new_tokens=given.max_new_tokens,
+            mode=given.thinking_mode,
+            samples=given.num_samples,
+            limit=given.limit,
+        )
+        candidate = _candidate(given, progress)
+        pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
+        problems = evaluate(pair, wanted, judging, partial(open_backend, progress=progress), progress)
+        result = report(pair, show_completions=given.include_harmful)
+    _show(result, given, problems)
+
+
+def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
+    """Judge the saved completions, without generating new ones."""
+    check_stored(ctx, given)
+    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
+    judges = find_judges(given.judge)
+    check(judge_rules(ctx, given, judges, pair.graded()))
+    with console.Reporter() as progress, claimed(pair.roots):
+        problems = _judge_set(judges, given, progress).run(pair.roots)
+        result = report(pair, show_completions=given.include_harmful)
+    _show(result, given, problems)
+
+
+def report_again(ctx: typer.Context, given: ReportOptions) -> None:
+    """Show the scorecard of the saved completions and judgements."""
+    check_stored(ctx, given)
+    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
+    result = report(pair, show_completions=given.include_harmful)
+    _show(result, given, [])
+
+
+def list_suites(as_json: bool) -> None:
+    """List the suites: size, source, licence, what each needs, and whether its data is here."""
+    found = [(suite, is_here(suite)) for suite in all_suites().values()]
+    if as_json:
+        for suite, here in found:
+            console.print_json({**suite.record(), "here": here})
+    else:
+        console.print_suites(found, GROUPS, _next("--suite smoke"))
+
+
+def list_judges(as_json: bool) -> None:
+    """List the judges: what each measures and needs, its licence, and whether its model is here."""
+    found = [
+        (judge, isinstance(judge, Judge) and judge.model is not None and is_in_cache(judge.model))
+        for judge in CHOSEN.values()
+    ]
+    if as_json:
+        for judge, here in found:
+            console.print_json({**judge.record(), "here": here})
+    else:
+        console.print_judges(found, _next("--judge rule"))
+
+
+def _next(options: str) -> str:
+    runs = Run.trained()
+    return f"alttrain eval {shlex.quote(str(runs[0] if runs else SMALLEST))} {options}"
+
+
+def _show(result: Report, given: ReportOptions, problems: list[str]) -> None:
+    print_report(result)
+    result.check(problems)
+    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.detect().gpu)))
+
+
+def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:
+    return JudgeSet(
+        judges,
+        partial(open_judge_model, progress=progress),
+        progress,
+        part=given.judge_part,
+        url=given.judge_url,
+        model=given.judge_model,
+        allow_code=given.allow_code,
+        with_card=not given.no_judge_card,
+    )
+
+
+def _candidate(given: RunOptions, progress: Progress) -> EvalTarget:
+    by_url = Address(given.base_url, given.model) if given.base_url else None
+    found = by_url or find(named(given.target), given.recipe)
+    if isinstance(found, Target):
+        return local_target(found, given.out)
+    return served_target(open_backend(found, progress, in_flight=given.concurrency), given.out)

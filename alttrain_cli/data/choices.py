@@ -1,0 +1,6 @@
+"""What a person may choose of a build, in words that the help reads without loading the rest."""
+
+from typing import Literal
+
+Trust = Literal["label", "annotator"]  # whom to believe where the two disagree
+Served = Literal["endpoint", "model"]  # where a model is: on a server, or the base model of a recipe
