@@ -127,7 +127,6 @@ def style(checkout: Checkout) -> None:
         '    "no-pu":',
         '    "assessment-first": ("assessment", "understanding", "reasoning"),\n    "no-pu":',
     )
-    assert "assessment-first" in checkout.alttrain("build-data", "--help")
     options = ("--source", "starter", "--style", "assessment-first", "--out", "d.jsonl")
     assert "assessment - understanding - reasoning" in checkout.alttrain("build-data", *options)
     first = json.loads((checkout.work / "d.jsonl").read_text(encoding="utf-8").splitlines()[0])

@@ -16,6 +16,7 @@ from alttrain_cli.backends.base import Fingerprint, Request
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
+from alttrain_cli.commands import build_steps
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.engine.source import Source
