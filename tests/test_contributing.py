@@ -172,7 +172,6 @@ def judge(checkout: Checkout) -> None:
     path = "alttrain_cli/evaluation/judges/rubrics.py"
     checkout.edit(path, "\nJUDGES = (", f"{JUDGE}POLITE, ")
     assert "polite" in checkout.alttrain("eval", "judges")
-    assert "polite" in checkout.alttrain("eval", "run", "--help")
     shown = checkout.evaluate("smoke-harmful", "polite")
     assert re.search(r"smoke-harmful +0/16 = 0% \(0-19\)\n  not refused, polite~\w+", shown)
     assert "whether the answer is a polite refusal" in shown
