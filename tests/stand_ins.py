@@ -131,10 +131,11 @@ def trained(work: job.Job, run: Run, before: Manifest, reports: job.Reports) -> 
 
 
 def traces(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a few traces as a set on the hub holds them."""
-    for place, label in enumerate(("harmful", "benign")):
-        values = {"prompt": f"How do I {label} a {source.short} pie?", "response": TRACE, "label": label}
-        yield f"{source.name}:{place}", values
+    """Yield traces as a set on the hub holds them: as many as the recipes want of each label."""
+    for label, count in (("harmful", 900), ("benign", 100)):
+        for number in range(count):
+            prompt = f"How do I {label} " + " ".join(f"{source.short}{number}{word}" for word in "abc")
+            yield f"{source.name}:{label}{number}", {"prompt": prompt, "response": TRACE, "label": label}
 
 
 def made_up(suite: Suite) -> LoadedSuite:

@@ -23,7 +23,8 @@ class BuildOptions:
             metavar="NAME[:COUNT]",
             help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
             "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples "
-            "and keeps the proportion of each label and category. Repeat the option to mix sources.",
+            "and keeps the proportion of each label and category. FILE:harmful=900,benign=100 uses as many "
+            "of each label. Repeat the option to mix sources.",
         ),
     ] = None
     mix: Annotated[

@@ -13,7 +13,7 @@ COMMANDS = {
     "export": "Write a run in the forms that other programs use, and prove each of them.",
     "runs": "List, compare and delete trained runs.",
     "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
-    "recipes": "List, show and copy the recipes that come with alttrain.",
+    "recipes": "List, show, compare and copy the recipes that come with alttrain.",
 }
 # Per command: what an example does, and the line to type. A line has at most 76 characters.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -43,11 +43,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "train": (
         (
             "Report whether a run fits on a GPU of 12 GB, without loading anything:",
-            "alttrain train --recipe r1-7b --data data.jsonl --plan --gpu 12",
+            "alttrain train --recipe r1-7b --plan --gpu 12",
         ),
         (
             "Train a small model; the run is saved as runs/smollm2-135m-1:",
             "alttrain train --recipe smollm2-135m --data data.jsonl",
+        ),
+        (
+            "Train on the data that the recipe names; it is built first:",
+            "alttrain train --recipe smollm2-135m",
         ),
         (
             "Resume a run that was interrupted:",
@@ -166,6 +170,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "Show them after one was changed:",
             "alttrain recipes show r1-7b --set train.learning_rate=2e-5",
+        ),
+    ),
+    "recipes diff": (
+        (
+            "Show what R1-Act's settings change:",
+            "alttrain recipes diff r1-8b r1-act",
         ),
     ),
     "recipes copy": (

@@ -1,4 +1,4 @@
-"""`alttrain recipes`: list, show and copy the recipes."""
+"""`alttrain recipes`: list, show, compare and copy the recipes."""
 
 import os
 import shlex
@@ -13,6 +13,7 @@ from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import GpuOption, JsonOption, SetOption, expanded
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.commented import with_sources, without_base
+from alttrain_cli.recipe.difference import differences
 from alttrain_cli.recipe.layers import read_layers, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
@@ -21,7 +22,7 @@ from alttrain_cli.training.fit import TYPICAL_LONGEST, best_of, fit_of, parse_gp
 
 app = App(
     cls=DefaultGroup,
-    help="List, show and copy the recipes that come with alttrain.\n\nThe list shows the memory and "
+    help="List, show, compare and copy the recipes that come with alttrain.\n\nThe list shows the memory and "
     "time that training needs, and whether it fits on this machine or on a GPU.",
 )
 NameArgument = Annotated[
@@ -51,6 +52,15 @@ def show(name: NameArgument, overrides: SetOption = None) -> None:
 
 
 @app.command()
+def diff(
+    one: Annotated[str, typer.Argument(metavar="A", help="A recipe.", autocompletion=complete_recipe)],
+    other: Annotated[str, typer.Argument(metavar="B", help="A recipe.", autocompletion=complete_recipe)],
+) -> None:
+    """Print the keys in which two recipes differ, each value with the file that it comes from."""
+    console.print_differences(one, other, differences(one, other))
+
+
+@app.command()
 def copy(
     name: NameArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.", callback=expanded)],
@@ -68,8 +78,7 @@ def copy(
 
 
 def _train(recipe: str) -> str:
-    """Return the command that plans a run with the newest data file, or that builds one."""
+    """Return the command that plans a run: with the newest data file, or with the data of the recipe."""
     found = data_files()
-    if not found:
-        return "alttrain build-data --source starter --out data.jsonl"
-    return shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(found[0].path), "--plan"])
+    data = ["--data", str(found[0].path)] if found else []
+    return shlex.join(["alttrain", "train", "--recipe", recipe, *data, "--plan"])

@@ -1,29 +1,18 @@
 """`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import (
-    GpuOption,
-    RecipeOption,
-    Rule,
-    SetOption,
-    alone,
-    check,
-    check_not_empty,
-    expanded,
-    finite,
-    is_given,
-    takes,
-)
+from alttrain_cli.commands.options import check, check_not_empty, takes
+from alttrain_cli.commands.train_options import TrainOptions, train_rules
+from alttrain_cli.data.recipe_data import RecipeData
+from alttrain_cli.data.samples import read_prompts
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.training import job
@@ -34,74 +23,18 @@ from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import check_trackers
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """The options of `alttrain train`."""
-
-    recipe: RecipeOption
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FILE", help="Data file from alttrain build-data. Required."),
-    ] = None
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Run directory. Default: runs/RECIPE-NUMBER.", callback=expanded
-        ),
-    ] = None
-    overrides: SetOption = None
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the interrupted run in the --out directory.")
-    ] = False
-    plan: Annotated[
-        bool,
-        typer.Option(
-            "--plan", help="Only estimate the memory and report whether the run fits. No model is loaded."
-        ),
-    ] = False
-    gpu: GpuOption = "auto"
-    preview: Annotated[
-        int | None,
-        typer.Option(
-            "--preview", min=1, metavar="N", help="Only print N rows, rendered as the model will see them."
-        ),
-    ] = None
-    canary: Annotated[
-        int | None,
-        typer.Option(
-            "--canary",
-            min=0,
-            metavar="N",
-            help="Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; "
-            "0 on a CPU, or 8 with --stop-over-refusal.",
-        ),
-    ] = None
-    stop_over_refusal: Annotated[
-        float | None,
-        typer.Option(
-            "--stop-over-refusal",
-            min=0,
-            max=1,
-            metavar="RATE",
-            callback=finite,
-            help="Stop training when the model refuses more than this rate (0 to 1) of the benign canary "
-            "prompts.",
-        ),
-    ] = None
-
-
 @takes(TrainOptions)
 def train(context: typer.Context, options: TrainOptions) -> None:
     """Fine-tune the recipe's model on a data file and check the resulting adapter."""
     check_not_empty(context)
-    check(_rules(context))
+    check(train_rules(context, options))
     recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
     check_trackers(recipe)
-    if options.data is None:
-        raise AlttrainError(f"--data FILE is missing. {_data_hint(options.recipe)}")
-    if not options.data.exists():
-        raise AlttrainError(f"{options.data}: no such file. {_data_hint(options.recipe)}")
-    rows = TrainingRows.read(options.data)
+    if options.data:
+        recipe = recipe.without_data()
+        if not options.data.exists():
+            raise AlttrainError(f"{options.data}: no such file. {_data_hint(options.recipe)}")
+    rows = TrainingRows.read(options.data or _recipe_data(recipe, options.recipe))
     if options.plan:
         _plan(recipe, rows, options)
     elif options.preview:
@@ -121,10 +54,22 @@ def _data_hint(recipe: str) -> str:
     return f"To use the newest data file here: {shlex.join(words)}"
 
 
-def _rules(context: typer.Context) -> Iterator[Rule]:
-    yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
-    yield from alone(context, "plan", "recipe", "data", "overrides", "gpu", "out")
-    yield from alone(context, "preview", "recipe", "data", "overrides")
+def _recipe_data(recipe: Recipe, name: str) -> Path:
+    """Return the data file that the recipe names; build it if it is not there."""
+    if recipe.data is None:
+        raise AlttrainError(f"{name}: the recipe names no data: add --data FILE. {_data_hint(name)}")
+    wanted = RecipeData.of(name, recipe.data)
+    if wanted.is_built:
+        console.print_lines([("data:", wanted.path)])
+        return wanted.path
+    console.print_lines([("data:", f"{wanted}. It is built first, which takes {wanted.effort}.")])
+    with console.Reporter() as view:
+        result = wanted.build(suite_prompts("smoke", (), read_prompts), view)
+    console.print_built(result.facts, result.rows, result.dropped)
+    for warning in result.warnings:
+        console.print_warning(warning)
+    result.audit.check(result.rows)
+    return result.rows
 
 
 def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
@@ -137,7 +82,8 @@ def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     if planned.time and not planned.time.is_practical:
         console.print_next("alttrain recipes --gpu 12")
     elif planned.plan.verdict != "no":
-        words = ["alttrain", "train", "--recipe", options.recipe, "--data", str(options.data)]
+        words = ["alttrain", "train", "--recipe", options.recipe]
+        words += ["--data", str(options.data)] if options.data else []
         words += [word for one in options.overrides or () for word in ("--set", one)]
         console.print_next(shlex.join([*words, *(["--out", str(options.out)] if options.out else [])]))
 

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from alttrain_cli.console.catalogue import print_judges, print_suites
     from alttrain_cli.console.chat import ChatScreen, print_answers
     from alttrain_cli.console.curve import print_curve, sparkline
-    from alttrain_cli.console.data import print_audit, print_build, print_row
+    from alttrain_cli.console.data import print_audit, print_build, print_built, print_row
     from alttrain_cli.console.doctor import print_findings
     from alttrain_cli.console.export import print_export_end, print_exports, print_planned_exports
     from alttrain_cli.console.journey import print_journey
     from alttrain_cli.console.preview import preview_text, print_previews
-    from alttrain_cli.console.recipes import print_recipe_fits
+    from alttrain_cli.console.recipes import print_differences, print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
     from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
     from alttrain_cli.console.sections import pair_view, print_trace, trace_view
@@ -43,12 +43,12 @@ _FILES = {
     "console.catalogue": "print_judges print_suites",
     "console.chat": "ChatScreen print_answers",
     "console.curve": "print_curve sparkline",
-    "console.data": "print_audit print_build print_row",
+    "console.data": "print_audit print_build print_built print_row",
     "console.doctor": "print_findings",
     "console.export": "print_export_end print_exports print_planned_exports",
     "console.journey": "print_journey",
     "console.preview": "preview_text print_previews",
-    "console.recipes": "print_recipe_fits",
+    "console.recipes": "print_differences print_recipe_fits",
     "console.reporter": "Reporter",
     "console.runs": "print_comparison print_run print_runs print_sizes",
     "console.sections": "pair_view print_trace trace_view",

@@ -50,6 +50,20 @@ def print_build(facts: Mapping[str, Any], rows: Path, manifest: Path, dropped: P
     )
 
 
+def print_built(facts: Mapping[str, Any], rows: Path, dropped: Path | None) -> None:
+    """Print in short what a data file holds that was built on the way."""
+    print_lines(
+        [
+            (
+                "rows:",
+                f"{facts['rows']:,} ({_counts(facts['labels'])}) from {_counts(facts['rows_by_source'])}",
+            ),
+            ("file:", rows),
+            *([("dropped:", dropped)] if dropped else []),
+        ]
+    )
+
+
 def print_row(row: Row) -> None:
     head = Text(f"{row.label} · ", style=row.label) + plain(
         f"{row.id} · {row.category or 'no category'}", "muted"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.terminal import fitted, out, print_lines, print_table
+from alttrain_cli.recipe.difference import Difference
 
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import RecipeFit
@@ -22,6 +23,18 @@ def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, gib: float, lon
             ("time:", f"of training on 1,000 rows: {fits[0].time.source if fits[0].time else 'unknown'}"),
         ]
     )
+
+
+def print_differences(one: str, other: str, found: Sequence[Difference]) -> None:
+    """Print the keys in which two recipes differ, each value with the file that it comes from."""
+    if not found:
+        print_lines([("no difference:", f"{one} and {other} have the same values")])
+        return
+    rows = [
+        (key, *(f"{value}\n  {source}" for value, source in zip(values, sources, strict=True)))
+        for key, values, sources in found
+    ]
+    print_table(("key", one, other), rows, left=(0, 1, 2))
 
 
 def _line(fit: "RecipeFit") -> tuple[str, ...]:

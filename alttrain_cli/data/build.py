@@ -45,6 +45,11 @@ class BuildResult:
             for source in self.facts["sources"]
             if source["samples"] < (source["wanted"] or 0)
         ]
+        found += [
+            f"{source['name']}: {source['rows']:,} of the {source['wanted']:,} rows were made."
+            for source in self.facts["sources"]
+            if "quotas" in source and source["rows"] < source["wanted"]
+        ]
         missing = [label for label in ("harmful", "benign") if label not in self.audit.labels]
         return found + [
             f"no {label} rows: training needs both. Add --source FILE with {label} prompts, or "

@@ -1,5 +1,6 @@
 """A source of a build: its settings, which of its samples are chosen, and the rows that they become."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from alttrain_cli.data.annotators import Annotation, Annotator, Template, resolve_label
 from alttrain_cli.data.choices import Trust
+from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.samples import Sample, SampleDropped, SampleReader, check_prompt
 from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.sources import Source
@@ -16,7 +18,7 @@ from alttrain_cli.data.styles import make_row, restyle
 from alttrain_cli.data.traces import TraceGenerator
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.problems import in_words, key_of
-from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.row import Label, Row
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Part:
         if source.revision is None and pinned.get("revision"):  # so that both passes read the same data
             config = replace(config, source=replace(source, revision=pinned["revision"]))
         part = cls(config, seed, 0, None, pinned)
-        if source.count is None:
+        if source.quotas:
+            part._choose_by_label(dict(source.quotas))
+        elif source.count is None:
             part.total = sum(1 for _ in part._all())
         else:
             strata = [(one.label, one.category) for one in part._all()]
@@ -84,6 +88,44 @@ class Part:
         if not part.total:
             raise DataError(f"{source.name}: holds no rows. Remove this source.")
         return part
+
+    def _choose_by_label(self, quotas: dict[Label, int]) -> None:
+        """Choose as many samples of each label as wanted, of those that make a row and repeat no other.
+
+        Raises:
+            DataError: if there are fewer, with the number that there is.
+        """
+        found: dict[Label | None, dict[int, str | None]] = {}  # label -> position -> category
+        earlier = NearDuplicateIndex()
+        counts: Counter[Label | None] = Counter()
+        for at, one in enumerate(self._all()):
+            counts[one.label] += 1
+            if (
+                one.label in quotas
+                and self._makes_row(one)
+                and not earlier.add(one.id, one.prompt, one.label)
+            ):
+                found.setdefault(one.label, {})[at] = one.category
+        chosen: set[int] = set()
+        for label, wanted in quotas.items():
+            usable = found.get(label, {})
+            if len(usable) < wanted:
+                raise DataError(_too_few(self.config.source, label, wanted, len(usable), counts))
+            positions = list(usable)
+            chosen |= {positions[at] for at in stratified_sample(usable.values(), wanted, self.seed)}
+        self.total, self.chosen = sum(counts.values()), frozenset(chosen)
+
+    def _makes_row(self, one: Sample | Row) -> bool:
+        """Whether a sample makes a row, as far as that is known before a model was asked."""
+        needs_model = self.config.annotator.usage is not None or self.config.traces is not None
+        try:
+            if not needs_model:
+                self._row(one)
+            elif isinstance(one, Sample):
+                check_prompt(one)
+        except (SampleDropped, ValidationError):
+            return False
+        return True
 
     @property
     def size(self) -> int:
@@ -95,6 +137,7 @@ class Part:
             **self.pinned,
             "samples": self.total,
             "wanted": config.source.count,
+            **({"quotas": dict(config.source.quotas)} if config.source.quotas else {}),
             "chosen": self.size,
             "rows": self.rows,
             "dropped": self.dropped,
@@ -163,3 +206,11 @@ class Part:
             except SampleDropped:
                 continue
             yield replace(one, label=note.verdict)
+
+
+def _too_few(source: Source, label: Label, wanted: int, usable: int, counts: Counter[Label | None]) -> str:
+    """Return that a quota cannot be met, with the number that there is and what to do."""
+    there = f"{counts[label]:,} {label} samples, and {usable:,} of them make a row that repeats no other"
+    if counts[None] and not counts[label]:
+        there = f"no label in {counts[None]:,} samples. Name their label: --label"
+    return f"{source.name}:{label}={wanted}: the source has {there}. Ask for fewer, or add a source."

@@ -1,11 +1,15 @@
-"""A source of samples: the starter set, a local file, or a data set of the hub; and its raw records."""
+"""A source of samples: the starter set, a local file, or a data set of the hub; and its raw records.
+
+NAME:COUNT keeps the proportion of each label. A number for each label is written NAME:harmful=900,benign=100:
+shells read brackets, as in NAME[harmful], as a pattern, and zsh stops at one without quotes.
+"""
 
 import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.reading import is_file, is_folder, sha256
@@ -23,6 +27,11 @@ PUBLIC = {
 # Sets without a label column; their papers give the label.
 LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
 
+
+class HubUnreachable(DataError):
+    """The hub cannot be reached, and the set is not on this machine."""
+
+
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[\w-]+(?:\.[\w-]+)*", re.ASCII)
@@ -31,20 +40,24 @@ _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # a drive of Windows
 
 
+Quotas = tuple[tuple[Label, int], ...]  # how many samples of each label; a label that is left out: none
+
+
 @dataclass(frozen=True)
 class Source:
-    """What follows --source: NAME, NAME:COUNT or, for the hub, NAME@REVISION:COUNT."""
+    """What follows --source: NAME, NAME:COUNT, NAME:harmful=N,benign=N or, for the hub, NAME@REVISION:..."""
 
     name: str  # "starter", a file, or a hub id
-    count: int | None = None
+    count: int | None = None  # samples of all labels together
     revision: str | None = None
+    quotas: Quotas = ()
 
     @classmethod
     def parse(cls, text: str) -> "Source":
         """Read the command line's words."""
-        rest, count = (text, None) if is_file(Path(text)) else _split_count(text)
+        rest, count, quotas = (text, None, ()) if is_file(Path(text)) else _split_count(text)
         name, revision = _split_revision(rest)
-        source = cls(PUBLIC.get(name.lower(), name), count, revision)
+        source = cls(PUBLIC.get(name.lower(), name), count, revision, quotas)
         if revision is not None and (source.is_starter or source.is_file or is_folder(Path(name))):
             raise DataError(
                 f"{_cut(text)}: @REVISION has an effect only on a data set of the hub. Leave it out."
@@ -91,17 +104,35 @@ def records(source: Source) -> Iterator[Record]:
         yield f"{source.name}:{number}", values
 
 
-def _split_count(text: str) -> tuple[str, int | None]:
-    """Split NAME:COUNT; the colon of a Windows drive is none of a count."""
+def _split_count(text: str) -> tuple[str, int | None, Quotas]:
+    """Split NAME:COUNT or NAME:LABEL=COUNT,...; the colon of a Windows drive is none of a count."""
     name, colon, count = text.rpartition(":")
     if not colon or (len(name) == 1 and _DRIVE.match(text)):
-        return text, None
+        return text, None, ()
+    if "=" in count:
+        quotas = _quotas(text, count)
+        return name, sum(wanted for _, wanted in quotas), quotas
     if not _COUNT.fullmatch(count):
         raise DataError(
             f"{_cut(text)}: {shown(count)} is not a number of rows. Give a whole number of at least 1, "
-            "for example NAME:900, or leave it out."
+            "for example NAME:900, or a number for each label, for example NAME:harmful=900,benign=100."
         )
-    return name, int(count)
+    return name, int(count), ()
+
+
+def _quotas(text: str, words: str) -> Quotas:
+    """Read harmful=900,benign=100."""
+    quotas: dict[Label, int] = {}
+    for part in words.split(","):
+        word, _, count = part.partition("=")
+        label = next((one for one in get_args(Label) if one == word.strip()), None)
+        if label is None or label in quotas or not _COUNT.fullmatch(count.strip()):
+            raise DataError(
+                f"{_cut(text)}: {shown(part)}: give each label once, with a whole number of at least 1, "
+                "for example NAME:harmful=900,benign=100."
+            )
+        quotas[label] = int(count)
+    return tuple(quotas.items())
 
 
 def _split_revision(text: str) -> tuple[str, str | None]:
@@ -125,7 +156,7 @@ def _read_hub(source: Source) -> Iterator[Record]:
     try:
         rows = load_dataset(source.name, revision=source.revision, split="train")
     except Exception as error:  # the library raises a dozen kinds, most of them plain OSErrors
-        raise DataError(_hub_problem(source, error)) from None
+        raise _hub_problem(source, error) from None
     for number, values in enumerate(rows, 1):
         yield f"{source.name}:{number}", values
 
@@ -142,9 +173,17 @@ def _hub_revision(source: Source) -> str | None:
         return source.revision
 
 
-def _hub_problem(source: Source, error: Exception) -> str:
+def _hub_problem(source: Source, error: Exception) -> DataError:
     """Return why the hub gives nothing, in one line, and what to do."""
-    text = f"{type(error).__name__} {error}"
+    if words := _known_problem(source, f"{type(error).__name__} {error}"):
+        return DataError(words)
+    return HubUnreachable(
+        f"{source.name}: the hub cannot be reached, and the set is not on this machine. "
+        "Connect to the network, or give a downloaded file: --source FILE"
+    )
+
+
+def _known_problem(source: Source, text: str) -> str:
     if is_folder(Path(source.name)):
         return f"{source.name}: a folder from which no data set can be read. Give one of its files instead."
     if "gated" in text.lower():
@@ -155,7 +194,4 @@ def _hub_problem(source: Source, error: Exception) -> str:
         return f"{source.name}: no such data set on the hub (or it is private: hf auth login)."
     if "split" in text:
         return f"{source.name}: has no split called train. Download it and give the file instead."
-    return (
-        f"{source.name}: the hub cannot be reached, and the set is not on this machine. "
-        "Connect to the network, or give a downloaded file: --source FILE"
-    )
+    return ""

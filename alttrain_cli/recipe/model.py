@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alttrain_cli.errors import RecipeError
+from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.layers import FALLBACK, Key, merge, read_layers
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import dump_yaml
@@ -163,6 +164,7 @@ class Recipe(_Section):
 
     name: FolderName  # a run's folder is called after it
     model: Model
+    data: Data | None = None  # None: the rows are named with --data
     lora: Lora
     train: Train
     generation: Sampling
@@ -203,6 +205,10 @@ class Recipe(_Section):
     def pinned(self, commit: str | None) -> "Recipe":
         """Return the recipe with its base model at a commit of the hub; None changes nothing."""
         return self.changed({"model": {"revision": commit}}) if commit else self
+
+    def without_data(self) -> "Recipe":
+        """Return the recipe for rows that are named by a file, whose hash says which they are."""
+        return self.model_copy(update={"data": None})
 
     def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
         """Return a copy with other values in some sections."""

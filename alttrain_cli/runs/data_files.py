@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from alttrain_cli.storage.reading import object_in
 
-PLACES = (Path(), Path("data"), Path("demo"))
+PLACES = (Path(), Path("data"), Path("demo"), Path("runs/data"))
 
 
 class DataFile(NamedTuple):
@@ -18,7 +18,7 @@ class DataFile(NamedTuple):
 
 
 def data_files() -> list[DataFile]:
-    """Return the data files in this folder, data/ and demo/, newest first."""
+    """Return the data files in this folder, data/, demo/ and runs/data/, newest first."""
     found = []
     for manifest in (path for place in PLACES for path in place.glob("*.manifest.json")):
         data = manifest.with_name(manifest.name.replace(".manifest.json", ".jsonl"))

@@ -15,7 +15,7 @@ _NAME = "model.name="
 
 def reproduce(recipe: Recipe, manifest: Manifest, data: DataFacts | None) -> Iterator[str]:
     """Yield three commands: the data, the training, the evaluation."""
-    sources = [one.name for one in data.sources] if data else ["FILE"]
+    sources = [one.word for one in data.sources] if data else ["FILE"]
     given = " ".join(f"--source {shlex.quote(name)}" for name in sources)
     yield f"alttrain build-data {given} --seed {data.seed if data else 'N'} --out data.jsonl"
     shipped = manifest.recipe in {path.stem for path in shipped_recipes()}

@@ -13,9 +13,18 @@ class SourceFacts(Record):
     """One source of rows."""
 
     name: str
+    wanted: int | None = None
+    quotas: dict[str, int] = Field(default_factory=dict)
     rows: int = 0
     style: str = ""
     annotator: str = ""
+
+    @property
+    def word(self) -> str:
+        """The source as --source takes it."""
+        labels = ",".join(f"{label}={count}" for label, count in self.quotas.items())
+        count = labels or (str(self.wanted) if self.wanted else "")
+        return f"{self.name}:{count}" if count else self.name
 
 
 class DataFacts(Record):

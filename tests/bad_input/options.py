@@ -111,7 +111,11 @@ TRAIN = [
     _train("plan-tracker", ("--plan", "--set", "train.report_to=clearml"), "clearml is not installed"),
     _train("plan-out", ("--plan", "--out", "d.jsonl"), "d.jsonl", "exists already"),
     _train("recipe-empty", ("--recipe", ""), "--recipe is empty"),
-    Case("train-no-data", ("train", "--recipe", "smollm2-135m"), ("--data", "alttrain build-data")),
+    Case(
+        "train-no-data",
+        ("train", "--recipe", "smollm2-135m", "--set", "data=null"),
+        ("--data", "alttrain build-data"),
+    ),
 ]
 CHAT = [
     _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p or --prompts"),

@@ -23,7 +23,7 @@ def _set(id: str, override: str, *words: str) -> Case:
 FILES = [
     _file("empty", "", "mapping"),
     _file("blank", "\n \n", "mapping"),
-    _file("not-utf8", RECIPE.encode() + b"# \xff", ":51", "not UTF-8", "iconv"),
+    _file("not-utf8", RECIPE.encode() + b"# \xff", f":{RECIPE.count(chr(10)) + 1}", "not UTF-8", "iconv"),
     _file("utf16", RECIPE.encode("utf-16"), "UTF-16", "iconv"),
     _file("nul", "a: 1\nb: \0", ":2", "NUL"),
     _file("escape", "a: \x1b]52;c;x\x07", ":1", "U+001B"),

@@ -1,0 +1,48 @@
+"""In which keys two recipes differ, and where each value comes from."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from alttrain_cli.recipe.layers import Key
+from alttrain_cli.recipe.model import Recipe
+
+
+class Difference(NamedTuple):
+    """One key with its two values as YAML writes them, and the files that they come from."""
+
+    key: str
+    values: tuple[str, str]
+    sources: tuple[str, str]
+
+
+def differences(one: str, other: str) -> list[Difference]:
+    """Return the keys in which two recipes differ, without their names and what follows from the model."""
+    loaded = [Recipe.resolve(name) for name in (one, other)]
+    first, second = (dict(_leaves(recipe.model_dump(mode="json"), ())) for recipe, _ in loaded)
+    found = []
+    for key in dict.fromkeys([*first, *second]):
+        values = (_written(first, key), _written(second, key))
+        if values[0] != values[1] and key != ("name",) and key[:2] != ("model", "shape"):
+            sources = [given.get(key, given.get(key[:1], "default")) for _, given in loaded]
+            found.append(Difference(".".join(key), values, (sources[0], sources[1])))
+    return found
+
+
+def _leaves(values: dict[str, Any], at: Key) -> Iterator[tuple[Key, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*at, name))
+        else:
+            yield (*at, name), value
+
+
+def _written(values: dict[Key, Any], key: Key) -> str:
+    """Return a value in one line; a key that a recipe does not have is a dash."""
+    if key not in values:
+        return "-"
+    value = values[key]
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value) or '""'
