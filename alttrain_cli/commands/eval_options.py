@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alttrain_cli.commands.attack_options import AttackOptions
 from alttrain_cli.commands.completion import complete_recipe, complete_run, complete_target
 from alttrain_cli.commands.options import expanded
 from alttrain_cli.evaluation.choices import Mode, Part
@@ -82,7 +83,7 @@ class GenerateOptions(ReportOptions):
             "--suite",
             metavar="NAMES",
             help="Suites or groups, separated by commas: smoke, safety, over-refusal, reasoning, general, "
-            "all.",
+            "adaptive, all.",
         ),
     ] = "smoke"
     suite_file: Annotated[
@@ -227,5 +228,5 @@ class JudgeOptions(ReportOptions):
 
 
 @dataclass(frozen=True)
-class RunOptions(JudgeOptions, GenerateOptions):
+class RunOptions(AttackOptions, JudgeOptions, GenerateOptions):
     """The options of `eval run`."""

@@ -19,7 +19,7 @@ Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its
 def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
     by_url, target, recipe = options.base_url is not None, options.target, options.recipe
-    served = by_url or is_address(target)
+    served = is_served(options)
     words = "with --base-url" if by_url else "with a server"
     return [
         Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
@@ -30,6 +30,11 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
         Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),
         recipe_rule(None if served else target, recipe),
     ]
+
+
+def is_served(options: RunOptions) -> bool:
+    """Whether the target is a server's model."""
+    return options.base_url is not None or is_address(options.target)
 
 
 def check_stored(ctx: typer.Context, options: ReportOptions) -> None:

@@ -8,8 +8,9 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.attack_rules import attack_rules, crew_of
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
-from alttrain_cli.commands.eval_rules import check_stored, judge_rules, run_rules
+from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, run_rules
 from alttrain_cli.commands.options import check, check_not_empty
 from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.engine.machine import Machine
@@ -43,7 +44,10 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
     check(run_rules(ctx, given))
     judges, suites = find_judges(given.judge), find_suites(given.suite)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
+    check(attack_rules(ctx, given, suites, served=is_served(given), mode=given.thinking_mode))
     with console.Reporter() as progress:
+        crew = crew_of(given, progress)
+        crew.check(suites)
         judging = _judge_set(judges, given, progress)
         wanted = EvalOptions(
             suites=read_suites(suites, suite_files(given.suite_file or (), suites), progress),
@@ -53,6 +57,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
             mode=given.thinking_mode,
             samples=given.num_samples,
             limit=given.limit,
+            crew=crew,
         )
         candidate = _candidate(given, progress)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)

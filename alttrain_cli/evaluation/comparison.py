@@ -79,7 +79,9 @@ class Comparison:
         """Read what is stored of earlier evaluations before a model is loaded."""
         for root in self.roots:
             for folder in folders:
-                SuiteDir(root / folder).completions.keys()
+                stored = SuiteDir(root / folder)
+                stored.completions.keys()
+                stored.dialogues.keys()
 
 
 def _baseline(candidate: EvalTarget, word: str | None) -> EvalTarget | None:

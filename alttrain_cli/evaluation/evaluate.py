@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.crew import CrewWords
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.claim import claimed
 from alttrain_cli.evaluation.comparison import Comparison
@@ -35,10 +36,16 @@ class EvalOptions:
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
+    crew: CrewWords = field(default_factory=CrewWords)  # of adaptive suites
 
     @property
     def folders(self) -> list[str]:
         return sorted(suite_folder(Path(), suite.name, self.mode).name for suite, _ in self.suites)
+
+    @property
+    def _repeats(self) -> list[str]:
+        """The suites that put the same prompt to the target again and again."""
+        return [suite.name for suite, _ in self.suites if suite.attack and suite.attack.flow == "repetition"]
 
     def request(self, target: EvalTarget) -> EvalRequest:
         """Return the completions that are wanted of one model."""
@@ -47,6 +54,11 @@ class EvalOptions:
         if self.samples > 1 and not sampling.do_sample:
             raise DataError(
                 f"--num-samples {self.samples}: greedy decoding gives the same completion every time. "
+                "Add --do-sample."
+            )
+        if self._repeats and not sampling.do_sample:
+            raise DataError(
+                f"--suite {self._repeats[0]}: greedy decoding gives the same completion every time. "
                 "Add --do-sample."
             )
         caveats = self.preset.caveats if self.preset else ()
@@ -82,16 +94,22 @@ def evaluate(
 def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, progress: Progress) -> None:
     """Generate with both models. A model and its own base are loaded once."""
     requests = {id(target): options.request(target) for target in pair.targets}
+
+    def write(target: EvalTarget, backend: Backend) -> None:
+        request = replace(requests[id(target)], crew=crew_of(backend))
+        generate(target.root, backend, request, progress)
+
     base = None
-    with closing(_open(pair.candidate, open_target)) as backend:
-        _check_template(pair.candidate, backend, progress)
-        if pair.baseline and pair.with_own_base and (base := backend.base):
-            generate(pair.baseline.root, base, requests[id(pair.baseline)], progress)
-        generate(pair.candidate.root, backend, requests[id(pair.candidate)], progress)
-    if pair.baseline and pair.baseline.model and base is None:
-        with closing(_open(pair.baseline, open_target)) as backend:
-            _check_template(pair.baseline, backend, progress)
-            generate(pair.baseline.root, backend, requests[id(pair.baseline)], progress)
+    with options.crew.opened() as crew_of:
+        with closing(_open(pair.candidate, open_target)) as backend:
+            _check_template(pair.candidate, backend, progress)
+            if pair.baseline and pair.with_own_base and (base := backend.base):
+                write(pair.baseline, base)
+            write(pair.candidate, backend)
+        if pair.baseline and pair.baseline.model and base is None:
+            with closing(_open(pair.baseline, open_target)) as backend:
+                _check_template(pair.baseline, backend, progress)
+                write(pair.baseline, backend)
 
 
 def _open(target: EvalTarget, open_target: OpenTarget) -> Backend:

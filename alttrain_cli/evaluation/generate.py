@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.evaluation.attacks.crew import Crew
+from alttrain_cli.evaluation.attacks.stage import play_missing
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_folder
@@ -34,6 +36,7 @@ class EvalRequest:
     samples: int = 1
     limit: int | None = None
     caveats: tuple[str, ...] = ()
+    crew: Crew = field(default_factory=Crew)  # of adaptive suites
 
     def sampling_for(self, suite: Suite, context: int | None) -> Sampling:
         """Return the sampling with the tokens that a suite needs, as far as the context goes."""
@@ -53,6 +56,7 @@ class EvalRequest:
             items=tuple(evenly_spaced_items(reading.items, self.limit)),
             caveats=self.caveats,
             order=backend.order,
+            attack=self.crew.facts(suite) if suite.attack else None,
         )
 
 
@@ -79,23 +83,35 @@ def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progr
     """
     check_mode(backend, request.mode)
     missing: dict[Sampling, _Missing] = {}
-    plans: list[tuple[SuiteDir, Plan]] = []
+    plans: list[tuple[Suite, SuiteDir, Plan]] = []
     for suite, reading in request.suites:
         plan = request.plan(suite, reading, backend)
         folder = SuiteDir(suite_folder(root, suite.name, request.mode))
         plan.save(folder.path)
-        plans.append((folder, plan))
+        plans.append((suite, folder, plan))
         stored = folder.completions.keys()
-        for one in plan.requests:
+        for one in plan.requests if suite.attack is None else ():
             if one.key not in stored:
                 missing.setdefault(plan.settings, _Missing()).add(one, folder)
     problems = [
         _complete(backend, wanted, sampling, request.mode, progress) for sampling, wanted in missing.items()
     ]
-    for folder, plan in plans:
-        folder.completions.sort_by_keys(plan.keys)
-    failed = [problem for problem in problems if problem]
-    if failed and not any(folder.completions.keys() & set(plan.keys) for folder, plan in plans):
+    for suite, folder, plan in plans:
+        if suite.attack:
+            problems.append(play_missing(folder, plan, suite, backend, request.crew, progress))
+        else:
+            folder.completions.sort_by_keys(plan.keys)
+    _check_answered([(folder, plan) for _, folder, plan in plans], list(filter(None, problems)), progress)
+
+
+def _check_answered(
+    plans: Sequence[tuple[SuiteDir, Plan]], failed: Sequence[str], progress: Progress
+) -> None:
+    """Warn of what failed; if nothing at all was answered, that is an error."""
+    answered = any(
+        (folder.completions.keys() | folder.dialogues.keys()) & set(plan.keys) for folder, plan in plans
+    )
+    if failed and not answered:
         raise NothingAnsweredError(failed[0])
     for problem in failed:
         progress.warn(problem)

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.backends.base import Fingerprint
+from alttrain_cli.backends.remembering import RECORD as CALL
 from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.attacks.dialogue import DIALOGUE, StoredDialogue
+from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
@@ -31,7 +34,7 @@ from alttrain_cli.structure.sections import THOUGHTS, Order
 VERSION = 2  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
 # Files that remain if a writer is killed.
-_LEFTOVER = re.compile(r"\.(plan\.json|completions\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
+_LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,18 @@ class Plan:
     caveats: tuple[str, ...] = ()  # what a preset distorts
     saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
     order: Order = THOUGHTS  # of the sections of a completion; it shapes no text, so it is part of no key
+    attack: AttackFacts | None = None  # of an adaptive suite: each completion decides one dialogue
 
     @cached_property
     def requests(self) -> list[SampleRequest]:
         """Return the completions of the plan, item by item."""
         pairs = [(item, sample) for item in self.items for sample in range(self.samples)]
         keys = self.saved_keys or _keys(
-            self.target.record(), self.settings.record(), self.mode, [(item.prompt, n) for item, n in pairs]
+            self.target.record(),
+            self.settings.record(),
+            self.mode,
+            [(item.prompt, n) for item, n in pairs],
+            self.attack,
         )
         return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, pairs, strict=True)]
 
@@ -75,10 +83,13 @@ class Plan:
             "settings": self.settings.record(),
             "items": [item._asdict() for item in self.items],
             "saved_keys": [request.key for request in self.requests],
+            "attack": self.attack and self.attack.record(),
             "version": VERSION,
         }
         if self.order == THOUGHTS:
             del values["order"]
+        if self.attack is None:
+            del values["attack"]
         write_json(folder / "plan.json", values)
 
     @classmethod
@@ -88,7 +99,7 @@ class Plan:
         if not path.exists():
             raise RunError(f"{folder}: there is no evaluation here. To make one: alttrain eval TARGET")
         values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
-        items = tuple(Item(**item) for item in values["items"])
+        items = tuple(_item(item) for item in values["items"])
         prompts = [(item.prompt, sample) for item in items for sample in range(values["samples"])]
         target, settings, mode = values["target"], values["settings"], values["mode"]
         return cls(
@@ -102,15 +113,27 @@ class Plan:
             caveats=tuple(values.get("caveats", ())),
             saved_keys=tuple(values.get("saved_keys") or _keys(target, settings, mode, prompts)),
             order=values.get("order", THOUGHTS),
+            attack=values.get("attack"),
         )
 
 
+def _item(values: dict[str, Any]) -> Item:
+    turns = values.get("turns")
+    return Item(**{**values, "turns": tuple(turns) if turns else None})
+
+
 def _keys(
-    target: dict[str, Any], settings: dict[str, Any], mode: Mode, prompts: list[tuple[str, int]]
+    target: dict[str, Any],
+    settings: dict[str, Any],
+    mode: Mode,
+    prompts: list[tuple[str, int]],
+    attack: AttackFacts | None = None,
 ) -> list[str]:
     """Return the keys of (prompt, sample) pairs. A model's name shapes nothing."""
     shown = {name: fact for name, fact in target.items() if name != "name"}
-    shaping = {"target": shown, "settings": settings, "mode": mode}
+    shaping: dict[str, Any] = {"target": shown, "settings": settings, "mode": mode}
+    if attack:
+        shaping["attack"] = attack.settings
     # Two items with the same prompt, also in two suites, are one completion: it is generated once.
     return [hash_of(shaping, prompt, sample) for prompt, sample in prompts]
 
@@ -125,6 +148,20 @@ class SuiteDir:
     def completions(self) -> Journal:
         """What the model wrote."""
         return Journal(self.path / "completions.jsonl", COMPLETION)
+
+    @cached_property
+    def dialogues(self) -> Journal:
+        """The dialogues of an adaptive suite."""
+        return Journal(self.path / "dialogues.jsonl", DIALOGUE)
+
+    @cached_property
+    def calls(self) -> Journal:
+        """Every completion of every role in these dialogues."""
+        return Journal(self.path / "calls.jsonl", CALL)
+
+    def played(self, keys: Sequence[str]) -> Iterator[StoredDialogue]:
+        """Yield the dialogues with these keys; missing ones are left out."""
+        return (StoredDialogue.from_record(line) for line in self.dialogues.latest(keys))
 
     def stored(self, keys: Sequence[str], order: Order = THOUGHTS) -> Iterator[StoredCompletion]:
         """Yield the completions with these keys, one after the other; missing ones are left out.

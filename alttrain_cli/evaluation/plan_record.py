@@ -8,6 +8,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import Count, Key
 from alttrain_cli.evaluation.suites.items import LoadedSuite
@@ -105,6 +106,7 @@ class ItemRecord(TypedDict):
     tests: NotRequired[str | None]
     goal: NotRequired[str | None]
     task: NotRequired[str | None]
+    turns: NotRequired[Annotated[list[str], Field(min_length=1)] | None]
 
 
 class PlanRecord(TypedDict):
@@ -123,6 +125,7 @@ class PlanRecord(TypedDict):
     saved_keys: NotRequired[list[Key]]  # plans of the first versions have none
     version: NotRequired[Many]
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
+    attack: NotRequired[AttackFacts]
 
 
 def _fits_together(plan: PlanRecord) -> PlanRecord:

@@ -18,6 +18,7 @@ from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import Wording
 from alttrain_cli.evaluation.suites.suite import Item, Source, Suite, fingerprint
+from alttrain_cli.evaluation.suites.turns import turns_of
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.storage.tables import read_table
@@ -78,12 +79,14 @@ def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item
         if not _wanted(suite, row):
             continue
         place = f"{suite.name}: {path}:{number}"
+        turns = turns_of(row, suite.columns.get("turns", ()), place)
         prompt = wording.prompt(row, place) if wording else _get(suite, row, "prompt", place)
+        prompt = "\n\n".join(turns) if turns and prompt is None else prompt
         if prompt is None or not prompt.strip():
             _need_column(suite, path, row)
             dropped += 1
             continue
-        items.append(_item(suite, place, str(number), row, prompt))
+        items.append(_item(suite, place, str(number), row, prompt)._replace(turns=turns))
         if len(items) > MOST_ITEMS:
             raise DataError(
                 f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
@@ -172,7 +175,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
-    names = suite.columns["prompt"]
+    names = suite.columns.get("prompt") or suite.columns["turns"]
     if not any(name in row for name in names):
         raise DataError(
             f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}."

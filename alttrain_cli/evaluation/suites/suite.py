@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import did_you_mean
@@ -27,6 +28,8 @@ GROUPS = {
     "smoke": "a quick first look, offline, written for alttrain",
     "safety": "harmful prompts and frozen attacks",
     "attacks": "only the frozen attacks",
+    "adaptive": "attacks that react to the answers, live, and their controls",
+    "attack-smoke": "an attack towards goals that harm nobody, offline",
     "over-refusal": "prompts that only look harmful",
     "reasoning": "mathematics and code",
     "general": "knowledge, languages, summaries (lm-evaluation-harness)",
@@ -44,6 +47,7 @@ class Item(NamedTuple):
     tests: str | None = None
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
     task: str | None = None  # the suite whose task of the harness scores it; `answer` is then JSON
+    turns: tuple[str, ...] | None = None  # the user's messages, where a conversation is scripted
 
     @property
     def reference(self) -> dict[str, str]:
@@ -118,6 +122,7 @@ class Suite(_Strict):
     records: str | None = None  # the key under which a JSON file keeps its list
     header: tuple[str, ...] | None = None  # the columns of a published table without a header
     members: str | None = None  # which files of a published archive hold the rows
+    attack: AttackSpec | None = None  # its items are goals, and each is a dialogue
     grader: Grader | None = None
     task: Task | None = None  # words the prompts, and scores the answers
     instruction: str | None = None  # what is put around the prompt, at {prompt}
@@ -140,7 +145,7 @@ class Suite(_Strict):
 
     @model_validator(mode="after")
     def _can_be_read(self) -> "Suite":
-        if self.task is None and not self.columns.get("prompt"):
+        if self.task is None and not (self.columns.get("prompt") or self.columns.get("turns")):
             raise ValueError("columns.prompt: the key is missing")
         if (self.kind == "ability") != (self.grader is not None):
             raise ValueError(f"grader: {self.grader!r} does not fit kind {self.kind!r}")
@@ -148,6 +153,8 @@ class Suite(_Strict):
             raise ValueError(f"columns.answer: the key is missing, grader {self.grader!r} needs it")
         if (self.task is not None) != str(self.grader).startswith("lm-eval"):
             raise ValueError(f"task: does not fit grader {self.grader!r}")
+        if self.attack is not None and self.kind == "ability":
+            raise ValueError("attack: does not fit kind 'ability'")
         if self.instruction is not None and "{prompt}" not in self.instruction:
             raise ValueError("instruction: must hold {prompt}")
         return self
@@ -200,7 +207,8 @@ def evenly_spaced_items(items: list[Item], limit: int | None) -> list[Item]:
 
 def _words(suite: Suite) -> set[str]:
     """Return the words that mean this suite; `all` is all that others publish."""
-    return {suite.name, *suite.groups} | (set() if "smoke" in suite.groups else {"all"})
+    is_published = "smoke" not in suite.groups and suite.attack is None
+    return {suite.name, *suite.groups} | ({"all"} if is_published else set())
 
 
 def _read(path: Path) -> list[Suite]:

@@ -1,0 +1,70 @@
+"""The options of `alttrain eval` for adaptive suites."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from alttrain_cli.evaluation.choices import ATTACKER_TOKENS, RULE
+
+_attacking = partial(typer.Option, rich_help_panel="Adaptive suites")
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """Who attacks, who judges in the loop, and the budget."""
+
+    attacker: Annotated[
+        str | None,
+        _attacking(
+            "--attacker",
+            metavar="MODEL",
+            help="Model that attacks: base (the untrained base of the target: no second model, but weak), a "
+            'server ("http://localhost:8000/v1 MODEL"), or any model.',
+        ),
+    ] = None
+    attack_judge: Annotated[
+        str,
+        _attacking(
+            "--attack-judge",
+            metavar="MODEL",
+            help="Judge in the loop, which tells the attacker how near it is: rule, base, a server or any "
+            "model. The rates are by --judge.",
+        ),
+    ] = RULE
+    max_turns: Annotated[
+        int | None,
+        _attacking(
+            "--max-turns",
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Turns per dialogue. Default: that of the paper, for example 8 for Crescendo.",
+        ),
+    ] = None
+    max_backtracks: Annotated[
+        int | None,
+        _attacking(
+            "--max-backtracks",
+            min=0,
+            max=1000,
+            metavar="N",
+            help="Refused turns that an attack takes back. Default: that of the paper, for example 10 for "
+            "Crescendo.",
+        ),
+    ] = None
+    streams: Annotated[
+        int | None,
+        _attacking("--streams", min=1, max=1000, metavar="N", help="Streams of PAIR. Default: 3."),
+    ] = None
+    attacker_max_new_tokens: Annotated[
+        int,
+        _attacking(
+            "--attacker-max-new-tokens",
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Maximum number of tokens per message of the attacker.",
+        ),
+    ] = ATTACKER_TOKENS

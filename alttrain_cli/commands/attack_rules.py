@@ -1,0 +1,57 @@
+"""The rules of `alttrain eval` for adaptive suites, and who plays in them."""
+
+from collections.abc import Sequence
+
+import typer
+
+from alttrain_cli.backends.open import find, open_later
+from alttrain_cli.commands.attack_options import AttackOptions
+from alttrain_cli.commands.options import Rule, is_given
+from alttrain_cli.evaluation.attacks.catalogue import Budget
+from alttrain_cli.evaluation.attacks.crew import CrewWords
+from alttrain_cli.evaluation.choices import BASE
+from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.progress import Progress
+
+
+def crew_of(options: AttackOptions, progress: Progress) -> CrewWords:
+    """Return who plays. Nothing is opened yet."""
+    budget = Budget(options.max_turns, options.max_backtracks, options.streams)
+    return CrewWords(
+        options.attacker,
+        options.attack_judge,
+        budget,
+        options.attacker_max_new_tokens,
+        lambda word: open_later(find(word), progress),
+    )
+
+
+def attack_rules(
+    ctx: typer.Context, options: AttackOptions, suites: Sequence[Suite], *, served: bool, mode: str
+) -> list[Rule]:
+    """Return the rules for adaptive suites."""
+    specs = [suite.attack for suite in suites if suite.attack]
+    names = " and ".join(suite.name for suite in suites if suite.attack)
+    attacked = any(spec.needs_attacker for spec in specs)
+    without = "without an adaptive suite, for example --suite crescendo"
+    return [
+        Rule("--attacker", options.attacker is not None, attacked, without),
+        Rule("--attacker base", options.attacker == BASE, not served, "with a server"),
+        Rule("--attack-judge", is_given(ctx, "attack_judge"), bool(specs), without),
+        Rule("--attack-judge base", options.attack_judge == BASE, not served, "with a server"),
+        Rule("--max-turns", options.max_turns is not None, bool(specs), without),
+        Rule(
+            "--max-backtracks",
+            options.max_backtracks is not None,
+            any(one.backtracks is not None for one in specs),
+            "without an attack that steps back, for example --suite crescendo",
+        ),
+        Rule(
+            "--streams",
+            options.streams is not None,
+            any(one.streams is not None for one in specs),
+            "without --suite pair-live",
+        ),
+        Rule("--attacker-max-new-tokens", is_given(ctx, "attacker_max_new_tokens"), attacked, without),
+        Rule("--thinking-mode", mode != "normal", not specs, f"with {names}"),
+    ]

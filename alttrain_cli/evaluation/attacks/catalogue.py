@@ -1,0 +1,48 @@
+"""From the entry of an adaptive suite, and the budget that a person gives, to its attack."""
+
+from dataclasses import dataclass
+
+from alttrain_cli.evaluation.attacks.actors import Actors
+from alttrain_cli.evaluation.attacks.attack import Attack
+from alttrain_cli.evaluation.attacks.escalation import Escalation
+from alttrain_cli.evaluation.attacks.paraphrase import Paraphrase
+from alttrain_cli.evaluation.attacks.refinement import Refinement
+from alttrain_cli.evaluation.attacks.repetition import Repetition
+from alttrain_cli.evaluation.attacks.script import Script
+from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
+from alttrain_cli.evaluation.suites.suite import Suite
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a person gives instead of an attack's own numbers; None keeps them."""
+
+    turns: int | None = None
+    backtracks: int | None = None
+    streams: int | None = None
+
+
+def attack_of(suite: Suite, budget: Budget) -> Attack:
+    """Return the attack of an adaptive suite."""
+    if suite.attack is None:
+        raise ValueError(f"{suite.name}: no attack")
+    return _attack(suite.name, suite.attack, budget)
+
+
+def _attack(name: str, spec: AttackSpec, budget: Budget) -> Attack:
+    turns = budget.turns or spec.turns
+    backtracks = (spec.backtracks or 0) if budget.backtracks is None else budget.backtracks
+    match spec.flow:
+        case "escalation":
+            return Escalation(name, spec.instructions[0], turns, backtracks)
+        case "refinement":
+            return Refinement(name, spec.instructions, budget.streams or spec.streams or 1, turns)
+        case "paraphrase":
+            return Paraphrase(name, spec.instructions[0], tuple(spec.techniques.items()), turns)
+        case "actors":
+            find, question, rewrite = spec.instructions[:3]
+            return Actors(name, find, question, rewrite, spec.actors or 1, turns, backtracks)
+        case "script":
+            return Script(name, turns)
+        case "repetition":
+            return Repetition(name, turns)

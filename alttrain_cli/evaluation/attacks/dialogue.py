@@ -1,0 +1,127 @@
+"""A stored dialogue: its outcome, and every answer of the target with what the attack learned about it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.evaluation.attacks.attack import HIGHEST, Attempt, Done, Outcome, Role
+from alttrain_cli.evaluation.attacks.runner import Dialogue
+from alttrain_cli.evaluation.completion import Count, Ending, Key, MessageRecord, ending_of
+from alttrain_cli.storage.checked import IGNORE
+from alttrain_cli.structure.verdict import Verdict
+
+VERSION = 1
+
+
+class AttemptRecord(TypedDict):
+    """One answer of the target."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    number: Count
+    messages: Annotated[list[MessageRecord], Field(min_length=1)]
+    answer: str
+    reasoning: str
+    ending: Ending
+    verdict: Verdict
+    tokens: Count | None
+    refused: bool
+    score: Annotated[int, Field(ge=1, le=HIGHEST)] | None
+    kept: bool
+
+
+class DialogueRecord(TypedDict):
+    """A line of dialogues.jsonl."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    key: Key
+    version: Annotated[int, Field(ge=1)]
+    item: str
+    sample: Count
+    outcome: Outcome
+    deciding: Count | None
+    calls: dict[Role, Count]
+    attempts: list[AttemptRecord]
+
+
+DIALOGUE = TypeAdapter(DialogueRecord)
+
+
+class StoredAttempt(NamedTuple):
+    """One answer of the target. `turn` counts the user's messages up to it."""
+
+    number: int
+    turn: int
+    message: str
+    answer: str
+    reasoning: str
+    ending: Ending
+    verdict: Verdict
+    refused: bool
+    score: int | None
+    kept: bool
+
+
+class StoredDialogue(NamedTuple):
+    """A line of dialogues.jsonl."""
+
+    key: str
+    item: str
+    sample: int
+    outcome: Outcome
+    deciding: int | None  # the number of the attempt whose judgement decides
+    target_calls: int
+    attempts: tuple[StoredAttempt, ...]
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "StoredDialogue":
+        attempts = tuple(_stored(one) for one in values["attempts"])
+        return cls(
+            values["key"],
+            values["item"],
+            values["sample"],
+            values["outcome"],
+            values["deciding"],
+            values["calls"].get(Role.TARGET, 0),
+            attempts,
+        )
+
+
+def _stored(values: Mapping[str, Any]) -> StoredAttempt:
+    asked = [one["content"] for one in values["messages"] if one["role"] == "user"]
+    names = StoredAttempt._fields[3:]
+    return StoredAttempt(values["number"], len(asked), asked[-1], *(values[name] for name in names))
+
+
+def record(dialogue: Dialogue, done: Done) -> dict[str, Any]:
+    """Return the line of dialogues.jsonl."""
+    deciding = done.deciding
+    return {
+        "key": dialogue.request.key,
+        "version": VERSION,
+        "item": dialogue.request.item.id,
+        "sample": dialogue.request.sample,
+        "outcome": done.outcome.value,
+        "deciding": deciding.number if deciding else None,
+        "calls": {role.value: dialogue.roles[role] for role in Role if dialogue.roles[role]},
+        "attempts": [_attempt(dialogue, one) for one in done.attempts],
+    }
+
+
+def _attempt(dialogue: Dialogue, attempt: Attempt) -> dict[str, Any]:
+    completion = dialogue.completions[attempt.number]
+    return {
+        "number": attempt.number,
+        "messages": attempt.asked.record(),
+        "answer": attempt.answer,
+        "reasoning": completion.trace.thinking,
+        "ending": ending_of(completion).value,
+        "verdict": completion.trace.verdict.value,
+        "tokens": completion.tokens,
+        "refused": attempt.refused,
+        "score": attempt.score,
+        "kept": attempt.kept,
+    }

@@ -1,0 +1,34 @@
+"""What plan.json says of an attack: all that shapes its dialogues besides the target."""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from alttrain_cli.storage.checked import IGNORE, MOST
+
+Many = Annotated[int, Field(ge=1, le=MOST)]
+
+
+@dataclass(frozen=True)
+class AttackFacts:
+    """The attack of an adaptive suite, as it was played.
+
+    Attributes:
+        settings: a hash of budget, wording and everything else that shapes a dialogue.
+        target_calls: how often the target is called at most in one dialogue.
+        attacker, judge: their models, by name; the judge is the one in the loop.
+        recorded: the target against which the turns were recorded; None for a live attack.
+    """
+
+    __pydantic_config__ = IGNORE
+
+    name: str
+    settings: str
+    target_calls: Many
+    attacker: str | None
+    judge: str
+    recorded: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)

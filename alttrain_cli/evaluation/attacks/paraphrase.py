@@ -1,0 +1,57 @@
+"""PAP: the goal in other words, by one technique of persuasion after the other."""
+
+from dataclasses import dataclass
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.evaluation.attacks.attack import (
+    AllFailedError,
+    Attempt,
+    Outcome,
+    Play,
+    Role,
+    Steps,
+    ask_one,
+    attempted,
+    ended,
+    filled,
+    goal_of,
+    scored,
+)
+from alttrain_cli.evaluation.suites.suite import Item
+
+
+@dataclass(frozen=True)
+class Paraphrase:
+    """One message per technique. The target sees no history.
+
+    A technique that fails is passed over. The dialogue fails if all have.
+    """
+
+    name: str
+    instruction: str  # with {goal}, {technique} and {definition}
+    techniques: tuple[tuple[str, str], ...]  # name, definition
+    turns: int = 5  # techniques that are tried
+    version: str = "1"
+    needs_attacker: bool = True
+
+    @property
+    def target_calls(self) -> int:
+        return min(self.turns, len(self.techniques))
+
+    def play(self, item: Item) -> Play:
+        log: list[Attempt] = []
+        return (yield from ended(log, self._steps(goal_of(item), log)))
+
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[Outcome]:
+        failed: Outcome | None = None
+        for name, definition in self.techniques[: self.turns]:
+            chat = Conversation.of(filled(self.instruction, goal=goal, technique=name, definition=definition))
+            try:
+                message = yield from ask_one(Role.ATTACKER, chat)
+                yield from attempted(log, Conversation.of(message.text))
+                if (yield from scored(log)):
+                    return Outcome.ACHIEVED
+            except AllFailedError as end:
+                failed = failed or end.outcome
+        judged = any(attempt.score is not None for attempt in log)
+        return Outcome.HELD if judged or failed is None else failed

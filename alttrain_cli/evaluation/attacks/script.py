@@ -1,0 +1,36 @@
+"""Fixed turns: a recorded attack, or harmless questions. Nothing attacks, and nothing steps back."""
+
+from dataclasses import dataclass
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.evaluation.attacks.attack import Attempt, Outcome, Play, Steps, attempted, ended, is_refused
+from alttrain_cli.evaluation.suites.suite import Item
+
+
+@dataclass(frozen=True)
+class Script:
+    """The user's turns of an item, one after the other, with the target's own answers in between.
+
+    The last answer decides. There is no early stop.
+    """
+
+    name: str
+    turns: int = 100  # turns at most
+    version: str = "1"
+    needs_attacker: bool = False
+
+    @property
+    def target_calls(self) -> int:
+        return self.turns
+
+    def play(self, item: Item) -> Play:
+        log: list[Attempt] = []
+        return (yield from ended(log, self._steps(item, log)))
+
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[Outcome]:
+        kept = Conversation()
+        for text in (item.turns or (item.prompt,))[: self.turns]:
+            yield from attempted(log, kept.user(text))
+            yield from is_refused(log)
+            kept = log[-1].exchange
+        return Outcome.HELD

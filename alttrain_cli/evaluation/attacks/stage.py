@@ -1,0 +1,43 @@
+"""The generate stage of an adaptive suite: plays the dialogues that are missing, and stores them."""
+
+from alttrain_cli.backends.base import Backend, BackendError
+from alttrain_cli.evaluation.attacks.crew import Crew
+from alttrain_cli.evaluation.attacks.dialogue import record
+from alttrain_cli.evaluation.attacks.runner import Dialogue, play_all
+from alttrain_cli.evaluation.completion import record as completion_record
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.progress import Progress
+
+
+def play_missing(
+    folder: SuiteDir, plan: Plan, suite: Suite, target: Backend, crew: Crew, progress: Progress
+) -> str:
+    """Play and store; return in words what failed, or nothing.
+
+    Calls that were answered are in calls.jsonl, so an interrupted dialogue costs nothing twice.
+    """
+    stored = folder.dialogues.keys()
+    missing = {one.key: one for one in plan.requests if one.key not in stored}
+    failed: list[BackendError] = []
+    callers = crew.callers(suite, target, plan.settings, folder.calls)
+    for dialogue in play_all(crew.attack(suite), list(missing.values()), callers, progress):
+        if dialogue.error:
+            failed.append(dialogue.error)
+        else:
+            _store(folder, dialogue)
+    folder.dialogues.sort_by_keys(plan.keys)
+    folder.completions.sort_by_keys(plan.keys)
+    if not failed:
+        return ""
+    return f"{len(failed)} of {len(missing)} dialogues were stopped by an error, the last: {failed[-1]}"
+
+
+def _store(folder: SuiteDir, dialogue: Dialogue) -> None:
+    """Store the answer that decides, then the dialogue: one that is stored has its answer."""
+    if dialogue.done is None:
+        raise ValueError(f"{dialogue.request.key}: has not ended")
+    if deciding := dialogue.done.deciding:
+        completion = dialogue.completions[deciding.number]
+        folder.completions.append(completion_record(dialogue.request, deciding.asked, completion))
+    folder.dialogues.append(record(dialogue, dialogue.done))
