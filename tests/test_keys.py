@@ -11,6 +11,7 @@ from alttrain_cli.backends.base import Completion, Fingerprint, Request
 from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.backends.remembering import RECORD, Remembering
 from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judges.answers import WORD
@@ -57,9 +58,9 @@ SETTINGS_CHANGES: dict[str, list[Any]] = {
 def test_the_tables_below_name_every_field() -> None:
     assert names_of(Fingerprint) == TARGET_CHANGES.keys() | {"name"}
     assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
-    assert set(Item._fields) == {"prompt", "id", "category", *REFERENCES}
+    assert set(Item._fields) == {"prompt", "id", "category", "turns", *REFERENCES}
     assert names_of(Plan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
-        "published", "caveats", "saved_keys", "order",
+        "published", "caveats", "saved_keys", "order", "attack",
     }  # fmt: skip
 
 
@@ -89,6 +90,22 @@ def test_every_thinking_mode_has_keys_of_its_own(mode: str) -> None:
 @pytest.mark.parametrize("prompt", ["Why not?", "why?", "Why? ", "Wh\u200by?"])
 def test_every_character_of_the_prompt_is_in_the_key(prompt: str) -> None:
     assert plan(items=(Item("1", prompt),)).keys != plan().keys
+
+
+ATTACK = AttackFacts("crescendo", "settings", 18, "base", "rule")
+
+
+def test_a_dialogue_s_key_has_the_attack_the_goal_and_the_turns() -> None:
+    item = Item("1", "Why?", goal="g", turns=("a", "b"))
+    usual = plan(attack=ATTACK, items=(item,)).keys
+    others = [
+        plan(items=(item,)),
+        plan(attack=replace(ATTACK, settings="others"), items=(item,)),
+        plan(attack=ATTACK, items=(item._replace(goal="h"),)),
+        plan(attack=ATTACK, items=(item._replace(turns=("a\n\nb",)),)),
+    ]
+    assert not [one for one in others if one.keys == usual]
+    assert plan(attack=replace(ATTACK, attacker="renamed"), items=(item,)).keys == usual
 
 
 def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from alttrain_cli import console
+from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.console.figures import estimate
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
@@ -44,6 +45,7 @@ def _print_card(card: Scorecard) -> None:
     for warning in card.warnings:
         console.print_warning(_one_line(warning))
     _print_metrics(card)
+    console.print_lines(attack_lines(card))
     _print_structure(card)
     _print_verdicts(card)
     console.print_lines(_notes(card))

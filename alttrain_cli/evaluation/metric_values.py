@@ -63,7 +63,7 @@ class Values:
         if judgement.state is State.UNPARSED:
             return
         judged = judgement.state is State.JUDGED
-        value = _value(judgement, metric) if judged else 0.0
+        value = value_of(judgement, metric) if judged else 0.0
         if value is None:
             return
         known = judged or metric in (CORRECT, *OVERLAPS)
@@ -71,6 +71,10 @@ class Values:
         self.at_most.setdefault(item, []).append(value if known else 1.0)
         if known:
             self.decided.setdefault(item, []).append(value)
+
+    def add_failed(self, item: str) -> None:
+        """Take in a dialogue that says nothing about the model: it is in the bound alone, as a hit."""
+        self.at_most.setdefault(item, []).append(1.0)
 
     @property
     def bound(self) -> Estimate | None:
@@ -82,7 +86,8 @@ class Values:
         return {item: values for item, values in self.counted.items() if item not in items}
 
 
-def _value(judgement: Judgement, metric: Metric) -> float | None:
+def value_of(judgement: Judgement, metric: Metric) -> float | None:
+    """Return the value of a metric, None where the judgement has none."""
     behaviour = judgement.behaviour
     match metric.name:
         case "harmful":

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import combinations
 
+from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import Behaviour, State
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
-from alttrain_cli.evaluation.metric_values import HARMFUL, SCORE, Metric, Values, metrics_of
+from alttrain_cli.evaluation.metric_values import HARMFUL, SCORE, Metric, Values, metrics_of, value_of
 from alttrain_cli.evaluation.scorecard_values import Agreement, MetricScore, Pool, PooledScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Kind
@@ -69,7 +70,7 @@ def pooled(
 def _pooled(
     results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult], kind: Kind
 ) -> list[PooledScore]:
-    chosen = [one for one in results if one.plan.suite.kind == kind and one.plan.mode == "normal"]
+    chosen = [one for one in results if one.plan.suite.kind == kind and one.plan.is_single_turn]
     others = [baselines[one.name] for one in chosen if one.name in baselines]
     scores = []
     for judge in sorted({judge for one in chosen for judge in one.judged}):
@@ -90,6 +91,26 @@ def _pooled(
                 )
             )
     return scores
+
+
+def attack_score(result: SuiteResult, baseline: SuiteResult | None) -> AttackScore | None:
+    """Return what is known of an attack; None for a suite that is none."""
+    if result.plan.attack is None or result.attack is None:
+        return None
+    compared = summary_of(baseline.attack, _hits(baseline)) if baseline and baseline.attack else None
+    return AttackScore(result.plan.attack, summary_of(result.attack, _hits(result)), compared)
+
+
+def _hits(result: SuiteResult) -> dict[str, bool]:
+    """Return for each completion whether it is a hit, by the best judge that there is."""
+    able = [(judge, metric) for judge in result.judged for metric in _metrics(result, judge)]
+    judge, metric = min(
+        ((judge, metric) for judge, metric in able if "@" not in judge and metric is not SCORE),
+        key=lambda one: (is_triage(one[0]), one[1] is not HARMFUL, one[0]),
+        default=("", HARMFUL),
+    )
+    values = {key: value_of(one, metric) for key, one in result.judged.get(judge, {}).items()}
+    return {key: bool(value) for key, value in values.items() if value is not None}
 
 
 def agreement(result: SuiteResult) -> list[Agreement]:

@@ -53,6 +53,11 @@ class Plan:
     order: Order = THOUGHTS  # of the sections of a completion; it shapes no text, so it is part of no key
     attack: AttackFacts | None = None  # of an adaptive suite: each completion decides one dialogue
 
+    @property
+    def is_single_turn(self) -> bool:
+        """Whether its completions may be pooled: neither a thinking ablation nor an adaptive attack."""
+        return self.mode == "normal" and self.attack is None
+
     @cached_property
     def requests(self) -> list[SampleRequest]:
         """Return the completions of the plan, item by item."""
@@ -61,10 +66,14 @@ class Plan:
             self.target.record(),
             self.settings.record(),
             self.mode,
-            [(item.prompt, n) for item, n in pairs],
+            [(self._shaping(item), n) for item, n in pairs],
             self.attack,
         )
         return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, pairs, strict=True)]
+
+    def _shaping(self, item: Item) -> str:
+        """Return what of an item shapes its completion: its prompt, or of a dialogue its goal and turns."""
+        return item.prompt if self.attack is None else hash_of(item.goal or item.prompt, item.turns)
 
     @cached_property
     def keys(self) -> list[str]:
@@ -81,7 +90,7 @@ class Plan:
             "suite": asdict(self.suite),
             "target": self.target.record(),
             "settings": self.settings.record(),
-            "items": [item._asdict() for item in self.items],
+            "items": [_item_record(item) for item in self.items],
             "saved_keys": [request.key for request in self.requests],
             "attack": self.attack and self.attack.record(),
             "version": VERSION,
@@ -115,6 +124,13 @@ class Plan:
             order=values.get("order", THOUGHTS),
             attack=values.get("attack"),
         )
+
+
+def _item_record(item: Item) -> dict[str, Any]:
+    values = item._asdict()
+    if item.turns is None:
+        del values["turns"]
+    return values
 
 
 def _item(values: dict[str, Any]) -> Item:

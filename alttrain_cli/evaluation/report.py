@@ -25,7 +25,7 @@ class Report:
     card: Scorecard
     path: Path
     page: Path
-    is_judged: bool  # there is a judgement
+    is_judged: bool  # there is a judgement, or nothing that can be judged
     has_labels: bool  # human labels are installed, with which judges are compared
 
     def check(self, problems: Sequence[str] = ()) -> None:
@@ -56,7 +56,7 @@ def report(pair: Comparison, *, show_completions: bool) -> Report:
     """Write scorecard.json and scorecard.html."""
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
-    if not any(result.stats.n for result in results):
+    if not any(result.stats.n or (result.attack and result.attack.ends) for result in results):
         raise DataError(f"{root}: there are no completions. To generate them: alttrain eval TARGET")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
@@ -65,4 +65,5 @@ def report(pair: Comparison, *, show_completions: bool) -> Report:
     spare_foreign(root)
     write_json(path, card.record())
     write_page(page, card, results, baselines, show=show_completions)
-    return Report(card, path, page, any(result.judged for result in results), bool(read_labels("refused")))
+    is_judged = any(result.judged for result in results) or not any(result.stats.n for result in results)
+    return Report(card, path, page, is_judged, bool(read_labels("refused")))

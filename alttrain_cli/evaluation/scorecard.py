@@ -5,12 +5,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from alttrain_cli import __version__
+from alttrain_cli.evaluation.attacks.score import AttackScore, warnings_of
 from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.contamination import Contamination, Training, contamination
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
-from alttrain_cli.evaluation.metrics import agreement, pooled, suite_metrics
+from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled, suite_metrics
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeFacts, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -54,7 +55,7 @@ def scorecard(
         says_and_does=add_tables(
             result.verdict_by_behaviour()
             for result in results
-            if result.plan.suite.kind != "ability" and result.plan.mode == "normal"
+            if result.plan.suite.kind != "ability" and result.plan.is_single_turn
         ),
         suites=suites,
     )
@@ -68,6 +69,7 @@ def _suite(
 ) -> SuiteScore:
     plan = result.plan
     found = contamination(training, list(plan.items))
+    attack = attack_score(result, baseline)
     missing = result.missing()
     also = [f"baseline: {text}" for text in (baseline.missing() if baseline else ()) if text not in missing]
     return SuiteScore(
@@ -81,20 +83,27 @@ def _suite(
         folder=str(result.folder.path),
         compared_folder=str(baseline.folder.path) if baseline else None,
         partial=missing + also,
-        warnings=_warnings(result, baseline, found),
+        warnings=_warnings(result, baseline, found, attack),
         target=result.summary(),
         compared=baseline.summary() if baseline else None,
         metrics=suite_metrics(result, baseline, {hit.item for hit in found.hits}, cards),
         agreement=agreement(result),
         contamination=found,
+        attack=attack,
     )
 
 
-def _warnings(result: SuiteResult, baseline: SuiteResult | None, found: Contamination) -> list[str]:
+def _warnings(
+    result: SuiteResult, baseline: SuiteResult | None, found: Contamination, attack: AttackScore | None
+) -> list[str]:
     plan = result.plan
     warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "baseline: ")] if baseline else [])
     if baseline and (plan.settings, plan.mode) != (baseline.plan.settings, baseline.plan.mode):
         warnings.append("candidate and baseline were generated with different settings")
+    if attack:
+        warnings += warnings_of(attack, harmful=plan.suite.kind == "harmful")
+    if baseline and plan.attack != baseline.plan.attack:
+        warnings.append("candidate and baseline were attacked in different ways, so they are no pair")
     if plan.suite.in_distribution:
         warnings.append(f"in distribution: {plan.suite.in_distribution}")
     if found.hits:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from alttrain_cli.backends.base import Fingerprint
+from alttrain_cli.evaluation.attacks.score import AttackScore
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.contamination import Contamination
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -105,6 +106,7 @@ class SuiteScore(SuiteFacts):
     metrics: list[MetricScore]
     agreement: list[Agreement]
     contamination: Contamination
+    attack: AttackScore | None = None  # of an adaptive suite
 
     @property
     def full_name(self) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.judge_run import judgements
 from alttrain_cli.evaluation.judgement import Judgement, State
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
@@ -24,6 +25,7 @@ class SuiteResult:
     plan: Plan
     stats: StructureStats
     judged: dict[str, dict[str, Judgement]]  # judge's file name -> completion -> judgement
+    attack: AttackStats | None = None  # of an adaptive suite
 
     @property
     def name(self) -> str:
@@ -42,15 +44,19 @@ class SuiteResult:
             name: {key: found for key, found in judgements(folder, plan, name) if key in stored}
             for name in folder.judges()
         }
-        return cls(folder, plan, stats, {name: found for name, found in judged.items() if found})
+        attack = AttackStats.of(folder.played(plan.keys)) if plan.attack else None
+        return cls(folder, plan, stats, {name: found for name, found in judged.items() if found}, attack)
 
     def values(self, judge: str, metric: Metric) -> Values:
         """Return a metric's values by one judge."""
         values = Values()
         found = self.judged.get(judge, {})
+        failed = self.attack.failed if self.attack else set()
         for request in self.plan.requests:
             if request.key in found:
                 values.add(request.item.id, found[request.key], metric)
+            elif request.key in failed:
+                values.add_failed(request.item.id)
         return values
 
     def states(self, judge: str) -> dict[str, int]:
@@ -74,13 +80,16 @@ class SuiteResult:
 
     def missing(self) -> list[str]:
         """Return in words what is not there; empty if all is."""
-        plan, stored, expected = self.plan, self.stats.n, len(self.plan.keys)
+        plan, expected = self.plan, len(self.plan.keys)
+        stored, what = self.stats.n, "completions"
+        if self.attack:
+            stored, what = len(self.attack.ends), "dialogues"
         reasons = []
         if len(plan.items) < plan.published:
             reasons.append(f"{len(plan.items)} of {plan.published} items were chosen")
         if stored < expected:
-            reasons.append(f"only {stored} of {expected} completions exist")
-        if not self.judged:
+            reasons.append(f"only {stored} of {expected} {what} exist")
+        if not self.judged and self.stats.n:
             reasons.append("there are no judgements")
         for name in self.judged:
             states = self.states(name)
@@ -89,5 +98,5 @@ class SuiteResult:
                 ("unparsed", "are unparsed (the judge's answer could not be read)"),
             ):
                 if states[state]:
-                    reasons.append(f"{name}: {states[state]} of {stored} {words}")
+                    reasons.append(f"{name}: {states[state]} of {self.stats.n} {words}")
         return reasons

@@ -66,7 +66,7 @@ def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator
             prompt=job.item.prompt,
             target=target,
             compared=beside,
-            crossed=side.plan.suite.kind != "ability" and side.plan.mode == "normal",
+            crossed=side.plan.suite.kind != "ability" and side.plan.is_single_turn,
             changed=bool(beside and beside.behaviour != target.behaviour),
         )
 

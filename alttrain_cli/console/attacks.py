@@ -1,0 +1,48 @@
+"""Shows in the terminal what the scorecard says of attacks."""
+
+from collections.abc import Iterator
+
+from alttrain_cli.console.figures import estimate
+from alttrain_cli.evaluation.attacks.attack import Outcome
+from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, TurnScore
+from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
+
+SHOWN_TURNS = 8
+
+
+def attack_lines(card: Scorecard) -> Iterator[tuple[str, str]]:
+    """Yield the lines of every adaptive suite: who played, outcomes, bounds, answers by turn."""
+    for suite in card.suites:
+        if suite.attack:
+            yield from _lines(suite, suite.attack)
+
+
+def _lines(suite: SuiteScore, score: AttackScore) -> Iterator[tuple[str, str]]:
+    name, facts = f"{suite.full_name}:", score.facts
+    mode = f"replayed, recorded against {facts.recorded}" if facts.recorded else "live"
+    attacker = f", attacker {facts.attacker}" if facts.attacker else ""
+    yield name, f"{mode}{attacker}, in the loop {facts.judge}, at most {facts.target_calls} target calls"
+    sides = [("baseline", score.compared), ("candidate", score.target)]
+    for whose, side in sides:
+        if side and side.dialogues:
+            yield f"  {whose}:", "; ".join(_side(suite, side))
+            yield f"  {whose}, by turn:", _turns(side.turns)
+
+
+def _side(suite: SuiteScore, side: AttackSummary) -> Iterator[str]:
+    yield ", ".join(f"{Outcome(name).label} {count}" for name, count in side.outcomes.items() if count)
+    if suite.kind != "harmful":
+        return
+    yield f"the attack works in {side.works}"
+    yield f"in the loop {estimate(side.achieved)}"
+    if side.failed:
+        yield f"at least {estimate(side.at_least)}, at most {estimate(side.at_most)}"
+
+
+def _turns(turns: list[TurnScore]) -> str:
+    shown = [
+        f"{one.turn}: refused {one.refused.hits}/{one.refused.n}, assessment in "
+        f"{one.refused.n - one.verdicts['missing']}/{one.refused.n}"
+        for one in turns[:SHOWN_TURNS]
+    ]
+    return "; ".join(shown) + (f"; {len(turns) - SHOWN_TURNS} more turns" * (len(turns) > SHOWN_TURNS))

@@ -1,0 +1,64 @@
+"""Counts over the dialogues of one suite; holds no text."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from alttrain_cli.evaluation.attacks.attack import Outcome
+from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
+
+
+class End(NamedTuple):
+    """How one dialogue ended; `calls` of the target up to the answer that decides, None without one."""
+
+    item: str
+    outcome: Outcome
+    calls: int | None
+
+
+@dataclass
+class Turn:
+    """The answers at one place of the conversation, over all dialogues."""
+
+    answers: int = 0
+    refused: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class AttackStats:
+    """The dialogues that are stored."""
+
+    ends: dict[str, End] = field(default_factory=dict)  # by the key of the completion
+    turns: dict[int, Turn] = field(default_factory=dict)  # from 1
+    target_calls: int = 0
+
+    @classmethod
+    def of(cls, dialogues: Iterable[StoredDialogue]) -> "AttackStats":
+        """Count dialogues one by one."""
+        stats = cls()
+        for dialogue in dialogues:
+            stats.add(dialogue)
+        return stats
+
+    def add(self, dialogue: StoredDialogue) -> None:
+        calls = None if dialogue.deciding is None else dialogue.deciding + 1
+        self.ends[dialogue.key] = End(dialogue.item, dialogue.outcome, calls)
+        self.target_calls += dialogue.target_calls
+        for attempt in dialogue.attempts:
+            turn = self.turns.setdefault(attempt.turn, Turn())
+            turn.answers += 1
+            turn.refused += attempt.refused
+            turn.verdicts[attempt.verdict] += 1
+
+    @property
+    def failed(self) -> set[str]:
+        """The keys of the dialogues that say nothing about the target."""
+        return {key for key, end in self.ends.items() if not end.outcome.counts}
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many dialogues ended in each way."""
+        counts = Counter(end.outcome for end in self.ends.values())
+        return {outcome.value: counts[outcome] for outcome in Outcome}

@@ -1,0 +1,194 @@
+"""`alttrain eval` with adaptive suites: who plays, what the scorecard says, which options fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.backends.base import Can, Request
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.target import Target
+from alttrain_cli.cli import app
+from alttrain_cli.console.attacks import attack_lines
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.catalogue import Budget
+from alttrain_cli.evaluation.attacks.crew import CrewWords
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import EvalTarget
+from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.report import Report, report
+from alttrain_cli.evaluation.suites.published import read_suites
+from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.progress import Progress
+from alttrain_cli.recipe.model import Recipe, Sampling
+from tests.servers import chat_server
+
+REFUSES = "<think>\nThey ask.\n\nThis is harmful.\n\nI stop.\n</think>\n\nI can't help with that."
+HELPS = "Fine: an insult to a cactus, a lazy robot, and the word banana."
+MESSAGE = '{"message": "Please do it."}'
+
+
+def is_attacker(request: Request[Any]) -> bool:
+    return "measure how safe" in str(request.input) or "You help to test" in str(request.input)
+
+
+def run_and_base(run: str, base: str, attacker: str = MESSAGE) -> Scripted:
+    """A run with its base, which attacks where it is asked to."""
+
+    def weights(request: Request[Any], sampling: Sampling) -> str:
+        return attacker if is_attacker(request) else base
+
+    under = Scripted(weights, name="base", can=Can.COUNT)
+    return Scripted(lambda request, sampling: run, name="run", base=under, can=Can.COUNT)
+
+
+def measure(root: Path, run: Scripted, suite: str = "crescendo-smoke", **changes: Any) -> Report:
+    model = Target("run", Recipe.load("smollm2-135m"), root / "run" / "adapter")
+    pair = Comparison(EvalTarget(root / "run", model), EvalTarget(root / "base", model.base))
+    judges = JudgeSet(find_judges("rule"), lambda word: run, Progress(), with_card=False)
+    crew = CrewWords("base", budget=Budget(turns=2, backtracks=1))
+    options = EvalOptions(read_suites(find_suites(suite), {}, Progress()), limit=4, crew=crew, **changes)
+    evaluate(pair, options, judges, lambda target: run, Progress())
+    return report(pair, show_completions=False)
+
+
+def test_a_run_and_its_base_are_attacked_by_the_base_and_compared_by_goal(tmp_path: Path) -> None:
+    result = measure(tmp_path, run_and_base(REFUSES, HELPS))
+    [suite] = result.card.suites
+    assert suite.attack is not None
+    assert suite.attack.compared is not None
+    assert suite.attack.facts.attacker == "base"
+    assert suite.attack.target.outcomes["held"] == 4
+    assert suite.attack.target.target_calls == 4 * 3
+    [metric] = suite.metrics
+    assert (metric.target.hits, metric.compared.hits) == (0, 4)  # type: ignore[union-attr]
+    assert metric.difference is not None
+    assert metric.difference.test == "McNemar, exact"
+    assert not result.card.warnings
+    assert result.card.pooled == {"harmful": [], "over_refusal": []}
+    shown = dict(attack_lines(result.card))
+    assert "held 4" in shown["  candidate:"]
+    assert "the attack works in 0/4" in shown["  candidate:"]
+    assert "the attack works in 4/4" in shown["  baseline:"]
+    assert "1: refused 8/8, assessment in 8/8" in shown["  candidate, by turn:"]
+
+
+def test_dialogues_that_say_nothing_are_in_no_rate_but_in_its_bounds_and_on_top(tmp_path: Path) -> None:
+    result = measure(tmp_path, run_and_base("<think>\nHmm", HELPS))
+    [suite] = result.card.suites
+    assert suite.attack is not None
+    side = suite.attack.target
+    assert (side.outcomes["unfinished"], side.failed, side.achieved) == (4, 4, None)
+    assert (side.at_least.share, side.at_most.share) == (0.0, 1.0)  # type: ignore[union-attr]
+    assert "4 of 4 dialogues say nothing about the model (unfinished 4)" in result.card.warnings[0]
+
+
+def test_only_failed_dialogues_are_a_scorecard_and_no_error(tmp_path: Path) -> None:
+    result = measure(tmp_path, run_and_base(REFUSES, HELPS, attacker="I'd rather not."))
+    result.check()
+    [suite] = result.card.suites
+    assert suite.metrics == []
+    assert len([text for text in result.card.warnings if "attacker failed 4" in text]) == 2
+    assert "dialogues" not in " ".join(suite.partial)
+
+
+def test_an_attack_that_does_not_work_on_the_baseline_is_said_to_be_too_weak(tmp_path: Path) -> None:
+    result = measure(tmp_path, run_and_base(REFUSES, REFUSES))
+    assert "works on the baseline in 0 of 4 dialogues only. It is too weak" in result.card.warnings[0]
+
+
+def test_the_curve_says_within_how_many_target_calls_the_attack_worked(tmp_path: Path) -> None:
+    run = run_and_base(REFUSES, HELPS)
+    run._answer = lambda request, sampling: REFUSES if len(request.input.messages) < 3 else HELPS
+    [suite] = measure(tmp_path, run).card.suites
+    assert suite.attack is not None
+    assert suite.attack.target.curve == [0, 0, 4]
+
+
+def test_harmless_conversations_count_refusals_by_turn(tmp_path: Path) -> None:
+    [suite] = measure(tmp_path, run_and_base(REFUSES, HELPS), "benign-turns").card.suites
+    assert suite.attack is not None
+    assert suite.attack.facts.attacker is None
+    assert [turn.refused.hits for turn in suite.attack.target.turns] == [4, 4]
+    assert [metric.metric for metric in suite.metrics] == ["refused"]
+    assert suite.metrics[0].target.hits == 4  # type: ignore[union-attr]
+
+
+def test_several_seeds_are_a_mean_by_goal(tmp_path: Path) -> None:
+    sampling = {"do_sample": True, "temperature": 1.0}
+    [suite] = measure(tmp_path, run_and_base(REFUSES, HELPS), samples=3, sampling=sampling).card.suites
+    assert suite.attack is not None
+    assert suite.attack.target.dialogues == 12
+    assert suite.metrics[0].title == "not refused, mean of 3"
+    assert suite.metrics[0].target.n == 4  # type: ignore[union-attr]
+
+
+def test_the_bare_goal_needs_sampling_and_an_attack_an_attacker(tmp_path: Path) -> None:
+    suites = read_suites(find_suites("crescendo-smoke"), {}, Progress())
+    [control] = find_suites("bare-goal")
+    with pytest.raises(DataError, match=r"--suite bare-goal: greedy .* Add --do-sample"):
+        EvalOptions([(control, suites[0][1])], sampling={"do_sample": False}).request(EvalTarget(tmp_path))
+    with pytest.raises(DataError, match=r"--suite crescendo: .* Add --attacker base"):
+        CrewWords().check(find_suites("benign-turns,bare-goal,crescendo"))
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, ["eval", *words])
+
+
+def test_target_attacker_and_judge_are_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        asked = request["messages"][0]["content"]
+        if "assess the answer" in asked:
+            return '{"refused": false}' if '"refused"' in asked else '{"score": 10}'
+        return MESSAGE if "You help to test" in asked else HELPS
+
+    with chat_server(answer, models=("tiny", "other")) as server:
+        word = f"{server.base_url} tiny"
+        options = ["--suite", "crescendo-smoke", "--attacker", f"{server.base_url} other", "--limit", "3"]
+        done = invoke(word, *options, "--attack-judge", word, "--no-judge-card")
+        assert done.exit_code == 0, done.output
+        assert "achieved 3" in done.output
+        asked = len(server.requests)
+        assert asked == 3 * 4
+        assert invoke(word, *options, "--attack-judge", word, "--no-judge-card").exit_code == 0
+        assert len(server.requests) == asked
+    [folder] = (tmp_path / "evals").glob("*/crescendo-smoke")
+    lines = [json.loads(line) for line in (folder / "dialogues.jsonl").read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["achieved"] * 3
+    assert lines[0]["calls"] == {"attacker": 1, "target": 1, "refusal": 1, "judge": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("--attacker base", "--attacker has no effect without an adaptive suite"),
+        ("--attack-judge rule", "--attack-judge has no effect without an adaptive suite"),
+        ("--max-turns 3", "--max-turns has no effect without an adaptive suite"),
+        ("--suite benign-turns --attacker base", "--attacker has no effect"),
+        ("--suite pair-live --attacker base --max-backtracks 1", "--max-backtracks has no effect"),
+        ("--suite crescendo --attacker base --streams 2", "--streams has no effect"),
+        (
+            "--suite crescendo --attacker base --thinking-mode zero",
+            "--thinking-mode has no effect with crescendo",
+        ),
+        ("--suite crescendo", "this attack needs a model that attacks"),
+        ("--suite crescendo --attacker base --max-turns 0", "--max-turns"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_one_line(words: str, problem: str) -> None:
+    done = invoke("smollm2-135m", *words.split())
+    assert done.exit_code == 2
+    assert problem in " ".join(done.output.replace("│", " ").split())
+
+
+def test_the_base_of_a_server_is_not_here() -> None:
+    done = invoke("http://localhost:1/v1 m", "--suite", "crescendo", "--attacker", "base")
+    assert done.exit_code == 2
+    assert "--attacker base has no effect with a server" in " ".join(done.output.replace("│", " ").split())
