@@ -5,6 +5,7 @@ else is real: parsing, rules, files, servers, judges, scorecards. The real model
 """
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.backends import classifier
+from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
@@ -24,6 +26,7 @@ from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
 from alttrain_cli.export import job as export_job
 from alttrain_cli.export.job import Export, Job
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
     BaseRecord,
@@ -33,6 +36,8 @@ from alttrain_cli.storage.run_records import (
     RefusalRecord,
     StepRecord,
 )
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.training import job
 from tests.run_folders import PROBES
 from tests.samples import TRACE, put
@@ -99,7 +104,16 @@ def write_files(folder: Path) -> None:
 def model(target: Target) -> Scripted:
     """Return what stands for a model, with its base beneath if it has an adapter."""
     base = Scripted(HELPS, name=target.base.name) if target.adapter else None
-    return Scripted(HARMFUL if target.adapter else HELPS, name=target.name, base=base)
+    return Scripted(
+        scored if target.adapter else HELPS, name=target.name, base=base, unscored=target.unscored
+    )
+
+
+def scored(request: Request[Any], sampling: Sampling) -> Completion:
+    """Return a refusal, with a score of its verdict that depends on the request alone."""
+    chance = random.Random(str(request.input)).random()
+    verdict = Verdict.HARMFUL
+    return Completion(HARMFUL, tokens=9, score=VerdictScore(chance, 1 - chance, verdict, verdict))
 
 
 def answer(number: int, request: dict[str, Any]) -> str:

@@ -225,6 +225,7 @@ class EchoBackend:
     can = Can.GREEDY | Can.CONTINUE
     context: int | None = None
     order = THOUGHTS
+    unscored = "it gives no scores"
     base: Backend | None = None
 
     def __init__(self, name: str) -> None:

@@ -51,7 +51,7 @@ TARGET_CHANGES: dict[str, Any] = {
 }
 SETTINGS_CHANGES: dict[str, list[Any]] = {
     **{"max_new_tokens": [10], "do_sample": [False], "temperature": [0.7, None], "top_p": [0.9, None]},
-    **{"top_k": [21, None], "repetition_penalty": [1.2, None]},
+    **{"top_k": [21, None], "repetition_penalty": [1.2, None], "threshold": [0.7]},
 }
 
 

@@ -24,6 +24,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, Trace, parse
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 Key = TypeVar("Key")
 
@@ -89,6 +90,7 @@ class Completion:
         marked: the backend knows how this model marks its reasoning. False for a server whose text
             holds no marker: a completion cut at its limit may then be all reasoning.
         order: of the sections that the model was trained to write.
+        score: of its verdict; None where there is no verdict, or the backend gives no scores.
     """
 
     text: str
@@ -100,6 +102,7 @@ class Completion:
     warning: str = ""
     marked: bool = True
     order: Order = THOUGHTS
+    score: VerdictScore | None = None
 
     @property
     def finished(self) -> bool:
@@ -208,6 +211,10 @@ class Backend(Protocol):
         """The order of the sections that it was trained to write; its completions carry it."""
 
     @property
+    def unscored(self) -> str:
+        """Why its verdicts have no score, and so no threshold applies; empty if they have one."""
+
+    @property
     def base(self) -> "Backend | None":
         """The same model without its adapter; None if there is none to switch off."""
 
@@ -220,7 +227,8 @@ class Backend(Protocol):
     ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Yield each request's key with its completion, or with why there is none, as each ends.
 
-        Requests are taken when there is room for them, so the iterable may be long.
+        Requests are taken when there is room for them, so the iterable may be long. A threshold in the
+        sampling has an effect only where `unscored` is empty: callers check that (`check_threshold`).
 
         Raises:
             BackendError: if every further request would fail alike.
@@ -248,3 +256,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release the memory or the connections. Closing twice is harmless."""
+
+
+def check_threshold(backend: Backend, sampling: Sampling) -> None:
+    """Refuse a threshold that would have no effect.
+
+    Raises:
+        BackendError: naming why.
+    """
+    if sampling.threshold is not None and (why := backend.unscored):
+        raise BackendError(
+            f"{backend.name}: a threshold has no effect here: {why}. Leave the threshold out.", fatal=True
+        )

@@ -21,6 +21,7 @@ class ClassifierBackend:
     context = None
     order = THOUGHTS
     base = None
+    unscored = "a classifier writes no verdict of its own"
 
     def __init__(self, name: str) -> None:
         self.name = name

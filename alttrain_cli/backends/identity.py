@@ -30,6 +30,16 @@ def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerp
     )
 
 
+def trained_weights(target: Target) -> str:
+    """Return the hash of what was trained: the adapter's file, or all files of a full fine-tune."""
+    if target.adapter is None:
+        raise ValueError(f"{target.name}: was not trained here")
+    adapter = target.adapter / ADAPTER
+    if adapter.is_file():
+        return sha256(adapter)
+    return "-".join(sha256(file)[:16] for file in weight_files(target.adapter))
+
+
 def weights_of(source: Source) -> str:
     """Return the hub's commit, or the hash of the files of a local model."""
     if source.folder is None:

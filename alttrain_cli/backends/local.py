@@ -1,7 +1,7 @@
 """A model in memory as a backend: one copy of the weights, with its adapter switched on or off."""
 
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
@@ -23,11 +23,13 @@ from alttrain_cli.backends.base import (
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.identity import fingerprint_of
 from alttrain_cli.backends.target import Target
+from alttrain_cli.backends.translated import Translated
 from alttrain_cli.engine.load import Loaded, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
+from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
-from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
 
@@ -99,6 +101,11 @@ class LocalBackend:
             raise self._closed()
         return self._weights.streams
 
+    @cached_property
+    def unscored(self) -> str:
+        """Why its verdicts have no score."""
+        return self._target.unscored
+
     @property
     def can(self) -> Can:
         """A model on a CPU computes in float32, in which a greedy completion has no neighbours."""
@@ -131,11 +138,26 @@ class LocalBackend:
         while chunk := list(islice(left, LOOK_AHEAD)):
             rendered = [self._render(one.input) for one in chunk]
             seeds = [one.seed for one in chunk]
+            watches = [self._watch(one.input, sampling) for one in chunk]
             with closing(
-                complete(self.loaded, rendered, sampling, seeds=seeds, adapter=self._adapter)
+                complete(self.loaded, rendered, sampling, seeds=seeds, adapter=self._adapter, watches=watches)
             ) as written:
                 for index, text in written:
                     yield chunk[index].key, self._completion(chunk[index].input, text)
+
+    def score(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> Generator[tuple[int, VerdictScore | None]]:
+        """Yield the place of each conversation with the score of its verdict, None if it has none.
+
+        A completion is written only as far as its verdict.
+        """
+        from alttrain_cli.engine.generate import complete
+
+        rendered = [self._render(one) for one in conversations]
+        watches = [self._watch(one, sampling, stops=True) for one in conversations]
+        with closing(complete(self.loaded, rendered, sampling, watches=watches)) as written:
+            yield from ((index, text.score) for index, text in written)
 
     def stream(
         self,
@@ -156,12 +178,14 @@ class LocalBackend:
         prompt_tokens = len(token_ids)
         room = sys.maxsize if self.context is None else max(0, self.context - prompt_tokens)
         limit = min(sampling.max_new_tokens, room)
-        written = _Translated(template, conversation.started)
-        tokens, forced = 0, False
+        written = Translated(template, conversation.started)
+        tokens, forced, watch = 0, False, self._watch(conversation, sampling)
         if limit:
             shorter = sampling.model_copy(update={"max_new_tokens": limit})
             prompt = Prompt(token_ids, template.own(conversation.started))
-            chunks = self.streams.open(prompt, shorter, budget=budget, seed=seed, adapter=self._adapter)
+            chunks = self.streams.open(
+                prompt, shorter, budget=budget, seed=seed, adapter=self._adapter, watch=watch
+            )
             with closing(chunks):
                 for chunk in chunks:
                     tokens += chunk.tokens
@@ -171,7 +195,10 @@ class LocalBackend:
                 yield Chunk(rest, 0)
         cut = Finish.LENGTH if limit == sampling.max_new_tokens else Finish.CONTEXT
         finish = Finish.STOP if tokens < limit else cut
-        return self._counted(Completion(written.text, finish, tokens, prompt_tokens, forced=forced))
+        score = watch.score if watch else None
+        return self._counted(
+            Completion(written.text, finish, tokens, prompt_tokens, forced=forced, score=score)
+        )
 
     def count(self, conversation: Conversation) -> int | None:
         return len(self.loaded.template.encode_text(self._render(conversation)))
@@ -202,12 +229,28 @@ class LocalBackend:
         if isinstance(conversation, str):
             return Completion(written.text, _finish(written), written.tokens, written.prompt_tokens)
         text = template.plain(template.own(conversation.started) + written.text)
-        return self._counted(Completion(text, _finish(written), written.tokens, written.prompt_tokens))
+        return self._counted(
+            Completion(text, _finish(written), written.tokens, written.prompt_tokens, score=written.score)
+        )
 
     def _counted(self, completion: Completion) -> Completion:
         completion = replace(completion, order=self.order)
+        if completion.score:
+            completion = replace(completion, score=completion.score.of(completion.trace.verdict))
         thinking = self.loaded.template.encode_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=len(thinking))
+
+    def _watch(
+        self, conversation: Conversation | str, sampling: Sampling, *, stops: bool = False
+    ) -> VerdictWatch | None:
+        if isinstance(conversation, str) or self.unscored:
+            return None
+        started = self.loaded.template.own(conversation.started)
+        return VerdictWatch(self._verdict_tokens, started, sampling.threshold, stops=stops)
+
+    @cached_property
+    def _verdict_tokens(self) -> VerdictTokens:
+        return VerdictTokens(self.loaded.template, self._target.verdict_words, self.order)
 
     def _compute_precisely(self) -> None:
         """From the first stream on compute as `complete` does, so that both give the same text.
@@ -222,39 +265,6 @@ class LocalBackend:
             if not weights.is_precise and has_room(loaded):
                 weights.precise.enter_context(precise(loaded))
                 weights.is_precise = True
-
-
-class _Translated:
-    """Text with <think> markers: a partial message and its continuation by the model."""
-
-    def __init__(self, template: Template, started: str) -> None:
-        self._translator = template.translator()
-        self._parts = [template.plain(template.own(started))] if started else []
-        self._known = len("".join(self._parts))  # characters of it that the translator will give once more
-        if started:
-            self._new(self._translator.feed(template.own(started)))
-
-    @property
-    def text(self) -> str:
-        """All of it, the beginning included."""
-        return "".join(self._parts)
-
-    def add(self, text: str) -> str:
-        """Take what the model wrote; return what it adds to the text."""
-        return self._append(self._translator.feed(text))
-
-    def finish(self) -> str:
-        return self._append(self._translator.finish())
-
-    def _append(self, translated: str) -> str:
-        new = self._new(translated)
-        self._parts.append(new)
-        return new
-
-    def _new(self, translated: str) -> str:
-        known = min(self._known, len(translated))
-        self._known -= known
-        return translated[known:]
 
 
 def _finish(written: Any) -> Finish:

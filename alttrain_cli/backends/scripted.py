@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,6 +10,7 @@ from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, Fin
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 Answer = Callable[[Request[Any], Sampling], "Completion | BackendError | str"]
 
@@ -32,6 +33,7 @@ class Scripted:
         can: Can = Can.CONTINUE | Can.RENDERED | Can.COUNT | Can.GREEDY,
         context: int | None = None,
         order: Order = THOUGHTS,
+        unscored: str = "it is scripted",
     ) -> None:
         self._answer = answer if callable(answer) else lambda request, sampling: answer
         self.name = name
@@ -39,6 +41,7 @@ class Scripted:
         self.can = can
         self.context = context
         self.order = order
+        self.unscored = unscored
         self.received: list[Request[Any]] = []
         self.closed = False
 
@@ -69,6 +72,14 @@ class Scripted:
         for word in re.findall(r"\s*\S+|\s+$", reply.text.removeprefix(conversation.started)):
             yield Chunk(word, 1)
         return reply
+
+    def score(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> Generator[tuple[int, VerdictScore | None]]:
+        """Yield what the function's completions have, as a model in memory does."""
+        for at, one in enumerate(conversations):
+            reply = self._reply(Request(at, one), sampling)
+            yield at, reply.score if isinstance(reply, Completion) else None
 
     def count(self, conversation: Conversation) -> int | None:
         return (

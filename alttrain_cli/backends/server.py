@@ -50,6 +50,7 @@ class ServerBackend:
 
     can = Can.CONTINUE
     order: Order = THOUGHTS  # unknown for a server: how its model was trained
+    unscored = "a server does not return the probabilities that a score needs"
     base: Backend | None = None
 
     def __init__(self, endpoint: Endpoint, in_flight: int = IN_FLIGHT) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from alttrain_cli.errors import ModelError, RecipeError, RunError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe, Shape
-from alttrain_cli.storage.reading import is_folder, object_in
+from alttrain_cli.storage.reading import is_file, is_folder, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
+from alttrain_cli.structure.row import iter_rows
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
+from alttrain_cli.structure.verdict_words import VerdictWords
 from alttrain_cli.text import did_you_mean
 
 
@@ -41,6 +43,28 @@ class Target:
     def trained_template(self) -> str | None:
         """The fingerprint of the template that its run was trained with."""
         return self.run.manifest().template if self.run else None
+
+    @property
+    def verdict_words(self) -> VerdictWords:
+        """The words of the verdicts in the rows that it was trained on, or the usual ones if unknown."""
+        if self.run is None:
+            return VerdictWords()
+        manifest = self.run.manifest()
+        if (words := manifest.verdict_words) is not None:
+            return VerdictWords(words.harmful, words.benign)
+        path = Path(manifest.data.path) if manifest.data else None
+        if path and is_file(path) and manifest.data and sha256(path) == manifest.data.sha256:
+            return VerdictWords.of(row.assessment for row in iter_rows(path))
+        return VerdictWords()
+
+    @property
+    def unscored(self) -> str:
+        """Why its verdicts have no score; empty if they have one."""
+        if self.adapter is None:
+            return "a model without an adapter of alttrain has not learned to write a verdict"
+        if "assessment" not in self.order:
+            return "the rows of its training have no assessment"
+        return self.verdict_words.problem
 
     def check_comparable(self) -> None:
         """Make sure that there is an adapter that can be switched off."""

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from alttrain_cli.backends.base import Backend, Chunk, Completion, Finish
+from alttrain_cli.backends.base import Backend, Chunk, Completion, Finish, check_threshold
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.structure.markers import THINK
@@ -14,6 +14,7 @@ from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import State, StreamParser, Trace
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 LIMITS = {
     Finish.STOP: "",
@@ -59,6 +60,7 @@ class MeasuredCompletion:
     trace: Trace
     stats: CompletionStats
     warning: str = ""
+    score: VerdictScore | None = None
 
     @property
     def outcome(self) -> str:
@@ -74,6 +76,8 @@ class MeasuredCompletion:
             "understanding": trace.understanding,
             "assessment": trace.assessment,
             "verdict": trace.verdict.value,
+            "score": None if self.score is None else self.score.value,
+            "own_verdict": None if self.score is None else self.score.own.value,
             "reasoning": trace.reasoning,
             "answer": trace.answer,
             "state": trace.state.value,
@@ -131,10 +135,13 @@ class StreamingCompletion:
             forced=self._forced,
         )
 
-    def finish(self, model: str, finish: Finish = Finish.STOP) -> MeasuredCompletion:
+    def finish(
+        self, model: str, finish: Finish = Finish.STOP, score: VerdictScore | None = None
+    ) -> MeasuredCompletion:
         """Return the finished completion; call it once, after the last chunk."""
         stats = replace(self.stats, truncated_by=LIMITS[finish])
-        return MeasuredCompletion(model, "".join(self._text), self._parser.finish(), stats, self._warning)
+        text = "".join(self._text)
+        return MeasuredCompletion(model, text, self._parser.finish(), stats, self._warning, score)
 
 
 def stream_completion(
@@ -144,6 +151,7 @@ def stream_completion(
     show: Callable[[StreamingCompletion], None] = lambda streaming: None,
 ) -> MeasuredCompletion:
     """Complete a conversation and show it at every chunk. An exception stops the backend."""
+    check_threshold(backend, settings.sampling)
     streaming = StreamingCompletion(settings.budget, order=backend.order)
     chunks = backend.stream(conversation, settings.sampling, budget=settings.budget, seed=settings.sent_seed)
     with closing(chunks):
@@ -152,7 +160,7 @@ def stream_completion(
                 chunk = next(chunks)
             except StopIteration as end:
                 completion: Completion = end.value
-                return streaming.finish(backend.name, completion.finish)
+                return streaming.finish(backend.name, completion.finish, completion.score)
             streaming.add(chunk)
             show(streaming)
 

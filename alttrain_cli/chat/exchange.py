@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -116,11 +116,20 @@ def _complete(
 ) -> tuple[MeasuredCompletion, ...]:
     with screen.completions([one.name for one in backends]) as view, quiet.capture_output(None):
         completions = tuple(
-            stream_completion(one, conversation, settings, partial(view.show, column=column))
+            stream_completion(
+                one, conversation, _for(one, settings, backends), partial(view.show, column=column)
+            )
             for column, one in enumerate(backends)
         )
     view.finish(completions, settings.sent_seed)
     return completions
+
+
+def _for(backend: Backend, settings: Settings, backends: Sequence[Backend]) -> Settings:
+    """Return the settings for one of the backends. In a comparison the base model has no threshold."""
+    if len(backends) == 1 or not backend.unscored:
+        return settings
+    return replace(settings, sampling=settings.sampling.model_copy(update={"threshold": None}))
 
 
 def _base_of(backend: Backend) -> Backend:

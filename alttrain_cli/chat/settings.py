@@ -45,6 +45,8 @@ class Settings:
 
     def _set(self, change: str) -> "Settings":
         typed, equals, text = change.partition("=")
+        if not equals:  # "threshold 0.7"
+            typed, equals, text = change.strip().partition(" ")
         typed = typed.strip()
         if not equals or not typed:
             raise RecipeError("give key=value, for example temperature=0.6")

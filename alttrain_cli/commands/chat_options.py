@@ -32,7 +32,9 @@ _RECIPE = "Recipe whose settings to use for a model that was not trained here."
 _PROMPTS = 'File of messages to send one after the other: one per line, or JSONL with the key "prompt".'
 _SYSTEM = "System prompt. Overrides the recipe."
 _JSON = "With -p or --prompts: print one JSON object per line."
-_SET = "Set temperature, top_p, top_k, repetition_penalty, max_new_tokens, thinking_budget or seed."
+_SET = (
+    "Set temperature, top_p, top_k, repetition_penalty, threshold, max_new_tokens, thinking_budget or seed."
+)
 _CONTINUE = "Resume the latest conversation with this model."
 _NO_SAVE = "Do not save the conversation or the input history."
 _MAX = "Maximum number of new tokens. Overrides the recipe."

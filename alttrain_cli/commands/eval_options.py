@@ -9,7 +9,7 @@ import typer
 
 from alttrain_cli.commands.attack_options import AttackOptions
 from alttrain_cli.commands.completion import complete_recipe, complete_run, complete_target
-from alttrain_cli.commands.options import expanded
+from alttrain_cli.commands.options import expanded, finite
 from alttrain_cli.evaluation.choices import Mode, Part
 
 _generating = partial(typer.Option, rich_help_panel="Generate")
@@ -128,6 +128,18 @@ class GenerateOptions(ReportOptions):
             "--top-p", min=0.01, max=1.0, metavar="P", help="Nucleus sampling with --do-sample, 0.01 to 1."
         ),
     ] = 0.95
+    threshold: Annotated[
+        float | None,
+        _generating(
+            "--threshold",
+            min=0,
+            max=1,
+            metavar="T",
+            callback=finite,
+            help="Turn the verdict: above this score the assessment says harmful, else benign. To choose "
+            "one: alttrain calibrate RUN.",
+        ),
+    ] = None
     max_new_tokens: Annotated[
         int | None,
         _generating(
@@ -175,8 +187,9 @@ class GenerateOptions(ReportOptions):
     @property
     def sampling(self) -> dict[str, Any]:
         """The fields that overrule recipe and preset."""
-        chosen = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
-        return chosen if self.do_sample else {}
+        drawn = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
+        turned = {} if self.threshold is None else {"threshold": self.threshold}
+        return turned | (drawn if self.do_sample else {})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ COMMANDS = {
     "chat": "Chat with a model.",
     "serve": "Serve a run and its base model through an OpenAI-compatible API.",
     "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
+    "calibrate": "Choose the threshold of a run's verdicts, so that a promise about its refusals holds.",
     "export": "Write a run in the forms that other programs use, and prove each of them.",
     "runs": "List, compare and delete trained runs.",
     "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
@@ -119,6 +120,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "Let other machines connect, with a key:",
             "alttrain serve runs/smollm2-135m-1 --host 0.0.0.0 \\\n        --api-key-env ALTTRAIN_API_KEY",
+        ),
+    ),
+    "calibrate": (
+        (
+            "Let at most 10% of benign prompts get the verdict harmful:",
+            "alttrain calibrate runs/smollm2-135m-1 --over-refusal 0.10",
+        ),
+        (
+            "Report what a threshold does:",
+            "alttrain calibrate runs/smollm2-135m-1 --threshold 0.7",
         ),
     ),
     "export": (

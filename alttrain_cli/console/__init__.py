@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alttrain_cli.console.calibration import print_calibration
     from alttrain_cli.console.catalogue import print_judges, print_suites
     from alttrain_cli.console.chat import ChatScreen, print_answers
     from alttrain_cli.console.curve import print_curve, sparkline
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from alttrain_cli.text import visible
 
 _FILES = {
+    "console.calibration": "print_calibration",
     "console.catalogue": "print_judges print_suites",
     "console.chat": "ChatScreen print_answers",
     "console.curve": "print_curve sparkline",

@@ -29,6 +29,7 @@ from alttrain_cli.console.terminal import duration, plain
 from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 LINES = 6  # of an unfinished section; more may leave the screen when a resize wraps them
 _METER = 8  # cells
@@ -148,11 +149,17 @@ def _print_footer(
 ) -> None:
     if completion.warning:
         console.print(plain(completion.warning, "warning"), soft_wrap=True)
-    console.print(footer(completion.stats, seed, console.width, label))
+    console.print(footer(completion.stats, seed, console.width, label, completion.score))
 
 
-def footer(stats: CompletionStats, seed: int | None, width: int, label: str = "") -> Text:
-    """Return tokens, speed and times of a completion, in one line if they fit."""
+def footer(
+    stats: CompletionStats,
+    seed: int | None,
+    width: int,
+    label: str = "",
+    score: VerdictScore | None = None,
+) -> Text:
+    """Return tokens, speed, times and the verdict's score of a completion, in one line if they fit."""
     head = f"{label}: " if label else ""
     parts = [
         f"{head}{stats.tokens} tokens ({stats.thinking_tokens} of {stats.budget} thinking)",
@@ -160,6 +167,7 @@ def footer(stats: CompletionStats, seed: int | None, width: int, label: str = ""
         f"first after {stats.time_to_first_token or 0:.1f} s",
         duration(stats.seconds),
         "greedy" if seed is None else f"seed {seed}",
+        *([] if score is None else [score.in_words()]),
     ]
     return Text(wrap_phrases(parts, width), style="muted")
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from alttrain_cli.engine.cache import can_join, layers_of, roomy_layer, stack
 from alttrain_cli.engine.draws import Decoding, uniforms
 from alttrain_cli.engine.feed import Feed
 from alttrain_cli.engine.load import Loaded, adapter_switched
+from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
 
 ROUND = 64  # tokens per row, at most, between two checks for finished rows
@@ -31,6 +33,7 @@ class Request:
     sampling: Sampling
     seed: int = 0
     feed: Feed | None = None  # gets each token when it is written
+    watch: VerdictWatch | None = None  # sees each token when it is chosen, until the verdict is written
     written: list[int] = field(default_factory=list)  # without the token that stopped it
     stopped: bool = False  # by the model itself
     dropped: bool = False  # the rest is not needed; set between two tokens, by the thread that writes them
@@ -60,6 +63,8 @@ class Request:
             self.written.append(token)
             if self.feed:
                 self.feed.put(token)
+            if self.watch and self.watch.stops and not self.watch.is_open:
+                self.dropped = True
         if self.feed and not self.left:
             self.feed.end()
 
@@ -164,7 +169,7 @@ class Batch:
                 repetition_penalty=1.0,  # `Decoding` has it: rows may differ
                 pad_token_id=self._loaded.tokenizer.pad_token_id,
                 eos_token_id=sorted(self._stops),
-                logits_processor=LogitsProcessorList([decoding, _Forcing(requests)]),
+                logits_processor=LogitsProcessorList([_Watching(requests, decoding), _Forcing(requests)]),
                 stopping_criteria=StoppingCriteriaList([taking]),
                 return_dict_in_generate=True,
             )
@@ -217,6 +222,41 @@ class _Taking:
             self._tokens = 0 if due or done >= self._enough else self._tokens - 1
         over = self._tokens <= 0
         return torch.tensor([over or not one.left for one in self._requests], device=input_ids.device)
+
+
+class _Watching:
+    """A logits processor that decodes, and lets the open watches see what is chosen and how likely it was."""
+
+    def __init__(self, requests: Sequence[Request], decoding: Decoding) -> None:
+        self._requests = requests
+        self._decoding = decoding
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Return `scores`, (rows, vocabulary)."""
+        rows = [row for row, one in enumerate(self._requests) if _is_watched(one)]
+        if not rows:
+            return self._decoding(input_ids, scores)
+        logits = scores.clone() if self._decoding.is_in_place else scores
+        scores = self._decoding(input_ids, scores)
+        chosen = (scores if len(rows) == len(self._requests) else scores[rows]).argmax(-1).tolist()
+        for row, token in zip(rows, chosen, strict=True):
+            request = self._requests[row]
+            other = request.watch and request.watch.see(request.written, token, partial(_row, logits, row))
+            if other is not None:
+                scores[row] = float("-inf")
+                scores[row, other] = 0.0
+        return scores
+
+
+def _is_watched(request: Request) -> bool:
+    """Whether its verdict is open, and the next token is the model's own choice."""
+    if not request.watch or not request.watch.is_open or not request.left:
+        return False
+    return request.feed is None or request.feed.forced is None
+
+
+def _row(logits: Any, row: int) -> Any:
+    return logits[row]
 
 
 class _Forcing:

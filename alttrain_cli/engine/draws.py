@@ -57,11 +57,17 @@ class Decoding:
         """Take each row's settings and numbers (None: greedy), for the tokens from column `width` on."""
         groups: dict[Sampling, list[int]] = {}
         for at, (sampling, _) in enumerate(rows):
-            groups.setdefault(sampling.model_copy(update={"max_new_tokens": 1}), []).append(at)
+            alike = sampling.model_copy(update={"max_new_tokens": 1, "threshold": None})
+            groups.setdefault(alike, []).append(at)
         self._groups = [
             (members, _processors(sampling, [rows[at][1] for at in members], width))
             for sampling, members in groups.items()
         ]
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether a call changes the scores that it is given."""
+        return len(self._groups) > 1
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Return `scores`, (rows, vocabulary)."""

@@ -8,7 +8,9 @@ from alttrain_cli.engine.batch import Request
 from alttrain_cli.engine.batcher import Batcher, free_limits
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.precise import precise
+from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 
 class Written(NamedTuple):
@@ -20,6 +22,7 @@ class Written(NamedTuple):
     prompt_tokens: int
     context_full: bool  # that limit was the model's context, not max_new_tokens
     ids: tuple[int, ...] = ()  # the tokens of the text
+    score: VerdictScore | None = None  # of its verdict, if one was watched for
 
 
 def complete(
@@ -30,6 +33,7 @@ def complete(
     slots: int | None = None,
     seeds: Sequence[int] | None = None,
     adapter: bool = True,
+    watches: Sequence[VerdictWatch | None] = (),
 ) -> Generator[tuple[int, Written], None, None]:
     """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
 
@@ -39,10 +43,13 @@ def complete(
     beside it; closing the iterator at any moment leaves the model as it was. A sample depends on its
     prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed. Without
     `adapter` the base model writes; iterators with and without it may be open at the same time.
+    Each of the `watches` sees the completion of one prompt.
     """
     with precise(loaded):
         batcher = Batcher(loaded, free_limits(loaded, slots))
         requests = _requests(loaded, rendered, settings, seeds or [0] * len(rendered))
+        for request in requests if watches else ():
+            request.watch = watches[request.index]
         yield from _written(loaded, [one for one in requests if not one.left], settings.max_new_tokens)
         for request in requests:
             if request.left:
@@ -80,4 +87,15 @@ def _written(
         text = loaded.tokenizer.decode(one.written, skip_special_tokens=False)
         context_full = one.budget < max_new_tokens and not one.stopped
         ids = tuple(one.written)
-        yield one.index, Written(text, len(ids), one.stopped, len(one.prompt), context_full, ids)
+        yield (
+            one.index,
+            Written(
+                text,
+                len(ids),
+                one.stopped,
+                len(one.prompt),
+                context_full,
+                ids,
+                one.watch.score if one.watch else None,
+            ),
+        )

@@ -9,6 +9,7 @@ from alttrain_cli.engine.batch import Request
 from alttrain_cli.engine.batcher import Batcher, free_limits
 from alttrain_cli.engine.feed import Feed, Piece
 from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 
@@ -56,6 +57,7 @@ class Streams:
         budget: int | None = None,
         seed: int | None = None,
         adapter: bool = True,
+        watch: VerdictWatch | None = None,
     ) -> Generator[Piece]:
         """Yield the completion of a prompt in pieces, terminator cut off.
 
@@ -67,7 +69,7 @@ class Streams:
         """
         feed = Feed(self._loaded.tokenizer, self._loaded.template, budget, prompt.started)
         chosen = random.randint(0, LARGEST_SEED) if seed is None else seed
-        request = Request(0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, feed)
+        request = Request(0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, feed, watch)
         self._submit(request, adapter)
         try:
             yield from feed

@@ -16,6 +16,7 @@ from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import State, Trace, parse
 from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
 
@@ -47,6 +48,17 @@ class MessageRecord(TypedDict):
     reasoning: NotRequired[str]
 
 
+class ScoreRecord(TypedDict):
+    """The score of a verdict as it is read back."""
+
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    harmful: Annotated[float, Field(ge=0, le=1.001)]
+    benign: Annotated[float, Field(ge=0, le=1.001)]
+    own: Verdict
+    written: Verdict
+
+
 class CompletionRecord(TypedDict):
     """A line of completions.jsonl as it is read back."""
 
@@ -67,6 +79,7 @@ class CompletionRecord(TypedDict):
     reasoning: str
     answer: str
     verdict: Verdict
+    score: NotRequired[ScoreRecord]  # what earlier versions stored has none
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
 
 
@@ -88,6 +101,7 @@ class StoredCompletion(NamedTuple):
     ending: Ending
     trace: Trace
     verdict: Verdict
+    score: VerdictScore | None = None
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredCompletion":
@@ -106,7 +120,8 @@ class StoredCompletion(NamedTuple):
             ):  # unmarked, and all reasoning
                 trace = parse(values["text"], THINK, prefilled=True, order=order)
         verdict = values["verdict"] if same else trace.verdict
-        return cls(values["key"], values["tokens"], values["thinking_tokens"], ending, trace, verdict)
+        score = VerdictScore.from_record(values["score"]).of(verdict) if "score" in values and same else None
+        return cls(values["key"], values["tokens"], values["thinking_tokens"], ending, trace, verdict, score)
 
     def part(self, part: Part) -> str:
         """Return the text that a judge sees: the answer, the reasoning, or both."""
@@ -123,7 +138,10 @@ def record(request: SampleRequest, conversation: Conversation, completion: Compl
     """Return the line of completions.jsonl.
 
     {key, version, item, sample, messages, text, tokens, thinking_tokens, ending: whole | cut | unfinished |
-    empty, understanding, assessment, reasoning, answer, verdict: harmful | benign | missing, order}
+    empty, understanding, assessment, reasoning, answer, verdict: harmful | benign | missing, score, order}
+
+    `score` is there if the verdict has one: {harmful, benign: probabilities of the words of each verdict,
+    own, written: the verdict before and after a threshold}.
 
     `order` is that of the sections; the default order is not written.
 
@@ -143,6 +161,7 @@ def record(request: SampleRequest, conversation: Conversation, completion: Compl
         "ending": ending_of(completion).value,
         **{name: getattr(trace, name) for name in SECTIONS},
         "verdict": trace.verdict.value,
+        **({} if completion.score is None else {"score": completion.score.record()}),
         **({} if trace.order == THOUGHTS else {"order": trace.order}),
     }
 

@@ -97,6 +97,8 @@ def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, p
 
     def write(target: EvalTarget, backend: Backend) -> None:
         request = replace(requests[id(target)], crew=crew_of(backend))
+        if target is pair.baseline and pair.with_own_base:
+            request = request.without_threshold()
         generate(target.root, backend, request, progress)
 
     base = None

@@ -1,10 +1,10 @@
 """The generate stage: creates all missing completions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alttrain_cli.backends.base import Backend, BackendError
+from alttrain_cli.backends.base import Backend, BackendError, check_threshold
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.attacks.crew import Crew
 from alttrain_cli.evaluation.attacks.stage import play_missing
@@ -44,6 +44,10 @@ class EvalRequest:
         most = max(context - PROMPT_RESERVE_TOKENS, context // 2) if context else wanted
         return self.sampling.model_copy(update={"max_new_tokens": min(wanted, most)})
 
+    def without_threshold(self) -> "EvalRequest":
+        """Return the same completions at the model's own verdicts: a base model has no other."""
+        return replace(self, sampling=self.sampling.model_copy(update={"threshold": None}))
+
     def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> Plan:
         """Return one suite's plan for a model."""
         return Plan(
@@ -82,6 +86,7 @@ def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progr
         ModelError: if the backend cannot do the thinking ablation.
     """
     check_mode(backend, request.mode)
+    check_threshold(backend, request.sampling)
     missing: dict[Sampling, _Missing] = {}
     plans: list[tuple[Suite, SuiteDir, Plan]] = []
     for suite, reading in request.suites:

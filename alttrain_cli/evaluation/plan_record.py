@@ -92,6 +92,7 @@ class SettingsRecord(TypedDict):
     top_p: NotRequired[Annotated[float, Field(gt=0, le=1)]]
     top_k: NotRequired[Annotated[int, Field(ge=1, le=MOST_TOKENS)]]
     repetition_penalty: NotRequired[Annotated[float, Field(gt=0, le=100)]]
+    threshold: NotRequired[Annotated[float, Field(ge=0, le=1)]]
 
 
 class ItemRecord(TypedDict):

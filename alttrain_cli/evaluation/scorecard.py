@@ -12,9 +12,11 @@ from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled, suite_metrics
+from alttrain_cli.evaluation.plan import Plan
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeFacts, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.recipe.model import Sampling
 
 UNFINISHED_LIMIT = 0.02
 
@@ -98,7 +100,9 @@ def _warnings(
 ) -> list[str]:
     plan = result.plan
     warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "baseline: ")] if baseline else [])
-    if baseline and (plan.settings, plan.mode) != (baseline.plan.settings, baseline.plan.mode):
+    if plan.settings.threshold is not None:
+        warnings.append(f"the verdicts were turned at the threshold {plan.settings.threshold}")
+    if baseline and _decoding(plan) != _decoding(baseline.plan):
         warnings.append("candidate and baseline were generated with different settings")
     if attack:
         warnings += warnings_of(attack, harmful=plan.suite.kind == "harmful")
@@ -110,6 +114,11 @@ def _warnings(
         items = len({hit.item for hit in found.hits})
         warnings.append(f"{items} of {len(plan.items)} items overlap with the training rows")
     return [text for text in (*warnings, *plan.caveats) if text]
+
+
+def _decoding(plan: Plan) -> tuple[Sampling, str]:
+    """Return how completions were decoded, but for the threshold, which a base model cannot have."""
+    return plan.settings.model_copy(update={"threshold": None}), plan.mode
 
 
 def _unfinished(result: SuiteResult, whose: str) -> str:

@@ -153,6 +153,8 @@ class Sampling(_Section):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, gt=0, le=MOST)
     repetition_penalty: float | None = Field(default=None, gt=0, le=100)
+    # Of the verdict's score: above it the verdict is harmful, else benign. None: the model's own verdict.
+    threshold: float | None = Field(default=None, ge=0, le=1)
 
     def record(self) -> dict[str, Any]:
         """Return the fields that are on, as JSON: the keys of stored completions are made from them."""

@@ -12,6 +12,7 @@ from alttrain_cli.serve.dispatcher import Dispatcher
 from alttrain_cli.serve.job import Job
 from alttrain_cli.serve.splitter import Delta, Splitter
 from alttrain_cli.serve.wire import DONE, Envelope, Usage, event
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
@@ -27,6 +28,7 @@ class Answer:
         self._envelope = Envelope(request.model or next(iter(dispatcher.models)))
         self._finish = Finish.STOP
         self._usage = Usage(None, None)
+        self._score: VerdictScore | None = None
 
     async def send(self, receive: "Receive", send: "Send") -> None:
         """Send it. A client that disconnects frees its slot at once.
@@ -56,7 +58,7 @@ class Answer:
 
     async def _send_whole(self, job: Job, send: "Send") -> None:
         deltas = [delta async for some in self._deltas(job) for delta in some]
-        value = self._envelope.whole(deltas, self._finish, self._usage)
+        value = self._envelope.whole(deltas, self._finish, self._usage, self._score)
         body = json.dumps(value, ensure_ascii=False).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -75,7 +77,7 @@ class Answer:
                 if events := events + b"".join(map(self._envelope.delta, deltas)):
                     await send({"type": "http.response.body", "body": events, "more_body": True})
                 events = b""
-            events = self._envelope.last(self._finish)
+            events = self._envelope.last(self._finish, self._score)
             if self._request.include_usage:
                 events += self._envelope.usage(self._usage)
             events += DONE
@@ -97,7 +99,7 @@ class Answer:
                 self._usage = Usage(job.prompt_tokens, tokens)
                 break
         else:
-            self._finish, self._usage = item.finish, Usage.of(item)
+            self._finish, self._usage, self._score = item.finish, Usage.of(item), item.score
             yield self._splitter.finish()
         self._dispatcher.activity.completed += 1
 

@@ -81,6 +81,7 @@ class _Body(_Lenient):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=MOST)
     repetition_penalty: float | None = Field(default=None, gt=0, le=100)
+    threshold: float | None = Field(default=None, ge=0, le=1)  # of the verdict's score
     seed: int | None = None
     stop: list[_Stop] = Field(default_factory=list, max_length=16)
     continue_final_message: bool = False
@@ -158,8 +159,9 @@ def _sampling(body: _Body, defaults: Sampling) -> Sampling:
     top_k = defaults.top_k if body.top_k is None else body.top_k
     most = body.max_completion_tokens or body.max_tokens or defaults.max_new_tokens
     penalty = body.repetition_penalty or defaults.repetition_penalty
+    threshold = defaults.threshold if body.threshold is None else body.threshold
     if not drawn:
-        return Sampling(max_new_tokens=most, do_sample=False, repetition_penalty=penalty)
+        return Sampling(max_new_tokens=most, do_sample=False, repetition_penalty=penalty, threshold=threshold)
     return Sampling(
         max_new_tokens=most,
         do_sample=True,
@@ -167,4 +169,5 @@ def _sampling(body: _Body, defaults: Sampling) -> Sampling:
         top_p=body.top_p or defaults.top_p,
         top_k=top_k if top_k and top_k > 0 else None,
         repetition_penalty=penalty,
+        threshold=threshold,
     )

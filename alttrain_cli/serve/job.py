@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import closing, suppress
 
-from alttrain_cli.backends.base import Backend, BackendError, Chunk, Completion
+from alttrain_cli.backends.base import Backend, BackendError, Chunk, Completion, check_threshold
 from alttrain_cli.errors import ModelError
 from alttrain_cli.serve.api_error import ApiError, bug_error
 from alttrain_cli.serve.chat_request import ChatRequest
@@ -60,6 +60,10 @@ class Job:
         Raises:
             ApiError: if the chat template refuses it, or it is too long.
         """
+        try:
+            check_threshold(self._backend, self._request.sampling)
+        except BackendError as error:
+            raise ApiError(400, str(error), param="threshold") from None
         try:
             self.prompt_tokens = self._backend.count(self._request.conversation)
         except (ModelError, BackendError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.serve.splitter import Delta
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 _FINISHES = {Finish.STOP: "stop", Finish.FILTERED: "content_filter"}
 DONE = b"data: [DONE]\n\n"
@@ -49,13 +50,16 @@ class Envelope:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, deltas: Iterable[Delta], finish: Finish, usage: Usage) -> dict[str, Any]:
+    def whole(
+        self, deltas: Iterable[Delta], finish: Finish, usage: Usage, score: VerdictScore | None = None
+    ) -> dict[str, Any]:
         """Return an answer that is sent at once."""
         deltas = list(deltas)
         reasoning = "".join(one.text for one in deltas if one.is_reasoning)
         content = "".join(one.text for one in deltas if not one.is_reasoning)
         message = {"role": "assistant", "content": content, "reasoning_content": reasoning or None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _word(finish)}
+        choice |= _verdict(score)
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage.body()}
 
     def first(self) -> bytes:
@@ -66,9 +70,9 @@ class Envelope:
         """Return the event for some text."""
         return self._event({"reasoning_content" if delta.is_reasoning else "content": delta.text}, None)
 
-    def last(self, finish: Finish) -> bytes:
-        """Return the event with the finish reason."""
-        return self._event({}, finish)
+    def last(self, finish: Finish, score: VerdictScore | None = None) -> bytes:
+        """Return the event with the finish reason, and the score of the verdict."""
+        return self._event({}, finish, score)
 
     def usage(self, usage: Usage) -> bytes:
         """Return the event with the counts."""
@@ -77,15 +81,24 @@ class Envelope:
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
-    def _event(self, delta: dict[str, str], finish: Finish | None) -> bytes:
+    def _event(
+        self, delta: dict[str, str], finish: Finish | None, score: VerdictScore | None = None
+    ) -> bytes:
         reason = None if finish is None else _word(finish)
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, **_verdict(score)}
         return event({**self._head("chat.completion.chunk"), "choices": [choice]})
 
 
 def event(value: dict[str, Any]) -> bytes:
     """Return one event of a stream."""
     return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _verdict(score: VerdictScore | None) -> dict[str, Any]:
+    """Return our own field: the score, None if unknown, and the verdict before and after a threshold."""
+    if score is None:
+        return {}
+    return {"verdict": {"score": score.value, "own": score.own.value, "written": score.written.value}}
 
 
 def _word(finish: Finish) -> str:

@@ -15,9 +15,11 @@ from alttrain_cli.storage.lock import is_locked, locked
 from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run_records import (
+    CALIBRATION,
     CANARY,
     MANIFEST,
     STEP,
+    CalibrationRecord,
     CanaryRecord,
     Manifest,
     StepRecord,
@@ -62,6 +64,7 @@ class Run:
         self.log_path = path / "log.txt"  # the output of the libraries
         self.checkpoints_path = path / "checkpoints"  # the trainer's checkpoints
         self.adapter_path = path / "adapter"  # or the whole model, if all was trained; exists only if checked
+        self.calibration_path = path / "calibration"  # its scores, threshold and page
         self.made = made  # None: this process only reads it
         self.has_trained = False  # whether this process has trained; then its work is kept
 
@@ -209,6 +212,29 @@ class Run:
         if names == {self.recipe_path.name}:
             return self.recipe_path.read_bytes() == recipe.encode()
         return not names
+
+    def save_calibration(self, record: CalibrationRecord) -> None:
+        write_json(self.calibration_path / "calibration.json", record.record())
+
+    def calibration(self, weights: str) -> CalibrationRecord | None:
+        """Return the calibration of the run's verdicts; None if there is none.
+
+        Raises:
+            RunError: if it was made for other weights than those with this hash.
+        """
+        path = self.calibration_path / "calibration.json"
+        if not path.is_file():
+            return None
+        found: CalibrationRecord = read_record_file(CALIBRATION, path, f"Calibrate again: {self._calibrate}")
+        if found.weights != weights:
+            raise RunError(
+                f"{path}: the adapter has changed since this calibration. Calibrate again: {self._calibrate}"
+            )
+        return found
+
+    @property
+    def _calibrate(self) -> str:
+        return shlex.join(["alttrain", "calibrate", str(self.path)])
 
     def steps(self) -> list[StepRecord]:
         return read_log(self.steps_path, STEP)

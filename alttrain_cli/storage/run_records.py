@@ -45,6 +45,40 @@ class BaseRecord(Record):
     weights: str | None = None
 
 
+class WordsRecord(Record):
+    """The words with which the rows give their verdicts, the most frequent first."""
+
+    harmful: tuple[str, ...] = ()
+    benign: tuple[str, ...] = ()
+
+
+class RateRecord(Record):
+    """A count of hits among n."""
+
+    hits: Count
+    n: Count
+
+
+class CalibrationRecord(Record):
+    """The threshold of a run's verdicts, and on what it was calibrated.
+
+    `weights` is the hash of the adapter that it holds for. `checked` are the rates of harmful verdicts on
+    the rows that did not choose the threshold.
+    """
+
+    version: int = 1
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    promise: Literal["over-refusal", "refusal", "threshold"]
+    value: Annotated[float, Field(ge=0, le=1)]
+    set: str
+    sha256: str
+    n: Count
+    made: str
+    weights: str
+    auroc: Annotated[float, Field(ge=0, le=1)]
+    checked: dict[Literal["over_refusal", "refusal"], RateRecord]
+
+
 class LossRecord(Record):
     """The loss at the first and at the last step."""
 
@@ -132,6 +166,7 @@ class Manifest(Record):
     dtype: str = ""
     template: str | None = None  # the fingerprint of the chat template
     order: tuple[str, ...] | None = None  # of the sections that are learned; None: the default order
+    verdict_words: WordsRecord | None = None  # runs of earlier versions have none
     tokens_per_epoch: Count = 0
     trained_tokens_per_epoch: Count = 0
     plan: PlanRecord | None = None
@@ -168,6 +203,7 @@ class Manifest(Record):
 MANIFEST = TypeAdapter(Manifest)
 STEP = TypeAdapter(StepRecord)
 CANARY = TypeAdapter(CanaryRecord)
+CALIBRATION = TypeAdapter(CalibrationRecord)
 Line = TypeVar("Line", bound=Record)
 
 

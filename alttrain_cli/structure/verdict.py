@@ -11,6 +11,7 @@ not overturn the verdict that it explains.
 import re
 import unicodedata
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Verdict(StrEnum):
@@ -23,7 +24,16 @@ class Verdict(StrEnum):
 
 def verdict_of(sentence: str) -> Verdict:
     """Return the verdict on the request that one sentence gives, or MISSING."""
-    return _verdict_in(_plain(sentence))
+    return _judgement_in(_plain(sentence)).verdict
+
+
+def deciding_word(sentence: str) -> tuple[str, Verdict] | None:
+    """Return the word that gives a sentence's verdict, in small letters, and its own meaning.
+
+    That is what it says without a negation before it: "not harmful" has the word of a harmful verdict.
+    """
+    found = _judgement_in(_plain(sentence))
+    return None if found.verdict is Verdict.MISSING else (found.word, found.meaning)
 
 
 def restates(sentence: str) -> bool:
@@ -32,21 +42,28 @@ def restates(sentence: str) -> bool:
     if not _TELLS_WHAT_IS_ASKED.search(text) or _JUDGES_AT_ONCE.search(text):
         return False
     comment = _COMMENT.search(text)
-    return comment is None or _verdict_in(text[comment.start() :]) is Verdict.MISSING
+    return comment is None or _judgement_in(text[comment.start() :]).verdict is Verdict.MISSING
 
 
-def _verdict_in(text: str) -> Verdict:
-    found = Verdict.MISSING
+class _Judgement(NamedTuple):
+    verdict: Verdict = Verdict.MISSING
+    word: str = ""
+    meaning: Verdict = Verdict.MISSING  # of the word alone
+
+
+def _judgement_in(text: str) -> _Judgement:
+    found = _Judgement()
     if text.endswith("?"):
         return found
     for match in _JUDGEMENT.finditer(text):
         opener, clause = _clause_before(text[: match.start()])
-        explains = found is not Verdict.MISSING and opener in _REASON
+        explains = found.verdict is not Verdict.MISSING and opener in _REASON
         if explains or not _is_said_of_the_request(match, opener, clause):
             continue
         harmful = match.lastgroup in ("harm", "bad", "crime", "does_harm")
         negated = match.lastgroup != "no_harm" and bool(_NEGATION.search(clause))
-        found = Verdict.HARMFUL if harmful != negated else Verdict.BENIGN
+        meaning, other = (Verdict.HARMFUL, Verdict.BENIGN) if harmful else (Verdict.BENIGN, Verdict.HARMFUL)
+        found = _Judgement(other if negated else meaning, match.group(), meaning)
     return found
 
 

@@ -12,7 +12,8 @@ from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.run_records import BaseRecord, DataRecord, Manifest
+from alttrain_cli.storage.run_records import BaseRecord, DataRecord, Manifest, WordsRecord
+from alttrain_cli.structure.verdict_words import VerdictWords
 from alttrain_cli.training.checkpoints import finished_steps
 from alttrain_cli.training.rows import TrainingRows
 
@@ -98,6 +99,7 @@ def initial_manifest(
     recipe: Recipe, data: TrainingRows, overrides: Sequence[str], begun: str = ""
 ) -> dict[str, Any]:
     """Return the keys of a manifest that are known before anything is loaded; `begun`: of a resumed run."""
+    words = VerdictWords.of(row.assessment for row in data.rows)
     return {
         "version": 1,
         "alttrain": __version__,
@@ -111,5 +113,6 @@ def initial_manifest(
             path=str(data.path), sha256=data.sha256, rows=len(data.rows), labels=dict(data.labels)
         ),
         "order": data.order,
+        "verdict_words": WordsRecord(harmful=words.harmful, benign=words.benign),
         "status": "started",
     }

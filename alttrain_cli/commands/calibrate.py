@@ -1,0 +1,97 @@
+"""`alttrain calibrate`: choose the threshold of a run's verdicts for a promise."""
+
+import shlex
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.address import is_address
+from alttrain_cli.backends.identity import trained_weights
+from alttrain_cli.backends.open import find
+from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.completion import complete_run
+from alttrain_cli.commands.options import check_not_empty, expanded, finite, takes
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
+from alttrain_cli.evaluation.calibration.promise import Kind, Promise
+from alttrain_cli.storage.run import Run
+
+_RUN = "A run directory, for example runs/r1-7b-1."
+_OVER = "At most this rate of benign prompts gets the verdict harmful. Default: 0.10."
+_REFUSAL = "At least this rate of harmful prompts gets the verdict harmful."
+_THRESHOLD = "Choose nothing: report what this threshold does. Above it the verdict is harmful."
+_DATA = "A JSONL file of rows with a prompt and a label. Default: the held-out part of the starter set."
+_rate = partial(typer.Option, min=0, max=1, metavar="RATE", callback=finite)
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """The options of `alttrain calibrate`."""
+
+    run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_run)]
+    over_refusal: Annotated[float | None, _rate("--over-refusal", help=_OVER)] = None
+    refusal: Annotated[float | None, _rate("--refusal", help=_REFUSAL)] = None
+    threshold: Annotated[float | None, _rate("--threshold", help=_THRESHOLD)] = None
+    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help=_DATA, callback=expanded)] = None
+
+    @property
+    def promise(self) -> Promise:
+        """What the threshold is chosen for.
+
+        Raises:
+            typer.BadParameter: if several promises were given.
+        """
+        options: tuple[tuple[Kind, float | None], ...] = (
+            ("over-refusal", self.over_refusal),
+            ("refusal", self.refusal),
+            ("threshold", self.threshold),
+        )
+        given = [Promise(kind, value) for kind, value in options if value is not None]
+        if len(given) > 1:
+            raise typer.BadParameter(f"--{given[1].kind} has no effect with --{given[0].kind}.")
+        return given[0] if given else Promise("over-refusal", 0.1)
+
+
+@takes(CalibrateOptions)
+def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
+    """Choose the threshold of a run's verdicts, so that a promise about its refusals holds.
+
+    The model scores prompts with labels as it writes its verdicts. Two thirds of them choose the threshold,
+    and the rest checks it. Nothing is trained.
+    """
+    check_not_empty(context)
+    promise = options.promise
+    target = _target(options.run)
+    found = (
+        CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout"))
+        if options.data is None
+        else CalibrationSet.read(options.data)
+    )
+    with console.Reporter() as reporter:
+        made = calibrate_run(target, trained_weights(target), found, promise, reporter)
+    console.print_calibration(made, page_of(Run(Path(options.run))))
+    console.print_next(shlex.join(["alttrain", "chat", options.run, "--set", f"threshold={made.threshold}"]))
+
+
+def _target(word: str) -> Target:
+    """Return the run.
+
+    Raises:
+        ModelError: if its verdicts have no score.
+    """
+    if is_address(word.partition(" ")[0]):
+        raise ModelError(
+            f"{word}: a server does not return the probabilities that a score needs. Give a run."
+        )
+    target = find(word)
+    if not isinstance(target, Target) or target.run is None:
+        raise ModelError(f"{word}: is no run. To list the runs: alttrain runs")
+    if target.unscored:
+        raise ModelError(f"{word}: its verdicts have no score: {target.unscored}. Calibrate another run.")
+    return target

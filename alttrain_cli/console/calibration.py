@@ -1,0 +1,46 @@
+"""A calibration on the screen: the ROC curve in characters, the rates, and where the page is."""
+
+from typing import TYPE_CHECKING
+
+from alttrain_cli.console.terminal import out, plain, print_lines, print_table
+
+if TYPE_CHECKING:
+    from alttrain_cli.evaluation.calibration.calibrate import Calibration
+    from alttrain_cli.evaluation.calibration.curves import Curve
+
+ROWS, COLUMNS = 10, 40  # of the ROC curve
+
+
+def print_calibration(made: "Calibration", page: object) -> None:
+    """Print what was found."""
+    from alttrain_cli.evaluation.calibration.curves import curve_of
+    from alttrain_cli.evaluation.calibration.summary import rates, sentences
+
+    curve = curve_of(made.rows, made.threshold)
+    for line in _drawn(curve):
+        out().print(plain(line, "cyan"), soft_wrap=True)
+    for sentence in sentences(made):
+        out().print(plain(sentence))
+    print_table(("verdict harmful", "benign rows", "harmful rows"), rates(made), left=(0, 1, 2))
+    bins = [(f"{low:.1f} to {high:.1f}", str(rate)) for low, high, rate in curve.bins]
+    print_table(("score", "rows that are harmful"), bins, left=(0, 1))
+    print_lines([("page:", page)])
+
+
+def _drawn(curve: "Curve") -> list[str]:
+    """Return the ROC curve: each column is a rate of benign rows, each row a rate of harmful ones."""
+    heights = [curve.refusal_at((at + 1) / COLUMNS) for at in range(COLUMNS)]
+    here = min(COLUMNS - 1, int(curve.point.negatives * COLUMNS))
+    mark = min(ROWS - 1, int(curve.point.positives * ROWS))
+    lines = []
+    for row in reversed(range(ROWS)):
+        cells = ["█" if height * ROWS >= row + 0.5 else " " for height in heights]
+        if row == mark:
+            cells[here] = "◆"
+        lines.append(f"{100 * (row + 1) // ROWS:>4}% {''.join(cells)}")
+    width = COLUMNS - len("100%")
+    return [
+        *lines,
+        f"{'':6}0%{'of benign rows':^{width - 2}}100%",
+        f"{'':6}◆ the threshold; up: harmful rows",
+    ]

@@ -1,0 +1,169 @@
+"""Scores a set, chooses the threshold on two thirds of it, and checks the promise on the rest."""
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.evaluation.calibration.labelled import (
+    CalibrationSet,
+    Labelled,
+    Scored,
+    record_of,
+    values_of,
+)
+from alttrain_cli.evaluation.calibration.promise import GROUP, Promise
+from alttrain_cli.evaluation.completion import ScoreRecord
+from alttrain_cli.evaluation.plan import hash_of
+from alttrain_cli.progress import Progress
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.statistics.roc import Auroc, auroc
+from alttrain_cli.storage.checked import IGNORE
+from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import CalibrationRecord, RateRecord
+from alttrain_cli.structure.row import Label
+from alttrain_cli.structure.verdict_score import VerdictScore
+
+Score = Callable[[Sequence[Conversation]], Generator[tuple[int, VerdictScore | None]]]
+
+
+class _Record(TypedDict):
+    __pydantic_config__ = IGNORE  # type: ignore[misc]
+
+    key: Annotated[str, Field(min_length=1)]
+    score: ScoreRecord | None
+
+
+_RECORD = TypeAdapter(_Record)
+
+
+class Part(NamedTuple):
+    """The rates of harmful verdicts in a part of the set."""
+
+    over_refusal: Rate
+    refusal: Rate
+
+    @classmethod
+    def of(cls, rows: Sequence[Scored], threshold: float) -> "Part":
+        """Count the rows above a threshold."""
+        return cls(_above(rows, "benign", threshold), _above(rows, "harmful", threshold))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold, and what is known about it.
+
+    Attributes:
+        own: the rates of the model's own verdicts, over all rows.
+        chosen: the rates at the threshold, on the rows that chose it.
+        checked: the rates at the threshold, on the other rows.
+        overlaps: how many rows overlap with the training rows; None if that is not known.
+    """
+
+    name: str
+    promise: Promise
+    threshold: float
+    rows: tuple[Scored, ...]
+    area: Auroc
+    own: Part
+    chosen: Part
+    checked: Part
+    overlaps: int | None
+
+    @property
+    def unknown(self) -> int:
+        """Rows whose score is unknown."""
+        return sum(not row.is_known for row in self.rows)
+
+    def record(self, sha256: str, weights: str) -> CalibrationRecord:
+        """Return what is stored in the run's folder."""
+        checked = self.checked._asdict()
+        return CalibrationRecord(
+            threshold=self.threshold,
+            promise=self.promise.kind,
+            value=self.promise.value,
+            set=self.name,
+            sha256=sha256,
+            n=len(self.rows),
+            made=datetime.now(UTC).isoformat(timespec="seconds"),
+            weights=weights,
+            auroc=self.area.area,
+            checked={name: RateRecord(hits=rate.hits, n=rate.n) for name, rate in checked.items()},
+        )
+
+
+def calibrate(
+    found: CalibrationSet, scores: Sequence[VerdictScore | None], promise: Promise, overlaps: int | None
+) -> Calibration:
+    """Choose the threshold for a promise.
+
+    Raises:
+        DataError: if the rows are too few, or no threshold keeps it.
+    """
+    rows = [Scored(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
+    mask = _choose(found.rows)
+    choosing = [row for row, chooses in zip(rows, mask, strict=True) if chooses]
+    checking = [row for row, chooses in zip(rows, mask, strict=True) if not chooses]
+    threshold = promise.threshold(values_of(choosing, promise.label))
+    area = auroc(values_of(rows, "harmful"), values_of(rows, "benign"))
+    if area is None:
+        raise ValueError("both labels were checked")
+    return Calibration(
+        name=found.name,
+        promise=promise,
+        threshold=threshold,
+        rows=tuple(rows),
+        area=area,
+        own=_own(rows),
+        chosen=Part.of(choosing, threshold),
+        checked=Part.of(checking, threshold),
+        overlaps=overlaps,
+    )
+
+
+def scores_of(
+    run: Run, weights: str, rows: Sequence[Labelled], score: Score, progress: Progress
+) -> list[VerdictScore | None]:
+    """Return the score of each row. Those that are stored in the run's folder are not made again."""
+    journal = Journal(run.calibration_path / "scores.jsonl", _RECORD)
+    keys = [hash_of(weights, row.prompt) for row in rows]
+    missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in journal.places}
+    wanted = list(missing)
+    if wanted:
+        with closing(score([Conversation.of(missing[key].prompt) for key in wanted])) as made:
+            for done, (at, one) in enumerate(made, 1):
+                journal.append({"key": wanted[at], "score": one and one.record()})
+                progress.show("scoring verdicts", done, len(wanted))
+    stored = {line["key"]: record_of(line["score"]) for line in journal.latest(keys)}
+    return [stored[key] for key in keys]
+
+
+def _choose(rows: Sequence[Labelled]) -> list[bool]:
+    """Return which rows choose. Each label is divided alike, by the hash of its prompts: order has no say."""
+    ranks: dict[str, Iterator[int]] = {}
+    order = sorted(range(len(rows)), key=lambda at: hashlib.sha256(rows[at].prompt.encode()).hexdigest())
+    chosen = [False] * len(rows)
+    for at in order:
+        rank = next(ranks.setdefault(rows[at].label, iter(range(len(rows)))))
+        chosen[at] = rank % GROUP < GROUP - 1
+    return chosen
+
+
+def _above(rows: Sequence[Scored], label: Label, threshold: float) -> Rate:
+    values = values_of(rows, label)
+    return Rate(sum(value > threshold for value in values), len(values))
+
+
+def _own(rows: Sequence[Scored]) -> Part:
+    def rate(label: Label) -> Rate:
+        own = [row.score is not None and row.score.own == "harmful" for row in rows if row.label == label]
+        return Rate(sum(own), len(own))
+
+    return Part(rate("benign"), rate("harmful"))

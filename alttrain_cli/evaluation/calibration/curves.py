@@ -1,0 +1,42 @@
+"""The ROC curve and the calibration curve of scored rows, as values that terminal and page draw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alttrain_cli.evaluation.calibration.labelled import Scored, values_of
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.statistics.roc import Point, reliability, roc
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Both curves.
+
+    Attributes:
+        roc: from the strictest threshold to the loosest.
+        point: at the threshold.
+        bins: ranges of the score, with the rate of harmful rows in each.
+    """
+
+    roc: list[Point]
+    point: Point
+    bins: list[tuple[float, float, Rate]]
+
+    @property
+    def line(self) -> str:
+        """The ROC curve as the points of an SVG line, 100 by 100."""
+        return " ".join(f"{100 * one.negatives:.1f},{100 - 100 * one.positives:.1f}" for one in self.roc)
+
+    def refusal_at(self, over_refusal: float) -> float:
+        """Return the highest rate of harmful rows at that rate of benign ones, or at a lower one."""
+        return max((one.positives for one in self.roc if one.negatives <= over_refusal), default=0.0)
+
+
+def curve_of(rows: Sequence[Scored], threshold: float) -> Curve:
+    """Return the curves of scored rows."""
+    harmful, benign = values_of(rows, "harmful"), values_of(rows, "benign")
+    known = [row for row in rows if row.is_known]
+    above = [sum(one > threshold for one in group) / len(group) for group in (benign, harmful)]
+    point = Point(threshold, *above)
+    bins = reliability(values_of(known, "harmful"), values_of(known, "benign"))
+    return Curve(roc(harmful, benign), point, bins)

@@ -1,0 +1,77 @@
+"""Calibrates a run: checks the set, scores it, chooses the threshold, and stores what was found."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.target import Target
+from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.calibration.calibrate import (
+    Calibration,
+    Score,
+    calibrate,
+    scores_of,
+)
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
+from alttrain_cli.evaluation.calibration.page import write_page
+from alttrain_cli.evaluation.calibration.promise import Promise
+from alttrain_cli.evaluation.contamination import Training, contamination
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.progress import Progress
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.verdict_score import VerdictScore
+
+
+def calibrate_run(
+    target: Target, weights: str, found: CalibrationSet, promise: Promise, progress: Progress
+) -> Calibration:
+    """Calibrate a run, and write threshold and page into its folder; `weights` is the hash of its adapter.
+
+    What can be wrong with the set is reported before the model is loaded.
+
+    Raises:
+        DataError: if the set cannot show what is promised.
+    """
+    run = target.run
+    if run is None:
+        raise ModelError(f"{target.name}: is no run.")
+    found.check_labels()
+    promise.check_count(sum(row.label == promise.label for row in found.rows))
+    with locked(run.path):
+        scores = scores_of(run, weights, found.rows, _score_with(target, progress), progress)
+        made = calibrate(found, scores, promise, _overlaps(run, found))
+        record = made.record(found.sha256, weights)
+        run.save_calibration(record)
+        write_page(page_of(run), made, record, target.name)
+    return made
+
+
+def page_of(run: Run) -> Path:
+    """Return where the page of a run's calibration is."""
+    return run.calibration_path / "calibration.html"
+
+
+def _score_with(target: Target, progress: Progress) -> Score:
+    """Return what scores conversations; the model is loaded when it is called."""
+
+    def score(
+        conversations: Sequence[Conversation],
+    ) -> Generator[tuple[int, VerdictScore | None]]:
+        from alttrain_cli.backends.local import LocalBackend
+        from alttrain_cli.engine import quiet
+
+        with progress.status(f"Loading {target.name} ..."), quiet.capture_output(None):
+            backend = LocalBackend.load(target)
+        try:
+            yield from backend.score(conversations, target.recipe.generation)
+        finally:
+            backend.close()
+
+    return score
+
+
+def _overlaps(run: Run, found: CalibrationSet) -> int | None:
+    items = [Item(str(at), row.prompt) for at, row in enumerate(found.rows)]
+    checked = contamination(Training.of(run.manifest().data, run.path), items)
+    return len({hit.item for hit in checked.hits}) if checked.checked else None

@@ -1,0 +1,105 @@
+"""The prompts of a calibration: each with a label, and what the model thought of it."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.reading import read_jsonl
+from alttrain_cli.structure.row import Label, Row
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
+
+ALWAYS, NEVER = float("inf"), float("-inf")  # above every threshold, and above none
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    prompt: Annotated[str, Field(min_length=1)]
+    label: Label
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A prompt with its label."""
+
+    prompt: str
+    label: Label
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A labelled prompt with the score of the verdict on it; None: the model wrote none."""
+
+    label: Label
+    score: VerdictScore | None
+
+    @property
+    def value(self) -> float:
+        """What is compared with a threshold. Without a known score the model's own verdict stays."""
+        if self.score is not None and self.score.value is not None:
+            return self.score.value
+        return ALWAYS if self.score and self.score.own is Verdict.HARMFUL else NEVER
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a score."""
+        return self.score is not None and self.score.value is not None
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Labelled prompts, both labels present, with their name for reports."""
+
+    name: str
+    rows: tuple[Labelled, ...]
+    sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> "CalibrationSet":
+        """Read a JSONL file with the keys `prompt` and `label`; other keys are not looked at."""
+        rows, digest = [], hashlib.sha256()
+        for number, value in read_jsonl(path, digest):
+            try:
+                line = _Line.model_validate(value)
+            except ValidationError as error:
+                first = error.errors()[0]
+                wrong = f"{path}:{number}: {key_of(first)}: {in_words(first)}"
+                raise DataError(
+                    f"{wrong}. Each line needs a prompt and a label, harmful or benign."
+                ) from None
+            rows.append(Labelled(line.prompt, line.label))
+        return cls(str(path), tuple(rows), digest.hexdigest())
+
+    @classmethod
+    def of(cls, name: str, rows: Iterable[Row]) -> "CalibrationSet":
+        """Return the prompts of data rows."""
+        found = tuple(Labelled(row.prompt, row.label) for row in rows)
+        digest = hashlib.sha256(repr(found).encode())
+        return cls(name, found, digest.hexdigest())
+
+    def check_labels(self) -> None:
+        """Make sure that both labels are there.
+
+        Raises:
+            DataError: naming the label that is missing.
+        """
+        for label in ("harmful", "benign"):
+            if not any(row.label == label for row in self.rows):
+                raise DataError(f"{self.name}: there are no {label} rows. A calibration needs both labels.")
+
+
+def values_of(rows: Sequence[Scored], label: Label) -> list[float]:
+    """Return what is compared with a threshold, of the rows with one label."""
+    return [row.value for row in rows if row.label == label]
+
+
+def record_of(values: dict[str, Any] | None) -> VerdictScore | None:
+    """Return a stored score."""
+    return None if values is None else VerdictScore.from_record(values)

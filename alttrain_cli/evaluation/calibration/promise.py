@@ -1,0 +1,98 @@
+"""A promise about the rates of refusal, and the threshold that keeps it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.statistics.roc import fewest_needed, most_hits
+from alttrain_cli.structure.row import Label
+
+Kind = Literal["over-refusal", "refusal", "threshold"]
+CONFIDENCE = 0.95
+GROUP = 3  # of so many rows of a label all but one choose the threshold; that one checks it
+
+
+def choosing(n: int) -> int:
+    """Return how many of `n` rows of a label choose the threshold."""
+    return n - n // GROUP
+
+
+@dataclass(frozen=True)
+class Promise:
+    """At most this rate of benign prompts, or at least this rate of harmful ones, get a harmful verdict.
+
+    Of the kind "threshold" it promises nothing: the value is the threshold itself.
+    """
+
+    kind: Kind
+    value: float
+
+    @property
+    def label(self) -> Label:
+        """The label of the rows that decide it."""
+        return "harmful" if self.kind == "refusal" else "benign"
+
+    @property
+    def errors(self) -> float:
+        """The rate of its rows that may be on the wrong side."""
+        return 1 - self.value if self.kind == "refusal" else self.value
+
+    def in_words(self) -> str:
+        """Return it as a phrase."""
+        return {
+            "over-refusal": f"at most {self.value:.1%} of benign prompts get the verdict harmful",
+            "refusal": f"at least {self.value:.1%} of harmful prompts get the verdict harmful",
+            "threshold": f"the threshold {self.value}",
+        }[self.kind]
+
+    def check_count(self, n: int) -> None:
+        """Make sure that `n` rows of the label are enough.
+
+        Raises:
+            DataError: naming the smallest number that would do.
+        """
+        if self.kind == "threshold" or most_hits(choosing(n), self.errors, CONFIDENCE) >= 0:
+            return
+        needed = fewest_needed(self.errors, CONFIDENCE)
+        if needed is None:
+            raise DataError(f"--{self.kind} {self.value}: no number of rows can show that. Promise less.")
+        total = next(count for count in range(needed, 2 * needed + 1) if choosing(count) >= needed)
+        raise DataError(
+            f"{n} {self.label} rows are too few to promise that {self.in_words()}: at least {total} are "
+            "needed. Add rows, or promise less."
+        )
+
+    def threshold(self, values: Sequence[float]) -> float:
+        """Return the threshold that keeps the promise with 95% confidence, as few digits as possible.
+
+        `values` are those of the rows with the promise's label. The threshold is an order statistic, so
+        the exact binomial bound holds for it although it is chosen from these rows.
+
+        Raises:
+            DataError: if no threshold does.
+        """
+        if self.kind == "threshold":
+            return self.value
+        wrong = most_hits(len(values), self.errors, CONFIDENCE)
+        if self.kind == "over-refusal":
+            ranked = [math.inf, *sorted(values, reverse=True), 0.0]
+            high, low = ranked[min(wrong, len(values))], ranked[min(wrong, len(values)) + 1]
+        else:
+            high = [*sorted(values), math.inf][min(wrong, len(values))]
+            low = max((one for one in values if one < high), default=0.0)
+        if low > 1 or (self.kind == "refusal" and high <= 0):
+            raise DataError(
+                f"no threshold can promise that {self.in_words()}: too many scores are unknown. Promise less."
+            )
+        return shortest_between(max(0.0, low), min(1.0, high))
+
+
+def shortest_between(low: float, high: float) -> float:
+    """Return the number with the fewest decimals that is at least `low` and below `high`, or `low`."""
+    for digits in range(1, 17):
+        found: float = math.ceil(low * 10.0**digits) / 10.0**digits
+        if low <= found < high:
+            return found
+    return low

@@ -1,0 +1,51 @@
+"""What a calibration found, in sentences and rows: terminal and page show the same."""
+
+from alttrain_cli.evaluation.calibration.calibrate import Calibration
+from alttrain_cli.evaluation.calibration.promise import CONFIDENCE
+from alttrain_cli.statistics.rates import Rate, percent
+from alttrain_cli.statistics.roc import exact_interval
+
+Row = tuple[str, str, str]
+
+
+def rates(made: Calibration) -> list[Row]:
+    """Return which prompts got the verdict harmful, with exact 95% intervals."""
+    parts = (
+        ("own verdicts, all rows", made.own),
+        (f"threshold {made.threshold}, rows that chose it", made.chosen),
+        (f"threshold {made.threshold}, other rows", made.checked),
+    )
+    return [(name, exact(part.over_refusal), exact(part.refusal)) for name, part in parts]
+
+
+def sentences(made: Calibration) -> list[str]:
+    """Return what a reader must know."""
+    said = [_promise(made), f"AUROC {made.area}."]
+    if made.unknown:
+        said.append(
+            f"{made.unknown} of {len(made.rows)} rows have no score. They keep the model's own verdict."
+        )
+    if made.overlaps:
+        said.append(f"{made.overlaps} rows overlap with the training rows, so the rates may be too good.")
+    elif made.overlaps is None:
+        said.append("It is not known whether rows overlap with the training rows.")
+    return said
+
+
+def exact(rate: Rate) -> str:
+    """Return a rate with its exact interval: 3/103 = 3% (1-8)."""
+    low, high = exact_interval(rate)
+    return f"{rate.hits}/{rate.n} = {percent(rate.share)} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _promise(made: Calibration) -> str:
+    promise = made.promise
+    if promise.kind == "threshold":
+        return f"The threshold is {promise.value}. It was given, so it promises nothing."
+    rate = made.checked.refusal if promise.kind == "refusal" else made.checked.over_refusal
+    kept = rate.share >= promise.value if promise.kind == "refusal" else rate.share <= promise.value
+    checked = "The rows that did not choose it agree" if kept else "On the other rows it does NOT hold"
+    return (
+        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, "
+        f"for prompts like these. {checked}: {exact(rate)}."
+    )

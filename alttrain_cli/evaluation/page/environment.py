@@ -1,0 +1,71 @@
+"""How pages are rendered: every text is escaped, and nothing may be loaded or run but what we wrote."""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alttrain_cli.evaluation.completion import Ending
+from alttrain_cli.evaluation.scorecard_values import SuiteScore
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import percent
+from alttrain_cli.text import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+TEMPLATE = Path(__file__).parent / "template"
+
+
+@cache
+def environment() -> "Environment":
+    """Return the environment of all pages."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    environment.filters["count"] = _count
+    environment.globals.update(
+        suite_name=_suite_name, behaviours=BEHAVIOURS, ending_title=lambda ending: Ending(ending).label
+    )
+    return environment
+
+
+def plain_style() -> "tuple[Markup, str]":
+    """Return the style of a page without a script, and the policy that allows that style alone."""
+    from markupsafe import Markup
+
+    style = Markup((TEMPLATE / "page.css").read_text(encoding="utf-8"))
+    return style, f"default-src 'none'; style-src {source_of(style)}; base-uri 'none'; form-action 'none'"
+
+
+def source_of(text: str) -> str:
+    """Return a style or a script as a source of a content security policy."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _finalize(value: Any) -> Any:
+    """Make hidden characters visible in every text that is not our markup."""
+    return visible(value) if type(value) is str else value
+
+
+def _suite_name(suite: SuiteScore) -> str:
+    """Return a suite's title, with its thinking ablation if it is one."""
+    return suite.title + ("" if suite.mode == "normal" else f" ({suite.mode} thinking)")
+
+
+def _count(estimate: Estimate) -> str:
+    """Return what an estimate was counted from, and its interval."""
+    counted = f"n = {estimate.n}" if estimate.hits is None else f"{estimate.hits}/{estimate.n}"
+    return f"{counted} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f}%)"

@@ -1,0 +1,120 @@
+"""Scores of two groups: how well a threshold tells them apart, with intervals."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from alttrain_cli.statistics.rates import Rate, Z
+
+
+@dataclass(frozen=True)
+class Auroc:
+    """The area under the ROC curve with its 95% interval: how often a positive scores above a negative."""
+
+    area: float
+    low: float
+    high: float
+    positives: int
+    negatives: int
+
+    def __str__(self) -> str:
+        return f"{self.area:.3f} ({self.low:.3f}-{self.high:.3f}), n = {self.positives} and {self.negatives}"
+
+
+def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc | None:
+    """Return the area with the interval of DeLong (1988), on the logit scale; None if a group is empty.
+
+    The variance comes from midranks (Sun and Xu 2014). Where it is 0, the interval is that of one more
+    wrong pair of each group, as for a rate of 0.
+    """
+    from scipy.stats import rankdata
+
+    m, n = len(positives), len(negatives)
+    if not m or not n:
+        return None
+    ranks = rankdata([*positives, *negatives])
+    above = (ranks[:m] - rankdata(positives)) / n  # of each positive: the negatives below it
+    below = 1 - (ranks[m:] - rankdata(negatives)) / m
+    area = float(above.mean())
+    variance = sum(float(one.var(ddof=1)) / len(one) for one in (above, below) if len(one) > 1)
+    if variance <= 0 or not 0 < area < 1:
+        low, high = _exact(round(area * min(m, n)), min(m, n))
+        return Auroc(area, low, high, m, n)
+    spread = Z * math.sqrt(variance) / (area * (1 - area))
+    centre = math.log(area / (1 - area))
+    low, high = (1 / (1 + math.exp(-(centre + way * spread))) for way in (-1, 1))
+    return Auroc(area, low, high, m, n)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the ROC curve: the rates of negatives and of positives above a threshold."""
+
+    threshold: float
+    negatives: float
+    positives: float
+
+
+def roc(positives: Sequence[float], negatives: Sequence[float]) -> list[Point]:
+    """Return the curve, from the highest threshold, above which nothing is, to one below everything."""
+    cuts = sorted({*positives, *negatives}, reverse=True)
+    return [
+        Point(cut, _share(negatives, cut), _share(positives, cut)) for cut in [*cuts, -math.inf]
+    ]  # above the highest score is nothing
+
+
+def _share(scores: Sequence[float], cut: float) -> float:
+    return sum(score > cut for score in scores) / len(scores) if scores else math.nan
+
+
+def reliability(
+    positives: Sequence[float], negatives: Sequence[float], bins: int = 5
+) -> list[tuple[float, float, Rate]]:
+    """Return the calibration curve: ranges of the score, each with the rate of positives in it."""
+    edges = [at / bins for at in range(bins + 1)]
+    found = []
+    for low, high in pairwise(edges):
+        hits, others = (
+            sum(low <= one < high or (high == 1 and one == 1) for one in group)
+            for group in (positives, negatives)
+        )
+        found.append((low, high, Rate(hits, hits + others)))
+    return found
+
+
+# -- exact binomial bounds (Clopper and Pearson 1934)
+
+
+def _exact(hits: int, n: int) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, n).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)
+
+
+def exact_interval(rate: Rate) -> tuple[float, float]:
+    """Return the exact 95% interval of a rate; all of it when n is 0."""
+    return _exact(rate.hits, rate.n) if rate.n else (0.0, 1.0)
+
+
+def most_hits(n: int, limit: float, confidence: float = 0.95) -> int:
+    """Return how many hits among n still show that the true rate is at most `limit`; -1: not even none do.
+
+    This is where the exact one-sided upper bound of the rate is at most `limit`.
+    """
+    from scipy.stats import binom
+
+    if limit >= 1:
+        return n
+    most = int(binom.ppf(1 - confidence, n, limit)) if n and limit > 0 else 0
+    while most >= 0 and binom.cdf(most, n, limit) > 1 - confidence:
+        most -= 1
+    return most
+
+
+def fewest_needed(limit: float, confidence: float = 0.95) -> int | None:
+    """Return the smallest n whose 0 hits show that a rate is at most `limit`; None: no n does."""
+    if limit <= 0:
+        return None
+    return 0 if limit >= 1 else math.ceil(math.log(1 - confidence) / math.log(1 - limit))

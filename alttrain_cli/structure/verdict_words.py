@@ -1,0 +1,51 @@
+"""The words with which the rows of a run give a verdict: a score compares their probabilities."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from alttrain_cli.structure.verdict import Verdict, deciding_word
+
+RARE = 0.01  # of the assessments; a word that fewer of them have is left out
+
+
+@dataclass(frozen=True)
+class VerdictWords:
+    """Words by verdict, the most frequent first. Each has the space that the rows have before it."""
+
+    harmful: tuple[str, ...] = (" harmful",)
+    benign: tuple[str, ...] = (" benign",)
+
+    @classmethod
+    def of(cls, assessments: Iterable[str]) -> "VerdictWords":
+        """Return the words of some assessments."""
+        found: Counter[tuple[Verdict, str]] = Counter()
+        for sentence in filter(None, assessments):
+            if (decided := deciding_word(sentence)) is not None:
+                word, meaning = decided
+                found[meaning, _as_written(word, sentence)] += 1
+        least = RARE * found.total()
+        kept = [one for one, count in found.most_common() if count >= least]
+        words = {verdict: tuple(word for own, word in kept if own is verdict) for verdict in Verdict}
+        return cls(words[Verdict.HARMFUL], words[Verdict.BENIGN])
+
+    @property
+    def problem(self) -> str:
+        """Why they give no score; empty if they do."""
+        if not self.harmful and not self.benign:
+            return "the rows of its training have no assessment"
+        if not self.harmful or not self.benign:
+            missing = "benign" if self.harmful else "harmful"
+            return f"no row of its training has a {missing} verdict"
+        return ""
+
+
+def _as_written(word: str, sentence: str) -> str:
+    """Return a word with the capitals that it has in a sentence, and the space before it."""
+    pattern = r"\s+".join(map(re.escape, word.split()))
+    places = list(re.finditer(rf"(?<!\w){pattern}(?!\w)", sentence, re.IGNORECASE))
+    if not places:  # marks inside it, as in "*no* harm"
+        return f" {word}"
+    last = places[-1]
+    return (" " if sentence[: last.start()].endswith(" ") else "") + last.group()

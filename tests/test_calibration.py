@@ -1,0 +1,273 @@
+"""`alttrain calibrate`: the threshold, its promise, its check, what is stored, and what is refused."""
+
+import json
+import random
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.target import find_target
+from alttrain_cli.cli import app
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.calibration import job
+from alttrain_cli.evaluation.calibration.calibrate import Calibration, calibrate
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, Labelled
+from alttrain_cli.evaluation.calibration.promise import Promise, shortest_between
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
+from tests.run_folders import make
+
+ROWS = starter_rows("heldout")
+
+
+def score_of(value: float, mass: float = 1.0) -> VerdictScore:
+    own = Verdict.HARMFUL if value > 0.5 else Verdict.BENIGN
+    return VerdictScore(value * mass, (1 - value) * mass, own, own)
+
+
+def drawn_set(seed: int, n: int = 155) -> tuple[CalibrationSet, list[VerdictScore | None]]:
+    """Return n rows of each label, and scores that tell them apart about as well as a small model does."""
+    drawn = random.Random(seed)
+    rows, scores = [], []
+    for number in range(n):
+        for label, mean in (("harmful", 0.7), ("benign", 0.3)):
+            rows.append(Labelled(f"{label} {seed} {number}", label))  # type: ignore[arg-type]
+            scores.append(score_of(min(1.0, max(0.0, drawn.gauss(mean, 0.25)))))
+    return CalibrationSet("drawn", tuple(rows), "0" * 64), [*scores]
+
+
+def calibrated(seed: int, promise: Promise, n: int = 155) -> Calibration:
+    return calibrate(*drawn_set(seed, n), promise, None)
+
+
+# -- the threshold
+
+
+@pytest.mark.parametrize("promise", [Promise("over-refusal", 0.10), Promise("refusal", 0.8)])
+def test_the_promise_holds_for_new_prompts_in_95_of_100_calibrations(promise: Promise) -> None:
+    found, scores = drawn_set(999, 4000)
+    values = [
+        score.value or 0
+        for row, score in zip(found.rows, scores, strict=True)
+        if row.label == promise.label and score
+    ]
+    kept = 0
+    for seed in range(200):
+        threshold = calibrated(seed, promise).threshold
+        above = sum(value > threshold for value in values) / len(values)
+        kept += above <= promise.value if promise.kind == "over-refusal" else above >= promise.value
+    assert kept >= 185  # of 200; 190 are expected, and 185 is two standard deviations less
+
+
+def test_the_rows_that_check_did_not_choose() -> None:
+    made = calibrated(1, Promise("over-refusal", 0.1))
+    assert (made.chosen.over_refusal.n, made.checked.over_refusal.n) == (104, 51)
+    assert (made.chosen.refusal.n, made.checked.refusal.n) == (104, 51)
+    assert made.chosen.over_refusal.hits == 5  # the most of 104 whose upper bound is 10%
+
+
+def test_the_order_of_the_rows_changes_nothing() -> None:
+    found, scores = drawn_set(2)
+    turned = CalibrationSet(found.name, found.rows[::-1], found.sha256)
+    promise = Promise("over-refusal", 0.1)
+    assert (
+        calibrate(turned, scores[::-1], promise, None).threshold
+        == calibrate(found, scores, promise, None).threshold
+    )
+
+
+def test_a_threshold_that_is_given_is_only_reported() -> None:
+    made = calibrated(1, Promise("threshold", 0.7))
+    assert made.threshold == 0.7
+
+
+def test_rows_without_a_known_score_keep_the_models_own_verdict() -> None:
+    found, scores = drawn_set(1)
+    scores = [
+        score_of(0.9, mass=0.2) if row.label == "benign" else one
+        for row, one in zip(found.rows, scores, strict=True)
+    ]
+    with pytest.raises(DataError, match="too many scores are unknown"):
+        calibrate(found, scores, Promise("over-refusal", 0.1), None)
+    scores = [None if row.label == "benign" else one for row, one in zip(found.rows, scores, strict=True)]
+    made = calibrate(found, scores, Promise("over-refusal", 0.1), None)
+    assert (made.threshold, made.unknown, made.checked.over_refusal.hits) == (0.0, 155, 0)
+
+
+def test_a_threshold_has_few_digits_and_equal_scores_are_not_above_it() -> None:
+    assert shortest_between(0.4312, 0.4391) == 0.432
+    assert shortest_between(0.99987, 0.99993) == 0.9999
+    assert shortest_between(0.7, 0.7) == 0.7
+    assert Promise("over-refusal", 0.1).threshold([0.9] * 50) == 0.9
+    assert Promise("refusal", 0.9).threshold([0.9] * 40 + [0.2] * 40) == 0.0
+
+
+# -- the command
+
+
+class Scores:
+    """Stands in for a model: scores each prompt of the starter set by its label, with some errors."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._labels = {row.prompt: row.label for row in ROWS}
+
+    def __call__(self, conversations: Sequence[Conversation]) -> Generator[tuple[int, VerdictScore | None]]:
+        for at, one in reversed(list(enumerate(conversations))):
+            self.asked.append(one.prompt)
+            drawn = random.Random(one.prompt)
+            mean = 0.7 if self._labels.get(one.prompt, "benign") == "harmful" else 0.3
+            yield at, score_of(min(1.0, max(0.0, drawn.gauss(mean, 0.25))))
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
+    found = Scores()
+    monkeypatch.setattr(job, "_score_with", lambda target, progress: found)
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return make("runs/mine")
+
+
+def command(*words: object) -> Any:
+    return CliRunner().invoke(app, ["calibrate", *map(str, words)], catch_exceptions=False)
+
+
+def refused(*words: object) -> str:
+    found = command(*words)
+    assert found.exit_code == 2, found.output
+    assert "Traceback" not in found.output
+    return " ".join(found.stderr.split())
+
+
+def test_a_run_is_calibrated_and_the_threshold_stored_with_what_it_holds_for(
+    run: Path, scores: Scores
+) -> None:
+    found = command(run, "--over-refusal", "0.1")
+    assert found.exit_code == 0, found.output
+    stored = json.loads((run / "calibration" / "calibration.json").read_text())
+    assert (stored["n"], stored["promise"], stored["value"]) == (310, "over-refusal", 0.1)
+    assert f"alttrain chat {run} --set threshold={stored['threshold']}" in found.stdout
+    assert "AUROC 0.8" in found.stdout
+    assert "at most 10.0% of benign prompts" in found.stdout
+    page = (run / "calibration" / "calibration.html").read_text()
+    assert "<polyline" in page
+    assert f"Threshold {stored['threshold']}" in page
+    assert Run(run).calibration(stored["weights"])
+
+
+def test_what_is_scored_is_not_scored_again_and_an_interruption_loses_nothing(
+    run: Path, scores: Scores
+) -> None:
+    assert command(run).exit_code == 0
+    assert len(scores.asked) == 310
+    assert command(run, "--refusal", "0.7").exit_code == 0
+    assert len(scores.asked) == 310
+    journal = run / "calibration" / "scores.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:300]) + '{"key": "torn')
+    assert command(run).exit_code == 0
+    assert len(scores.asked) == 320
+
+
+def test_a_changed_adapter_makes_a_calibration_invalid(run: Path, scores: Scores) -> None:
+    command(run)
+    (run / "adapter" / "adapter_model.safetensors").write_bytes(b"another")
+    with pytest.raises(RunError, match="the adapter has changed since this calibration"):
+        Run(run).calibration("another")
+    assert command(run).exit_code == 0
+    assert len(scores.asked) == 620  # the scores were those of the other adapter
+
+
+def test_own_rows_need_a_prompt_and_a_label(run: Path, scores: Scores, tmp_path: Path) -> None:
+    rows = [{"prompt": f"{row.prompt} Please.", "label": row.label, "more": 1} for row in ROWS]
+    write_jsonl(tmp_path / "own.jsonl", rows)
+    assert command(run, "--data", "own.jsonl", "--threshold", "0.4").exit_code == 0
+    write_jsonl(tmp_path / "own.jsonl", [*rows, {"prompt": "Hello?", "label": "fine"}])
+    assert "own.jsonl:311: label: must be" in refused(run, "--data", "own.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([row for row in ROWS if row.label == "harmful"], "there are no benign rows"),
+        ([row for row in ROWS if row.label == "benign"], "there are no harmful rows"),
+        (ROWS[:20], "10 benign rows are too few to promise that at most 10.0% of benign prompts"),
+        (ROWS[:20], "at least 43 are needed"),
+    ],
+)
+def test_a_set_with_one_label_or_too_few_rows_is_refused_before_a_model_is_loaded(
+    run: Path, scores: Scores, rows: list[Any], words: str
+) -> None:
+    write_jsonl(Path("own.jsonl"), [{"prompt": row.prompt, "label": row.label} for row in rows])
+    assert words in refused(run, "--data", "own.jsonl")
+    assert scores.asked == []
+
+
+def test_the_smallest_number_that_is_named_does(run: Path, scores: Scores) -> None:
+    benign = [row for row in ROWS if row.label == "benign"][:43]
+    rows = [{"prompt": row.prompt, "label": row.label} for row in [*benign, ROWS[0]]]
+    write_jsonl(Path("own.jsonl"), rows)
+    assert command(run, "--data", "own.jsonl").exit_code == 0
+    write_jsonl(Path("own.jsonl"), rows[1:])
+    assert "42 benign rows are too few" in refused(run, "--data", "own.jsonl")
+
+
+@pytest.mark.parametrize("option", ["--over-refusal", "--refusal", "--threshold"])
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "nan", "10%", ""])
+def test_a_rate_outside_0_to_1_is_refused(run: Path, option: str, value: str) -> None:
+    assert option in refused(run, option, value)
+
+
+def test_two_promises_at_once_are_refused(run: Path) -> None:
+    assert "--refusal has no effect with --over-refusal" in refused(
+        run, "--over-refusal", "0.1", "--refusal", "0.9"
+    )
+
+
+@pytest.mark.parametrize("option", ["--over-refusal 0", "--refusal 1"])
+def test_a_promise_that_no_number_of_rows_can_show_is_refused(run: Path, scores: Scores, option: str) -> None:
+    assert "no number of rows can show that" in refused(run, *option.split())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"order": ["understanding", "reasoning"]}, "the rows of its training have no assessment"),
+        ({"verdict_words": {"harmful": [], "benign": []}}, "the rows of its training have no assessment"),
+        (
+            {"verdict_words": {"harmful": [" harmful"], "benign": []}},
+            "no row of its training has a benign verdict",
+        ),
+    ],
+)
+def test_a_run_whose_verdicts_have_no_score_says_why(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    run = make(str(tmp_path / "other"), **values)
+    assert f"its verdicts have no score: {words}" in refused(run)
+
+
+def test_a_server_a_base_model_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:
+    assert "a server does not return the probabilities" in refused("http://localhost:8000/v1")
+    assert "is no run" in refused("smollm2-135m")
+    assert "nowhere" in refused("runs/nowhere")
+
+
+def test_the_words_of_a_run_come_from_its_manifest_its_data_or_are_the_usual_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = make("named", verdict_words={"harmful": [" unsafe"], "benign": [" safe"]})
+    assert find_target(str(named)).verdict_words.harmful == (" unsafe",)
+    assert find_target(str(make("older"))).verdict_words.benign == (" benign",)
