@@ -10,10 +10,10 @@ import ast
 from functools import cache
 from importlib import util
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 ASSETS = Path(__file__).parent / "assets" / "templates"
 
@@ -140,8 +140,11 @@ NAMES = tuple(ORIGINALS)
 
 
 @cache
-def tokenizer(name: str) -> PreTrainedTokenizerFast:
+def tokenizer(name: str) -> "PreTrainedTokenizerFast":
     """Return the small tokenizer of a family."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     family = _families()[name]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bytes_only = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
