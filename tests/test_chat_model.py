@@ -20,6 +20,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.trace import State
 from tests.terminals import Terminal
+from tests.warm import Warm
 
 pytestmark = pytest.mark.model
 
@@ -28,11 +29,11 @@ GREEDY = Settings(RECIPE.generation).set("max_new_tokens=16")
 PROMPT = Conversation.of("What is two plus two?")
 
 
-def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(warm: Warm, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "runs" / "mine", RECIPE.name, RECIPE.to_yaml())
     run.adapter_path.mkdir()
     (run.adapter_path / "adapter_model.safetensors").touch()
-    with Terminal("chat", "--no-save", cwd=tmp_path) as chat:
+    with Terminal("chat", "--no-save", cwd=tmp_path, warm=warm) as chat:
         chat.expect("runs/mine", "Which one")
         chat.type("1\r")
         chat.expect("Loading mine")

@@ -3,9 +3,7 @@
 import errno
 import json
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,8 @@ from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Manifest, StepRecord
 from alttrain_cli.training import job
+from tests.tiny import settings
+from tests.warm import Warm, wait_for_line
 
 RECIPE = "smollm2-135m"
 Before = Callable[[Path, Path], None]  # the run's folder, the data
@@ -298,17 +298,21 @@ def test_two_processes_without_a_name_get_a_folder_each(
 
 
 @pytest.mark.model
-def test_a_model_that_cannot_be_loaded_spares_an_interrupted_run(tmp_path: Path, data: Path) -> None:
-    options = ["--set", "train.save_steps=1", "--set", "train.per_device_train_batch_size=2"]
-    line = [sys.executable, "-m", "alttrain_cli", "train", "--recipe", RECIPE, "--data", str(data)]
-    line += ["--out", "run", *options]
-    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+def test_a_model_that_cannot_be_loaded_spares_an_interrupted_run(
+    tmp_path: Path, data: Path, warm: Warm, tiny: Path
+) -> None:
+    changed = ("train.save_steps=1", "train.per_device_train_batch_size=2", "train.max_steps=500")
+    values = [one for one in (*settings(tiny), *changed) if not one.startswith("model.name")]
+
+    def line(name: str) -> list[str]:
+        pairs = [part for one in (*values, f"model.name={name}") for part in ("--set", one)]
+        return ["train", "--recipe", RECIPE, "--data", str(data), "--out", "run", *pairs]
+
+    process = warm.start(*line(str(tiny)), cwd=tmp_path)
     steps = tmp_path / "run" / "train.jsonl"
-    deadline = time.monotonic() + 200
-    while not (steps.is_file() and steps.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_line(steps, process)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate(200)
     assert process.returncode == 143, said
     assert "Traceback" not in said
     assert Run(tmp_path / "run").manifest().status == "interrupted"
@@ -320,8 +324,7 @@ def test_a_model_that_cannot_be_loaded_spares_an_interrupted_run(tmp_path: Path,
     (tmp_path / "run" / "notes.txt").write_text("mine")
     was = held(tmp_path / "run")
     assert any(name.startswith("checkpoints/checkpoint-") for name in was)
-    more = ["--resume", "--set", "model.name=nobody/nothing", "--set", "model.package=null"]
-    done = subprocess.run([*line, *more], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = warm.run(*line("nobody/nothing"), "--resume", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "not on this machine" in " ".join(done.stderr.split())
     assert held(tmp_path / "run") == was

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,19 +22,14 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.rows import encode_rows
+from tests.tiny import settings
+from tests.warm import Warm
 
 pytestmark = pytest.mark.model
 
 # Enough steps to learn something, few enough for a test.
 FAST = ("train.num_train_epochs=1", "train.save_steps=4", "generation.max_new_tokens=24")
 OPTIONS = [part for override in FAST for part in ("--set", override)]
-
-
-def alttrain(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alttrain_cli", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=500, **options,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +49,18 @@ def tokenizer() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(folder: Path) -> Path:
-    """A run of the small data file, trained by the command line."""
-    done = alttrain("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, cwd=folder)
-    assert done.returncode == 0, done.stderr
+def trained(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """The command line that trains on the small data file: a Python of its own, from its start to its end."""
+    line = ["train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS]
+    return subprocess.run(
+        [sys.executable, "-m", "alttrain_cli", *line], cwd=folder, capture_output=True, text=True, timeout=500
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, trained: "subprocess.CompletedProcess[str]") -> Path:
+    """The run that it left."""
+    assert trained.returncode == 0, trained.stderr
     return folder / "runs" / "smollm2-135m-1"
 
 
@@ -89,7 +90,11 @@ def test_rows_that_do_not_fit_are_listed_and_nothing_is_cut(tokenizer: Any) -> N
         encode_rows(starter_rows("train")[:5], Template.of(tokenizer), 60)
 
 
-def test_training_leaves_a_whole_run_and_a_quiet_screen(finished: Path) -> None:
+def test_training_leaves_a_whole_run_and_a_quiet_screen(
+    finished: Path, trained: "subprocess.CompletedProcess[str]"
+) -> None:
+    # nothing but our own lines on the screen
+    assert not [line for line in trained.stderr.splitlines() if "nsloth" in line or "arning" in line]
     manifest = Run.open(finished).manifest()
     assert manifest.status == "finished"
     assert manifest.checks
@@ -112,48 +117,28 @@ def test_training_leaves_a_whole_run_and_a_quiet_screen(finished: Path) -> None:
     assert "More Information Needed" not in card  # PEFT's placeholder
 
 
-def test_the_same_seed_gives_the_same_losses(folder: Path, finished: Path) -> None:
-    again = alttrain(
-        "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, "--out", "again", cwd=folder
-    )
-    assert again.returncode == 0, again.stderr
-    assert losses(folder / "again") == losses(finished)
-    # nothing but our own lines on the screen
-    assert not [line for line in again.stderr.splitlines() if "nsloth" in line or "arning" in line]
+def test_the_same_seed_gives_the_same_losses(folder: Path, warm: Warm, tiny: Path) -> None:
+    given = [part for one in settings(tiny) for part in ("--set", one)]
+    for out in ("one", "other"):
+        line = ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, *given, "--out", out)
+        done = warm.run(*line, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert losses(folder / "one") == losses(folder / "other")
 
 
-def test_ctrl_c_saves_and_resume_ends_like_an_undisturbed_run(folder: Path, finished: Path) -> None:
-    command = ["train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, "--out", "cut"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "alttrain_cli", *command], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
-    steps = folder / "cut" / "train.jsonl"
-    deadline = time.monotonic() + 300
-    while not (steps.is_file() and steps.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 130, said
-    assert "--resume" in said
-    assert Run(folder / "cut").manifest().status == "interrupted"
-    done = alttrain(*command, "--resume", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert losses(folder / "cut") == losses(finished)
-
-
-def test_resume_refuses_other_data_and_another_recipe(folder: Path, finished: Path) -> None:
+def test_resume_refuses_other_data_and_another_recipe(folder: Path, finished: Path, warm: Warm) -> None:
     base = ["train", "--recipe", "smollm2-135m", "--out", finished, "--resume"]
-    done = alttrain(*base, "--data", "data.jsonl", *OPTIONS, cwd=folder)
+    done = warm.run(*base, "--data", "data.jsonl", *OPTIONS, cwd=folder)
     assert done.returncode == 2
     assert "already finished" in done.stderr
 
 
-def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path) -> None:
-    done = alttrain("chat", finished, "-p", "How do I boil an egg?", "--max-new-tokens", "160", cwd=folder)
+def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path, warm: Warm) -> None:
+    done = warm.run("chat", finished, "-p", "How do I boil an egg?", "--max-new-tokens", "60", cwd=folder)
     assert done.returncode in (0, 3), done.stderr
     assert "think>" not in done.stdout
     assert not set("╭│╰") & set(done.stdout)
-    asked = alttrain("chat", finished, "-p", "-", "--base", cwd=folder, input="What is two plus two?\n")
+    asked = warm.run("chat", finished, "-p", "-", "--base", cwd=folder, stdin="What is two plus two?\n")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.strip()
 
@@ -187,8 +172,8 @@ def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_is_nowhere_is_one_line(folder: Path) -> None:
-    done = alttrain(
+def test_a_model_that_is_nowhere_is_one_line(folder: Path, warm: Warm) -> None:
+    done = warm.run(
         "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "nowhere",
         "--set", "model.name=nobody/nothing", "--set", "model.package=null",
         cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"},
@@ -199,8 +184,8 @@ def test_a_model_that_is_nowhere_is_one_line(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_rows_that_are_too_long_stop_the_command_and_leave_no_run(folder: Path) -> None:
-    done = alttrain(
+def test_rows_that_are_too_long_stop_the_command_and_leave_no_run(folder: Path, warm: Warm) -> None:
+    done = warm.run(
         "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "short",
         "--set", "train.max_length=70", cwd=folder,
     )  # fmt: skip

@@ -155,12 +155,12 @@ def _started(factory: pytest.TempPathFactory, imports: str) -> Iterator[Warm]:
     found.close()
 
 
-def wait_for_line(path: Path, process: Process, seconds: float = 300) -> None:
-    """Wait until a file has something in it."""
+def wait_for_line(path: Path, process: Process, seconds: float = 300, lines: int = 1) -> None:
+    """Wait until a file has so many lines."""
     deadline = time.monotonic() + seconds
-    while not (path.is_file() and path.stat().st_size):
+    while not path.is_file() or path.read_bytes().count(b"\n") < lines:
         assert process.poll() is None, process.communicate(0)
-        assert time.monotonic() < deadline, f"{path} stays empty"
+        assert time.monotonic() < deadline, f"{path} has fewer than {lines} lines"
         time.sleep(0.01)
 
 
