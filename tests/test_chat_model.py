@@ -36,7 +36,7 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(warm: Warm, tmp_p
     with Terminal("chat", "--no-save", cwd=tmp_path, warm=warm) as chat:
         chat.expect("runs/mine", "Which one")
         chat.type("1\r")
-        chat.expect("Loading mine")
+        chat.expect("mine could not be loaded")
         chat.type("hello\r")
         assert chat.process.wait(120) == 2
         chat.expect("Error: ", "adapter")
@@ -44,7 +44,8 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(warm: Warm, tmp_p
 
 
 def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries(tmp_path: Path) -> None:
-    with Terminal("chat", "smollm2-135m", "--max-new-tokens", "8", "--no-save", cwd=tmp_path) as chat:
+    line = ("chat", "smollm2-135m", "--max-new-tokens", "8", "--no-save")
+    with Terminal(*line, cwd=tmp_path, XDG_CACHE_HOME=str(quiet.CACHE.parent)) as chat:  # has the model
         chat.expect("Loading smollm2-135m: ")
         chat.type("What is two plus two?\r")
         chat.expect("Loading smollm2-135m: ")
