@@ -39,6 +39,44 @@ def samples(path: Path, columns: str | None = None, label: str | None = None) ->
     return list(SampleReader.of(columns, label).samples(Source.parse(str(path))))
 
 
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--columns", "prompt=questoin"], "Did you mean 'question'?"),
+        (["--columns", "promt=question"], "Did you mean 'prompt'?"),
+        (["--columns", "prompt=question,response=output", "--label", "column:rik"], "Did you mean 'risk'?"),
+        (["--columns", "prompt=question,response=output,id=nmber"], "Did you mean 'number'?"),
+    ],
+)
+def test_a_wrong_name_of_a_column_gets_the_nearest_one(
+    options: list[str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "s.jsonl", {"question": "How?", "output": TRACE, "risk": "benign", "number": 1})
+    given = options if "--label" in options else [*options, "--label", "benign"]
+    assert hint in RUNNER.invoke(app, ["build-data", "--source", "s.jsonl", *given]).output
+
+
+def test_a_file_of_another_format_is_told_the_formats_and_a_table_the_way_to_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.md").write_text("# Notes")
+    shown = RUNNER.invoke(app, ["build-data", "--source", "notes/a.md"]).output
+    assert "this ending is not read" in shown
+    assert ".parquet" in shown
+    (tmp_path / "x.csv").write_text("prompt,response,label\n")
+    for words in (["train", "--recipe", "r1-7b", "--data", "x.csv"], ["build-data", "--audit", "x.csv"]):
+        assert "alttrain build-data --source x.csv --out data.jsonl" in RUNNER.invoke(app, words).output
+
+
+def test_a_file_that_is_missing_is_not_said_to_be_audited(tmp_path: Path) -> None:
+    shown = RUNNER.invoke(app, ["build-data", "--audit", str(tmp_path / "nope.jsonl")]).output
+    assert "no such file" in shown
+    assert "Auditing" not in shown
+
+
 def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> None:
     source = put(
         tmp_path / "s.jsonl",
@@ -303,7 +341,7 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.csv", b"", "empty"),
         ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
         ("s.parquet", b"no", "not a whole Parquet file"),
-        ("s.txt", b"x", "unknown source"),
+        ("s.txt", b"x", "this ending is not read"),
         ("none.jsonl", None, "no such file"),
     ],
 )

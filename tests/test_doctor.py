@@ -213,7 +213,7 @@ def test_a_speed_that_was_measured_is_shown_with_how_to_measure_again(
 ) -> None:
     monkeypatch.setattr(machine, "kept_rates", lambda: {576: 1e11, 2048: 2e11})
     assert "200 GFLOP/s" in machine._speed().found
-    assert "delete" in machine._speed().cure
+    assert "alttrain recipes --measure" in machine._speed().cure
     monkeypatch.setattr(machine, "kept_rates", dict)
     assert "not measured yet" in machine._speed().found
 

@@ -36,6 +36,16 @@ def run_eval(*arguments: str) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.replace("│", " ").split())
 
 
+def test_a_run_in_a_folder_called_run_gets_the_line_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "No model given. For a base model: alttrain eval report smollm2-135m" in run_eval("report")[1]
+    (tmp_path / "run").mkdir()
+    assert "For the folder run: alttrain eval ./run" in run_eval("run")[1]
+    assert "For the folder run: alttrain eval report ./run" in run_eval("report")[1]
+
+
 @pytest.fixture
 def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Evaluations of harmful prompts in e, and of benign ones in other."""

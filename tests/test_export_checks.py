@@ -169,8 +169,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
     return fake
 
 
-def test_no_token(run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_needs_no_token_and_a_real_one_asks_for_it_first(
+    run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    done = export(run.path, "--push", "me/x", "--dry-run")
+    assert done.exit_code == 0, done.output
     refused(export(run.path, "--push", "me/x"), "needs a token", "hf auth login")
 
 

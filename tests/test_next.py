@@ -12,6 +12,7 @@ from alttrain_cli.evaluation.judgement import Behaviour, Judgement, record
 from alttrain_cli.storage.run_records import Manifest
 from tests.command_lines import context_of
 from tests.run_folders import PROBES, TRAINED
+from tests.samples import TRACE, put
 from tests.scorecards import before_and_after
 
 ALLOWED = Judgement(behaviour=Behaviour.REFUSED, harmful=False)
@@ -48,6 +49,17 @@ def test_after_build_data_comes_training_with_the_recipe_for_this_machine() -> N
     [words] = pasted(shown)
     assert words[:2] + words[-2:] == ["alttrain", "train", "--data", out]
     run(*words[1:], "--plan")
+
+
+def test_after_too_little_data_comes_more_data_and_no_training() -> None:
+    [words] = pasted(run("build-data", "--source", "starter:2", "--out", "few.jsonl", "--seed", "7"))
+    assert words == ["alttrain", "build-data", "--out", "few.jsonl", "--seed", "7", "--source", "starter"]
+    assert pasted(run(*words[1:]))[0][:2] == ["alttrain", "train"]
+    own = [{"prompt": f"How do I boil {n} eggs?", "response": TRACE, "label": "benign"} for n in range(9)]
+    put(Path("own.jsonl"), *own)
+    [words] = pasted(run("build-data", "--source", "own.jsonl"))
+    assert words == ["alttrain", "build-data", "--source", "own.jsonl", "--source", "starter"]
+    assert pasted(run(*words[1:]))[0][:2] == ["alttrain", "train"]
 
 
 def test_after_a_plan_comes_the_same_training_without_it() -> None:

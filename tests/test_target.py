@@ -57,6 +57,14 @@ def test_a_recipes_name_and_a_hub_id_are_base_models() -> None:
     assert other.adapter is None
 
 
+@pytest.mark.parametrize(
+    "word", ["own er/name", "owner/na:me", "owner/", "-x/y", "a/b..c", "runs/none", "a" * 99 + "/b"]
+)
+def test_what_can_be_no_models_name_is_refused_before_anything_is_loaded(word: str) -> None:
+    with pytest.raises(AlttrainError, match="neither a run, an adapter, a model folder nor a recipe"):
+        find_target(word)
+
+
 def test_an_adapter_that_was_handed_on_brings_the_recipe_that_it_was_trained_with(here: Path) -> None:
     write_config(here / "theirs")
     trained = Recipe.load("smollm2-135m", ("generation.max_new_tokens=7",))

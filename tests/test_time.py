@@ -219,6 +219,51 @@ def test_training_without_data_names_the_command_that_goes_on(rows: Path) -> Non
     assert "alttrain train --recipe r1-7b --data data.jsonl" in alttrain("train", "--recipe", "r1-7b").output
 
 
+def test_a_plan_as_json_holds_memory_time_and_the_card_that_would_do(rows: Path) -> None:
+    done = alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan", "--json")
+    record = json.loads(done.output)
+    assert record["rows"] == len(starter_rows("train"))
+    assert record["memory"]["total"] == pytest.approx(sum(record["memory"].values()) / 2)
+    assert record["time"]["seconds"] > record["instead"]["time"]["seconds"] > 0
+    assert record["instead"]["machine"] == {"name": "a GPU with 12 GB", "gib": 12, "gpu": True}
+    assert "without --plan" in alttrain("train", "--recipe", "r1-7b", "--data", rows, "--json").output
+
+
+def test_a_speed_says_when_it_was_measured_and_is_measured_again_on_request(
+    kept: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"machine": "mine", "measured": "2026-11-25T19:24", "rates": {"576": 1e11, "2048": 2e11}}
+    kept.write_text(json.dumps(found))
+    shown = " ".join(alttrain("train", "--recipe", "smollm2-135m", "--data", rows, "--plan").output.split())
+    assert "this CPU on 2026-11-25 at 19:24; again: alttrain recipes --measure" in shown
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 4e11, "2048": 4e11}})
+    before = json.loads(alttrain("recipes", "--json").output.splitlines()[0])["time"]["seconds"]
+    after = json.loads(alttrain("recipes", "--measure", "--json").output.splitlines()[0])["time"]["seconds"]
+    assert after == pytest.approx(before / 4)
+    assert json.loads(kept.read_text())["measured"] != found["measured"]
+
+
+def test_the_list_of_recipes_needs_more_memory_for_a_larger_model() -> None:
+    for gpu in ("auto", "12", "80"):
+        records = [
+            json.loads(line) for line in alttrain("recipes", "--gpu", gpu, "--json").output.splitlines()
+        ]
+        sizes = {one["recipe"]: one["memory_gib"] for one in records}
+        assert sizes["smollm2-135m"] < sizes["r1-1.5b"] < sizes["qwen3-4b"] < sizes["r1-7b"] < sizes["r1-14b"]
+
+
+def test_a_plan_without_data_leads_to_the_recipes_and_to_the_data(rows: Path) -> None:
+    missing = alttrain("train", "--recipe", "r1-7b", "--plan").output
+    assert "without data: alttrain recipes." in missing
+    assert "alttrain build-data --source starter" in missing
+
+
+def test_a_plan_says_why_the_weights_are_not_in_4_bits(rows: Path) -> None:
+    shown = alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan").output
+    assert "(4 bits need a GPU)" in " ".join(shown.split())
+    assert "12 GB, 12" not in alttrain("recipes", "--gpu", "12").output
+
+
 def test_recipes_as_json_hold_memory_and_seconds() -> None:
     records = [json.loads(line) for line in alttrain("recipes", "--gpu", 12, "--json").output.splitlines()]
     found = {one["recipe"]: one for one in records}

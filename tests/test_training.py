@@ -119,6 +119,7 @@ def test_a_canary_can_end_the_run_and_disturbs_nothing_until_then(
     with pytest.raises(GateError, match="too many refusals"):
         train(tmp_path, 4096, checkpoint=canary)
     assert seen == [1, 2, 3]
+    assert not list(tmp_path.rglob("README.md"))  # PEFT's and TRL's cards hold a path of the cache
     rest, _ = train(tmp_path, 4096)
     assert rest == undisturbed[3:]
     assert train(tmp_path, 4096) == ([], [])  # after the last step there is nothing left to do

@@ -8,6 +8,7 @@ from typing import Any
 from alttrain_cli.errors import ModelError, RecipeError, RunError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe, Shape
+from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.row import iter_rows
@@ -93,7 +94,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
     if what.endswith((".yaml", ".yml")) or what in {file.stem for file in shipped_recipes()}:
         named = Recipe.load(what)
         return Target(named.name, named)
-    if what.count("/") == 1 and not what.startswith((".", "/", "~", "runs/")):
+    if is_hub_id(what) and not what.startswith("runs/"):
         return Target(what, _recipe_of(what, recipe))
     near = did_you_mean(what, [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())])
     raise RecipeError(

@@ -16,7 +16,7 @@ from alttrain_cli.commands.build_rules import (
     read_price,
     served_by,
 )
-from alttrain_cli.commands.options import check, check_not_empty
+from alttrain_cli.commands.options import check, check_not_empty, typed_again
 from alttrain_cli.data.annotators import ANNOTATORS, SAMPLING, Annotator, BenignAnnotator
 from alttrain_cli.data.audit import audit
 from alttrain_cli.data.build import BuildResult, build
@@ -24,12 +24,13 @@ from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.responses import ResponseStore
 from alttrain_cli.data.samples import SampleReader, read_prompts
-from alttrain_cli.data.sources import Source
+from alttrain_cli.data.sources import STARTER, Source
 from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.reading import check_ordinary
 from alttrain_cli.structure.row import iter_rows
 from alttrain_cli.training.fit import recommended
 
@@ -65,7 +66,7 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
             *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in mixed),
         ]
         result = build(configs, out, options.seed, suites, overwrite=options.overwrite, progress=view)
-    _report(result, options.show)
+    _report(context, options, result)
 
 
 def _suites(options: BuildOptions) -> dict[str, list[str]]:
@@ -93,20 +94,26 @@ def _models(
     return annotator, TraceGenerator(backends[options.generate_traces], store, limit, system)
 
 
-def _report(result: BuildResult, show: int) -> None:
+def _report(context: typer.Context, options: BuildOptions, result: BuildResult) -> None:
     with console.summary():
         console.print_build(result.facts, result.rows, result.manifest, result.dropped)
         for warning in result.warnings:
             console.print_warning(warning)
-        _show(result.rows, show)
+        _show(result.rows, options.show)
     result.audit.check(result.rows)
     if warning := result.usage.check(result.rows):
         console.print_warning(warning)
+    if not result.is_enough:
+        own = [one for one in options.source or () if not Source.parse(one).is_starter]
+        words = [word for one in (*own, STARTER) for word in ("--source", one)]
+        console.print_next(shlex.join([*typed_again(context, "source"), *words]))
+        return
     recipe = recommended(Machine.detect())
     console.print_next(shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(result.rows)]))
 
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
+    check_ordinary(rows)
     with console.status(f"Auditing {rows} ..."):
         result = audit(iter_rows(rows), suites)
     console.print_audit(result.facts())

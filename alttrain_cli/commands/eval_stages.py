@@ -11,7 +11,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.attack_rules import attack_rules, crew_of
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
 from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, run_rules
-from alttrain_cli.commands.options import check, check_not_empty
+from alttrain_cli.commands.options import check, check_not_empty, command_of
 from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.source import is_in_cache
@@ -69,7 +69,8 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
 def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     """Judge the saved completions, without generating new ones."""
     check_stored(ctx, given)
-    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
+    target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
+    pair = Comparison.existing(target, given.baseline)
     judges = find_judges(given.judge)
     check(judge_rules(ctx, given, judges, pair.graded()))
     with console.Reporter() as progress, claimed(pair.roots):
@@ -81,7 +82,8 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
 def report_again(ctx: typer.Context, given: ReportOptions) -> None:
     """Show the scorecard of the saved completions and judgements."""
     check_stored(ctx, given)
-    pair = Comparison.existing(existing_target(given.target, given.recipe, given.out), given.baseline)
+    target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
+    pair = Comparison.existing(target, given.baseline)
     result = report(pair, show_completions=given.include_harmful)
     _show(result, given, [])
 

@@ -127,6 +127,24 @@ def is_given(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def command_of(ctx: typer.Context) -> str:
+    """Return a command as it is typed: alttrain eval report."""
+    return " ".join(["alttrain", *ctx.command_path.split()[1:]])
+
+
+def typed_again(ctx: typer.Context, *but: str) -> list[str]:
+    """Return the words of a command line again, without the options in `but`."""
+    words = command_of(ctx).split()
+    for parameter in ctx.command.params:
+        name, value = parameter.name or "", ctx.params.get(parameter.name or "")
+        if name in but or not is_given(ctx, name):
+            continue
+        values = value if isinstance(value, (list, tuple)) else [value]
+        option = option_of(ctx, name)
+        words += [option] if value is True else [word for one in values for word in (option, str(one))]
+    return words
+
+
 def option_of(ctx: typer.Context, name: str) -> str:
     """Return a parameter as it is typed: --base-url, or RUN for an argument."""
     option = next(one for one in ctx.command.params if one.name == name)

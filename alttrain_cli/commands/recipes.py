@@ -11,6 +11,7 @@ from alttrain_cli import console
 from alttrain_cli.commands.completion import complete_recipe
 from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import GpuOption, JsonOption, SetOption, expanded
+from alttrain_cli.engine.speed import forget_speed
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.commented import with_sources, without_base
 from alttrain_cli.recipe.difference import differences
@@ -30,9 +31,18 @@ NameArgument = Annotated[
 ]
 
 
+MeasureOption = Annotated[
+    bool, typer.Option("--measure", help="Measure the speed of this CPU again. This takes about 10 s.")
+]
+
+
 @app.command("list")
-def list_recipes(gpu: GpuOption = "auto", as_json: JsonOption = False) -> None:
+def list_recipes(
+    gpu: GpuOption = "auto", measure: MeasureOption = False, as_json: JsonOption = False
+) -> None:
     """List the recipes, with the memory and time that training needs on this machine or on a GPU."""
+    if measure:
+        forget_speed()
     recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
     machine = parse_gpu(gpu)
     with console.status("Estimating memory and time ...", lines=False):
@@ -41,13 +51,16 @@ def list_recipes(gpu: GpuOption = "auto", as_json: JsonOption = False) -> None:
         for fit in fits:
             console.print_json(fit.record())
         return
-    console.print_recipe_fits(fits, machine.name, machine.gib, TYPICAL_LONGEST)
+    console.print_recipe_fits(fits, machine.in_words, TYPICAL_LONGEST)
     console.print_next(_train(best_of(fits, machine)))
 
 
 @app.command()
-def show(name: NameArgument, overrides: SetOption = None) -> None:
+def show(name: NameArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Print the resolved recipe as YAML, with the file that each value comes from."""
+    if as_json:
+        console.print_json(Recipe.load(name, tuple(overrides or ())).model_dump(mode="json"))
+        return
     typer.echo(with_sources(*Recipe.resolve(name, tuple(overrides or ()))), nl=False)
 
 

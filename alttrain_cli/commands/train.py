@@ -33,8 +33,8 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     if options.data:
         recipe = recipe.without_data()
         if not options.data.exists():
-            raise AlttrainError(f"{options.data}: no such file. {_data_hint(options.recipe)}")
-    rows = TrainingRows.read(options.data or _recipe_data(recipe, options.recipe))
+            raise AlttrainError(f"{options.data}: no such file. {_data_hint(options)}")
+    rows = TrainingRows.read(options.data or _recipe_data(recipe, options))
     if options.plan:
         _plan(recipe, rows, options)
     elif options.preview:
@@ -45,27 +45,35 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         _train(recipe, rows, options)
 
 
-def _data_hint(recipe: str) -> str:
-    """Return the next command: train with the newest data file, or build one."""
+def _data_hint(options: TrainOptions) -> str:
+    """Return the next command: the same with the newest data file, or build one."""
     found = data_files()
     if not found:
         return "To build a data file: alttrain build-data --source starter --out data.jsonl"
-    words = ["alttrain", "train", "--recipe", recipe, "--data", str(found[0].path)]
+    words = ["alttrain", "train", "--recipe", options.recipe, "--data", str(found[0].path)]
+    words += ["--plan"] * options.plan
     return f"To use the newest data file here: {shlex.join(words)}"
 
 
-def _recipe_data(recipe: Recipe, name: str) -> Path:
+def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
     """Return the data file that the recipe names; build it if it is not there."""
+    name = options.recipe
     if recipe.data is None:
-        raise AlttrainError(f"{name}: the recipe names no data: add --data FILE. {_data_hint(name)}")
+        without = "Memory and time without data: alttrain recipes. " if options.plan else ""
+        raise AlttrainError(
+            f"{name}: the recipe names no data: add --data FILE. {without}{_data_hint(options)}"
+        )
     wanted = RecipeData.of(name, recipe.data)
     if wanted.is_built:
-        console.print_lines([("data:", wanted.path)])
+        if not options.as_json:
+            console.print_lines([("data:", wanted.path)])
         return wanted.path
-    console.print_lines([("data:", f"{wanted}. It is built first, which takes {wanted.effort}.")])
+    if not options.as_json:
+        console.print_lines([("data:", f"{wanted}. It is built first, which takes {wanted.effort}.")])
     with console.Reporter() as view:
         result = wanted.build(suite_prompts("smoke", (), read_prompts), view)
-    console.print_built(result.facts, result.rows, result.dropped)
+    if not options.as_json:
+        console.print_built(result.facts, result.rows, result.dropped)
     for warning in result.warnings:
         console.print_warning(warning)
     result.audit.check(result.rows)
@@ -78,6 +86,9 @@ def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     machine = parse_gpu(options.gpu)
     with console.status("Estimating memory and time ...", lines=False):
         planned = timed_plan(recipe, rows.rows, machine)
+    if options.as_json:
+        console.print_json(planned.record())
+        return
     console.print_plan(planned)
     if planned.time and not planned.time.is_practical:
         console.print_next("alttrain recipes --gpu 12")

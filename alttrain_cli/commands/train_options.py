@@ -50,6 +50,9 @@ class TrainOptions:
         ),
     ] = False
     gpu: GpuOption = "auto"
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --plan: print the plan as one JSON object.")
+    ] = False
     preview: Annotated[
         int | None,
         typer.Option(
@@ -85,5 +88,6 @@ def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]
     changes_data = any(one.startswith("data.") for one in options.overrides or ())
     yield Rule("--set data.", changes_data, options.data is None, "with --data, which names the rows")
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
-    yield from alone(context, "plan", "recipe", "data", "overrides", "gpu", "out")
+    yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
+    yield from alone(context, "plan", "recipe", "data", "overrides", "gpu", "out", "as_json")
     yield from alone(context, "preview", "recipe", "data", "overrides")

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 _COLUMNS = ("recipe", "size", "memory", "time", "verdict", "model")
 
 
-def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, gib: float, longest: int) -> None:
-    """Print how recipes fit on a machine with `gib` of memory, for rows of up to `longest` tokens."""
+def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, longest: int) -> None:
+    """Print how recipes fit on a machine, for rows of up to `longest` tokens."""
     columns, rows = fitted(_COLUMNS, [_line(fit) for fit in fits], out().width)
     print_table(columns, rows, left=(0, 4, 5), whole=(0,))
     print_lines(
         [
-            ("machine:", f"{machine}, {gib:.1f} GiB"),
-            ("memory:", f"an estimate in GiB, for rows of up to {longest:,} tokens"),
+            ("machine:", machine),
+            (
+                "memory:",
+                f"needed at least, estimated, for rows of {longest:,} tokens or the recipe's limit",
+            ),
             ("time:", f"of training on 1,000 rows: {fits[0].time.source if fits[0].time else 'unknown'}"),
         ]
     )
@@ -43,4 +46,4 @@ def _line(fit: "RecipeFit") -> tuple[str, ...]:
     time = fit.time.words if fit.time else "-"
     is_slow = fit.verdict == "fits" and fit.time and not fit.time.is_practical
     verdict = "too slow" if is_slow else fit.verdict
-    return (fit.recipe, size, f"{fit.memory_gib:.1f}", time, verdict, fit.model)
+    return (fit.recipe, size, f"{fit.memory_gib:.1f} GiB", time, verdict, fit.model)

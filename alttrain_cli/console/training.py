@@ -52,7 +52,7 @@ def print_plan(timed: "TimedPlan") -> None:
     print_lines(
         [
             ("model:", f"{plan.model}, {plan.precision}"),
-            ("machine:", f"{plan.machine.name}, {plan.machine.gib:.1f} GiB"),
+            ("machine:", plan.machine.in_words),
             ("rows:", f"{plan.rows:,}, longest about {plan.longest:,} tokens"),
             ("tokens:", f"about {plan.tokens:,} per epoch, {plan.trained:,} of them trained"),
             ("padding:", f"{plan.waste:.1%} of all computed tokens"),

@@ -25,6 +25,8 @@ from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.structure.row import Row, iter_rows
 
+FEWEST = 8  # rows: one step of the recipes
+
 
 @dataclass(frozen=True)
 class BuildResult:
@@ -36,6 +38,11 @@ class BuildResult:
     facts: dict[str, Any]
     audit: Audit
     usage: Usage  # of all models
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether a model can be trained on the rows at all."""
+        return self.audit.rows >= FEWEST and len(self.audit.labels) > 1
 
     @property
     def warnings(self) -> list[str]:
@@ -51,6 +58,10 @@ class BuildResult:
             if "quotas" in source and source["rows"] < source["wanted"]
         ]
         missing = [label for label in ("harmful", "benign") if label not in self.audit.labels]
+        if 0 < self.audit.rows < FEWEST:
+            found.append(
+                f"rows: {self.audit.rows}, which is less than one step of training. The paper uses 1,000."
+            )
         return found + [
             f"no {label} rows: training needs both. Add --source FILE with {label} prompts, or "
             "--source starter."

@@ -9,7 +9,7 @@ from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label
-from alttrain_cli.text import shown, visible
+from alttrain_cli.text import did_you_mean, shown, visible
 
 # What public sets of traces call their columns.
 COLUMNS = {
@@ -114,13 +114,15 @@ class SampleReader:
     def samples(self, source: Source) -> Iterator[Sample]:
         """Yield the samples of a source."""
         missing = set(self.columns.items())
+        record: Record = ("", {})
         for record in records(source):
             missing = {(ours, theirs) for ours, theirs in missing if theirs not in record[1]}
             yield self._sample(source, record)
         for ours, theirs in sorted(missing):
+            near = did_you_mean(theirs, record[1])
             raise DataError(
-                f"{source.name}: no row has the column {shown(theirs)}. Change or leave out: "
-                f"--columns {ours}={visible(theirs)}"
+                f"{source.name}: no row has the column {shown(theirs)}. {near}{near and ' '}"
+                f"Change or leave out: --columns {ours}={visible(theirs)}"
             )
 
     def _sample(self, source: Source, record: Record) -> Sample:
@@ -153,7 +155,7 @@ class SampleReader:
         if "label" in self.columns:
             raise DataError(
                 f"{where}: no label in column {self.columns['label']}; the row has {_names(values)}. "
-                "Fix it, or take another column: --label column:NAME"
+                f"{self._near('label', values)}Fix it, or take another column: --label column:NAME"
             )
         raise DataError(
             f"{where}: no label; the row has {_names(values)}. Give the label of the source: "
@@ -163,6 +165,11 @@ class SampleReader:
     def _get(self, values: Mapping[str, Any], column: str) -> Any:
         return next((values[name] for name in self._called(column) if values.get(name) is not None), None)
 
+    def _near(self, column: str, values: Mapping[str, Any]) -> str:
+        """Return the name in the row that is nearest to the one that was given, as a question."""
+        near = did_you_mean(self.columns.get(column, ""), values)
+        return visible(f"{near} ") if near else ""
+
     def _called(self, column: str) -> tuple[str, ...]:
         return (self.columns[column],) if column in self.columns else COLUMNS[column]
 
@@ -171,7 +178,7 @@ class SampleReader:
         if text is None and values.keys().isdisjoint(self._called(column)):
             raise DataError(
                 f"{where}: no column {self._called(column)[0]}; the row has {_names(values)}. "
-                f"Name it: --columns {column}=NAME{_conversation(values)}"
+                f"{self._near(column, values)}Name it: --columns {column}=NAME{_conversation(values)}"
             )
         if not isinstance(text, str | None):
             raise DataError(
@@ -186,9 +193,10 @@ def _read_columns(text: str) -> dict[str, str]:
     for part in text.split(","):
         ours, equals, theirs = (word.strip() for word in part.partition("="))
         if not equals or not theirs or ours not in COLUMNS:
+            near = did_you_mean(ours, COLUMNS) if equals and ours not in COLUMNS else ""
             raise DataError(
-                f"--columns {visible(part)[:80]}: give OURS=THEIRS, for example prompt=question; "
-                f"ours are {', '.join(COLUMNS)}."
+                f"--columns {visible(part)[:80]}: {near}{near and ' '}Give OURS=THEIRS, for example "
+                f"prompt=question; ours are {', '.join(COLUMNS)}."
             )
         if ours in columns:
             raise DataError(f"--columns: {ours} is given twice. Leave one out.")

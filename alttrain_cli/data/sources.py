@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, sha256
 from alttrain_cli.storage.tables import FORMATS, read_table
 from alttrain_cli.structure.row import Label
@@ -34,7 +35,6 @@ class HubUnreachable(DataError):
 
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[\w-]+(?:\.[\w-]+)*", re.ASCII)
 _REVISION = re.compile(r"[\w][\w./-]*", re.ASCII)
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # a drive of Windows
@@ -64,7 +64,9 @@ class Source:
             )
         if source.is_starter or source.is_file or (name.strip() and is_folder(Path(name))):
             return source
-        if not _HUB_ID.fullmatch(source.name) or ".." in source.name or "--" in source.name:
+        if is_file(Path(name)):
+            raise DataError(f"{_cut(name)}: this ending is not read. Read are {', '.join(FORMATS)}.")
+        if not is_hub_id(source.name):
             raise DataError(
                 f"{_cut(text) or '(nothing)'}: unknown source. Give a {', '.join(FORMATS)} file, "
                 f"a Hugging Face id (OWNER/NAME), or one of these names: {', '.join((STARTER, *PUBLIC))}."

@@ -9,7 +9,7 @@ from pathlib import Path
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits, driver
 from alttrain_cli.engine.quiet import CACHE
-from alttrain_cli.engine.speed import KEPT, kept_rates
+from alttrain_cli.engine.speed import kept_rates, measured_at
 from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import ModelError
 
@@ -78,8 +78,9 @@ def _speed() -> Finding:
     rates = kept_rates()
     if not rates:
         return note("speed", "the CPU is not measured yet; alttrain recipes does it, in about 10 s")
-    words = f"up to {max(rates.values()) / 1e9:.0f} GFLOP/s in training; estimates of time use it"
-    return note("speed", words, f"If the computer was busy when it was measured, delete {KEPT}")
+    when = measured_at()
+    words = f"up to {max(rates.values()) / 1e9:.0f} GFLOP/s in training{when and ', measured '}{when}"
+    return note("speed", words, "If the computer was busy then, measure again: alttrain recipes --measure")
 
 
 def _disk(name: str, folder: Path) -> Finding:

@@ -16,6 +16,11 @@ class Machine(NamedTuple):
     gib: float  # of a card that is partly used: what is free
     gpu: bool
 
+    @property
+    def in_words(self) -> str:
+        """The name with the memory, which some names hold already."""
+        return self.name if self.name.endswith((" GB", " free)")) else f"{self.name}, {self.gib:.1f} GiB"
+
     @classmethod
     def card(cls, gib: float) -> "Machine":
         """Return a hypothetical GPU with this much memory."""

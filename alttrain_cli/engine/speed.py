@@ -2,6 +2,8 @@
 
 import os
 import platform
+from contextlib import suppress
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.reading import load_json, read_text
+from alttrain_cli.text import visible
 
 KEPT = CACHE / "speed.json"
 LONGEST = 60  # seconds for a probe; it takes about 8, most of them to import torch
@@ -33,7 +36,8 @@ def cpu_rate(hidden: int, *, measure: bool) -> float | None:
 def _measured() -> dict[int, float]:
     try:
         rates = ask_torch("speed", LONGEST)["rates"]
-        write_json(KEPT, {"machine": _machine(), "rates": rates})
+        now = datetime.now().isoformat(timespec="minutes")
+        write_json(KEPT, {"machine": _machine(), "measured": now, "rates": rates})
     except AlttrainError:  # torch cannot be used, or the cache not be written
         return {}
     return _rates(rates)
@@ -41,11 +45,27 @@ def _measured() -> dict[int, float]:
 
 def kept_rates() -> dict[int, float]:
     """Return what was measured before on this very machine, with this version of torch, by hidden size."""
+    return _rates(_kept().get("rates"))
+
+
+def measured_at() -> str:
+    """Return when the rates of this machine were measured: "on 2026-11-25 at 19:24", or nothing."""
+    day, _, clock = str(_kept().get("measured", "")).partition("T")
+    return f"on {visible(day)} at {visible(clock)}" if clock else ""
+
+
+def forget_speed() -> None:
+    """Let the next estimate measure this CPU again."""
+    with suppress(OSError):
+        KEPT.unlink()
+
+
+def _kept() -> dict[str, Any]:
     try:
         kept = load_json(read_text(KEPT), str(KEPT))
     except AlttrainError:
         return {}
-    return _rates(kept.get("rates")) if isinstance(kept, dict) and kept.get("machine") == _machine() else {}
+    return kept if isinstance(kept, dict) and kept.get("machine") == _machine() else {}
 
 
 def _rates(rates: Any) -> dict[int, float]:

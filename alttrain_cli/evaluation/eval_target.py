@@ -1,5 +1,6 @@
 """What `alttrain eval` evaluates: which model, with which sampling, and where its files are."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.run import Run
 
 
@@ -63,7 +65,9 @@ def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
     return EvalTarget(out or _served_root(found.model, found.server or "other"), backend)
 
 
-def existing_target(word: str, recipe: str | None = None, out: Path | None = None) -> EvalTarget:
+def existing_target(
+    word: str, recipe: str | None = None, out: Path | None = None, command: str = "alttrain eval"
+) -> EvalTarget:
     """Return what was evaluated: by its folder of evaluations, or by the word that names the model."""
     if out and not word:
         return EvalTarget(out)
@@ -72,20 +76,18 @@ def existing_target(word: str, recipe: str | None = None, out: Path | None = Non
     url, _, model = word.strip().partition(" ")
     if model and is_address(url):
         return EvalTarget(out or _served_root(model.strip(), shown(url)))
-    return local_target(find_target(named(word), recipe), out)
+    return local_target(find_target(named(word, command), recipe), out)
 
 
-def named(word: str) -> str:
-    """Return the word that names a model."""
+def named(word: str, command: str = "alttrain eval") -> str:
+    """Return the word that names a model; `command` is what was typed before it."""
     if word:
         return word
+    if is_folder(Path("run")):  # typed after eval, this word is the command `eval run`
+        raise DataError(f"No model given. For the folder run: {command.removesuffix(' run')} ./run")
     runs = Run.trained()
-    newest = (
-        f"For your newest run: alttrain eval {runs[0]}"
-        if runs
-        else "For a base model: alttrain eval smollm2-135m"
-    )
-    raise DataError(f"No model given. {newest}")
+    which, what = ("your newest run", str(runs[0])) if runs else ("a base model", "smollm2-135m")
+    raise DataError(f"No model given. For {which}: {command} {shlex.quote(what)}")
 
 
 def _served_root(model: str, server: str) -> Path:

@@ -14,7 +14,7 @@ from alttrain_cli.errors import AlttrainError, GateError
 from alttrain_cli.export.format import Format, Trained
 from alttrain_cli.export.preflight import check_base, check_room, check_template
 from alttrain_cli.export.proof import Proof, prove
-from alttrain_cli.export.push import check_push, push
+from alttrain_cli.export.push import check_push, check_repository, push
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer, write_json
@@ -61,7 +61,7 @@ class Job:
         if self.repo is not None:
             if len(self.formats) != 1:
                 raise AlttrainError("--push takes one format, because a repository holds one model.")
-            check_push(self.repo)
+            check_repository(self.repo)
         for one in self.formats:
             one.check(self.recipe)
             check_free(self.out / one.name)
@@ -79,6 +79,8 @@ class Job:
 def export(job: Job, progress: Progress) -> list[Export]:
     """Write the exports and prove them; a folder appears when it is whole, marked if its proof failed."""
     job.check()
+    if job.repo is not None:
+        check_push()
     with ExitStack() as stack:
         stack.callback(Made.begin(job.out, ()).undo)  # removes the folder again if it stays empty
         stack.enter_context(locked(job.out))

@@ -1,20 +1,22 @@
 """Uploads an export to the hub."""
 
 import os
-import re
 from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.storage.names import is_hub_id
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+def check_repository(repo: str) -> None:
+    """Make sure that a name is that of a repository."""
+    if not is_hub_id(repo):
+        raise AlttrainError(f"--push {repo}: not a repository. Give OWNER/NAME, for example me/my-model.")
 
 
-def check_push(repo: str) -> None:
+def check_push() -> None:
     """Find out before anything is done whether the hub would take an upload."""
     from huggingface_hub import HfApi, get_token
 
-    if not _REPOSITORY.fullmatch(repo):
-        raise AlttrainError(f"--push {repo}: not a repository. Give OWNER/NAME, for example me/my-model.")
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         raise AlttrainError("--push needs the hub, but HF_HUB_OFFLINE=1 is set. Unset it.")
     if get_token() is None:

@@ -14,12 +14,18 @@ _WANTED = (
     "must be at most 100 bytes of letters, digits, spaces and . _ - +, with a letter or digit at both ends, "
     "since a run's folder is called after it"
 )
+_HUB_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows, in any folder
 
 
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a file or folder as it is, on every system."""
     return bool(_NAME.fullmatch(text)) and len(text.encode()) <= LONGEST and not _DEVICE.fullmatch(text)
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text can be OWNER/NAME on the model hub."""
+    return bool(_HUB_ID.fullmatch(text)) and not any(pair in text for pair in ("..", "--"))
 
 
 def _checked(text: str) -> str:

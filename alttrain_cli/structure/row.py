@@ -1,6 +1,7 @@
 """One row of training data, the format in which commands hand data to one another."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from pydantic import (
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import Digest, read_jsonl
+from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace
 from alttrain_cli.text import shown
@@ -99,6 +101,9 @@ def read_rows(path: Path) -> list[Row]:
 
 def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
     """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes."""
+    if (ending := path.suffix.lower()) in FORMATS and "jsonl" not in ending:
+        line = shlex.join(["alttrain", "build-data", "--source", str(path), "--out", "data.jsonl"])
+        raise DataError(f"{path}: not a data file of build-data (.jsonl). To make one of it: {line}")
     lines: dict[str, int] = {}
     for number, value in read_jsonl(path, digest):
         try:

@@ -13,8 +13,8 @@ from alttrain_cli.training.memory_plan import (
     Plan,
     Size,
     Verdict,
-    best_batching,
     fit_verdict,
+    least,
     plan,
 )
 from alttrain_cli.training.time_plan import Duration, training_time
@@ -27,14 +27,18 @@ TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
 
 CARD_SIZES = (8, 12, 16, 24, 48, 80)  # GB
 SMALLEST = "smollm2-135m"
+_RECORDED = ("model", "precision", "verdict", "change", "rows", "tokens", "trained", "longest", "steps")
 
 
 class RecipeFit(NamedTuple):
-    """Whether a recipe's model can be trained on a machine, for rows of up to TYPICAL_LONGEST tokens."""
+    """Whether a recipe's model can be trained on a machine.
+
+    The rows have up to TYPICAL_LONGEST tokens, or as many as the recipe takes.
+    """
 
     parameters: int
     recipe: str
-    memory_gib: float
+    memory_gib: float  # at least; with more, fewer activations are computed twice
     verdict: Verdict
     time: Duration | None  # for TYPICAL_ROWS; None if the speed is unknown
     model: str
@@ -47,7 +51,7 @@ class RecipeFit(NamedTuple):
 def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
     """Estimate how a recipe's model fits."""
     longest = min(TYPICAL_LONGEST, recipe.train.max_length)
-    _, memory = best_batching(recipe, longest, machine)
+    memory = least(recipe, longest, machine)
     rows = [Size(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]
     return RecipeFit(
         parameters=recipe.model.sizes.parameters,
@@ -87,6 +91,17 @@ class TimedPlan(NamedTuple):
     plan: Plan
     time: Duration | None
     instead: "TimedPlan | None" = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as JSON; memory in GiB, the time in seconds."""
+        plan = self.plan
+        return {
+            **{name: getattr(plan, name) for name in _RECORDED},
+            "machine": plan.machine._asdict(),
+            "memory": {**plan.memory.parts, "total": plan.memory.gib},
+            "time": self.time and self.time._asdict(),
+            "instead": self.instead and self.instead.record(),
+        }
 
 
 def timed_plan(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> TimedPlan:

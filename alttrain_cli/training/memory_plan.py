@@ -167,6 +167,12 @@ def best_batching(recipe: Recipe, longest: int, machine: Machine) -> tuple[Batch
     return batching, memory
 
 
+def least(recipe: Recipe, longest: int, machine: Machine) -> Memory:
+    """Return the memory of the most frugal way to cut updates, however much there is."""
+    ways = (needed(recipe, longest, batching, machine) for batching in _batchings(recipe, machine))
+    return min(ways, key=lambda memory: memory.gib)
+
+
 def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -> Memory:
     """Estimate the peak of training on micro-batches with a row of `longest` tokens.
 
@@ -267,7 +273,8 @@ def _precision(recipe: Recipe, machine: Machine) -> str:
     if recipe.model.load_in_4bit and machine.gpu:
         return "4-bit, with a LoRA adapter"
     bits = 16 if machine.gpu or computes_in_16_bits() else 32
-    return f"{bits}-bit, with a LoRA adapter"
+    why = " (4 bits need a GPU)" if recipe.model.load_in_4bit else ""
+    return f"{bits}-bit{why}, with a LoRA adapter"
 
 
 def _updates(recipe: Recipe, lengths: Sequence[int]) -> Iterator[list[int]]:

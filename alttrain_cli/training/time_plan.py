@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.speed import cpu_rate
+from alttrain_cli.engine.speed import cpu_rate, measured_at
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.cards import Card, card_called, usual_card
 from alttrain_cli.training.memory_plan import Plan
@@ -52,7 +52,7 @@ def training_time(recipe: Recipe, plan: Plan, *, measure: bool = True) -> Durati
     work = tokens * operations_per_token(recipe, recomputed=plan.batching.gradient_checkpointing)
     if not plan.machine.gpu:
         rate = cpu_rate(recipe.model.sizes.hidden_size, measure=measure)
-        return Duration(work / (rate * CPU_SHARE), "from a speed test of this CPU") if rate else None
+        return Duration(work / (rate * CPU_SHARE), _tested()) if rate else None
     card = card_called(plan.machine.name) or usual_card(plan.machine.gib)
     return Duration(work / (card.tflops * 1e12 * GPU_SHARE), _source(card, plan.machine))
 
@@ -79,6 +79,11 @@ def about(seconds: float) -> str:
         return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
     days = seconds / DAY
     return f"{days:.0f} days" if days < 365 else f"{days / 365:.1f} years"
+
+
+def _tested() -> str:
+    when = measured_at()
+    return f"from a speed test of this CPU{when and ' '}{when}; again: alttrain recipes --measure"
 
 
 def _source(card: Card, machine: Machine) -> str:

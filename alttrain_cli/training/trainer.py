@@ -93,6 +93,11 @@ def _trainer_class() -> Any:
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
             with writing(self.checkpoints, self.state.global_step):
                 super()._save_checkpoint(*arguments, **options)
+                for card in self.checkpoints.glob("checkpoint-*/README.md"):
+                    card.unlink()  # PEFT's: empty, with a path of this machine
+
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """Write none beside the checkpoints: the adapter gets ours when it is finished."""
 
         def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
             super()._load_from_checkpoint(*arguments, **options)
