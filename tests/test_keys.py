@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from alttrain_cli.backends import identity
 from alttrain_cli.backends.base import Completion, Fingerprint, Request
 from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.backends.remembering import RECORD, Remembering
 from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.target import Target
+from alttrain_cli.engine.source import Source
 from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
@@ -18,8 +22,10 @@ from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.run import EXPORTED_RECIPE
 from tests.scorecards import suite
 
 HERE = Fingerprint("n", "m", "w", "a", "t", "bfloat16", True, "cuda", {"torch": "2", "peft": "1"})
@@ -79,6 +85,13 @@ def test_every_field_of_a_servers_target_changes_the_key(name: str) -> None:
 )
 def test_every_field_of_the_settings_changes_the_key(name: str, value: Any) -> None:
     assert plan(settings=SETTINGS.model_copy(update={name: value})).keys != plan().keys
+
+
+def test_items_with_one_prompt_and_several_references_have_their_own_completions() -> None:
+    items = [ITEM._replace(answer=answer) for answer in (None, "5", "4", "5")]
+    assert len(set(plan(items=tuple(items)).keys)) == 3
+    assert plan(items=tuple(items)).keys[0] == plan().keys[0]  # found again
+    assert plan(items=(items[1],)).keys == plan().keys
 
 
 @pytest.mark.parametrize("mode", ["zero", "less", "more"])
@@ -199,6 +212,59 @@ def test_a_corrected_answer_is_judged_again_and_a_kept_one_is_not(tmp_path: Path
     assert graded(folder, "5") == (0, False)
     assert graded(folder, "4") == (1, True)
     assert graded(folder, "5") == (0, False)  # its judgement is still there, and counts again
+
+
+def test_items_with_one_prompt_are_each_judged_by_their_own_answer(tmp_path: Path) -> None:
+    folder = SuiteDir(tmp_path)
+    items = (Item("1", "2 + 2?", answer="5"), Item("2", "2 + 2?", answer="4"))
+    made = plan(suite=suite("s", "ability"), items=items, published=2)
+    made.save(folder.path)
+    for request in made.requests:
+        folder.completions.append(record(request, Conversation.of("2 + 2?"), Completion("It is 4.")))
+    assert judge_instantly(folder, made, WORD) == 2
+    found = dict(judgements(folder, made, "word"))
+    assert [found[key].correct for key in made.keys] == [False, True]
+    assert Plan.load(folder.path).keys == made.keys
+
+
+def folder_model(folder: Path) -> Any:
+    """A model in a folder with an adapter on it, as the engine would have loaded them."""
+    recipe = Recipe.load("smollm2-135m").changed({"model": {"name": str(folder), "package": None}})
+    for name in ("config.json", "tokenizer.json", "model.safetensors", "adapter_model.safetensors"):
+        (folder / name).write_text(name)
+    config = {"r": recipe.lora.r, "lora_alpha": recipe.lora.lora_alpha, "use_rslora": False}
+    write_json(folder / "adapter_config.json", config)
+    target = Target("x", recipe, folder)
+    model = SimpleNamespace(dtype="torch.float32")
+    template = SimpleNamespace(fingerprint="t")
+    return target, SimpleNamespace(
+        template=template, device="cpu", source=Source(str(folder)), quantised=False, model=model
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", "another"),
+        ("model.safetensors", "another"),
+        ("adapter_model.safetensors", "another"),
+        ("adapter_config.json", '{"r": 16, "lora_alpha": 64}'),
+        ("adapter_config.json", '{"r": 16, "lora_alpha": 32, "use_rslora": true}'),
+    ],
+)
+@pytest.mark.parametrize("run", [True, False])
+def test_each_file_that_shapes_a_completion_changes_the_fingerprint(
+    file: str, content: str, run: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "weight_files", lambda folder: [folder / "model.safetensors"])
+    target, loaded = folder_model(tmp_path)
+    if run:  # with the recipe beside it, an adapter that is as it was trained has the hash of old runs
+        (tmp_path / EXPORTED_RECIPE).touch()
+    before = identity.fingerprint_of(target, loaded)
+    assert ("-" in str(before.adapter)) is not run
+    (tmp_path / file).write_text(content)
+    after = identity.fingerprint_of(target, loaded)
+    assert (after.weights, after.adapter) != (before.weights, before.adapter)
 
 
 def test_a_judgement_of_an_earlier_version_is_not_made_again(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_in_a_pipe_it_writes_plain_lines_and_a_signal_ends_it(
                 rest = "cut"
         assert process.wait(20) == code
         assert time.monotonic() - begun < 10
-        assert number == signal.SIGHUP or "being stopped" in rest
+        assert "being stopped" in rest
         assert process.stdout.read() == ""
     shown = (tmp_path / "err").read_text().splitlines()
     assert shown[:2] == [f"Loading {RECIPE} ...", "Ctrl-C stops the server."]

@@ -90,6 +90,18 @@ def test_offline_reaches_no_hub_and_no_server_beyond_this_machine() -> None:
         ServerBackend.find("http://127.0.0.1:9/v1", "model")
 
 
+def test_the_hubs_own_switch_means_the_same() -> None:
+    code = "import sys; from alttrain_cli.cli import main; main()"
+    words = ("chat", "https://example.com/v1 model", "-p", "Hi")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "TRUE"}
+    environment.pop("ALTTRAIN_OFFLINE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 2
+    assert "not contacted, because of --offline or HF_HUB_OFFLINE" in done.stderr
+
+
 def test_a_model_on_this_machine_switches_off_the_hub_and_no_server() -> None:
     offline.leave_hub()
     assert offline.is_offline()

@@ -70,8 +70,8 @@ class Endpoint:
             )
         if is_isolated() and not is_here(base_url):
             raise BackendError(
-                f"{shown(base_url)[:LONGEST_NAME]}: not contacted, because of --offline. "
-                "Name a server on this machine."
+                f"{shown(base_url)[:LONGEST_NAME]}: not contacted, because of --offline or HF_HUB_OFFLINE. "
+                "Leave it out, or name a server on this machine."
             )
         endpoint = cls(base_url, model or "", key_of_environment(), LIMITS, tell)
         try:

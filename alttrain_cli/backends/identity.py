@@ -1,6 +1,9 @@
 """Builds the fingerprint of a model in memory, which is part of the keys of stored completions."""
 
+import hashlib
+import json
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from alttrain_cli.backends.base import Fingerprint
@@ -8,8 +11,10 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.engine.model_files import ADAPTER, weight_files
 from alttrain_cli.engine.source import Source
-from alttrain_cli.storage.reading import sha256
+from alttrain_cli.storage.reading import is_file, object_in, sha256
+from alttrain_cli.storage.run import EXPORTED_RECIPE
 
+SCALING = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")  # how strong an adapter is
 LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -20,8 +25,8 @@ def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerp
     return Fingerprint(
         name=target.name,
         model=recipe.model.name,
-        weights=weights_of(loaded.source),
-        adapter=sha256(target.adapter / ADAPTER) if target.adapter and not whole else None,
+        weights=weights_of(loaded.source) + _tokenizer_of(recipe.model.name),
+        adapter=_adapter_of(target, target.adapter) if target.adapter and not whole else None,
         template=loaded.template.fingerprint,
         dtype=str(dtype or loaded.model.dtype).removeprefix("torch."),
         quantised=loaded.quantised,
@@ -38,6 +43,28 @@ def trained_weights(target: Target) -> str:
     if adapter.is_file():
         return sha256(adapter)
     return "-".join(sha256(file)[:16] for file in weight_files(target.adapter))
+
+
+def _adapter_of(target: Target, adapter: Path) -> str:
+    """Return the hash of an adapter's file, with its scaling where no run's recipe gives it."""
+    digest = sha256(adapter / ADAPTER)
+    config = object_in(adapter / "adapter_config.json")
+    scaling = {name: config[name] for name in SCALING if config.get(name)}
+    trained = {"r": target.recipe.lora.r, "lora_alpha": target.recipe.lora.lora_alpha}
+    is_known = target.run is not None or (adapter / EXPORTED_RECIPE).is_file()
+    if is_known and scaling in ({}, trained):  # as ever: evaluations of earlier versions are found again
+        return digest
+    return f"{digest}-{_hash(json.dumps(scaling, sort_keys=True).encode())}"
+
+
+def _tokenizer_of(model: str) -> str:
+    """Return the hash of the tokenizer of a model in a folder; a commit of the hub includes it."""
+    path = Path(model) / "tokenizer.json"
+    return f"-{_hash(path.read_bytes())}" if is_file(path) else ""
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def weights_of(source: Source) -> str:

@@ -29,5 +29,11 @@ def go_offline() -> None:
     os.environ.setdefault("WANDB_MODE", "offline")
 
 
+def heed_hub_setting() -> None:
+    """Let the hub's own switch in the environment mean what --offline means. Call it before `leave_hub`."""
+    if _says(HUB):
+        go_offline()
+
+
 def _says(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in _YES

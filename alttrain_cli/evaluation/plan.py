@@ -62,18 +62,11 @@ class Plan:
     def requests(self) -> list[SampleRequest]:
         """Return the completions of the plan, item by item."""
         pairs = [(item, sample) for item in self.items for sample in range(self.samples)]
+        target, settings = self.target.record(), self.settings.record()
         keys = self.saved_keys or _keys(
-            self.target.record(),
-            self.settings.record(),
-            self.mode,
-            [(self._shaping(item), n) for item, n in pairs],
-            self.attack,
+            target, settings, self.mode, self.items, self.samples, self.attack
         )
         return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, pairs, strict=True)]
-
-    def _shaping(self, item: Item) -> str:
-        """Return what of an item shapes its completion: its prompt, or of a dialogue its goal and turns."""
-        return item.prompt if self.attack is None else hash_of(item.goal or item.prompt, item.turns)
 
     @cached_property
     def keys(self) -> list[str]:
@@ -109,8 +102,8 @@ class Plan:
             raise RunError(f"{folder}: there is no evaluation here. To make one: alttrain eval TARGET")
         values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
         items = tuple(_item(item) for item in values["items"])
-        prompts = [(item.prompt, sample) for item in items for sample in range(values["samples"])]
         target, settings, mode = values["target"], values["settings"], values["mode"]
+        keys = values.get("saved_keys") or _keys(target, settings, mode, items, values["samples"])
         return cls(
             suite=values["suite"],
             target=Fingerprint.from_record(target),
@@ -120,7 +113,7 @@ class Plan:
             published=values["published"],
             items=items,
             caveats=tuple(values.get("caveats", ())),
-            saved_keys=tuple(values.get("saved_keys") or _keys(target, settings, mode, prompts)),
+            saved_keys=tuple(keys),
             order=values.get("order", THOUGHTS),
             attack=values.get("attack"),
         )
@@ -142,16 +135,29 @@ def _keys(
     target: dict[str, Any],
     settings: dict[str, Any],
     mode: Mode,
-    prompts: list[tuple[str, int]],
+    items: Sequence[Item],
+    samples: int,
     attack: AttackFacts | None = None,
 ) -> list[str]:
-    """Return the keys of (prompt, sample) pairs. A model's name shapes nothing."""
+    """Return the keys of all samples, item by item. A model's name shapes nothing.
+
+    Two items with the same prompt, also in two suites, are one completion: it is generated once. But within
+    a suite, items that are judged by different references each have one of their own, else they would share
+    a judgement. The first one keeps the key that it would have alone.
+    """
     shown = {name: fact for name, fact in target.items() if name != "name"}
     shaping: dict[str, Any] = {"target": shown, "settings": settings, "mode": mode}
     if attack:
         shaping["attack"] = attack.settings
-    # Two items with the same prompt, also in two suites, are one completion: it is generated once.
-    return [hash_of(shaping, prompt, sample) for prompt, sample in prompts]
+    first: dict[str, Item] = {}
+    keys = []
+    for item in items:
+        # A dialogue is shaped by its goal and turns.
+        text = item.prompt if attack is None else hash_of(item.goal or item.prompt, item.turns)
+        differs = first.setdefault(text, item).reference != item.reference
+        own = [item.reference] if differs else []
+        keys += [hash_of(shaping, text, sample, *own) for sample in range(samples)]
+    return keys
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Uploads an export to the hub."""
 
-import os
 from pathlib import Path
 
+from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.storage.names import is_hub_id
 
@@ -17,8 +17,8 @@ def check_push() -> None:
     """Find out before anything is done whether the hub would take an upload."""
     from huggingface_hub import HfApi, get_token
 
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise AlttrainError("--push needs the hub, but HF_HUB_OFFLINE=1 is set. Unset it.")
+    if is_offline():
+        raise AlttrainError("--push needs the hub, but --offline or HF_HUB_OFFLINE forbids it. Leave it out.")
     if get_token() is None:
         raise AlttrainError("--push needs a token of the hub. Run: hf auth login, or set HF_TOKEN.")
     try:

@@ -7,13 +7,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.errors import AlttrainError, heeded
+from alttrain_cli.errors import AlttrainError, heeded, stop_by
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.activity import Activity
 from alttrain_cli.serve.app import LOCAL_NAMES, Service, make_app
@@ -98,10 +99,12 @@ def serve(
     ignored = [number for number in signals if number not in heeded()]
     hosts = LOCAL_NAMES if is_local(taken) else ()
 
+    stop = stop or threading.Event()
+
     async def run() -> None:
         dispatcher = Dispatcher(serving.models, serving.limits, activity, report)
         server = _server(Service(dispatcher, serving.defaults, int(time.time()), serving.key, hosts))
-        watch = asyncio.ensure_future(_watch(server, dispatcher, show, stop or threading.Event()))
+        watch = asyncio.ensure_future(_watch(server, dispatcher, show, stop))
         asyncio.get_running_loop().call_soon(_ignore, ignored)
         try:
             await server.serve(sockets=[taken])
@@ -109,7 +112,34 @@ def serve(
             watch.cancel()
             dispatcher.close()
 
-    asyncio.run(run())
+    with _stop_on_hang_up(stop) if is_main else nullcontext():
+        asyncio.run(run())
+
+
+@contextmanager
+def _stop_on_hang_up(stop: threading.Event) -> Iterator[None]:
+    """Let SIGHUP, which uvicorn does not heed, end the server as SIGTERM does.
+
+    Raises:
+        Stopped: after the end, if it came.
+    """
+    number = int(getattr(signal, "SIGHUP", 0))
+    came = threading.Event()
+
+    def hang_up(*_: object) -> None:
+        came.set()
+        stop.set()
+
+    if number not in heeded():
+        yield
+        return
+    before = signal.signal(number, hang_up)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+    if came.is_set():
+        raise stop_by(number)
 
 
 def _server(service: Service) -> "Server":
