@@ -46,7 +46,16 @@ def test_the_list_at_80_columns_cuts_nothing(tmp_path: Path) -> None:
     screen("runs", alttrain("runs"))
 
 
-@pytest.mark.parametrize("columns", [40, 60, 79])
+def test_in_a_terminal_of_40_columns_each_run_has_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    make("runs/smollm2-135m-1", "interrupted")
+    lines = alttrain("runs").output.splitlines()
+    assert lines[0] == "runs/smollm2-135m-1"
+    assert "loss 0.87 · size 60 MB" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines[:-1])) <= 40
+
+
+@pytest.mark.parametrize("columns", [60, 79])
 def test_in_a_narrow_terminal_the_table_is_wider_and_no_name_is_cut(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

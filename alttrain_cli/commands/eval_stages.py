@@ -12,7 +12,6 @@ from alttrain_cli.commands.attack_rules import attack_rules, crew_of
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
 from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, run_rules
 from alttrain_cli.commands.options import check, check_not_empty, command_of
-from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.evaluation.claim import claimed
@@ -117,7 +116,7 @@ def _next(options: str) -> str:
 
 
 def _show(result: Report, given: ReportOptions, problems: list[str]) -> None:
-    print_report(result)
+    console.print_report(result)
     result.check(problems)
     console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.detect().gpu)))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.recipes import print_differences, print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
     from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
+    from alttrain_cli.console.scorecard import print_report
     from alttrain_cli.console.sections import pair_view, print_trace, trace_view
     from alttrain_cli.console.serving import ServerView, print_server
     from alttrain_cli.console.streams import OutputError, accept_loss, protect_streams, summary
@@ -53,6 +54,7 @@ _FILES = {
     "console.recipes": "print_differences print_recipe_fits",
     "console.reporter": "Reporter",
     "console.runs": "print_comparison print_run print_runs print_sizes",
+    "console.scorecard": "print_report",
     "console.sections": "pair_view print_trace trace_view",
     "console.serving": "ServerView print_server",
     "console.streams": "OutputError accept_loss summary protect_streams",

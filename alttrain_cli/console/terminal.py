@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +35,7 @@ THEME = Theme(
 
 
 USUAL = 80  # columns of a terminal; in a narrower one the last column is wrapped
+NARROW = 60
 LEAST = 3  # columns of the screen that a folded column of a table gets
 
 
@@ -128,9 +130,15 @@ def print_table(
     """Print a table; the columns in `left` are aligned to the left, all others to the right.
 
     Those in `whole` are never cut, for example names that a person types: where the terminal is too
-    narrow for them, the table is wider than it.
+    narrow for them, the table is wider than it. In a terminal of less than NARROW columns, a table that
+    does not fit becomes a few lines per row.
     """
     cells = [[visible(str(value)) for value in row] for row in rows]
+    width = out().width
+    natural = sum(_longest(column) + 2 for column in zip(columns, *cells, strict=True)) - 2
+    if width < NARROW and natural > width and len(columns) > 2:
+        _print_stacked(columns, cells)
+        return
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position in left else "right"
@@ -142,6 +150,25 @@ def print_table(
     least = [_longest(column) if at in whole else LEAST for at, column in enumerate(texts)]
     console.width = max(console.width, sum(least) + 2 * len(columns) if whole else 0)
     console.print(table, crop=False)
+
+
+def _print_stacked(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print each row as its first cell, and below it the others with the names of their columns."""
+    names = [visible(name).replace("\n", " ") for name in columns[1:]]
+    for first, *values in cells:
+        out().print(Text(first), soft_wrap=True)
+        known = [
+            f"{name} {' '.join(value.split())}"
+            for name, value in zip(names, values, strict=True)
+            if value.strip(" -")
+        ]
+        room = out().width - 2
+        short = [fact for fact in known if max(map(cell_len, fact.split())) <= room]
+        if short:
+            out().print(Padding(Text(" · ".join(short), "muted"), (0, 0, 0, 2)))
+        for fact in known:  # a path or a model's name is not cut, so that it can be copied
+            if fact not in short:
+                out().print(Text(f"  {fact}", "muted"), soft_wrap=True)
 
 
 def fitted(
