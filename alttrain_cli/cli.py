@@ -12,7 +12,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.examples import COMMANDS
 from alttrain_cli.commands.help import App, Command, Group
-from alttrain_cli.engine import offline
+from alttrain_cli.commands.shared_options import heed_environment
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, shown
 
@@ -135,7 +135,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that cannot show every character
             stream.reconfigure(errors="backslashreplace")
     console.protect_streams()
-    offline.heed_hub_setting()
+    heed_environment()
     stop_on_signals()
     try:
         try:

@@ -71,9 +71,7 @@ def test_after_a_plan_comes_the_same_training_without_it() -> None:
 
 
 def test_a_list_of_recipes_leads_to_a_plan_once_there_is_data() -> None:
-    assert pasted(run("recipes")) == [
-        ["alttrain", "build-data", "--source", "starter", "--out", "data.jsonl"]
-    ]
+    assert pasted(run("recipes")) == [["alttrain", "train", "--recipe", "smollm2-135m", "--plan"]]
     run("build-data", "--source", "starter:40", "--out", "data.jsonl")
     [words] = pasted(run("recipes", "--gpu", "12"))
     run(*words[1:])

@@ -22,6 +22,11 @@ def _offline(context: typer.Context, wanted: bool) -> None:
         offline.go_offline()
 
 
+def heed_environment() -> None:
+    """Let HF_HUB_OFFLINE mean what --offline means."""
+    offline.heed_hub_setting()
+
+
 def _quiet(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         console.keep_quiet(True)

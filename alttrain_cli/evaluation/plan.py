@@ -63,9 +63,7 @@ class Plan:
         """Return the completions of the plan, item by item."""
         pairs = [(item, sample) for item in self.items for sample in range(self.samples)]
         target, settings = self.target.record(), self.settings.record()
-        keys = self.saved_keys or _keys(
-            target, settings, self.mode, self.items, self.samples, self.attack
-        )
+        keys = self.saved_keys or _keys(target, settings, self.mode, self.items, self.samples, self.attack)
         return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, pairs, strict=True)]
 
     @cached_property
