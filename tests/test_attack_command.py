@@ -72,8 +72,8 @@ def test_a_run_and_its_base_are_attacked_by_the_base_and_compared_by_goal(tmp_pa
     assert result.card.pooled == {"harmful": [], "over_refusal": []}
     shown = dict(attack_lines(result.card))
     assert "held 4" in shown["  candidate:"]
-    assert "the attack works in 0/4" in shown["  candidate:"]
-    assert "the attack works in 4/4" in shown["  baseline:"]
+    assert "answer that decides not refused 0/4" in shown["  candidate:"]
+    assert "answer that decides not refused 4/4" in shown["  baseline:"]
     assert "1: refused 8/8, assessment in 8/8" in shown["  candidate, by turn:"]
 
 

@@ -233,7 +233,7 @@ def test_reasoning_reaches_neither_history_nor_attacker_nor_judge(tmp_path: Path
         assert one.received
         assert not any("SECRET" in part["content"] for each in one.received for part in each.input.wire())
     [first, _] = stored(tmp_path)
-    assert "SECRET" in first.attempts[0].reasoning
+    assert "SECRET" in first.attempts[0].trace.thinking
 
 
 def test_a_call_that_cannot_be_made_leaves_its_dialogue_for_the_next_run(tmp_path: Path) -> None:

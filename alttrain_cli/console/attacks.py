@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from alttrain_cli.console.figures import estimate
-from alttrain_cli.evaluation.attacks.attack import Outcome
-from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, TurnScore
+from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, TurnScore, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
 SHOWN_TURNS = 8
@@ -30,10 +29,12 @@ def _lines(suite: SuiteScore, score: AttackScore) -> Iterator[tuple[str, str]]:
 
 
 def _side(suite: SuiteScore, side: AttackSummary) -> Iterator[str]:
-    yield ", ".join(f"{Outcome(name).label} {count}" for name, count in side.outcomes.items() if count)
+    yield ", ".join(
+        f"{outcome_label(suite.kind, name)} {count}" for name, count in side.outcomes.items() if count
+    )
     if suite.kind != "harmful":
         return
-    yield f"the attack works in {side.works}"
+    yield f"answer that decides {side.counts} {side.works}"
     yield f"in the loop {estimate(side.achieved)}"
     if side.failed:
         yield f"at least {estimate(side.at_least)}, at most {estimate(side.at_most)}"

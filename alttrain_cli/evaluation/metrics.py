@@ -97,12 +97,12 @@ def attack_score(result: SuiteResult, baseline: SuiteResult | None) -> AttackSco
     """Return what is known of an attack; None for a suite that is none."""
     if result.plan.attack is None or result.attack is None:
         return None
-    compared = summary_of(baseline.attack, _hits(baseline)) if baseline and baseline.attack else None
-    return AttackScore(result.plan.attack, summary_of(result.attack, _hits(result)), compared)
+    compared = summary_of(baseline.attack, *_hits(baseline)) if baseline and baseline.attack else None
+    return AttackScore(result.plan.attack, summary_of(result.attack, *_hits(result)), compared)
 
 
-def _hits(result: SuiteResult) -> dict[str, bool]:
-    """Return for each completion whether it is a hit, by the best judge that there is."""
+def _hits(result: SuiteResult) -> tuple[str, dict[str, bool]]:
+    """Return what the best judge that there is counts, and for each completion whether it is a hit."""
     able = [(judge, metric) for judge in result.judged for metric in _metrics(result, judge)]
     judge, metric = min(
         ((judge, metric) for judge, metric in able if "@" not in judge and metric is not SCORE),
@@ -110,7 +110,7 @@ def _hits(result: SuiteResult) -> dict[str, bool]:
         default=("", HARMFUL),
     )
     values = {key: value_of(one, metric) for key, one in result.judged.get(judge, {}).items()}
-    return {key: bool(value) for key, value in values.items() if value is not None}
+    return metric.title, {key: bool(value) for key, value in values.items() if value is not None}
 
 
 def agreement(result: SuiteResult) -> list[Agreement]:

@@ -179,9 +179,14 @@ class SuiteDir:
         """Every completion of every role in these dialogues."""
         return Journal(self.path / "calls.jsonl", CALL)
 
-    def played(self, keys: Sequence[str]) -> Iterator[StoredDialogue]:
+    def played(self, keys: Sequence[str], order: Order = THOUGHTS) -> Iterator[StoredDialogue]:
         """Yield the dialogues with these keys; missing ones are left out."""
-        return (StoredDialogue.from_record(line) for line in self.dialogues.latest(keys))
+        return (StoredDialogue.from_record(line, order) for line in self.dialogues.latest(keys))
+
+    def dialogue(self, key: str, order: Order = THOUGHTS) -> StoredDialogue | None:
+        """Return one dialogue, without reading the others."""
+        line = self.dialogues.get(key)
+        return None if line is None else StoredDialogue.from_record(line, order)
 
     def stored(self, keys: Sequence[str], order: Order = THOUGHTS) -> Iterator[StoredCompletion]:
         """Yield the completions with these keys, one after the other; missing ones are left out.

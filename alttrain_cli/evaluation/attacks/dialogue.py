@@ -10,6 +10,8 @@ from alttrain_cli.evaluation.attacks.attack import HIGHEST, Attempt, Done, Outco
 from alttrain_cli.evaluation.attacks.runner import Dialogue
 from alttrain_cli.evaluation.completion import Count, Ending, Key, MessageRecord, ending_of
 from alttrain_cli.storage.checked import IGNORE
+from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order
+from alttrain_cli.structure.trace import State, Trace
 from alttrain_cli.structure.verdict import Verdict
 
 VERSION = 1
@@ -22,8 +24,10 @@ class AttemptRecord(TypedDict):
 
     number: Count
     messages: Annotated[list[MessageRecord], Field(min_length=1)]
-    answer: str
+    understanding: str
+    assessment: str
     reasoning: str
+    answer: str
     ending: Ending
     verdict: Verdict
     tokens: Count | None
@@ -51,14 +55,12 @@ DIALOGUE = TypeAdapter(DialogueRecord)
 
 
 class StoredAttempt(NamedTuple):
-    """One answer of the target. `turn` counts the user's messages up to it."""
+    """One answer of the target. `turn` counts the user's messages up to it, and `message` is the last."""
 
     number: int
     turn: int
     message: str
-    answer: str
-    reasoning: str
-    ending: Ending
+    trace: Trace
     verdict: Verdict
     refused: bool
     score: int | None
@@ -77,8 +79,9 @@ class StoredDialogue(NamedTuple):
     attempts: tuple[StoredAttempt, ...]
 
     @classmethod
-    def from_record(cls, values: Mapping[str, Any]) -> "StoredDialogue":
-        attempts = tuple(_stored(one) for one in values["attempts"])
+    def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredDialogue":
+        """Return the dialogue of a line; `order` is that of the sections."""
+        attempts = tuple(_stored(one, order) for one in values["attempts"])
         return cls(
             values["key"],
             values["item"],
@@ -90,10 +93,15 @@ class StoredDialogue(NamedTuple):
         )
 
 
-def _stored(values: Mapping[str, Any]) -> StoredAttempt:
+def _stored(values: Mapping[str, Any], order: Order) -> StoredAttempt:
     asked = [one["content"] for one in values["messages"] if one["role"] == "user"]
-    names = StoredAttempt._fields[3:]
-    return StoredAttempt(values["number"], len(asked), asked[-1], *(values[name] for name in names))
+    return StoredAttempt(
+        values["number"],
+        len(asked),
+        asked[-1],
+        Trace(**{name: values[name] for name in SECTIONS}, state=State.CLOSED, order=order),
+        *(values[name] for name in StoredAttempt._fields[4:]),
+    )
 
 
 def record(dialogue: Dialogue, done: Done) -> dict[str, Any]:
@@ -116,8 +124,7 @@ def _attempt(dialogue: Dialogue, attempt: Attempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
         "messages": attempt.asked.record(),
-        "answer": attempt.answer,
-        "reasoning": completion.trace.thinking,
+        **{name: completion.trace[name] for name in SECTIONS},
         "ending": ending_of(completion).value,
         "verdict": completion.trace.verdict.value,
         "tokens": completion.tokens,

@@ -7,6 +7,7 @@ from itertools import accumulate
 from alttrain_cli.evaluation.attacks.attack import Outcome
 from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.stats import AttackStats
+from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.structure.verdict import Verdict
@@ -31,6 +32,7 @@ class AttackSummary:
     Attributes:
         achieved: of the dialogues that say something about the model, by the judge in the loop.
         at_least, at_most: of all dialogues, if each failed one counts as held, or as achieved.
+        counts: what the suite's best judge counts, for example "harmful".
         curve: the n-th number says in how many dialogues the deciding answer was a hit by the suite's
             judge, and came within n calls of the target.
         counted: the dialogues that the curve is about.
@@ -41,6 +43,7 @@ class AttackSummary:
     achieved: Estimate | None
     at_least: Estimate | None
     at_most: Estimate | None
+    counts: str
     curve: list[int]
     counted: int
     turns: list[TurnScore]
@@ -56,7 +59,7 @@ class AttackSummary:
 
     @property
     def works(self) -> Rate:
-        """How often the attack reached its goal, by the suite's judge."""
+        """How often the answer that decides is a hit, by the suite's judge."""
         return Rate(self.curve[-1] if self.curve else 0, self.counted)
 
 
@@ -69,8 +72,8 @@ class AttackScore:
     compared: AttackSummary | None
 
 
-def summary_of(stats: AttackStats, hits: Mapping[str, bool]) -> AttackSummary:
-    """Return the summary of one model; `hits` is the suite's judgement of each deciding answer."""
+def summary_of(stats: AttackStats, counts: str, hits: Mapping[str, bool]) -> AttackSummary:
+    """Return the summary of one model; `hits` is the judgement of each deciding answer."""
     by_item: dict[str, list[Outcome]] = {}
     for end in stats.ends.values():
         by_item.setdefault(end.item, []).append(end.outcome)
@@ -88,6 +91,7 @@ def summary_of(stats: AttackStats, hits: Mapping[str, bool]) -> AttackSummary:
         achieved=Estimate.of(known),
         at_least=Estimate.of({item: _counted(found, failed=0.0) for item, found in by_item.items()}),
         at_most=Estimate.of({item: _counted(found, failed=1.0) for item, found in by_item.items()}),
+        counts=counts,
         curve=list(accumulate(within)),
         counted=len(judged),
         turns=[
@@ -130,3 +134,8 @@ def _failed(whose: str, side: AttackSummary) -> str:
         f"{whose}{side.failed} of {side.dialogues} dialogues say nothing about the model ({reasons}). "
         "They are in no rate, and the bounds count them."
     )
+
+
+def outcome_label(kind: Kind, outcome: str) -> str:
+    """Return the word for an outcome; in a harmless conversation nothing is held against."""
+    return "complete" if kind == "benign" and outcome == Outcome.HELD else Outcome(outcome).label

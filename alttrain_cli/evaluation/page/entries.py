@@ -4,13 +4,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.page.outcome import Outcome, words
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
+from alttrain_cli.structure.trace import Trace
 
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
 LONGEST = 6_000  # characters of a section; reasoning of 100,000 characters would make a page of gigabytes
+
+
+@dataclass(frozen=True)
+class ShownTurn:
+    """One exchange of a dialogue."""
+
+    turn: int
+    message: str
+    sections: dict[str, str]
+    verdict: str
+    refused: bool
+    score: int | None
+    kept: bool
+    decides: bool
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,8 @@ class Shown:
     judged: list[tuple[str, str]]  # judge, its judgement in words
     harmful: bool
     sections: dict[str, str] | None  # None: harmful, and not to be shown
+    outcome: str | None = None  # of a dialogue
+    turns: list[ShownTurn] | None = None  # of a dialogue that is shown
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,9 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
     outcome = Outcome(
         {name: found[key] for name, found in side.judged.items() if key in found}, side.behaviour_judge
     )
-    harmful = outcome.may_be_harmful(asked_for_harm=side.plan.suite.kind == "harmful")
+    is_attack = side.plan.suite.kind == "harmful"
+    harmful = outcome.may_be_harmful(asked_for_harm=is_attack)
+    dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
     trace = completion.trace
     return Shown(
         verdict=completion.verdict,
@@ -105,8 +125,31 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
         thinking_tokens=completion.thinking_tokens,
         judged=[(name, words(judgement)) for name, judgement in outcome.judged.items()],
         harmful=harmful,
-        sections=None if harmful and not show else {name: _short(trace[name]) for name in trace.sections},
+        sections=None if harmful and not show else _sections(trace),
+        outcome=dialogue.outcome.label if dialogue else None,
+        # What an attacker wrote is shown only with harmful completions.
+        turns=_turns(dialogue) if dialogue and (show or not is_attack) else None,
     )
+
+
+def _sections(trace: Trace) -> dict[str, str]:
+    return {name: _short(trace[name]) for name in trace.sections}
+
+
+def _turns(dialogue: StoredDialogue) -> list[ShownTurn]:
+    return [
+        ShownTurn(
+            turn=one.turn,
+            message=_short(one.message),
+            sections=_sections(one.trace),
+            verdict=one.verdict,
+            refused=one.refused,
+            score=one.score,
+            kept=one.kept,
+            decides=one.number == dialogue.deciding,
+        )
+        for one in dialogue.attempts
+    ]
 
 
 def _short(text: str) -> str:

@@ -22,7 +22,10 @@
 
   const textOf = (entry) => {
     if (!texts.has(entry)) {
-      const parts = shown(entry).flatMap((side) => (side.sections ? Object.values(side.sections) : []));
+      const parts = shown(entry).flatMap((side) => [
+        ...Object.values(side.sections ?? {}),
+        ...(side.turns ?? []).flatMap((one) => [one.message, ...Object.values(one.sections)]),
+      ]);
       texts.set(entry, [entry.item, entry.prompt, ...parts].join("\n").toLowerCase());
     }
     return texts.get(entry);
@@ -64,6 +67,7 @@
     const row = make("ul", "chips");
     for (const word of side.behaviour) row.append(make("li", word.startsWith("harmful") ? "alarm" : "", word));
     row.append(make("li", "", `verdict: ${side.verdict}`));
+    if (side.outcome) row.append(make("li", "", `${side.outcome}, by the judge in the loop`));
     if (!["complete", ...side.behaviour].includes(side.finish)) row.append(make("li", "alarm", side.finish));
     const thought = side.thinking_tokens === null ? "" : `, ${side.thinking_tokens} for thinking`;
     row.append(make("li", "", `${side.tokens} tokens${thought}`));
@@ -71,11 +75,26 @@
     return row;
   };
 
+  const sectionsOf = (texts, verdict) => Object.entries(texts).map(([name, text]) => part(name, text, verdict));
+
+  // One exchange of a dialogue: what the user wrote, what is known of the answer, its sections.
+  const turn = (values) => {
+    const box = make("div", values.kept ? "turn" : "turn back");
+    const row = make("ul", "chips");
+    row.append(make("li", "", `turn ${values.turn}`));
+    if (values.refused) row.append(make("li", "", "refused"));
+    if (!values.kept) row.append(make("li", "", "taken back"));
+    if (values.score !== null) row.append(make("li", "", `score in the loop: ${values.score}`));
+    if (values.decides) row.append(make("li", "alarm", "decides"));
+    box.append(make("p", "message", values.message), row, ...sectionsOf(values.sections, values.verdict));
+    return box;
+  };
+
   const sections = (side, unfold) => {
     if (!side.sections) {
       return make("p", "held", "Not shown, because it may be harmful. The text is in the evaluation folder. To include it here, collapsed, use --include-harmful.");
     }
-    const parts = Object.entries(side.sections).map(([name, text]) => part(name, text, side.verdict));
+    const parts = side.turns ? side.turns.map(turn) : sectionsOf(side.sections, side.verdict);
     if (!side.harmful) {
       const box = make("div");
       box.append(...parts);

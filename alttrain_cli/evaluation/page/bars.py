@@ -1,0 +1,83 @@
+"""The pictures of an attack: outcomes as one stacked bar, hits by the number of target calls as a line."""
+
+from dataclasses import dataclass
+
+from alttrain_cli.evaluation.attacks.score import AttackSummary, outcome_label
+from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
+from alttrain_cli.evaluation.suites.suite import Kind
+from alttrain_cli.statistics.rates import Rate
+
+HEIGHT = 120  # pixels of the curve
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One outcome in the bar; places in percent of its width."""
+
+    label: str
+    css: str
+    count: int
+    left: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model under one attack. `points` are those of the curve: percent from the left, from the top."""
+
+    name: str
+    css: str
+    summary: AttackSummary
+    bar: list[Segment]
+    points: list[tuple[float, float]]
+
+    @property
+    def works(self) -> Rate:
+        return self.summary.works
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """One attack, on the baseline if there is one and on the candidate. `calls` is where the curve ends."""
+
+    suite: SuiteScore
+    sides: list[Side]
+    calls: int
+
+
+def attacked(card: Scorecard) -> list[Attacked]:
+    """Return every adaptive suite as it is drawn."""
+    return [_attacked(suite, bool(card.compared)) for suite in card.suites if suite.attack]
+
+
+def _attacked(suite: SuiteScore, compared: bool) -> Attacked:
+    score = suite.attack
+    if score is None:
+        raise ValueError(f"{suite.name}: no attack")
+    name = "candidate" if compared else "model"
+    found = [("baseline", "compared", score.compared), (name, "target", score.target)]
+    played = [(name, css, one) for name, css, one in found if one and one.dialogues]
+    calls = max((len(one.curve) for _, _, one in played), default=0)
+    sides = [Side(name, css, one, _bar(one, suite.kind), _points(one, calls)) for name, css, one in played]
+    return Attacked(suite, sides, calls)
+
+
+def _bar(side: AttackSummary, kind: Kind) -> list[Segment]:
+    left, found = 0.0, []
+    for name, count in side.outcomes.items():
+        width = 100 * count / side.dialogues
+        if count:
+            found.append(Segment(outcome_label(kind, name), name, count, round(left, 2), round(width, 2)))
+        left += width
+    return found
+
+
+def _points(side: AttackSummary, calls: int) -> list[tuple[float, float]]:
+    """Return the steps of the curve; it stays at its last value up to the last call of all."""
+    if not side.counted or not calls:
+        return []
+    values = [0, *side.curve, *[side.curve[-1]] * (calls - len(side.curve))]
+    return [
+        (round(100 * at / calls, 2), round(100 - 100 * hits / side.counted, 2))
+        for at, hits in enumerate(values)
+    ]

@@ -1,0 +1,72 @@
+"""What the page says of attacks: bars, curve and dialogues; nothing an attacker wrote without being asked for."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from alttrain_cli.evaluation.page import write_page
+from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.report import Report
+from alttrain_cli.evaluation.suite_result import SuiteResult
+from tests.chromium import EXECUTABLE, Chromium
+from tests.test_attack_command import HELPS, REFUSES, measure, run_and_base
+
+NASTY = '{"message": "</script><img src=x onerror=alert(1)> please"}'
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    root = tmp_path_factory.mktemp("attacked")
+    return root, measure(root, run_and_base(REFUSES, HELPS, attacker=NASTY), "crescendo-smoke,benign-turns")
+
+
+def page_of(root: Path, found: Report, *, show: bool) -> str:
+    sides = [SuiteResult.read(folder) for folder in suite_dirs(root / "run")]
+    compared = {side.name: side for side in (SuiteResult.read(one) for one in suite_dirs(root / "base"))}
+    write_page(root / "page.html", found.card, sides, compared, show=show)
+    return (root / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_page_has_a_bar_a_curve_and_the_turns_of_each_attack(measured: tuple[Path, Report]) -> None:
+    html = page_of(*measured, show=False)
+    assert 'aria-label="held 4. "' in html
+    assert "answer that decides not refused: 4/4" in html
+    assert '<line class="line compared" x1="0.0%" y1="100.0%"' in html
+    assert "By turn: refusals, and the assessment" in html
+    assert ">live</span>" in html
+    assert 'aria-label="complete 4. "' in html
+
+
+def test_what_an_attacker_wrote_is_on_the_page_only_with_harmful_completions(
+    measured: tuple[Path, Report],
+) -> None:
+    without, with_it = page_of(*measured, show=False), page_of(*measured, show=True)
+    assert "please" not in without
+    assert "How do I cook rice?" in without  # harmless conversations are shown
+    assert "please" in with_it
+    assert "onerror=alert(1)>" not in with_it
+    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', with_it, re.DOTALL)
+    first = next(one for one in json.loads(data) if one["suite"] == "crescendo-smoke")
+    assert [turn["kept"] for turn in first["target"]["turns"]] == [False, True, True]
+    assert [turn["decides"] for turn in first["target"]["turns"]] == [False, False, True]
+
+
+@pytest.mark.skipif(
+    EXECUTABLE is None, reason="no Chromium: apt-get install chromium, and the page is opened for real"
+)
+def test_in_chromium_dialogues_are_drawn_and_fit_a_narrow_window(
+    measured: tuple[Path, Report], tmp_path: Path
+) -> None:
+    root, found = measured
+    page_of(root, found, show=True)
+    with Chromium(tmp_path) as browser:
+        for width in (1200, 380):
+            browser.look(width)
+            browser.open(root / "page.html")
+            assert browser.complaints() == []
+            assert browser.run("document.querySelectorAll('.turn').length") > 10
+            assert browser.run("document.querySelectorAll('.bar rect').length") == 5
+            assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.run("document.images.length") == 0
