@@ -88,7 +88,12 @@ class GenerateOptions(ReportOptions):
     ] = "smoke"
     suite_file: Annotated[
         list[str] | None,
-        _generating("--suite-file", metavar="NAME=FILE", help="Read a suite from its published file."),
+        _generating(
+            "--suite-file",
+            metavar="FILE",
+            help="prompts.yaml: evaluate your own prompts, which this file describes (docs/evaluation.md). "
+            "NAME=FILE: read a suite from its published file.",
+        ),
     ] = None
     limit: Annotated[
         int | None,

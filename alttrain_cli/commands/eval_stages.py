@@ -11,7 +11,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.attack_rules import attack_rules, crew_of
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
 from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, run_rules
-from alttrain_cli.commands.options import check, check_not_empty, command_of
+from alttrain_cli.commands.options import check, check_not_empty, command_of, is_given
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.evaluation.claim import claimed
@@ -30,6 +30,7 @@ from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.items import is_here
+from alttrain_cli.evaluation.suites.own import own_suites
 from alttrain_cli.evaluation.suites.published import read_suites, suite_files
 from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
 from alttrain_cli.progress import Progress
@@ -41,7 +42,11 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
     """Evaluate a model on suites of prompts and compare it with its base model."""
     check_not_empty(ctx)
     check(run_rules(ctx, given))
-    judges, suites = find_judges(given.judge), find_suites(given.suite)
+    own = own_suites(given.suite_file or ())
+    shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
+    suites = [*shipped, *(one.suite for one in own)]
+    asked = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
+    judges = find_judges(",".join(dict.fromkeys(asked)) or given.judge)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
     check(attack_rules(ctx, given, suites, served=is_served(given), mode=given.thinking_mode))
     with console.Reporter() as progress:

@@ -7,6 +7,7 @@ from pathlib import Path
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
+from alttrain_cli.evaluation.suites.own import is_own, own_suites
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
@@ -29,13 +30,14 @@ def read_suites(
 
 
 def suite_files(given: Sequence[str], chosen: Sequence[Suite]) -> dict[str, Path]:
-    """Return the file of each suite for which NAME=FILE is given."""
-    files: dict[str, Path] = {}
-    for pair in given:
+    """Return the file of each suite for which NAME=FILE is given, and of each suite of the user's own."""
+    files = {one.suite.name: one.path for one in own_suites(given)}
+    for pair in (text for text in given if not is_own(text)):
         name, equals, path = pair.partition("=")
         if not (equals and path):
             raise DataError(
-                f"--suite-file {pair}: give NAME=FILE, for example xstest-safe=xstest_prompts.csv"
+                f"--suite-file {pair}: give NAME=FILE, for example xstest-safe=xstest_prompts.csv, "
+                "or a .yaml file that describes prompts of your own"
             )
         if name not in {suite.name for suite in find_suites(name)}:
             raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
@@ -52,9 +54,11 @@ def suite_prompts(
 ) -> dict[str, list[str]]:
     """Return {suite: prompts} of the suites in `words` and of `files`, each NAME=FILE or any file of prompts.
 
-    They must not be in the training data.
+    They must not be in the training data. A .yaml file describes suites of the user's own.
     `read_prompts` reads a file that belongs to no suite.
     """
+    own = own_suites(files)
+    files = [text for text in files if not is_own(text)]
     pairs = [(text, "", "") if is_file(Path(text)) else text.partition("=") for text in files]
     names = [name if equals else Path(name).stem for name, equals, _ in pairs]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
@@ -65,6 +69,7 @@ def suite_prompts(
         name: [item.prompt for item in suite_data(suite, given.get(name)).items]
         for name, suite in wanted.items()
     }
+    found |= {one.suite.name: [item.prompt for item in suite_data(one.suite, one.path).items] for one in own}
     for path in (path for path, equals, _ in pairs if not equals):
         stem = Path(path).stem
         found[path if stem in found else stem] = read_prompts(path)

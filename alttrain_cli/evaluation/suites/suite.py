@@ -73,6 +73,7 @@ class Source(_Strict):
     """Where the published data is: in the package, on the hub, or at an URL."""
 
     package: str | None = None
+    own: str | None = None  # the name of a file of the user's
     hub: str | None = None
     file: str | None = None
     url: str | None = None
@@ -82,13 +83,15 @@ class Source(_Strict):
     @property
     def short(self) -> str:
         """The source without file and revision."""
-        if self.package:
-            return "comes with alttrain"
+        if self.package or self.own:
+            return str(self)
         return self.hub or "github:" + "/".join(str(self.url).split("/")[3:5])
 
     def __str__(self) -> str:
         if self.package:
             return "comes with alttrain"
+        if self.own:
+            return f"your file {self.own}"
         where = f"{self.hub}/{self.file}" if self.hub else str(self.url).replace("/{revision}", "")
         return f"{where} @ {self.revision[:10]}" if self.revision else where
 

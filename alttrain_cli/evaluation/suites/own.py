@@ -1,0 +1,104 @@
+"""Suites of your own: `--suite-file prompts.yaml` describes prompts as the shipped suites are described."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Source, Suite, all_suites
+from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
+from alttrain_cli.storage.names import is_name
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.reading import is_file, read_text
+from alttrain_cli.text import shown
+
+_HELP = "For an example: docs/evaluation.md"
+_Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+
+class OwnSuite(NamedTuple):
+    """A suite from a file of yours, where its prompts are, and which judges it asks for."""
+
+    suite: Suite
+    path: Path
+    judge: str | None  # as --judge takes it
+
+
+class _Fields(BaseModel):
+    """What a file of yours says of a suite; the names are those of the shipped suites."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    file: str = Field(min_length=1)  # beside the YAML file
+    title: str | None = None
+    columns: dict[Literal["prompt", "id", "category", "answer", "goal"], _Names] = Field(default_factory=dict)
+    where: dict[str, _Names] = Field(default_factory=dict)
+    grader: Literal["word", "math"] | None = None
+    judge: str | None = None
+    instruction: str | None = None
+    max_new_tokens: int | None = Field(default=None, gt=0)
+    licence: str = "not stated"
+    note: str | None = None
+
+
+def is_own(text: str) -> bool:
+    """Whether a value of --suite-file is a description of suites, not NAME=FILE."""
+    return text.lower().endswith((".yaml", ".yml")) and ("=" not in text or is_file(Path(text)))
+
+
+def own_suites(texts: Sequence[str]) -> list[OwnSuite]:
+    """Return the suites of all descriptions in --suite-file, in their order."""
+    found: dict[str, OwnSuite] = {}
+    for path in map(Path, filter(is_own, texts)):
+        for name, fields in _values(path).items():
+            if name in found:
+                raise DataError(f"--suite-file {path}: {name}: two suites have this name. Rename one.")
+            found[name] = _own_suite(path, name, fields)
+    return list(found.values())
+
+
+def _values(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        values = parse_yaml(read_text(path, LARGEST))
+    except YamlProblem as error:
+        where = f":{error.line}" if error.line else ""
+        raise DataError(f"--suite-file {path}{where}: not valid YAML: {error}. {_HELP}") from None
+    if (
+        not isinstance(values, dict)
+        or not values
+        or not all(isinstance(one, dict) for one in values.values())
+    ):
+        raise DataError(f"--suite-file {path}: must map the name of each suite to its keys. {_HELP}")
+    return values
+
+
+def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
+    if name in {*all_suites(), *GROUPS, "all"} or not is_name(name):
+        raise DataError(
+            f"--suite-file {path}: {shown(name)} cannot be a suite's name: it is taken, or it cannot name a "
+            "folder. Rename it."
+        )
+    try:
+        given = _Fields.model_validate(fields)
+        suite = Suite(
+            name=name,
+            groups=("own",),
+            title=given.title or name,
+            source=Source(own=Path(given.file).name),
+            columns={
+                "prompt": ("prompt",),
+                **({"answer": ("answer",)} if given.grader else {}),
+                **given.columns,
+            },
+            **given.model_dump(exclude={"file", "title", "columns", "judge"}),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(filter(None, (name, key_of(first))))
+        raise DataError(f"--suite-file {path}: {key}: {in_words(first)}. {_HELP}") from None
+    return OwnSuite(suite, path.parent / given.file, given.judge)
