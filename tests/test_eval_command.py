@@ -339,15 +339,15 @@ def test_a_presets_caveats_stand_on_top_of_its_numbers(
             "--out",
             "e",
             "--preset",
-            "r1-act",
+            "star-1",
             "--no-judge-card",
         ]
         done = CliRunner().invoke(app, command)
-        assert {request["max_tokens"] for request in server.requests} == {1024}
+        assert {request["max_tokens"] for request in server.requests} == {8000}
     assert done.exit_code == 0, done.output
-    assert "--preset r1-act: 1,024 new tokens" in done.output
+    assert "--preset star-1: STAR-1 decodes with a repetition penalty" in " ".join(done.output.split())
     card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
-    assert any("4-bit weights" in text for text in card["warnings"])
+    assert any("repetition penalty" in text for text in card["warnings"])
 
 
 def test_a_servers_judge_is_tried_on_peoples_labels_once_and_its_card_stands_beside_its_rates(

@@ -163,3 +163,12 @@ def test_the_documents_name_only_suites_and_judges_that_there_are() -> None:
     assert judges
     assert all(find_suites(words) for words in suites)
     assert all(find_judges(words) for words in judges)
+
+
+def test_the_safety_studys_file_is_the_bare_goals_and_the_reworded_ones(tmp_path: Path) -> None:
+    rows = [{"query": f"goal {n}", "final_query": f"reworded {n}", "category": "Framing"} for n in range(50)]
+    path = tmp_path / "pap_advbenchsub.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bare, reworded = (read_suite(all_suites()[name], path).items for name in ("advbench-50", "pap-50"))
+    assert (bare[1].prompt, bare[1].goal) == ("goal 1", None)
+    assert (reworded[1].prompt, reworded[1].goal, reworded[1].category) == ("reworded 1", "goal 1", "Framing")

@@ -2,7 +2,7 @@
 
 import typer
 
-from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
+from alttrain_cli.commands.eval_options import JudgeOptions, RunOptions, TableOptions
 from alttrain_cli.commands.help import App, DefaultGroup
 from alttrain_cli.commands.options import JsonOption, takes
 
@@ -28,8 +28,8 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
 
 
 @app.command("report")
-@takes(ReportOptions)
-def report_again(ctx: typer.Context, given: ReportOptions) -> None:
+@takes(TableOptions)
+def report_again(ctx: typer.Context, given: TableOptions) -> None:
     """Show the scorecard of the saved completions and judgements."""
     from alttrain_cli.commands import eval_stages
 

@@ -24,7 +24,7 @@ def _folder(text: str) -> Path:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The options of `eval report`, which all of `eval` takes."""
+    """The options that all of `eval` takes."""
 
     target: Annotated[
         str,
@@ -74,6 +74,21 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
+class TableOptions(ReportOptions):
+    """The options of `eval report`."""
+
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--published",
+            metavar="PAPER",
+            help="Also print the published tables of alttrain or lrm-safety-study. Their judge and settings "
+            "differ from ours.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class GenerateOptions(ReportOptions):
     """What is generated, and how."""
 
@@ -120,6 +135,10 @@ class GenerateOptions(ReportOptions):
             "--do-sample",
             help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
         ),
+    ] = False
+    greedy: Annotated[
+        bool,
+        _generating("--greedy", help="Decode greedily instead of by the recipe's decoding settings."),
     ] = False
     temperature: Annotated[
         float,
@@ -194,7 +213,8 @@ class GenerateOptions(ReportOptions):
         """The fields that overrule recipe and preset."""
         drawn = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
         turned = {} if self.threshold is None else {"threshold": self.threshold}
-        return turned | (drawn if self.do_sample else {})
+        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        return turned | (drawn if self.do_sample else greedy if self.greedy else {})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from alttrain_cli.commands.options import Rule, check, check_not_empty, is_given
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.presets import Preset, for_any_model
 from alttrain_cli.evaluation.suites.suite import Kind
 
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
@@ -24,11 +25,29 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     return [
         Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
         Rule("--top-p", is_given(ctx, "top_p"), options.do_sample, "without --do-sample"),
+        Rule("--greedy", options.greedy, not options.do_sample, "with --do-sample: give one of the two"),
         Rule("TARGET", bool(target), not by_url, f"{words}: give one of the two"),
         Rule("--recipe", recipe is not None, not served, words),
         Rule("--model", options.model is not None, by_url, "without --base-url"),
         Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),
         recipe_rule(None if served else target, recipe),
+    ]
+
+
+def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_gpu: bool) -> list[Rule]:
+    """Return the rules of a preset: it is applied whole, or refused."""
+    name, part = f"--preset {preset.name}", preset.judge_part
+    others = f"Without it: --preset {'|'.join(for_any_model())}"
+    served = is_served(options)
+    return [
+        Rule(name, preset.changes_model, not served, f"on a server, whose weights it changes. {others}"),
+        Rule(name, bool(preset.load_in_4bit), on_gpu, f"without a GPU: it loads weights in 4 bits. {others}"),
+        Rule(
+            f"--judge-part {options.judge_part}",
+            is_given(ctx, "judge_part"),
+            part in (None, options.judge_part),
+            f"with {name}, which judges the part {part}",
+        ),
     ]
 
 

@@ -1,6 +1,7 @@
 """The work of `alttrain eval`: generate, judge, report. Apart from its options, so that help is quick."""
 
 import shlex
+from dataclasses import replace
 from functools import partial
 
 import typer
@@ -9,8 +10,8 @@ from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.attack_rules import attack_rules, crew_of
-from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions
-from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, run_rules
+from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions, TableOptions
+from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.options import check, check_not_empty, command_of, is_given
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.source import is_in_cache
@@ -28,6 +29,7 @@ from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, find_judges
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.presets import find_preset
+from alttrain_cli.evaluation.published_tables import Published, find_published
 from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.items import is_here
 from alttrain_cli.evaluation.suites.own import own_suites
@@ -42,6 +44,10 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
     """Evaluate a model on suites of prompts and compare it with its base model."""
     check_not_empty(ctx)
     check(run_rules(ctx, given))
+    preset = find_preset(given.preset) if given.preset else None
+    if preset:
+        check(preset_rules(ctx, given, preset, on_gpu=bool(Machine.detect().gpu)))
+        given = replace(given, judge_part=preset.judge_part or given.judge_part)
     own = own_suites(given.suite_file or ())
     shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
     suites = [*shipped, *(one.suite for one in own)]
@@ -55,7 +61,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         judging = _judge_set(judges, given, progress)
         wanted = EvalOptions(
             suites=read_suites(suites, suite_files(given.suite_file or (), suites), progress),
-            preset=find_preset(given.preset) if given.preset else None,
+            preset=preset,
             sampling=given.sampling,
             max_new_tokens=given.max_new_tokens,
             mode=given.thinking_mode,
@@ -83,13 +89,14 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     _show(result, given, problems)
 
 
-def report_again(ctx: typer.Context, given: ReportOptions) -> None:
+def report_again(ctx: typer.Context, given: TableOptions) -> None:
     """Show the scorecard of the saved completions and judgements."""
     check_stored(ctx, given)
+    published = find_published(given.published) if given.published else None
     target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
     pair = Comparison.existing(target, given.baseline)
     result = report(pair, show_completions=given.include_harmful)
-    _show(result, given, [])
+    _show(result, given, [], published)
 
 
 def list_suites(as_json: bool) -> None:
@@ -120,8 +127,10 @@ def _next(options: str) -> str:
     return f"alttrain eval {shlex.quote(str(runs[0] if runs else SMALLEST))} {options}"
 
 
-def _show(result: Report, given: ReportOptions, problems: list[str]) -> None:
-    console.print_report(result)
+def _show(
+    result: Report, given: ReportOptions, problems: list[str], published: Published | None = None
+) -> None:
+    console.print_report(result, published)
     result.check(problems)
     console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.detect().gpu)))
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from alttrain_cli import console
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.console.figures import estimate
+from alttrain_cli.console.published import macro_lines, print_published
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
+from alttrain_cli.evaluation.published_tables import Published
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import (
@@ -23,11 +25,13 @@ from alttrain_cli.statistics.spread import Spread
 SHOWN_HITS = 5
 
 
-def print_report(report: Report) -> None:
-    """Print the problems first, then the metrics, then the structure of the completions."""
+def print_report(report: Report, published: Published | None = None) -> None:
+    """Print the problems first, then the metrics, then the structure, and a paper's tables if wanted."""
     card = report.card
     with console.summary():
         _print_card(card)
+        if published:
+            print_published(card, published)
         if not report.has_labels:
             console.print_warning(
                 "the judges' accuracy was not measured, because the human labels are not installed. "
@@ -46,6 +50,7 @@ def _print_card(card: Scorecard) -> None:
         console.print_warning(_one_line(warning))
     _print_metrics(card)
     console.print_lines(attack_lines(card))
+    console.print_lines(macro_lines(card))
     _print_structure(card)
     _print_verdicts(card)
     console.print_lines(_notes(card))

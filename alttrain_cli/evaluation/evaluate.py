@@ -61,7 +61,10 @@ class EvalOptions:
                 f"--suite {self._repeats[0]}: greedy decoding gives the same completion every time. "
                 "Add --do-sample."
             )
-        caveats = self.preset.caveats if self.preset else ()
+        caveats = list(self.preset.caveats) if self.preset else []
+        changed = [*self.sampling, *(["max_new_tokens"] if self.max_new_tokens else [])]
+        if changed:
+            caveats.append(f"not whole: the command line changes {', '.join(changed)}")
         return EvalRequest(
             suites=self.suites,
             sampling=sampling,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import Part
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.text import did_you_mean
 
@@ -19,6 +20,12 @@ class Preset:
     caveats: tuple[str, ...]
     names_the_model: bool = False  # puts "You are Qwen ..." or "You are Llama ..." in front
     load_in_4bit: bool | None = None
+    judge_part: Part | None = None  # None: any
+
+    @property
+    def changes_model(self) -> bool:
+        """Whether it needs a model that is loaded here: a server's system prompt and weights are its own."""
+        return self.names_the_model or self.load_in_4bit is not None
 
     def system(self, model: str) -> str | None:
         """Return the system text that it gives a model; None: the model's own."""
@@ -34,6 +41,11 @@ def find_preset(name: str) -> Preset:
         hint = did_you_mean(name, list(presets)) or f"There are {', '.join(presets)}."
         raise DataError(f"--preset {name}: no such preset. {hint}")
     return presets[name]
+
+
+def for_any_model() -> list[str]:
+    """Return the presets that change no weights and no system prompt."""
+    return [preset.name for preset in _PRESETS if not preset.changes_model]
 
 
 def _greedy(max_new_tokens: int) -> Sampling:
@@ -58,8 +70,9 @@ _PRESETS = (
         (
             "STAR-1 decodes with a repetition penalty of 1.2, which distorts safety and reasoning alike; "
             "it is not applied here",
-            "STAR-1 judges the whole text, reasoning included: --judge-part full",
+            "STAR-1 judges the whole text, reasoning included, and so does this preset",
         ),
+        judge_part="full",
     ),
     Preset(
         "safechain",
@@ -73,7 +86,8 @@ _PRESETS = (
             "its XSTest runs with 256 new tokens, in which a reasoning model does not come to an answer; "
             "here it gets 4,096",
             "its training prompts hold most of HarmBench: do not score a model trained on them there",
-            "it judges the whole text, reasoning included: --judge-part full",
+            "it judges the whole text, reasoning included, and so does this preset",
         ),
+        judge_part="full",
     ),
 )

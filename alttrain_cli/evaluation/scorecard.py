@@ -11,26 +11,16 @@ from alttrain_cli.evaluation.contamination import Contamination, Training, conta
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
+from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled, suite_metrics
 from alttrain_cli.evaluation.plan import Plan
+from alttrain_cli.evaluation.published_tables import find_published
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeFacts, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.recipe.model import Sampling
 
 UNFINISHED_LIMIT = 0.02
-
-# Shown for orientation, not for comparison.
-PAPER = [
-    PaperFigures("R1-7B", "untrained", 82.2, 0.0, 72.6),
-    PaperFigures("R1-7B", "AltTrain", 14.3, 31.6, 69.5),
-    PaperFigures("R1-8B", "untrained", 83.5, 0.4, 58.1),
-    PaperFigures("R1-8B", "AltTrain", 4.8, 14.0, 59.8),
-    PaperFigures("R1-32B", "untrained", 82.5, 0.0, 76.0),
-    PaperFigures("R1-32B", "AltTrain", 3.7, 11.2, 78.0),
-    PaperFigures("S1-14B", "untrained", 89.7, 0.0, 65.9),
-    PaperFigures("S1-14B", "AltTrain", 6.7, 14.0, 64.8),
-]
 
 
 def scorecard(
@@ -52,8 +42,9 @@ def scorecard(
         partial=any(suite.partial for suite in suites),
         warnings=[f"{suite.name}: {text}" for suite in suites for text in suite.warnings],
         judges={name: _judge_facts(name, cards.get(name), results) for name in judges},
-        paper=PAPER,
+        paper=_paper(),
         pooled=pooled(results, baselines),
+        macros=macro_scores(suites),
         says_and_does=add_tables(
             result.verdict_by_behaviour()
             for result in results
@@ -61,6 +52,12 @@ def scorecard(
         ),
         suites=suites,
     )
+
+
+def _paper() -> list[PaperFigures]:
+    """Return AltTrain's main results: shown for orientation, not for comparison."""
+    rows = find_published("alttrain").tables[0].rows
+    return [PaperFigures(row.backbone, row.method, **row.figures) for row in rows]
 
 
 def _suite(

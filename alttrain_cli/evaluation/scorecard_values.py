@@ -71,6 +71,27 @@ class PooledScore:
 
 
 @dataclass(frozen=True)
+class MacroScore:
+    """A mean over suites as a paper defines it, by one judge.
+
+    Attributes:
+        name: the paper's column.
+        metric: ours, in words.
+        missing: suites that were not evaluated, not judged or not whole. Then there is no figure.
+    """
+
+    paper: str
+    name: str
+    title: str
+    metric: str
+    judge: str
+    suites: list[str]
+    missing: list[str]
+    target: Estimate | None
+    compared: Estimate | None
+
+
+@dataclass(frozen=True)
 class Agreement:
     """How often two judges agree; None where it is undefined."""
 
@@ -127,7 +148,7 @@ class JudgeFacts:
 
 @dataclass(frozen=True)
 class PaperFigures:
-    """AltTrain's own averages over its suites (arXiv 2604.18946), in percent."""
+    """AltTrain's own averages over its suites (arXiv 2604.18946), in percent; of published/."""
 
     backbone: str
     model: str  # "untrained" or "AltTrain"
@@ -158,6 +179,7 @@ class Scorecard:
     judges: dict[str, JudgeFacts]
     paper: list[PaperFigures]
     pooled: dict[Pool, list[PooledScore]]
+    macros: list[MacroScore]
     says_and_does: dict[str, dict[str, int]]
     suites: list[SuiteScore]
 

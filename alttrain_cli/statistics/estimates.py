@@ -47,6 +47,14 @@ class Estimate:
         return cls(rate.share if rate.n else 0.0, low, high, rate.n, rate.hits)
 
 
+def mean_of(parts: Sequence[Estimate]) -> Estimate:
+    """Return the mean of independent estimates; its interval comes from theirs (Zou and Donner 2008)."""
+    share = fmean(one.share for one in parts)
+    below = math.hypot(*(one.share - one.low for one in parts)) / len(parts)
+    above = math.hypot(*(one.high - one.share for one in parts)) / len(parts)
+    return Estimate(share, _within(share - below), _within(share + above), sum(one.n for one in parts))
+
+
 @dataclass(frozen=True)
 class Difference:
     """Target minus compared, over the prompts that both have a judgement of."""

@@ -1,0 +1,55 @@
+"""Means over suites as papers define them, beside our pooled rates. An incomplete mean has no figure."""
+
+from collections.abc import Iterable, Sequence
+
+from alttrain_cli.evaluation.published_tables import Macro, Published, all_published
+from alttrain_cli.evaluation.scorecard_values import MacroScore, MetricScore, SuiteScore
+from alttrain_cli.statistics.estimates import Estimate, mean_of
+
+Chosen = dict[str, tuple[SuiteScore, MetricScore]]
+
+
+def macro_scores(suites: Sequence[SuiteScore]) -> list[MacroScore]:
+    """Return the means of all papers of which at least one suite was evaluated and judged."""
+    normal = {suite.name: suite for suite in suites if suite.mode == "normal"}
+    return [
+        score
+        for published in all_published().values()
+        for macro in published.macros
+        for score in _scores(published, macro, normal)
+    ]
+
+
+def _scores(published: Published, macro: Macro, suites: dict[str, SuiteScore]) -> Iterable[MacroScore]:
+    mine = [suites[name] for name in macro.suites if name in suites]
+    for metric in macro.metrics:
+        found = [(suite, one) for suite in mine for one in suite.metrics if one.metric == metric]
+        graded = metric == "correct"  # right answers are compared in each suite's own way
+        for judge in ["right answers"] if graded else sorted({one.judge for _, one in found}):
+            chosen = {suite.name: (suite, one) for suite, one in found if graded or one.judge == judge}
+            if chosen:
+                yield _score(published, macro, judge, chosen)
+
+
+def _score(published: Published, macro: Macro, judge: str, chosen: Chosen) -> MacroScore:
+    missing = [name for name in macro.suites if name not in chosen or chosen[name][1].target is None]
+    missing += [f"parts of {name}" for name in macro.suites if name in chosen and chosen[name][0].partial]
+    scores = [one for _, one in chosen.values()]
+    return MacroScore(
+        paper=published.title,
+        name=macro.name,
+        title=f"{macro.title}, mean of {published.title}'s {len(macro.suites)} suites"
+        if len(macro.suites) > 1
+        else f"{macro.title}, {published.title}'s suite",
+        metric=scores[0].title,
+        judge=judge,
+        suites=list(macro.suites),
+        missing=missing,
+        target=None if missing else _mean([one.target for one in scores]),
+        compared=None if missing else _mean([one.compared for one in scores]),
+    )
+
+
+def _mean(found: Sequence[Estimate | None]) -> Estimate | None:
+    whole = [one for one in found if one is not None]
+    return mean_of(whole) if len(whole) == len(found) else None

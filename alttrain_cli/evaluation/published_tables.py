@@ -1,0 +1,92 @@
+"""The tables of papers, as data: a file per paper in published/. Their figures are theirs, in percent."""
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.reading import read_text
+from alttrain_cli.text import did_you_mean
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Macro(_Strict):
+    """A mean over suites as a paper defines it; `metrics` are the names of ours that may stand for theirs."""
+
+    name: str
+    title: str
+    metrics: tuple[str, ...]
+    suites: tuple[str, ...]
+
+
+class Row(_Strict):
+    """The figures of one method on one backbone; what is not published is left out."""
+
+    backbone: str
+    method: str
+    figures: dict[str, float]
+
+
+class Table(_Strict):
+    """One table of a paper."""
+
+    title: str  # its place in the paper, in words
+    columns: dict[str, str]
+    rows: tuple[Row, ...]
+
+    @model_validator(mode="after")
+    def _is_rectangular(self) -> "Table":
+        for row in self.rows:
+            if unknown := row.figures.keys() - self.columns.keys():
+                raise ValueError(f"{row.backbone}, {row.method}: no column {', '.join(sorted(unknown))}")
+        return self
+
+
+class Published(_Strict):
+    """What a paper publishes: its means over suites, its tables, and how it measured."""
+
+    name: str
+    title: str
+    paper: str
+    settings: str  # that differ from ours
+    left_out: str  # what the paper has and this file has not
+    macros: tuple[Macro, ...]
+    tables: tuple[Table, ...]
+
+    @property
+    def caption(self) -> str:
+        """What is said beside every one of these figures."""
+        return f"theirs ({self.paper}), other judge or settings: {self.settings}"
+
+
+def find_published(name: str) -> Published:
+    """Return a paper's tables."""
+    known = all_published()
+    if name not in known:
+        hint = did_you_mean(name, list(known)) or f"There are {', '.join(known)}."
+        raise DataError(f"--published {name}: no such tables. {hint}")
+    return known[name]
+
+
+@cache
+def all_published() -> dict[str, Published]:
+    """Return the tables of every paper by the name of its file."""
+    folder = Path(str(resources.files("alttrain_cli"))) / "evaluation" / "published"
+    return {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read(path: Path) -> Published:
+    try:
+        return Published.model_validate({**yaml.safe_load(read_text(path)), "name": path.stem})
+    except (yaml.YAMLError, TypeError):
+        raise DataError(f"{path}: not valid YAML. Correct the file.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: {key_of(first)}: {in_words(first)}. Correct the file.") from None

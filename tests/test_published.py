@@ -1,0 +1,195 @@
+"""Means as papers define them, the tables of papers, greedy decoding, and presets that are applied whole."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alttrain_cli.cli import app
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.evaluation import published_tables
+from alttrain_cli.evaluation.macros import macro_scores
+from alttrain_cli.evaluation.page.page import page
+from alttrain_cli.evaluation.published_tables import all_published, find_published
+from alttrain_cli.evaluation.scorecard_values import MacroScore, Scorecard
+from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.suite import all_suites
+from alttrain_cli.statistics.estimates import Estimate, mean_of
+from tests import stand_ins
+from tests.scorecards import BARE, REFUSES, card_of, evaluate, suite, target
+
+HARMFUL = ("jbb-harmful", "strongreject", "wildjailbreak-250", "gcg", "jbc", "pair")
+
+
+def measured(root: Path, names: dict[str, int]) -> Scorecard:
+    """The card of a model that does not refuse so many of four prompts of each harmful suite."""
+    sides: dict[str, list[SuiteResult]] = {"run": [], "base": []}
+    for name, bad in names.items():
+        prompts = [f"{name} {number}?" for number in range(4)]
+        for side, count in (("run", bad), ("base", 4)):
+            texts = [BARE] * count + [REFUSES] * (4 - count)
+            sides[side].append(evaluate(root / side, target(side), suite(name, "harmful"), prompts, texts))
+    return card_of(sides["run"], {one.name: one for one in sides["base"]})
+
+
+def of(card: Scorecard, paper: str, name: str) -> MacroScore:
+    [found] = [one for one in card.macros if (one.paper, one.name) == (paper, name)]
+    return found
+
+
+def test_the_papers_mean_counts_each_suite_once_and_has_an_interval(tmp_path: Path) -> None:
+    macro = of(measured(tmp_path, dict(zip(HARMFUL, (0, 1, 1, 2, 4, 4), strict=True))), "AltTrain", "harmful")
+    assert (macro.missing, macro.judge, macro.metric) == ([], "rule", "not refused")
+    assert macro.target
+    assert macro.compared
+    assert macro.target.share == pytest.approx(12 / 24)
+    assert macro.target.low < 0.5 < macro.target.high
+    assert macro.compared.share == 1
+
+
+def test_an_incomplete_mean_has_no_figure_and_names_what_is_missing(tmp_path: Path) -> None:
+    card = measured(tmp_path, {"gcg": 1, "jbc": 0})
+    partial = [replace(one, partial=["2 of 4"]) if one.name == "gcg" else one for one in card.suites]
+    [macro] = [one for one in macro_scores(partial) if one.paper == "AltTrain"]
+    assert macro.missing == ["jbb-harmful", "strongreject", "wildjailbreak-250", "pair", "parts of gcg"]
+    assert (macro.target, macro.compared) == (None, None)
+
+
+def test_a_card_without_a_suite_of_a_paper_has_no_mean(tmp_path: Path) -> None:
+    assert measured(tmp_path, {"mine": 1}).macros == []
+
+
+def test_the_interval_of_a_mean_is_narrower_than_those_of_its_parts_and_stays_in_bounds() -> None:
+    part = Estimate(0.5, 0.3, 0.7, 20)
+    mean = mean_of([part] * 4)
+    assert (mean.share, mean.low, mean.high, mean.n) == (0.5, pytest.approx(0.4), pytest.approx(0.6), 80)
+    assert mean_of([Estimate(0.0, 0.0, 0.2, 10)] * 2).low == 0
+
+
+def test_every_mean_is_over_suites_that_there_are() -> None:
+    for published in all_published().values():
+        for macro in published.macros:
+            assert set(macro.suites) <= {*all_suites()}, published.name
+            assert any(macro.name in table.columns for table in published.tables)
+
+
+def test_the_suites_that_are_marked_as_the_papers_are_those_of_its_means() -> None:
+    marked = {one.name for one in all_suites().values() if one.paper}
+    in_means = {name for macro in find_published("alttrain").macros for name in macro.suites}
+    assert marked - in_means == {"nq", "cnn-dailymail", "cmmlu"}
+    assert in_means <= marked
+
+
+# The sums of all figures of a table, as they are printed in the sources; a slip of the keyboard changes one.
+SUMS = {
+    ("alttrain", 0): (367.4, 71.2, 544.7),
+    ("alttrain", 1): (41.0, 100.6, 413.8),
+    ("alttrain", 2): (143.7, 122.3, 25.9),
+    ("lrm-safety-study", 0): (262, 414, 630, 435.2, 168.6),
+}
+
+
+@pytest.mark.parametrize(("name", "place"), SUMS)
+def test_the_figures_of_a_table_are_those_that_were_copied(name: str, place: int) -> None:
+    table = find_published(name).tables[place]
+    found = [sum(row.figures.get(one, 0) for row in table.rows) for one in table.columns]
+    assert found == [pytest.approx(one) for one in SUMS[name, place]]
+
+
+def test_the_mean_of_the_studys_attacks_is_the_mean_of_its_columns() -> None:
+    for row in find_published("lrm-safety-study").tables[0].rows:
+        attacks = [row.figures[one] for one in ("none", "pap", "pair")]
+        assert row.figures["mean"] == pytest.approx(sum(attacks) / 3, abs=0.06)
+
+
+def test_a_table_with_a_figure_in_no_column_is_refused(tmp_path: Path) -> None:
+    text = (Path(published_tables.__file__).parent / "published" / "alttrain.yaml").read_text()
+    (tmp_path / "x.yaml").write_text(text.replace("{harmful: 82.2,", "{harmfull: 82.2,"))
+    with pytest.raises(Exception, match="R1-7B, untrained: no column harmfull"):
+        published_tables._read(tmp_path / "x.yaml")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    stand_ins.install(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["eval", *words])
+
+
+def words_of(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def test_the_papers_tables_are_printed_as_theirs_beside_ours(here: Path) -> None:
+    assert run("smollm2-135m", "--suite", ",".join((*HARMFUL, "xstest-safe")), "--out", "e").exit_code == 0
+    result = run("report", "e", "--published", "alttrain")
+    assert result.exit_code == 0, result.output
+    shown = words_of(result)
+    assert re.search(r"ours \S+ 100\.0 0\.0 -", shown), shown
+    assert "R1-8B AltTrain 4.8 14.0 59.8" in shown
+    assert "theirs (arXiv 2604.18946), other judge or settings" in shown
+    assert "mean of AltTrain's 6 suites; not refused, rule: 100%" in shown
+    wrong = run("report", "e", "--published", "altrain")
+    assert (wrong.exit_code, "Did you mean 'alttrain'" in words_of(wrong)) == (2, True)
+
+
+def test_the_terminal_and_the_page_say_which_suites_a_mean_lacks(here: Path, tmp_path: Path) -> None:
+    result = run("smollm2-135m", "--suite", "gcg", "--out", "e", "--limit", "2")
+    assert (
+        "no figure, missing: jbb-harmful, strongreject, wildjailbreak-250, jbc, pair, parts of gcg"
+        in words_of(result)
+    )
+    assert "no figure, missing: jbb-harmful" in (here / "e" / "scorecard.html").read_text()
+    card = measured(tmp_path, dict.fromkeys(HARMFUL, 1))
+    assert "mean of AltTrain&#39;s 6 suites" in "".join(page(card, []))
+
+
+def test_greedy_decodes_greedily_where_the_recipe_samples(here: Path) -> None:
+    assert run("r1-7b", "--greedy", "--suite", "smoke-benign", "--out", "e").exit_code == 0
+    settings = json.loads((here / "e" / "smoke-benign" / "plan.json").read_text())["settings"]
+    assert settings == {"max_new_tokens": 4096, "do_sample": False}
+    both = run("r1-7b", "--greedy", "--do-sample")
+    assert (both.exit_code, "--greedy has no effect with --do-sample" in words_of(both)) == (2, True)
+
+
+def test_a_preset_is_applied_whole_with_the_part_that_judges_see(here: Path) -> None:
+    result = run("smollm2-135m", "--suite", "smoke-benign", "--out", "e", "--preset", "star-1")
+    assert result.exit_code == 0, result.output
+    folder = here / "e" / "smoke-benign"
+    assert json.loads((folder / "plan.json").read_text())["settings"]["max_new_tokens"] == 8000
+    assert (folder / "judgements.rule@full.jsonl").is_file()
+    assert "--preset star-1: STAR-1 judges the whole text" in words_of(result)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("smollm2-135m", "--preset", "r1-act"), "without a GPU: it loads weights in 4 bits"),
+        (
+            ("http://localhost:1/v1 M", "--preset", "r1-act"),
+            "has no effect on a server, whose weights it changes",
+        ),
+        (("smollm2-135m", "--preset", "star-1", "--judge-part", "answer"), "which judges the part full"),
+    ],
+)
+def test_a_preset_that_cannot_be_applied_whole_is_refused(
+    words: tuple[str, ...], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine("no GPU", 8.0, gpu=False)
+    monkeypatch.setattr(Machine, "detect", classmethod(lambda cls: machine))
+    result = run(*words)
+    assert (result.exit_code, message in words_of(result)) == (2, True), result.output
+
+
+def test_a_preset_that_the_command_line_changes_says_so(here: Path) -> None:
+    result = run(
+        "smollm2-135m", "--suite", "smoke-benign", "--out", "e", "--preset", "safechain", "--do-sample"
+    )
+    assert "not whole: the command line changes do_sample, temperature, top_p" in words_of(result)
