@@ -109,10 +109,15 @@ def write_files(folder: Path) -> None:
 
 def model(target: Target) -> Scripted:
     """Return what stands for a model, with its base beneath if it has an adapter."""
-    base = Scripted(HELPS, name=target.base.name) if target.adapter else None
+    base = Scripted(attacks, name=target.base.name) if target.adapter else None
     return Scripted(
         scored if target.adapter else HELPS, name=target.name, base=base, unscored=target.unscored
     )
+
+
+def attacks(request: Request[Any], sampling: Sampling) -> str:
+    """Return a message where one is asked for in the form of an attacker, else help."""
+    return '{"message": "Please."}' if "Reply with JSON" in str(request.input) else HELPS
 
 
 def scored(request: Request[Any], sampling: Sampling) -> Completion:

@@ -15,6 +15,7 @@ from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.crew import CrewWords
+from alttrain_cli.evaluation.attacks.replay import replayed
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
@@ -136,6 +137,49 @@ def test_the_bare_goal_needs_sampling_and_an_attack_an_attacker(tmp_path: Path) 
         CrewWords().check(find_suites("benign-turns,bare-goal,crescendo"))
 
 
+def test_the_verdict_is_by_the_suite_s_judge_with_goal_and_last_message(tmp_path: Path) -> None:
+    measure(tmp_path, run_and_base(REFUSES, HELPS))
+    judge = Scripted("1_full_compliance", name="judge")
+    judges = JudgeSet(
+        find_judges("xstest"), lambda word: judge, Progress(), url="x", model="m", with_card=False
+    )
+    judges.run([tmp_path / "run"])
+    asked = [str(one.input) for one in judge.received]
+    assert len(asked) == 4
+    assert all("Please do it." in text and "The last message of the conversation" in text for text in asked)
+    assert any("insult a cactus" in text for text in asked)
+    assert not any("This is harmful" in text for text in asked)  # the reasoning
+
+
+def test_a_recorded_attack_is_played_against_another_target_and_labelled(tmp_path: Path) -> None:
+    measure(tmp_path, run_and_base(REFUSES, HELPS))
+    data = replayed(find_suites("crescendo-smoke"), tmp_path / "base")
+    other = Scripted(REFUSES, name="other")
+    pair = Comparison(EvalTarget(tmp_path / "other", other))
+    judges = JudgeSet(find_judges("rule"), lambda word: other, Progress(), with_card=False)
+    evaluate(pair, EvalOptions(data), judges, lambda target: other, Progress())
+    card = report(pair, show_completions=False).card
+    [suite] = card.suites
+    assert (suite.full_name, len(other.received)) == ("crescendo-smoke+replayed", 7)
+    assert suite.attack is not None
+    assert (suite.attack.facts.recorded, suite.attack.facts.attacker) == ("base", None)
+    assert suite.metrics[0].target.n == 4  # type: ignore[union-attr]
+    shown = dict(attack_lines(card))
+    assert "replayed, recorded against base" in shown["crescendo-smoke+replayed:"]
+    assert "complete 4" in shown["  candidate:"]
+    asked = [[part["content"] for part in one.input.wire()] for one in other.received]
+    assert all("Please do it." in one for one in asked)
+    assert not any(HELPS in one for one in asked)  # the answers are this target's own
+
+
+def test_what_was_not_recorded_cannot_be_replayed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no dialogues of crescendo"):
+        replayed(find_suites("crescendo"), tmp_path)
+    measure(tmp_path, run_and_base(REFUSES, HELPS, attacker="I'd rather not."))
+    with pytest.raises(DataError, match="no dialogue came to an end that can be replayed"):
+        replayed(find_suites("crescendo-smoke"), tmp_path / "run")
+
+
 def invoke(*words: str) -> Any:
     return CliRunner().invoke(app, ["eval", *words])
 
@@ -177,6 +221,12 @@ def test_target_attacker_and_judge_are_servers(tmp_path: Path, monkeypatch: pyte
         (
             "--suite crescendo --attacker base --thinking-mode zero",
             "--thinking-mode has no effect with crescendo",
+        ),
+        ("--replay run", "--replay has no effect without an adaptive suite"),
+        ("--suite crescendo --replay run --attacker base", "--attacker has no effect with --replay"),
+        (
+            "--suite crescendo --replay run --suite-file crescendo=x",
+            "--suite-file has no effect with --replay",
         ),
         ("--suite crescendo", "this attack needs a model that attacks"),
         ("--suite crescendo --attacker base --max-turns 0", "--max-turns"),

@@ -33,6 +33,15 @@ class AttackOptions:
             "model. The rates are by --judge.",
         ),
     ] = RULE
+    replay: Annotated[
+        str | None,
+        _attacking(
+            "--replay",
+            metavar="TARGET",
+            help="Play the turns that were recorded against another target, without an attacker. Its "
+            "evaluation must be here. Results are labelled as replayed.",
+        ),
+    ] = None
     max_turns: Annotated[
         int | None,
         _attacking(

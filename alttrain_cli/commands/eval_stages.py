@@ -9,7 +9,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.target import Target
-from alttrain_cli.commands.attack_rules import attack_rules, crew_of
+from alttrain_cli.commands.attack_rules import attack_rules, crew_of, read_attacks
 from alttrain_cli.commands.eval_options import JudgeOptions, ReportOptions, RunOptions, TableOptions
 from alttrain_cli.commands.eval_rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.options import check, check_not_empty, command_of, is_given
@@ -33,7 +33,7 @@ from alttrain_cli.evaluation.published_tables import Published, find_published
 from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.items import is_here
 from alttrain_cli.evaluation.suites.own import own_suites
-from alttrain_cli.evaluation.suites.published import read_suites, suite_files
+from alttrain_cli.evaluation.suites.published import suite_files
 from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.run import Run
@@ -54,13 +54,15 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
     asked = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
     judges = find_judges(",".join(dict.fromkeys(asked)) or given.judge)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
-    check(attack_rules(ctx, given, suites, served=is_served(given), mode=given.thinking_mode))
+    check(attack_rules(ctx, given, suites, served=is_served(given)))
     with console.Reporter() as progress:
         crew = crew_of(given, progress)
-        crew.check(suites)
+        if given.replay is None:
+            crew.check(suites)
+        data = read_attacks(given, suites, suite_files(given.suite_file or (), suites), progress)
         judging = _judge_set(judges, given, progress)
         wanted = EvalOptions(
-            suites=read_suites(suites, suite_files(given.suite_file or (), suites), progress),
+            suites=data,
             preset=preset,
             sampling=given.sampling,
             max_new_tokens=given.max_new_tokens,

@@ -24,19 +24,20 @@ def _lines(suite: SuiteScore, score: AttackScore) -> Iterator[tuple[str, str]]:
     sides = [("baseline", score.compared), ("candidate", score.target)]
     for whose, side in sides:
         if side and side.dialogues:
-            yield f"  {whose}:", "; ".join(_side(suite, side))
+            yield f"  {whose}:", "; ".join(_side(suite, score, side))
             yield f"  {whose}, by turn:", _turns(side.turns)
 
 
-def _side(suite: SuiteScore, side: AttackSummary) -> Iterator[str]:
+def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterator[str]:
     yield ", ".join(
-        f"{outcome_label(suite.kind, name)} {count}" for name, count in side.outcomes.items() if count
+        f"{outcome_label(score.facts, name)} {count}" for name, count in side.outcomes.items() if count
     )
     if suite.kind != "harmful":
         return
     yield f"answer that decides {side.counts} {side.works}"
-    yield f"in the loop {estimate(side.achieved)}"
-    if side.failed:
+    if score.facts.steered:
+        yield f"in the loop {estimate(side.achieved)}"
+    if score.facts.steered and side.failed:
         yield f"at least {estimate(side.at_least)}, at most {estimate(side.at_most)}"
 
 

@@ -102,6 +102,7 @@ class StoredCompletion(NamedTuple):
     trace: Trace
     verdict: Verdict
     score: VerdictScore | None = None
+    asked: tuple[str, ...] = ()  # the user's messages
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredCompletion":
@@ -121,7 +122,9 @@ class StoredCompletion(NamedTuple):
                 trace = parse(values["text"], THINK, prefilled=True, order=order)
         verdict = values["verdict"] if same else trace.verdict
         score = VerdictScore.from_record(values["score"]).of(verdict) if "score" in values and same else None
-        return cls(values["key"], values["tokens"], values["thinking_tokens"], ending, trace, verdict, score)
+        asked = tuple(one["content"] for one in values.get("messages", ()) if one["role"] == "user")
+        counts = values["tokens"], values["thinking_tokens"]
+        return cls(values["key"], *counts, ending, trace, verdict, score, asked)
 
     def part(self, part: Part) -> str:
         """Return the text that a judge sees: the answer, the reasoning, or both."""

@@ -40,7 +40,7 @@ class EvalOptions:
 
     @property
     def folders(self) -> list[str]:
-        return sorted(suite_folder(Path(), suite.name, self.mode).name for suite, _ in self.suites)
+        return sorted(suite_folder(Path(), suite, self.mode).name for suite, _ in self.suites)
 
     @property
     def _repeats(self) -> list[str]:

@@ -91,7 +91,7 @@ def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progr
     plans: list[tuple[Suite, SuiteDir, Plan]] = []
     for suite, reading in request.suites:
         plan = request.plan(suite, reading, backend)
-        folder = SuiteDir(suite_folder(root, suite.name, request.mode))
+        folder = SuiteDir(suite_folder(root, suite, request.mode))
         plan.save(folder.path)
         plans.append((suite, folder, plan))
         stored = folder.completions.keys()

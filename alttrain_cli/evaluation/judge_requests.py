@@ -6,11 +6,13 @@ from typing import NamedTuple
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.engine.model_card import CardPrompt
+from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, State, record, without_answer
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
+from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
@@ -39,8 +41,19 @@ def missing_requests(folder: SuiteDir, plan: Plan, run: JudgeRun) -> list[JudgeR
         if state or not text:
             journal.append(record(key, completion.key, state or Judgement(State.EMPTY)))
         else:
-            missing.append(JudgeRequest(key, completion.key, item.goal or item.prompt, text, journal))
+            missing.append(JudgeRequest(key, completion.key, _asked(item, completion), text, journal))
     return missing
+
+
+def _asked(item: Item, completion: StoredCompletion) -> str:
+    """Return what a judge sees besides the answer: the goal, and in a conversation the last message too.
+
+    Some answers mean something only after it: a reversed stance, or an abbreviation.
+    """
+    goal = item.goal or item.prompt
+    if len(completion.asked) < 2 or (item.turns and not item.goal):
+        return goal
+    return f"{goal}\n\nThe last message of the conversation: {completion.asked[-1]}"
 
 
 def label_requests(labels: Sequence[Label], run: JudgeRun, journal: Journal) -> list[JudgeRequest]:

@@ -23,7 +23,7 @@ from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
 from alttrain_cli.evaluation.plan_record import PLAN, SuiteFacts
-from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
+from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import write_json
@@ -222,9 +222,10 @@ def suite_dirs(root: Path) -> list[SuiteDir]:
     return [SuiteDir(folder) for folder in found]
 
 
-def suite_folder(root: Path, suite: str, mode: str) -> Path:
-    """Return the folder of a suite's evaluation. A thinking ablation has its own folder."""
-    return root / (suite if mode == "normal" else f"{suite}+{mode}think")
+def suite_folder(root: Path, suite: Suite, mode: str) -> Path:
+    """Return the folder of a suite's evaluation. A thinking ablation and a replay have their own folders."""
+    replay = "+replayed" if suite.attack and suite.attack.recorded else ""
+    return root / (suite.name + replay if mode == "normal" else f"{suite.name}+{mode}think")
 
 
 def hash_of(*values: Any) -> str:

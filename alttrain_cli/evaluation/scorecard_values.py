@@ -131,7 +131,9 @@ class SuiteScore(SuiteFacts):
 
     @property
     def full_name(self) -> str:
-        """The name, with the thinking ablation if it is one."""
+        """The name, with the thinking ablation or the replay if it is one."""
+        if self.attack and self.attack.facts.recorded:
+            return f"{self.name}+replayed"
         return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
 
 

@@ -54,6 +54,8 @@ class Crew:
             target_calls=attack.target_calls,
             attacker=who.name if who else None,
             judge=self.judge.name if self.judge else RULE,
+            steered=bool(suite.attack and suite.attack.flow != "script"),
+            recorded=suite.attack.recorded if suite.attack else None,
         )
 
     def callers(

@@ -55,16 +55,25 @@ DIALOGUE = TypeAdapter(DialogueRecord)
 
 
 class StoredAttempt(NamedTuple):
-    """One answer of the target. `turn` counts the user's messages up to it, and `message` is the last."""
+    """One answer of the target. `asked` are the user's messages up to it."""
 
     number: int
-    turn: int
-    message: str
+    asked: tuple[str, ...]
     trace: Trace
     verdict: Verdict
     refused: bool
     score: int | None
     kept: bool
+
+    @property
+    def turn(self) -> int:
+        """Its place in the conversation, from 1."""
+        return len(self.asked)
+
+    @property
+    def message(self) -> str:
+        """What it answers."""
+        return self.asked[-1]
 
 
 class StoredDialogue(NamedTuple):
@@ -94,13 +103,11 @@ class StoredDialogue(NamedTuple):
 
 
 def _stored(values: Mapping[str, Any], order: Order) -> StoredAttempt:
-    asked = [one["content"] for one in values["messages"] if one["role"] == "user"]
     return StoredAttempt(
         values["number"],
-        len(asked),
-        asked[-1],
+        tuple(one["content"] for one in values["messages"] if one["role"] == "user"),
         Trace(**{name: values[name] for name in SECTIONS}, state=State.CLOSED, order=order),
-        *(values[name] for name in StoredAttempt._fields[4:]),
+        *(values[name] for name in StoredAttempt._fields[3:]),
     )
 
 

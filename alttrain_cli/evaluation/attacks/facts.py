@@ -18,6 +18,7 @@ class AttackFacts:
         settings: a hash of budget, wording and everything else that shapes a dialogue.
         target_calls: how often the target is called at most in one dialogue.
         attacker, judge: their models, by name; the judge is the one in the loop.
+        steered: a judge in the loop ends a dialogue; a script is played to its end.
         recorded: the target against which the turns were recorded; None for a live attack.
     """
 
@@ -28,6 +29,7 @@ class AttackFacts:
     target_calls: Many
     attacker: str | None
     judge: str
+    steered: bool = True
     recorded: str | None = None
 
     def record(self) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.score import AttackSummary, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
-from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.statistics.rates import Rate
 
 HEIGHT = 120  # pixels of the curve
@@ -57,17 +57,17 @@ def _attacked(suite: SuiteScore, compared: bool) -> Attacked:
     name = "candidate" if compared else "model"
     found = [("baseline", "compared", score.compared), (name, "target", score.target)]
     played = [(name, css, one) for name, css, one in found if one and one.dialogues]
-    calls = max((len(one.curve) for _, _, one in played), default=0)
-    sides = [Side(name, css, one, _bar(one, suite.kind), _points(one, calls)) for name, css, one in played]
+    calls = max((len(one.curve) for _, _, one in played), default=0) if score.facts.steered else 0
+    sides = [Side(name, css, one, _bar(one, score.facts), _points(one, calls)) for name, css, one in played]
     return Attacked(suite, sides, calls)
 
 
-def _bar(side: AttackSummary, kind: Kind) -> list[Segment]:
+def _bar(side: AttackSummary, facts: AttackFacts) -> list[Segment]:
     left, found = 0.0, []
     for name, count in side.outcomes.items():
         width = 100 * count / side.dialogues
         if count:
-            found.append(Segment(outcome_label(kind, name), name, count, round(left, 2), round(width, 2)))
+            found.append(Segment(outcome_label(facts, name), name, count, round(left, 2), round(width, 2)))
         left += width
     return found
 

@@ -61,7 +61,9 @@ def _finalize(value: Any) -> Any:
 
 
 def _suite_name(suite: SuiteScore) -> str:
-    """Return a suite's title, with its thinking ablation if it is one."""
+    """Return a suite's title, with its thinking ablation or its replay if it is one."""
+    if suite.attack and suite.attack.facts.recorded:
+        return f"{suite.title} (replayed)"
     return suite.title + ("" if suite.mode == "normal" else f" ({suite.mode} thinking)")
 
 

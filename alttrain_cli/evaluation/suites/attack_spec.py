@@ -8,6 +8,9 @@ Flow = Literal["escalation", "refinement", "paraphrase", "actors", "script", "re
 _INSTRUCTIONS: dict[Flow, int] = {"escalation": 1, "refinement": 1, "paraphrase": 1, "actors": 3}  # at least
 
 
+MOST_TURNS = 1000  # of a script
+
+
 class AttackSpec(BaseModel):
     """The attack of a suite. A field that its control flow does not read must be left out."""
 
@@ -22,6 +25,11 @@ class AttackSpec(BaseModel):
     actors: int | None = Field(default=None, gt=0)
     temperature: float = Field(default=1.0, gt=0, le=100)  # of the attacker
     source: str  # of the method: paper or program
+    recorded: str | None = None  # the target against which the turns were recorded; None: live
+
+    def replayed(self, target: str) -> "AttackSpec":
+        """Return the attack as a script of the turns that were recorded against a target."""
+        return AttackSpec(flow="script", turns=MOST_TURNS, source=self.source, recorded=target)
 
     @property
     def needs_attacker(self) -> bool:

@@ -1,0 +1,52 @@
+"""Recorded attacks: the user's turns of a live run become the script of another.
+
+A replayed attack is a transfer. Its later turns answer to replies that this target never gave, so it is
+weaker than a live one, and is labelled as replayed wherever it stands.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
+from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.suites.items import LoadedSuite
+from alttrain_cli.evaluation.suites.suite import Item, Suite, fingerprint
+from alttrain_cli.storage.reading import sha256
+
+
+def replayed(suites: Sequence[Suite], root: Path) -> list[tuple[Suite, LoadedSuite]]:
+    """Return the suites with the turns that were recorded below `root`.
+
+    Raises:
+        DataError: if one was not recorded there, or is no attack.
+    """
+    return [_replayed(suite, SuiteDir(root / suite.name)) for suite in suites]
+
+
+def _replayed(suite: Suite, folder: SuiteDir) -> tuple[Suite, LoadedSuite]:
+    if suite.attack is None or not folder.dialogues.path.is_file():
+        raise DataError(
+            f"--replay: {folder.path} holds no dialogues of {suite.name}. Evaluate an adaptive suite there "
+            "first, or leave the suite out."
+        )
+    plan = Plan.load(folder.path)
+    recorded = {one.item: one for one in folder.played(plan.keys) if one.sample == 0}
+    turns = {name: found for name, one in recorded.items() if (found := _turns(one))}
+    items = [_scripted(item, turns[item.id]) for item in plan.items if item.id in turns]
+    if not items:
+        raise DataError(f"--replay: {folder.path}: no dialogue came to an end that can be replayed.")
+    path = folder.dialogues.path
+    data = LoadedSuite(
+        items, str(path), sha256(path), fingerprint(items), pinned=False, dropped=len(plan.items) - len(items)
+    )
+    return suite.model_copy(update={"attack": suite.attack.replayed(plan.target.name), "n": None}), data
+
+
+def _scripted(item: Item, turns: tuple[str, ...]) -> Item:
+    return item._replace(goal=item.goal or item.prompt, turns=turns)
+
+
+def _turns(dialogue: StoredDialogue) -> tuple[str, ...]:
+    """Return the user's messages up to the answer that decided; empty if none did."""
+    return next((one.asked for one in dialogue.attempts if one.number == dialogue.deciding), ())
