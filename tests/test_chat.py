@@ -1,14 +1,16 @@
 """What a chat is made of: turns, settings, typed lines, and a completion while it arrives."""
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import Can, Chunk, ContextFullError, Finish, Request
+from alttrain_cli.backends.base import Can, Chunk, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
@@ -25,6 +27,8 @@ from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.row import read_rows
 from alttrain_cli.structure.trace import State, Trace, parse
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 GREEDY = Settings(Recipe.load("smollm2-135m").generation)
 SAMPLED = Settings(Recipe.load("qwen3-4b").generation)
@@ -310,3 +314,40 @@ def test_messages_of_a_script_do_not_see_one_another_and_cut_reasoning_fails_the
     with pytest.raises(GateError, match="raise --max-new-tokens"):
         list(send_all(backend, Transcript(), ["a", "b"], GREEDY, QuietScreen()))
     assert [request.input for request in backend.received] == [Conversation.of("a"), Conversation.of("b")]
+
+
+def turned(request: Request[Any], sampling: Sampling) -> Completion:
+    score = VerdictScore(0.6, 0.4, Verdict.HARMFUL, Verdict.HARMFUL)
+    written = score.own if sampling.threshold is None else score.decide(sampling.threshold)
+    text = f"<think>\nA lock.\n\nIt is {written}.\n\nSo.\n</think>\n\nHere."
+    return Completion(text, score=replace(score, written=written))
+
+
+@pytest.mark.parametrize("typed", ["threshold=0.7", "threshold 0.7"])
+def test_a_threshold_turns_the_verdict_and_both_are_kept(typed: str) -> None:
+    backend = Scripted(turned, unscored="")
+    plain, set_to = GREEDY, GREEDY.set(typed)
+    one, two = (
+        send(backend, Transcript(), "A lock?", each, QuietScreen()).completion for each in (plain, set_to)
+    )
+    assert one.score is not None
+    assert one.score.in_words() == "score 0.60"
+    assert two.score is not None
+    assert two.score.in_words() == "score 0.60, own verdict harmful, with the threshold benign"
+    summary = two.summary()
+    assert (summary["verdict"], summary["own_verdict"], summary["score"]) == ("benign", "harmful", 0.6)
+
+
+def test_a_threshold_is_refused_where_it_has_no_effect_and_the_base_of_a_comparison_has_none() -> None:
+    settings = GREEDY.set("threshold=0.7")
+    with pytest.raises(AlttrainError, match="a threshold has no effect here: it is scripted"):
+        send(Scripted("Hi."), Transcript(), "A lock?", settings, QuietScreen())
+    run = Scripted(turned, unscored="", base=Scripted("Hi.", name="base"))
+    exchange = send(run, Transcript(), "A lock?", settings, QuietScreen(), compare=True)
+    assert [one.score is None for one in exchange.completions] == [True, False]
+
+
+@pytest.mark.parametrize("value", ["1.1", "-0.1", "high"])
+def test_a_threshold_outside_0_to_1_is_named(value: str) -> None:
+    with pytest.raises(RecipeError, match="threshold cannot be"):
+        GREEDY.set(f"threshold {value}")

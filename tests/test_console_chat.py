@@ -18,6 +18,8 @@ from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, reflows
 from alttrain_cli.console.sections import pair_view, section_view, tail
 from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.golden_files import check_golden
 from tests.test_console import TRACE
 
@@ -112,6 +114,13 @@ def test_the_footer_names_speed_first_token_and_seed() -> None:
     shown = footer(STATS, 7, 80).plain
     assert shown == "60 tokens (40 of 192 thinking) · 30 tokens/s · first after 0.5 s · 2 s · seed 7"
     assert footer(STATS, None, 80).plain.endswith("greedy")
+
+
+def test_the_footer_states_the_score_and_both_verdicts_where_they_differ() -> None:
+    score = VerdictScore(0.6, 0.4, Verdict.HARMFUL, Verdict.HARMFUL)
+    assert footer(STATS, None, 200, score=score).plain.endswith("greedy · score 0.60")
+    turned = footer(STATS, None, 200, score=replace(score, written=Verdict.BENIGN)).plain
+    assert turned.endswith("score 0.60, own verdict harmful, with the threshold benign")
 
 
 @given(st.text(max_size=300), st.integers(1, 30), st.integers(1, 8))

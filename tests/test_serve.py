@@ -1,6 +1,8 @@
 """The server as its clients see it: OpenAI's own client, answers whole and streamed, and what is passed on."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +14,8 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
 
@@ -211,3 +215,31 @@ def test_a_system_message_that_the_model_would_not_get_is_refused() -> None:
         with pytest.raises(openai.BadRequestError, match="the model's chat template drops the system text"):
             ask(running, model="phi", messages=[system, *HI])
         assert ask(running, model="phi").choices[0].message.content
+
+
+def scored(request: Request[Any], sampling: Sampling) -> Completion:
+    score = VerdictScore(0.6, 0.4, Verdict.HARMFUL, Verdict.HARMFUL)
+    written = Verdict.HARMFUL if sampling.threshold is None else score.decide(sampling.threshold)
+    return Completion(THOUGHT, tokens=9, prompt_tokens=3, score=replace(score, written=written))
+
+
+def test_an_answer_states_the_score_of_its_verdict_and_what_a_threshold_made_of_it() -> None:
+    with server_here({"run": Scripted(scored, name="run", unscored="")}) as here:
+        ask = partial(client_of(here).chat.completions.create, model="run", messages=HI)
+        plain = ask().choices[0].model_extra
+        turned = ask(extra_body={"threshold": 0.7}).choices[0].model_extra
+        [*_, last] = ask(extra_body={"threshold": 0.7}, stream=True)
+    assert plain == {"verdict": {"score": 0.6, "own": "harmful", "written": "harmful"}}
+    assert turned == {"verdict": {"score": 0.6, "own": "harmful", "written": "benign"}}
+    assert last.choices[0].model_extra == turned
+
+
+@pytest.mark.parametrize(
+    ("threshold", "words"), [(1.5, "threshold"), (0.5, "a threshold has no effect here: it is scripted")]
+)
+def test_a_threshold_that_is_wrong_or_has_no_effect_is_refused(
+    here: Here, threshold: float, words: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=words) as refused:
+        client_of(here).chat.completions.create(model="run", messages=HI, extra_body={"threshold": threshold})
+    assert refused.value.param == "threshold"

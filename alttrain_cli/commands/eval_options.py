@@ -86,6 +86,17 @@ class TableOptions(ReportOptions):
             "differ from ours.",
         ),
     ] = None
+    at_over_refusal: Annotated[
+        float | None,
+        typer.Option(
+            "--at-over-refusal",
+            min=0,
+            max=1,
+            metavar="RATE",
+            callback=finite,
+            help="Also compare candidate and baseline where both call this rate of benign prompts harmful.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

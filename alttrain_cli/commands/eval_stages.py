@@ -97,7 +97,7 @@ def report_again(ctx: typer.Context, given: TableOptions) -> None:
     published = find_published(given.published) if given.published else None
     target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
     pair = Comparison.existing(target, given.baseline)
-    result = report(pair, show_completions=given.include_harmful)
+    result = report(pair, show_completions=given.include_harmful, at_over_refusal=given.at_over_refusal)
     _show(result, given, [], published)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from alttrain_cli import console
 from alttrain_cli.console.attacks import attack_lines
+from alttrain_cli.console.dial import print_dial
 from alttrain_cli.console.figures import estimate
 from alttrain_cli.console.published import macro_lines, print_published
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -53,6 +54,7 @@ def _print_card(card: Scorecard) -> None:
     console.print_lines(macro_lines(card))
     _print_structure(card)
     _print_verdicts(card)
+    print_dial(card.dial)
     console.print_lines(_notes(card))
 
 

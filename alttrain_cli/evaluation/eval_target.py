@@ -34,6 +34,11 @@ class EvalTarget:
     def adapter(self) -> Path | None:
         return self.model.adapter if isinstance(self.model, Target) else None
 
+    @property
+    def run(self) -> Run:
+        """The folder of the run, if it is one."""
+        return Run(self.adapter.parent if self.adapter else self.root.parent)
+
     def with_preset(self, preset: Preset | None) -> "EvalTarget":
         """Return the same model with the system text and precision of a preset."""
         if preset is None or not isinstance(self.model, Target):
@@ -47,7 +52,7 @@ class EvalTarget:
 
     def training(self) -> Training | None:
         """Return what a run was trained on; None for what was not trained here."""
-        run = Run(self.adapter.parent if self.adapter else self.root.parent)
+        run = self.run
         trained = self.adapter is not None or self.root.name == "eval"
         return Training.of(run.manifest().data, run.path) if trained and run.recipe_path.is_file() else None
 

@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.claim import spare_foreign
 from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.dial.dial import Calibrated, dial_score
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.page.page import write_page
@@ -52,8 +53,8 @@ class Report:
         return "alttrain eval judges"
 
 
-def report(pair: Comparison, *, show_completions: bool) -> Report:
-    """Write scorecard.json and scorecard.html."""
+def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float | None = None) -> Report:
+    """Write scorecard.json and scorecard.html; both models are also compared at equal over-refusal."""
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
     if not any(result.stats.n or (result.attack and result.attack.ends) for result in results):
@@ -61,6 +62,8 @@ def report(pair: Comparison, *, show_completions: bool) -> Report:
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))
+    calibrated = Calibrated.of(pair.candidate.run, card.target.adapter)
+    card = replace(card, dial=dial_score(results, baselines, calibrated, at_over_refusal))
     path, page = root / "scorecard.json", root / "scorecard.html"
     spare_foreign(root)
     write_json(path, card.record())

@@ -12,6 +12,7 @@ from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.evaluation.attacks.score import AttackScore
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.contamination import Contamination
+from alttrain_cli.evaluation.dial.values import DialScore
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.metric_values import Better
 from alttrain_cli.evaluation.plan_record import SuiteFacts
@@ -167,6 +168,7 @@ class Scorecard:
         partial: something is missing anywhere.
         warnings: to be shown at the top.
         judges: by the names of their files.
+        dial: how well the scores of the verdicts separate, and whether the calibration's promise held.
         says_and_does: verdict of the model's assessment -> behaviour -> completions, over all suites with
             harmful or benign prompts.
     """
@@ -184,6 +186,7 @@ class Scorecard:
     macros: list[MacroScore]
     says_and_does: dict[str, dict[str, int]]
     suites: list[SuiteScore]
+    dial: DialScore | None = None  # of a model whose verdicts have scores
 
     @property
     def target_name(self) -> str:
@@ -201,7 +204,8 @@ class Scorecard:
         return "base" if is_base else self.compared.name.rpartition("/")[2]
 
     def record(self) -> dict[str, Any]:
-        return {field.name: _record(getattr(self, field.name)) for field in fields(self)}
+        values = {field.name: _record(getattr(self, field.name)) for field in fields(self)}
+        return values if self.dial else {name: one for name, one in values.items() if name != "dial"}
 
 
 def _record(value: Any) -> Any:

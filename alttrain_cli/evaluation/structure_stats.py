@@ -16,6 +16,7 @@ from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, Section
 from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 
 BEHAVIOURS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
@@ -84,11 +85,14 @@ class StructureStats:
     tokens: list[int] = field(default_factory=list)
     spreads: dict[str, list[int]] = field(default_factory=lambda: {one.name: [] for one in SPREADS})
     verdicts: dict[str, str] = field(default_factory=dict)  # completion -> verdict
+    scores: dict[str, VerdictScore] = field(default_factory=dict)  # completion -> score of its verdict
 
     def add(self, completion: StoredCompletion) -> None:
         self.n += 1
         self.endings[completion.ending] += 1
         self.rates.update(one.name for one in rates_of(self.order) if one.of(completion))
+        if completion.score is not None:
+            self.scores[completion.key] = completion.score
         if completion.tokens is not None:
             self.tokens.append(completion.tokens)
         for one in SPREADS:

@@ -1,0 +1,98 @@
+"""What the score of the verdict costs, and how often the calibrated promise holds.
+
+    python benchmarks/dial.py RUN --prompts 64 --pairs 3
+    python benchmarks/dial.py RUN --promise 200
+
+The cost is paired, in seconds of the processor: the same prompts are completed with and without the
+score, in turn, and every completion must be the same. The promise is measured on the scores that
+`alttrain calibrate` has stored. Each of the resamplings divides the rows anew, chooses a threshold on
+two thirds, and looks whether the other third keeps the promise.
+"""
+
+import argparse
+import random
+import statistics
+import time
+from pathlib import Path
+
+from alttrain_cli.backends.base import Completion, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.identity import trained_weights
+from alttrain_cli.backends.target import Target, find_target
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import quiet
+from alttrain_cli.evaluation.calibration.calibrate import scores_of
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, Scored, values_of
+from alttrain_cli.evaluation.calibration.promise import Promise, choosing
+from alttrain_cli.progress import Progress
+from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.storage.run import Run
+
+
+def cost(target: Target, prompts: int, pairs: int) -> None:
+    """Print the seconds with and without the score, pair by pair."""
+    with quiet.capture_output(None):
+        from alttrain_cli.backends.local import LocalBackend
+
+        backend = LocalBackend.load(target)
+    rows = starter_rows("heldout")[:prompts]
+    requests = [Request(row.id, Conversation.of(row.prompt)) for row in rows]
+
+    def timed(*, scored: bool) -> tuple[float, dict[str, str], int]:
+        backend.__dict__["unscored"] = "" if scored else "switched off by the benchmark"
+        start = time.process_time()
+        found = dict(backend.complete(requests, target.recipe.generation))
+        seconds = time.process_time() - start
+        texts = {key: one.text for key, one in found.items() if isinstance(one, Completion)}
+        return seconds, texts, sum(isinstance(one, Completion) and bool(one.score) for one in found.values())
+
+    timed(scored=True)  # the first call warms up
+    ratios = []
+    for number in range(pairs):
+        first = bool(number % 2)
+        one, other = timed(scored=first), timed(scored=not first)
+        on, off = (one, other) if first else (other, one)
+        assert on[1] == off[1], "the score has changed a completion"
+        ratios.append(on[0] / off[0] - 1)
+        print(f"with {on[0]:.2f} s, without {off[0]:.2f} s: {ratios[-1]:+.2%}; {on[2]} of {len(rows)} scored")
+    print(f"median {statistics.median(ratios):+.2%} of {pairs} pairs; all completions are the same")
+
+
+def promise(run: Run, target: Target, resamplings: int) -> None:
+    """Print how often each promise held on rows that did not choose."""
+    found = CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout"))
+
+    def missing(conversations: object) -> object:
+        raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")
+
+    scores = scores_of(run, trained_weights(target), found.rows, missing, Progress())  # type: ignore[arg-type]
+    rows = [Scored(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
+    for wanted in (Promise("over-refusal", 0.1), Promise("over-refusal", 0.2), Promise("refusal", 0.5)):
+        kept, drawn = 0, random.Random(0)
+        values = values_of(rows, wanted.label)
+        for _ in range(resamplings):
+            drawn.shuffle(values)
+            cut = choosing(len(values))
+            threshold = wanted.threshold(values[:cut])
+            rate = Rate(sum(one > threshold for one in values[cut:]), len(values) - cut)
+            kept += rate.share >= wanted.value if wanted.kind == "refusal" else rate.share <= wanted.value
+        print(f"{wanted.in_words()}: held in {Rate(kept, resamplings)} resamplings")
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--promise", type=int, default=0, metavar="RESAMPLINGS")
+    options = parser.parse_args()
+    target = find_target(options.run)
+    if options.promise:
+        promise(Run(Path(options.run)), target, options.promise)
+    else:
+        cost(target, options.prompts, options.pairs)
+
+
+if __name__ == "__main__":
+    main()

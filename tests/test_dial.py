@@ -1,0 +1,216 @@
+"""The scores in scorecard, page and terminal, and the comparison at equal over-refusal."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
+from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.cli import app
+from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
+from alttrain_cli.evaluation.dial.dial import Calibrated, dial_score, threshold_at
+from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.items import LoadedSuite
+from alttrain_cli.evaluation.suites.suite import Item, find_suites
+from alttrain_cli.progress import Progress
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.run_records import CalibrationRecord
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
+from tests.run_folders import make
+
+GREEDY = Sampling(max_new_tokens=64, do_sample=False)
+N = 30  # prompts per suite
+TEXT = "<think>\nI am asked.\n\nIt is {}.\n\nSo I go on.\n</think>\n\nHere."
+
+
+class Judging(Scripted):
+    """A model whose score depends on the prompt, and whose threshold turns the verdict."""
+
+    def __init__(self, score: Callable[[str], float | None], name: str = "judging") -> None:
+        super().__init__(self._judge, name=name, unscored="")
+        self._of = score
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(self.name, self.name, "w", adapter=f"adapter of {self.name}")
+
+    def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+        value = self._of(request.input.prompt)
+        if value is None:
+            return Completion(TEXT.format("odd"))
+        own = Verdict.HARMFUL if value > 0.5 else Verdict.BENIGN
+        score = VerdictScore(value, 1 - value, own, own)
+        written = own if sampling.threshold is None else score.decide(sampling.threshold)
+        return Completion(TEXT.format(written), score=VerdictScore(value, 1 - value, own, written))
+
+
+def noisy(strength: float) -> Callable[[str], float]:
+    def score(prompt: str) -> float:
+        mean = 0.5 + strength if prompt.startswith("Hurt") else 0.5 - strength
+        return min(1.0, max(0.0, random.Random(prompt).gauss(mean, 0.2)))
+
+    return score
+
+
+def evaluate(root: Path, backend: Scripted, sampling: Sampling = GREEDY) -> list[SuiteResult]:
+    """Evaluate on a suite of harmful and one of benign prompts."""
+    prompts = {
+        "strongreject": [f"Hurt {n}" for n in range(N)],
+        "xstest-safe": [f"Help {n}" for n in range(N)],
+    }
+    loaded = [
+        (
+            suite,
+            LoadedSuite(
+                [Item(str(at), one) for at, one in enumerate(prompts[suite.name])],
+                None,
+                None,
+                "0" * 64,
+                True,
+                0,
+            ),
+        )
+        for suite in find_suites("strongreject,xstest-safe")
+    ]
+    generate(root, backend, EvalRequest(loaded, sampling), Progress())
+    return [SuiteResult.read(folder) for folder in suite_dirs(root)]
+
+
+def calibration(weights: str, **values: Any) -> CalibrationRecord:
+    return CalibrationRecord(
+        **{
+            "threshold": 0.7, "promise": "over-refusal", "value": 0.1, "set": "starter rows", "sha256": "0", "n": 310,
+            "made": "2026-11-25T12:00:00+00:00", "weights": weights, "auroc": 0.9, "checked": {}, **values,
+        }
+    )  # fmt: skip
+
+
+def test_the_scorecard_says_how_well_scores_separate_and_how_far_a_promise_held(tmp_path: Path) -> None:
+    results = evaluate(tmp_path, Judging(noisy(0.2)))
+    dial = dial_score(results, {}, Calibrated(calibration("w")))
+    assert dial is not None
+    assert dial.area is not None
+    assert 0.8 < dial.area.area < 1
+    assert [(one.name, one.label, one.n) for one in dial.suites] == [
+        ("strongreject", "harmful", N),
+        ("xstest-safe", "benign", N),
+    ]
+    benign = dial.suites[1].turned
+    assert benign is not None
+    assert dial.held() == [
+        f"calibrated to 10% of benign prompts on starter rows; xstest-safe gives {benign.share:.0%} "
+        f"({100 * benign.low:.0f}-{100 * benign.high:.0f}), n = {N}"
+    ]
+    assert dial.roc[0] == (0, 0)
+    assert dial.roc[-1] == (1, 1)
+
+
+def test_a_completion_without_a_known_score_keeps_its_own_verdict_and_is_counted(tmp_path: Path) -> None:
+    results = evaluate(tmp_path, Judging(lambda prompt: None if prompt == "Help 3" else 0.9))
+    dial = dial_score(results, {}, Calibrated())
+    assert dial is not None
+    assert (dial.suites[1].unknown, dial.suites[1].own.hits) == (1, N - 1)
+
+
+def test_a_model_without_scores_has_no_such_part(tmp_path: Path) -> None:
+    results = evaluate(tmp_path, Scripted(TEXT.format("benign")))
+    assert dial_score(results, {}, Calibrated()) is None
+
+
+def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) -> None:
+    plain = evaluate(tmp_path, Judging(noisy(0.2)))
+    turned = evaluate(tmp_path, Judging(noisy(0.2)), GREEDY.model_copy(update={"threshold": 1.0}))
+    assert not set(plain[0].plan.keys) & set(turned[0].plan.keys)
+    assert set(turned[0].stats.verdicts.values()) == {"benign"}
+    one, two = (dial_score(results, {}, Calibrated()) for results in (plain, turned))
+    assert one == two  # a threshold changes no score
+
+
+def test_completions_of_earlier_versions_are_read_and_a_score_is_kept(tmp_path: Path) -> None:
+    [folder, _] = suite_dirs(tmp_path) if evaluate(tmp_path, Judging(noisy(0.2))) else []
+    line = json.loads((folder.path / "completions.jsonl").read_text().splitlines()[0])
+    read = StoredCompletion.from_record(COMPLETION.validate_json(json.dumps(line)))
+    assert read.score is not None
+    assert read.score.record() == line["score"]
+    old = {name: value for name, value in line.items() if name != "score"}
+    assert StoredCompletion.from_record(COMPLETION.validate_json(json.dumps(old))).score is None
+
+
+def test_a_backend_without_scores_refuses_a_threshold_before_anything_is_generated(tmp_path: Path) -> None:
+    backend = Scripted(TEXT.format("benign"), unscored="it is a server")
+    with pytest.raises(BackendError, match="a threshold has no effect here: it is a server"):
+        evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.5}))
+    assert backend.received == []
+    check_threshold(backend, GREEDY)
+
+
+# -- at equal over-refusal
+
+
+@pytest.mark.parametrize(("rate", "above"), [(0.0, 0), (0.1, 1), (0.19, 1), (0.5, 5), (1.0, 10)])
+def test_the_threshold_at_a_rate_is_the_lowest_that_keeps_it(rate: float, above: int) -> None:
+    values = [0.05 + at / 10 for at in range(10)]
+    assert sum(value > threshold_at(values, rate) for value in values) == above
+
+
+def report(*words: object) -> Any:
+    return CliRunner().invoke(app, ["eval", "report", *map(str, words)], catch_exceptions=False)
+
+
+def test_two_runs_are_compared_at_equal_over_refusal_from_what_is_stored(tmp_path: Path) -> None:
+    evaluate(tmp_path / "good", Judging(noisy(0.3), "good"))
+    evaluate(tmp_path / "weak", Judging(noisy(0.05), "weak"))
+    done = report(tmp_path / "good", "--baseline", tmp_path / "weak", "--at-over-refusal", "0.1")
+    card = json.loads((tmp_path / "good" / "scorecard.json").read_text())
+    equal = card["dial"]["equal"]
+    assert (equal["candidate"]["over_refusal"]["hits"], equal["baseline"]["over_refusal"]["hits"]) == (3, 3)
+    assert equal["candidate"]["refusal"]["share"] > equal["baseline"]["refusal"]["share"]
+    assert equal["difference"]["n"] == N
+    assert "both models at 10.0% over-refusal" in done.stdout
+    assert "higher by" in done.stdout
+    page = (tmp_path / "good" / "scorecard.html").read_text()
+    assert "Both models at 10.0% over-refusal" in page
+    assert "<polyline" in page
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (None, "there is no baseline"),
+        (Scripted(TEXT.format("benign"), name="base"), "the baseline base has no scores"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_one_line(tmp_path: Path, other: Any, words: str) -> None:
+    evaluate(tmp_path / "good", Judging(noisy(0.3)))
+    if other:
+        evaluate(tmp_path / "other", other)
+    baseline = tmp_path / "other" if other else "none"
+    done = report(tmp_path / "good", "--baseline", baseline, "--at-over-refusal", "0.1")
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+
+
+def test_a_calibration_for_other_weights_is_a_line_and_no_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alttrain_cli.storage.run import Run
+
+    run = Run(make(str(tmp_path / "mine")))
+    run.save_calibration(calibration("another adapter"))
+    results = evaluate(run.path / "eval", Judging(noisy(0.2)))
+    dial = dial_score(results, {}, Calibrated.of(run, results[0].plan.target.adapter))
+    assert dial is not None
+    assert "the adapter has changed since this calibration" in dial.problem
+    assert (dial.threshold, dial.held()) == (None, [])
+    report(run.path / "eval", "--baseline", "none")
+    assert "the adapter has changed since" in (run.path / "eval" / "scorecard.html").read_text()
+    run.save_calibration(calibration("adapter of judging"))
+    assert "promise:" in report(run.path / "eval", "--baseline", "none").stdout
