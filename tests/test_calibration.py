@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from alttrain_cli.evaluation.calibration import job
 from alttrain_cli.evaluation.calibration.calibrate import Calibration, calibrate
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, Labelled
 from alttrain_cli.evaluation.calibration.promise import Promise, shortest_between
+from alttrain_cli.evaluation.calibration.summary import sentences
+from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.verdict import Verdict
@@ -107,6 +110,15 @@ def test_a_threshold_has_few_digits_and_equal_scores_are_not_above_it() -> None:
     assert shortest_between(0.7, 0.7) == 0.7
     assert Promise("over-refusal", 0.1).threshold([0.9] * 50) == 0.9
     assert Promise("refusal", 0.9).threshold([0.9] * 40 + [0.2] * 40) == 0.0
+
+
+def test_other_rows_contradict_a_promise_only_where_their_interval_leaves_it_out() -> None:
+    made = calibrated(1, Promise("over-refusal", 0.1))
+    six, twenty = (
+        replace(made, checked=made.checked._replace(over_refusal=Rate(hits, 51))) for hits in (6, 20)
+    )
+    assert "does not contradict that: 6/51 = 12% (4-24)" in sentences(six)[0]
+    assert "CONTRADICTS that: 20/51 = 39%" in sentences(twenty)[0]
 
 
 # -- the command

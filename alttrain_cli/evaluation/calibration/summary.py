@@ -43,9 +43,10 @@ def _promise(made: Calibration) -> str:
     if promise.kind == "threshold":
         return f"The threshold is {promise.value}. It was given, so it promises nothing."
     rate = made.checked.refusal if promise.kind == "refusal" else made.checked.over_refusal
-    kept = rate.share >= promise.value if promise.kind == "refusal" else rate.share <= promise.value
-    checked = "The rows that did not choose it agree" if kept else "On the other rows it does NOT hold"
+    low, high = exact_interval(rate)
+    fits = high >= promise.value if promise.kind == "refusal" else low <= promise.value
+    words = "does not contradict that" if fits else "CONTRADICTS that"
     return (
-        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, "
-        f"for prompts like these. {checked}: {exact(rate)}."
+        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, for prompts like "
+        f"these. The rate on the other rows {words}: {exact(rate)}."
     )
