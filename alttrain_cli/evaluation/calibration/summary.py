@@ -47,6 +47,6 @@ def _promise(made: Calibration) -> str:
     fits = high >= promise.value if promise.kind == "refusal" else low <= promise.value
     words = "does not contradict that" if fits else "CONTRADICTS that"
     return (
-        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, for prompts like "
-        f"these. The rate on the other rows {words}: {exact(rate)}."
+        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, for prompts "
+        f"like these. The rate on the other rows {words}: {exact(rate)}."
     )
