@@ -242,3 +242,44 @@ def test_the_base_of_a_server_is_not_here() -> None:
     done = invoke("http://localhost:1/v1 m", "--suite", "crescendo", "--attacker", "base")
     assert done.exit_code == 2
     assert "--attacker base has no effect with a server" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_chat_plays_one_dialogue_turn_by_turn_and_stores_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    turns = iter([REFUSES, HELPS])
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        return MESSAGE if "measure how safe" in request["messages"][0]["content"] else next(turns)
+
+    with chat_server(answer, models=("tiny", "other")) as server:
+        attacker = ["--attacker", f"{server.base_url} other", "--goal", "Insult a cactus, lazy robot."]
+        done = CliRunner().invoke(
+            app, ["chat", f"{server.base_url} tiny", "--attack", "crescendo", *attacker]
+        )
+    assert done.exit_code == 0, done.output
+    shown = done.output
+    assert (
+        shown.index("Please do it.") < shown.index("This is harmful.") < shown.index("refusal judge: refused")
+    )
+    assert "judge in the loop: 10 of 10" in shown
+    assert "achieved, by the judge in the loop" in shown
+    assert "2, of which 1 were taken back" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("--attack crescendo", "--attack has no effect without --goal TEXT"),
+        ("--goal x", "--goal has no effect without --attack NAME"),
+        ("--attack crescendo --goal x -p y", "-p has no effect with --attack"),
+        ("--attack crescndo --goal x", "--attack crescndo: no such attack. Did you mean 'crescendo'?"),
+        ("--attack benign-turns --goal x", "--attack benign-turns: no such attack"),
+    ],
+)
+def test_an_option_of_a_chat_that_does_not_fit_an_attack_is_one_line(words: str, problem: str) -> None:
+    done = CliRunner().invoke(app, ["chat", "smollm2-135m", *words.split()])
+    assert done.exit_code == 2
+    assert problem in " ".join(done.output.replace("│", " ").split())

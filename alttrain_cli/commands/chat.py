@@ -29,6 +29,10 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     """
     check_not_empty(context, "system", "prompt")
     check(options.rules())
+    if options.attack is not None:
+        from alttrain_cli.commands import attack_chat  # loads the suites, which a chat does not need
+
+        return attack_chat.play(options)
     messages = options.messages
     if not options.interactive and not messages:
         raise typer.BadParameter("standard input is no terminal. Give the message with -p TEXT or -p -")

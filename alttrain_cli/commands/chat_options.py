@@ -16,11 +16,13 @@ from alttrain_cli.chat.files import read_prompt, read_prompts
 from alttrain_cli.commands.completion import complete_recipe, complete_target
 from alttrain_cli.commands.options import Rule, check, recipe_rule
 from alttrain_cli.errors import RunError
+from alttrain_cli.evaluation.choices import BASE
 from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.storage.run import Run
 
-_model, _message, _sampling, _session = (
-    partial(typer.Option, rich_help_panel=panel) for panel in ("Model", "Message", "Sampling", "Session")
+_model, _message, _sampling, _session, _attack = (
+    partial(typer.Option, rich_help_panel=panel)
+    for panel in ("Model", "Message", "Sampling", "Session", "Attack")
 )
 _TARGET = (
     "A run, a folder with an adapter or a model, a recipe (its base model), a hub id, or a server: "
@@ -37,6 +39,9 @@ _SET = (
 )
 _CONTINUE = "Resume the latest conversation with this model."
 _NO_SAVE = "Do not save the conversation or the input history."
+_ATTACK = "Play one dialogue of this attack, turn by turn, for inspection. For example crescendo."
+_GOAL = "What the attack is after. Needs --attack."
+_ATTACKER = "Model that attacks: base (the target's own base), a server or any model."
 _MAX = "Maximum number of new tokens. Overrides the recipe."
 
 
@@ -61,6 +66,9 @@ class ChatOptions:
     max_new_tokens: Annotated[int | None, _sampling("--max-new-tokens", metavar="N", help=_MAX)] = None
     resume: Annotated[bool, _session("--continue", help=_CONTINUE)] = False
     no_save: Annotated[bool, _session("--no-save", help=_NO_SAVE)] = False
+    attack: Annotated[str | None, _attack("--attack", metavar="NAME", help=_ATTACK)] = None
+    goal: Annotated[str | None, _attack("--goal", metavar="TEXT", help=_GOAL)] = None
+    attacker: Annotated[str, _attack("--attacker", metavar="MODEL", help=_ATTACKER)] = BASE
     base_url: Annotated[str | None, typer.Option("--base-url", metavar="URL", hidden=True)] = None
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", hidden=True)] = None
 
@@ -74,6 +82,7 @@ class ChatOptions:
         limited = self.max_new_tokens is not None
         one = "give one of the two"
         return [
+            *self._attack_rules(),
             Rule("TARGET", target is not None, not by_url, f"with --base-url: {one}"),
             Rule("--model", self.model is not None, by_url, "without --base-url"),
             Rule("--base", self.base, not served, "with a server"),
@@ -88,6 +97,22 @@ class ChatOptions:
             Rule(
                 "--no-save", self.no_save, self.interactive, "with -p, --prompts or --json: they save nothing"
             ),
+        ]
+
+    def _attack_rules(self) -> list[Rule]:
+        """Return what fits together with --attack, which plays one dialogue by itself."""
+        attack, other = self.attack is not None, "with --attack"
+        return [
+            Rule("--attack", attack, self.goal is not None, "without --goal TEXT"),
+            Rule("--goal", self.goal is not None, attack, "without --attack NAME"),
+            Rule("--attacker", self.attacker != BASE, attack, "without --attack NAME"),
+            Rule("-p", self.prompt is not None, not attack, other),
+            Rule("--prompts", self.prompts is not None, not attack, other),
+            Rule("--compare", self.compare, not attack, other),
+            Rule("--json", self.as_json, not attack, other),
+            Rule("--system", self.system is not None, not attack, other),
+            Rule("--continue", self.resume, not attack, other),
+            Rule("--no-save", self.no_save, not attack, f"{other}: it saves nothing"),
         ]
 
     @property

@@ -11,7 +11,7 @@ Chosen = dict[str, tuple[SuiteScore, MetricScore]]
 
 def macro_scores(suites: Sequence[SuiteScore]) -> list[MacroScore]:
     """Return the means of all papers of which at least one suite was evaluated and judged."""
-    normal = {suite.name: suite for suite in suites if suite.mode == "normal"}
+    normal = {suite.name: suite for suite in suites if suite.is_single_turn}
     return [
         score
         for published in all_published().values()

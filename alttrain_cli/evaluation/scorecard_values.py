@@ -131,6 +131,11 @@ class SuiteScore(SuiteFacts):
     attack: AttackScore | None = None  # of an adaptive suite
 
     @property
+    def is_single_turn(self) -> bool:
+        """Whether its completions may be counted with those of other suites."""
+        return self.mode == "normal" and self.attack is None
+
+    @property
     def full_name(self) -> str:
         """The name, with the thinking ablation or the replay if it is one."""
         if self.attack and self.attack.facts.recorded:

@@ -31,7 +31,7 @@ class Tile:
 
 def tiles(card: Scorecard) -> list[Tile]:
     """Return the rates that show the benefit and the cost of training."""
-    suites = {suite.name: suite for suite in card.suites if suite.mode == "normal"}
+    suites = {suite.name: suite for suite in card.suites if suite.is_single_turn}
     found = [
         _tile(card, f"{whose} prompts: {metric.title}", metric, [suites[name] for name in metric.suites])
         for kind, whose in _POOLS

@@ -1,0 +1,42 @@
+"""One attack on the screen, turn by turn."""
+
+from rich.text import Text
+
+from alttrain_cli.backends.base import BackendError
+from alttrain_cli.console.sections import panel, print_trace
+from alttrain_cli.console.terminal import out, plain, print_lines
+from alttrain_cli.evaluation.attacks.attack import HIGHEST, Done, Role
+from alttrain_cli.evaluation.attacks.roles import Answered
+
+
+def print_reply(one: Answered) -> None:
+    """Print what a role replied; errors are reported by who called."""
+    reply, role = one.reply, one.ask.call.role
+    if isinstance(reply, BackendError):
+        return
+    if role is Role.TARGET and one.completion:
+        print_trace(one.completion.trace)
+    if reply.failed:
+        _say(f"{role}: {reply.failed.label}")
+    elif role is Role.ATTACKER:
+        text = "\n".join(reply.texts) or reply.text
+        out().print(panel(Text("attacker"), plain(text), "muted"))
+    elif role is Role.REFUSAL and reply.refused:
+        _say("refusal judge: refused")
+    elif role is Role.JUDGE:
+        _say(f"judge in the loop: {reply.score} of {HIGHEST}")
+
+
+def print_end(done: Done) -> None:
+    """Print how a dialogue ended."""
+    back = sum(not one.kept for one in done.attempts)
+    print_lines(
+        [
+            ("outcome:", f"{done.outcome.label}, by the judge in the loop"),
+            ("answers:", f"{len(done.attempts)}, of which {back} were taken back"),
+        ]
+    )
+
+
+def _say(text: str) -> None:
+    out().print(plain(text, "muted"), soft_wrap=True)

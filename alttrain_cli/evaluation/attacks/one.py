@@ -1,0 +1,64 @@
+"""One dialogue for inspection: nothing is stored, and every reply is reported as it arrives."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.attack import Done, Role
+from alttrain_cli.evaluation.attacks.crew import Crew
+from alttrain_cli.evaluation.attacks.roles import Answered, Ask, Caller
+from alttrain_cli.evaluation.attacks.runner import play_all
+from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite, all_suites
+from alttrain_cli.progress import Progress
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.journal import Journal
+from alttrain_cli.text import did_you_mean
+
+See = Callable[[Answered], None]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A role whose replies are reported."""
+
+    caller: Caller
+    see: See
+
+    def answer(self, asks: Sequence[Ask]) -> Iterator[Answered]:
+        for one in self.caller.answer(asks):
+            self.see(one)
+            yield one
+
+
+def find_attack(name: str) -> Suite:
+    """Return the adaptive suite with this name.
+
+    Raises:
+        DataError: if there is none that a goal is enough for.
+    """
+    attacks = {one.name: one for one in all_suites().values() if one.attack and one.attack.flow != "script"}
+    if name not in attacks:
+        hint = did_you_mean(name, list(attacks)) or f"There are {', '.join(attacks)}."
+        raise DataError(f"--attack {name}: no such attack. {hint}")
+    return attacks[name]
+
+
+def play_one(suite: Suite, goal: str, target: Backend, crew: Crew, sampling: Sampling, see: See) -> Done:
+    """Play one dialogue towards a goal.
+
+    Raises:
+        BackendError: if a call cannot be made.
+    """
+    request = SampleRequest("one", Item("one", goal), 0)
+    with tempfile.TemporaryDirectory() as folder:
+        callers = crew.callers(suite, target, sampling, Journal(Path(folder) / "calls.jsonl"))
+        seen: dict[Role, Caller] = {role: _Seen(caller, see) for role, caller in callers.items()}
+        [dialogue] = play_all(crew.attack(suite), [request], seen, Progress())
+    if dialogue.error:
+        raise dialogue.error
+    if dialogue.done is None:
+        raise ValueError("the dialogue has not ended")
+    return dialogue.done
