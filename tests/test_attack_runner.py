@@ -1,5 +1,6 @@
 """Dialogues in lock-step: the same outcomes as one at a time, nothing asked twice, errors that end nothing else."""
 
+import json
 import os
 import random
 import signal
@@ -14,7 +15,8 @@ import pytest
 from alttrain_cli.backends.base import BackendError, Can, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import Scripted
-from alttrain_cli.evaluation.attacks.attack import Outcome
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.attack import Outcome, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.crew import Crew
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
@@ -24,6 +26,7 @@ from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
+from tests.test_bad_evaluation_files import KNOWN_WORDS, changed, fields_of, wrong_values
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
 SAMPLED = Sampling(max_new_tokens=64, do_sample=True, temperature=1.0)
@@ -294,3 +297,42 @@ def test_harmless_conversations_need_no_attacker_and_store_who_refused_at_which_
     assert [one.refused for one in found[0].attempts] == [False, True, False, False]
     assert [one.turn for one in found[0].attempts] == [1, 2, 3, 4]
     assert len(SuiteDir(tmp_path / "benign-turns").completions.keys()) == 20
+
+
+def test_every_key_of_a_stored_dialogue_is_checked(tmp_path: Path) -> None:
+    play(tmp_path, limit=1, turns=1)
+    path = tmp_path / "crescendo-smoke" / "dialogues.jsonl"
+    line = json.loads(path.read_text(encoding="utf-8"))
+    roles = {(role.value, "removed") for role in Role}
+    means_something = {("tokens", "null"), ("score", "null"), *roles}
+    tried = 0
+    for place, value in fields_of(line):
+        key = str(place[-1])
+        for damage, wrong in wrong_values(value).items():
+            if (key, damage) in means_something or (damage == "unknown" and key not in KNOWN_WORDS):
+                continue
+            path.write_text(json.dumps(changed(line, place, wrong)) + "\n", encoding="utf-8")
+            with pytest.raises(DataError, match=r"dialogues\.jsonl:1: "):
+                list(SuiteDir(path.parent).played([line["key"]]))
+            tried += 1
+    assert tried > 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"deciding": 7}, "deciding: must be the number of an attempt"),
+        ({"outcome": "unfinished"}, "deciding: does not fit outcome 'unfinished'"),
+        ({"outcome": "unknown"}, "outcome: "),
+        ({"deciding": None}, "deciding: does not fit outcome 'held'"),
+    ],
+)
+def test_a_stored_dialogue_whose_parts_do_not_fit_is_named(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    play(tmp_path, limit=1, turns=1)
+    path = tmp_path / "crescendo-smoke" / "dialogues.jsonl"
+    line = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**line, **changes}) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=problem):
+        list(SuiteDir(path.parent).played([line["key"]]))

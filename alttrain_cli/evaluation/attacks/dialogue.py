@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.attacks.attack import HIGHEST, Attempt, Done, Outcome, Role
 from alttrain_cli.evaluation.attacks.runner import Dialogue
 from alttrain_cli.evaluation.completion import Count, Ending, Key, MessageRecord, ending_of
-from alttrain_cli.storage.checked import IGNORE
+from alttrain_cli.storage.checked import IGNORE, MOST
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order
 from alttrain_cli.structure.trace import State, Trace
 from alttrain_cli.structure.verdict import Verdict
@@ -42,7 +42,7 @@ class DialogueRecord(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
     key: Key
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=VERSION, le=MOST)]
     item: str
     sample: Count
     outcome: Outcome
@@ -51,7 +51,24 @@ class DialogueRecord(TypedDict):
     attempts: list[AttemptRecord]
 
 
-DIALOGUE = TypeAdapter(DialogueRecord)
+def _fits_together(dialogue: DialogueRecord) -> DialogueRecord:
+    """Return the dialogue if its parts belong to one another.
+
+    Raises:
+        ValueError: naming the key that does not fit.
+    """
+    numbers = {one["number"] for one in dialogue["attempts"]}
+    if dialogue["outcome"].counts != (dialogue["deciding"] is not None):
+        raise ValueError(f"deciding: does not fit outcome {dialogue['outcome'].value!r}")
+    if dialogue["deciding"] is not None and dialogue["deciding"] not in numbers:
+        raise ValueError("deciding: must be the number of an attempt")
+    for place, one in enumerate(dialogue["attempts"]):
+        if one["messages"][-1]["role"] != "user":
+            raise ValueError(f"attempts.{place}.messages: must end in a message of the user")
+    return dialogue
+
+
+DIALOGUE = TypeAdapter(Annotated[DialogueRecord, AfterValidator(_fits_together)])
 
 
 class StoredAttempt(NamedTuple):
