@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # A process a core, each with one torch thread: two torch jobs that share two cores are 20 times slower.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
 	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
 

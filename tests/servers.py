@@ -135,6 +135,13 @@ def chat_server(
         server.server_close()
 
 
+def retry_for_a_second() -> None:
+    """Give up on a server soon: a hook of `tests.warm`."""
+    from alttrain_cli.backends import connection, endpoint
+
+    endpoint.LIMITS = connection.Limits(brief=1.0, patience=1.0)
+
+
 def completion(text: str) -> dict[str, Any]:
     """Return a whole answer of the protocol."""
     return {

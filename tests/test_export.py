@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from alttrain_cli.engine.load import Loaded
 from alttrain_cli.export.job import FAILED
 from alttrain_cli.storage.run import Run
 from tests.trained import write_run
+from tests.warm import Warm
 
 pytestmark = pytest.mark.model
 
@@ -211,18 +213,17 @@ def test_an_export_that_is_interrupted_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def kill_near_the_end() -> None:
+    """Kill this process once the weights are merged: a hook of `tests.warm`."""
+    merge.save_generation_config = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+
+
 def test_a_killed_export_leaves_no_folder_that_looks_whole_and_the_next_one_works(
-    r1: Run, tmp_path: Path
+    r1: Run, tmp_path: Path, warm: Warm
 ) -> None:
-    code = (
-        "import os, signal\n"
-        "from alttrain_cli.engine import merge\n"
-        "from alttrain_cli.cli import app\n"
-        "merge.save_generation_config = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"app(['export', {str(r1.path)!r}, '--out', {str(tmp_path)!r}])\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
-    assert killed.returncode == -9
+    hooks = [("tests.test_export", "kill_near_the_end", {})]
+    killed = warm.run("export", r1.path, "--out", tmp_path, cwd=tmp_path, hooks=hooks)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".merged.part"]
     assert (tmp_path / ".merged.part" / "model.safetensors").is_file()
     assert run("export", r1.path, "--out", tmp_path).exit_code == 0

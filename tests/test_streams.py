@@ -15,6 +15,7 @@ import pytest
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
 from tests.servers import Served, chat_server
+from tests.tiny import settings
 
 REFUSAL = "<think>\nThey ask.\n\nThis is harmful.\n\nNo.\n</think>\n\nI can't help with that."
 CLOSED, GONE, FULL = "closed", "gone", "/dev/full"
@@ -217,9 +218,9 @@ def test_a_second_signal_while_cleaning_up_is_no_traceback(
 
 
 @pytest.mark.model
-def test_training_that_nobody_listens_to_ends_with_an_adapter(tmp_path: Path) -> None:
+def test_training_that_nobody_listens_to_ends_with_an_adapter(tiny: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in starter_rows("train")[:6]))
-    sets = ("train.num_train_epochs=1", "train.warmup_steps=0", "generation.max_new_tokens=8")
+    sets = (*settings(tiny), "train.num_train_epochs=1", "generation.max_new_tokens=8")
     options = [part for override in sets for part in ("--set", override)]
     line = ("train", "--recipe", "smollm2-135m", "--data", "rows.jsonl", "--out", "run", *options)
     code, _, said = run(*line, cwd=tmp_path, out=GONE, err=GONE)
