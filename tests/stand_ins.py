@@ -6,6 +6,7 @@ else is real: parsing, rules, files, servers, judges, scorecards. The real model
 
 import json
 import random
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.commands import export as export_command
 from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.data import sources
-from alttrain_cli.engine import classify
+from alttrain_cli.engine import classify, speed
 from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
@@ -79,6 +80,8 @@ def install(patch: pytest.MonkeyPatch) -> None:
     take_address = serve_command.take_address
     patch.setattr(serve_command, "take_address", lambda host, port: take_address("127.0.0.1", 0))
     patch.setenv("ALTTRAIN_API_KEY", "secret")
+    patch.setattr(speed, "KEPT", Path(tempfile.mkdtemp()) / "speed.json")  # else --measure forgets a person's
+    patch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
 
 
 def write_files(folder: Path) -> None:

@@ -235,3 +235,22 @@ def test_who_wraps_what_it_shows_is_known(environment: dict[str, str], does: boo
 
 def _bare(text: str) -> str:
     return re.sub(r"[\s│╭╮╰╯─]", "", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "terminal", "lines"),
+    [
+        ("Chat with tiny. /help shows the commands, Ctrl-D leaves.", True, 2),
+        ("Chat with tiny. /help shows the commands, Ctrl-D leaves.", False, 1),
+        ("No model given. For your newest run: alttrain eval runs/first", True, 1),
+        (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 1),
+    ],
+)
+def test_a_sentence_on_a_terminal_is_cut_between_words_and_a_command_stays_one_line(
+    text: str, terminal: bool, lines: int
+) -> None:
+    one = screen(40, live=terminal)
+    console.ChatScreen(one).say(text, "")
+    shown = [line.rstrip() for line in written(one).splitlines()]
+    assert len(shown) == lines
+    assert " ".join(shown) == text

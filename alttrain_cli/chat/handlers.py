@@ -27,19 +27,25 @@ def _system(chat: Chat, text: str) -> None:
 
 def _set(chat: Chat, change: str) -> None:
     chat.settings = chat.settings.set(change)
-    chat.screen.table(chat.settings.values().items())
+    chat.screen.table(_settings(chat))
+
+
+def _settings(chat: Chat) -> list[tuple[str, object]]:
+    values = chat.settings.values().items()
+    return [(name, "(not set)" if value is None else value) for name, value in values]
 
 
 def _show(chat: Chat, _: str) -> None:
     transcript = chat.transcript
+    dropped = transcript.dropped_turns
     chat.screen.table(
         [
             *chat.facts(),
             ("system", "(the model's own)" if transcript.system is None else transcript.system),
-            ("turns", f"{len(transcript.turns)}, {transcript.dropped_turns} no longer sent"),
+            ("turns", f"{len(transcript.turns)}{f', {dropped} no longer sent' if dropped else ''}"),
             ("file", chat.file.path if chat.file else "(not saved)"),
             ("compare", "on" if chat.compare else "off"),
-            *chat.settings.values().items(),
+            *_settings(chat),
         ]
     )
 

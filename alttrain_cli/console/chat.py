@@ -12,7 +12,15 @@ from rich.spinner import Spinner
 from alttrain_cli.chat.completion import MeasuredCompletion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView
-from alttrain_cli.console.terminal import err, out, plain, print_error, print_pairs, print_warning
+from alttrain_cli.console.terminal import (
+    err,
+    out,
+    plain,
+    print_error,
+    print_pairs,
+    print_sentence,
+    print_warning,
+)
 from alttrain_cli.text import visible
 
 
@@ -31,7 +39,7 @@ class ChatScreen:
         return LineEditor(history, lambda: visible(status()))
 
     def say(self, text: str, style: str = "muted") -> None:
-        self.console.print(plain(text, style), soft_wrap=True)
+        print_sentence(self.console, plain(text, style))
 
     def error(self, message: str) -> None:
         print_error(message, self.console)

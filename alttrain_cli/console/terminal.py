@@ -73,17 +73,27 @@ def plain(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
 
 
+def print_sentence(console: Console, text: Text) -> None:
+    """Print a sentence that a terminal does not cut within a word.
+
+    Elsewhere it stays one line, and so does one with a command or a long path, which can be copied then.
+    """
+    has_command = "alttrain " in text.plain
+    is_long = any(cell_len(word) > console.width for word in text.plain.split())
+    console.print(text, soft_wrap=has_command or is_long or not console.is_terminal)
+
+
 def print_error(message: str, console: Console | None = None) -> None:
     """Print a user error, in red, on standard error or another console."""
     screen = console or err()
     if screen.quiet:
         screen = _Console(file=sys.stderr, theme=THEME, highlight=False)
-    screen.print(Text("Error: ", style="error") + plain(" ".join(message.split("\n"))), soft_wrap=True)
+    print_sentence(screen, Text("Error: ", style="error") + plain(" ".join(message.split("\n"))))
 
 
 def print_warning(message: str, console: Console | None = None) -> None:
     """Print a warning, on standard error or another console."""
-    (console or err()).print(Text("Warning: ", style="warning") + plain(message), soft_wrap=True)
+    print_sentence(console or err(), Text("Warning: ", style="warning") + plain(message))
 
 
 def print_json(value: Any) -> None:
