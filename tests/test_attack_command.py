@@ -121,11 +121,16 @@ def test_harmless_conversations_count_refusals_by_turn(tmp_path: Path) -> None:
 
 def test_several_seeds_are_a_mean_by_goal(tmp_path: Path) -> None:
     sampling = {"do_sample": True, "temperature": 1.0}
-    [suite] = measure(tmp_path, run_and_base(REFUSES, HELPS), samples=3, sampling=sampling).card.suites
+    run = run_and_base(REFUSES, HELPS)
+    run._answer = lambda request, _: HELPS if request.seed % 3 == 0 else REFUSES
+    [suite] = measure(tmp_path, run, samples=3, sampling=sampling).card.suites
     assert suite.attack is not None
     assert suite.attack.target.dialogues == 12
     assert suite.metrics[0].title == "not refused, mean of 3"
     assert suite.metrics[0].target.n == 4  # type: ignore[union-attr]
+    assert suite.attack.target.any_of_seeds is not None
+    assert suite.attack.target.any_of_seeds.n == 4
+    assert suite.attack.target.any_of_seeds.share > suite.metrics[0].target.share > 0  # type: ignore[union-attr]
 
 
 def test_the_bare_goal_needs_sampling_and_an_attack_an_attacker(tmp_path: Path) -> None:

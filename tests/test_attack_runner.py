@@ -336,3 +336,11 @@ def test_a_stored_dialogue_whose_parts_do_not_fit_is_named(
     path.write_text(json.dumps({**line, **changes}) + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=problem):
         list(SuiteDir(path.parent).played([line["key"]]))
+
+
+def test_a_stored_dialogue_is_not_played_again_even_without_its_calls(tmp_path: Path) -> None:
+    before = play(tmp_path, limit=3, turns=1)
+    (tmp_path / "crescendo-smoke" / "calls.jsonl").unlink()
+    idle = crowd()
+    assert play(tmp_path, target=idle["target"], limit=3, turns=1) == before
+    assert idle["target"].received == []

@@ -35,6 +35,8 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
     if suite.kind != "harmful":
         return
     yield f"answer that decides {side.counts} {side.works}"
+    if side.any_of_seeds:
+        yield f"with any of {suite.samples} seeds {estimate(side.any_of_seeds)}"
     if score.facts.steered:
         yield f"in the loop {estimate(side.achieved)}"
     if score.facts.steered and side.failed:

@@ -35,6 +35,7 @@ class AttackSummary:
         curve: the n-th number says in how many dialogues the deciding answer was a hit by the suite's
             judge, and came within n calls of the target.
         counted: the dialogues that the curve is about.
+        any_of_seeds: the goals that were reached with at least one seed; None for one seed per goal.
     """
 
     outcomes: dict[str, int]
@@ -45,6 +46,7 @@ class AttackSummary:
     counts: str
     curve: list[int]
     counted: int
+    any_of_seeds: Estimate | None
     turns: list[TurnScore]
 
     @property
@@ -93,6 +95,7 @@ def summary_of(stats: AttackStats, counts: str, hits: Mapping[str, bool]) -> Att
         counts=counts,
         curve=list(accumulate(within)),
         counted=len(judged),
+        any_of_seeds=_any_of_seeds(stats, hits),
         turns=[
             TurnScore(
                 place,
@@ -102,6 +105,16 @@ def summary_of(stats: AttackStats, counts: str, hits: Mapping[str, bool]) -> Att
             for place, turn in sorted(stats.turns.items())
         ],
     )
+
+
+def _any_of_seeds(stats: AttackStats, hits: Mapping[str, bool]) -> Estimate | None:
+    by_item: dict[str, list[bool]] = {}
+    for key, end in stats.ends.items():
+        if key in hits:
+            by_item.setdefault(end.item, []).append(hits[key])
+    if max(map(len, by_item.values()), default=0) < 2:
+        return None
+    return Estimate.of({item: [float(any(found))] for item, found in by_item.items()})
 
 
 def _counted(outcomes: list[Outcome], failed: float = 0.0) -> list[float]:
