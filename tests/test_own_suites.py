@@ -55,6 +55,31 @@ def test_a_suite_names_its_judge_and_the_option_overrules_it(here: Path) -> None
         (here / "e" / "my-harmful" / f"judgements.{judge}.jsonl").unlink()
 
 
+def test_own_conversations_are_played_turn_by_turn(here: Path) -> None:
+    roles = [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": "x"},
+        {"role": "user", "content": "Go on."},
+    ]
+    put(
+        here / "talks.jsonl",
+        {"turns": ["One?", "Two?", "Three?"], "goal": "g"},
+        {"turns": roles, "goal": "h"},
+    )
+    text = "talks:\n  kind: harmful\n  file: talks.jsonl\n  columns: {turns: turns, goal: goal}\n"
+    (here / "talks.yaml").write_text(text)
+    result = evaluated("--suite-file", "talks.yaml")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (here / "e" / "talks" / "dialogues.jsonl").read_text().splitlines()]
+    assert [len(line["attempts"]) for line in lines] == [3, 2]
+    assert [one["messages"][-1]["content"] for one in lines[1]["attempts"]] == ["Hi.", "Go on."]
+    assert "complete 2" in result.output
+    put(here / "talks.jsonl", {"turns": "no list", "goal": "g"})
+    result = evaluated("--suite-file", "talks.yaml")
+    assert result.exit_code == 2
+    assert "turns: must be a list of texts or of messages" in " ".join(result.output.split())
+
+
 def test_rows_are_chosen_and_worded_as_described(here: Path) -> None:
     put(here / "p.jsonl", {"q": "one", "t": "a"}, {"q": "two", "t": "b"})
     (here / "m.yaml").write_text(

@@ -16,6 +16,7 @@ _NEEDS = {
     "eval": "pip install 'alttrain[eval]'",
     "lm-eval": "pip install 'alttrain[lm-eval]'",
     "code": "the option --allow-code, and Linux",
+    "attacker": "a model that attacks: --attacker",
     "login": "accept the terms on the hub, then: hf auth login",
 }
 

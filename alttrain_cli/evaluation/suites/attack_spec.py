@@ -29,7 +29,12 @@ class AttackSpec(BaseModel):
 
     def replayed(self, target: str) -> "AttackSpec":
         """Return the attack as a script of the turns that were recorded against a target."""
-        return AttackSpec(flow="script", turns=MOST_TURNS, source=self.source, recorded=target)
+        return AttackSpec.script(self.source, target)
+
+    @classmethod
+    def script(cls, source: str, recorded: str | None = None) -> "AttackSpec":
+        """Return fixed turns, whatever their number is."""
+        return cls(flow="script", turns=MOST_TURNS, source=source, recorded=recorded)
 
     @property
     def needs_attacker(self) -> bool:

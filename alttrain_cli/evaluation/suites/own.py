@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Source, Suite, all_suites
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.names import is_name
@@ -36,7 +37,9 @@ class _Fields(BaseModel):
     kind: Kind
     file: str = Field(min_length=1)  # beside the YAML file
     title: str | None = None
-    columns: dict[Literal["prompt", "id", "category", "answer", "goal"], _Names] = Field(default_factory=dict)
+    columns: dict[Literal["prompt", "id", "category", "answer", "goal", "turns"], _Names] = Field(
+        default_factory=dict
+    )
     where: dict[str, _Names] = Field(default_factory=dict)
     grader: Literal["word", "math"] | None = None
     judge: str | None = None
@@ -95,6 +98,7 @@ def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
                 **({"answer": ("answer",)} if given.grader else {}),
                 **given.columns,
             },
+            attack=AttackSpec.script(given.file) if "turns" in given.columns else None,
             **given.model_dump(exclude={"file", "title", "columns", "judge"}),
         )
     except ValidationError as error:

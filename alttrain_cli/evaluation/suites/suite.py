@@ -133,8 +133,10 @@ class Suite(_Strict):
     note: str | None = None
 
     @property
-    def needs(self) -> Literal["", "eval", "lm-eval", "code", "login"]:
-        """What is needed first: one of our extras, the right to run code, or a login on the hub."""
+    def needs(self) -> Literal["", "eval", "lm-eval", "code", "login", "attacker"]:
+        """What is needed first: an extra of ours, the right to run code, a login, or a model that attacks."""
+        if self.attack and self.attack.needs_attacker:
+            return "attacker"
         if self.source.gated:
             return "login"
         if self.task:
