@@ -159,8 +159,9 @@ def trained(work: job.Job, run: Run, before: Manifest, reports: job.Reports) -> 
 
 
 def traces(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield traces as a set on the hub holds them: as many as the recipes want of each label."""
-    for label, count in (("harmful", 900), ("benign", 100)):
+    """Yield traces as a set on the hub holds them: of SafeChain as many as the recipes want of each label."""
+    size = 300 if source.short == "SafeChain" else 2
+    for label, count in (("harmful", 9 * size), ("benign", size)):
         for number in range(count):
             prompt = f"How do I {label} " + " ".join(f"{source.short}{number}{word}" for word in "abc")
             yield f"{source.name}:{label}{number}", {"prompt": prompt, "response": TRACE, "label": label}

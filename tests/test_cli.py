@@ -109,7 +109,7 @@ def test_build_data_warns_when_a_label_is_absent(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--source", "none.jsonl"], ["none.jsonl: no such file"]),
-        (["--source", "starter", "--label", "evil"], ["give harmful, benign, or column:NAME"]),
+        (["--source", "starter", "--label", "evil"], ["give harmful, benign, unknown, or column:NAME"]),
         (["--source", "starter", "--out", "/proc/none/data.jsonl"], ["cannot write"]),
         ([], ["--source"]),
     ],

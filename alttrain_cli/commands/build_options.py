@@ -56,8 +56,8 @@ class BuildOptions:
         str | None,
         typer.Option(
             metavar="LABEL",
-            help="Label for every sample of a source without labels (harmful or benign), or column:NAME to "
-            "read the label from that column.",
+            help="Label for every sample of a source without labels (harmful, benign or unknown), or "
+            "column:NAME to read the label from that column.",
         ),
     ] = None
     style: Annotated[

@@ -34,7 +34,10 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         recipe = recipe.without_data()
         if not options.data.exists():
             raise AlttrainError(f"{options.data}: no such file. {_data_hint(options)}")
-    rows = TrainingRows.read(options.data or _recipe_data(recipe, options))
+    data = options.data or _recipe_data(recipe, options)
+    rows = TrainingRows.read(data, allow_one_label=options.allow_one_label)
+    if rows.lesson:
+        console.print_warning(rows.lesson)
     if options.plan:
         _plan(recipe, rows, options)
     elif options.preview:
@@ -95,6 +98,7 @@ def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     elif planned.plan.verdict != "no":
         words = ["alttrain", "train", "--recipe", options.recipe]
         words += ["--data", str(options.data)] if options.data else []
+        words += ["--allow-one-label"] * options.allow_one_label
         words += [word for one in options.overrides or () for word in ("--set", one)]
         console.print_next(shlex.join([*words, *(["--out", str(options.out)] if options.out else [])]))
 

@@ -59,6 +59,14 @@ class TrainOptions:
             "--preview", min=1, metavar="N", help="Only print N rows, rendered as the model will see them."
         ),
     ] = None
+    allow_one_label: Annotated[
+        bool,
+        typer.Option(
+            "--allow-one-label",
+            help="Train on rows of one label or of unknown labels, as some published baselines do. The "
+            "result may refuse or answer everything.",
+        ),
+    ] = False
     canary: Annotated[
         int | None,
         typer.Option(
@@ -89,5 +97,7 @@ def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]
     yield Rule("--set data.", changes_data, options.data is None, "with --data, which names the rows")
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
     yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
-    yield from alone(context, "plan", "recipe", "data", "overrides", "gpu", "out", "as_json")
-    yield from alone(context, "preview", "recipe", "data", "overrides")
+    yield from alone(
+        context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "out", "as_json"
+    )
+    yield from alone(context, "preview", "recipe", "data", "allow_one_label", "overrides")

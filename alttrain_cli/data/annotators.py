@@ -66,6 +66,8 @@ class Template:
     def annotation(self, sample: Sample) -> Annotation:
         if sample.label is None:
             raise SampleDropped("the sample has no label")
+        if sample.label == "unknown":
+            return Annotation("unknown", "")
         return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
 
 
@@ -162,7 +164,7 @@ def resolve_label(sample: Sample, annotation: Annotation, trust: Trust | None) -
     Raises:
         SampleDropped: if they disagree and `trust` is None.
     """
-    if sample.label in (None, annotation.verdict) or trust == "annotator":
+    if sample.label in (None, "unknown", annotation.verdict) or trust == "annotator":
         return annotation
     if trust == "label":
         return Template().annotation(sample)

@@ -57,14 +57,17 @@ class BuildResult:
             for source in self.facts["sources"]
             if "quotas" in source and source["rows"] < source["wanted"]
         ]
-        missing = [label for label in ("harmful", "benign") if label not in self.audit.labels]
+        known = "unknown" not in self.audit.labels
+        missing = [one for one in ("harmful", "benign") if known and one not in self.audit.labels]
+        if not known:
+            found.append(f"the label of {self.audit.labels['unknown']:,} rows is unknown.")
         if 0 < self.audit.rows < FEWEST:
             found.append(
                 f"rows: {self.audit.rows}, which is less than one step of training. The paper uses 1,000."
             )
         return found + [
             f"no {label} rows: training needs both. Add --source FILE with {label} prompts, or "
-            "--source starter."
+            "--source starter. To train without: alttrain train --allow-one-label."
             for label in missing
         ]
 
@@ -92,7 +95,7 @@ def build(
     _check_sources_kept(sources, (out, outputs.dropped, outputs.manifest))
     if not overwrite:
         outputs.spare_foreign()
-    parts = [Part.of(source, seed) for source in sources]
+    parts = [_part(source, seed, progress) for source in sources]
     reasons = _write(parts, outputs, seed, progress)
     result = audit(_shown(iter_rows(out), sum(part.rows for part in parts), progress), suites or {})
     usages = _usages(sources)
@@ -108,6 +111,11 @@ def build(
     write_json(outputs.manifest, facts)
     dropped = outputs.dropped if reasons else None
     return BuildResult(out, outputs.manifest, dropped, facts, result, sum(usages.values(), Usage()))
+
+
+def _part(source: SourceConfig, seed: int, progress: Progress) -> Part:
+    with progress.status(f"Reading {source.source.name} ..."):
+        return Part.of(source, seed)
 
 
 def _write(parts: Sequence[Part], outputs: Outputs, seed: int, progress: Progress) -> Counter[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
@@ -98,7 +98,7 @@ class SampleReader:
         needs_label: bool = True,
         needs_response: bool = True,
     ) -> "SampleReader":
-        """Read `--columns prompt=question,...` and `--label harmful|benign|column:NAME`."""
+        """Read `--columns prompt=question,...` and `--label harmful|benign|unknown|column:NAME`."""
         named = _read_columns(columns) if columns else {}
         word = label
         if label is not None and label.startswith("column:"):
@@ -107,8 +107,9 @@ class SampleReader:
             if not (column := label.removeprefix("column:").strip()):
                 raise DataError(f"--label {label}: the column's name is missing. Give column:NAME.")
             named, word = {**named, "label": column}, None
-        if word not in (None, "harmful", "benign"):
-            raise DataError(f"--label {visible(label or '')[:80]}: give harmful, benign, or column:NAME.")
+        if word not in (None, *get_args(Label)):
+            given = visible(label or "")[:80]
+            raise DataError(f"--label {given}: give harmful, benign, unknown, or column:NAME.")
         return cls(named, cast(Label | None, word), needs_label, needs_response)
 
     def samples(self, source: Source) -> Iterator[Sample]:

@@ -123,6 +123,8 @@ def make_row(sample: Sample, note: Annotation, style: str) -> Row:
         SampleDropped: if it makes none, with the reason.
     """
     how = STYLES[style]
+    if note.verdict == "unknown" and how is not original:
+        raise SampleDropped("the label is unknown: only the style original trains such a trace as it is")
     return how(sample, note) if callable(how) else restyle(alttrain(sample, note), style)
 
 

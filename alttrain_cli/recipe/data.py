@@ -20,7 +20,7 @@ class Data(BaseModel):
     name: FolderName  # the data file is called after it
     sources: tuple[_Source, ...] = Field(min_length=1, max_length=100, strict=False)
     mix: tuple[_Source, ...] = Field(default=(), max_length=100, strict=False)
-    label: Literal["harmful", "benign"] | None = None
+    label: Literal["harmful", "benign", "unknown"] | None = None
     style: str = "alttrain"
     annotator: str = "template"
     seed: int = Field(default=1995, ge=0, le=2**63 - 1)

@@ -11,7 +11,7 @@ from alttrain_cli.storage.reading import opened
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0)]
 AnyFloat = Annotated[float, Field(allow_inf_nan=True)]  # a run that failed logs NaN and infinity
-Counts = dict[Literal["harmful", "benign"], Count]
+Counts = dict[Literal["harmful", "benign", "unknown"], Count]
 
 
 class Record(BaseModel):

@@ -27,7 +27,8 @@ from alttrain_cli.text import shown
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BLANK = re.compile("[\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")  # shows nothing
 
-Label = Literal["harmful", "benign"]
+# unknown: the source gives none and no model was asked; such a row is trained as it is published
+Label = Literal["harmful", "benign", "unknown"]
 
 
 class Row(BaseModel):

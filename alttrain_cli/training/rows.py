@@ -12,11 +12,12 @@ from alttrain_cli.structure.sections import Order, merge_orders
 from alttrain_cli.structure.template import Encoded, RenderError, Template
 
 SHOWN_PROBLEMS = 5
+_LESSONS = {"benign": "refuse everything", "harmful": "answer everything"}  # of rows without this label
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows of a data file, with the SHA-256 of its bytes. Both labels are present.
+    """The rows of a data file, with the SHA-256 of its bytes. Both labels are there, or one is allowed.
 
     `order` is that of the sections, which all rows have or leave some out of.
     """
@@ -27,7 +28,7 @@ class TrainingRows:
     order: Order
 
     @classmethod
-    def read(cls, path: Path) -> "TrainingRows":
+    def read(cls, path: Path, *, allow_one_label: bool = False) -> "TrainingRows":
         """Read a data file."""
         digest = hashlib.sha256()
         rows = tuple(iter_rows(path, digest))
@@ -39,13 +40,23 @@ class TrainingRows:
                 "only the rows of one style."
             ) from None
         found = cls(path, "", rows, order)
-        for label, lesson in (("benign", "refuse everything"), ("harmful", "answer everything")):
-            if not found.labels[label]:
-                raise DataError(
-                    f"{path}: there are no {label} rows. The model would learn to {lesson}. Add {label} "
-                    "rows: alttrain build-data --source FILE --source starter"
-                )
+        if found.lesson and not allow_one_label:
+            absent = next(label for label in _LESSONS if not found.labels[label])
+            raise DataError(
+                f"{path}: {found.lesson} Add {absent} rows: alttrain build-data --source FILE --source "
+                "starter. To train nevertheless: --allow-one-label"
+            )
         return replace(found, sha256=digest.hexdigest())
+
+    @property
+    def lesson(self) -> str:
+        """What rows without one of the labels teach; empty if both labels are present."""
+        for label, lesson in _LESSONS.items():
+            if not self.labels[label] and (unknown := self.labels["unknown"]):
+                return f"the label of {unknown:,} rows is unknown, and no row is labelled {label}."
+            if not self.labels[label]:
+                return f"there are no {label} rows. The model would learn to {lesson}."
+        return ""
 
     @property
     def labels(self) -> Counter[str]:
