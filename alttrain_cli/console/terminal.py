@@ -121,14 +121,16 @@ def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
     room = console.width - indent
     for name, value, is_path in pairs:
         head = Text(name + " " * (indent - cell_len(name)), "muted")
-        if is_path or any(cell_len(word) > room for word in value.plain.split()):
-            console.print(head + value, soft_wrap=True)
-            continue
-        grid = Table.grid()
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
-        grid.add_row(head, value)
-        console.print(grid)
+        for line in value.split("\n", allow_blank=True) or [Text()]:
+            if is_path or any(cell_len(word) > room for word in line.plain.split()):
+                console.print(head + line, soft_wrap=True)
+            else:
+                grid = Table.grid()
+                grid.add_column(no_wrap=True)
+                grid.add_column(overflow="fold")
+                grid.add_row(head, line)
+                console.print(grid)
+            head = Text(" " * indent)
 
 
 def print_table(
