@@ -29,6 +29,18 @@ class ScoreStructure(Record):
     structure: dict[str, Estimate]
 
 
+class ScoreAttackFacts(Record):
+    """How an adaptive suite was played; `recorded` is set for a replay."""
+
+    recorded: str | None = None
+
+
+class ScoreAttack(Record):
+    """What is known of an adaptive suite."""
+
+    facts: ScoreAttackFacts
+
+
 class ScoreSuite(Record):
     """One suite."""
 
@@ -38,10 +50,13 @@ class ScoreSuite(Record):
     target: ScoreStructure
     compared: ScoreStructure | None = None
     metrics: tuple[ScoreMetric, ...] = ()
+    attack: ScoreAttack | None = None
 
     @property
     def full_name(self) -> str:
-        """The name, with the thinking ablation if it is one."""
+        """The name, with the thinking ablation or the replay if it is one."""
+        if self.attack and self.attack.facts.recorded:
+            return f"{self.name}+replayed"
         return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
 
     def rates(self) -> Iterator["ScoreRate"]:
@@ -78,8 +93,9 @@ class Scores(Record):
 
     @property
     def structure(self) -> Tally | None:
-        """The completions with all required sections, over all suites without a thinking ablation."""
-        rates = [suite.target.structure.get("structured") for suite in self.suites if suite.mode == "normal"]
+        """The completions with all required sections, over all suites of single prompts as they are."""
+        single = [suite for suite in self.suites if suite.mode == "normal" and suite.attack is None]
+        rates = [suite.target.structure.get("structured") for suite in single]
         known = [rate for rate in rates if rate and rate.hits is not None]
         return Tally(sum(rate.hits or 0 for rate in known), sum(rate.n for rate in known)) if known else None
 
