@@ -8,7 +8,6 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.loader import ChatTarget
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.chat_options import ChatOptions
-from alttrain_cli.console.dialogue import print_end, print_reply
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.crew import CrewWords
 from alttrain_cli.evaluation.attacks.one import find_attack, play_one
@@ -28,5 +27,7 @@ def play(options: ChatOptions) -> None:
     progress = console.Reporter(lines=False)
     crew_words = CrewWords(options.attacker, open_model=lambda word: open_later(find(word), progress))
     with closing(open_backend(found, progress)) as backend, crew_words.opened() as crew_of:
-        done = play_one(suite, options.goal or "", backend, crew_of(backend), settings.sampling, print_reply)
-    print_end(done)
+        done = play_one(
+            suite, options.goal or "", backend, crew_of(backend), settings.sampling, console.print_reply
+        )
+    console.print_end(done)

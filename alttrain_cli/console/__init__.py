@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.chat import ChatScreen, print_answers
     from alttrain_cli.console.curve import print_curve, sparkline
     from alttrain_cli.console.data import print_audit, print_build, print_built, print_row
+    from alttrain_cli.console.dialogue import print_end, print_reply
     from alttrain_cli.console.doctor import print_findings
     from alttrain_cli.console.export import print_export_end, print_exports, print_planned_exports
     from alttrain_cli.console.journey import print_journey
@@ -47,6 +48,7 @@ _FILES = {
     "console.chat": "ChatScreen print_answers",
     "console.curve": "print_curve sparkline",
     "console.data": "print_audit print_build print_built print_row",
+    "console.dialogue": "print_end print_reply",
     "console.doctor": "print_findings",
     "console.export": "print_export_end print_exports print_planned_exports",
     "console.journey": "print_journey",

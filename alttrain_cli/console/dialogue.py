@@ -2,17 +2,16 @@
 
 from rich.text import Text
 
-from alttrain_cli.backends.base import BackendError
 from alttrain_cli.console.sections import panel, print_trace
 from alttrain_cli.console.terminal import out, plain, print_lines
-from alttrain_cli.evaluation.attacks.attack import HIGHEST, Done, Role
+from alttrain_cli.evaluation.attacks.attack import HIGHEST, Done, Reply, Role
 from alttrain_cli.evaluation.attacks.roles import Answered
 
 
 def print_reply(one: Answered) -> None:
     """Print what a role replied; errors are reported by who called."""
     reply, role = one.reply, one.ask.call.role
-    if isinstance(reply, BackendError):
+    if not isinstance(reply, Reply):
         return
     if role is Role.TARGET and one.completion:
         print_trace(one.completion.trace)
