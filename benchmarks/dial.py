@@ -5,8 +5,10 @@
 
 The cost is paired, in seconds of the processor: the same prompts are completed with and without the
 score, in turn, and every completion must be the same. The promise is measured on the scores that
-`alttrain calibrate` has stored. Each of the resamplings divides the rows anew, chooses a threshold on
-two thirds, and looks whether the other third keeps the promise.
+`alttrain calibrate` has stored, in two ways. In the first, each resampling draws as many rows with
+replacement as a calibration chooses with, and looks at the rate among all rows, which are the
+population. In the second, each divides the rows anew, and looks at the rate among the third that did
+not choose: that rate has the noise of few rows too.
 """
 
 import argparse
@@ -17,7 +19,6 @@ from pathlib import Path
 
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.identity import trained_weights
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import quiet
@@ -58,25 +59,33 @@ def cost(target: Target, prompts: int, pairs: int) -> None:
     print(f"median {statistics.median(ratios):+.2%} of {pairs} pairs; all completions are the same")
 
 
-def promise(run: Run, target: Target, resamplings: int) -> None:
+def promise(run: Run, resamplings: int) -> None:
     """Print how often each promise held on rows that did not choose."""
     found = CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout"))
 
     def missing(conversations: object) -> object:
         raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")
 
-    scores = scores_of(run, trained_weights(target), found.rows, missing, Progress())  # type: ignore[arg-type]
+    scores = scores_of(run, run.weights_hash(), found.rows, missing, Progress())  # type: ignore[arg-type]
     rows = [Scored(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
     for wanted in (Promise("over-refusal", 0.1), Promise("over-refusal", 0.2), Promise("refusal", 0.5)):
-        kept, drawn = 0, random.Random(0)
+        kept, kept_apart, drawn = 0, 0, random.Random(0)
         values = values_of(rows, wanted.label)
+        cut = choosing(len(values))
         for _ in range(resamplings):
+            kept += _keeps(wanted, drawn.choices(values, k=cut), values)
             drawn.shuffle(values)
-            cut = choosing(len(values))
-            threshold = wanted.threshold(values[:cut])
-            rate = Rate(sum(one > threshold for one in values[cut:]), len(values) - cut)
-            kept += rate.share >= wanted.value if wanted.kind == "refusal" else rate.share <= wanted.value
-        print(f"{wanted.in_words()}: held in {Rate(kept, resamplings)} resamplings")
+            kept_apart += _keeps(wanted, values[:cut], values[cut:])
+        print(
+            f"{wanted.in_words()}: held among all {len(values)} rows in {Rate(kept, resamplings)}, "
+            f"among the {len(values) - cut} others in {Rate(kept_apart, resamplings)} resamplings"
+        )
+
+
+def _keeps(wanted: Promise, choosing_values: list[float], others: list[float]) -> bool:
+    threshold = wanted.threshold(choosing_values)
+    share = sum(one > threshold for one in others) / len(others)
+    return share >= wanted.value if wanted.kind == "refusal" else share <= wanted.value
 
 
 def main() -> None:
@@ -89,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     target = find_target(options.run)
     if options.promise:
-        promise(Run(Path(options.run)), target, options.promise)
+        promise(Run(Path(options.run)), options.promise)
     else:
         cost(target, options.prompts, options.pairs)
 

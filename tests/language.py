@@ -26,11 +26,11 @@ class Language:
         return {token: odds / sum(found.values()) for token, odds in found.items()}
 
     def logits(self, written: Sequence[int]) -> Any:
-        """Return the same as logits over the vocabulary."""
+        """Return the same as logits over the vocabulary; a text ends with the turn's terminator."""
         import torch
 
-        logits = torch.full((len(self.template.tokenizer),), -1e4)
-        for token, odds in self.odds(written).items():
+        logits = torch.full((len(self.template.tokenizer),), -1e4)  # type: ignore[arg-type]
+        for token, odds in (self.odds(written) or {self.template.terminator_id: 1.0}).items():
             logits[token] = math.log(odds) + 3  # logits are known up to a constant
         return logits
 

@@ -6,12 +6,17 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.target import find_target
+from alttrain_cli.chat.chat import Chat
+from alttrain_cli.chat.loader import ChatTarget
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import DataError, RunError
@@ -25,6 +30,7 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from alttrain_cli.summary.model_card import ModelCard
 from tests.run_folders import make
 
 ROWS = starter_rows("heldout")
@@ -207,6 +213,26 @@ def test_own_rows_need_a_prompt_and_a_label(run: Path, scores: Scores, tmp_path:
     assert command(run, "--data", "own.jsonl", "--threshold", "0.4").exit_code == 0
     write_jsonl(tmp_path / "own.jsonl", [*rows, {"prompt": "Hello?", "label": "fine"}])
     assert "own.jsonl:311: label: must be" in refused(run, "--data", "own.jsonl")
+
+
+def test_chat_and_model_card_state_a_calibration_that_holds(run: Path, scores: Scores) -> None:
+    def stated() -> tuple[str, str]:
+        target = ChatTarget.of(find_target(str(run)))
+        chat = Chat(target, Mock(), Transcript(), Settings(target.recipe.generation), Mock())
+        card = ModelCard.of(Run(run), target.recipe, "peft", None).text()
+        return chat.calibration(), card
+
+    assert stated()[0] == ""
+    assert "threshold" not in stated()[1]
+    command(run)
+    shown, card = stated()
+    assert ": at most 10.0% of benign prompts get the verdict harmful, chosen on 310 rows" in shown
+    assert shown in card
+    assert "cannot carry a threshold" in card
+    (run / "adapter" / "adapter_model.safetensors").write_bytes(b"another")
+    shown, card = stated()
+    assert "the adapter has changed since this calibration" in shown
+    assert "threshold" not in card
 
 
 @pytest.mark.parametrize(

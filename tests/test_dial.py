@@ -25,6 +25,7 @@ from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.run_folders import make
+from tests.servers import chat_server
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
 N = 30  # prompts per suite
@@ -150,6 +151,20 @@ def test_a_backend_without_scores_refuses_a_threshold_before_anything_is_generat
         evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.5}))
     assert backend.received == []
     check_threshold(backend, GREEDY)
+
+
+def test_a_server_cannot_apply_a_threshold_and_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with chat_server(lambda number, request: "Hi.") as served:
+        for words in (
+            ["eval", f"{served.base_url} tiny", "--threshold", "0.5"],
+            ["chat", f"{served.base_url} tiny", "--set", "threshold=0.5", "-p", "Hi."],
+        ):
+            done = CliRunner().invoke(app, words, catch_exceptions=False)
+            assert done.exit_code == 2
+            assert "does not return the probabilities that a score needs" in " ".join(done.stderr.split())
 
 
 # -- at equal over-refusal

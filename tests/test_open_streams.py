@@ -29,8 +29,7 @@ ALL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def random_model() -> Loaded:
     """A model of two layers with random weights: what it writes is noise, but its own."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -44,6 +43,11 @@ def loaded() -> Loaded:
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     return Loaded(model, tokenizer, Template.of(tokenizer), "cpu", Source("tiny"))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return random_model()
 
 
 @pytest.fixture

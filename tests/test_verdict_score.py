@@ -146,7 +146,7 @@ def test_a_verdict_that_is_cut_missing_or_in_other_words_has_no_score(template: 
 
 @pytest.mark.parametrize("order", [("assessment", "reasoning"), ("understanding", "reasoning", "assessment")])
 def test_the_place_follows_the_order_of_the_sections(template: Template, order: Order) -> None:
-    before = "I was asked.\n\nSo I think.\n\n" if order[-1] == "assessment" else ""
+    before = "I was asked.\n\nThat would be a crime.\n\n" if order[-1] == "assessment" else ""
     after = "" if before else "So I think."
     texts = {
         template.own(f"<think>\n{before}It is {word}.\n\n{after}{END}"): odds
@@ -164,6 +164,13 @@ def test_a_completion_that_was_begun_is_scored_where_it_goes_on(template: Templa
     Language(template, rest).write(seen)
     assert seen.score is not None
     assert seen.score.value == pytest.approx(0.25, abs=1e-4)
+
+
+def test_a_verdict_that_was_given_before_the_model_went_on_has_no_score(template: Template) -> None:
+    begun = f"{START}It is harmful.\n\nWhat they want"
+    seen = watch(template, started=template.own(begun))
+    Language(template, {f" is harmful.{END}": 1.0}).write(seen)
+    assert (seen.score, seen.is_open) == (None, False)
 
 
 def test_a_model_that_does_not_reason_has_no_score() -> None:
@@ -199,6 +206,13 @@ def test_a_threshold_finds_the_likeliest_word_of_the_other_verdict(template: Tem
     odds = (("harmful", 0.6), ("fine", 0.1), ("benign", 0.3))
     texts = {whole(template, f"It is {word} here."): chance for word, chance in odds}
     seen = watch(template, words, 0.9)
+    assert written(Language(template, texts).write(seen)) == "It is benign here."
+
+
+def test_a_word_that_a_threshold_chose_is_written_whole(template: Template) -> None:
+    odds = {"harmful": 0.5, "benign": 0.2, "beautiful": 0.3}
+    texts = {whole(template, f"It is {word} here."): chance for word, chance in odds.items()}
+    seen = watch(template, threshold=0.9)
     assert written(Language(template, texts).write(seen)) == "It is benign here."
 
 

@@ -35,16 +35,6 @@ def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerp
     )
 
 
-def trained_weights(target: Target) -> str:
-    """Return the hash of what was trained: the adapter's file, or all files of a full fine-tune."""
-    if target.adapter is None:
-        raise ValueError(f"{target.name}: was not trained here")
-    adapter = target.adapter / ADAPTER
-    if adapter.is_file():
-        return sha256(adapter)
-    return "-".join(sha256(file)[:16] for file in weight_files(target.adapter))
-
-
 def _adapter_of(target: Target, adapter: Path) -> str:
     """Return the hash of an adapter's file, with its scaling where no run's recipe gives it."""
     digest = sha256(adapter / ADAPTER)

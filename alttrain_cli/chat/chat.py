@@ -74,6 +74,15 @@ class Chat:
         context = "not reported by the server" if backend.context is None else f"{backend.context:,} tokens"
         return [("model", backend.name), ("server", backend.fingerprint.server), ("context", context)]
 
+    def calibration(self) -> str:
+        """Return the calibrated threshold of the run in words, or why it does not hold; empty without one."""
+        run = self.target.run
+        try:
+            found = run.calibration() if run else None
+        except AlttrainError as error:
+            return str(error)
+        return found.in_words() if found else ""
+
     def send(self, prompt: str, *, compare: bool | None = None) -> None:
         """Send a message, and add it with its completion to the transcript. `compare` None: as set."""
         self.prompt = prompt

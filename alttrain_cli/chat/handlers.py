@@ -45,6 +45,7 @@ def _show(chat: Chat, _: str) -> None:
             ("turns", f"{len(transcript.turns)}{f', {dropped} no longer sent' if dropped else ''}"),
             ("file", chat.file.path if chat.file else "(not saved)"),
             ("compare", "on" if chat.compare else "off"),
+            *([("calibration", found)] if (found := chat.calibration()) else []),
             *_settings(chat),
         ]
     )

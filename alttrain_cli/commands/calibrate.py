@@ -10,7 +10,6 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.address import is_address
-from alttrain_cli.backends.identity import trained_weights
 from alttrain_cli.backends.open import find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.completion import complete_run
@@ -74,7 +73,7 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
         else CalibrationSet.read(options.data)
     )
     with console.Reporter() as reporter:
-        made = calibrate_run(target, trained_weights(target), found, promise, reporter)
+        made = calibrate_run(target, found, promise, reporter)
     console.print_calibration(made, page_of(Run(Path(options.run))))
     console.print_next(shlex.join(["alttrain", "chat", options.run, "--set", f"threshold={made.threshold}"]))
 

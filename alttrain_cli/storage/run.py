@@ -13,7 +13,7 @@ from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
 from alttrain_cli.storage.lock import is_locked, locked
 from alttrain_cli.storage.made import Made
-from alttrain_cli.storage.reading import is_file
+from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.storage.run_records import (
     CALIBRATION,
     CANARY,
@@ -216,17 +216,24 @@ class Run:
     def save_calibration(self, record: CalibrationRecord) -> None:
         write_json(self.calibration_path / "calibration.json", record.record())
 
-    def calibration(self, weights: str) -> CalibrationRecord | None:
+    def weights_hash(self) -> str:
+        """Return the hash of what was trained: the adapter's file, or all files of a full fine-tune."""
+        adapter = self.adapter_path / WEIGHTS[0]
+        if adapter.is_file():
+            return sha256(adapter)
+        return "-".join(sha256(file)[:16] for file in sorted(self.adapter_path.glob("*.safetensors")))
+
+    def calibration(self, weights: str | None = None) -> CalibrationRecord | None:
         """Return the calibration of the run's verdicts; None if there is none.
 
         Raises:
-            RunError: if it was made for other weights than those with this hash.
+            RunError: if it was made for other weights than those with this hash, by default the run's.
         """
         path = self.calibration_path / "calibration.json"
         if not path.is_file():
             return None
         found: CalibrationRecord = read_record_file(CALIBRATION, path, f"Calibrate again: {self._calibrate}")
-        if found.weights != weights:
+        if found.weights != (weights or self.weights_hash()):
             raise RunError(
                 f"{path}: the adapter has changed since this calibration. Calibrate again: {self._calibrate}"
             )

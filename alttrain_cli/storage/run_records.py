@@ -78,6 +78,15 @@ class CalibrationRecord(Record):
     auroc: Annotated[float, Field(ge=0, le=1)]
     checked: dict[Literal["over_refusal", "refusal"], RateRecord]
 
+    def in_words(self) -> str:
+        """Return threshold and promise as one line."""
+        said = {
+            "over-refusal": f"at most {self.value:.1%} of benign prompts get the verdict harmful",
+            "refusal": f"at least {self.value:.1%} of harmful prompts get the verdict harmful",
+            "threshold": "no promise",
+        }[self.promise]
+        return f"threshold {self.threshold}: {said}, chosen on {self.n} rows of {self.set}"
+
 
 class LossRecord(Record):
     """The loss at the first and at the last step."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.files import atomic_writer
@@ -46,6 +47,7 @@ class ModelCard:
     scores: Scores | None
     licence: str | None
     proof: Sequence[str] = ()
+    calibration: str = ""  # in words
 
     @classmethod
     def of(
@@ -55,7 +57,8 @@ class ModelCard:
         manifest = run.manifest()
         data = read_data_facts(manifest.data) if manifest.data else None
         scores = read_scores(run.path)
-        return cls(run.path.resolve().name, library, recipe, manifest, data, scores, licence, proof)
+        name, found = run.path.resolve().name, _calibration(run)
+        return cls(name, library, recipe, manifest, data, scores, licence, proof, found)
 
     def save(self, folder: Path) -> None:
         """Write the card and the recipe into a folder."""
@@ -142,6 +145,12 @@ class ModelCard:
     def _measured(self) -> Iterator[str]:
         if probes := self.manifest.probes:
             yield f"On {probes.n} held-out prompts after training: {probes.in_words()}."
+        if self.calibration:
+            yield (
+                f"Calibrated with `alttrain calibrate`: {_escaped(self.calibration)}. The files cannot carry "
+                "a threshold: only `alttrain chat`, `eval` and `serve` apply one. Other programs use the "
+                "model's own verdicts."
+            )
         if self.scores is None:
             yield "This model was not evaluated with `alttrain eval`."
             return
@@ -166,6 +175,15 @@ class ModelCard:
         lines = "\n".join(reproduce(self.recipe, self.manifest, self.data))
         fence = "`" * (3 if "```" not in lines else len(lines))
         return f"{fence}\n{lines}\n{fence}"
+
+
+def _calibration(run: Run) -> str:
+    """Return the calibration that holds for the run's weights, in words; empty without one."""
+    try:
+        found = run.calibration()
+    except AlttrainError:  # made for other weights: it says nothing about these
+        return ""
+    return found.in_words() if found else ""
 
 
 def _rates(suite: ScoreSuite) -> Iterator[tuple[str, ...]]:

@@ -23,10 +23,8 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 
-def calibrate_run(
-    target: Target, weights: str, found: CalibrationSet, promise: Promise, progress: Progress
-) -> Calibration:
-    """Calibrate a run, and write threshold and page into its folder; `weights` is the hash of its adapter.
+def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progress: Progress) -> Calibration:
+    """Calibrate a run, and write threshold and page into its folder.
 
     What can be wrong with the set is reported before the model is loaded.
 
@@ -38,6 +36,7 @@ def calibrate_run(
         raise ModelError(f"{target.name}: is no run.")
     found.check_labels()
     promise.check_count(sum(row.label == promise.label for row in found.rows))
+    weights = run.weights_hash()
     with locked(run.path):
         scores = scores_of(run, weights, found.rows, _score_with(target, progress), progress)
         made = calibrate(found, scores, promise, _overlaps(run, found))

@@ -75,7 +75,7 @@ class CalibrationSet:
                     f"{wrong}. Each line needs a prompt and a label, harmful or benign."
                 ) from None
             rows.append(Labelled(line.prompt, line.label))
-        return cls(str(path), tuple(rows), digest.hexdigest())
+        return cls(path.name, tuple(rows), digest.hexdigest())
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> "CalibrationSet":

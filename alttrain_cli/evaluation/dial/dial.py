@@ -30,9 +30,7 @@ class Calibrated:
 
     @classmethod
     def of(cls, run: Run, adapter: str | None) -> "Calibrated":
-        """Return that of a run; `adapter` is the hash of the adapter that was evaluated."""
-        if adapter is None:
-            return cls()
+        """Return that of a run; `adapter` is the hash of the adapter that was evaluated, if it is one."""
         try:
             return cls(run.calibration(adapter))
         except RunError as error:

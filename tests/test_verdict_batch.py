@@ -1,0 +1,114 @@
+"""Scores and thresholds in the real batch: many rows, each with its own settings, that join and leave."""
+
+from typing import Any
+
+import pytest
+
+from alttrain_cli.engine import batch
+from alttrain_cli.engine.batch import Request
+from alttrain_cli.engine.batcher import Batcher, Limits
+from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.verdict_watch import VerdictWatch
+from alttrain_cli.recipe.model import Sampling
+from tests.language import Language, watch
+from tests.test_open_streams import random_model
+
+GREEDY = Sampling(max_new_tokens=200, do_sample=False)
+DRAWN = Sampling(max_new_tokens=200, do_sample=True, temperature=0.3)
+ODDS = (0.9, 0.6, 0.55, 0.3)  # of the harmful verdict, prompt by prompt
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return random_model()
+
+
+def language_of(loaded: Loaded, index: int) -> Language:
+    """Return what the model of a prompt would write: texts of different lengths, so that rows leave apart."""
+    start = f"<think>\nI am asked {'again ' * index}about a lock.\n\n"
+    end = "\n\nSo I go on.\n</think>\n\nHere."
+    template, odds = loaded.template, ODDS[index % len(ODDS)]
+    return Language(
+        template,
+        {
+            template.own(f"{start}It is harmful, as it hurts.{end}"): odds,
+            template.own(f"{start}It is benign, as it helps.{end}"): 1 - odds,
+        },
+    )
+
+
+@pytest.fixture
+def languages(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[Language]:
+    """Put texts whose probabilities are known in the place of what the model of random weights computes."""
+    found = [language_of(loaded, index) for index in range(6)]
+    seen = batch._Watching.__call__
+
+    def known(self: Any, input_ids: Any, scores: Any) -> Any:
+        for row, request in enumerate(self._requests):
+            scores[row] = found[request.index].logits(request.written)
+        return seen(self, input_ids, scores)
+
+    monkeypatch.setattr(batch._Watching, "__call__", known)
+    return found
+
+
+def written(
+    loaded: Loaded,
+    watches: list[VerdictWatch | None],
+    settings: Sampling | None = None,
+) -> list[list[int]]:
+    """Complete six prompts, three at a time, greedy and drawn ones side by side."""
+    batcher = Batcher(loaded, Limits(slots=3, tokens=100_000))
+    requests = [
+        Request(
+            index,
+            loaded.template.encode_text("x" * (3 + index)),
+            200,
+            settings or (DRAWN if index % 2 else GREEDY),
+        )
+        for index in range(6)
+    ]
+    for request, one in zip(requests, watches, strict=True):
+        request.watch = one
+        batcher.add(request)
+    while batcher.is_busy:
+        batcher.step()
+    return [request.written for request in requests]
+
+
+@pytest.mark.parametrize("settings", [None, GREEDY], ids=["mixed", "greedy"])
+def test_a_score_changes_no_completion_and_is_the_models_own_probability(
+    loaded: Loaded,
+    languages: list[Language],
+    settings: Sampling | None,
+) -> None:
+    watches: list[Any] = [watch(loaded.template) for _ in languages]
+    assert written(loaded, watches, settings) == written(loaded, [None] * 6, settings)
+    assert [one.score.value for one in watches] == pytest.approx([*ODDS, *ODDS[:2]], abs=1e-4)
+
+
+def test_a_threshold_is_each_rows_own(loaded: Loaded, languages: list[Language]) -> None:
+    thresholds = [None, 0.7, 0.5, None, 0.95, 0.5]
+    watches: list[Any] = [watch(loaded.template, threshold=one) for one in thresholds]
+    texts = [loaded.tokenizer.decode(ids) for ids in written(loaded, watches, GREEDY)]
+    verdicts = ["harmful" if "It is harmful, as it hurts." in text else "benign" for text in texts]
+    assert verdicts == ["harmful", "benign", "harmful", "benign", "benign", "harmful"]
+    assert [one.score.is_changed for one in watches] == [False, True, False, False, True, False]
+    assert all(
+        "It is benign, as it helps." in text or verdict == "harmful"
+        for text, verdict in zip(texts, verdicts, strict=True)
+    )
+
+
+def test_a_completion_that_is_wanted_only_to_its_verdict_ends_there(
+    loaded: Loaded,
+    languages: list[Language],
+) -> None:
+    watches: list[Any] = [watch(loaded.template) for _ in languages]
+    for one in watches:
+        one.stops = True
+    texts = [loaded.tokenizer.decode(ids) for ids in written(loaded, watches, GREEDY)]
+    assert all(
+        text.rpartition("It is ")[2][0] in "hb" and len(text.rpartition("It is ")[2]) == 1 for text in texts
+    )
+    assert all(one.score for one in watches)
