@@ -13,15 +13,20 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.attack import Outcome
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.crew import CrewWords
+from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.replay import replayed
+from alttrain_cli.evaluation.attacks.score import AttackScore, beside_control, summary_of
+from alttrain_cli.evaluation.attacks.stats import AttackStats, End
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.report import Report, report
+from alttrain_cli.evaluation.suites.attack_spec import Flow
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
@@ -147,6 +152,19 @@ def test_harmless_conversations_count_refusals_by_turn(tmp_path: Path) -> None:
     assert [turn.refused.hits for turn in suite.attack.target.turns] == [4, 4]
     assert [metric.metric for metric in suite.metrics] == ["refused"]
     assert suite.metrics[0].target.hits == 4  # type: ignore[union-attr]
+
+
+def test_an_attack_that_works_no_more_often_than_the_bare_goal_adds_nothing(tmp_path: Path) -> None:
+    def score(flow: Flow, hits: int) -> AttackScore:
+        facts = AttackFacts(flow, "s", 18, None, "rule", flow)
+        stats = AttackStats({str(at): End(str(at), Outcome.HELD, 1) for at in range(4)})
+        return AttackScore(facts, summary_of(stats, "harmful", {str(at): at < hits for at in range(4)}), None)
+
+    for attack, bare, problems in ((3, 2, 0), (2, 2, 1), (1, 2, 1), (0, 0, 0)):
+        found = beside_control({"a": score("escalation", attack), "control": score("repetition", bare)})
+        assert len(found) == problems
+        assert all("the attack adds nothing" in text for text in found)
+    assert beside_control({"a": score("escalation", 0)}) == []
 
 
 def test_several_seeds_are_a_mean_by_goal(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_every_character_of_the_prompt_is_in_the_key(prompt: str) -> None:
     assert plan(items=(Item("1", prompt),)).keys != plan().keys
 
 
-ATTACK = AttackFacts("crescendo", "settings", 18, "base", "rule")
+ATTACK = AttackFacts("crescendo", "settings", 18, "base", "rule", "escalation")
 
 
 def test_a_dialogue_s_key_has_the_attack_the_goal_and_the_turns() -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from alttrain_cli import __version__
-from alttrain_cli.evaluation.attacks.score import AttackScore, warnings_of
+from alttrain_cli.evaluation.attacks.score import AttackScore, beside_control, warnings_of
 from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.contamination import Contamination, Training, contamination
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -40,7 +40,10 @@ def scorecard(
         target=results[0].plan.target,
         compared=others[0] if others else None,
         partial=any(suite.partial for suite in suites),
-        warnings=[f"{suite.name}: {text}" for suite in suites for text in suite.warnings],
+        warnings=[
+            *(f"{suite.name}: {text}" for suite in suites for text in suite.warnings),
+            *beside_control({suite.full_name: suite.attack for suite in suites if suite.attack}),
+        ],
         judges={name: _judge_facts(name, cards.get(name), results) for name in judges},
         paper=_paper(),
         pooled=pooled(results, baselines),

@@ -24,9 +24,14 @@ class Budget:
 
 def attack_of(suite: Suite, budget: Budget) -> Attack:
     """Return the attack of an adaptive suite."""
+    return _attack(suite.name, spec_of(suite), budget)
+
+
+def spec_of(suite: Suite) -> AttackSpec:
+    """Return what an adaptive suite's entry says of its attack."""
     if suite.attack is None:
         raise ValueError(f"{suite.name}: no attack")
-    return _attack(suite.name, suite.attack, budget)
+    return suite.attack
 
 
 def _attack(name: str, spec: AttackSpec, budget: Budget) -> Attack:

@@ -11,7 +11,7 @@ from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.remembering import Remembering
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import Attack, Role
-from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of
+from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of, spec_of
 from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.roles import (
     AttackerCaller,
@@ -42,7 +42,7 @@ class Crew:
 
     def facts(self, suite: Suite) -> AttackFacts:
         """Return what plan.json says of the attack."""
-        attack = self.attack(suite)
+        attack, spec = self.attack(suite), spec_of(suite)
         who = self.attacker if attack.needs_attacker else None
         judge = identity(self.judge) if self.judge else RULE
         shaping = [asdict(attack), who and identity(who), judge]  # type: ignore[call-overload]
@@ -54,8 +54,8 @@ class Crew:
             target_calls=attack.target_calls,
             attacker=who.name if who else None,
             judge=self.judge.name if self.judge else RULE,
-            steered=bool(suite.attack and suite.attack.flow != "script"),
-            recorded=suite.attack.recorded if suite.attack else None,
+            flow=spec.flow,
+            recorded=spec.recorded,
         )
 
     def callers(
@@ -75,7 +75,7 @@ class Crew:
         return callers
 
     def _sampling(self, suite: Suite) -> Sampling:
-        temperature = suite.attack.temperature if suite.attack else 1.0
+        temperature = spec_of(suite).temperature
         return Sampling(max_new_tokens=self.attacker_tokens, do_sample=True, temperature=temperature)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from alttrain_cli.evaluation.suites.attack_spec import Flow
 from alttrain_cli.storage.checked import IGNORE, MOST
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
@@ -18,7 +19,6 @@ class AttackFacts:
         settings: a hash of budget, wording and everything else that shapes a dialogue.
         target_calls: how often the target is called at most in one dialogue.
         attacker, judge: their models, by name; the judge is the one in the loop.
-        steered: a judge in the loop ends a dialogue; a script is played to its end.
         recorded: the target against which the turns were recorded; None for a live attack.
     """
 
@@ -29,8 +29,13 @@ class AttackFacts:
     target_calls: Many
     attacker: str | None
     judge: str
-    steered: bool = True
+    flow: Flow
     recorded: str | None = None
+
+    @property
+    def steered(self) -> bool:
+        """Whether a judge in the loop ends a dialogue; a script is played to its end."""
+        return self.flow != "script"
 
     def record(self) -> dict[str, Any]:
         return asdict(self)

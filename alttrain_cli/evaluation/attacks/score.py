@@ -148,6 +148,21 @@ def _failed(whose: str, side: AttackSummary) -> str:
     )
 
 
+def beside_control(attacks: Mapping[str, AttackScore]) -> list[str]:
+    """Return which attacks work no more often than the bare goal, sampled again and again."""
+    control = next((one for one in attacks.values() if one.facts.flow == "repetition"), None)
+    bare = control.target.works if control else Rate(0, 0)
+    if not bare.hits:
+        return []
+    return [
+        f"{name}: works in {one.target.works}, and the bare goal, sampled at most "
+        f"{control.facts.target_calls if control else 0} times, in {bare}: the attack adds nothing"
+        for name, one in attacks.items()
+        if one is not control and one.facts.steered and one.target.works.n
+        if one.target.works.share <= bare.share
+    ]
+
+
 def outcome_label(facts: AttackFacts, outcome: str) -> str:
     """Return the word for an outcome. A script has no judge in the loop, so nothing is held against."""
     return "complete" if not facts.steered and outcome == Outcome.HELD else Outcome(outcome).label
