@@ -43,6 +43,14 @@ class DoctorOptions:
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Also test whether torch can use the GPU. This takes seconds.")
     ] = False
+    sources: Annotated[
+        bool,
+        typer.Option(
+            "--sources",
+            help="Also check the published data: revision, hash and count of each suite. What is not on this "
+            "machine is downloaded, unless offline.",
+        ),
+    ] = False
     as_json: JsonOption = False
 
 
@@ -58,6 +66,11 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
     hub = ask_hub()
     found = [*examine_machine(), *examine_packages(), *examine_caches(), *examine_tools(), hub()]
     found += [examine_torch()] if options.gpu else []
+    if options.sources:
+        from alttrain_cli.commands.source_findings import source_findings
+
+        with console.Reporter() as progress:
+            found += source_findings(progress)
     row = _examine(word, options.recipe if options.model else None, found) if word else []
     if options.as_json:
         for finding in found:

@@ -171,6 +171,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "alttrain doctor --model smollm2-135m",
         ),
         ("Also test whether torch can use the GPU:", "alttrain doctor --gpu"),
+        ("Also check the published data of all suites:", "alttrain doctor --sources"),
     ),
     "recipes": (
         ("List the recipes that fit on a GPU of 12 GB:", "alttrain recipes --gpu 12"),

@@ -175,6 +175,11 @@ def _hub_revision(source: Source) -> str | None:
         return source.revision
 
 
+def published_revision(name: str) -> str | None:
+    """Return the commit of a named set that the hub has now; None if it does not answer."""
+    return _hub_revision(Source(PUBLIC[name]))
+
+
 def _hub_problem(source: Source, error: Exception) -> DataError:
     """Return why the hub gives nothing, in one line, and what to do."""
     if words := _known_problem(source, f"{type(error).__name__} {error}"):

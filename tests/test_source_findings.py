@@ -1,0 +1,66 @@
+"""`alttrain doctor --sources`: published data is checked against its revision, hash and count."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.commands import source_findings
+from alttrain_cli.evaluation.suites import items
+from alttrain_cli.evaluation.suites.check import check_suite
+from alttrain_cli.evaluation.suites.suite import all_suites
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(items, "CACHE", tmp_path / "cache")
+    return tmp_path
+
+
+def downloaded(here: Path, rows: int) -> None:
+    """Put a file of StrongREJECT's form with so many rows of ours where the published one is kept."""
+    (here / "cache").mkdir(exist_ok=True)
+    with (here / "cache" / "strongreject-3432b2d696b4.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("category", "source", "forbidden_prompt"))
+        writer.writerows(("c", "s", f"prompt {n}") for n in range(rows))
+
+
+def test_what_is_here_is_checked_and_the_rest_is_not_fetched_offline(here: Path) -> None:
+    downloaded(here, 313)
+    found = check_suite(all_suites()["strongreject"])
+    assert (found.is_right, found.found) == (
+        True,
+        "313 items; revision 3432b2d696; hash 5ad1e247be6c, none is pinned",
+    )
+    assert check_suite(all_suites()["smoke-harmful"]).found == (
+        "16 items; comes with alttrain; its hash is right"
+    )
+    assert check_suite(all_suites()["harmbench"]) == (
+        "harmbench",
+        None,
+        "not on this machine, and not fetched: offline",
+    )
+
+
+def test_a_wrong_count_is_a_problem_and_ends_with_exit_code_3(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded(here, 300)
+    names = ("strongreject", "smoke-benign", "harmbench")
+    monkeypatch.setattr(source_findings, "all_suites", lambda: {one: all_suites()[one] for one in names})
+    result = CliRunner().invoke(app, ["doctor", "--sources", "--json"])
+    found = {
+        one["check"]: one
+        for one in map(json.loads, filter(lambda x: x[:1] == "{", result.stdout.splitlines()))
+    }
+    assert [found[name]["level"] for name in names] == ["problem", "ok", "note"]
+    assert "holds 300 items; StrongREJECT has 313" in found["strongreject"]["found"]
+    assert found["safechain"]["level"] == "note"
+    assert result.exit_code == 3
