@@ -49,7 +49,7 @@ class AttackOptions:
             min=1,
             max=1000,
             metavar="N",
-            help="Turns per dialogue. Default: that of the paper, for example 8 for Crescendo.",
+            help="Turns per dialogue. Default: the suite's own, for example 8 for crescendo.",
         ),
     ] = None
     max_backtracks: Annotated[
@@ -59,8 +59,8 @@ class AttackOptions:
             min=0,
             max=1000,
             metavar="N",
-            help="Refused turns that an attack takes back. Default: that of the paper, for example 10 for "
-            "Crescendo.",
+            help="Refused turns that an attack takes back. Default: the suite's own, for example 10 for "
+            "crescendo.",
         ),
     ] = None
     streams: Annotated[
