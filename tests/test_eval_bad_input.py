@@ -127,6 +127,8 @@ def test_an_option_without_effect_is_an_error(evaluation: Path, arguments: list[
         (["--do-sample", "--temperature", "-1"], "--temperature"),
         (["--do-sample", "--top-p", "nan"], "--top-p"),
         (["--limit", "0"], "--limit"),
+        (["--threshold", "1.5"], "--threshold"),
+        (["--threshold", "nan"], "--threshold"),
         (["--num-samples", "1000000000", "--do-sample"], "--num-samples"),
         (["--max-new-tokens", "1000000000000"], "--max-new-tokens"),
     ],

@@ -258,13 +258,25 @@ class Backend(Protocol):
         """Release the memory or the connections. Closing twice is harmless."""
 
 
-def check_threshold(backend: Backend, sampling: Sampling) -> None:
+class Scoring(Protocol):
+    """A backend, or what one will be opened for."""
+
+    @property
+    def name(self) -> str:
+        """What screens call it."""
+
+    @property
+    def unscored(self) -> str:
+        """Why its verdicts have no score; empty if they have one."""
+
+
+def check_threshold(asked: Scoring, sampling: Sampling) -> None:
     """Refuse a threshold that would have no effect.
 
     Raises:
         BackendError: naming why.
     """
-    if sampling.threshold is not None and (why := backend.unscored):
+    if sampling.threshold is not None and (why := asked.unscored):
         raise BackendError(
-            f"{backend.name}: a threshold has no effect here: {why}. Leave the threshold out.", fatal=True
+            f"{asked.name}: a threshold has no effect here: {why}. Leave the threshold out.", fatal=True
         )

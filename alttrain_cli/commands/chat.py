@@ -7,6 +7,7 @@ from functools import partial
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.backends.base import check_threshold
 from alttrain_cli.backends.open import open_backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.chat import Chat
@@ -44,6 +45,8 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     if options.compare:
         target.check_comparable()
     settings = Settings(target.recipe.generation).set(*options.all_changes)
+    if isinstance(found, Target):  # what can be known before it is loaded
+        check_threshold(found, settings.sampling)
     path = newest_chat(target.name) if options.resume else None
     transcript = Transcript.load(path) if path else Transcript()
     transcript.system = transcript.system if options.system is None else options.system

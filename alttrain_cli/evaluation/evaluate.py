@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.base import Backend, check_threshold
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.crew import CrewWords
@@ -82,6 +82,8 @@ def evaluate(
     """Create all missing completions and judgements; return a line for each judge that judged nothing."""
     pair.check_files(options.folders)
     pair = pair.with_preset(options.preset)
+    if isinstance(pair.candidate.model, Target):  # what can be known before it is loaded
+        check_threshold(pair.candidate.model, options.request(pair.candidate).sampling)
     with claimed(pair.roots, options.folders):
         judges.check_available()
         try:

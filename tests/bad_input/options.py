@@ -118,6 +118,12 @@ TRAIN = [
     ),
 ]
 CHAT = [
+    _chat("threshold", ("smollm2-135m", "--set", "threshold=1.5", "-p", "x"), "threshold", "1.5"),
+    _chat(
+        "threshold-of-a-base",
+        ("smollm2-135m", "--set", "threshold=0.5", "-p", "x"),
+        "a threshold has no effect",
+    ),
     _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p or --prompts"),
     _chat(
         "compare-base",
