@@ -92,6 +92,9 @@ def test_dialogues_that_say_nothing_are_in_no_rate_but_in_its_bounds_and_on_top(
     assert (side.outcomes["unfinished"], side.failed, side.achieved) == (4, 4, None)
     assert (side.at_least.share, side.at_most.share) == (0.0, 1.0)  # type: ignore[union-attr]
     assert "4 of 4 dialogues say nothing about the model (unfinished 4)" in result.card.warnings[0]
+    assert dict(attack_lines(result.card))["  candidate:"] == (
+        "unfinished 4; at least 0/4 = 0% (0-49), at most 4/4 = 100% (51-100)"
+    )
 
 
 def test_the_bound_of_a_rate_counts_failed_dialogues_as_hits(tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
     )
     if suite.kind != "harmful":
         return
-    yield f"answer that decides {side.counts} {side.works}"
+    if side.counted:
+        yield f"answer that decides {side.counts} {side.works}"
     if side.any_of_seeds:
         yield f"with any of {suite.samples} seeds {estimate(side.any_of_seeds)}"
-    if score.facts.steered:
+    if score.facts.steered and side.achieved:
         yield f"in the loop {estimate(side.achieved)}"
     if score.facts.steered and side.failed:
         yield f"at least {estimate(side.at_least)}, at most {estimate(side.at_most)}"
