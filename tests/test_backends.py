@@ -22,9 +22,9 @@ from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
 
 RECIPE = Recipe.load("smollm2-135m")
-GREEDY = Sampling(max_new_tokens=12, do_sample=False)
-DRAWN = Sampling(max_new_tokens=12, do_sample=True, temperature=1.0)
-QUESTIONS = [f"What is {n} plus {n}?" for n in range(6)]
+GREEDY = Sampling(max_new_tokens=6, do_sample=False)
+DRAWN = Sampling(max_new_tokens=6, do_sample=True, temperature=1.0)
+QUESTIONS = [f"What is {n} plus {n}?" for n in range(4)]
 
 
 def requests(*prompts: str) -> list[Request[str]]:
@@ -249,9 +249,9 @@ def test_a_server_is_sent_every_field_of_the_sampling() -> None:
     names = ("temperature", "top_p", "max_tokens", "seed", "top_k", "repetition_penalty")
     sent = [{name: one[name] for name in names if name in one} for one in served.requests]
     assert sent == [
-        {"temperature": 0, "top_p": 1, "max_tokens": 12},
-        {"temperature": 1, "top_p": 1, "max_tokens": 12, "seed": 3},
-        {"temperature": 1, "top_p": 1, "max_tokens": 12, "seed": 3, "top_k": 5, "repetition_penalty": 1.1},
+        {"temperature": 0, "top_p": 1, "max_tokens": 6},
+        {"temperature": 1, "top_p": 1, "max_tokens": 6, "seed": 3},
+        {"temperature": 1, "top_p": 1, "max_tokens": 6, "seed": 3, "top_k": 5, "repetition_penalty": 1.1},
     ]
 
 
@@ -449,7 +449,9 @@ def test_in_memory_a_block_that_outgrows_its_budget_is_closed_and_the_answer_for
     thinker = LocalBackend(local._target, loaded)
     begun = Conversation.of("What is two plus two?")
     started = "" if prefilled else "<think>\nI"
-    chunks, completion = streamed(thinker, begun.start(started), budget=5)
+    chunks, completion = streamed(
+        thinker, begun.start(started), GREEDY.model_copy(update={"max_new_tokens": 12}), budget=5
+    )
     assert completion.forced
     assert completion.text.startswith("<think>\n")
     assert completion.trace.state is State.CLOSED

@@ -9,7 +9,7 @@ import pytest
 from alttrain_cli.engine import batcher as module
 from alttrain_cli.engine import generate as completing
 from alttrain_cli.engine import quiet
-from alttrain_cli.engine.batch import Batch, Request
+from alttrain_cli.engine.batch import ROUND, Batch, Request
 from alttrain_cli.engine.generate import Written, complete, generate
 from alttrain_cli.engine.load import Loaded
 from alttrain_cli.errors import ModelError
@@ -24,6 +24,7 @@ QUESTIONS = (
     "What is two plus two?",
 )
 GREEDY = Sampling(max_new_tokens=20, do_sample=False)
+BRIEF = Sampling(max_new_tokens=10, do_sample=False)
 SAMPLED = Sampling(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9)
 
 
@@ -142,13 +143,13 @@ def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded
     import torch
 
     before = {name: weight.clone() for name, weight in smollm.model.state_dict().items()}
-    together = batched(smollm, slots=3)
+    together = batched(smollm, BRIEF, slots=3)
     after = smollm.model.state_dict()
     assert all(weight.dtype == after[name].dtype for name, weight in before.items())
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
-    assert generate(smollm, QUESTIONS, GREEDY) == together
+    assert generate(smollm, QUESTIONS, BRIEF) == together
     try:
-        assert [completion.text for completion in together] == one_at_a_time(smollm, GREEDY)
+        assert [completion.text for completion in together] == one_at_a_time(smollm, BRIEF)
     finally:
         smollm.model.to(before["lm_head.weight"].dtype)
     short = Sampling(max_new_tokens=64, do_sample=False)
@@ -234,7 +235,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     import torch
 
     loaded = tiny(smollm, "llama")
-    settings = Sampling(max_new_tokens=150, do_sample=False)
+    settings = Sampling(max_new_tokens=ROUND + 6, do_sample=False)  # written in two rounds
     expected = batched(loaded, settings)
     sizes: list[int] = []
     write = Batch._write
@@ -261,7 +262,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
 @pytest.mark.model
 def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(smollm, "llama")
-    settings = Sampling(max_new_tokens=300, do_sample=False)
+    settings = Sampling(max_new_tokens=2 * ROUND + 6, do_sample=False)
     expected = batched(loaded, settings)
     widths: list[int] = []
     write = Batch._write
@@ -272,9 +273,9 @@ def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.Mon
         return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
-    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots: module.Limits(6, 900))
+    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots: module.Limits(6, 500))
     assert batched(loaded, settings) == expected
-    assert max(widths) <= 900
+    assert max(widths) <= 500
 
 
 @pytest.mark.model

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rich.console import Console
@@ -91,6 +91,7 @@ def test_rows_of_another_order_are_read_back_and_are_not_out_of_order(order: Ord
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
+@settings(max_examples=30)
 @given(cut=st.lists(st.integers(1, 60), max_size=20))
 def test_another_order_streams_to_the_same_sections_however_it_is_cut(order: Order, cut: list[int]) -> None:
     text = compose(assessed_first(starter_rows("train")[0], order).trace, THINK, prefilled=False)
