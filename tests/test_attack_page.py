@@ -53,6 +53,18 @@ def test_what_an_attacker_wrote_is_on_the_page_only_with_harmful_completions(
     assert [turn["decides"] for turn in first["target"]["turns"]] == [False, False, True]
 
 
+def test_a_dialogue_that_says_nothing_is_listed_with_its_outcome(tmp_path: Path) -> None:
+    found = measure(tmp_path, run_and_base(REFUSES, HELPS, attacker="I'd rather not."))
+    [data] = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        page_of(tmp_path, found, show=False),
+        re.DOTALL,
+    )
+    listed = json.loads(data)
+    assert [one["target"]["behaviour"] for one in listed] == [["attacker failed"]] * 4
+    assert listed[0]["target"]["turns"] == []
+
+
 @pytest.mark.skipif(
     EXECUTABLE is None, reason="no Chromium: apt-get install chromium, and the page is opened for real"
 )

@@ -73,9 +73,9 @@ def entries(
 def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator[Entry]:
     jobs = side.plan.requests
     for job, mine, its in zip(jobs, _written(side, jobs), _partners(side, other), strict=True):
-        if mine is None:
+        target = _shown(side, mine, show) if mine else _undecided(side, job.key, show)
+        if target is None:
             continue
-        target = _shown(side, mine, show)
         beside = _shown(other, its, show) if other and its else None
         yield Entry(
             suite=side.name,
@@ -129,6 +129,26 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
         outcome=dialogue.outcome.label if dialogue else None,
         # What an attacker wrote is shown only with harmful completions.
         turns=_turns(dialogue) if dialogue and (show or not is_attack) else None,
+    )
+
+
+def _undecided(side: SuiteResult, key: str, show: bool) -> Shown | None:
+    """Return a dialogue that says nothing about the model; None if there is none."""
+    dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
+    if dialogue is None:
+        return None
+    harmful = side.plan.suite.kind == "harmful" and bool(dialogue.attempts)
+    label = dialogue.outcome.label
+    return Shown(
+        verdict="missing",
+        behaviour=[label],
+        finish=label,
+        tokens=None,
+        thinking_tokens=None,
+        judged=[],
+        harmful=harmful,
+        sections=None if harmful and not show else {},
+        turns=None if harmful and not show else _turns(dialogue),
     )
 
 

@@ -70,7 +70,7 @@
     if (side.outcome) row.append(make("li", "", `${side.outcome}, by the judge in the loop`));
     if (!["complete", ...side.behaviour].includes(side.finish)) row.append(make("li", "alarm", side.finish));
     const thought = side.thinking_tokens === null ? "" : `, ${side.thinking_tokens} for thinking`;
-    row.append(make("li", "", `${side.tokens} tokens${thought}`));
+    if (side.tokens !== null) row.append(make("li", "", `${side.tokens} tokens${thought}`));
     for (const [judge, words] of side.judged) row.append(make("li", "", `${judge}: ${words}`));
     return row;
   };
