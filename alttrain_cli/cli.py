@@ -61,7 +61,8 @@ def _usage(error: Any, ctx: Any) -> Exception:
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
     near = _near(error)
-    message = error.format_message().removeprefix("Invalid value: ").replace("Input should be", "it must be")
+    message = error.format_message().replace("Input should be", "it must be")
+    message = message.removeprefix("Invalid value: ").removeprefix("Invalid value for ")
     message = f"{message.rstrip('.')}. {near}" if near else message
     end = "" if message.endswith((".", "?")) else "."
     console.print_error(f"{_bounded(message)}{end} See: {command.strip()} --help")

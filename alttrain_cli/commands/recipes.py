@@ -52,7 +52,7 @@ def list_recipes(
             console.print_json(fit.record())
         return
     console.print_recipe_fits(fits, machine.in_words, TYPICAL_LONGEST)
-    console.print_next(_train(best_of(fits, machine)))
+    console.print_next(_train(best_of(fits, machine), gpu))
 
 
 @app.command()
@@ -90,8 +90,9 @@ def copy(
     console.print_next(_train(str(file)))
 
 
-def _train(recipe: str) -> str:
+def _train(recipe: str, gpu: str = "auto") -> str:
     """Return the command that plans a run: with the newest data file, or with the data of the recipe."""
     found = data_files()
     data = ["--data", str(found[0].path)] if found else []
-    return shlex.join(["alttrain", "train", "--recipe", recipe, *data, "--plan"])
+    card = ["--gpu", gpu] if gpu != "auto" else []
+    return shlex.join(["alttrain", "train", "--recipe", recipe, *data, "--plan", *card])

@@ -45,7 +45,7 @@ class Comparison:
         folders = {folder.path.name for folder in suite_dirs(candidate.root)}
         if not folders:
             raise DataError(
-                f"{candidate.root}: there is no evaluation here. To make one: alttrain eval TARGET"
+                f"{candidate.root}: there is no evaluation here. To make one: {candidate.command}"
             )
         return cls.of(candidate, word, folders)
 

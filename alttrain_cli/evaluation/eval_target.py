@@ -9,7 +9,7 @@ from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
-from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.plan import command_for, suite_dirs
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
@@ -29,6 +29,15 @@ class EvalTarget:
     def sampling(self) -> Sampling:
         recipe = self.model.recipe if isinstance(self.model, Target) else Recipe.load(FALLBACK)
         return recipe.generation
+
+    @property
+    def command(self) -> str:
+        """The command that evaluates it."""
+        if not isinstance(self.model, Target) or self.model.run:
+            return command_for(self.root)
+        base = self.model.recipe.model.name
+        name = base if is_folder(Path(base)) else self.model.name
+        return shlex.join(["alttrain", "eval", str(self.model.adapter or name)])
 
     @property
     def adapter(self) -> Path | None:

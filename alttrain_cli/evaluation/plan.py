@@ -7,6 +7,7 @@ again. Anything else (other weights, template, prompt, sampling, engine) is anot
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -97,7 +98,8 @@ class Plan:
         """Read a plan."""
         path = folder / "plan.json"
         if not path.exists():
-            raise RunError(f"{folder}: there is no evaluation here. To make one: alttrain eval TARGET")
+            line = command_for(folder.parent)
+            raise RunError(f"{folder}: there is no evaluation here. To make one: {line}")
         values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
         items = tuple(_item(item) for item in values["items"])
         target, settings, mode = values["target"], values["settings"], values["mode"]
@@ -209,6 +211,11 @@ class SuiteDir:
         except DataError as error:
             raise DataError(f"{self.path}/{error}") from None
         return names
+
+
+def command_for(root: Path) -> str:
+    """Return the command that makes the evaluations of a folder; a run's folder is the one above."""
+    return shlex.join(["alttrain", "eval", *([str(root.parent)] if root.name == "eval" else [])])
 
 
 def suite_dirs(root: Path) -> list[SuiteDir]:

@@ -12,7 +12,7 @@ from alttrain_cli.evaluation.dial.dial import Calibrated, dial_score
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.page.page import write_page
-from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.plan import command_for, suite_dirs
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -58,7 +58,7 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
     if not any(result.stats.n or (result.attack and result.attack.ends) for result in results):
-        raise DataError(f"{root}: there are no completions. To generate them: alttrain eval TARGET")
+        raise DataError(f"{root}: there are no completions. To generate them: {command_for(root)}")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))

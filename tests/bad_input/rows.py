@@ -44,7 +44,7 @@ FILES = [
     _file("other-label", lines(HARMFUL), "no benign rows"),
 ]
 KEYS = [
-    _row("label-case", ("label: must be 'harmful' or 'benign'", "'Harmful'"), label="Harmful"),
+    _row("label-case", ("label: must be 'harmful', 'benign'", "'Harmful'"), label="Harmful"),
     _row("label-null", ("label",), label=None),
     _row("key-missing", ("answer: the key is missing",), answer=...),
     _row("key-unknown", ("extra: unknown key",), extra=1),
