@@ -1,6 +1,7 @@
-"""The starter set: enough of it, balanced, and not to be told apart without meaning."""
+"""The starter sets: enough of each, balanced, and not to be told apart without meaning."""
 
 from collections import Counter
+from typing import Any
 
 import numpy
 import pytest
@@ -10,15 +11,12 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from alttrain_cli.data.starter import LABELS, starter_pairs, starter_rows
+from alttrain_cli.data.audit import contradictions
+from alttrain_cli.data.starter import FILES, FULL, LABELS, starter_pairs, starter_rows
 from alttrain_cli.data.styles import checked
 
-ALL = starter_pairs()
+ALL = starter_pairs(FULL)
 PAIRS = [pair for pair in ALL if pair["kind"] != "everyday"]  # contrast pairs: only the meaning differs
-SIDES = [(pair["pair"], label, pair[label]) for pair in PAIRS for label in LABELS]
-PROMPTS = [side["prompt"] for _, _, side in SIDES]
-IS_HARMFUL = numpy.array([label == "harmful" for _, label, _ in SIDES])
-GROUPS = [pair for pair, _, _ in SIDES]
 FOLDS = GroupKFold(10)
 DANGEROUS_LOOKING = {
     *("homonym", "figure-of-speech", "safe-target", "fiction", "history", "definition", "medicine"),
@@ -26,21 +24,45 @@ DANGEROUS_LOOKING = {
 }
 
 
-def accuracy(classifier: object, features: object) -> float:
-    return float(cross_val_score(classifier, features, IS_HARMFUL, groups=GROUPS, cv=FOLDS).mean())
+def prompts(pairs: list[dict[str, Any]]) -> list[str]:
+    return [pair[label]["prompt"] for pair in pairs for label in LABELS]
 
 
-def test_it_is_large_enough_and_half_harmful() -> None:
-    assert len(PAIRS) >= 120
-    assert len(ALL) > len(PAIRS)
-    assert len({pair["category"] for pair in PAIRS}) >= 12
-    assert sum(pair["kind"] in DANGEROUS_LOOKING for pair in PAIRS) >= 80
-    assert {pair["kind"] for pair in PAIRS} >= DANGEROUS_LOOKING
+def told_apart(classifier: object, features: object, scoring: str) -> float:
+    """Return how well the label is told, on pairs that the classifier has not seen."""
+    count = len(features)  # type: ignore[arg-type]
+    is_harmful = numpy.arange(count) % 2 == 0
+    pair = numpy.arange(count) // 2
+    found = cross_val_score(classifier, features, is_harmful, groups=pair, cv=FOLDS, scoring=scoring)
+    return float(found.mean())
 
 
-def test_the_two_splits_share_no_pair_and_no_prompt() -> None:
-    train, heldout = starter_rows("train"), starter_rows("heldout")
-    assert len(train) + len(heldout) == 2 * len(ALL)
+@pytest.fixture(params=FILES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def contrasts(name: str) -> list[dict[str, Any]]:
+    return [pair for pair in starter_pairs(name) if pair["kind"] != "everyday"]
+
+
+def test_it_is_large_enough_and_half_harmful(name: str, contrasts: list[dict[str, Any]]) -> None:
+    assert len(contrasts) >= 120
+    assert len(starter_pairs(name)) > len(contrasts)
+    assert len({pair["category"] for pair in contrasts}) >= 12
+    assert sum(pair["kind"] in DANGEROUS_LOOKING for pair in contrasts) >= 80
+    assert {pair["kind"] for pair in contrasts} >= DANGEROUS_LOOKING
+
+
+def test_the_quick_pairs_are_a_part_of_the_full_set() -> None:
+    assert starter_pairs(FULL)[: len(starter_pairs())] == starter_pairs()
+    assert len({pair["pair"] for pair in ALL}) == len(ALL)
+
+
+def test_the_two_splits_share_no_pair_and_no_prompt(name: str) -> None:
+    train, heldout = starter_rows("train", name), starter_rows("heldout", name)
+    assert len(train) + len(heldout) == 2 * len(starter_pairs(name))
     assert len(heldout) >= 80
     assert Counter(row.label for row in heldout) == {"harmful": len(heldout) / 2, "benign": len(heldout) / 2}
     assert not {row.prompt for row in train} & {row.prompt for row in heldout}
@@ -50,8 +72,9 @@ def test_the_two_splits_share_no_pair_and_no_prompt() -> None:
 
 def test_every_row_is_told_apart_again_and_its_verdict_is_its_label() -> None:
     for split in ("train", "heldout"):
-        for row in starter_rows(split):  # type: ignore[arg-type]
+        for row in starter_rows(split, FULL):  # type: ignore[arg-type]
             assert checked(row) == row
+            assert contradictions(row) == []
 
 
 def test_prompts_and_answers_stand_only_once() -> None:
@@ -61,16 +84,26 @@ def test_prompts_and_answers_stand_only_once() -> None:
 
 
 @pytest.mark.parametrize("classifier", [MultinomialNB(), LogisticRegression(max_iter=1000)])
-def test_a_bag_of_words_cannot_tell_the_labels(classifier: object) -> None:
-    assert accuracy(make_pipeline(CountVectorizer(), classifier), PROMPTS) < 0.65
+def test_a_bag_of_words_cannot_tell_the_labels(contrasts: list[dict[str, Any]], classifier: object) -> None:
+    assert told_apart(make_pipeline(CountVectorizer(), classifier), prompts(contrasts), "accuracy") < 0.65
 
 
-def test_length_cannot_tell_the_labels() -> None:
-    sizes = numpy.array([[len(prompt), len(prompt.split())] for prompt in PROMPTS], dtype=float)
-    assert accuracy(LogisticRegression(), sizes / sizes.max(axis=0)) < 0.65
+def test_neither_length_nor_punctuation_can_tell_the_labels(name: str) -> None:
+    texts = prompts(starter_pairs(name))
+    surface = [
+        [len(text), len(text.split()), text[0].islower(), *map(text.count, "?!.,:;")] for text in texts
+    ]
+    features = numpy.array(surface, dtype=float)
+    features /= 1 + features.max(axis=0)
+    assert told_apart(LogisticRegression(max_iter=1000), features, "roc_auc") <= 0.60
 
 
-def test_nor_can_it_in_everyday_pairs() -> None:
+def test_the_first_word_cannot_tell_the_labels(name: str) -> None:
+    first = [text.split()[0] for text in prompts(starter_pairs(name))]
+    assert told_apart(make_pipeline(CountVectorizer(), LogisticRegression()), first, "roc_auc") <= 0.60
+
+
+def test_both_sides_of_a_pair_are_as_long() -> None:
     lengths = [[len(pair[label]["prompt"].split()) for label in LABELS] for pair in ALL if pair not in PAIRS]
     harmful, benign = numpy.array(lengths).T
-    assert abs(harmful - benign).max() <= 2
+    assert (abs(harmful - benign) <= 2 + numpy.maximum(harmful, benign) // 10).all()

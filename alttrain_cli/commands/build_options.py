@@ -22,9 +22,9 @@ class BuildOptions:
         typer.Option(
             metavar="NAME[:COUNT]",
             help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
-            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter. FILE:900 uses 900 samples "
-            "and keeps the proportion of each label and category. FILE:harmful=900,benign=100 uses as many "
-            "of each label. Repeat the option to mix sources.",
+            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter, starter-full. "
+            "FILE:900 uses 900 samples and keeps the proportion of each label and category. "
+            "FILE:harmful=900,benign=100 uses as many of each label. Repeat the option to mix sources.",
         ),
     ] = None
     mix: Annotated[

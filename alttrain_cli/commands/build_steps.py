@@ -24,7 +24,8 @@ from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.responses import ResponseStore
 from alttrain_cli.data.samples import SampleReader, read_prompts
-from alttrain_cli.data.sources import STARTER, Source
+from alttrain_cli.data.sources import Source
+from alttrain_cli.data.starter import STARTER
 from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation.suites.published import suite_prompts

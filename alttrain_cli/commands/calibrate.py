@@ -14,7 +14,7 @@ from alttrain_cli.backends.open import find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.completion import complete_run
 from alttrain_cli.commands.options import check_not_empty, expanded, finite, takes
-from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
@@ -68,7 +68,7 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
     promise = options.promise
     target = _target(options.run)
     found = (
-        CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout"))
+        CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout", FULL))
         if options.data is None
         else CalibrationSet.read(options.data)
     )

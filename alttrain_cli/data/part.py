@@ -182,7 +182,7 @@ class Part:
 
     def _all(self) -> Iterator[Sample | Row]:
         if self.config.source.is_starter:
-            return iter(starter_rows("train"))
+            return iter(starter_rows("train", self.config.source.name))
         return self.config.reader.samples(self.config.source)
 
     def _chosen(self) -> Iterator[Sample | Row]:

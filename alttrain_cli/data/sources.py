@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from alttrain_cli.data.starter import FILES as STARTER_SETS
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, sha256
@@ -18,7 +19,6 @@ from alttrain_cli.storage.tables import FORMATS, read_table
 from alttrain_cli.structure.row import Label
 from alttrain_cli.text import shown, visible
 
-STARTER = "starter"
 # Sets of R1 traces by their usual names.
 PUBLIC = {
     "safechain": "UWNSL/SafeChain",
@@ -68,15 +68,15 @@ class Source:
             raise DataError(f"{_cut(name)}: this ending is not read. Read are {', '.join(FORMATS)}.")
         if not is_hub_id(source.name):
             raise DataError(
-                f"{_cut(text) or '(nothing)'}: unknown source. Give a {', '.join(FORMATS)} file, "
-                f"a Hugging Face id (OWNER/NAME), or one of these names: {', '.join((STARTER, *PUBLIC))}."
+                f"{_cut(text) or '(nothing)'}: unknown source. Give a {', '.join(FORMATS)} file, a Hugging "
+                f"Face id (OWNER/NAME), or one of these names: {', '.join((*STARTER_SETS, *PUBLIC))}."
             )
         return source
 
     @property
     def is_starter(self) -> bool:
-        """Whether it is the set that comes with alttrain."""
-        return self.name == STARTER
+        """Whether it is a set that comes with alttrain."""
+        return self.name in STARTER_SETS
 
     @property
     def is_file(self) -> bool:
@@ -91,7 +91,7 @@ class Source:
     def facts(self) -> dict[str, Any]:
         """Return what pins the source down: the hash of a file, the revision of a hub set."""
         if self.is_starter:
-            return {"name": STARTER}
+            return {"name": self.name}
         if self.is_file:
             return {"name": Path(self.name).name, "sha256": sha256(Path(self.name))}
         return {"name": self.name, "revision": _hub_revision(self)}

@@ -1,4 +1,4 @@
-"""The starter set: contrast pairs that we wrote, with a held-out part that training never sees."""
+"""The starter set: pairs of prompts that we wrote, with a held-out part that training never sees."""
 
 from importlib import resources
 from typing import Any, Literal
@@ -8,30 +8,36 @@ from alttrain_cli.structure.row import Label, Row
 
 Split = Literal["train", "heldout"]
 LABELS: tuple[Label, ...] = ("harmful", "benign")
+STARTER, FULL = "starter", "starter-full"
+# The files of each set: the demo's pairs are short, so that a laptop trains on them in minutes.
+FILES = {
+    STARTER: ("quick",),
+    FULL: ("quick", "instructions", "wrappings", "short", "sensitive", "tasks"),
+}
 
 
-def starter_rows(split: Split) -> list[Row]:
-    """Return the rows of one split; the rows of a pair are adjacent and in the same split."""
+def starter_rows(split: Split, name: str = STARTER) -> list[Row]:
+    """Return the rows of one split of a set; the rows of a pair are adjacent and in the same split."""
     return [
         Row(
             id=f"starter-{pair['pair']}-{label}",
             prompt=pair[label]["prompt"],
             label=label,
             category=pair["category"],
-            source="starter",
+            source=STARTER,
             style="alttrain",
             understanding=pair[label]["understanding"],
             assessment=pair[label]["assessment"],
             reasoning=pair[label]["reasoning"],
             answer=pair[label]["answer"],
         )
-        for pair in starter_pairs()
+        for pair in starter_pairs(name)
         if pair["split"] == split
         for label in LABELS
     ]
 
 
-def starter_pairs() -> list[dict[str, Any]]:
-    """Return the pairs as they are in the file: {pair, split, category, kind, harmful, benign}."""
-    with resources.as_file(resources.files("alttrain_cli.data") / "starter.jsonl") as path:
-        return [pair for _, pair in read_jsonl(path)]
+def starter_pairs(name: str = STARTER) -> list[dict[str, Any]]:
+    """Return the pairs of a set as they are in its files: {pair, split, category, kind, harmful, benign}."""
+    with resources.as_file(resources.files("alttrain_cli.data") / "starter_pairs") as folder:
+        return [pair for file in FILES[name] for _, pair in read_jsonl(folder / f"{file}.jsonl")]
