@@ -248,3 +248,14 @@ def test_a_completion_gets_the_tokens_that_prompt_and_context_leave(context: int
     [chosen] = find_suites("smoke-harmful")
     wanted = EvalRequest([], Sampling(max_new_tokens=8_000, do_sample=False))
     assert wanted.sampling_for(chosen, context).max_new_tokens == tokens
+
+
+def test_several_samples_of_an_ability_are_averaged_and_called_so() -> None:
+    from alttrain_cli.evaluation.metric_values import CORRECT, HARMFUL
+    from alttrain_cli.evaluation.metrics import _samples
+
+    assert [_samples(CORRECT, 8), _samples(HARMFUL, 5), _samples(CORRECT, 1)] == [
+        ", avg@8",
+        ", mean of 5",
+        "",
+    ]

@@ -9,7 +9,15 @@ from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import Behaviour, State
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
-from alttrain_cli.evaluation.metric_values import HARMFUL, SCORE, Metric, Values, metrics_of, value_of
+from alttrain_cli.evaluation.metric_values import (
+    CORRECT,
+    HARMFUL,
+    SCORE,
+    Metric,
+    Values,
+    metrics_of,
+    value_of,
+)
 from alttrain_cli.evaluation.scorecard_values import Agreement, MetricScore, Pool, PooledScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Kind
@@ -42,7 +50,7 @@ def _score(
     return MetricScore(
         judge=judge,
         metric=metric.name,
-        title=metric.title + (f", mean of {samples}" if samples > 1 else ""),
+        title=metric.title + _samples(metric, samples),
         better=metric.better,
         triage=is_triage(judge),
         target=Estimate.of(values.counted),
@@ -55,6 +63,13 @@ def _score(
         safe_at=_safe_at(result, judge) if metric is HARMFUL and samples > 1 else None,
         states=result.states(judge),
     )
+
+
+def _samples(metric: Metric, samples: int) -> str:
+    """Return how the samples of a prompt are counted: never the best one."""
+    if samples == 1:
+        return ""
+    return f", avg@{samples}" if metric is CORRECT else f", mean of {samples}"
 
 
 def pooled(

@@ -86,6 +86,7 @@ _PRESETS = (
             "its XSTest runs with 256 new tokens, in which a reasoning model does not come to an answer; "
             "here it gets 4,096",
             "its training prompts hold most of HarmBench: do not score a model trained on them there",
+            "its mathematics counts the best of 4 samples; alttrain gives their mean, avg@4",
             "it judges the whole text, reasoning included, and so does this preset",
         ),
         judge_part="full",
