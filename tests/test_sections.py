@@ -158,6 +158,9 @@ def run(rows: TrainingRows, tmp_path: Path) -> Run:
     recipe = Recipe.load("smollm2-135m")
     made = Run.create(tmp_path / "run", recipe.name, recipe.to_yaml())
     made.update_manifest(**initial_manifest(recipe, rows, ()))
+    words = made.manifest().verdict_words
+    assert words is not None
+    assert (" harmful" in words.harmful) is (" benign" in words.benign) is ("assessment" in rows.order)
     made.adapter_path.mkdir()
     (made.adapter_path / "adapter_model.safetensors").touch()
     config = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
