@@ -1,6 +1,6 @@
 """How fast dialogues are played in lock-step, whether they are those of one at a time, and what kills cost.
 
-    python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 64] [--alone 64] [--kills 0]
+    python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 96] [--alone 64] [--kills 0]
 
 The target is a run; the attacker is scripted and the judge a rule, so that the target's time is what is
 measured. A plays all goals in lock-step. B plays the first --alone of them, one dialogue after the other.
@@ -14,6 +14,7 @@ import random
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def killed(
                 Played(target, arguments, folder).play(requests)
             finally:
                 os._exit(0)
-        time.sleep(chance.uniform(0, seconds / 5))
+        time.sleep(chance.uniform(0, seconds / 10))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     return Played(target, arguments, folder).play(requests)
@@ -94,7 +95,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--goals", type=int, default=64)
     parser.add_argument("--turns", type=int, default=8)
-    parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--alone", type=int, default=64)
     parser.add_argument("--kills", type=int, default=0)
     arguments = parser.parse_args()
@@ -116,6 +117,11 @@ def main() -> None:
         each, single = lock_step / len(together), serial / len(alone)
         print_lines(
             [
+                (
+                    "outcomes:",
+                    ", ".join(f"{name} {n}" for name, n in Counter(one[1] for one in together).items()),
+                ),
+                ("answers:", f"{sum(len(one[2]) for one in together)} in lock-step"),
                 ("lock-step:", f"{len(together)} dialogues in {lock_step:.1f} s, {each:.2f} s each"),
                 ("one at a time:", f"{len(alone)} dialogues in {serial:.1f} s, {single:.2f} s each"),
                 ("faster:", f"{single / each:.1f} times"),
