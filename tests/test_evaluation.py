@@ -109,7 +109,7 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 def test_a_plan_is_read_as_it_was_saved_and_a_missing_one_says_what_to_do(tmp_path: Path) -> None:
     plan().save(tmp_path)
     assert Plan.load(tmp_path).keys == plan().keys
-    with pytest.raises(RunError, match="alttrain eval TARGET"):
+    with pytest.raises(RunError, match="To make one: alttrain eval"):
         Plan.load(tmp_path / "nowhere")
 
 
