@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loa
 LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
 	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
 
-.PHONY: demo test check docs resolve lock format clean
+.PHONY: demo test check faults docs resolve lock format clean
 
 ## demo: teach a real 135M model the structure, and compare its answers before and after
 demo: demo/run/adapter/adapter_model.safetensors
@@ -33,6 +33,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST) -m "not model"
+
+## faults: faults at every point of training too; make test tries a part of them
+faults: .venv/installed-dev
+	ALTTRAIN_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/test_faults.py
 
 ## docs: the documents as a site, in site/
 docs: .venv/installed-dev

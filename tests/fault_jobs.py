@@ -27,12 +27,18 @@ def answer(number: int, request: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """A command line. `again` is added when it is run once more in a folder that is there."""
+    """A command line.
+
+    Attributes:
+        again: What is added when it is run once more in a folder that is there.
+        every: Of the points, each `every`-th is tried by the default suite, and all by `make faults`.
+    """
 
     name: str
     line: Sequence[str]
     again: Sequence[str] = ()
     prepare: Callable[[Path], None] = lambda folder: None
+    every: int = 1
 
     def start(self, warm: Warm, folder: Path, url: str, hooks: Sequence[Any] = ()) -> Process:
         """Start it in a folder, or go on with it there."""
@@ -71,7 +77,7 @@ def train_job(model: Path) -> Job:
     )  # fmt: skip
     given = [part for one in settings for part in ("--set", one)]
     line = ("train", "--recipe", "smollm2-135m", "--data", "rows.jsonl", "--out", "out", *given)
-    return Job("train", line, ("--resume",), _rows)
+    return Job("train", line, ("--resume",), _rows, every=14)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """Nothing is lost under fault, at every point at which a command changes a file: docs/faults.md lists them."""
 
+import os
 import random
 import shutil
 import signal
@@ -11,15 +12,17 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.chat.transcript import Transcript
-from tests.fault_jobs import BUILD, EVAL, Job, answer, outcome, problems
+from tests.fault_jobs import BUILD, EVAL, Job, answer, outcome, problems, train_job
 from tests.faults import NEEDS_SPACE
 from tests.servers import Served, chat_server
 from tests.terminals import Terminal
+from tests.tiny import write_model
 from tests.warm import Hook, Process, Warm
 
 ENDS = {"kill": -signal.SIGKILL, "full": 2, "term": 143, "twice": 130}
 RANDOM_KILLS = 10
-COMMANDS = ("build-data", "eval", "chat")
+COMMANDS = ("build-data", "train", "eval", "chat")
+ALL = bool(os.environ.get("ALTTRAIN_ALL_FAULTS"))  # make faults
 DOCS = Path(__file__).parent.parent / "docs" / "faults.md"
 
 
@@ -94,7 +97,8 @@ class Bench:
         first = {name: at for at, name in reversed(numbered)}
         chosen = {*last.values(), *(first.values() if kind == "kill" else ())}
         found = sorted(at for at in chosen if kind != "full" or self.points[at - 1].startswith(NEEDS_SPACE))
-        return found[::3] if kind == "twice" else found
+        found = found[::3] if kind == "twice" else found
+        return found if ALL else found[:: self.job.every]
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +107,17 @@ def served() -> Iterator[Served]:
         yield found
 
 
-NAMES = ["build-data", "eval"]
-
-
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=["build-data", "eval", pytest.param("train", marks=pytest.mark.model)])
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, served: Served) -> Bench:
     place = tmp_path_factory.mktemp("faults")
-    job = {"build-data": BUILD, "eval": EVAL}[request.param]
-    return Bench(job, request.getfixturevalue("light"), place, served)
+    if request.param == "train":
+        job, warm = train_job(write_model(place / "model")), "warm"
+    else:
+        job, warm = {"build-data": BUILD, "eval": EVAL}[request.param], "light"
+    return Bench(job, request.getfixturevalue(warm), place, served)
 
 
+@pytest.mark.timeout(3600 if ALL else 300)
 @pytest.mark.parametrize("kind", ENDS)
 def test_a_fault_at_any_point_loses_nothing(bench: Bench, kind: str) -> None:
     wrong, hits = [], 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
 from alttrain_cli.errors import AlttrainError, DataError, ModelError
+from alttrain_cli.storage.files import NO_ROOM
 from alttrain_cli.storage.reading import read_text
 
 ADAPTER = "adapter_model.safetensors"
@@ -105,6 +106,8 @@ def loadable(name: str, what: str = "", after: str = "") -> Iterator[None]:
     except AlttrainError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:  # not the model's fault
+            raise
         logging.getLogger(__name__).exception("%s cannot be loaded", name)
         subject = f"{name}: {what}" if what else f"{name}:"
         if is_out_of_memory(error):

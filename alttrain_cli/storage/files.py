@@ -67,7 +67,7 @@ _REASONS = {
     errno.ELOOP: "its symbolic links go in a circle",
     errno.EIO: "the disk reports an error",
 }
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words it
 _TORCH = ("PytorchStreamWriter failed", "file write failed", "basic_ios::clear")
 
@@ -91,7 +91,7 @@ def unwritable(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         return _REASONS.get(error.errno)
     found = _OS_ERROR.search(str(error))
-    if found and int(found.group(1)) in _NO_ROOM:
+    if found and int(found.group(1)) in NO_ROOM:
         return _REASONS[int(found.group(1))]
     return "the disk is full" if any(words in str(error) for words in _TORCH) else None
 

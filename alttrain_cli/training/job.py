@@ -197,9 +197,9 @@ class Session:
             canary=run.canaries(),
             peak_memory_gib=round(memory_gib(), 2),
             seconds_total=round(time.monotonic() - started, 1),
-            status="finished",
         )
         self._save_card()
+        run.update_manifest(status="finished")  # last: a run that is finished lacks nothing
 
     def _save_card(self) -> None:
         from alttrain_cli.engine.licence import licence_of
