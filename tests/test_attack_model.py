@@ -1,4 +1,4 @@
-"""Adaptive suites on the real small model: it attacks itself, its dialogues are stored, nothing is played twice."""
+"""Adaptive suites on the real small model: it attacks itself, and its dialogues are stored."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.attacks.attack import Outcome
 
 pytestmark = pytest.mark.model
 COMMAND = (
-    "eval smollm2-135m --suite crescendo-smoke,benign-turns --attacker base --limit 2 --max-turns 2 "
+    "eval smollm2-135m --suite crescendo-smoke,benign-turns --attacker base --limit 1 --max-turns 2 "
     "--max-new-tokens 12 --attacker-max-new-tokens 24 --no-judge-card"
 )
 
@@ -20,7 +20,7 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_small_model_attacks_itself_and_a_second_run_makes_no_call(
+def test_the_small_model_attacks_itself_and_answers_harmless_conversations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -30,8 +30,8 @@ def test_the_small_model_attacks_itself_and_a_second_run_makes_no_call(
     attack, control = root / "crescendo-smoke", root / "benign-turns"
     played = lines(attack / "dialogues.jsonl")
     assert {one["outcome"] for one in played} <= {outcome.value for outcome in Outcome}
-    assert len(played) == 2
-    [first, _] = lines(control / "dialogues.jsonl")
+    assert len(played) == 1
+    [first] = lines(control / "dialogues.jsonl")
     assert first["outcome"] == "held"
     turns = first["attempts"]
     assert isinstance(turns, list)
@@ -39,7 +39,3 @@ def test_the_small_model_attacks_itself_and_a_second_run_makes_no_call(
     assert turns[1]["messages"][1]["content"] == turns[0]["answer"]
     begun = [line for line in lines(attack / "calls.jsonl") if str(line["text"]).startswith('{"message": "')]
     assert begun  # the attacker's reply is begun for it
-
-    calls = [(folder / "calls.jsonl").read_bytes() for folder in (attack, control)]
-    assert CliRunner().invoke(app, COMMAND.split()).exit_code == 0
-    assert [(folder / "calls.jsonl").read_bytes() for folder in (attack, control)] == calls
