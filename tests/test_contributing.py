@@ -153,6 +153,29 @@ def suite(checkout: Checkout) -> None:
     assert "12/12 = 100%" in checkout.evaluate("smoke-everyday")
 
 
+PAPER = """
+title: Somebody
+paper: arXiv 0000.00000
+settings: another judge
+left_out: nothing
+macros:
+  - {name: both, title: refused, metrics: [refused], suites: [smoke-benign]}
+tables:
+  - title: main
+    columns: {both: refused}
+    rows: [{backbone: R1-7B, method: theirs, figures: {both: 12.5}}]
+"""
+
+
+def published_table(checkout: Checkout) -> None:
+    checkout.add("alttrain_cli/evaluation/published/somebody.yaml", PAPER)
+    assert "refused, Somebody's suite; refused, rule: 16/16 = 100%" in " ".join(
+        checkout.evaluate("smoke-benign").split()
+    )
+    shown = checkout.alttrain("eval", "report", "out", "--published", "somebody").split()
+    assert "R1-7B theirs 12.5" in " ".join(shown)
+
+
 ATTACK = """
 rhymes:
   title: rhymes
@@ -382,6 +405,7 @@ CASES: dict[str, Callable[[Checkout], None]] = {
     "a style": style,
     "a suite": suite,
     "an attack": attack,
+    "a published table": published_table,
     "a judge": judge,
     "an annotator": annotator,
     "a backend": backend,

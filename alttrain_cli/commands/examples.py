@@ -109,6 +109,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Compare with another run instead of the base model:",
             "alttrain eval report runs/smollm2-135m-2 --baseline runs/smollm2-135m-1",
         ),
+        (
+            "Also print the tables of AltTrain's paper:",
+            "alttrain eval report runs/smollm2-135m-1 --published alttrain",
+        ),
     ),
     "eval suites": (("List all suites:", "alttrain eval suites"),),
     "eval judges": (("List all judges:", "alttrain eval judges"),),

@@ -52,4 +52,6 @@ def _score(published: Published, macro: Macro, judge: str, chosen: Chosen) -> Ma
 
 def _mean(found: Sequence[Estimate | None]) -> Estimate | None:
     whole = [one for one in found if one is not None]
-    return mean_of(whole) if len(whole) == len(found) else None
+    if len(whole) < len(found):
+        return None
+    return whole[0] if len(whole) == 1 else mean_of(whole)

@@ -1,5 +1,6 @@
 """Checks what is published of each suite: its revision, its hash and its count."""
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from alttrain_cli.engine.offline import is_offline
@@ -21,6 +22,8 @@ def check_suite(suite: Suite) -> SuiteCheck:
     if not is_here(suite) and (suite.source.gated or is_offline()):
         why = "offline" if is_offline() else "it needs a login"
         return SuiteCheck(suite.name, None, f"not on this machine, and not fetched: {why}")
+    if suite.needs == "lm-eval" and find_spec("lm_eval") is None:
+        return SuiteCheck(suite.name, None, "not read: it needs the extra lm-eval")
     try:
         read = read_suite(suite)
     except DataError as error:
