@@ -71,10 +71,12 @@ def test_a_file_of_another_format_is_told_the_formats_and_a_table_the_way_to_row
         assert "alttrain build-data --source x.csv --out data.jsonl" in RUNNER.invoke(app, words).output
 
 
-def test_a_file_that_is_missing_is_not_said_to_be_audited(tmp_path: Path) -> None:
-    shown = RUNNER.invoke(app, ["build-data", "--audit", str(tmp_path / "nope.jsonl")]).output
+@pytest.mark.parametrize(("option", "word"), [("--audit", "Auditing"), ("--source", "Reading")])
+def test_a_file_that_is_missing_is_not_said_to_be_read(option: str, word: str, tmp_path: Path) -> None:
+    out = [] if option == "--audit" else ["--out", str(tmp_path / "d.jsonl")]
+    shown = RUNNER.invoke(app, ["build-data", option, str(tmp_path / "nope.jsonl"), *out]).output
     assert "no such file" in shown
-    assert "Auditing" not in shown
+    assert word not in shown
 
 
 def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> None:

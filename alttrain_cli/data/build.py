@@ -22,7 +22,7 @@ from alttrain_cli.data.spool import Spool
 from alttrain_cli.errors import DataError
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import atomic_writer, write_json
-from alttrain_cli.storage.reading import sha256
+from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.structure.row import Row, iter_rows
 
 FEWEST = 8  # rows: one step of the recipes
@@ -95,6 +95,8 @@ def build(
     _check_sources_kept(sources, (out, outputs.dropped, outputs.manifest))
     if not overwrite:
         outputs.spare_foreign()
+    for path in (Path(one.source.name) for one in sources if one.source.is_file):
+        check_ordinary(path)
     parts = [_part(source, seed, progress) for source in sources]
     reasons = _write(parts, outputs, seed, progress)
     result = audit(_shown(iter_rows(out), sum(part.rows for part in parts), progress), suites or {})
