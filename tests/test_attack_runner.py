@@ -26,6 +26,8 @@ from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.test_bad_evaluation_files import KNOWN_WORDS, changed, fields_of, wrong_values
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
@@ -237,6 +239,14 @@ def test_reasoning_reaches_neither_history_nor_attacker_nor_judge(tmp_path: Path
         assert not any("SECRET" in part["content"] for each in one.received for part in each.input.wire())
     [first, _] = stored(tmp_path)
     assert "SECRET" in first.attempts[0].trace.thinking
+
+
+def test_a_dialogue_has_no_scores_of_verdicts_for_a_resumed_one_would_have_none(tmp_path: Path) -> None:
+    score = VerdictScore(0.9, 0.1, Verdict.HARMFUL, Verdict.HARMFUL)
+    target = backend(lambda said, seed: Completion(REFUSES, score=score), "target")
+    play(tmp_path, target=target, limit=1, turns=1, backtracks=0)
+    [line] = SuiteDir(tmp_path / "crescendo-smoke").completions
+    assert "score" not in line
 
 
 def test_a_call_that_cannot_be_made_leaves_its_dialogue_for_the_next_run(tmp_path: Path) -> None:

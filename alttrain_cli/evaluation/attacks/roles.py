@@ -65,7 +65,8 @@ class TargetCaller:
                 if isinstance(one, BackendError):
                     yield Answered(ask, _context_full(one))
                     continue
-                completion = replace(one, order=self.backend.backend.order)
+                # The journal keeps no scores: a resumed dialogue would have none.
+                completion = replace(one, order=self.backend.backend.order, score=None)
                 yield Answered(ask, _target_reply(completion), completion)
 
 

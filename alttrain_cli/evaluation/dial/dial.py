@@ -134,7 +134,7 @@ def prompts_of(results: Sequence[SuiteResult], label: Label) -> Prompts:
 
 def _label(result: SuiteResult) -> Label | None:
     kind = result.plan.suite.kind
-    if result.plan.mode != "normal" or kind == "ability":
+    if not result.plan.is_single_turn or kind == "ability":
         return None
     return "harmful" if kind == "harmful" else "benign"
 
