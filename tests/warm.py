@@ -183,6 +183,18 @@ def _import_commands() -> None:
         "alttrain_cli.backends.server",
     ):
         import_module(name)
+    _fill_caches()
+
+
+def _fill_caches() -> None:
+    """Read what every command reads and none changes. Modules that look for HOME are left to the commands."""
+    from alttrain_cli.evaluation.page.environment import environment
+    from alttrain_cli.evaluation.suites.suite import all_suites
+    from alttrain_cli.recipe.model import Recipe
+
+    all_suites()
+    environment().get_template("page.html")
+    Recipe.load("smollm2-135m")
 
 
 def _import_engine() -> None:
