@@ -18,8 +18,9 @@ from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
-from alttrain_cli.evaluation.calibration.promise import Kind, Promise
+from alttrain_cli.evaluation.calibration.promise import Promise
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import PromiseKind
 
 _RUN = "A run directory, for example runs/r1-7b-1."
 _OVER = "At most this rate of benign prompts gets the verdict harmful. Default: 0.10."
@@ -46,7 +47,7 @@ class CalibrateOptions:
         Raises:
             typer.BadParameter: if several promises were given.
         """
-        options: tuple[tuple[Kind, float | None], ...] = (
+        options: tuple[tuple[PromiseKind, float | None], ...] = (
             ("over-refusal", self.over_refusal),
             ("refusal", self.refusal),
             ("threshold", self.threshold),

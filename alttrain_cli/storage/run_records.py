@@ -59,6 +59,18 @@ class RateRecord(Record):
     n: Count
 
 
+PromiseKind = Literal["over-refusal", "refusal", "threshold"]
+
+
+def promise_in_words(kind: PromiseKind, value: float) -> str:
+    """Return what a calibration promises as a phrase."""
+    return {
+        "over-refusal": f"at most {value:.1%} of benign prompts get the verdict harmful",
+        "refusal": f"at least {value:.1%} of harmful prompts get the verdict harmful",
+        "threshold": "no promise",
+    }[kind]
+
+
 class CalibrationRecord(Record):
     """The threshold of a run's verdicts, and on what it was calibrated.
 
@@ -68,7 +80,7 @@ class CalibrationRecord(Record):
 
     version: int = 1
     threshold: Annotated[float, Field(ge=0, le=1)]
-    promise: Literal["over-refusal", "refusal", "threshold"]
+    promise: PromiseKind
     value: Annotated[float, Field(ge=0, le=1)]
     set: str
     sha256: str
@@ -80,11 +92,7 @@ class CalibrationRecord(Record):
 
     def in_words(self) -> str:
         """Return threshold and promise as one line."""
-        said = {
-            "over-refusal": f"at most {self.value:.1%} of benign prompts get the verdict harmful",
-            "refusal": f"at least {self.value:.1%} of harmful prompts get the verdict harmful",
-            "threshold": "no promise",
-        }[self.promise]
+        said = promise_in_words(self.promise, self.value)
         return f"threshold {self.threshold}: {said}, chosen on {self.n} rows of {self.set}"
 
 

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.statistics.roc import fewest_needed, most_hits
+from alttrain_cli.storage.run_records import PromiseKind, promise_in_words
 from alttrain_cli.structure.row import Label
 
-Kind = Literal["over-refusal", "refusal", "threshold"]
 CONFIDENCE = 0.95
 GROUP = 3  # of so many rows of a label all but one choose the threshold; that one checks it
 
@@ -26,7 +25,7 @@ class Promise:
     Of the kind "threshold" it promises nothing: the value is the threshold itself.
     """
 
-    kind: Kind
+    kind: PromiseKind
     value: float
 
     @property
@@ -41,11 +40,7 @@ class Promise:
 
     def in_words(self) -> str:
         """Return it as a phrase."""
-        return {
-            "over-refusal": f"at most {self.value:.1%} of benign prompts get the verdict harmful",
-            "refusal": f"at least {self.value:.1%} of harmful prompts get the verdict harmful",
-            "threshold": f"the threshold {self.value}",
-        }[self.kind]
+        return promise_in_words(self.kind, self.value)
 
     def check_count(self, n: int) -> None:
         """Make sure that `n` rows of the label are enough.
