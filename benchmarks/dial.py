@@ -20,7 +20,7 @@ from pathlib import Path
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.target import Target, find_target
-from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.engine import quiet
 from alttrain_cli.evaluation.calibration.calibrate import scores_of
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, Scored, values_of
@@ -61,7 +61,7 @@ def cost(target: Target, prompts: int, pairs: int) -> None:
 
 def promise(run: Run, resamplings: int) -> None:
     """Print how often each promise held on rows that did not choose."""
-    found = CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout"))
+    found = CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout", FULL))
 
     def missing(conversations: object) -> object:
         raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")

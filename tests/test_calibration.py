@@ -18,7 +18,7 @@ from alttrain_cli.chat.loader import ChatTarget
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.cli import app
-from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.calibration import job
 from alttrain_cli.evaluation.calibration.calibrate import Calibration, calibrate
@@ -33,7 +33,7 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.summary.model_card import ModelCard
 from tests.run_folders import make
 
-ROWS = starter_rows("heldout")
+ROWS = starter_rows("heldout", FULL)
 
 
 def score_of(value: float, mass: float = 1.0) -> VerdictScore:
