@@ -86,8 +86,7 @@ def build(
     With `overwrite` a file is replaced even if no build made it, or if it was edited since.
 
     Raises:
-        DataError: if a source cannot be read, if all samples are dropped (the dropped file gives the
-            reasons), or if an output file was not made by a build.
+        DataError: if a source cannot be read, no sample is left, or an output was not made by a build.
         BackendError: if an annotator cannot be used; its responses so far are kept.
     """
     progress = progress or Progress()
