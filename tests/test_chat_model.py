@@ -25,7 +25,7 @@ from tests.warm import Warm
 pytestmark = pytest.mark.model
 
 RECIPE = Recipe.load("smollm2-135m")
-GREEDY = Settings(RECIPE.generation).set("max_new_tokens=16")
+GREEDY = Settings(RECIPE.generation).set("max_new_tokens=8")
 PROMPT = Conversation.of("What is two plus two?")
 
 
@@ -112,7 +112,7 @@ def test_a_comparison_sends_both_models_the_same_seed_and_messages(backend: Loca
 def test_a_block_that_outgrows_its_budget_is_closed_and_the_answer_forced(backend: LocalBackend) -> None:
     template = replace(backend.loaded.template, prefilled=True)  # so that it thinks from the first token
     thinker = LocalBackend(Target("thinker", RECIPE), replace(backend.loaded, template=template))
-    completion = stream_completion(thinker, PROMPT, GREEDY.set("thinking_budget=5"))
+    completion = stream_completion(thinker, PROMPT, GREEDY.set("max_new_tokens=16").set("thinking_budget=5"))
     assert completion.trace.state is State.CLOSED
     assert completion.stats.forced
     assert completion.trace.thinking
@@ -130,7 +130,7 @@ def test_the_same_seed_writes_the_same_and_another_one_something_else(backend: L
 def test_a_sampled_completion_does_not_depend_on_the_models_own_generation_config(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warm = GREEDY.set("temperature=1.5").set("max_new_tokens=24")
+    warm = GREEDY.set("temperature=1.5").set("max_new_tokens=12")
     config = backend.loaded.model.generation_config
     plain = text(base(backend), warm)
     for name, value in (("top_k", 1), ("repetition_penalty", 5.0), ("top_p", 0.01), ("temperature", 0.01)):
