@@ -23,8 +23,8 @@ from tests.serve_here import Here, eventually, server_here
 pytestmark = pytest.mark.model
 
 RECIPE = Recipe.load("smollm2-135m")
-GREEDY = Sampling(max_new_tokens=16, do_sample=False)
-DRAWN = Sampling(max_new_tokens=16, do_sample=True, temperature=1.0, top_p=0.9)
+GREEDY = Sampling(max_new_tokens=8, do_sample=False)
+DRAWN = Sampling(max_new_tokens=8, do_sample=True, temperature=1.0, top_p=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_lm_evals_client_gets_its_completions(here: Here, local: LocalBackend) -
     asked = [json.dumps([{"role": "user", "content": prompt}]) for prompt in prompts]
     chats = [client.apply_chat_template(json.loads(one)) for one in asked]
     instances = [
-        Instance("generate_until", {}, (chat, {"max_gen_toks": 16, "until": ["\n\n"]}), number)
+        Instance("generate_until", {}, (chat, {"max_gen_toks": 8, "until": ["\n\n"]}), number)
         for number, chat in enumerate(chats)
     ]
     found = client.generate_until(instances, disable_tqdm=True)
