@@ -167,6 +167,33 @@ def test_composing_leaves_out_empty_sections(prefilled: bool) -> None:
     assert parse(compose(trace, THINK, prefilled=prefilled), THINK, prefilled=prefilled) == trace
 
 
+def test_a_composed_completion_opens_with_the_marker_unless_the_prompt_ends_in_it() -> None:
+    whole = compose(FULL, THINK, prefilled=False)
+    assert whole == THINK.open + compose(FULL, THINK, prefilled=True)
+    assert THINK.open not in compose(FULL, THINK, prefilled=True)
+
+
+def test_only_a_style_with_an_assessment_needs_a_verdict_for_its_structure() -> None:
+    undecided = Trace(UNDERSTANDING, "I wonder about sugar.", REASONING, ANSWER)
+    assert FULL.structured
+    assert not undecided.structured
+    without = parse(
+        f"<think>\n{UNDERSTANDING}\n\n{REASONING}\n</think>\n\n{ANSWER}",
+        THINK,
+        prefilled=False,
+        order=("understanding", "reasoning"),
+    )
+    assert without.verdict is Verdict.MISSING
+    assert without.structured
+
+
+def test_a_verdict_in_the_last_sentence_of_the_window_counts_and_after_it_does_not() -> None:
+    for sentences, verdict in ((WINDOW_SENTENCES - 1, Verdict.BENIGN), (WINDOW_SENTENCES, Verdict.MISSING)):
+        opening = "First I heat the sugar well. " * sentences
+        trace = parse(f"<think>\n{opening}{ASSESSMENT}\n</think>\n\n{ANSWER}", THINK, prefilled=False)
+        assert trace.verdict is verdict
+
+
 def test_the_trace_so_far_shows_sections_as_they_complete() -> None:
     parser = StreamParser(THINK, prefilled=False)
     parser.feed("<thi")

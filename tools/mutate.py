@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "alttrain_cli"
 TESTS = {
     "structure/trace": "structure order markers sections",
-    "structure/verdict": "verdict structure",
+    "structure/verdict": "verdict structure sections verdict_score",
     "structure/template": "template",
     "structure/row": "row data",
     "structure/refusal": "rates verdict structure",
