@@ -312,6 +312,15 @@ def test_the_corrected_rate_takes_the_judges_errors_out(
     assert 0 <= estimate.low <= estimate.share <= estimate.high <= 1
 
 
+def test_with_a_judge_without_errors_the_interval_is_that_of_agresti_and_coull() -> None:
+    exact = Rate(10**7, 10**7)
+    found = corrected(Rate(30, 100), exact, exact)
+    z2 = 1.959964**2
+    centre = (30 + z2 / 2) / (100 + z2)
+    half = math.sqrt(z2 * centre * (1 - centre) / (100 + z2))
+    assert found and (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-5)
+
+
 def test_fewer_labels_make_the_corrected_interval_wider() -> None:
     many = corrected(Rate(240, 1000), Rate(800, 1000), Rate(900, 1000))
     for few in (

@@ -103,6 +103,7 @@ def mutants(source: str) -> Iterator[Mutant]:
 def _left_alone(node: ast.AST) -> Iterator[ast.AST]:
     """Yield what has no effect, or an effect on nothing but words."""
     parts: list[Any] = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+    parts += [one for one in getattr(node, "keywords", []) if one.arg == "frozen"]  # no mistake to find
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         parts.append(node)
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.ImportFrom | ast.Import):
@@ -133,7 +134,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Any]]:
             yield "truth turned", lambda it: setattr(it, "value", not it.value)
         case ast.Constant(value=int() | float()):
             yield "number moved", lambda it: setattr(it, "value", it.value + 1)
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr()) if not isinstance(node.value, ast.Constant):
             yield "returns None", lambda it: setattr(it, "value", ast.Constant(None))
     for name in ("elts", "keywords", "values"):
         parts = getattr(node, name, None) or []

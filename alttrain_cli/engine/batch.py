@@ -238,14 +238,23 @@ class _Watching:
             return self._decoding(input_ids, scores)
         logits = scores.clone() if self._decoding.is_in_place else scores
         scores = self._decoding(input_ids, scores)
-        chosen = (scores if len(rows) == len(self._requests) else scores[rows]).argmax(-1).tolist()
-        for row, token in zip(rows, chosen, strict=True):
-            request = self._requests[row]
-            other = request.watch and request.watch.see(request.written, token, partial(_row, logits, row))
+        for row, watch in self._seen_in(scores, rows):
+            token = int(scores[row].argmax())
+            other = watch.see(self._requests[row].written, token, partial(_row, logits, row))
             if other is not None:
                 scores[row] = float("-inf")
                 scores[row, other] = 0.0
         return scores
+
+    def _seen_in(self, scores: Any, rows: Sequence[int]) -> Iterator[tuple[int, VerdictWatch]]:
+        """Yield the rows in which a token that its watch awaits may be the likeliest.
+
+        One look at the maxima, since finding the likeliest token of every row costs ten times as much.
+        """
+        watches = {row: watch for row in rows if (watch := self._requests[row].watch)}
+        awaited = {token for watch in watches.values() for token in watch.awaited or ()}
+        is_there = (scores[:, sorted(awaited)] >= scores.amax(-1, keepdim=True)).any(-1).tolist()
+        yield from ((row, one) for row, one in watches.items() if is_there[row] or one.awaited is None)
 
 
 def _is_watched(request: Request) -> bool:

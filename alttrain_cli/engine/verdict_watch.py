@@ -34,6 +34,7 @@ class VerdictTokens:
         found = [_Word(text, _inside(template, text), meaning) for text, meaning in given]
         # A word that another one begins with decides already.
         self._words = [one for one in found if not any(_extends(one.tokens, other.tokens) for other in found)]
+        self.first = tuple(self.next_of(()))
 
     def next_of(self, path: Tokens) -> dict[int, list[_Word]]:
         """Return the tokens that may follow the start of a word, each with the words that go on with it."""
@@ -74,6 +75,11 @@ class VerdictWatch:
         self._negated = False
         self._forced: list[int] = []  # the rest of the word that a threshold chose
         self._seen: tuple[int, int | None] = (-1, None)  # at how many tokens, and what was returned
+
+    @property
+    def awaited(self) -> tuple[int, ...] | None:
+        """The tokens that `see` must see; None: the next one, whichever it is."""
+        return None if self._path or self._forced else self._tokens.first
 
     def see(self, written: Sequence[int], token: int, logits: Callable[[], Any]) -> int | None:
         """Look at the token that is chosen next. Return the token that must take its place, or None.

@@ -20,5 +20,4 @@ class Spread:
         if not values:
             return None
         ordered = sorted(values)
-        p90 = ordered[min(len(ordered) - 1, 9 * len(ordered) // 10)]
-        return cls(round(fmean(values), 1), median(values), p90, ordered[-1])
+        return cls(round(fmean(values), 1), median(values), ordered[9 * len(ordered) // 10], ordered[-1])
