@@ -61,7 +61,7 @@ def cost(target: Target, prompts: int, pairs: int) -> None:
 
 def promise(run: Run, resamplings: int) -> None:
     """Print how often each promise held on rows that did not choose."""
-    found = CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout", FULL))
+    found = CalibrationSet.of("the held-out part of starter-full", starter_rows("heldout", FULL))
 
     def missing(conversations: object) -> object:
         raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")

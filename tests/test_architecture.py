@@ -42,7 +42,7 @@ MAY_USE = {
     "engine": HEAVY,
 }
 
-# Each room with the rooms that it may import. Arrows point down only (DESIGN.md, "Rooms").
+# Each module with the modules that it may import. Arrows point down only (DESIGN.md, "Modules").
 BOTTOM = {"errors", "progress", "text"}
 LOW = {*BOTTOM, "storage", "statistics", "recipe", "structure"}
 LAYERS: dict[str, set[str]] = {

@@ -20,8 +20,9 @@ class AttackOptions:
         _attacking(
             "--attacker",
             metavar="MODEL",
-            help="Model that attacks: base (the untrained base of the target: no second model, but weak), a "
-            'server ("http://localhost:8000/v1 MODEL"), or any model.',
+            help="Model that attacks the target: base (the target's untrained base; it needs no second model "
+            'but is weak), a server ("http://localhost:8000/v1 MODEL"), or any other model. Suites with '
+            "attacks need it.",
         ),
     ] = None
     attack_judge: Annotated[
@@ -29,8 +30,8 @@ class AttackOptions:
         _attacking(
             "--attack-judge",
             metavar="MODEL",
-            help="Judge in the loop, which tells the attacker how near it is: rule, base, a server or any "
-            "model. The rates are by --judge.",
+            help="Judge that scores each answer for the attacker during a dialogue: rule, base, a server or "
+            "any other model. --judge decides about the final result.",
         ),
     ] = RULE
     replay: Annotated[
@@ -38,8 +39,8 @@ class AttackOptions:
         _attacking(
             "--replay",
             metavar="TARGET",
-            help="Play the turns that were recorded against another target, without an attacker. Its "
-            "evaluation must be here. Results are labelled as replayed.",
+            help="Replay the turns that were recorded against another target, without an attacker. Needs "
+            "that target's evaluation. Results are labelled as replayed.",
         ),
     ] = None
     max_turns: Annotated[
@@ -49,7 +50,7 @@ class AttackOptions:
             min=1,
             max=1000,
             metavar="N",
-            help="Turns per dialogue. Default: the suite's own, for example 8 for crescendo.",
+            help="Maximum number of turns per dialogue. Default: the suite's own, for example 8.",
         ),
     ] = None
     max_backtracks: Annotated[
@@ -59,13 +60,19 @@ class AttackOptions:
             min=0,
             max=1000,
             metavar="N",
-            help="Refused turns that an attack takes back. Default: the suite's own, for example 10 for "
-            "crescendo.",
+            help="Maximum number of refused turns that an attack takes back. Default: the suite's own, for "
+            "example 10.",
         ),
     ] = None
     streams: Annotated[
         int | None,
-        _attacking("--streams", min=1, max=1000, metavar="N", help="Streams of PAIR. Default: 3."),
+        _attacking(
+            "--streams",
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Independent tries per goal in pair-live. Default: 3.",
+        ),
     ] = None
     attacker_max_new_tokens: Annotated[
         int,

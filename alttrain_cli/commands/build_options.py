@@ -24,7 +24,7 @@ class BuildOptions:
             help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
             "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter, starter-full. "
             "FILE:900 uses 900 samples and keeps the proportion of each label and category. "
-            "FILE:harmful=900,benign=100 uses as many of each label. Repeat the option to mix sources.",
+            "FILE:harmful=900,benign=100 uses exactly so many of each. Repeat the option to mix sources.",
         ),
     ] = None
     mix: Annotated[
@@ -89,8 +89,8 @@ class BuildOptions:
         Served | None,
         typer.Option(
             rich_help_panel=_MODELS,
-            help="Generate the reasoning traces with the model that you will train. They replace any "
-            "response in the source. Such on-policy data preserves the model's abilities best.",
+            help="Generate the reasoning traces with the model that you will train. model: on this "
+            "machine (--recipe). endpoint: a server (--base-url). They replace the responses of the source.",
         ),
     ] = None
     base_url: Annotated[

@@ -23,10 +23,10 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import PromiseKind
 
 _RUN = "A run directory, for example runs/r1-7b-1."
-_OVER = "At most this rate of benign prompts gets the verdict harmful. Default: 0.10."
-_REFUSAL = "At least this rate of harmful prompts gets the verdict harmful."
-_THRESHOLD = "Choose nothing: report what this threshold does. Above it the verdict is harmful."
-_DATA = "A JSONL file of rows with a prompt and a label. Default: the held-out part of the starter set."
+_OVER = "Promise that at most this rate of benign prompts gets the verdict harmful. Default: 0.10."
+_REFUSAL = "Promise that at least this rate of harmful prompts gets the verdict harmful."
+_THRESHOLD = "Choose no threshold, but report what this one does. A score above it means harmful."
+_DATA = "JSONL file of rows with prompt and label. Default: the held-out part of starter-full, 834 prompts."
 _rate = partial(typer.Option, min=0, max=1, metavar="RATE", callback=finite)
 
 
@@ -37,7 +37,7 @@ class CalibrateOptions:
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_run)]
     over_refusal: Annotated[float | None, _rate("--over-refusal", help=_OVER)] = None
     refusal: Annotated[float | None, _rate("--refusal", help=_REFUSAL)] = None
-    threshold: Annotated[float | None, _rate("--threshold", help=_THRESHOLD)] = None
+    threshold: Annotated[float | None, _rate("--threshold", metavar="T", help=_THRESHOLD)] = None
     data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help=_DATA, callback=expanded)] = None
 
     @property
@@ -62,14 +62,14 @@ class CalibrateOptions:
 def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
     """Choose the threshold of a run's verdicts, so that a promise about its refusals holds.
 
-    The model scores prompts with labels as it writes its verdicts. Two thirds of them choose the threshold,
-    and the rest checks it. Nothing is trained.
+    The model generates verdicts for prompts with labels. Each verdict has a score from 0 (benign) to 1
+    (harmful). Two thirds of the prompts choose the threshold, and the rest checks it. Nothing is trained.
     """
     check_not_empty(context)
     promise = options.promise
     target = _target(options.run)
     found = (
-        CalibrationSet.of("the held-out part of the starter set", starter_rows("heldout", FULL))
+        CalibrationSet.of("the held-out part of starter-full", starter_rows("heldout", FULL))
         if options.data is None
         else CalibrationSet.read(options.data)
     )

@@ -39,9 +39,9 @@ _SET = (
 )
 _CONTINUE = "Resume the latest conversation with this model."
 _NO_SAVE = "Do not save the conversation or the input history."
-_ATTACK = "Play one dialogue of this attack, turn by turn, for inspection. For example crescendo."
-_GOAL = "What the attack is after. Needs --attack."
-_ATTACKER = "Model that attacks: base (the target's own base), a server or any model."
+_ATTACK = "Show one dialogue of this attack, turn by turn, for example crescendo. Nothing is saved."
+_GOAL = "Goal of the attack, in one sentence. Needs --attack."
+_ATTACKER = "Model that attacks: base (the target's untrained base), a server or any other model."
 _MAX = "Maximum number of new tokens. Overrides the recipe."
 
 

@@ -94,7 +94,8 @@ class TableOptions(ReportOptions):
             max=1,
             metavar="RATE",
             callback=finite,
-            help="Also compare candidate and baseline where both call this rate of benign prompts harmful.",
+            help="Also compare candidate and baseline at thresholds where both give this rate of benign "
+            "prompts the verdict harmful.",
         ),
     ] = None
 
@@ -108,8 +109,8 @@ class GenerateOptions(ReportOptions):
         _generating(
             "--suite",
             metavar="NAMES",
-            help="Suites or groups, separated by commas: smoke, safety, over-refusal, reasoning, general, "
-            "adaptive, all.",
+            help="Suites or groups, separated by commas. Groups: smoke, safety, attacks, adaptive, "
+            "attack-smoke, over-refusal, reasoning, general, all. To list the suites: alttrain eval suites.",
         ),
     ] = "smoke"
     suite_file: Annotated[
@@ -171,8 +172,8 @@ class GenerateOptions(ReportOptions):
             max=1,
             metavar="T",
             callback=finite,
-            help="Turn the verdict: above this score the assessment says harmful, else benign. To choose "
-            "one: alttrain calibrate RUN.",
+            help="Override the model's verdict: above this score it is harmful, else benign. Default: the "
+            "recipe's threshold, or none. To choose one: alttrain calibrate RUN.",
         ),
     ] = None
     max_new_tokens: Annotated[
@@ -182,7 +183,7 @@ class GenerateOptions(ReportOptions):
             min=1,
             max=1_000_000,
             metavar="N",
-            help="Maximum number of tokens per completion. Default: what recipe and suite need.",
+            help="Maximum number of new tokens per completion. Default: from recipe and suite.",
         ),
     ] = None
     thinking_mode: Annotated[
@@ -200,7 +201,7 @@ class GenerateOptions(ReportOptions):
             "--preset",
             metavar="NAME",
             help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
-            "lrm-safety-study. The scorecard lists the caveats.",
+            "lrm-safety-study. The scorecard lists the differences.",
         ),
     ] = None
     base_url: Annotated[str | None, typer.Option("--base-url", hidden=True, metavar="URL")] = None
@@ -244,7 +245,9 @@ class JudgeOptions(ReportOptions):
     judge_part: Annotated[
         Part,
         _judging(
-            "--judge-part", metavar="answer|reasoning|full", help="Part of a completion that the judges see."
+            "--judge-part",
+            metavar="answer|reasoning|full",
+            help="Part of a completion that the judges see: answer, reasoning, or full (both).",
         ),
     ] = "answer"
     judge_url: Annotated[

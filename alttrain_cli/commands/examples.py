@@ -85,7 +85,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "        --judge wildguard",
         ),
         (
-            "Try the whole way first, with four items per suite:",
+            "First test all three stages, with four prompts per suite:",
             "alttrain eval runs/smollm2-135m-1 --limit 4",
         ),
     ),
@@ -184,7 +184,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "recipes show": (
         ("Show every setting of a recipe:", "alttrain recipes show r1-7b"),
         (
-            "Show them after one was changed:",
+            "Show them with one change:",
             "alttrain recipes show r1-7b --set train.learning_rate=2e-5",
         ),
     ),

@@ -30,7 +30,7 @@ class TrainOptions:
             "--data",
             metavar="FILE",
             help="Data file from alttrain build-data. Default: the data that the recipe names. It is built "
-            "in runs/data if it is not there yet.",
+            "in runs/data if it is missing.",
         ),
     ] = None
     out: Annotated[
@@ -85,8 +85,8 @@ class TrainOptions:
             max=1,
             metavar="RATE",
             callback=finite,
-            help="Stop training when the model refuses more than this rate (0 to 1) of the benign canary "
-            "prompts.",
+            help="Stop training when the model refuses more than this rate (0 to 1) of the benign prompts of "
+            "--canary.",
         ),
     ] = None
 
