@@ -21,8 +21,10 @@ os.environ.setdefault("COLUMNS", "100")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Where the tests run in the background, SIGINT is ignored, and every child would inherit that.
+# Where the tests run in the background, SIGINT or SIGHUP may be ignored, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("unhurried", deadline=None)

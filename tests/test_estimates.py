@@ -318,7 +318,8 @@ def test_with_a_judge_without_errors_the_interval_is_that_of_agresti_and_coull()
     z2 = 1.959964**2
     centre = (30 + z2 / 2) / (100 + z2)
     half = math.sqrt(z2 * centre * (1 - centre) / (100 + z2))
-    assert found and (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-5)
+    assert found
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-5)
 
 
 def test_fewer_labels_make_the_corrected_interval_wider() -> None:

@@ -133,7 +133,9 @@ def command_of(ctx: typer.Context) -> str:
 
 
 def typed_again(ctx: typer.Context, *but: str) -> list[str]:
-    """Return the words of a command line again, without the options in `but`."""
+    """Return the words of a command line again, without the options in `but` and secrets of addresses."""
+    from alttrain_cli.backends.address import is_address, shown
+
     words = command_of(ctx).split()
     for parameter in ctx.command.params:
         name, value = parameter.name or "", ctx.params.get(parameter.name or "")
@@ -142,7 +144,7 @@ def typed_again(ctx: typer.Context, *but: str) -> list[str]:
         values = value if isinstance(value, (list, tuple)) else [value]
         option = option_of(ctx, name)
         words += [option] if value is True else [word for one in values for word in (option, str(one))]
-    return words
+    return [shown(word) if is_address(word) else word for word in words]
 
 
 def option_of(ctx: typer.Context, name: str) -> str:
