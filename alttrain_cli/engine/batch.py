@@ -247,10 +247,7 @@ class _Watching:
         return scores
 
     def _seen_in(self, scores: Any, rows: Sequence[int]) -> Iterator[tuple[int, VerdictWatch]]:
-        """Yield the rows in which a token that its watch awaits may be the likeliest.
-
-        One look at the maxima, since finding the likeliest token of every row costs ten times as much.
-        """
+        """Yield rows in which an awaited token may be the likeliest: maxima are quicker than an argmax."""
         watches = {row: watch for row in rows if (watch := self._requests[row].watch)}
         awaited = {token for watch in watches.values() for token in watch.awaited or ()}
         is_there = (scores[:, sorted(awaited)] >= scores.amax(-1, keepdim=True)).any(-1).tolist()
