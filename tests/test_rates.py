@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.statistics.rates import Rate, percent
 from alttrain_cli.structure.refusal import refuses
 
 
@@ -70,3 +70,21 @@ def test_an_opening_refusal_is_one(answer: str) -> None:
 )
 def test_help_is_no_refusal(answer: str) -> None:
     assert not refuses(answer)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0%"),
+        (0.004, "<1%"),
+        (0.005, "<1%"),
+        (0.0051, "1%"),
+        (0.995, ">99%"),
+        (0.75, "75%"),
+        (0.994, "99%"),
+        (0.999, ">99%"),
+        (1, "100%"),
+    ],
+)
+def test_none_and_all_are_told_from_nearly_none_and_nearly_all(share: float, text: str) -> None:
+    assert percent(share) == text

@@ -21,7 +21,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 def percent(share: float) -> str:
     """Return a share as 75%. <1% and >99% are not none and not all."""
-    if 0 < share < 0.005:
+    if 0 < share <= 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
