@@ -230,7 +230,9 @@ def _module(module: str, place: Path, options: argparse.Namespace, out: Any) -> 
     source = path.read_text(encoding="utf-8")
     tests = [f"tests/test_{name}.py" for name in TESTS[module].split()]
     begun = _cpu()
-    assert passes(place, tests, 600), f"{module}: its tests fail without a mutant"
+    if not passes(place, tests, 600):
+        print(f"{module}: not run, since its tests fail without a mutant", flush=True)
+        return
     seconds = _cpu() - begun
     found = list(mutants(source))
     chosen = random.Random(options.seed).sample(found, min(options.count, len(found)))
