@@ -1,5 +1,6 @@
 """A terminal that types and looks: the command line in a pseudo-terminal of a chosen size."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -14,6 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+
+import pyte
 
 from tests.warm import Hook, Process, Warm
 
@@ -54,6 +57,8 @@ class Terminal:
             )
         os.close(inner)
         self.raw = ""
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.Stream(self._screen)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -73,9 +78,20 @@ class Terminal:
         """What was written so far, without what steers the terminal."""
         return _STEERING.sub("", self.raw)
 
+    def shows(self, words: str, seconds: float = 60) -> None:
+        """Wait until the words stand in one line of the screen.
+
+        A status line is redrawn only where it changes: its words never stand together in `text`.
+        """
+        deadline = time.monotonic() + seconds
+        while not any(words in line for line in self._screen.display):
+            assert time.monotonic() < deadline, f"no {words!r} in:\n" + "\n".join(self._screen.display)
+            time.sleep(0.02)
+
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self.handle, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         if hasattr(self, "process"):
+            self._screen.resize(lines, columns)
             os.killpg(self.process.pid, signal.SIGWINCH)
 
     def type(self, text: str) -> None:
@@ -108,11 +124,14 @@ class Terminal:
         return code
 
     def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while True:
             try:
                 data = os.read(self.handle, 65536)
             except OSError:
                 return
-            self.raw += data.decode(errors="replace")
+            read = decoder.decode(data)
+            self.raw += read
+            self._stream.feed(read)
             if b"\x1b[6n" in data:  # where is the cursor?
                 os.write(self.handle, b"\x1b[1;1R")

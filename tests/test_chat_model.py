@@ -36,7 +36,7 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(warm: Warm, tmp_p
     with Terminal("chat", "--no-save", cwd=tmp_path, warm=warm) as chat:
         chat.expect("runs/mine", "Which one")
         chat.type("1\r")
-        chat.expect("mine could not be loaded")
+        chat.shows("mine could not be loaded")
         chat.type("hello\r")
         assert chat.process.wait(120) == 2
         chat.expect("Error: ", "adapter")
