@@ -132,6 +132,13 @@ def _alone(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command line."""
+    try:
+        _run()
+    except KeyboardInterrupt as stop:  # a further signal, when the command was ending already
+        os._exit(exit_code(stop))
+
+
+def _run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that cannot show every character
             stream.reconfigure(errors="backslashreplace")

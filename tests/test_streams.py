@@ -217,6 +217,17 @@ def test_a_second_signal_while_cleaning_up_is_no_traceback(
         assert "Traceback" not in said
 
 
+def test_a_signal_in_the_last_moment_is_no_traceback() -> None:
+    script = (
+        "import sys\nfrom alttrain_cli import cli\n"
+        "def stopped():\n    raise KeyboardInterrupt\n"
+        "cli.leave_at_once = stopped\nsys.argv = ['alttrain', '--version']\ncli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == ""
+
+
 @pytest.mark.model
 def test_training_that_nobody_listens_to_ends_with_an_adapter(tiny: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in starter_rows("train")[:6]))
