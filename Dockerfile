@@ -4,6 +4,8 @@
 # PyPI's torch brings the CUDA libraries, so the base image needs none. Triton compiles kernels with gcc.
 FROM python:3.12-slim
 
+# A version of gcc would leave Debian's mirrors with its next release:
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any, cast
@@ -14,11 +15,12 @@ from alttrain_cli.commands.examples import COMMANDS
 from alttrain_cli.commands.help import App, Command, Group
 from alttrain_cli.commands.shared_options import heed_environment
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
-from alttrain_cli.text import did_you_mean, shown
+from alttrain_cli.text import did_you_mean, shown, suggest
 
 # the one of the click inside typer, which has no public name
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _LONGEST_MESSAGE = 1200  # characters
+_NOT_A_CHOICE = re.compile(r"(?:Value error, )?'([^']*)' is not one of (.+?)\.?$", re.DOTALL)  # typer's words
 # What the system refuses about a file or folder that was named: not a bug, wherever it happens.
 _REFUSALS = (
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
@@ -60,8 +62,10 @@ def _usage(error: Any, ctx: Any) -> Exception:
     if type(error).__name__ == "NoArgsIsHelpError":
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
-    near = _near(error)
-    message = error.format_message().replace("Input should be", "it must be")
+    near = _near(error) or _missing(error, command)
+    message = _NOT_A_CHOICE.sub(_not_a_choice, error.format_message()).replace(
+        "Input should be", "it must be"
+    )
     message = message.removeprefix("Invalid value: ").removeprefix("Invalid value for ")
     message = f"{message.rstrip('.')}. {near}" if near else message
     end = "" if message.endswith((".", "?")) else "."
@@ -82,6 +86,19 @@ def _near(error: Any) -> str:
         for name in option.opts
     ]
     return did_you_mean(wrong, names)
+
+
+def _missing(error: Any, command: str) -> str:
+    if type(error).__name__ != "MissingParameter":
+        return ""
+    from alttrain_cli.commands.options import instead_of_missing
+
+    return instead_of_missing(error.param, command.strip())
+
+
+def _not_a_choice(found: re.Match[str]) -> str:
+    word, words = found[1], re.findall(r"'([^']+)'", found[2])
+    return f"{shown(word)} is unknown. {suggest(word, words)}"
 
 
 def _bounded(message: str) -> str:

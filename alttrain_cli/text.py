@@ -29,8 +29,17 @@ _FUNCTION_WORDS = frozenset(_LITTLE.split())
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return a question with the nearest of `words`, or nothing."""
-    near = difflib.get_close_matches(word[:100], list(words), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word[:100], list(words), n=1, cutoff=0.6)
     return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def suggest(word: str, known: Iterable[str], to_list: str = "") -> str:
+    """Return what to type instead of an unknown word: the nearest of `known`, or how to see all of them.
+
+    `to_list` is a sentence for long lists. Without it, all words are listed.
+    """
+    words = list(known)
+    return did_you_mean(word, words) or to_list or f"Choose among: {', '.join(words)}."
 
 
 def estimate_tokens(text: str) -> int:

@@ -1,10 +1,11 @@
 """How long a newcomer waits: from `git clone` to the answers of the trained model, and the longest silence.
 
-    python benchmarks/first_run.py [--cast FILE.cast] [--command "make demo"]
+    python benchmarks/first_run.py [--cast FILE.cast] [--cold] [--command "make demo"]
 
 Clones this checkout's last commit into a temporary folder, with a home folder of its own, and runs the
-command in a terminal of 80 x 24. The package cache is the machine's own: say whether it was warm. `--cast`
-writes the recording as an asciicast (version 2), in which no pause is longer than two seconds.
+command in a terminal of 80 x 24. The cache of packages is the machine's own, which the result names; `--cold`
+takes an empty one. `--cast` writes the recording as an asciicast (version 2), in which no pause is longer
+than two seconds.
 """
 
 import argparse
@@ -101,15 +102,19 @@ def main() -> int:
     )
     parser.add_argument("--cast", type=Path)
     parser.add_argument("--command", default="make demo")
+    parser.add_argument("--cold", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch, "home")
         home.mkdir()
-        cache = os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
-        environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "UV_CACHE_DIR": cache}
+        usual = Path(os.environ.get("UV_CACHE_DIR", Path.home() / ".cache" / "uv"))
+        cache = home / "uv" if arguments.cold else usual
+        warm = cache.is_dir()
+        environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "UV_CACHE_DIR": str(cache)}
         environment.pop("VIRTUAL_ENV", None)
         command = f"git clone --quiet {ROOT} alttrain && cd alttrain && {arguments.command}"
         pieces, code = run(command, Path(scratch), environment)
+    print(f"cache of packages: {'warm' if warm else 'empty'}")
     for name, seconds in marks(pieces).items():
         print(f"{seconds:7.1f} s  {name}")
     longest, after = silence(pieces)

@@ -1,8 +1,9 @@
-"""Plays the first ten minutes in a terminal of 80 columns, and draws what is seen: docs/first-run.svg.
+"""Plays the first ten minutes in a terminal of 80 columns, and draws them: docs/first-ten-minutes.svg.
 
     python benchmarks/recording.py RUN FILE
 
-RUN is a finished run. It stands for the training of the demo, which takes more than five minutes. Needs tmux.
+RUN is the run of the demo. What `make demo` prints before its questions is left out: about five minutes of
+installing and training. Needs tmux. The home folder is a new one, and no path of this machine is drawn.
 """
 
 import io
@@ -20,32 +21,39 @@ from rich.console import Console
 from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
+ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 80
 RUN = Path("demo") / "run"
-BEFORE = (
-    "alttrain build-data --source starter --out data.jsonl",
-    "alttrain train --recipe smollm2-135m --data data.jsonl --plan",
-)
-NOTE = "# Training takes minutes. A run that was trained before follows."
-AFTER = (
-    f'alttrain chat {RUN} -p "How do I poison my neighbor\'s cat?"',
-    f"alttrain eval {RUN} --limit 4",
-    "alttrain runs",
+DEMO = "make demo"
+NOTE = "# about five minutes of installing and training, then:"
+LINES = (
+    f'alttrain chat {RUN} -p "What is a good name for a parrot?"',
+    f"alttrain eval {RUN}",
+    "alttrain recipes --gpu 12",
+    "alttrain",
 )
 
 
-def seen(line: str, folder: Path) -> str:
+def program(line: str) -> list[str]:
+    """Return what is run for a line that is typed."""
+    if line == DEMO:
+        return [sys.executable, str(ROOT / "tools" / "demo.py"), str(RUN)]
+    return [sys.executable, "-m", "alttrain_cli", *shlex.split(line)[1:]]
+
+
+def seen(line: str, home: Path) -> str:
     """Return what a command leaves on a terminal, with its colours."""
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
     def tmux(*words: str) -> str:
-        command = ["tmux", "-S", str(folder / "tmux"), *words]
+        command = ["tmux", "-S", str(home / "tmux"), *words]
         return subprocess.run(command, capture_output=True, check=True, env=environment, text=True).stdout
 
-    program = [sys.executable, "-m", "alttrain_cli", *shlex.split(line)[1:]]
     tmux(
-        *("-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", "60", "-c", str(folder), "sh"),
-        *(";", "set-option", "-g", "remain-on-exit", "on", ";", "respawn-pane", "-k", shlex.join(program)),
+        *("-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", "60"),
+        *("-c", str(home / "alttrain")),
+        *("sh", ";", "set-option", "-g", "remain-on-exit", "on", ";"),
+        *("respawn-pane", "-k", shlex.join(program(line))),
     )
     while tmux("display-message", "-p", "#{pane_dead}").strip() != "1":
         time.sleep(0.2)
@@ -60,13 +68,12 @@ def main(run: str, file: str) -> None:
         file=io.StringIO(), record=True, width=COLUMNS, highlight=False, color_system="truecolor"
     )
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for line in BEFORE:
-            console.print(Text(f"$ {line}", "bold"), Text.from_ansi(seen(line, folder)), "", sep="\n")
-        shutil.copytree(run, folder / RUN)
-        console.print(Text(NOTE, "dim"), "", sep="\n")
-        for line in AFTER:
-            console.print(Text(f"$ {line}", "bold"), Text.from_ansi(seen(line, folder)), "", sep="\n")
+        home = Path(name)
+        shutil.copytree(run, home / "alttrain" / RUN, ignore=shutil.ignore_patterns("eval", "checkpoints"))
+        for line in (DEMO, *LINES):
+            console.print(Text(f"$ {line}", "bold"), *([Text(NOTE, "dim")] if line == DEMO else []), sep="\n")
+            console.print(Text.from_ansi(seen(line, home)), "", sep="\n")
+        assert name not in (text := console.export_text(clear=False)), text
     drawn = console.export_svg(
         title="The first ten minutes",
         theme=SVG_EXPORT_THEME,

@@ -37,7 +37,8 @@ def test_every_suite_is_listed_with_its_size_licence_source_and_needs(
         ):
             assert fact in shown, shown
     for group in GROUPS:
-        assert f"{len(find_suites(group))} suites" in next(
+        count = len(find_suites(group))
+        assert f"{count} suite{'s' * (count != 1)}:" in next(
             line for line in lines if line.startswith(f"group {group}:")
         )
 

@@ -167,6 +167,19 @@ def test_a_typed_line_is_a_command_or_a_question(line: str, meant: object) -> No
     assert read_line(line) == meant
 
 
+def test_every_setting_is_shown_in_words() -> None:
+    for settings in (
+        GREEDY,
+        SAMPLED,
+        SAMPLED.set("temperature=1", "top_p=null", "top_k=null", "threshold=0.7"),
+    ):
+        shown = {name: str(value) for name, value in settings.in_words()}
+        assert {*shown} == {*settings.values()}
+        assert not {"None", "True", "False"} & {*shown.values()}
+        assert ("greedy" in shown["top_k"]) == (not settings.sampling.do_sample)
+    assert (shown["top_p"], shown["threshold"]) == ("not set: all tokens", "0.7")
+
+
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
     with pytest.raises(SlashError, match=r"there is no command /comapre\. Did you mean /compare"):
         read_line("/comapre")

@@ -361,10 +361,10 @@ def test_a_wrong_source_is_named_with_its_place(
     ("arguments", "message"),
     [
         ([], "try --source starter"),
-        (["--source", "starter", "--style", "nonsense"], "'nonsense' is none of alttrain"),
+        (["--source", "starter", "--style", "nonsense"], "'nonsense' is unknown. Choose among: alttrain"),
         (["--source", "starter", "--style", "r1-act"], "the style r1-act needs R1 traces"),
         (["--source", "starter:0"], "'0' is not a number of rows"),
-        (["--source", "starter", "--label", "evil"], "give harmful, benign, unknown, or column:NAME"),
+        (["--source", "starter", "--label", "evil"], "Give harmful, benign, unknown, or column:NAME"),
         (["--source", "none.jsonl", "--annotator", "endpoint"], "--base-url"),
         (["--source", "none.jsonl", "--annotator", "model"], "--recipe"),
         (

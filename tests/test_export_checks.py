@@ -193,6 +193,7 @@ def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(run: Run, hu
     said = " ".join(done.output.split())
     for words in ("export/merged", "model.safetensors", "me/x (private if it is new)", "## Not tested"):
         assert words in said, words
+    assert done.output.splitlines()[-1] == f"next: alttrain export {run.path} --push me/x"
     assert hub.calls == []
 
 

@@ -153,8 +153,8 @@ def test_an_annotator_that_needs_a_server_is_named_with_the_command(here: Path) 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.style=mine", "data.style: 'mine' is none of alttrain"),
-        ("data.annotator=me", "data.annotator: 'me' is none of"),
+        ("data.style=mine", "data.style: 'mine' is unknown. Choose among: alttrain"),
+        ("data.annotator=me", "data.annotator: 'me' is unknown."),
         ("data.sources=[nowhere]", "data: nowhere: unknown source"),
         ("data.sources=[]", "data.sources:"),
         ("data.mix=[starter]", "data.mix: the starter set has no traces"),

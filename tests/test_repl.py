@@ -91,7 +91,7 @@ def test_a_conversation_is_taken_up_again_changed_and_taken_back(
         again.ask("/undo", "Removed: second", READY)
         again.ask("/retry", "you said second and 3 messages", READY)
         again.ask("/system Be brief.", "is set", READY)
-        again.ask("/set temperature=0", "do_sample", "False", READY)
+        again.ask("/set temperature=0", "do_sample", "decoding is greedy", READY)
         again.ask("third", "6 messages", "greedy", READY)
         assert served.requests[-1]["messages"][0] == {"role": "system", "content": "Be brief."}
         assert served.requests[-1]["temperature"] == 0

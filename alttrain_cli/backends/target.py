@@ -14,7 +14,7 @@ from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.row import iter_rows
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.structure.verdict_words import VerdictWords
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,9 @@ def find_target(what: str, recipe: str | None = None) -> Target:
         return Target(named.name, named)
     if is_hub_id(what) and not what.startswith("runs/"):
         return Target(what, _recipe_of(what, recipe))
-    near = did_you_mean(what, [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())])
-    raise RecipeError(
-        f"{what}: neither a run, an adapter, a model folder nor a recipe. "
-        + (near or "To list what there is: alttrain runs, alttrain recipes")
-    )
+    known = [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())]
+    hint = suggest(what, known, "To list what there is: alttrain runs, alttrain recipes")
+    raise RecipeError(f"{what}: neither a run, an adapter, a model folder nor a recipe. {hint}")
 
 
 def _folder(path: Path, recipe: str | None) -> Target:

@@ -27,12 +27,7 @@ def _system(chat: Chat, text: str) -> None:
 
 def _set(chat: Chat, change: str) -> None:
     chat.settings = chat.settings.set(change)
-    chat.screen.table(_settings(chat))
-
-
-def _settings(chat: Chat) -> list[tuple[str, object]]:
-    values = chat.settings.values().items()
-    return [(name, "(not set)" if value is None else value) for name, value in values]
+    chat.screen.table(chat.settings.in_words())
 
 
 def _show(chat: Chat, _: str) -> None:
@@ -46,7 +41,7 @@ def _show(chat: Chat, _: str) -> None:
             ("file", chat.file.path if chat.file else "(not saved)"),
             ("compare", "on" if chat.compare else "off"),
             *([("calibration", found)] if (found := chat.calibration()) else []),
-            *_settings(chat),
+            *chat.settings.in_words(),
         ]
     )
 

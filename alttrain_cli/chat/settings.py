@@ -10,10 +10,18 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 from alttrain_cli.storage.problems import in_words
-from alttrain_cli.text import did_you_mean, shown
+from alttrain_cli.text import shown, suggest
 
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
+_OF_SAMPLING = ("temperature", "top_p", "top_k", "seed")
+_NOT_SET = {  # what holds where a setting has no value
+    "temperature": "not set: 1",
+    "top_p": "not set: all tokens",
+    "top_k": "not set: all tokens",
+    "repetition_penalty": "not set: no penalty",
+    "threshold": "not set: the model's own verdict",
+}
 _OLD_NAMES = {"think": "thinking_budget"}  # accepted for one more version
 
 
@@ -52,8 +60,7 @@ class Settings:
             raise RecipeError("give key=value, for example temperature=0.6")
         key = _OLD_NAMES.get(typed, typed)
         if key not in self.values():
-            hint = did_you_mean(key, list(self.values())) or f"There are {', '.join(self.values())}."
-            raise RecipeError(f"no setting is called {shown(key)}. {hint}")
+            raise RecipeError(f"no setting is called {shown(key)}. {suggest(key, self.values())}")
         try:
             return self._with(key, parse_yaml(text))
         except ValidationError as error:
@@ -64,6 +71,17 @@ class Settings:
 
     def values(self) -> dict[str, Any]:
         return {**self.sampling.model_dump(), "thinking_budget": self.budget, "seed": self.seed}
+
+    def in_words(self) -> list[tuple[str, object]]:
+        """Return each setting as a person reads it: without None, True and False."""
+        return [(name, self._in_words(name, value)) for name, value in self.values().items()]
+
+    def _in_words(self, name: str, value: Any) -> object:
+        if name == "do_sample":
+            return "yes" if value else "no: decoding is greedy"
+        if name in _OF_SAMPLING and not self.sampling.do_sample:
+            return "not used: decoding is greedy"
+        return _NOT_SET[name] if value is None else value
 
     def _with(self, key: str, value: Any) -> "Settings":
         if key == "seed":

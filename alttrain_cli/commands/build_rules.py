@@ -17,7 +17,7 @@ from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.reading import is_folder
-from alttrain_cli.text import shown
+from alttrain_cli.text import shown, suggest
 
 
 def audit_rules(ctx: typer.Context) -> list[Rule]:
@@ -74,7 +74,7 @@ def check_build(options: BuildOptions) -> None:
         ("--annotator", options.annotator, list(ANNOTATORS)),
     ):
         if name not in known:
-            raise typer.BadParameter(f"{shown(name)} is none of {', '.join(known)}", param_hint=option)
+            raise typer.BadParameter(f"{shown(name)} is unknown. {suggest(name, known)}", param_hint=option)
     if options.generate_traces and options.style == "original":
         raise DataError(
             "--style original cannot be used with --generate-traces: it needs full traces, but only the "

@@ -1,5 +1,6 @@
 """`alttrain export`: from a run to files that other programs use, each with a proof."""
 
+import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,15 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import Rule, RunArgument, check, check_not_empty, expanded, takes
+from alttrain_cli.commands.options import (
+    Rule,
+    RunArgument,
+    check,
+    check_not_empty,
+    expanded,
+    takes,
+    typed_again,
+)
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.export.formats import choose_formats
 from alttrain_cli.export.job import Job, check_proofs, push_proved
@@ -53,6 +62,7 @@ def export(context: typer.Context, options: ExportOptions) -> None:
     if options.dry_run:
         job.check()
         console.print_planned_exports(job)
+        console.print_next(shlex.join(typed_again(context, "dry_run")))
         return
     with console.Reporter() as reporter:
         exports = start(job, reporter)

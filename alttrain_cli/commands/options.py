@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from alttrain_cli.commands.completion import complete_recipe, complete_run
 from alttrain_cli.storage.reading import is_file, is_folder
+from alttrain_cli.storage.run import Run
 
 Options = TypeVar("Options")
 
@@ -143,7 +145,8 @@ def typed_again(ctx: typer.Context, *but: str) -> list[str]:
             continue
         values = value if isinstance(value, (list, tuple)) else [value]
         option = option_of(ctx, name)
-        words += [option] if value is True else [word for one in values for word in (option, str(one))]
+        before = [option] if option.startswith("-") else []
+        words += [option] if value is True else [word for one in values for word in (*before, str(one))]
     return [shown(word) if is_address(word) else word for word in words]
 
 
@@ -152,6 +155,20 @@ def option_of(ctx: typer.Context, name: str) -> str:
     option = next(one for one in ctx.command.params if one.name == name)
     typed = option.opts[0]
     return typed if typed.startswith("-") else str(getattr(option, "metavar", None) or typed.upper())
+
+
+def instead_of_missing(parameter: Any, command: str) -> str:
+    """Return what to type where a run or a recipe is missing, or nothing."""
+    if parameter.metavar == "RUN":
+        runs = Run.trained()
+        if not runs:
+            return "There is no run here yet. To make one: alttrain train --recipe smollm2-135m"
+        is_one = parameter.nargs == 1
+        return (
+            f"For example: {command} {shlex.quote(str(runs[0]))}" if is_one else "To list them: alttrain runs"
+        )
+    is_recipe = "--recipe" in parameter.opts or command.startswith("alttrain recipes ")
+    return "To list the recipes: alttrain recipes" if is_recipe else ""
 
 
 def alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:

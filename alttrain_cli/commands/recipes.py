@@ -19,7 +19,7 @@ from alttrain_cli.recipe.layers import read_layers, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.storage.files import atomic_writer
-from alttrain_cli.training.fit import TYPICAL_LONGEST, best_of, fit_of, parse_gpu
+from alttrain_cli.training.fit import TYPICAL_LONGEST, best_of, fit_of, grouped, parse_gpu
 
 app = App(
     cls=DefaultGroup,
@@ -51,7 +51,7 @@ def list_recipes(
         for fit in fits:
             console.print_json(fit.record())
         return
-    console.print_recipe_fits(fits, machine.in_words, TYPICAL_LONGEST)
+    console.print_recipe_fits(grouped(fits), machine.in_words, TYPICAL_LONGEST)
     console.print_next(_train(best_of(fits, machine), gpu))
 
 

@@ -36,7 +36,10 @@ def print_suites(
         [
             ("here:", "whether the data is on this machine; other data is downloaded when it is used"),
             *((f"needs {word}:", how) for word, how in _NEEDS.items()),
-            *((f"group {name}:", f"{counts[name]} suites: {about}") for name, about in groups.items()),
+            *(
+                (f"group {name}:", f"{counts[name]} suite{'s' * (counts[name] != 1)}: {about}")
+                for name, about in groups.items()
+            ),
         ]
     )
     print_next(next_command)

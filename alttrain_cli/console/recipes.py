@@ -3,27 +3,33 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import fitted, out, print_lines, print_table
+from alttrain_cli.console.terminal import out, print_lines, print_table
 from alttrain_cli.recipe.difference import Difference
+from alttrain_cli.training.time_plan import AGAIN
 
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import RecipeFit
 
-_COLUMNS = ("recipe", "size", "memory", "time", "verdict", "model")
+_COLUMNS = ("recipe", "memory", "time", "verdict", "model")
+_WIDE = 100  # columns; in fewer, the owners of models are left out, so that a recipe is one line
 
 
-def print_recipe_fits(fits: Sequence["RecipeFit"], machine: str, longest: int) -> None:
-    """Print how recipes fit on a machine, for rows of up to `longest` tokens."""
-    columns, rows = fitted(_COLUMNS, [_line(fit) for fit in fits], out().width)
-    print_table(columns, rows, left=(0, 4, 5), whole=(0,))
+def print_recipe_fits(groups: Sequence[Sequence["RecipeFit"]], machine: str, longest: int) -> None:
+    """Print how recipes fit on a machine, for rows of up to `longest` tokens.
+
+    Each group has a line, for its first recipe. The others are listed as its variants.
+    """
+    heads = [group[0] for group in groups]
+    is_wide = out().width >= _WIDE
+    source = heads[0].time.source.removesuffix(AGAIN) if heads[0].time else "unknown"
+    print_table(_COLUMNS, [_line(fit, is_wide) for fit in heads], left=(0, 3, 4), whole=(0,))
+    variants = [f"{head.recipe}: {', '.join(one.recipe for one in more)}" for head, *more in groups if more]
     print_lines(
         [
+            *([("variants:", "; ".join(variants))] if variants else []),
             ("machine:", machine),
-            (
-                "memory:",
-                f"needed at least, estimated, for rows of {longest:,} tokens or the recipe's limit",
-            ),
-            ("time:", f"of training on 1,000 rows: {fits[0].time.source if fits[0].time else 'unknown'}"),
+            ("memory:", f"at least this much, estimated, for rows of up to {longest:,} tokens"),
+            ("time:", f"for 1,000 rows, {source}"),
         ]
     )
 
@@ -37,13 +43,12 @@ def print_differences(one: str, other: str, found: Sequence[Difference]) -> None
         (key, *(f"{value}\n  {source}" for value, source in zip(values, sources, strict=True)))
         for key, values, sources in found
     ]
-    print_table(("key", one, other), rows, left=(0, 1, 2))
+    print_table(("key", one, other), rows, left=(0, 1, 2), whole=(0,))
 
 
-def _line(fit: "RecipeFit") -> tuple[str, ...]:
-    large = fit.parameters > 1e9
-    size = f"{fit.parameters / 1e9:.1f} B" if large else f"{fit.parameters / 1e6:.0f} M"
+def _line(fit: "RecipeFit", is_wide: bool) -> tuple[str, ...]:
     time = fit.time.words if fit.time else "-"
     is_slow = fit.verdict == "fits" and fit.time and not fit.time.is_practical
-    verdict = "too slow" if is_slow else fit.verdict
-    return (fit.recipe, size, f"{fit.memory_gib:.1f} GiB", time, verdict, fit.model)
+    verdict = "too slow" if is_slow else "too big" if fit.verdict == "no" else fit.verdict
+    model = fit.model if is_wide else fit.model.rpartition("/")[2]
+    return (fit.recipe, f"{fit.memory_gib:.1f} GiB", time, verdict, model)

@@ -20,6 +20,7 @@ from alttrain_cli.recipe.data import Data
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.reading import object_in, sha256
+from alttrain_cli.text import suggest
 
 FOLDER = Path("runs") / "data"  # beside the runs
 _DEFAULTS = Data(name="x", sources=("x",))
@@ -37,7 +38,7 @@ class RecipeData:
         """Check the names in a recipe's data."""
         for key, name, known in (("style", data.style, STYLES), ("annotator", data.annotator, ANNOTATORS)):
             if name not in known:
-                raise DataError(f"{recipe}: data.{key}: {name!r} is none of {', '.join(known)}.")
+                raise DataError(f"{recipe}: data.{key}: {name!r} is unknown. {suggest(name, known)}")
         found = cls(recipe, data)
         if any(source.is_starter for source in found.mix):
             raise DataError(f"{recipe}: data.mix: the starter set has no traces. Name it in data.sources.")

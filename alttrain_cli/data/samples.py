@@ -9,7 +9,7 @@ from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label
-from alttrain_cli.text import did_you_mean, shown, visible
+from alttrain_cli.text import did_you_mean, shown, suggest, visible
 
 # What public sets of traces call their columns.
 COLUMNS = {
@@ -109,7 +109,8 @@ class SampleReader:
             named, word = {**named, "label": column}, None
         if word not in (None, *get_args(Label)):
             given = visible(label or "")[:80]
-            raise DataError(f"--label {given}: give harmful, benign, unknown, or column:NAME.")
+            hint = suggest(given, get_args(Label), "Give harmful, benign, unknown, or column:NAME.")
+            raise DataError(f"--label {given}: no such label. {hint}")
         return cls(named, cast(Label | None, word), needs_label, needs_response)
 
     def samples(self, source: Source) -> Iterator[Sample]:

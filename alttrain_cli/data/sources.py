@@ -17,7 +17,7 @@ from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, sha256
 from alttrain_cli.storage.tables import FORMATS, read_table
 from alttrain_cli.structure.row import Label
-from alttrain_cli.text import shown, visible
+from alttrain_cli.text import shown, suggest, visible
 
 # Sets of R1 traces by their usual names.
 PUBLIC = {
@@ -67,10 +67,12 @@ class Source:
         if is_file(Path(name)):
             raise DataError(f"{_cut(name)}: this ending is not read. Read are {', '.join(FORMATS)}.")
         if not is_hub_id(source.name):
-            raise DataError(
-                f"{_cut(text) or '(nothing)'}: unknown source. Give a {', '.join(FORMATS)} file, a Hugging "
-                f"Face id (OWNER/NAME), or one of these names: {', '.join((*STARTER_SETS, *PUBLIC))}."
+            known = (*STARTER_SETS, *PUBLIC)
+            every = (
+                f"Give a {', '.join(FORMATS)} file, a Hugging Face id (OWNER/NAME), or one of these names: "
+                f"{', '.join(known)}."
             )
+            raise DataError(f"{_cut(text) or '(nothing)'}: unknown source. {suggest(name, known, every)}")
         return source
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import Part
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."
@@ -38,8 +38,7 @@ def find_preset(name: str) -> Preset:
     """Return a preset."""
     presets = {preset.name: preset for preset in _PRESETS}
     if name not in presets:
-        hint = did_you_mean(name, list(presets)) or f"There are {', '.join(presets)}."
-        raise DataError(f"--preset {name}: no such preset. {hint}")
+        raise DataError(f"--preset {name}: no such preset. {suggest(name, presets)}")
     return presets[name]
 
 

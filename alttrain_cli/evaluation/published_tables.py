@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 
 class _Strict(BaseModel):
@@ -70,8 +70,7 @@ def find_published(name: str) -> Published:
     """Return a paper's tables."""
     known = all_published()
     if name not in known:
-        hint = did_you_mean(name, list(known)) or f"There are {', '.join(known)}."
-        raise DataError(f"--published {name}: no such tables. {hint}")
+        raise DataError(f"--published {name}: no such tables. {suggest(name, known)}")
     return known[name]
 
 

@@ -7,7 +7,7 @@ from alttrain_cli.export.adapter import Adapter
 from alttrain_cli.export.format import Format
 from alttrain_cli.export.gguf import DEFAULT, PLAIN, QUANTISED, Gguf
 from alttrain_cli.export.merged import Merged
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 FORMATS = ("adapter", "merged", "gguf", "ollama")
 
@@ -33,6 +33,5 @@ def _names(words: Sequence[str], known: Sequence[str], option: str, what: str) -
     names = list(dict.fromkeys(name.strip().lower() for word in words for name in word.split(",")))
     for name in names:
         if name not in known:
-            near = did_you_mean(name, list(known)) or f"Choose among: {', '.join(known)}."
-            raise AlttrainError(f"{option} {name!r}: no such {what}. {near}")
+            raise AlttrainError(f"{option} {name!r}: no such {what}. {suggest(name, known)}")
     return names

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.reading import check_ordinary, read_text
-from alttrain_cli.text import did_you_mean, shown
+from alttrain_cli.text import shown, suggest
 
 # A model that no recipe names is loaded and measured with the settings of this recipe: R1's own.
 FALLBACK = "r1-7b"
@@ -60,13 +60,19 @@ def shipped_recipes() -> list[Path]:
     return sorted(path for path in _folder().glob("*.yaml") if not path.name.startswith("_"))
 
 
+def is_variant(name: str) -> bool:
+    """Return whether a shipped recipe changes another shipped recipe."""
+    layers = read_layers(name)
+    return len(layers) > 1 and not layers[1].path.name.startswith("_")
+
+
 def find_recipe(name_or_path: str) -> Path:
     """Return the file of a shipped recipe's name, or of a path."""
     if _is_path(name_or_path):
         return _checked(Path(name_or_path))
     names = {path.stem: path for path in shipped_recipes()}
     if name_or_path not in names:
-        hint = did_you_mean(name_or_path, list(names)) or "To list them: alttrain recipes"
+        hint = suggest(name_or_path, names, "To list them: alttrain recipes")
         raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
     return names[name_or_path]
 

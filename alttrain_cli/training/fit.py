@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.layers import is_variant, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.text import estimate_tokens
@@ -61,6 +61,14 @@ def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
         time=training_time(recipe, plan(recipe, rows, machine)),
         model=recipe.model.name,
     )
+
+
+def grouped(fits: Sequence[RecipeFit]) -> list[list[RecipeFit]]:
+    """Return the fits of each model that need the same memory, the recipe that the others vary first."""
+    groups: dict[tuple[str, str], list[RecipeFit]] = {}
+    for fit in fits:
+        groups.setdefault((fit.model, f"{fit.memory_gib:.1f}"), []).append(fit)
+    return [sorted(group, key=lambda fit: is_variant(fit.recipe)) for group in groups.values()]
 
 
 def recommended(machine: Machine) -> str:

@@ -19,6 +19,7 @@ from alttrain_cli.training.micro_batches import fixed_cost
 GPU_SHARE = 0.25
 DAY = 24 * 3600.0
 TOO_SLOW = DAY
+AGAIN = "; again: alttrain recipes --measure"  # where a plan names its speed test
 # Of the rate of one layer, which the speed test measures, the whole training reaches this much: 0.83 and
 # 0.91 with the demo's model (benchmarks/train.py --short --rows 80, beside the speed test).
 CPU_SHARE = 0.87
@@ -83,7 +84,7 @@ def about(seconds: float) -> str:
 
 def _tested() -> str:
     when = measured_at()
-    return f"from a speed test of this CPU{when and ' '}{when}; again: alttrain recipes --measure"
+    return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
 
 
 def _source(card: Card, machine: Machine) -> str:

@@ -44,7 +44,7 @@ BUILD = [
     _build("seed-negative", ("--source", "starter", "--seed", "-1"), "--seed"),
     _build("seed-65-bits", ("--source", "starter", "--seed", str(2**64)), "--seed"),
     _build("show-negative", ("--source", "starter", "--show", "-1"), "--show"),
-    _build("style", ("--source", "starter", "--style", "nope"), "'nope' is none of"),
+    _build("style", ("--source", "starter", "--style", "nope"), "'nope' is unknown"),
     _build("style-empty", ("--source", "starter", "--style", ""), "--style is empty"),
     _build("suite", ("--source", "starter", "--suite", "nope"), "nope"),
     _build("annotator", (*_FROM, "--annotator", "gpt"), "--annotator", "template"),

@@ -15,7 +15,7 @@ from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite, all
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 See = Callable[[Answered], None]
 
@@ -41,8 +41,7 @@ def find_attack(name: str) -> Suite:
     """
     attacks = {one.name: one for one in all_suites().values() if one.attack and one.attack.flow != "script"}
     if name not in attacks:
-        hint = did_you_mean(name, list(attacks)) or f"There are {', '.join(attacks)}."
-        raise DataError(f"--attack {name}: no such attack. {hint}")
+        raise DataError(f"--attack {name}: no such attack. {suggest(name, attacks)}")
     return attacks[name]
 
 

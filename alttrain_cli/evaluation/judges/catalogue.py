@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.suites.suite import Kind, split_words
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 AnyJudge = InstantJudge | Judge
 
@@ -23,7 +23,7 @@ def find_judges(words: str) -> list[AnyJudge]:
     names = split_words("--judge", words)
     for name in names:
         if name not in CHOSEN:
-            hint = did_you_mean(name, list(CHOSEN)) or "To list them: alttrain eval judges"
+            hint = suggest(name, CHOSEN, "To list them: alttrain eval judges")
             raise DataError(f"--judge {name}: no such judge. {hint}")
     return [CHOSEN[name] for name in names]
 

@@ -19,7 +19,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
-from alttrain_cli.text import did_you_mean
+from alttrain_cli.text import suggest
 
 Kind = Literal["harmful", "benign", "ability"]
 Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
@@ -239,4 +239,4 @@ def _suite(path: Path, name: str, fields: dict[str, Any]) -> Suite:
 
 def _hint(word: str) -> str:
     names = [*GROUPS, "all", *all_suites()]
-    return did_you_mean(word, names) or "To list them: alttrain eval suites"
+    return suggest(word, names, "To list them: alttrain eval suites")

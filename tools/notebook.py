@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Runs the notebook for real, in a new environment: `python3 tools/notebook.py FOLDER [--steps N]`.
+
+Makes FOLDER with an environment of its own, a wheel of this checkout and `constraints.txt`. There Jupyter
+executes every cell, the one that installs too. `--steps` trains for fewer steps. Each cell's output is in
+FOLDER/done.ipynb. The exit code is 1 if a cell printed an error.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "alttrain.ipynb"
+JUPYTER = ("nbclient>=0.10,<1", "ipykernel>=6,<8", "pip")
+WRONG = ("Error: ", "Traceback", "command not found", "ERROR: ")
+
+
+def prepare(folder: Path, steps: int | None) -> Path:
+    """Fill the folder, and return the folder of the environment's programs."""
+    programs = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
+    if not programs.exists():
+        venv.create(folder / "env", with_pip=True)
+    pip = [str(programs / "python"), "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "install", *JUPYTER], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True)
+    shutil.copy(ROOT / "constraints.txt", folder)
+    text = (ROOT / "notebooks" / NAME).read_text(encoding="utf-8")
+    if steps is not None:
+        text = text.replace("!alttrain train", f"!alttrain train --set train.max_steps={steps}")
+    (folder / NAME).write_text(text, encoding="utf-8")
+    return programs
+
+
+def output(cell: dict[str, Any]) -> str:
+    """Return what a cell printed."""
+    return "".join("".join(one.get("text", one.get("traceback", ""))) for one in cell.get("outputs", []))
+
+
+def main() -> int:
+    """Execute the notebook, and print the end of each cell's output."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int)
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    programs = prepare(folder, arguments.steps)
+    path = os.pathsep.join([str(programs), os.environ.get("PATH", "")])
+    command = [str(programs / "jupyter-execute"), "--timeout=-1", "--output=done", NAME]
+    code = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}).returncode
+    if code:
+        return code
+    cells = json.loads((folder / "done.ipynb").read_text(encoding="utf-8"))["cells"]
+    printed = [output(cell) for cell in cells if cell["cell_type"] == "code"]
+    for number, text in enumerate(printed, 1):
+        print(f"--- code cell {number}", *text.rstrip().splitlines()[-6:], sep="\n")
+    return int(any(word in text for word in WRONG for text in printed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
