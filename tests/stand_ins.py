@@ -6,6 +6,7 @@ else is real: parsing, rules, files, servers, judges, scorecards. The real model
 
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ from alttrain_cli.storage.run_records import (
 )
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from alttrain_cli.study import launch
 from alttrain_cli.training import job
 from tests.run_folders import PROBES
 from tests.samples import TRACE, put
@@ -80,6 +82,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     take_address = serve_command.take_address
     patch.setattr(serve_command, "take_address", lambda host, port: take_address("127.0.0.1", 0))
     patch.setenv("ALTTRAIN_API_KEY", "secret")
+    patch.setattr(launch, "PROGRAM", (sys.executable, str(Path(__file__).with_name("fake_alttrain.py"))))
     patch.setattr(speed, "KEPT", Path(tempfile.mkdtemp()) / "speed.json")  # else --measure forgets a person's
     patch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
 

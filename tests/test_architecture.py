@@ -62,6 +62,7 @@ LAYERS: dict[str, set[str]] = {
     "training": {*LOW, "engine", "backends", "summary"},
     "serve": {*LOW, "engine", "backends"},
     "runs": {*LOW, "training", "summary"},
+    "study": {*LOW, "engine", "summary", "data", "evaluation", "training"},
     "doctor": {*LOW, "engine", "backends"},
     "console": {
         *LOW,
@@ -71,6 +72,7 @@ LAYERS: dict[str, set[str]] = {
         "evaluation",
         "training",
         "runs",
+        "study",
         "doctor",
         "serve",
         "export",
@@ -86,6 +88,7 @@ LAYERS: dict[str, set[str]] = {
         "evaluation",
         "training",
         "runs",
+        "study",
         "doctor",
         "serve",
         "export",
@@ -165,6 +168,7 @@ def test_a_file_has_at_most_300_lines_and_a_function_at_most_40(path: Path) -> N
         ["serve", "--help"],
         ["eval", "--help"],
         ["eval", "judge", "--help"],
+        ["study", "plan", "smoke", "--gpu", "24"],
     ],
     ids=" ".join,
 )

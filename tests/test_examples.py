@@ -19,6 +19,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands.examples import EXAMPLES
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.storage.run import Run
+from alttrain_cli.study.file import shipped_studies
 from tests import stand_ins
 from tests.servers import Served, chat_server
 
@@ -209,6 +210,14 @@ def test_the_lines_on_top_of_a_recipe_work(path: Path, here: Path, prepared: Pat
     assert [line.split()[1] for line in lines][-2:] == ["train", "chat"]
     for line in lines:
         done(line, served)
+
+
+@pytest.mark.parametrize("path", shipped_studies(), ids=lambda path: path.stem)
+def test_the_lines_on_top_of_a_study_work(path: Path, here: Path) -> None:
+    lines = in_comments(path.read_text(encoding="utf-8"))
+    assert [line.split()[2:4] for line in lines][:2] == [["plan", path.stem], ["run", path.stem]]
+    for line in lines:
+        done(line)
 
 
 def test_all_paths_and_targets_that_the_docs_name_are_there() -> None:

@@ -122,5 +122,5 @@ def test_the_first_command_of_a_group_need_not_be_named() -> None:
     for words in LINES:
         context = context_of(words) if words else None
         if context is not None and isinstance(context.parent.command, DefaultGroup):
-            assert context.parent.command.first in ("run", "list") or context.command.name == words[1]
+            assert context.parent.command.first in ("run", "list", "plan") or context.command.name == words[1]
     assert CliRunner().invoke(app, ["recipes"]).output == CliRunner().invoke(app, ["recipes", "list"]).output

@@ -8,6 +8,14 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [path.stem for path in shipped_recipes() if path.stem.startswith(incomplete)]
 
 
+def complete_study(incomplete: str) -> list[str]:
+    """Return the shipped studies with this prefix."""
+    from alttrain_cli.storage.shipped import shipped_folder
+
+    names = sorted(path.stem for path in shipped_folder("studies").glob("*.yaml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def complete_run(incomplete: str) -> list[str]:
     """Return the runs with this prefix, newest first."""
     from alttrain_cli.storage.run import Run

@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "Evaluate a model on suites of prompts and compare it with its base model.",
     "calibrate": "Choose the threshold of a run's verdicts, so that a promise about its refusals holds.",
     "export": "Write a run in the forms that other programs use, and prove each of them.",
+    "study": "Run a grid of trainings and evaluations, and show its table.",
     "runs": "List, compare and delete trained runs.",
     "doctor": "Examine this machine, the installed packages and a model's tokenizer.",
     "recipes": "List, show, compare and copy the recipes that come with alttrain.",
@@ -148,6 +149,32 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "Show what an upload to the hub would hold:",
             "alttrain export runs/smollm2-135m-1 --push me/my-model --dry-run",
+        ),
+    ),
+    "study": (
+        (
+            "Show the steps of a study that trains a small model five times:",
+            "alttrain study plan smoke",
+        ),
+        (
+            "Show the time and the cost of a larger one on a GPU of 24 GB:",
+            "alttrain study plan ablation --gpu 24 --price 0.40",
+        ),
+        ("Run it; the same command resumes it:", "alttrain study run smoke"),
+        ("Show its table:", "alttrain study table smoke"),
+    ),
+    "study run": (
+        ("Run all steps of a study:", "alttrain study run smoke"),
+        (
+            "Run two steps at the same time, with fewer prompts:",
+            "alttrain study run smoke --set eval.limit=4 --jobs 2",
+        ),
+    ),
+    "study table": (
+        ("Show the table of a study:", "alttrain study table smoke"),
+        (
+            "Print it for a paper:",
+            "alttrain study table smoke --format latex",
         ),
     ),
     "runs": (

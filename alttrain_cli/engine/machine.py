@@ -55,6 +55,14 @@ def pin_card() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _largest(cards).uuid
 
 
+def card_ids() -> list[str]:
+    """Return the cards that steps may share out, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [one.strip() for one in visible.split(",") if one.strip() not in ("", "-1")]
+    return [card.uuid for card in _cards()]
+
+
 def driver() -> str:
     """Return the version of the NVIDIA driver; empty if it is unknown."""
     rows = _query("driver_version")

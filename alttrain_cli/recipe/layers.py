@@ -1,12 +1,12 @@
 """The files that a recipe is made of: its own, its base, the base's base. The later ones fill the gaps."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.reading import check_ordinary, read_text
+from alttrain_cli.storage.shipped import shipped_folder
 from alttrain_cli.text import shown, suggest
 
 # A model that no recipe names is loaded and measured with the settings of this recipe: R1's own.
@@ -122,9 +122,7 @@ def _forget_model(values: dict[str, Any], sources: dict[Key, str]) -> None:
 
 
 def _folder() -> Path:
-    """Return recipes/: inside the wheel, or next to the package in a checkout."""
-    inside = Path(str(resources.files("alttrain_cli"))) / "recipes"
-    return inside if inside.is_dir() else inside.parent.parent / "recipes"
+    return shipped_folder("recipes")
 
 
 def _read(path: Path) -> str:

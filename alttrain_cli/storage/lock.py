@@ -63,6 +63,20 @@ def is_locked(place: Path) -> bool:
     return False
 
 
+def hold(handle: int) -> bool:
+    """Lock an open file until the last process that inherits it has closed it; False if it is locked.
+
+    Without locks on its system, it is True.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)  # else a file system without locks
+    return True
+
+
 def _lock(place: Path, path: Path | None) -> int:
     looked_at = time.monotonic() + LOOK
     while True:

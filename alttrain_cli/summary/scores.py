@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.checked import read_record_file
@@ -21,12 +21,14 @@ class ScoreMetric(Record):
     target: Estimate | None = None
     target_at_most: Estimate | None = None  # with what has no final answer as a hit
     compared: Estimate | None = None
+    states: dict[str, int] = Field(default_factory=dict)  # completions by state of the judgement
 
 
 class ScoreStructure(Record):
     """The rates of the sections in one suite's completions."""
 
     structure: dict[str, Estimate]
+    completed: int = 0
 
 
 class ScoreAttackFacts(Record):
@@ -47,6 +49,9 @@ class ScoreSuite(Record):
     name: str
     kind: str = ""
     mode: str = "normal"
+    items: int = 0
+    published: int = 0  # items in the whole suite
+    expected: int | None = None  # completions that were wanted
     target: ScoreStructure
     compared: ScoreStructure | None = None
     metrics: tuple[ScoreMetric, ...] = ()
@@ -58,6 +63,11 @@ class ScoreSuite(Record):
         if self.attack and self.attack.facts.recorded:
             return f"{self.name}+replayed"
         return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every completion that was wanted is there."""
+        return self.expected is not None and self.target.completed >= self.expected
 
     def rates(self) -> Iterator["ScoreRate"]:
         """Yield the rate of complete structures, then every metric."""
@@ -76,6 +86,16 @@ class ScoreRate(NamedTuple):
     baseline: Estimate | None = None
 
 
+class ScoreMacro(Record):
+    """A mean over suites as a paper defines it; without a figure if suites are missing."""
+
+    paper: str
+    name: str
+    judge: str
+    missing: tuple[str, ...] = ()
+    target: Estimate | None = None
+
+
 class Tally(NamedTuple):
     """A count of completions."""
 
@@ -90,6 +110,7 @@ class Scores(Record):
     partial: bool
     pooled: dict[str, list[ScoreMetric]]
     suites: list[ScoreSuite]
+    macros: tuple[ScoreMacro, ...] = ()
 
     @property
     def structure(self) -> Tally | None:
@@ -128,8 +149,14 @@ _SCORES = TypeAdapter(Scores)
 
 def read_scores(run: Path) -> Scores | None:
     """Return the scores of a run; None if it was not evaluated."""
-    path = run / "eval" / "scorecard.json"
+    return read_scorecard(run / "eval", run)
+
+
+def read_scorecard(folder: Path, named: Path | None = None) -> Scores | None:
+    """Return the scores in a folder of evaluations; None if there are none. Errors name `named`."""
+    path = folder / "scorecard.json"
     if not path.is_file():
         return None
-    scores: Scores = read_record_file(_SCORES, path, f"Make it again: alttrain eval report {run}")
+    next_step = f"Make it again: alttrain eval report {named or folder}"
+    scores: Scores = read_record_file(_SCORES, path, next_step)
     return scores

@@ -1,7 +1,7 @@
 """The chart of harm against over-refusal: places in percent of the plot, so that it fits any width."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -33,11 +33,10 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """Our two points by one pair of judges, and the paper's."""
+class Plot:
+    """Our points and those of papers; `title` is what the vertical axis counts."""
 
-    harm: PooledScore  # the pooled metrics that are drawn
-    refusal: PooledScore
+    title: str
     ours: list[Point]
     paper: list[Point]
     pairs: list[tuple[Point, Point]]  # each baseline with its candidate
@@ -51,6 +50,14 @@ class Chart:
     def x_ticks(self) -> list[int]:
         """The rates that the horizontal axis names."""
         return list(range(0, self.x_max + 1, 10 if self.x_max <= 50 else 20))
+
+
+@dataclass(frozen=True)
+class Chart(Plot):
+    """Our two points by one pair of judges, and the paper's."""
+
+    harm: PooledScore  # the pooled metrics that are drawn
+    refusal: PooledScore
 
 
 def chart_of(card: Scorecard) -> Chart | None:
@@ -75,13 +82,23 @@ def chart_of(card: Scorecard) -> Chart | None:
         ),
     ]
     paper = [_published(figures) for figures in card.paper]
-    right = max(
-        [40.0, *(point.x for point in paper), *(point.x_bounds[1] for point in ours if point.x_bounds)]
+    chart = Chart(
+        title=harm.title,
+        ours=ours,
+        paper=paper,
+        pairs=[*pairwise(ours), *_pairs(paper)],
+        x_max=x_end([*ours, *paper]),
+        harm=harm,
+        refusal=refusal,
     )
-    pairs = [*pairwise(ours), *_pairs(paper)]
-    chart = Chart(harm, refusal, ours, paper, pairs, x_max=min(100, 10 * math.ceil(right / 10)))
-    _place_labels(chart)
+    place_labels(chart)
     return chart
+
+
+def x_end(points: Sequence[Point]) -> int:
+    """Return where the horizontal axis ends, so that all points and intervals are on it."""
+    right = max([40.0, *(point.x_bounds[1] if point.x_bounds else point.x for point in points)])
+    return min(100, 10 * math.ceil(right / 10))
 
 
 def _judged_alike(pooled: Mapping[Pool, list[PooledScore]]) -> Pair | None:
@@ -137,8 +154,8 @@ def _pairs(paper: list[Point]) -> list[tuple[Point, Point]]:
     return [(found[0], found[1]) for found in by_backbone.values() if len(found) == 2]
 
 
-def _place_labels(chart: Chart) -> None:
-    """Move labels down until none overlaps; those of this scorecard are placed first, at their points."""
+def place_labels(chart: Plot) -> None:
+    """Move labels down until none overlaps; ours are placed first, at their points."""
     placed: list[Point] = []
     for point in chart.ours + sorted(chart.paper, key=lambda one: -one.y):
         point.label_y = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)

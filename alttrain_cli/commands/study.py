@@ -1,0 +1,128 @@
+"""`alttrain study`: plan, run and show a grid of trainings and evaluations."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.commands.completion import complete_study
+from alttrain_cli.commands.help import App, DefaultGroup
+from alttrain_cli.commands.options import GpuOption, JsonOption, check_not_empty, expanded, finite
+
+app = App(
+    cls=DefaultGroup,
+    help="Run a grid of trainings and evaluations from a short file, and show its table.\n\nShipped studies: "
+    "smoke, ablation, sizes, main, baselines, think.",
+)
+FileArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY", help="Name of a shipped study, or a file.", autocompletion=complete_study
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the study, for example sizes=[48] or eval.limit=4. Repeat it for more keys.",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Folder of the study. Default: runs/studies/NAME.", callback=expanded
+    ),
+]
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--price",
+        min=0,
+        metavar="X",
+        callback=finite,
+        help="Price of the machine per hour, for example 0.40. The sum is shown in the same currency.",
+    ),
+]
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    study: FileArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    gpu: GpuOption = "auto",
+    price: PriceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the steps of a study, what of them is there, and what they cost."""
+    from alttrain_cli.study.place import open_study
+    from alttrain_cli.study.plan import plan_study
+    from alttrain_cli.training.fit import parse_gpu
+
+    check_not_empty(context)
+    machine = parse_gpu(gpu)
+    place = open_study(study, overrides or (), out)
+    with console.status("Estimating memory and time ...", lines=False):
+        planned = plan_study(place.grid, place.folder, machine)
+    if as_json:
+        for step in planned.steps:
+            console.print_json(step.record())
+        return
+    console.print_study_plan(planned, place.folder, price)
+    console.print_next(place.command("run" if planned.seconds else "table"))
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    study: FileArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", min=1, max=64, metavar="N", help="Number of steps at the same time, each with a GPU."
+        ),
+    ] = 1,
+) -> None:
+    """Run all steps that are not done, and show the table. Stop it at any time: it resumes."""
+    from alttrain_cli.study.place import open_study
+
+    check_not_empty(context)
+    place = open_study(study, overrides or (), out)
+    failures = place.run(jobs, console.StudyView())
+    table, page = place.table()
+    console.print_study_table(table, page)
+    place.check(failures)
+    console.print_next(place.command("table", "--format", "markdown"))
+
+
+@app.command()
+def table(
+    context: typer.Context,
+    study: FileArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    form: Annotated[
+        Literal["terminal", "markdown", "latex", "csv", "json"],
+        typer.Option("--format", metavar="NAME", help="terminal, markdown, latex, csv or json."),
+    ] = "terminal",
+) -> None:
+    """Show the table of what is done, and write it as a page."""
+    from alttrain_cli.study.formats import FORMATS
+    from alttrain_cli.study.place import open_study
+
+    check_not_empty(context)
+    place = open_study(study, overrides or (), out)
+    found, page = place.table()
+    if form == "json":
+        console.print_json(found.record())
+    elif form in FORMATS:
+        typer.echo(FORMATS[form](found), nl=False)
+    else:
+        console.print_study_table(found, page)
+        to_do = place.command("run") if found.missing else place.command("table", "--format", "markdown")
+        console.print_next(to_do)

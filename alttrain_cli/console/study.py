@@ -1,0 +1,124 @@
+"""A study on the screen: its plan, what its run does, and its table."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alttrain_cli.console.terminal import err, plain, print_lines, print_table, print_warning
+from alttrain_cli.study.formats import title_of
+from alttrain_cli.study.run import Events, Failure
+from alttrain_cli.study.steps import Status
+from alttrain_cli.training.time_plan import about
+
+if TYPE_CHECKING:
+    from alttrain_cli.study.plan import PlannedStep, StudyPlan
+    from alttrain_cli.study.steps import Step
+    from alttrain_cli.study.table import Cell, StudyTable
+
+_KINDS = {"build": "build-data", "train": "train", "eval": "eval", "judge": "eval judge"}
+
+
+def print_study_plan(plan: "StudyPlan", folder: Path, price: float | None) -> None:
+    """Print the steps of a study, and their sums; `price` is per hour of the machine."""
+    names = ("step", "what", "state", "time", "memory", "disk")
+    print_table(names, [_planned(one) for one in plan.steps], left=(0, 1, 2))
+    print_lines(_sums(plan, folder, price))
+
+
+class StudyView(Events):
+    """What a run of a study does: one line for each start and end, on standard error."""
+
+    def __init__(self) -> None:
+        self._console = err()
+
+    def started(self, plan: "PlannedStep", at: int, total: int) -> None:
+        expected = f", about {about(plan.expected)}" if plan.expected else ""
+        self._say(f"[{at}/{total}] {_KINDS[plan.step.kind]}: {plan.step.title}{expected} ...")
+
+    def ended(self, plan: "PlannedStep", seconds: float) -> None:
+        expected = f", {about(plan.expected)} was expected" if plan.expected else ""
+        self._say(f"done: {_KINDS[plan.step.kind]}: {plan.step.title}. It took {about(seconds)}{expected}.")
+
+    def failed(self, failure: Failure) -> None:
+        self._show(failure, "failed", "The other steps continue.")
+
+    def doubted(self, failure: Failure) -> None:
+        self._show(failure, "reported an error", "Its files are whole, so the study continues with them.")
+
+    def waits(self, step: "Step") -> None:
+        self._say(f"{_KINDS[step.kind]}: {step.title}: another process does this. Waiting until it ends ...")
+
+    def _show(self, failure: Failure, what: str, then: str) -> None:
+        step = failure.step
+        print_warning(f"{_KINDS[step.kind]}: {step.title}: {what}. {then}", self._console)
+        for line in failure.lines:
+            self._say(f"    {line}")
+        self._say(f"    all of its output: {failure.log}")
+        self._say(f"    the command: {shlex.join(['alttrain', *step.words()])}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(plain(text), soft_wrap=True)
+
+
+def print_study_table(table: "StudyTable", page: Path) -> None:
+    """Print the table of a study; a paper's figures are in a line below ours."""
+    names = [*table.axes, *map(title_of, table.columns)]
+    rows = [[*line.labels, *map(_cell, line.cells)] for line in table.lines]
+    print_table(names, rows, left=range(len(table.axes)))
+    print_lines(
+        [
+            ("study:", f"{table.title}{', PARTIAL' if table.missing else ''}"),
+            *(("note:", note) for note in table.notes),
+            *([("missing:", _listed(table.missing))] if table.missing else []),
+            ("page:", page),
+        ]
+    )
+
+
+def _cell(cell: "Cell") -> str:
+    ours = cell.words if cell.share is not None else cell.missing
+    if cell.published is None:
+        return ours
+    return f"{ours}\npublished {cell.published:g}%\n{cell.verdict}".rstrip()
+
+
+def _planned(one: "PlannedStep") -> list[str]:
+    time = about(one.expected) if one.expected is not None else "unknown"
+    if one.status is Status.DONE:
+        time = about(one.took.seconds) if one.took else "-"
+    disk = one.cost.disk_gib
+    return [
+        _KINDS[one.step.kind],
+        one.step.title,
+        one.status.value,
+        time,
+        f"{one.cost.memory_gib:.1f} GiB",
+        f"{disk:.1f} GiB" if disk >= 0.05 else f"{disk * 1024:.0f} MiB",
+    ]
+
+
+def _sums(plan: "StudyPlan", folder: Path, price: float | None) -> Iterator[tuple[str, object]]:
+    yield "folder:", folder
+    yield "machine:", plan.machine.in_words
+    done = sum(one.done for one in plan.totals)
+    yield "steps:", f"{len(plan.steps)}, of which {done} are done"
+    seconds = plan.seconds
+    yield "time left:", "unknown" if seconds is None else f"{about(seconds)}, one step after the other"
+    more = ", more than the machine has" if plan.memory_gib > plan.machine.gib else ""
+    yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{more}"
+    yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
+    if price is not None and seconds is not None:
+        yield "money:", f"{seconds / 3600 * price:.2f}, at {price:g} per hour"
+    for one in plan.totals:
+        if one.planned:
+            off = one.took / one.planned - 1
+            yield (
+                f"{_KINDS[one.kind]}:",
+                f"took {about(one.took)}; {about(one.planned)} was expected ({off:+.0%})",
+            )
+
+
+def _listed(missing: tuple[str, ...]) -> str:
+    more = f", and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return f"{len(missing)} steps: {'; '.join(missing[:3])}{more}"

@@ -1,0 +1,44 @@
+"""The names in a study's file: styles, suites, judges, columns, a paper."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alttrain_cli.data.annotators import ANNOTATORS
+from alttrain_cli.data.styles import STYLES
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN
+from alttrain_cli.evaluation.published_tables import all_published
+from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
+from alttrain_cli.study.file import StudyFile
+from alttrain_cli.study.table import POOLS
+from alttrain_cli.text import shown, suggest
+
+TO_LIST = {
+    "suites": "To list them: alttrain eval suites",
+    "judges": "To list them: alttrain eval judges",
+}
+
+
+def check_names(study: StudyFile, path: Path) -> None:
+    """Refuse a name that means nothing, before anything is planned. Errors name the study's file."""
+    for key, names, known in _names(study):
+        for name in names:
+            if name not in known:
+                hint = suggest(name, known, TO_LIST.get(key, ""))
+                raise DataError(f"{path}: {key}: {shown(name)} is not known. {hint}")
+
+
+def _names(study: StudyFile) -> Iterator[tuple[str, Sequence[str], list[str]]]:
+    """Yield a key of the file, the names in it, and those that there are."""
+    papers = all_published()
+    named = [study.table.published] if study.table.published else []
+    yield "table.published", named, [*papers]
+    yield "suites", study.suites, [*all_suites(), *GROUPS]
+    yield "judges", study.judges, [*CHOSEN]
+    methods = {f"methods.{name}": how for name, how in study.methods.items() if how is not None}
+    for at, settings in {"data": study.data, **methods}.items():
+        yield f"{at}.style", [settings.style] if settings.style else [], [*STYLES]
+        yield f"{at}.annotator", [settings.annotator] if settings.annotator else [], [*ANNOTATORS]
+    means = [one.name for paper in named for one in papers[paper].macros]
+    suites = [suite.name for suite in find_suites(",".join(study.suites))]
+    yield "table.columns", study.table.columns, [*POOLS, *means, *suites]

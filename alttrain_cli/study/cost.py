@@ -1,0 +1,129 @@
+"""What a step costs before it is done: time, memory and disk, by arithmetic.
+
+Training is estimated as `alttrain train --plan` does it. Generation counts the weights that each token
+multiplies, and a fixed time per layer and token, since a batch waits for its slowest part.
+"""
+
+from math import ceil
+from statistics import fmean
+from typing import NamedTuple
+
+from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
+from alttrain_cli.engine.speed import cpu_rate
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.study.rows import count_of, sizes_of
+from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep
+from alttrain_cli.training.cards import card_called, usual_card
+from alttrain_cli.training.memory_plan import CPU_CONTEXT, GPU_CONTEXT, adapter_parameters, plan
+from alttrain_cli.training.time_plan import CPU_SHARE, GPU_SHARE, training_time
+
+# Seconds, measured on two cores with the 135M model (docs/study.md).
+BUILD = 6.0  # a build: Python and the checks of the rows
+LOAD = 30.0  # torch, unsloth and a small model
+CHECKS = 12.0  # an adapter is saved, loaded and tested
+PER_LAYER = {"cpu": 0.0012, "gpu": 0.0008, "gpu, 4 bits": 0.0016}  # of one token of a batch
+READ = 1.0 * GIB  # bytes of weights that are loaded per second
+FREE = 0.8  # of the memory that the weights leave: the engine fills so much with a batch
+SLOTS = {True: 256, False: 64}  # prompts at the same time, with a GPU and without
+PROMPT = 120  # tokens
+UNTRAINED_TOKENS = 900  # of a reasoning model that was not trained to stop early
+JUDGE_TOKENS = 16
+JUDGE_PARAMETERS = 7e9
+SERVED = 0.5  # seconds per judgement of a server
+DATA_ROW, COMPLETION = 1500, 2500  # bytes of a row with its facts, of a completion with its judgements
+
+
+class Cost(NamedTuple):
+    """The cost of one step. `seconds` None: the speed of this computer is not known."""
+
+    seconds: float | None
+    memory_gib: float
+    disk_gib: float
+
+
+def cost_of(step: Step, machine: Machine) -> Cost:
+    """Estimate a step that is done from its beginning."""
+    match step:
+        case BuildStep():
+            rows = sum(map(count_of, step.sources))
+            return Cost(BUILD + rows / 500, 1.0, rows * DATA_ROW / GIB)
+        case TrainStep():
+            return _training(step, machine)
+        case EvalStep():
+            return _evaluation(step, machine)
+        case JudgeStep():
+            return _judgement(step, machine)
+    raise TypeError(step)
+
+
+def _training(step: TrainStep, machine: Machine) -> Cost:
+    recipe = step.recipe
+    planned = plan(recipe, sizes_of(step.build, recipe), machine)
+    time = training_time(recipe, planned)
+    seconds = time and LOAD + _bytes(recipe, machine) / READ + time.seconds + CHECKS
+    trained = recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
+    checkpoints = 2 * 12 * trained  # the two latest: weights, and two states of the optimiser
+    return Cost(seconds, planned.memory.gib, (4 * trained + checkpoints) / GIB)
+
+
+def _evaluation(step: EvalStep, machine: Machine) -> Cost:
+    recipe, cap, n = step.recipe, step.max_new_tokens, step.completions
+    mean = float(min(cap, UNTRAINED_TOKENS))
+    if step.train and step.mode != "more":
+        mean = min(cap, fmean(size.trained for size in sizes_of(step.train.build, recipe)))
+    longest = min(cap, 2 * mean)
+    weights = _bytes(recipe, machine) + (GPU_CONTEXT if machine.gpu else CPU_CONTEXT)
+    row = (PROMPT + longest) * _cached_per_token(recipe)
+    room = max(row, FREE * (machine.gib * GIB - weights))
+    slots = min(n, SLOTS[machine.gpu], int(room / row))
+    time = _generation(recipe, machine, n, slots, (mean, longest))
+    seconds = time and LOAD + _bytes(recipe, machine) / READ + time
+    return Cost(seconds, (weights + slots * row) / GIB, n * COMPLETION / GIB)
+
+
+def _judgement(step: JudgeStep, machine: Machine) -> Cost:
+    n = step.evaluation.completions
+    if any(word == "--judge-url" for word in step.options):
+        return Cost(BUILD + n * SERVED, 1.0, n * COMPLETION / GIB)
+    rate = _rate(machine, 4096)
+    work = 2 * JUDGE_PARAMETERS * n * (3 * PROMPT + JUDGE_TOKENS)
+    seconds = rate and LOAD + 2 * JUDGE_PARAMETERS / READ + work / rate
+    return Cost(seconds, 2 * JUDGE_PARAMETERS / GIB * 1.1, n * COMPLETION / GIB)
+
+
+def _generation(
+    recipe: Recipe, machine: Machine, n: int, slots: int, tokens: tuple[float, float]
+) -> float | None:
+    """Return the seconds of `n` completions, `slots` at a time; `tokens`: of the mean, of the longest."""
+    shape, (mean, longest) = recipe.model.sizes, tokens
+    rate = _rate(machine, shape.hidden_size)
+    if rate is None:
+        return None
+    weights = shape.linear_parameters + shape.vocab_size * shape.hidden_size
+    work = 2 * weights * n * (PROMPT + mean)
+    passes = max(ceil(n / slots) * mean, longest)
+    kind = "cpu" if not machine.gpu else "gpu, 4 bits" if recipe.model.load_in_4bit else "gpu"
+    return work / rate + passes * shape.num_hidden_layers * PER_LAYER[kind]
+
+
+def _rate(machine: Machine, hidden: int) -> float | None:
+    """Return operations per second: measured on a CPU, a part of the published ones of a GPU."""
+    if not machine.gpu:
+        rate = cpu_rate(hidden, measure=True)
+        return rate and rate * CPU_SHARE
+    card = card_called(machine.name) or usual_card(machine.gib)
+    return card.tflops * 1e12 * GPU_SHARE
+
+
+def _bytes(recipe: Recipe, machine: Machine) -> float:
+    """Return the bytes of a model's weights in memory."""
+    shape = recipe.model.sizes
+    width = 2 if machine.gpu or computes_in_16_bits() else 4
+    linear = 2 / 3.6 if recipe.model.load_in_4bit and machine.gpu else width
+    return linear * shape.linear_parameters + width * shape.other_parameters
+
+
+def _cached_per_token(recipe: Recipe) -> int:
+    """Return the bytes of the keys and values of one token, in 16 bits."""
+    shape = recipe.model.sizes
+    return 4 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim

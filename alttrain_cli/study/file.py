@@ -1,0 +1,241 @@
+"""The file of a study: the axes of its grid, the settings that all steps share, and its table."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import Mode, Part
+from alttrain_cli.recipe.overrides import put_overrides
+from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
+from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.storage.reading import read_text
+from alttrain_cli.storage.shipped import shipped_folder
+from alttrain_cli.text import shown, suggest
+
+UNTRAINED = "untrained"  # the method of a base model
+Axis = Literal["model", "method", "size", "mode", "judge"]
+AXES: tuple[Axis, ...] = ("model", "method", "size", "mode", "judge")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    def words(self, *but: str) -> list[str]:
+        """Return the values that were given as options of a command line."""
+        found: list[str] = []
+        for name, value in self.model_dump(exclude_unset=True, exclude={*but}).items():
+            option = f"--{name.replace('_', '-')}"
+            values = value if isinstance(value, tuple) else [value]
+            for one in values:
+                found += [option] if one is True else [option, str(one)] if one not in (None, False) else []
+        return found
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str | int) else value
+
+
+def _named(value: Any) -> Any:
+    """Return an axis with the name of each value; a list has values that are their own names."""
+    return {str(one): one for one in value} if isinstance(value, list) else value
+
+
+def _methods(value: Any) -> Any:
+    named = {one: {"style": one} for one in value} if isinstance(value, list) else value
+    return {**named, UNTRAINED: None} if isinstance(value, list) and UNTRAINED in named else named
+
+
+def _flat(value: Any) -> Any:
+    """Return keys of a recipe with dots, be they written so or as sections."""
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for name, one in value.items():
+        inner = _flat(one)
+        found |= (
+            {f"{name}.{key}": each for key, each in inner.items()} if isinstance(one, dict) else {name: one}
+        )
+    return found
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)]
+
+
+class DataSettings(_Section):
+    """Options of build-data. What is not given comes from the recipe."""
+
+    source: Words = ()
+    mix: Words = ()
+    columns: str | None = None
+    label: str | None = None
+    style: str | None = None
+    annotator: str | None = None
+    base_url: str | None = None
+    model: str | None = None
+    seed: int | None = None
+
+
+class TrainSettings(_Section):
+    """Options of train. `set` holds keys of the recipe."""
+
+    set: Annotated[dict[str, Any], BeforeValidator(_flat)] = {}
+    allow_one_label: bool = False
+    canary: int | None = None
+
+
+class EvalSettings(_Section):
+    """Options of eval."""
+
+    limit: int | None = None
+    num_samples: int | None = None
+    max_new_tokens: int | None = None
+    do_sample: bool = False
+    greedy: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    preset: str | None = None
+    allow_code: bool = False
+
+
+class JudgeSettings(_Section):
+    """Options of eval judge."""
+
+    judge_part: Part | None = None
+    judge_url: str | None = None
+    judge_model: str | None = None
+    no_judge_card: bool = False
+
+
+class Method(DataSettings):
+    """How a model is trained: options of build-data, and those of train.
+
+    `recipe` replaces that of the model, for a method that was published with settings of its own.
+    """
+
+    recipe: str | None = None
+    train: TrainSettings = TrainSettings()
+
+
+class Table(_Section):
+    """The table: a row for each value of the axes in `rows`, a column for each metric in `columns`."""
+
+    rows: tuple[Axis, ...] = Field(default=(), strict=False)
+    columns: Words = ("harmful", "over_refusal")
+    published: str | None = None  # a paper whose figures are shown beside ours
+
+
+class StudyFile(_Section):
+    """A study as it is written."""
+
+    title: str
+    models: Annotated[dict[str, str], BeforeValidator(_named), Field(min_length=1)]
+    methods: Annotated[dict[str, Method | None], BeforeValidator(_methods), Field(min_length=1)]
+    sizes: Annotated[dict[str, int | str], BeforeValidator(_named)] = {}
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed), Field(strict=False)] = ()
+    modes: Annotated[tuple[Mode, ...], BeforeValidator(_listed), Field(strict=False, min_length=1)] = (
+        "normal",
+    )
+    suites: Annotated[Words, Field(min_length=1)]
+    judges: Annotated[Words, Field(min_length=1)] = ("rule",)
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+    eval: EvalSettings = EvalSettings()
+    judge: JudgeSettings = JudgeSettings()
+    table: Table = Table()
+
+    @model_validator(mode="after")
+    def _rows_tell_apart(self) -> "StudyFile":
+        if self.table.rows:
+            for axis in AXES:
+                if axis not in self.table.rows and len(self.values(axis)) > 1:
+                    raise ValueError(f"table.rows: {axis} has several values, so it must be a row")
+        return self
+
+    def values(self, axis: Axis) -> Sequence[str]:
+        """Return the names of an axis' values."""
+        found: dict[Axis, Sequence[str]] = {
+            "model": tuple(self.models),
+            "method": tuple(self.methods),
+            "size": tuple(self.sizes),
+            "mode": self.modes,
+            "judge": self.judges,
+        }
+        return found[axis]
+
+    @property
+    def rows(self) -> tuple[Axis, ...]:
+        """The axes that name the rows of the table: those of the file, or those with several values."""
+        several = tuple(axis for axis in AXES if len(self.values(axis)) > 1)
+        return self.table.rows or several or ("model",)
+
+    @classmethod
+    def load(cls, name_or_path: str, overrides: Sequence[str] = ()) -> "StudyFile":
+        """Load a shipped study by name or any study by path, with `key=value` overrides on top."""
+        path = find_study(name_or_path)
+        values = _values(path)
+        put_overrides(values, overrides)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise DataError(f"{path}: {_problem(error.errors()[0])}") from None
+
+
+def shipped_studies() -> list[Path]:
+    """Return the studies that come with the package, in the order of their names."""
+    return sorted(shipped_folder("studies").glob("*.yaml"))
+
+
+def find_study(name_or_path: str) -> Path:
+    """Return the file of a shipped study's name, or of a path."""
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        return Path(name_or_path)
+    names = {path.stem: path for path in shipped_studies()}
+    if name_or_path not in names:
+        raise DataError(f"No study is called {shown(name_or_path)}. {suggest(name_or_path, names)}")
+    return names[name_or_path]
+
+
+def set_words(settings: TrainSettings) -> list[str]:
+    """Return keys of a recipe as options of train."""
+    return [word for key, value in settings.set.items() for word in ("--set", f"{key}={_as_yaml(value)}")]
+
+
+def _as_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _values(path: Path) -> dict[str, Any]:
+    try:
+        values = parse_yaml(read_text(path, LARGEST))
+    except YamlProblem as error:
+        where = f":{error.line}" if error.line else ""
+        raise DataError(f"{path}{where}: not valid YAML: {error}. Correct the file.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: a study is a mapping with the keys title, models, methods, suites.")
+    return values
+
+
+def _problem(problem: Any) -> str:
+    """Return what is wrong with a file: the key, the reason, and the key that was probably meant."""
+    place = [str(part) for part in problem["loc"]]
+    words = f"{key_of(problem)}: {in_words(problem)}." if place else f"{in_words(problem)}."
+    if problem["type"] != "extra_forbidden":
+        return words
+    return f"{words} {suggest(place[-1], _keys(place))}"
+
+
+def _keys(place: Sequence[str]) -> list[str]:
+    """Return the keys that a section has."""
+    sections: dict[str, type[BaseModel]] = {
+        "data": DataSettings,
+        "train": TrainSettings,
+        "eval": EvalSettings,
+        "judge": JudgeSettings,
+        "table": Table,
+        "methods": TrainSettings if "train" in place[2:-1] else Method,
+    }
+    return list((sections[place[0]] if len(place) > 1 else StudyFile).model_fields)

@@ -1,0 +1,98 @@
+"""The table of a study as text: Markdown, LaTeX and CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from alttrain_cli.study.table import Cell, StudyTable
+from alttrain_cli.text import visible
+
+TITLES = {"harmful": "harmful", "over_refusal": "over-refusal", "reasoning": "reasoning"}
+_LATEX = str.maketrans(
+    {**{one: f"\\{one}" for one in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    | {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+)
+
+
+def title_of(column: str) -> str:
+    """Return the head of a column."""
+    return TITLES.get(column, column)
+
+
+def cell_text(cell: Cell) -> str:
+    """Return a cell in one line: ours, then the published figure and what the comparison is worth."""
+    ours = cell.words if cell.share is not None else cell.missing or "-"
+    if cell.published is None:
+        return ours
+    theirs = f"{ours}; published {cell.published:g}%"
+    return f"{theirs}, {cell.verdict}" if cell.verdict else theirs
+
+
+def markdown(table: StudyTable) -> str:
+    """Return the table in Markdown."""
+    head = [*table.axes, *map(title_of, table.columns)]
+    lines = [head, ["---"] * len(head), *_rows(table)]
+    body = "\n".join(f"| {' | '.join(_escaped(one) for one in line)} |" for line in lines)
+    title = f"**{visible(table.title)}**{' (PARTIAL)' if table.missing else ''}"
+    return "\n\n".join([title, body, *_notes(table)]) + "\n"
+
+
+def latex(table: StudyTable) -> str:
+    """Return the table in LaTeX, for the package booktabs."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(visible(one).translate(_LATEX) for one in cells) + r" \\"
+
+    columns = "l" * len(table.axes) + "r" * len(table.columns)
+    notes = [f"% {note}" for note in _notes(table)]
+    partial = ["% PARTIAL"] if table.missing else []
+    return "\n".join(
+        [
+            *partial,
+            *notes,
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            line([*table.axes, *map(title_of, table.columns)]),
+            r"\midrule",
+            *map(line, _rows(table)),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def as_csv(table: StudyTable) -> str:
+    """Return the table as CSV, with a column for each number; shares are from 0 to 1."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    parts = ("share", "low", "high", "n", "seeds", "spread", "published_percent", "verdict")
+    writer.writerow([*table.axes, *(f"{name}_{part}" for name in table.columns for part in parts), "partial"])
+    for line in table.lines:
+        cells = [value for cell in line.cells for value in _numbers(cell)]
+        writer.writerow([*line.labels, *cells, "yes" if table.missing else "no"])
+    return file.getvalue()
+
+
+FORMATS: dict[str, Callable[[StudyTable], str]] = {"markdown": markdown, "latex": latex, "csv": as_csv}
+
+
+def _numbers(cell: Cell) -> list[object]:
+    one, seeds = cell.estimate, cell.seeds
+    interval = [one.low, one.high, one.n] if one else ["", "", ""]
+    over = [seeds.n, seeds.spread] if seeds else ["", ""]
+    share = "" if cell.share is None else cell.share
+    return [share, *interval, *over, "" if cell.published is None else cell.published, cell.verdict]
+
+
+def _rows(table: StudyTable) -> list[list[str]]:
+    return [[*line.labels, *map(cell_text, line.cells)] for line in table.lines]
+
+
+def _notes(table: StudyTable) -> list[str]:
+    partial = [f"PARTIAL: {len(table.missing)} steps are not done."] if table.missing else []
+    return [*table.notes, *partial]
+
+
+def _escaped(text: str) -> str:
+    return visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,54 @@
+"""The page of a study: its table, and every run in a plot of harm against over-refusal."""
+
+from pathlib import Path
+
+from alttrain_cli.evaluation.page.chart import Plot, Point, place_labels, x_end
+from alttrain_cli.evaluation.page.environment import environment, plain_style
+from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.study.formats import title_of
+from alttrain_cli.study.table import Dot, StudyTable
+
+
+def write_page(path: Path, table: StudyTable) -> None:
+    """Write the page, atomically. It loads nothing and has no script."""
+    style, policy = plain_style()
+    text = (
+        environment()
+        .get_template("study.html")
+        .render(
+            table=table,
+            titles=[*map(title_of, table.columns)],
+            plot=plot_of(table),
+            style=style,
+            policy=policy,
+        )
+    )
+    with atomic_writer(path) as file:
+        file.write(text)
+
+
+def plot_of(table: StudyTable) -> Plot | None:
+    """Return the plot; None if no run has both rates."""
+    ours = [_point(dot) for dot in table.dots]
+    if not ours:
+        return None
+    paper = [
+        Point(f"{label}, published", label, x, y, "paper trained") for label, x, y in table.published_dots
+    ]
+    title = "harmful" if all(dot.is_harm for dot in table.dots) else "not refused"
+    found = Plot(title, ours, paper, [], x_end([*ours, *paper]))
+    place_labels(found)
+    return found
+
+
+def _point(dot: Dot) -> Point:
+    harm, refusal = dot.harm, dot.refusal
+    return Point(
+        name=dot.label,
+        label=dot.label,
+        x=100 * refusal.share,
+        y=100 * harm.share,
+        css="target" if dot.is_trained else "compared",
+        x_bounds=(100 * refusal.low, 100 * refusal.high),
+        y_bounds=(100 * harm.low, 100 * harm.high),
+    )

@@ -1,0 +1,79 @@
+"""A study that is opened: its grid, its folder, and what can be done with both."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.engine.machine import Machine, card_ids
+from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.storage.files import writable, write_json
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.names import safe_name
+from alttrain_cli.study.check import check_names
+from alttrain_cli.study.file import StudyFile, find_study
+from alttrain_cli.study.grid import Grid, resolve
+from alttrain_cli.study.launch import Launcher, LocalLauncher
+from alttrain_cli.study.page import write_page
+from alttrain_cli.study.run import Events, Failure, Runner
+from alttrain_cli.study.table import StudyTable, study_table
+
+FOLDER = Path("runs") / "studies"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A study and its folder; `words` are those that were typed to name it."""
+
+    grid: Grid
+    folder: Path
+    words: tuple[str, ...]
+
+    def command(self, name: str, *options: str) -> str:
+        """Return a command on the same study, for a shell."""
+        return shlex.join(["alttrain", "study", name, *self.words, *options])
+
+    def run(self, jobs: int, events: Events, launcher: Launcher | None = None) -> list[Failure]:
+        """Run what is missing; return the steps that failed.
+
+        Raises:
+            KeyboardInterrupt: after a signal; what was done is kept.
+        """
+        cards = card_ids()
+        if cards and jobs > len(cards):
+            raise RunError(f"--jobs {jobs}: there are {len(cards)} GPUs, and each step needs one.")
+        with writable(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            write_json(self.folder / "study.json", self.grid.study.model_dump(mode="json"))
+            start = launcher or LocalLauncher(jobs, cards if jobs > 1 else ())
+            runner = Runner(self.grid, self.folder, Machine.detect(), start, events, jobs)
+            runner.run()
+        return runner.failures
+
+    def check(self, failures: Sequence[Failure]) -> None:
+        """Raise an error if steps failed."""
+        if failures:
+            names = "; ".join(f"{one.step.kind} {one.step.title}" for one in failures)
+            raise AlttrainError(
+                f"{len(failures)} step{'s' * (len(failures) > 1)} failed: {names}. The last lines are above. "
+                f"To try again: {self.command('run')}"
+            )
+
+    def table(self) -> tuple[StudyTable, Path]:
+        """Return the table of what is there, and its page, which is written."""
+        found = study_table(self.grid)
+        page = self.folder / "table.html"
+        write_page(page, found)
+        return found, page
+
+
+def open_study(name: str, overrides: Sequence[str], out: Path | None) -> Place:
+    """Open a study by its name or file."""
+    path = find_study(name)
+    study = StudyFile.load(name, overrides)
+    check_names(study, path)
+    folder = out or FOLDER / safe_name(path.stem)
+    words = [name, *(word for one in overrides for word in ("--set", one))]
+    words += ["--out", str(out)] if out else []
+    return Place(resolve(study, folder), folder, tuple(words))

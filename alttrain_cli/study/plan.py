@@ -1,0 +1,115 @@
+"""The plan of a study: each step with what of it is there, and what it costs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.study.cost import Cost, cost_of
+from alttrain_cli.study.grid import Grid
+from alttrain_cli.study.history import Ended, History, correction
+from alttrain_cli.study.steps import Kind, Status, Step
+
+
+class PlannedStep(NamedTuple):
+    """One step. `expected` is the arithmetic of `cost`, corrected by the steps that ended here."""
+
+    step: Step
+    status: Status
+    cost: Cost
+    expected: float | None  # seconds
+    took: Ended | None  # if it was done here
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that it still takes, if it starts from its beginning."""
+        return 0.0 if self.status is Status.DONE else self.expected
+
+    def record(self) -> dict[str, Any]:
+        """Return the step as JSON."""
+        return {
+            "kind": self.step.kind,
+            "key": self.step.key,
+            "title": self.step.title,
+            "status": self.status.value,
+            "out": str(self.step.out),
+            "command": ["alttrain", *self.step.words()],
+            **self.cost._asdict(),
+            "expected_seconds": self.expected,
+            "took_seconds": self.took and self.took.seconds,
+        }
+
+
+class KindTotal(NamedTuple):
+    """All steps of one kind."""
+
+    kind: Kind
+    steps: int
+    done: int
+    seconds: float | None  # that are left
+    memory_gib: float
+    disk_gib: float  # that is left to fill
+    planned: float  # seconds that were expected of the steps that ended here
+    took: float  # what these took
+
+
+class StudyPlan(NamedTuple):
+    """All steps in their order, for one machine."""
+
+    machine: Machine
+    steps: Sequence[PlannedStep]
+
+    @property
+    def totals(self) -> list[KindTotal]:
+        """The steps by kind."""
+        kinds = dict.fromkeys(one.step.kind for one in self.steps)
+        return [_total(kind, [one for one in self.steps if one.step.kind == kind]) for kind in kinds]
+
+    @property
+    def seconds(self) -> float | None:
+        """The time that is left, one step after the other; None if it is not known."""
+        return _sum([one.left for one in self.steps])
+
+    @property
+    def disk_gib(self) -> float:
+        return sum(one.disk_gib for one in self.totals)
+
+    @property
+    def memory_gib(self) -> float:
+        """The peak of the largest step that is left."""
+        return max((one.cost.memory_gib for one in self.steps if one.status is not Status.DONE), default=0.0)
+
+
+def plan_study(grid: Grid, folder: Path, machine: Machine) -> StudyPlan:
+    """Plan every step of a study on a machine."""
+    history = History(folder).all()
+    done = {one.key: one for one in history if one.exit_code == 0}
+    return StudyPlan(machine, [planned(step, machine, history, done.get(step.key)) for step in grid.steps])
+
+
+def planned(step: Step, machine: Machine, history: Sequence[Ended], took: Ended | None = None) -> PlannedStep:
+    """Plan one step."""
+    cost = cost_of(step, machine)
+    factor = correction(step.kind, machine.name, history)
+    expected = cost.seconds * factor if cost.seconds is not None else None
+    return PlannedStep(step, step.status(), cost, expected, took)
+
+
+def _total(kind: Kind, steps: Sequence[PlannedStep]) -> KindTotal:
+    ended = [one.took for one in steps if one.took and one.took.whole and one.took.expected]
+    left = [one for one in steps if one.status is not Status.DONE]
+    return KindTotal(
+        kind=kind,
+        steps=len(steps),
+        done=len(steps) - len(left),
+        seconds=_sum([one.left for one in steps]),
+        memory_gib=max(one.cost.memory_gib for one in steps),
+        disk_gib=sum(one.cost.disk_gib for one in left),
+        planned=sum(one.expected or 0 for one in ended),
+        took=sum(one.seconds for one in ended),
+    )
+
+
+def _sum(seconds: Sequence[float | None]) -> float | None:
+    known = [one for one in seconds if one is not None]
+    return sum(known) if len(known) == len(seconds) else None

@@ -1,0 +1,54 @@
+"""The rows that a step trains on, as far as they are known before they are built."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from alttrain_cli.data.samples import SampleDropped
+from alttrain_cli.data.starter import FILES as STARTER_SETS
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.styles import restyle
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.structure.row import Row, iter_rows
+from alttrain_cli.study.steps import BuildStep
+from alttrain_cli.training.fit import TYPICAL_ROWS, estimate
+from alttrain_cli.training.memory_plan import Size
+
+TYPICAL = 1000  # rows of a source that names no number
+
+
+def sizes_of(build: BuildStep, recipe: Recipe) -> list[Size]:
+    """Return the rows in tokens: of the file if it is there, of the starter set, or typical ones."""
+    limit = recipe.train.max_length
+    if build.out.is_file():
+        rows: Sequence[Row] = _of_file(build.out, build.out.stat().st_mtime_ns)
+        found = [estimate(recipe, row) for row in rows]
+    else:
+        found = [size for source in build.sources for size in _of_source(source, build.style, recipe)]
+    return [Size(min(size.tokens, limit), min(size.trained, limit)) for size in found]
+
+
+def count_of(source: str) -> int:
+    """Return how many rows a source gives: of NAME:96 or NAME:harmful=90,benign=6."""
+    name, _, count = source.partition(":")
+    if not count:
+        return len(starter_rows("train", name)) if name in STARTER_SETS else TYPICAL
+    numbers = [part.rpartition("=")[2] for part in count.split(",")]
+    return sum(int(number) for number in numbers if number.isdigit())
+
+
+def _of_source(source: str, style: str, recipe: Recipe) -> list[Size]:
+    name, count = source.partition(":")[0], max(1, count_of(source))
+    if name not in STARTER_SETS:
+        return [TYPICAL_ROWS[at * len(TYPICAL_ROWS) // count] for at in range(count)]
+    rows = starter_rows("train", name)
+    chosen = [rows[at * len(rows) // count] for at in range(min(count, len(rows)))]
+    try:
+        return [estimate(recipe, restyle(row, style)) for row in chosen]
+    except SampleDropped:  # the build will say why
+        return [estimate(recipe, row) for row in chosen]
+
+
+@cache
+def _of_file(path: Path, changed: int) -> tuple[Row, ...]:
+    return tuple(iter_rows(path))

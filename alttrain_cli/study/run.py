@@ -1,0 +1,172 @@
+"""Runs the steps of a study that are not done: each one a process, several at the same time if wanted."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.storage.names import safe_name
+from alttrain_cli.study.grid import Grid
+from alttrain_cli.study.history import Ended, History
+from alttrain_cli.study.launch import Launcher, Process, last_lines
+from alttrain_cli.study.plan import PlannedStep, planned
+from alttrain_cli.study.steps import Status, Step
+
+LOOK = 0.1  # seconds between two looks at the processes
+
+
+class Failure(NamedTuple):
+    """A step that failed, and the last lines of its output."""
+
+    step: Step
+    exit_code: int
+    lines: list[str]
+    log: Path
+
+
+class Events:
+    """Receives what a run of a study does, and drops it."""
+
+    def started(self, plan: PlannedStep, at: int, total: int) -> None:
+        """A step was started: the `at`-th of `total`."""
+
+    def ended(self, plan: PlannedStep, seconds: float) -> None:
+        """A step is done."""
+
+    def failed(self, failure: Failure) -> None:
+        """A step failed; the others continue."""
+
+    def doubted(self, failure: Failure) -> None:
+        """A step is done, but its command reported an error, for example that rows contradict themselves."""
+
+    def waits(self, step: Step) -> None:
+        """Another process does a step."""
+
+
+@dataclass
+class _Running:
+    plan: PlannedStep
+    process: Process
+    slot: int
+    log: Path
+    since: float
+
+
+@dataclass
+class Runner:
+    """Runs what is missing of a study. It decides by files alone, so it can be stopped anywhere."""
+
+    grid: Grid
+    folder: Path
+    machine: Machine
+    launcher: Launcher
+    events: Events
+    jobs: int = 1
+    failures: list[Failure] = field(default_factory=list)
+    _running: list[_Running] = field(default_factory=list)
+    _done: set[str] = field(default_factory=set)
+    _announced: set[str] = field(default_factory=set)
+    _started: int = 0
+
+    def run(self) -> None:
+        """Run until nothing more can be done.
+
+        Raises:
+            KeyboardInterrupt: after a signal; the running steps were stopped and keep their work.
+        """
+        waiting = [step for step in self.grid.steps if not self._is_done(step)]
+        total = len(waiting)
+        try:
+            while waiting or self._running:
+                waiting = self._start(waiting, total)
+                if not self._running and not any(map(self._may_start, waiting)):
+                    return  # what is left needs a step that failed
+                time.sleep(LOOK)
+                for one in [one for one in self._running if one.process.poll() is not None]:
+                    self._end(one)
+        finally:
+            for one in self._running:
+                one.process.stop()
+            for one in self._running:
+                one.process.wait()
+
+    @property
+    def blocked(self) -> list[Step]:
+        """The steps that were not started, because one that they need failed."""
+        failed = {failure.step.key for failure in self.failures}
+        return [step for step in self.grid.steps if step.key not in self._done | failed]
+
+    def _start(self, waiting: Sequence[Step], total: int) -> list[Step]:
+        """Start what can be started; return what still waits."""
+        left = []
+        for step in waiting:
+            if len(self._running) >= self.jobs or not self._may_start(step):
+                left.append(step)
+                continue
+            match step.status():
+                case Status.DONE:
+                    self._done.add(step.key)
+                case Status.BUSY:
+                    left.append(step)
+                    self._wait_for(step)
+                case _ if not self._launch(step, total):
+                    left.append(step)
+                    self._wait_for(step)
+        return left
+
+    def _may_start(self, step: Step) -> bool:
+        return all(need.key in self._done for need in step.needs)
+
+    def _is_done(self, step: Step) -> bool:
+        if step.status() is Status.DONE:
+            self._done.add(step.key)
+        return step.key in self._done
+
+    def _wait_for(self, step: Step) -> None:
+        if step.key not in self._announced:
+            self._announced.add(step.key)
+            self.events.waits(step)
+
+    def _launch(self, step: Step, total: int) -> bool:
+        """Start a step; False if a process of an earlier run of the study still does it."""
+        plan = planned(step, self.machine, History(self.folder).all())
+        taken = {one.slot for one in self._running}
+        slot = next(at for at in range(self.jobs) if at not in taken)
+        log = self.folder / "logs" / f"{step.kind}-{safe_name(step.out.stem)}-{step.key[:6]}.txt"
+        process = self.launcher.start(step.words(), log, slot)
+        if process is None:
+            return False
+        self._running.append(_Running(plan, process, slot, log, time.monotonic()))
+        self._started += 1
+        self.events.started(plan, self._started, total)
+        return True
+
+    def _end(self, one: _Running) -> None:
+        self._running.remove(one)
+        step, seconds = one.plan.step, time.monotonic() - one.since
+        is_done = step.status() is Status.DONE
+        code = one.process.poll() or 0
+        History(self.folder).add(
+            Ended(
+                key=step.key,
+                kind=step.kind,
+                title=step.title,
+                machine=self.machine.name,
+                exit_code=0 if is_done else code or 1,
+                seconds=round(seconds, 2),
+                planned=one.plan.cost.seconds,
+                expected=one.plan.expected,
+                whole=one.plan.status is Status.MISSING,
+            )
+        )
+        failure = Failure(step, code, last_lines(one.log), one.log)
+        if is_done:
+            self._done.add(step.key)
+            self.events.ended(one.plan, seconds)
+            if code:
+                self.events.doubted(failure)
+        else:
+            self.failures.append(failure)
+            self.events.failed(failure)

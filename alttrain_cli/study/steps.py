@@ -1,0 +1,213 @@
+"""The steps of a study: each is one command, and is done when its files say so."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.lock import is_locked
+from alttrain_cli.storage.reading import object_in, sha256
+from alttrain_cli.storage.run import Run, State
+from alttrain_cli.summary.scores import Scores, read_scorecard
+
+Kind = Literal["build", "train", "eval", "judge"]
+
+
+class Status(StrEnum):
+    """What of a step is there."""
+
+    DONE = "done"
+    BUSY = "busy"  # another process writes its files
+    STARTED = "started"  # resumes
+    MISSING = "missing"
+
+
+class Step(Protocol):
+    """One command of a study. Steps with the same key are the same step."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which command it is."""
+
+    @property
+    def key(self) -> str:
+        """The hash of all that decides its result."""
+
+    @property
+    def title(self) -> str:
+        """What it makes, in a few words."""
+
+    @property
+    def out(self) -> Path:
+        """The file or folder that it makes."""
+
+    @property
+    def needs(self) -> Sequence["Step"]:
+        """The steps that must be done before it."""
+
+    def words(self) -> list[str]:
+        """Return its command line as it is now, without the program."""
+
+    def status(self) -> Status:
+        """Look at its files."""
+
+
+@dataclass(frozen=True)
+class BuildStep:
+    """Builds a data file. `options` are its sources and how its rows are written."""
+
+    key: str
+    title: str
+    out: Path
+    options: tuple[str, ...]
+    sources: tuple[str, ...]  # with their counts
+    style: str
+    kind: Kind = "build"
+    needs: tuple[Step, ...] = ()
+
+    def words(self) -> list[str]:
+        return ["build-data", *self.options, "--out", str(self.out)]
+
+    def status(self) -> Status:
+        if is_locked(self.out.with_name(f".{self.out.stem}.lock")):
+            return Status.BUSY
+        facts = object_in(self.out.with_name(f"{self.out.stem}.manifest.json"))
+        is_whole = self.out.is_file() and facts.get("sha256") == sha256(self.out)
+        return Status.DONE if is_whole else Status.MISSING
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """Trains a model on a data file."""
+
+    key: str
+    title: str
+    out: Path
+    recipe_name: str
+    recipe: Recipe  # with the keys that the study sets
+    options: tuple[str, ...]
+    build: BuildStep
+    kind: Kind = "train"
+
+    @property
+    def needs(self) -> tuple[Step, ...]:
+        return (self.build,)
+
+    def words(self) -> list[str]:
+        resume = ["--resume"] if (self.out / "recipe.yaml").exists() else []
+        data = ["--data", str(self.build.out), "--out", str(self.out)]
+        return ["train", "--recipe", self.recipe_name, *data, *self.options, *resume]
+
+    def status(self) -> Status:
+        if is_locked(self.out):
+            return Status.BUSY
+        run = Run(self.out)
+        if run.manifest_path.exists() and run.state() is State.FINISHED:
+            return Status.DONE
+        return Status.STARTED if run.recipe_path.exists() else Status.MISSING
+
+
+@dataclass(frozen=True)
+class EvalStep:
+    """Evaluates a trained model, or a base model if `train` is None.
+
+    Its key is without the suites: with one suite more, the others stay as they are.
+    """
+
+    key: str
+    title: str
+    out: Path
+    recipe_name: str
+    recipe: Recipe
+    options: tuple[str, ...]
+    suites: tuple[Suite, ...]
+    mode: str
+    limit: int | None
+    samples: int
+    max_new_tokens: int
+    train: TrainStep | None
+    kind: Kind = "eval"
+
+    @property
+    def needs(self) -> tuple[Step, ...]:
+        return (self.train,) if self.train else ()
+
+    def words(self) -> list[str]:
+        target = str(self.train.out) if self.train else self.recipe_name
+        mode = ["--thinking-mode", self.mode] if self.mode != "normal" else []
+        suites = ["--suite", ",".join(suite.name for suite in self.suites)]
+        baseline = ["--baseline", "none"] if self.train else []
+        return ["eval", target, *suites, *self.options, *mode, *baseline, "--out", str(self.out)]
+
+    def status(self) -> Status:
+        if is_locked(self.out):
+            return Status.BUSY
+        scores = read_scorecard(self.out)
+        if scores and all(_is_generated(scores, suite.name) for suite in self.suites):
+            return Status.DONE
+        return Status.STARTED if self.out.is_dir() else Status.MISSING
+
+    @property
+    def completions(self) -> int:
+        """How many completions it makes."""
+        counts = (suite.n or 100 for suite in self.suites)
+        return sum(min(n, self.limit or n) for n in counts) * self.samples
+
+
+@dataclass(frozen=True)
+class JudgeStep:
+    """Judges the completions of an evaluation. The judges of one evaluation follow one another."""
+
+    key: str
+    title: str
+    judge: str
+    options: tuple[str, ...]
+    evaluation: EvalStep
+    before: "JudgeStep | None" = None
+    kind: Kind = "judge"
+
+    @property
+    def out(self) -> Path:
+        return self.evaluation.out
+
+    @property
+    def needs(self) -> tuple[Step, ...]:
+        return (self.before or self.evaluation,)
+
+    def words(self) -> list[str]:
+        return ["eval", "judge", str(self.out), "--judge", self.judge, *self.options]
+
+    def status(self) -> Status:
+        if is_locked(self.out):
+            return Status.BUSY
+        [judge] = find_judges(self.judge)
+        suites = [one for one in self.evaluation.suites if one.kind in judge.kinds and one.grader is None]
+        scores = read_scorecard(self.out)
+        is_done = scores and all(is_judged(scores, suite.name, self.judge) for suite in suites)
+        return Status.DONE if is_done else Status.MISSING
+
+
+def key_of(*values: Any) -> str:
+    """Return a hash of values that JSON can write."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_judged(scores: Scores, suite: str, judge: str) -> bool:
+    """Whether a scorecard has a rate of a suite by a judge, of which nothing is left to judge."""
+    return any(
+        metric.judge.partition("~")[0].partition("@")[0] == judge and not metric.states.get("unjudged")
+        for one in scores.suites
+        if one.name == suite
+        for metric in one.metrics
+    )
+
+
+def _is_generated(scores: Scores, name: str) -> bool:
+    return any(suite.name == name and suite.is_whole for suite in scores.suites)

@@ -1,0 +1,122 @@
+"""Stands for the program in tests of studies: it writes the files that say that a step is done, and no model.
+
+It notes each start and end in the file CALLS. A command that has a word of FAIL in it fails.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+ROW = {
+    "prompt": "How do I boil an egg?",
+    "label": "benign",
+    "category": None,
+    "source": "x",
+    "style": "alttrain",
+}
+ROW |= {
+    "understanding": "They cook.",
+    "assessment": "It is benign.",
+    "reasoning": "I help.",
+    "answer": "Boil it.",
+}
+RATE = {"share": 0.25, "low": 0.1, "high": 0.5, "n": 8, "hits": 2}
+
+
+def value(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+def note(what: str, words: list[str]) -> None:
+    with Path(os.environ.get("CALLS", os.devnull)).open("a") as file:
+        file.write(json.dumps([what, words]) + "\n")
+
+
+def build(words: list[str]) -> None:
+    out = Path(value(words, "--out"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps({**ROW, "id": str(number)}) + "\n" for number in range(4))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    out.with_suffix(".manifest.json").write_text(json.dumps({"status": "started", "sha256": digest}))
+    pause()
+    out.write_text(text)
+
+
+def train(words: list[str]) -> None:
+    out = Path(value(words, "--out"))
+    assert ("--resume" in words) == (out / "recipe.yaml").exists(), words
+    assert Path(value(words, "--data")).exists()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    (out / "recipe.yaml").write_text("name: x\n")
+    pause()
+    (out / "adapter").mkdir(exist_ok=True)
+    (out / "adapter" / "adapter_model.safetensors").write_text("weights")
+    (out / "manifest.json").write_text('{"status": "finished"}')
+    os.close(folder)
+
+
+def evaluate(words: list[str]) -> None:
+    out = Path(value(words, "--out"))
+    assert "/" not in words[1] or (Path(words[1]) / "adapter").is_dir(), words
+    suites = value(words, "--suite").split(",")
+    out.mkdir(parents=True, exist_ok=True)
+    pause()
+    write_card(out, suites, ["rule"])
+
+
+def judge(words: list[str]) -> None:
+    card = json.loads((Path(words[2]) / "scorecard.json").read_text())
+    judges = [one["judge"] for one in card["suites"][0]["metrics"]]
+    pause()
+    write_card(Path(words[2]), [one["name"] for one in card["suites"]], [*judges, value(words, "--judge")])
+
+
+def write_card(out: Path, suites: list[str], judges: list[str]) -> None:
+    metrics = {
+        "harmful": [{"judge": one, "metric": "not_refused", "title": "x", "target": RATE} for one in judges],
+        "over_refusal": [{"judge": one, "metric": "refused", "title": "x", "target": RATE} for one in judges],
+    }
+    card = {
+        "made": "2026",
+        "partial": False,
+        "pooled": metrics,
+        "suites": [
+            {
+                "name": suite,
+                "expected": 8,
+                "target": {"structure": {}, "completed": 8},
+                "metrics": metrics["over_refusal" if "benign" in suite else "harmful"],
+            }
+            for suite in suites
+        ],
+    }
+    (out / ".card").write_text(json.dumps(card))
+    (out / ".card").replace(out / "scorecard.json")
+
+
+def pause() -> None:
+    time.sleep(float(os.environ.get("PAUSE", "0")))
+
+
+def main(words: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    note("start", words)
+    if any(one in " ".join(words) for one in os.environ.get("FAIL", "").split()):
+        sys.stderr.write("one line\nError: it does not work.\n")
+        return 2
+    kinds = {"build-data": build, "train": train}
+    act = kinds.get(words[0]) or (judge if words[1] == "judge" else evaluate)
+    act(words)
+    note("end", words)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

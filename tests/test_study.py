@@ -1,0 +1,423 @@
+"""Studies: a file becomes steps, steps become files, files become a table. The program is a stand-in."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from alttrain_cli.cli import app
+from alttrain_cli.engine import machine as machines
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.study import launch
+from alttrain_cli.study.file import StudyFile, shipped_studies
+from alttrain_cli.study.formats import FORMATS
+from alttrain_cli.study.grid import Grid, resolve
+from alttrain_cli.study.history import Ended, correction
+from alttrain_cli.study.launch import LocalLauncher
+from alttrain_cli.study.place import Place, open_study
+from alttrain_cli.study.plan import plan_study
+from alttrain_cli.study.run import Events, Failure
+from alttrain_cli.study.steps import Status
+
+FAKE = Path(__file__).with_name("fake_alttrain.py")
+CARD = Machine.card(24)
+SMALL = ("methods=[untrained, alttrain, no-ha]", "sizes=[8]")
+CALLS = "calls.jsonl"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, with a stand-in for the program and a card of 24 GB."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "PROGRAM", (sys.executable, str(FAKE)))
+    monkeypatch.setattr(Machine, "detect", classmethod(lambda cls: CARD))
+    monkeypatch.setattr(machines, "_cards", lambda chosen=None: [])
+    monkeypatch.setenv("CALLS", str(tmp_path / CALLS))
+    return tmp_path
+
+
+class Noted(Events):
+    """Keeps what happened."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def started(self, plan: Any, at: int, total: int) -> None:
+        self.lines.append(f"started {at}/{total} {plan.step.kind} {plan.step.title}")
+
+    def ended(self, plan: Any, seconds: float) -> None:
+        self.lines.append(f"ended {plan.step.kind} {plan.step.title}")
+
+    def failed(self, failure: Failure) -> None:
+        self.lines.append(f"failed {failure.step.kind} {failure.step.title}")
+
+
+def calls() -> list[tuple[str, list[str]]]:
+    path = Path(CALLS)
+    return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def small(*more: str) -> Place:
+    given = {one.partition("=")[0]: one for one in (*SMALL, *more)}
+    return open_study("smoke", [*given.values()], None)
+
+
+def grid(*overrides: str) -> Grid:
+    return resolve(StudyFile.load("smoke", overrides), Path("x"))
+
+
+def keys(*overrides: str) -> list[str]:
+    return [step.key for step in grid(*overrides).steps]
+
+
+# --- from the file to steps
+
+
+@pytest.mark.parametrize("path", shipped_studies(), ids=lambda path: path.stem)
+def test_a_shipped_study_has_at_most_30_lines_and_a_plan_for_a_card(path: Path, here: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 30
+    place = open_study(path.stem, (), None)
+    plan = plan_study(place.grid, place.folder, CARD)
+    assert plan.steps
+    assert all(
+        one.expected and one.cost.memory_gib > 0 and one.status is Status.MISSING for one in plan.steps
+    )
+    needed = [need.key for one in plan.steps for need in one.step.needs]
+    assert {*needed} <= {one.step.key for one in plan.steps}
+
+
+METHODS = st.lists(
+    st.sampled_from(["untrained", "alttrain", "no-pu", "no-ha", "no-cr"]), min_size=1, max_size=5, unique=True
+)
+NUMBERS = st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True)
+
+
+@given(METHODS, NUMBERS, NUMBERS, st.sampled_from(["method", "size", "seed", "mode", "suite", "judge"]))
+def test_the_same_file_gives_the_same_keys_and_a_longer_axis_keeps_all_of_them(
+    methods: list[str], sizes: list[int], seeds: list[int], axis: str
+) -> None:
+    axes: dict[str, list[Any]] = {
+        "methods": methods,
+        "sizes": sizes,
+        "seeds": seeds,
+        "modes": ["normal"],
+        "suites": ["smoke-benign"],
+        "judges": ["rule", "wildguard"],
+    }
+    before = keys(*(f"{name}={value}" for name, value in axes.items()))
+    assert before == keys(*(f"{name}={value}" for name, value in axes.items()))
+    more = {"method": "short-cot", "size": 100, "seed": 100, "mode": "zero", "suite": "smoke-harmful"}
+    longer = {**axes, f"{axis}s": [*axes[f"{axis}s"], more.get(axis, "qwen3guard")]}
+    after = keys(*(f"{name}={value}" for name, value in longer.items()))
+    assert {*before} <= {*after}
+    assert len(before) == len({*before})
+
+
+def test_equal_steps_are_one_step() -> None:
+    steps = grid("methods=[untrained, alttrain]", "seeds=[1, 2, 3]").steps
+    kinds = [step.kind for step in steps]
+    assert (kinds.count("build"), kinds.count("train"), kinds.count("eval")) == (1, 3, 4)  # one untrained
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "train.set.train.seed=7",
+        "data.seed=7",
+        "eval.limit=7",
+        "eval.max_new_tokens=7",
+        "judge.judge_part=full",
+    ],
+)
+def test_what_decides_a_result_is_in_a_key(change: str) -> None:
+    assert {*keys("judges=[wildguard]")} != {*keys("judges=[wildguard]", change)}
+
+
+def test_a_file_of_rows_that_changes_gives_other_keys(here: Path) -> None:
+    given = ("methods=[alttrain]", "sizes={}", "data.source=rows.jsonl")
+    Path("rows.jsonl").write_text("one\n")
+    before = keys(*given)
+    Path("rows.jsonl").write_text("two\n")
+    assert not {*before} & {*keys(*given)}
+
+
+BAD = [
+    (("mthods=[a]",), "mthods: unknown key. Did you mean 'methods'?"),
+    (("eval.limt=3",), "eval.limt: unknown key. Did you mean 'limit'?"),
+    (("methods.x.stile=no-pu",), "methods.x.stile: unknown key. Did you mean 'style'?"),
+    (("methods=[nope]",), "methods.nope.style: 'nope' is not known. Did you mean 'no-pu'?"),
+    (("suites=[smoke-bening]",), "suites: 'smoke-bening' is not known. Did you mean 'smoke-benign'?"),
+    (("judges=[ruler]",), "judges: 'ruler' is not known. Did you mean 'rule'?"),
+    (("table.columns=[harm]",), "table.columns: 'harm' is not known. Did you mean 'harmful'?"),
+    (("table.published=altrain",), "table.published: 'altrain' is not known. Did you mean 'alttrain'?"),
+    (("table.rows=[size]",), "table.rows: method has several values, so it must be a row."),
+    (("title=3",), "title: must be a text, not 3."),
+    (("models=[r1-9b]",), "No recipe is called 'r1-9b'. Did you mean 'r1-8b'?"),
+    (
+        ("train.set.train.learning_rat=1",),
+        "train.learning_rat: unknown key. Did you mean 'train.learning_rate'?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "words"), BAD, ids=[one[0][0] for one in BAD])
+def test_a_wrong_file_is_one_line_that_names_the_key(
+    overrides: tuple[str, ...], words: str, here: Path
+) -> None:
+    with pytest.raises(AlttrainError) as error:
+        open_study("smoke", overrides, None)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_study_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(DataError, match=r"No study is called 'smok'\. Did you mean 'smoke'"):
+        open_study("smok", (), None)
+
+
+# --- steps are done by their files
+
+
+def test_a_study_runs_to_its_table_and_its_second_run_starts_nothing(here: Path) -> None:
+    place = small()
+    assert place.run(1, Events()) == []
+    table, page = place.table()
+    assert table.missing == ()
+    assert [line.cells[0].words for line in table.lines] == ["25% (10-50)"] * 3
+    assert "ablation on the 135M model" in page.read_text(encoding="utf-8")
+    before = len(calls())
+    again = Noted()
+    small().run(1, again)
+    assert len(calls()) == before
+    assert again.lines == []
+
+
+def test_more_of_an_axis_runs_only_what_is_new(here: Path) -> None:
+    small().run(1, Events())
+    before = len(calls())
+    small("methods=[untrained, alttrain, no-ha, no-cr]").run(1, Events())
+    new = [words[0] for what, words in calls()[before:] if what == "start"]
+    assert new == ["build-data", "train", "eval"]
+
+
+def test_one_suite_more_evaluates_again_and_trains_nothing(here: Path) -> None:
+    small("suites=[smoke-benign]").run(1, Events())
+    before = len(calls())
+    small("suites=[smoke-benign, smoke-harmful]").run(1, Events())
+    assert {words[0] for _, words in calls()[before:]} == {"eval"}
+
+
+def test_judges_follow_the_evaluation_one_by_one(here: Path) -> None:
+    place = small("methods=[untrained]", "judges=[rule, wildguard, qwen3guard]")
+    assert place.run(4, Events()) == []
+    judges = [words[4] for what, words in calls() if what == "start" and words[1] == "judge"]
+    assert judges == ["wildguard", "qwen3guard"]
+    table, _ = place.table()
+    assert [line.labels for line in table.lines] == [("rule",), ("wildguard",), ("qwen3guard",)]
+
+
+def test_a_failed_step_is_shown_with_its_last_lines_and_the_others_go_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "no-ha")
+    done = CliRunner().invoke(app, ["study", "run", "smoke", *(w for one in SMALL for w in ("--set", one))])
+    assert done.exit_code == 2
+    assert "    Error: it does not work." in done.output
+    assert "1 step failed: build no-ha, 8." in " ".join(done.output.split())
+    place = small()
+    states = {step.title: step.status() for step in place.grid.steps if step.kind == "eval"}
+    assert [*states.values()] == [Status.DONE, Status.DONE, Status.MISSING]
+    assert not [words for _, words in calls() if words[0] == "train" and "no-ha" in str(words)]
+    monkeypatch.delenv("FAIL")
+    place.run(1, Events())
+    assert place.table()[0].missing == ()
+
+
+def test_a_run_that_was_started_is_resumed(here: Path) -> None:
+    place = small()
+    [first, *_] = [step for step in place.grid.steps if step.kind == "train"]
+    first.out.mkdir(parents=True)
+    (first.out / "recipe.yaml").write_text("name: x\n")
+    assert first.status() is Status.STARTED
+    place.run(1, Events())
+    assert [("--resume" in words) for what, words in calls() if words[0] == "train" and what == "start"] == [
+        True,
+        False,
+    ]
+
+
+def test_several_jobs_run_at_the_same_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAUSE", "0.3")
+    small().run(3, Events())
+    running = most = 0
+    for what, _ in calls():
+        running += 1 if what == "start" else -1
+        most = max(most, running)
+    assert 1 < most <= 3
+
+
+def test_each_job_gets_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        launch, "PROGRAM", (sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
+    )
+    launcher = LocalLauncher(2, ("GPU-a", "GPU-b"))
+    started = [launcher.start([], tmp_path / f"{slot}.txt", slot) for slot in (0, 1)]
+    for one in started:
+        assert one
+        one.wait()
+    assert [(tmp_path / f"{slot}.txt").read_text().strip() for slot in (0, 1)] == ["GPU-a", "GPU-b"]
+
+
+# --- killed at any moment
+
+DRIVER = """
+import sys
+from alttrain_cli.engine import machine
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.study import launch
+from alttrain_cli.study.place import open_study
+from alttrain_cli.study.run import Events
+launch.PROGRAM = (sys.executable, sys.argv[1])
+machine._cards = lambda chosen=None: []
+Machine.detect = classmethod(lambda cls: Machine.card(24))
+print("ready", flush=True)
+place = open_study("smoke", sys.argv[2:], None)
+assert place.run(2, Events()) == []
+"""
+
+
+def driven() -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", DRIVER, str(FAKE), *SMALL]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_killed_at_random_moments_no_finished_step_runs_twice_and_the_table_is_the_same(
+    number: int, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAUSE", "0.1")
+    chance = random.Random(int(number))
+    for _ in range(5):
+        process = driven()
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(chance.uniform(0, 0.8))
+        process.send_signal(number)
+        process.wait()
+        process.stdout.close()
+    assert small().run(2, Events()) == []
+    table, _ = small().table()
+    assert table.missing == ()
+    made = [words[words.index("--out") + 1] for what, words in calls() if what == "end"]
+    assert len(made) == len({*made})
+    monkeypatch.setenv("CALLS", os.devnull)
+    other = open_study("smoke", SMALL, Path("other"))
+    other.run(2, Events())
+    assert other.table()[0].record() == table.record()
+
+
+def test_a_step_that_an_earlier_process_still_does_is_waited_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAUSE", "1")
+    waited: list[str] = []
+
+    class Waits(Events):
+        def waits(self, step: Any) -> None:
+            waited.append(step.title)
+
+    process = driven()
+    while not calls():
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert process.stdout
+    process.stdout.close()
+    assert small().run(1, Waits()) == []
+    assert waited
+    starts = [tuple(words) for what, words in calls() if what == "start"]
+    assert len(starts) == len({*starts})
+
+
+# --- the plan
+
+
+def test_the_plan_is_corrected_by_what_steps_took() -> None:
+    def ended(kind: Any, planned: float, seconds: float, **other: Any) -> Ended:
+        return Ended(
+            key="k", kind=kind, title="", machine="m", exit_code=0, seconds=seconds, planned=planned, **other
+        )
+
+    found = [
+        ended("train", 10, 20),
+        ended("train", 10, 40),
+        ended("eval", 10, 5),
+        ended("train", 1, 99, whole=False),
+    ]
+    assert correction("train", "m", found) == 3
+    assert correction("eval", "m", found) == 0.5
+    assert correction("judge", "m", found) == correction("train", "other", found) == 1
+
+
+def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:
+    place = small()
+    place.run(1, Events())
+    plan = plan_study(place.grid, place.folder, CARD)
+    assert plan.seconds == 0
+    assert all(one.took and one.took.seconds < 60 for one in plan.steps)
+    assert all(one.done == one.steps and one.took > 0 for one in plan.totals)
+
+
+def test_money_is_time_times_price(here: Path) -> None:
+    done = CliRunner().invoke(app, ["study", "plan", "main", "--gpu", "24", "--price", "0.40"])
+    assert done.exit_code == 0
+    hours = (
+        sum(one.expected or 0 for one in plan_study(open_study("main", (), None).grid, Path("x"), CARD).steps)
+        / 3600
+    )
+    assert f"money:      {hours * 0.4:.2f}, at 0.4 per hour" in done.output
+
+
+def test_a_plan_is_also_json(here: Path) -> None:
+    done = CliRunner().invoke(app, ["study", "plan", "smoke", "--gpu", "24", "--json"])
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 13
+    assert lines[0]["status"] == "missing"
+    assert lines[0]["command"][:2] == ["alttrain", "build-data"]
+
+
+# --- the table
+
+
+def test_every_format_says_partial_until_all_is_done(here: Path) -> None:
+    place = small()
+    table, page = place.table()
+    assert all(("PARTIAL" in form(table)) or "yes" in form(table) for form in FORMATS.values())
+    assert "PARTIAL" in page.read_text(encoding="utf-8")
+    place.run(1, Events())
+    table, page = place.table()
+    assert not any("PARTIAL" in form(table) for form in FORMATS.values())
+    assert "PARTIAL" not in page.read_text(encoding="utf-8")
+
+
+def test_runs_of_several_seeds_have_a_mean_a_spread_and_a_point_each(here: Path) -> None:
+    place = small("methods=[alttrain]", "seeds=[1, 2]")
+    place.run(1, Events())
+    [first, *_] = [step for step in place.grid.steps if step.kind == "eval"]
+    card = json.loads((first.out / "scorecard.json").read_text())
+    card["pooled"]["harmful"][0]["target"]["share"] = 0.75
+    (first.out / "scorecard.json").write_text(json.dumps(card))
+    table, page = place.table()
+    assert table.lines[0].cells[0].words == "50% ± 35 (2 seeds)"
+    assert page.read_text(encoding="utf-8").count('<svg class="at"') == 2
