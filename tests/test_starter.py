@@ -1,7 +1,7 @@
 """The starter sets: enough of each, balanced, and not to be told apart without meaning."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy
 import pytest
@@ -12,8 +12,9 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
 from alttrain_cli.data.audit import contradictions
-from alttrain_cli.data.starter import FILES, FULL, LABELS, starter_pairs, starter_rows
+from alttrain_cli.data.starter import FILES, FULL, LABELS, Split, starter_pairs, starter_rows
 from alttrain_cli.data.styles import checked
+from alttrain_cli.text import overlap
 
 ALL = starter_pairs(FULL)
 PAIRS = [pair for pair in ALL if pair["kind"] != "everyday"]  # contrast pairs: only the meaning differs
@@ -68,6 +69,12 @@ def test_the_two_splits_share_no_pair_and_no_prompt(name: str) -> None:
     assert not {row.prompt for row in train} & {row.prompt for row in heldout}
     names = [{row.id.split("-")[1] for row in rows} for rows in (train, heldout)]
     assert not names[0] & names[1]
+
+
+def test_no_held_out_prompt_is_like_a_training_prompt() -> None:
+    """Held out means held out by the rules of the contamination check too."""
+    train, heldout = ([row.prompt for row in starter_rows(split, FULL)] for split in get_args(Split))
+    assert [(train[hit.row], heldout[hit.item], hit.shared) for hit in overlap(train, heldout)] == []
 
 
 def test_every_row_is_told_apart_again_and_its_verdict_is_its_label() -> None:
