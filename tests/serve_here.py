@@ -51,13 +51,13 @@ def server_here(
         yield here
     finally:
         here.stop.set()
-        thread.join(20)
+        thread.join(60)
         taken.close()
     assert not thread.is_alive()
     assert here.is_idle()
 
 
-def eventually(what: Callable[[], Any], seconds: float = 5.0) -> None:
+def eventually(what: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not what():
@@ -66,11 +66,20 @@ def eventually(what: Callable[[], Any], seconds: float = 5.0) -> None:
 
 
 class Words(Scripted):
-    """Streams words with a pause before each; notes how many streams are open, and how many at most."""
+    """Streams words with a pause before each; notes how many streams are open, and how many at most.
 
-    def __init__(self, words: int, pause: float = 0.0, fault: Exception | None = None) -> None:
+    The first word waits for `begin`, if it is given.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        pause: float = 0.0,
+        fault: Exception | None = None,
+        begin: threading.Event | None = None,
+    ) -> None:
         super().__init__()
-        self._words, self._pause, self._fault = words, pause, fault
+        self._words, self._pause, self._fault, self._begin = words, pause, fault, begin
         self._lock = threading.Lock()
         self.open = self.most_open = 0
 
@@ -86,6 +95,8 @@ class Words(Scripted):
             self.open += 1
             self.most_open = max(self.most_open, self.open)
         try:
+            if self._begin:
+                self._begin.wait(60)
             for number in range(self._words):
                 time.sleep(self._pause)
                 yield Chunk(f"word{number} ", 1)

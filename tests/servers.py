@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 Answer = Callable[[int, dict[str, Any]], "str | Fault"]
@@ -135,11 +136,20 @@ def chat_server(
         server.server_close()
 
 
-def retry_for_a_second() -> None:
-    """Give up on a server soon: a hook of `tests.warm`."""
+@contextmanager
+def nothing_listens() -> Iterator[str]:
+    """Yield an address on which nothing listens, and nothing else can start to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}/v1"
+
+
+def retry_at_once() -> None:
+    """Try again without a pause, and give up on a server soon: a hook of `tests.warm`."""
     from alttrain_cli.backends import connection, endpoint
 
     endpoint.LIMITS = connection.Limits(brief=1.0, patience=1.0)
+    endpoint.time = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None)  # type: ignore[assignment]
 
 
 def completion(text: str) -> dict[str, Any]:

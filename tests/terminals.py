@@ -56,7 +56,8 @@ class Terminal:
                 env=env,
             )
         os.close(inner)
-        self.raw = ""
+        self._written: list[str] = []
+        self._forgotten = self._seen = 0  # of it
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.Stream(self._screen)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -74,9 +75,18 @@ class Terminal:
         os.close(self.handle)
 
     @property
+    def raw(self) -> str:
+        """What was written since it was forgotten."""
+        return "".join(self._written[self._forgotten :])
+
+    @property
     def text(self) -> str:
-        """What was written so far, without what steers the terminal."""
+        """The same without what steers the terminal."""
         return _STEERING.sub("", self.raw)
+
+    def forget(self) -> None:
+        """Leave out what was written so far."""
+        self._forgotten = len(self._written)
 
     def shows(self, words: str, seconds: float = 60) -> None:
         """Wait until the words stand in one line of the screen.
@@ -84,13 +94,20 @@ class Terminal:
         A status line is redrawn only where it changes: its words never stand together in `text`.
         """
         deadline = time.monotonic() + seconds
-        while not any(words in line for line in self._screen.display):
+        while not any(words in line for line in self._look()):
             assert time.monotonic() < deadline, f"no {words!r} in:\n" + "\n".join(self._screen.display)
             time.sleep(0.02)
+
+    def _look(self) -> list[str]:
+        while self._seen < len(self._written):
+            self._stream.feed(self._written[self._seen])
+            self._seen += 1
+        return list(self._screen.display)
 
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self.handle, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         if hasattr(self, "process"):
+            self._look()
             self._screen.resize(lines, columns)
             os.killpg(self.process.pid, signal.SIGWINCH)
 
@@ -99,7 +116,7 @@ class Terminal:
 
     def ask(self, line: str, *words: str) -> str:
         """Type a line and wait for words; return what appeared since."""
-        self.raw = ""
+        self.forget()
         self.type(line + "\r")
         return self.expect(*words)
 
@@ -115,23 +132,22 @@ class Terminal:
     def end(self) -> int:
         """Leave with Ctrl-D and return the exit code."""
         self.type("\x04")
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
     def ended(self) -> int:
         """Wait until it has ended and all that it wrote is read; return its exit code."""
         code = self.process.wait(60)
-        self._reader.join(10)
+        self._reader.join(60)
         return code
 
     def _read(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        decoder, end = codecs.getincrementaldecoder("utf-8")(errors="replace"), b""
         while True:
             try:
                 data = os.read(self.handle, 65536)
             except OSError:
                 return
-            read = decoder.decode(data)
-            self.raw += read
-            self._stream.feed(read)
-            if b"\x1b[6n" in data:  # where is the cursor?
+            self._written.append(decoder.decode(data))
+            if b"\x1b[6n" in end + data:  # where is the cursor?
                 os.write(self.handle, b"\x1b[1;1R")
+            end = data[-3:]

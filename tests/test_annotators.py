@@ -1,6 +1,7 @@
 """Annotators behind a server: what they say is checked, kept, and never asked for twice."""
 
 import json
+import os
 import random
 import re
 import signal
@@ -190,15 +191,16 @@ def test_a_killed_build_asks_only_what_is_missing_and_ends_the_same(tmp_path: Pa
             with answers.open("ab") as file:
                 file.write(b'{"key": "torn')
         kept = answers.read_bytes().count(b"\n")
-        before = len(served.requests)
-        subprocess.run(command, check=True, capture_output=True)
-        assert len(served.requests) - before == asked - kept
+        # what a killed process sent may be read as late as now, so the last one has a key of its own
+        last = {**os.environ, "ALTTRAIN_API_KEY": "last"}
+        subprocess.run(command, check=True, capture_output=True, env=last)
+        assert sum(one["authorization"] == "Bearer last" for one in served.requests) == asked - kept
     for name in ("jsonl", "manifest.json"):
         assert (tmp_path / f"b.{name}").read_bytes() == (tmp_path / f"a.{name}").read_bytes()
 
 
 def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
-    with chat_server(lambda *_: BENIGN, seconds=30) as served:
+    with chat_server(lambda *_: BENIGN, seconds=300) as served:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "alttrain_cli", "build-data", "--source", str(source(tmp_path, 9))),
@@ -215,11 +217,9 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
         )
         while len(served.requests) < 9:
             time.sleep(0.01)
-        begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert time.monotonic() - begun < 10
     assert b"Interrupted." in said
 
 

@@ -33,7 +33,7 @@ from tests.bad_input.case import CLOSED, HARMFUL, RECIPE, ROW, SAMPLE, Case, lin
 from tests.servers import Fault, chat_server
 
 CASES: list[Case] = [*recipes.CASES, *rows.CASES, *sources.CASES, *options.CASES]
-SECONDS = 2.0
+SECONDS = 5.0  # of computing, which does not depend on what else the machine does
 LONGEST_LINE = 2500  # characters
 LEFT = ("dropped.jsonl",)  # what a command may leave behind: why there is no row
 
@@ -68,7 +68,7 @@ def test_ids_are_unique_and_cases_many() -> None:
     assert len({case.id for case in CASES}) == len(CASES) >= 120
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_bad_input_is_one_line_and_leaves_nothing(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,9 +78,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     case.write(tmp_path)
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
-    start = time.monotonic()
+    start = time.process_time()
     result = run(list(case.argv), case.stdin or b"")
-    check(case, result, time.monotonic() - start)
+    check(case, result, time.process_time() - start)
     assert [path for path in set(tmp_path.rglob("*")) - before if not path.name.endswith(LEFT)] == []
 
 
@@ -153,9 +153,9 @@ def test_no_text_of_a_recipe_ends_in_a_traceback(
 ) -> None:
     path = tmp_path_factory.mktemp("recipe") / "r.yaml"
     path.write_bytes((text * times).encode("utf-8", "surrogatepass"))
-    start = time.monotonic()
+    start = time.process_time()
     result = run(["recipes", "show", str(path)])
-    check(Case("text", (), (str(path),)), result, time.monotonic() - start)
+    check(Case("text", (), (str(path),)), result, time.process_time() - start)
 
 
 @SETTINGS
@@ -164,9 +164,9 @@ def test_no_text_of_a_recipe_ends_in_a_traceback(
     text=TEXTS,
 )
 def test_no_value_of_set_ends_in_a_traceback(key: str, text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     result = run(["recipes", "show", "r1-7b", "--set", f"{key}={text}"])
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert result.exit_code in (0, 2), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     assert visible(result.output) == result.output

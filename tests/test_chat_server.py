@@ -21,7 +21,7 @@ from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.trace import State
-from tests.servers import Answer, Fault, Served, chat_server
+from tests.servers import Answer, Fault, Served, chat_server, nothing_listens
 from tests.terminals import Terminal
 from tests.warm import Warm
 
@@ -204,12 +204,13 @@ def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(light: Warm, 
 
 
 def test_a_server_that_is_not_there_ends_a_chat_before_anything_is_typed(light: Warm, tmp_path: Path) -> None:
-    with chat_server(lambda *_: "") as served:
-        address = served.base_url
     for more in ([], ["--model", "tiny"]):
-        with Terminal("chat", "--base-url", address, *more, cwd=tmp_path, warm=light) as chat:
+        with (
+            nothing_listens() as address,
+            Terminal("chat", "--base-url", address, *more, cwd=tmp_path, warm=light) as chat,
+        ):
             chat.expect("cannot be reached: nothing listens there")
-            assert chat.process.wait(timeout=20) == 2
+            assert chat.process.wait(timeout=60) == 2
 
 
 def test_a_chat_shows_the_facts_of_the_server_and_never_those_of_a_recipe(tmp_path: Path) -> None:

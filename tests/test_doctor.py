@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
@@ -156,11 +155,11 @@ def test_an_end_of_turn_that_is_not_the_end_of_sequence_is_noted() -> None:
 
 class _Hub(BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
-    seconds = 0.0
+    answer: ClassVar = threading.Event()  # what it waits for
 
     def do_HEAD(self) -> None:
         self.asked.append(self.path)
-        time.sleep(self.seconds)
+        self.answer.wait(60)
         self.send_response(429)
         self.end_headers()
 
@@ -175,7 +174,10 @@ def own_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Hub]]:
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
     monkeypatch.setattr(_Hub, "asked", [])
+    monkeypatch.setattr(_Hub, "answer", threading.Event())
+    monkeypatch.setattr(hub, "SECONDS", 60)
     yield _Hub
+    _Hub.answer.set()
     server.shutdown()
 
 
@@ -184,6 +186,7 @@ def test_a_hub_that_answers_is_reached_and_offline_it_is_not_contacted(
 ) -> None:
     assert "offline" in hub.ask_hub()().found
     assert own_hub.asked == []
+    own_hub.answer.set()
     monkeypatch.delenv("HF_HUB_OFFLINE")
     assert hub.ask_hub()().level is Level.OK
     assert len(own_hub.asked) == 1
@@ -191,7 +194,6 @@ def test_a_hub_that_answers_is_reached_and_offline_it_is_not_contacted(
 
 def test_a_hub_that_does_not_answer_is_given_up(own_hub: type[_Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(own_hub, "seconds", 0.6)
     monkeypatch.setattr(hub, "SECONDS", 0.2)
     found = hub.ask_hub()()
     assert (found.level, "cannot be reached" in found.found) == (Level.NOTE, True)
@@ -200,11 +202,9 @@ def test_a_hub_that_does_not_answer_is_given_up(own_hub: type[_Hub], monkeypatch
 def test_a_hub_whose_name_is_looked_up_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
     never = threading.Event()
-    monkeypatch.setattr(hub, "_contact", lambda: never.wait(5))
+    monkeypatch.setattr(hub, "_contact", lambda: never.wait(300))
     monkeypatch.setattr(hub, "SECONDS", 0.1)
-    start = time.monotonic()
     assert "no answer" in hub.ask_hub()().found
-    assert time.monotonic() - start < 4
     never.set()
 
 
@@ -264,16 +264,20 @@ def test_a_card_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
-    [("import time; time.sleep(9)", "within 1 s"), ("raise SystemExit('no driver')", "no driver"), ("import os; os.abort()", "exit code -6")],
+    ("code", "seconds", "words"),
+    [
+        ("import time; time.sleep(99)", 1, "within 1 s"),
+        ("raise SystemExit('no driver')", 60, "no driver"),
+        ("import os; os.abort()", 60, "exit code -6"),
+    ],
 )  # fmt: skip
 def test_a_torch_that_hangs_fails_or_crashes_is_one_line(
-    code: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    code: str, seconds: int, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "probe.py").write_text(code)
     monkeypatch.setattr(torch_probe, "__name__", "probe")
     with pytest.raises(ModelError, match=words):
-        ask_torch("gpu", 1)
+        ask_torch("gpu", seconds)
 
 
 @pytest.mark.parametrize(

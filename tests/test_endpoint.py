@@ -11,7 +11,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.recipe.model import Recipe
-from tests.servers import Fault, chat_server
+from tests.servers import Fault, chat_server, nothing_listens
 
 GREEDY = Recipe.load("smollm2-135m").generation
 
@@ -41,9 +41,7 @@ def test_the_only_model_of_a_server_is_found_and_several_are_listed() -> None:
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:
-    with chat_server(echo) as served:
-        address = served.base_url
-    with pytest.raises(BackendError, match="cannot be reached"):
+    with nothing_listens() as address, pytest.raises(BackendError, match="cannot be reached"):
         Endpoint.find(address)
     with pytest.raises(BackendError, match="not an address"):
         Endpoint.find("localhost:8000")

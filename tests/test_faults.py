@@ -117,7 +117,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Bench(job, request.getfixturevalue(warm), place, served)
 
 
-@pytest.mark.timeout(3600 if ALL else 300)
+@pytest.mark.timeout(3600 if ALL else 900)
 @pytest.mark.parametrize("kind", ENDS)
 def test_a_fault_at_any_point_loses_nothing(bench: Bench, kind: str) -> None:
     wrong, hits = [], 0

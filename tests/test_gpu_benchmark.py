@@ -112,12 +112,12 @@ def test_a_wrong_check_is_no_success(scripts: Path) -> None:
 
 def test_an_interrupt_keeps_every_result_and_prints_the_table(scripts: Path) -> None:
     process = start(scripts, "--tiny", check="hang")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     log = scripts / "out" / "log.txt"
     while not (log.exists() and "before it hung" in log.read_text()) and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert endings(scripts) == {"environment": "done", "check": "interrupted"}
     assert {"part": "check", "family": "llama", "check": "greedy", "ok": True} in results(scripts)

@@ -14,8 +14,9 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands.chat_options import _chosen_run
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
+from alttrain_cli.storage import lock
 from alttrain_cli.storage.files import write_json
-from alttrain_cli.storage.lock import LOOK, locked
+from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.run import Run, State
 from alttrain_cli.summary.scores import read_scores
 from alttrain_cli.training.run_setup import open_for_resume
@@ -82,21 +83,22 @@ def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is
     assert run.state() is State.INTERRUPTED
 
 
-def test_looking_at_the_state_does_not_keep_a_training_out() -> None:
+def test_looking_at_the_state_does_not_keep_a_training_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "LOOK", 5.0)
     run = make("runs/a", "started")
     code = (
         "import fcntl, os, sys, time\n"
         "handle = os.open(sys.argv[1], os.O_RDONLY)\n"
         "fcntl.flock(handle, fcntl.LOCK_SH)\n"
         "print('held', flush=True)\n"
-        f"time.sleep({LOOK / 2})"
+        "time.sleep(0.2)"
     )
     looking = subprocess.Popen([sys.executable, "-c", code, run], stdout=subprocess.PIPE)
     assert looking.stdout
     looking.stdout.readline()
     with locked(run):
         pass
-    assert looking.wait(10) == 0
+    assert looking.wait(60) == 0
 
 
 def test_a_run_without_its_adapter_is_damaged_and_one_with_a_wrong_manifest_is_listed() -> None:

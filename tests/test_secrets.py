@@ -53,7 +53,7 @@ def check(folder: Path, output: str) -> None:
 
 def run(warm: Warm, folder: Path, *line: str) -> str:
     environment = {**os.environ, **IN_ENVIRONMENT, "HOME": str(folder)}
-    hooks = [("tests.servers", "retry_for_a_second", {})]
+    hooks = [("tests.servers", "retry_at_once", {})]
     done = warm.run(*line, cwd=folder, env=environment, timeout=100, hooks=hooks)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

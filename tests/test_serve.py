@@ -87,7 +87,7 @@ def test_the_run_and_its_base_are_two_models(here: Here) -> None:
 
 
 def test_without_a_model_the_run_answers(here: Here) -> None:
-    reply = httpx.post(f"{here.url}/chat/completions", json={"messages": HI}).json()
+    reply = httpx.post(f"{here.url}/chat/completions", json={"messages": HI}, timeout=60).json()
     assert reply["model"] == "run"
 
 
@@ -192,13 +192,13 @@ def test_a_key_is_wanted_where_one_is_set_and_health_needs_none() -> None:
         for key in ("none", "s3cre", "s3cret2", "ß"):
             assert (
                 httpx.get(
-                    f"{here.url}/models", headers={"Authorization": f"Bearer {key}".encode()}
+                    f"{here.url}/models", headers={"Authorization": f"Bearer {key}".encode()}, timeout=60
                 ).status_code
                 == 401
             )
         with pytest.raises(openai.AuthenticationError):
             client_of(here).chat.completions.create(model="run", messages=HI)
-        assert httpx.get(here.url.replace("/v1", "/health")).json() == {"status": "ok"}
+        assert httpx.get(here.url.replace("/v1", "/health"), timeout=60).json() == {"status": "ok"}
 
 
 class Phi(Scripted):

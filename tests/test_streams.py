@@ -145,7 +145,7 @@ def ended_by(process: "subprocess.Popen[str]", number: signal.Signals) -> str:
     for _ in range(4):
         process.send_signal(number)
         try:
-            return process.communicate(timeout=15)[1]
+            return process.communicate(timeout=60)[1]
         except subprocess.TimeoutExpired:  # a signal can arrive where Python drops the exception
             continue
     pytest.fail("the process does not end")

@@ -82,20 +82,40 @@ class Process:
 
 
 class Warm:
-    """The process that forks others. `hooks` of its methods are called in the new process."""
+    """The process that forks others. `hooks` of its methods are called in the new process.
+
+    All who give the same folder share it: the first one starts it, and it ends when the last one has closed.
+    """
 
     def __init__(
         self, folder: Path, imports: str, watcher: Sequence[str] = (), env: Mapping[str, str] | None = None
     ) -> None:
-        self._door, theirs = socket.socketpair()
-        with (folder / "warm.txt").open("wb") as log:
-            self._server = subprocess.Popen(
-                [*watcher, sys.executable, "-m", "tests.warm", imports, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**(os.environ if env is None else env), "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}, cwd=folder,
-            )  # fmt: skip
-        theirs.close()
-        assert self._door.recv(1), (folder / "warm.txt").read_text()  # it is ready
+        folder.mkdir(exist_ok=True)
+        self._server: subprocess.Popen[bytes] | None = None
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._enter(folder / "door"):
+                return
+            (folder / "door").unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as listener, (folder / "warm.txt").open("wb") as log:
+                listener.bind(str(folder / "door"))
+                listener.listen()
+                self._server = subprocess.Popen(
+                    [*watcher, sys.executable, "-m", "tests.warm", imports, str(listener.fileno())],
+                    pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env={**(os.environ if env is None else env), "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}, cwd=folder,
+                )  # fmt: skip
+            assert self._enter(folder / "door"), (folder / "warm.txt").read_text()
+
+    def _enter(self, path: Path) -> bool:
+        """Connect to the process, and wait until it is ready; return False if there is none."""
+        self._door = socket.socket(socket.AF_UNIX)
+        with suppress(OSError):
+            self._door.connect(str(path))
+            if self._door.recv(1):
+                return True
+        self._door.close()
+        return False
 
     def start(
         self,
@@ -132,9 +152,11 @@ class Warm:
         return subprocess.CompletedProcess([*map(str, arguments)], process.wait(0), stdout, stderr)
 
     def close(self) -> None:
-        """End the process."""
+        """Leave the process; it ends if nobody else is there."""
         self._door.close()
-        self._server.wait(60)
+        with suppress(subprocess.TimeoutExpired):
+            if self._server:
+                self._server.wait(5)
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +172,8 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 
 def _started(factory: pytest.TempPathFactory, imports: str) -> Iterator[Warm]:
-    found = Warm(factory.mktemp("warm"), imports)
+    base = factory.getbasetemp()  # the workers of xdist have one each, in the same folder
+    found = Warm((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / imports, imports)
     yield found
     found.close()
 
@@ -180,7 +203,22 @@ def _import_commands() -> None:
         "prompt_toolkit",
         "rensa",
         "scipy.stats",
+        "rich.panel",
+        "rich._unicode_data.unicode17-0-0",
+        "encodings.utf_16_le",
         "alttrain_cli.backends.server",
+        "alttrain_cli.cli",
+        "alttrain_cli.commands.attack_rules",
+        "alttrain_cli.commands.build_steps",
+        "alttrain_cli.commands.eval_rules",
+        "alttrain_cli.console.chat",
+        "alttrain_cli.console.data",
+        "alttrain_cli.console.editor",
+        "alttrain_cli.console.live",
+        "alttrain_cli.console.reporter",
+        "alttrain_cli.console.scorecard",
+        "alttrain_cli.evaluation.generate",
+        "alttrain_cli.evaluation.report",
     ):
         import_module(name)
     _fill_caches()
@@ -189,11 +227,14 @@ def _import_commands() -> None:
 def _fill_caches() -> None:
     """Read what every command reads and none changes. Modules that look for HOME are left to the commands."""
     from alttrain_cli.evaluation.page.environment import environment
+    from alttrain_cli.evaluation.published_tables import all_published
     from alttrain_cli.evaluation.suites.suite import all_suites
     from alttrain_cli.recipe.model import Recipe
 
     all_suites()
-    environment().get_template("page.html")
+    all_published()
+    for name in environment().list_templates(extensions=["html"]):
+        environment().get_template(name)
     Recipe.load("smollm2-135m")
 
 
@@ -214,24 +255,34 @@ def _import_engine() -> None:
         from trl import SFTConfig, SFTTrainer  # noqa: F401
 
 
-def _serve(door: socket.socket) -> None:
-    """Fork until the door is closed."""
+def _serve(listener: socket.socket) -> None:
+    """Fork until all who came have left."""
     gc.collect()
     gc.freeze()  # so that a collection in a child copies no memory
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    door.sendall(b"\0")
+    doors: list[socket.socket] = []
     while True:
+        if listener in select.select([listener, *doors], [], [])[0]:
+            doors.append(listener.accept()[0])
+            with suppress(OSError):  # it was killed
+                doors[-1].sendall(b"\0")
+            continue
+        door = select.select(doors, [], [])[0][0]
         found, handles, *_ = socket.recv_fds(door, 1, 4)
         if not found:
-            return
+            doors.remove(door)
+            if not doors and not select.select([listener], [], [], 0)[0]:
+                return
+            continue
         text = b""
-        while not text.endswith(b"\n"):
-            text += door.recv(1 << 16)
+        while not text.endswith(b"\n") and (some := door.recv(1 << 16)):
+            text += some
         if not os.fork():
             break
         for handle in handles:
             os.close(handle)
-    door.close()
+    for one in (listener, *doors):
+        one.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line = socket.socket(fileno=handles[0])
     if child := os.fork():
