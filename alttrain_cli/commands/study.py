@@ -12,7 +12,7 @@ from alttrain_cli.commands.options import GpuOption, JsonOption, check_not_empty
 
 app = App(
     cls=DefaultGroup,
-    help="Run a grid of trainings and evaluations from a short file, and show its table.\n\nShipped studies: "
+    help="Run a grid of trainings and evaluations, and show its table.\n\nShipped studies: "
     "smoke, ablation, sizes, main, baselines, think.",
 )
 FileArgument = Annotated[
