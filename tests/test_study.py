@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -29,6 +29,7 @@ from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_study
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status
+from tests.command_lines import context_of
 
 FAKE = Path(__file__).with_name("fake_alttrain.py")
 CARD = Machine.card(24)
@@ -97,12 +98,19 @@ def test_a_shipped_study_has_at_most_30_lines_and_a_plan_for_a_card(path: Path, 
     assert {*needed} <= {one.step.key for one in plan.steps}
 
 
+@pytest.mark.parametrize("path", shipped_studies(), ids=lambda path: path.stem)
+def test_every_step_of_a_shipped_study_is_a_command_line_that_alttrain_reads(path: Path, here: Path) -> None:
+    for step in open_study(path.stem, (), None).grid.steps:
+        context_of(step.words(), lenient=False)
+
+
 METHODS = st.lists(
     st.sampled_from(["untrained", "alttrain", "no-pu", "no-ha", "no-cr"]), min_size=1, max_size=5, unique=True
 )
 NUMBERS = st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True)
 
 
+@settings(max_examples=12)  # each resolves three grids
 @given(METHODS, NUMBERS, NUMBERS, st.sampled_from(["method", "size", "seed", "mode", "suite", "judge"]))
 def test_the_same_file_gives_the_same_keys_and_a_longer_axis_keeps_all_of_them(
     methods: list[str], sizes: list[int], seeds: list[int], axis: str
@@ -308,7 +316,7 @@ def test_killed_at_random_moments_no_finished_step_runs_twice_and_the_table_is_t
 ) -> None:
     monkeypatch.setenv("PAUSE", "0.1")
     chance = random.Random(int(number))
-    for _ in range(5):
+    for _ in range(5 if number == signal.SIGKILL else 3):
         process = driven()
         assert process.stdout
         process.stdout.readline()
@@ -398,6 +406,34 @@ def test_a_plan_is_also_json(here: Path) -> None:
 
 
 # --- the table
+
+
+def test_a_published_figure_is_inside_outside_or_not_comparable_for_a_reason(here: Path) -> None:
+    place = open_study("sizes", ["judges=[wildguard, rule]"], None)
+    place.run(1, Events())
+    card = place.grid.steps[-1].out / "scorecard.json"
+    table, _ = place.table()
+    why = "not comparable: the paper's 6 suites were not all measured"
+    assert [line.cells[0].verdict for line in table.lines] == [why] * 6
+    assert table.lines[-1].cells[0].published == 4.7
+    values = json.loads(card.read_text())
+    for name, judge, low in (("harmful", "wildguard", 0.0), ("over_refusal", "wildguard", 0.1)):
+        rate = {"share": 0.2, "low": low, "high": 0.5, "n": 8}
+        macro = {"paper": "AltTrain", "name": name, "judge": judge, "target": rate}
+        values.setdefault("macros", []).extend([macro, {**macro, "judge": "rule"}])
+    for step in place.grid.steps:
+        if step.kind == "eval":
+            (step.out / "scorecard.json").write_text(json.dumps(values))
+    table, _ = place.table()
+    found = {line.labels: [cell.verdict for cell in line.cells][:2] for line in table.lines}
+    assert found["3K rows", "wildguard"] == ["inside", "outside"]  # 4.7 and 2.4, of 0 to 50 and 10 to 50
+    assert found["3K rows", "rule"] == ["not comparable: rule is a judge for a first look"] * 2
+
+
+def test_without_a_judge_of_harm_the_table_says_what_is_counted(here: Path) -> None:
+    place = small()
+    place.run(1, Events())
+    assert "counts answers that do not refuse" in " ".join(place.table()[0].notes)
 
 
 def test_every_format_says_partial_until_all_is_done(here: Path) -> None:

@@ -1,56 +1,34 @@
 """`alttrain study`: plan, run and show a grid of trainings and evaluations."""
 
-from pathlib import Path
-from typing import Annotated, Literal
-
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.completion import complete_study
 from alttrain_cli.commands.help import App, DefaultGroup
-from alttrain_cli.commands.options import GpuOption, JsonOption, check_not_empty, expanded, finite
+from alttrain_cli.commands.options import GpuOption, JsonOption, check, check_not_empty
+from alttrain_cli.commands.study_options import (
+    FormatOption,
+    JobsOption,
+    OnOption,
+    OutOption,
+    PriceOption,
+    SbatchOption,
+    SetOption,
+    StudyArgument,
+    run_rules,
+    sbatch_options,
+)
 
 app = App(
     cls=DefaultGroup,
     help="Run a grid of trainings and evaluations, and show its table.\n\nShipped studies: "
     "smoke, ablation, sizes, main, baselines, think.",
 )
-FileArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="STUDY", help="Name of a shipped study, or a file.", autocompletion=complete_study
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one key of the study, for example sizes=[48] or eval.limit=4. Repeat it for more keys.",
-    ),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", metavar="DIR", help="Folder of the study. Default: runs/studies/NAME.", callback=expanded
-    ),
-]
-PriceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--price",
-        min=0,
-        metavar="X",
-        callback=finite,
-        help="Price of the machine per hour, for example 0.40. The sum is shown in the same currency.",
-    ),
-]
 
 
 @app.command()
 def plan(
     context: typer.Context,
-    study: FileArgument,
+    study: StudyArgument,
     overrides: SetOption = None,
     out: OutOption = None,
     gpu: GpuOption = "auto",
@@ -78,21 +56,25 @@ def plan(
 @app.command()
 def run(
     context: typer.Context,
-    study: FileArgument,
+    study: StudyArgument,
     overrides: SetOption = None,
     out: OutOption = None,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs", min=1, max=64, metavar="N", help="Number of steps at the same time, each with a GPU."
-        ),
-    ] = 1,
+    jobs: JobsOption = 1,
+    on: OnOption = "local",
+    gpu: GpuOption = "auto",
+    sbatch: SbatchOption = None,
 ) -> None:
     """Run all steps that are not done, and show the table. Stop it at any time: it resumes."""
     from alttrain_cli.study.place import open_study
+    from alttrain_cli.training.fit import parse_gpu
 
     check_not_empty(context)
+    check(run_rules(context, on))
     place = open_study(study, overrides or (), out)
+    if on == "slurm":
+        console.print_submitted(place.submit(parse_gpu(gpu), sbatch_options(sbatch or ())))
+        console.print_next(place.command("plan"))
+        return
     failures = place.run(jobs, console.StudyView())
     table, page = place.table()
     console.print_study_table(table, page)
@@ -103,13 +85,10 @@ def run(
 @app.command()
 def table(
     context: typer.Context,
-    study: FileArgument,
+    study: StudyArgument,
     overrides: SetOption = None,
     out: OutOption = None,
-    form: Annotated[
-        Literal["terminal", "markdown", "latex", "csv", "json"],
-        typer.Option("--format", metavar="NAME", help="terminal, markdown, latex, csv or json."),
-    ] = "terminal",
+    form: FormatOption = "terminal",
 ) -> None:
     """Show the table of what is done, and write it as a page."""
     from alttrain_cli.study.formats import FORMATS

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.sections import pair_view, print_trace, trace_view
     from alttrain_cli.console.serving import ServerView, print_server
     from alttrain_cli.console.streams import OutputError, accept_loss, protect_streams, summary
-    from alttrain_cli.console.study import StudyView, print_study_plan, print_study_table
+    from alttrain_cli.console.study import StudyView, print_study_plan, print_study_table, print_submitted
     from alttrain_cli.console.terminal import (
         THEME,
         duration,
@@ -61,7 +61,7 @@ _FILES = {
     "console.sections": "pair_view print_trace trace_view",
     "console.serving": "ServerView print_server",
     "console.streams": "OutputError accept_loss summary protect_streams",
-    "console.study": "StudyView print_study_plan print_study_table",
+    "console.study": "StudyView print_study_plan print_study_table print_submitted",
     "console.terminal": (
         "THEME duration err keep_quiet out plain print_error print_json print_lines print_next print_table "
         "print_warning status"

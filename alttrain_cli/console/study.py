@@ -1,7 +1,7 @@
 """A study on the screen: its plan, what its run does, and its table."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from alttrain_cli.training.time_plan import about
 
 if TYPE_CHECKING:
     from alttrain_cli.study.plan import PlannedStep, StudyPlan
+    from alttrain_cli.study.slurm import Submitted
     from alttrain_cli.study.steps import Step
     from alttrain_cli.study.table import Cell, StudyTable
 
@@ -59,6 +60,22 @@ class StudyView(Events):
 
     def _say(self, text: str) -> None:
         self._console.print(plain(text), soft_wrap=True)
+
+
+def print_submitted(found: "Sequence[Submitted]") -> None:
+    """Print the jobs of a study on a cluster."""
+    if not found:
+        print_lines([("steps:", "all are done")])
+        return
+    rows = [
+        [one.job, _KINDS[one.plan.step.kind], one.plan.step.title, ", ".join(one.after) or "-", _word(one)]
+        for one in found
+    ]
+    print_table(("job", "step", "what", "after", "state"), rows, left=(0, 1, 2, 3, 4))
+
+
+def _word(one: "Submitted") -> str:
+    return "submitted" if one.is_new else "in the queue"
 
 
 def print_study_table(table: "StudyTable", page: Path) -> None:

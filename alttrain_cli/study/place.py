@@ -1,7 +1,7 @@
 """A study that is opened: its grid, its folder, and what can be done with both."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.launch import Launcher, LocalLauncher
 from alttrain_cli.study.page import write_page
 from alttrain_cli.study.run import Events, Failure, Runner
+from alttrain_cli.study.slurm import Submitted, check_installed, submit
 from alttrain_cli.study.table import StudyTable, study_table
 
 FOLDER = Path("runs") / "studies"
@@ -45,11 +46,24 @@ class Place:
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
-            write_json(self.folder / "study.json", self.grid.study.model_dump(mode="json"))
+            self.save()
             start = launcher or LocalLauncher(jobs, cards if jobs > 1 else ())
             runner = Runner(self.grid, self.folder, Machine.detect(), start, events, jobs)
             runner.run()
         return runner.failures
+
+    def save(self) -> None:
+        """Keep the study in its folder, as it was given: with --set, without defaults."""
+        write_json(self.folder / "study.json", self.grid.study.model_dump(mode="json", exclude_unset=True))
+
+    def submit(self, machine: Machine, options: Mapping[str, str]) -> list[Submitted]:
+        """Submit a Slurm job for each step that is not done; return those that wait."""
+        check_installed()
+        with writable(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            self.save()
+            return [*submit(self.grid, self.folder, machine, options)]
 
     def check(self, failures: Sequence[Failure]) -> None:
         """Raise an error if steps failed."""

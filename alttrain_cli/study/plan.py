@@ -39,6 +39,20 @@ class PlannedStep(NamedTuple):
             "took_seconds": self.took and self.took.seconds,
         }
 
+    def ended(self, machine: str, seconds: float, exit_code: int) -> Ended:
+        """Return what the journal keeps of its end."""
+        return Ended(
+            key=self.step.key,
+            kind=self.step.kind,
+            title=self.step.title,
+            machine=machine,
+            exit_code=exit_code,
+            seconds=round(seconds, 2),
+            planned=self.cost.seconds,
+            expected=self.expected,
+            whole=self.status is Status.MISSING,
+        )
+
 
 class KindTotal(NamedTuple):
     """All steps of one kind."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.study.grid import Grid
-from alttrain_cli.study.history import Ended, History
+from alttrain_cli.study.history import History
 from alttrain_cli.study.launch import Launcher, Process, last_lines
 from alttrain_cli.study.plan import PlannedStep, planned
 from alttrain_cli.study.steps import Status, Step
@@ -134,7 +134,7 @@ class Runner:
         plan = planned(step, self.machine, History(self.folder).all())
         taken = {one.slot for one in self._running}
         slot = next(at for at in range(self.jobs) if at not in taken)
-        log = self.folder / "logs" / f"{step.kind}-{safe_name(step.out.stem)}-{step.key[:6]}.txt"
+        log = log_of(self.folder, step)
         process = self.launcher.start(step.words(), log, slot)
         if process is None:
             return False
@@ -148,19 +148,8 @@ class Runner:
         step, seconds = one.plan.step, time.monotonic() - one.since
         is_done = step.status() is Status.DONE
         code = one.process.poll() or 0
-        History(self.folder).add(
-            Ended(
-                key=step.key,
-                kind=step.kind,
-                title=step.title,
-                machine=self.machine.name,
-                exit_code=0 if is_done else code or 1,
-                seconds=round(seconds, 2),
-                planned=one.plan.cost.seconds,
-                expected=one.plan.expected,
-                whole=one.plan.status is Status.MISSING,
-            )
-        )
+        exit_code = 0 if is_done else code or 1
+        History(self.folder).add(one.plan.ended(self.machine.name, seconds, exit_code))
         failure = Failure(step, code, last_lines(one.log), one.log)
         if is_done:
             self._done.add(step.key)
@@ -170,3 +159,8 @@ class Runner:
         else:
             self.failures.append(failure)
             self.events.failed(failure)
+
+
+def log_of(folder: Path, step: Step) -> Path:
+    """Return the file with the output of a step."""
+    return folder / "logs" / f"{step.kind}-{safe_name(step.out.stem)}-{step.key[:6]}.txt"

@@ -1,0 +1,126 @@
+"""A study on a Slurm cluster: a job for each step, with dependencies, time and memory from the plan."""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import TypeAdapter
+
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.reading import object_in
+from alttrain_cli.storage.run_records import Record
+from alttrain_cli.study import launch
+from alttrain_cli.study.file import StudyFile
+from alttrain_cli.study.grid import Grid, resolve
+from alttrain_cli.study.history import History
+from alttrain_cli.study.plan import PlannedStep, planned
+from alttrain_cli.study.run import LOOK, log_of
+from alttrain_cli.study.steps import Status
+
+Cluster = Literal["slurm", "local"]  # local: processes of this machine, for tests
+MORE_TIME, LEAST_MINUTES = 2.0, 20  # a job gets so many times the planned time, and no less than that
+LEAST_GB, MORE_GB = 16, 8  # of memory beside the card: a model passes through it
+
+
+class Submitted(NamedTuple):
+    """A step that waits in the queue, or that an earlier submission put there."""
+
+    plan: PlannedStep
+    job: str
+    after: tuple[str, ...]  # the jobs that must end well before it
+    is_new: bool
+
+
+class _Job(Record):
+    key: str
+    job: str
+
+
+_JOB = TypeAdapter(_Job)
+
+
+def check_installed() -> None:
+    """Raise an error if submitit is missing."""
+    if find_spec("submitit") is None:
+        raise AlttrainError("--on slurm needs submitit. Install it: pip install 'alttrain[slurm]'")
+
+
+def submit(
+    grid: Grid, folder: Path, machine: Machine, options: Mapping[str, str], cluster: Cluster = "slurm"
+) -> Iterator[Submitted]:
+    """Submit a job for each step that is neither done nor in the queue, and yield each.
+
+    `options` are those of sbatch, for example partition. The study is read from the folder by the jobs.
+    """
+    import submitit
+
+    jobs = Journal(folder / "jobs.jsonl")
+    known = {one.key: one.job for one in map(_JOB.validate_python, jobs)}
+    waiting: dict[str, str] = {}
+    history = History(folder).all()
+    for step in grid.steps:
+        plan = planned(step, machine, history)
+        if plan.status is Status.DONE:
+            continue
+        after = tuple(waiting[need.key] for need in step.needs if need.key in waiting)
+        job, is_new = known.get(step.key, ""), False
+        executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
+        if not job or executor.job_class(folder / "jobs" / step.key, job).done():
+            executor.update_parameters(**_parameters(plan, after, options, cluster))
+            started = executor.submit(do_step, str(folder), step.key)
+            job, is_new = started.job_id, True
+            jobs.append({"key": step.key, "job": job})
+            if cluster == "local":  # it knows no dependencies
+                while not started.done():
+                    time.sleep(LOOK)
+        waiting[step.key] = job
+        yield Submitted(plan, job, after, is_new)
+
+
+def do_step(folder: str, key: str) -> None:
+    """Do one step of the study in a folder; this runs in the job.
+
+    Raises:
+        RunError: if the step fails, so that no job that needs it is started.
+    """
+    place = Path(folder)
+    study = StudyFile.model_validate(object_in(place / "study.json"))
+    step = next(one for one in resolve(study, place).steps if one.key == key)
+    if step.status() is Status.DONE:
+        return
+    machine = Machine.detect()
+    plan = planned(step, machine, History(place).all())
+    log, since = log_of(place, step), time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        done = subprocess.run([*launch.PROGRAM, *step.words()], stdout=output, stderr=output, check=False)
+    is_done = step.status() is Status.DONE
+    exit_code = 0 if is_done else done.returncode or 1
+    History(place).add(plan.ended(machine.name, time.monotonic() - since, exit_code))
+    if not is_done:
+        raise RunError(f"{log}: the step failed. Its command: {shlex.join(['alttrain', *step.words()])}")
+
+
+def _parameters(
+    plan: PlannedStep, after: tuple[str, ...], options: Mapping[str, str], cluster: Cluster
+) -> dict[str, Any]:
+    minutes = max(LEAST_MINUTES, ceil(MORE_TIME * (plan.expected or 0) / 60))
+    found: dict[str, Any] = {
+        "name": f"alttrain-{plan.step.kind}-{plan.step.key[:6]}",
+        "timeout_min": minutes,
+        "mem_gb": max(LEAST_GB, ceil(plan.cost.memory_gib) + MORE_GB),
+        "gpus_per_node": 0 if plan.step.kind == "build" else 1,
+    }
+    if cluster == "slurm":
+        more = {"kill_on_invalid_dep": "yes"} if after else {}
+        found["slurm_additional_parameters"] = {**more, **options}
+        if after:
+            found["slurm_dependency"] = f"afterok:{':'.join(after)}"
+    return found

@@ -1,0 +1,65 @@
+"""A study with the real commands and the small model: what they leave is what its steps look for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from alttrain_cli.engine import speed
+from alttrain_cli.study.history import History
+from alttrain_cli.study.place import open_study
+from alttrain_cli.study.run import Events
+from tests.warm import Process, Warm
+
+SMALL = (
+    "methods=[untrained, no-ha]",
+    "sizes=[8]",
+    "eval={limit: 1, max_new_tokens: 8}",
+    "train.set={train.max_steps: 1, generation.max_new_tokens: 8}",
+)
+
+
+class Forked:
+    """A step in a process that has imported the engine already."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def stop(self) -> None:
+        pass
+
+    def wait(self) -> None:
+        self._process.wait(300)
+
+
+class WarmLauncher:
+    """Starts such steps."""
+
+    def __init__(self, warm: Warm) -> None:
+        self._warm = warm
+        self.words: list[Sequence[str]] = []
+
+    def start(self, words: Sequence[str], log: Path, slot: int) -> Forked:
+        self.words.append(words)
+        return Forked(self._warm.start(*words, cwd=Path.cwd()))
+
+
+@pytest.mark.model
+def test_real_commands_leave_what_the_steps_look_for(
+    warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(speed, "KEPT", tmp_path / "speed.json")
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
+    place, launcher = open_study("smoke", SMALL, None), WarmLauncher(warm)
+    assert place.run(1, Events(), launcher) == []
+    assert [words[0] for words in launcher.words] == ["build-data", "train", "eval", "eval"]
+    table, _ = place.table()
+    assert table.missing == ()
+    assert all(cell.estimate and cell.estimate.n == 1 for line in table.lines for cell in line.cells)
+    assert [one.whole and one.exit_code == 0 for one in History(place.folder).all()] == [True] * 4
+    place.run(1, Events(), launcher)
+    assert len(launcher.words) == 4

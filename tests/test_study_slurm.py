@@ -1,0 +1,82 @@
+"""A study on a cluster: submitit's own executor for one machine stands for Slurm, and a stand-in for the program."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.study import slurm
+from alttrain_cli.study.place import open_study
+from alttrain_cli.study.plan import planned
+from alttrain_cli.study.steps import Status
+
+submitit = pytest.importorskip("submitit")
+
+FAKE = Path(__file__).with_name("fake_alttrain.py")
+SMALL = ("methods=[untrained, alttrain]", "sizes=[8]")
+CARD = Machine.card(24)
+# What the job's own process needs: it imports alttrain anew.
+SETUP = f"""
+import sys
+if any("submitit" in one for one in sys.orig_argv):
+    from alttrain_cli.engine.machine import Machine
+    from alttrain_cli.study import launch
+    launch.PROGRAM = (sys.executable, {str(FAKE)!r})
+    Machine.detect = classmethod(lambda cls: Machine.card(24))
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(SETUP)
+    root = Path(__file__).parent.parent
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), str(root), *filter(None, sys.path)]))
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls.jsonl"))
+    return tmp_path
+
+
+def test_a_study_runs_as_jobs_and_a_second_submission_has_nothing_to_do(here: Path) -> None:
+    place = open_study("smoke", SMALL, None)
+    place.folder.mkdir(parents=True)
+    place.save()
+    found = [*slurm.submit(place.grid, place.folder, CARD, {}, "local")]
+    assert [one.plan.step.kind for one in found] == ["build", "train", "eval", "eval"]
+    assert [len(one.after) for one in found] == [0, 1, 0, 1]
+    assert [step.status() for step in place.grid.steps] == [Status.DONE] * 4
+    assert place.table()[0].missing == ()
+    assert [*slurm.submit(place.grid, place.folder, CARD, {}, "local")] == []
+    starts = [what for what, _ in map(json.loads, Path("calls.jsonl").read_text().splitlines())]
+    assert starts.count("start") == 4
+
+
+def test_a_job_has_the_time_and_memory_of_the_plan_and_waits_for_those_it_needs(here: Path) -> None:
+    place = open_study("main", (), None)
+    train = next(step for step in place.grid.steps if step.kind == "train")
+    plan = planned(train, CARD, [])
+    found = slurm._parameters(plan, ("7", "8"), {"partition": "gpu"}, "slurm")
+    assert found["slurm_dependency"] == "afterok:7:8"
+    assert found["slurm_additional_parameters"] == {"kill_on_invalid_dep": "yes", "partition": "gpu"}
+    assert found["timeout_min"] >= 2 * (plan.expected or 0) / 60
+    assert found["mem_gb"] > plan.cost.memory_gib
+    assert found["gpus_per_node"] == 1
+    executor = submitit.AutoExecutor(folder=here, cluster="debug")
+    executor.update_parameters(**found)  # submitit knows every name
+
+
+def test_the_study_that_a_job_reads_has_the_same_keys(here: Path) -> None:
+    place = open_study(
+        "baselines", ["seeds=[1, 2]", "sizes={a: 5}", "train.set.train.num_train_epochs=2.0"], None
+    )
+    place.folder.mkdir(parents=True)
+    place.save()
+    assert (
+        slurm.StudyFile.model_validate(json.loads((place.folder / "study.json").read_text()))
+        == place.grid.study
+    )
+    again = slurm.resolve(
+        slurm.StudyFile.model_validate(json.loads((place.folder / "study.json").read_text())), place.folder
+    )
+    assert [step.key for step in again.steps] == [step.key for step in place.grid.steps]
