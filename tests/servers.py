@@ -4,14 +4,15 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 Answer = Callable[[int, dict[str, Any]], "str | Fault"]
+Route = Callable[[dict[str, Any]], "dict[str, Any] | Fault"]
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,35 @@ class Served:
 
 @contextmanager
 def chat_server(
-    answer: Answer, *, models: tuple[str, ...] = ("tiny",), seconds: float = 0.0, pace: float = 0.0
+    answer: Answer,
+    *,
+    models: Sequence[str | dict[str, Any]] = ("tiny",),
+    seconds: float = 0.0,
+    pace: float = 0.0,
+    routes: Mapping[str, Route] = MappingProxyType({}),
+    port: int = 0,
 ) -> Iterator[Served]:
     """Serve until the block ends; `answer(number, request)` is called for every completion.
 
-    `seconds` go by before an answer begins, `pace` between the words of a stream.
+    `seconds` go by before an answer begins, `pace` between the words of a stream. `models` are names, or
+    whole entries of the list. `routes` are further paths, each with its answer.
     """
     served = Served("")
     lock = threading.Lock()
+    cards = [{"object": "model", **({"id": one} if isinstance(one, str) else one)} for one in models]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
+            if route := routes.get(self.path):
+                return self._route(route, {})
+            self._send(200, {"object": "list", "data": cards})
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if route := routes.get(self.path):
+                return self._route(route, request)
             with lock:
                 number = len(served.requests)
                 served.requests.append({**request, "authorization": self.headers.get("Authorization")})
@@ -62,6 +75,10 @@ def chat_server(
                 self._stream(said, usage=bool(request.get("stream_options")))
             else:
                 self._send(200, completion(said))
+
+        def _route(self, route: Route, request: dict[str, Any]) -> None:
+            said = route(request)
+            self._fail(said) if isinstance(said, Fault) else self._send(200, said)
 
         def _fail(self, fault: Fault) -> None:
             body = json.dumps(completion("never whole")).encode()
@@ -99,7 +116,9 @@ def chat_server(
 
         def _event(self, delta: dict[str, str], finish_reason: str | None) -> None:
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
-            self._line({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+            is_raw = self.path.endswith("/v1/completions")
+            piece = {"text": "".join(delta.values())} if is_raw else {"delta": delta}
+            self._line({**chunk, "choices": [{"index": 0, **piece, "finish_reason": finish_reason}]})
 
         def _line(self, event: dict[str, Any]) -> None:
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
@@ -126,7 +145,7 @@ def chat_server(
         def handle_error(self, *_: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     served.base_url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:

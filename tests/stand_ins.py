@@ -19,6 +19,7 @@ from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.target import Target
+from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
 from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.data import sources
@@ -60,6 +61,7 @@ DESCRIBED = Path(__file__).parent.parent / "docs" / "evaluation.md"  # holds a p
 def install(patch: pytest.MonkeyPatch) -> None:
     """Put all stand-ins in place."""
     patch.setattr(LocalBackend, "load", classmethod(lambda cls, target, *_: model(target)))
+    patch.setattr(Vllm, "open", lambda engine, target, *_: model(target))
     patch.setattr(classifier, "ClassifierBackend", lambda name: Scripted(WILDGUARD, name=name))
     patch.setattr(classify, "fetch", lambda name: None)
     patch.setattr(job, "_train", trained)

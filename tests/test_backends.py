@@ -11,6 +11,8 @@ import pytest
 from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.deferred import deferred
+from alttrain_cli.backends.model_list import read_models
+from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
@@ -18,6 +20,7 @@ from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.serve.served import served_models
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.trace import State
+from tests.fake_vllm import rendered_server
 from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
 
@@ -56,6 +59,12 @@ def echo(number: int, request: dict[str, Any]) -> str | Fault:
     )
 
 
+def smollm_echo(prompt: str) -> str:
+    question = prompt.rpartition("<|im_start|>user\n")[2].partition("<|im_end|>")[0]
+    is_begun = not prompt.endswith("<|im_start|>assistant\n")
+    return " and so on" if is_begun else f"<think>\nHm.\n</think>\n\nYou said {question}"
+
+
 def scripted_echo(request: Request[Any], sampling: Sampling) -> str:
     if request.input.started:
         return f"{request.input.started} and so on"
@@ -71,6 +80,12 @@ def scripted() -> Scripted:
 def loopback() -> Iterator[ServerBackend]:
     with chat_server(echo) as served:
         yield ServerBackend.find(served.base_url, in_flight=3)
+
+
+@pytest.fixture
+def rendered() -> Iterator[RenderedServer]:
+    with rendered_server(smollm_echo, "smollm2") as (backend, _):
+        yield backend
 
 
 @pytest.fixture
@@ -115,6 +130,7 @@ def our_server(local: Any) -> Iterator[ServerBackend]:
     params=[
         "scripted",
         "loopback",
+        "rendered",
         pytest.param("local", marks=pytest.mark.model),
         pytest.param("real_server", marks=pytest.mark.model),
         pytest.param("our_server", marks=pytest.mark.model),
@@ -334,10 +350,9 @@ def test_a_server_that_does_not_continue_leaves_the_block_open_with_a_warning(
 
 
 def test_the_context_of_a_server_is_what_its_list_says_an_adapters_that_of_its_parent() -> None:
-    from alttrain_cli.backends.reply import read_models
-
     cards = [{"id": "base", "max_model_len": 64}, {"id": "lora", "max_model_len": None, "parent": "base"}]
-    assert read_models([*cards, {"id": "other"}]) == {"base": 64, "lora": 64, "other": None}
+    listed = read_models([*cards, {"id": "other"}])
+    assert {name: one.context for name, one in listed.items()} == {"base": 64, "lora": 64, "other": None}
 
 
 def test_a_deferred_backend_is_opened_by_its_first_request() -> None:

@@ -97,6 +97,7 @@ def words(line: str, served: Served | None = None) -> list[str]:
             r"http://(localhost|127\.0\.0\.1):8000/v1( [\w.-]+)?(?=\")", f"{served.base_url} tiny", line
         )
         line = line.replace("http://localhost:8000/v1", served.base_url)
+        line = line.replace("http://localhost:8001/v1", f"{served.base_url}/")
     program, *arguments = shlex.split(line, comments=True)
     assert program == "alttrain"
     return [NAMES.get(one, one) for one in arguments]

@@ -104,7 +104,7 @@ def test_whatever_a_model_is_called_its_files_stay_in_their_folders(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Endpoint("http://user:SECRET@127.0.0.1:1/v1?key=SECRET", model, "none")
-    monkeypatch.setattr(Endpoint, "find", lambda *_: found)
+    monkeypatch.setattr(Endpoint, "find", lambda *_, **__: found)
     root = served_target(ServerBackend.find(found.base_url, model)).root
     recipe = Recipe.load("smollm2-135m")
     named = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": model})})

@@ -19,6 +19,11 @@ def is_address(word: str) -> bool:
     return word.startswith(("http://", "https://"))
 
 
+def addresses(urls: str) -> list[str]:
+    """Return the addresses of a list with commas; a comma within an address stays."""
+    return list(dict.fromkeys(re.split(r"\s*,\s*(?=https?://)", urls.strip())))
+
+
 def shown(url: str) -> str:
     """Return an address without user information, query and fragment, for files and messages.
 
@@ -41,6 +46,22 @@ def is_here(url: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:  # another name, or no address at all
         return False
+
+
+def check_url(text: str) -> str:
+    """Return what keeps a text from being a server's address, without the text itself; else nothing."""
+    import httpx
+
+    try:
+        url = httpx.URL(text)
+        host = url.host.encode("idna").decode()
+    except (httpx.InvalidURL, ValueError):  # ValueError: a host that no name can have
+        return "it cannot be read"
+    if url.scheme not in ("http", "https"):
+        return "it must begin with http:// or https://"
+    if not host or "%" in host or not 0 < (url.port or 1) < 65_536:
+        return "host or port is wrong"
+    return ""
 
 
 def key_of_environment() -> str:

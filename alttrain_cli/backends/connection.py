@@ -192,8 +192,12 @@ class Connection:
             finally:
                 self._watches.discard(watch)
 
-    def lines(self, path: str, body: Any, watch: Watch, most: int) -> Iterator[bytes]:
+    def lines(
+        self, path: str, body: Any, watch: Watch, most: int, *, at_root: bool = False
+    ) -> Iterator[bytes]:
         """Send a request (GET without a body, else POST) and yield the answer's lines without their endings.
+
+        `at_root`: the path is not below /v1.
 
         Raises:
             Unreachable, Broken, Silent, Refused: see there.
@@ -201,7 +205,9 @@ class Connection:
         """
         import httpx
 
-        url = self._url.copy_with(path=self._url.path.rstrip("/") + path, fragment=None)
+        start = self._url.path.rstrip("/")
+        start = start.removesuffix("/v1") if at_root else start
+        url = self._url.copy_with(path=start + path, fragment=None)
         try:
             with self._client.stream(
                 "GET" if body is None else "POST",
@@ -224,22 +230,6 @@ class Connection:
             raise Broken(type(error).__name__) from None
         if watch.expired:
             raise Silent(watch.limit)
-
-
-def check_url(text: str) -> str:
-    """Return what keeps a text from being a server's address, without the text itself; else nothing."""
-    import httpx
-
-    try:
-        url = httpx.URL(text)
-        host = url.host.encode("idna").decode()
-    except (httpx.InvalidURL, ValueError):  # ValueError: a host that no name can have
-        return "it cannot be read"
-    if url.scheme not in ("http", "https"):
-        return "it must begin with http:// or https://"
-    if not host or "%" in host or not 0 < (url.port or 1) < 65_536:
-        return "host or port is wrong"
-    return ""
 
 
 def _refused(response: Any, watch: Watch) -> Refused:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, TypeVar
 
-from alttrain_cli.backends.address import is_here, key_of_environment, shown
+from alttrain_cli.backends.address import check_url, is_here, key_of_environment, shown
 from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.backends.connection import (
     LIMITS,
@@ -20,10 +20,11 @@ from alttrain_cli.backends.connection import (
     Refused,
     Silent,
     Unreachable,
-    check_url,
 )
+from alttrain_cli.backends.dialect import Dialect
 from alttrain_cli.backends.endpoint_errors import FAILURES, explained
-from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse, read_models
+from alttrain_cli.backends.model_list import UNLISTED, ListedModel, only_model, read_models
+from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse
 from alttrain_cli.engine.offline import is_isolated
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
@@ -46,7 +47,8 @@ class Endpoint:
     api_key: str = field(repr=False)
     limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
     tell: Tell = field(default=lambda _: None, repr=False, compare=False)  # of waits and retries
-    context: int | None = None  # tokens of prompt and completion together, if the server reports it
+    listed: ListedModel = UNLISTED  # what the server's list says of the model
+    base: ListedModel | None = None  # the model that is compared with it
     refused: set[str] = field(default_factory=set, repr=False, compare=False)  # fields that it does not take
 
     @property
@@ -54,14 +56,32 @@ class Endpoint:
         """The base URL without user, password and query."""
         return shown(self.base_url)
 
-    @classmethod
-    def find(cls, base_url: str, model: str | None = None, tell: Tell = lambda _: None) -> "Endpoint":
-        """Return the endpoint, asking the server for its only model where none is named.
+    @property
+    def context(self) -> int | None:
+        """Tokens of prompt and completion together, if the server reports it."""
+        return self.listed.context
 
-        The key comes from ALTTRAIN_API_KEY or OPENAI_API_KEY; local servers need none.
+    @property
+    def dialect(self) -> Dialect:
+        return self.listed.dialect
+
+    @classmethod
+    def find(
+        cls,
+        base_url: str,
+        model: str | None = None,
+        tell: Tell = lambda _: None,
+        *,
+        base: str | None = None,
+        key: str | None = None,
+    ) -> "Endpoint":
+        """Return the endpoint; where no model is named, it is the server's only model or only adapter.
+
+        `base` names the model that is compared with it; the default is the base of an adapter.
+        Without a `key` it comes from ALTTRAIN_API_KEY or OPENAI_API_KEY; local servers need none.
 
         Raises:
-            BackendError: if the server cannot be reached, or has not exactly one model.
+            BackendError: if the server cannot be reached, or the model has to be named.
         """
         if problem := check_url(base_url):
             address = shown(base_url).rpartition("@")[2][:LONGEST_NAME]
@@ -73,15 +93,28 @@ class Endpoint:
                 f"{shown(base_url)[:LONGEST_NAME]}: not contacted, because of --offline or HF_HUB_OFFLINE. "
                 "Leave it out, or name a server on this machine."
             )
-        endpoint = cls(base_url, model or "", key_of_environment(), LIMITS, tell)
+        endpoint = cls(base_url, model or "", key or key_of_environment(), LIMITS, tell)
         try:
             models = endpoint._only_model() if not model else endpoint._models()
         except Unreachable as failure:
             raise endpoint._explained(failure) from None
         except FAILURES:
-            return endpoint  # not every server lists its models
-        name = model or next(iter(models))
-        return replace(endpoint, model=name, context=models.get(name))
+            models = {}  # not every server lists its models
+        return endpoint.of(models, model, base)
+
+    def of(self, models: dict[str, ListedModel], model: str | None, base: str | None) -> "Endpoint":
+        """Return the endpoint of one of the server's models."""
+        found = models.get(model, ListedModel(model)) if model else only_model(models)
+        assert found is not None  # `_only_model` found it
+        name = base or found.base
+        other = models.get(name, ListedModel(name, dialect=found.dialect)) if name else None
+        return replace(self, model=found.name, listed=found, base=other)
+
+    def without_adapter(self) -> "Endpoint | None":
+        """Return the model that this one is compared with, on the same server."""
+        if self.base is None:
+            return None
+        return replace(self, model=self.base.name, listed=self.base, base=None)
 
     def connect(self) -> Connection:
         """Return a separate connection; closing it ends all of its requests.
@@ -97,8 +130,31 @@ class Endpoint:
     def body(self, messages: Sequence[Message], sampling: Sampling, seed: int | None = None) -> Body:
         seeded = {} if seed is None else {"seed": seed}
         return {
-            "model": self.model, "messages": list(messages), "stream": True, **_sampling(sampling), **seeded
+            "model": self.model, "messages": list(messages), "stream": True,
+            **self.dialect.fields(sampling), **seeded,
         }  # fmt: skip
+
+    def text_body(self, prompt: str | list[int], sampling: Sampling, seed: int | None = None) -> Body:
+        """Return the request for what follows a prompt that is rendered already."""
+        body = self.body([], sampling, seed)
+        del body["messages"]
+        return {**body, "prompt": prompt, "add_special_tokens": False}
+
+    def ask(self, connection: Connection, path: str, body: Body) -> Body | None:
+        """Return the answer of a route beside /v1; None if the server has no such route."""
+
+        def attempt() -> Body | None:
+            with connection.watched(self.limits.silence) as watch:
+                asked = {"model": self.model, **body}
+                lines = connection.lines(path, asked, watch, self.limits.most_bytes, at_root=True)
+                return parse(b"\n".join(lines))
+
+        try:
+            return self._persist(connection, attempt, self.limits.brief)
+        except BackendError as error:
+            if error.down:
+                raise
+            return None
 
     def complete(self, connection: Connection, body: Body) -> Completion:
         """Return one completion.
@@ -163,7 +219,8 @@ class Endpoint:
 
         with connection.watched(self.limits.silence, told) as watch:
             try:
-                for line in connection.lines("/chat/completions", body, watch, most):
+                path = "/completions" if "prompt" in body else "/chat/completions"
+                for line in connection.lines(path, body, watch, most):
                     if text := reader.feed(line):
                         with watch.held():
                             yield text
@@ -204,10 +261,10 @@ class Endpoint:
             connection.pulse.told = now
             self.tell(text)
 
-    def _only_model(self) -> dict[str, int | None]:
+    def _only_model(self) -> dict[str, ListedModel]:
         with closing(self.connect()) as connection:
             models = self._persist(connection, self._models, self.limits.brief)
-        if len(models) == 1:
+        if only_model(models):
             return models
         if not models:
             raise BackendError(f"{self.address}: the server lists no model. Name it after the URL.")
@@ -215,8 +272,8 @@ class Endpoint:
         end = ", ..." if len(models) > SHOWN_MODELS else "."
         raise BackendError(f"{self.address}: the server has several models. Name one of them: {names}{end}")
 
-    def _models(self) -> dict[str, int | None]:
-        """Return the names of the server's models, each with its context.
+    def _models(self) -> dict[str, ListedModel]:
+        """Return the server's models by name.
 
         Raises:
             FAILURES: those of `connection` and `read_models`.
@@ -231,20 +288,3 @@ class Endpoint:
 
     def _explained(self, failure: Exception) -> BackendError:
         return explained(failure, self.base_url, self.api_key, self.model, self.limits.retries)
-
-
-def _sampling(sampling: Sampling) -> Body:
-    """Return every field of the sampling, because a server's own defaults may differ.
-
-    `top_k` and `repetition_penalty` are sent only if they are set: they are no part of the protocol, and a
-    plain OpenAI server may refuse them. Such a server has no defaults for them either.
-    """
-    drawn = sampling.do_sample
-    fields = {
-        "max_tokens": sampling.max_new_tokens,
-        "temperature": (sampling.temperature or 1.0) if drawn else 0.0,
-        "top_p": (sampling.top_p or 1.0) if drawn else 1.0,
-        "top_k": sampling.top_k if drawn else None,
-        "repetition_penalty": sampling.repetition_penalty,
-    }
-    return {name: value for name, value in fields.items() if value is not None}

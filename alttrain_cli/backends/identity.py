@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from alttrain_cli.engine.model_files import ADAPTER, weight_files
 from alttrain_cli.engine.source import Source
 from alttrain_cli.storage.reading import is_file, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE
+from alttrain_cli.structure.template import Template
 
 SCALING = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")  # how strong an adapter is
 LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
@@ -20,18 +22,26 @@ LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
 
 def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerprint:
     """Return everything about a loaded model that shapes its completions; `dtype` None: its present one."""
+    shown = fingerprint_of_files(target, loaded.source, loaded.template)
+    return replace(
+        shown,
+        dtype=str(dtype or loaded.model.dtype).removeprefix("torch."),
+        quantised=loaded.quantised,
+        device=loaded.device,
+        engine={name: metadata.version(name) for name in LIBRARIES},
+    )
+
+
+def fingerprint_of_files(target: Target, source: Source, template: Template) -> Fingerprint:
+    """Return what a model's files decide. How it is computed is left open."""
     recipe = target.recipe
     whole = recipe.model.full_finetuning  # then what was trained is the model itself
     return Fingerprint(
         name=target.name,
         model=recipe.model.name,
-        weights=weights_of(loaded.source) + _tokenizer_of(recipe.model.name),
+        weights=weights_of(source) + _tokenizer_of(recipe.model.name),
         adapter=_adapter_of(target, target.adapter) if target.adapter and not whole else None,
-        template=loaded.template.fingerprint,
-        dtype=str(dtype or loaded.model.dtype).removeprefix("torch."),
-        quantised=loaded.quantised,
-        device=loaded.device,
-        engine={name: metadata.version(name) for name in LIBRARIES},
+        template=template.fingerprint,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from alttrain_cli.backends.address import is_address, shown
+from alttrain_cli.backends.address import addresses, is_address, shown
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.deferred import deferred
 from alttrain_cli.backends.target import Target, find_target
@@ -38,12 +38,27 @@ class Remote(Protocol):
         """
 
 
+class Engine(Protocol):
+    """Another program that computes a model of this machine."""
+
+    def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
+        """Start it for a target; closing the backend ends it.
+
+        Raises:
+            ModelError, BackendError: if it cannot compute the model.
+        """
+
+
 @dataclass(frozen=True)
 class Address:
-    """A server, and which of its models; None: its only one."""
+    """A server, or several separated by commas, and which of its models; None: its only one.
+
+    `base` is the model that is compared with it; None: the base of an adapter.
+    """
 
     url: str
     model: str | None = None
+    base: str | None = None
 
     @classmethod
     def read(cls, word: str) -> "Address | None":
@@ -60,8 +75,12 @@ class Address:
         """Find out what the server has."""
         from alttrain_cli.backends.server import ServerBackend
 
-        with progress.status(f"Connecting to {shown(self.url)[:LONGEST_ADDRESS]} ..."):
-            return ServerBackend.find(self.url, self.model, in_flight=in_flight, warn=progress.warn)
+        first, *more = addresses(self.url)
+        others = f" and {len(more)} more" if more else ""
+        with progress.status(f"Connecting to {shown(first)[:LONGEST_ADDRESS]}{others} ..."):
+            return ServerBackend.find(
+                self.url, self.model, base=self.base, in_flight=in_flight, warn=progress.warn
+            )
 
 
 # How words are read. Each returns what it understands, or None. The rest are models for this machine.
@@ -77,9 +96,13 @@ def find(word: str, recipe: str | None = None) -> Target | Remote:
 
 
 def open_backend(
-    found: Target | Remote, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+    found: Target | Remote,
+    progress: Progress | None = None,
+    *,
+    in_flight: int = IN_FLIGHT,
+    engine: Engine | None = None,
 ) -> Backend:
-    """Load a model, or open what is elsewhere.
+    """Load a model, or open what is elsewhere. `engine` opens a model of this machine instead of ours.
 
     Raises:
         ModelError, BackendError: if it cannot be used.
@@ -87,6 +110,8 @@ def open_backend(
     progress = progress or Progress()
     if not isinstance(found, Target):
         return found.open(progress, in_flight)
+    if engine is not None:
+        return engine.open(found, progress, in_flight)
     with progress.status(f"Loading {found.name} ..."), quiet.capture_output(None):
         from alttrain_cli.backends.local import LocalBackend
 
@@ -94,7 +119,11 @@ def open_backend(
 
 
 def open_later(
-    found: Target | Remote, progress: Progress | None = None, *, in_flight: int = IN_FLIGHT
+    found: Target | Remote,
+    progress: Progress | None = None,
+    *,
+    in_flight: int = IN_FLIGHT,
+    engine: Engine | None = None,
 ) -> Backend:
     """Return a backend whose model is loaded at the first request. A server is opened now.
 
@@ -102,7 +131,9 @@ def open_later(
         BackendError: if a server cannot be used.
     """
     if isinstance(found, Target):
-        return deferred(found.name, partial(open_backend, found, progress))
+        return deferred(
+            found.name, partial(open_backend, found, progress, in_flight=in_flight, engine=engine)
+        )
     return open_backend(found, progress, in_flight=in_flight)
 
 

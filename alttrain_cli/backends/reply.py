@@ -1,4 +1,4 @@
-"""Reads completions and lists of models from what a server sends: every value is checked before its use."""
+"""Reads completions from what a server sends: every value is checked before its use."""
 
 import json
 from typing import Any
@@ -47,6 +47,7 @@ class ReplyReader:
         self._lines: list[bytes] = []
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
+        self._is_raw = False  # the continuation of a rendered prompt, not a message
         self.complete = False  # the server sent the end marker
         self.ending = False  # the finish reason has arrived; only the token counts may follow
 
@@ -89,15 +90,17 @@ class ReplyReader:
     def completion(self, text: str) -> Completion:
         """Return the completion with the text that `feed` and `end` returned."""
         opened, closed = (marker.strip() in text for marker in (THINK.open, THINK.close))
-        if closed and not opened:
+        if closed and not opened and not self._is_raw:
             text = THINK.open + text  # the opening marker was in the prompt
         details = self._usage.get("completion_tokens_details")
         return Completion(
             text,
             self._finish,
-            tokens=_count(self._usage.get("completion_tokens")),
-            prompt_tokens=_count(self._usage.get("prompt_tokens")),
-            reasoning_tokens=_count(details.get("reasoning_tokens")) if isinstance(details, dict) else None,
+            tokens=token_count(self._usage.get("completion_tokens")),
+            prompt_tokens=token_count(self._usage.get("prompt_tokens")),
+            reasoning_tokens=token_count(details.get("reasoning_tokens"))
+            if isinstance(details, dict)
+            else None,
             marked=opened or closed,
         )
 
@@ -136,6 +139,9 @@ class ReplyReader:
         self.ending = self._reason is not None
         name = "delta" if self._streams else "message"
         message = choice.get(name)
+        if message is None and isinstance(choice.get("text"), str):
+            self._is_raw = True
+            return str(choice["text"])
         if message is None and self._streams:
             return ""
         if not isinstance(message, dict):
@@ -174,31 +180,6 @@ class _Fold:
         """Close what is open."""
         was, self._thinking = self._thinking, False
         return THINK.close if was else ""
-
-
-def read_models(listed: object) -> dict[str, int | None]:
-    """Return the names in a server's list of models, each with its context where the server reports it.
-
-    vLLM reports none for a LoRA adapter, so the context is then that of the adapter's parent.
-
-    Raises:
-        Garbled: if it is no list, or a name is none.
-    """
-    if not isinstance(listed, list):
-        raise Garbled("it sent no list of models")
-    cards: dict[str, dict[str, Any]] = {}
-    for card in listed:
-        name = card.get("id") if isinstance(card, dict) else None
-        if not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
-            raise Garbled("its list of models contains values that are no names")
-        cards[name] = card
-    return {
-        name: _context(card) or _context(cards.get(str(card.get("parent")))) for name, card in cards.items()
-    }
-
-
-def _context(card: dict[str, Any] | None) -> int | None:
-    return _count((card or {}).get("max_model_len")) or None
 
 
 def repair_surrogates(text: str) -> str:
@@ -248,7 +229,8 @@ def _part(part: Any, name: str) -> str:
     return text
 
 
-def _count(value: Any) -> int | None:
+def token_count(value: Any) -> int | None:
+    """Return a number of tokens if a value can be one."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value <= _MOST_TOKENS else None
 

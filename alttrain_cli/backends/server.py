@@ -1,10 +1,11 @@
 """Backend for an OpenAI-compatible server: many requests at the same time, or one as a stream."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from alttrain_cli.backends.address import addresses
 from alttrain_cli.backends.base import (
     Backend,
     BackendError,
@@ -21,10 +22,12 @@ from alttrain_cli.backends.continuation import NotContinued, Pieces, added, rest
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.in_flight import in_flight
+from alttrain_cli.backends.server_pool import Servers, ServerWork
+from alttrain_cli.backends.server_tokenizer import ServerTokenizer
+from alttrain_cli.backends.streamed_text import StreamedText
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
-from alttrain_cli.structure.trace import State, StreamParser
 
 IN_FLIGHT = 32  # requests at the same time
 WEIGHTS = "unknown: on a server"  # part of the keys of stored completions
@@ -45,31 +48,73 @@ class ServerBackend:
     """One model of a server. Its weights and its chat template are unknown.
 
     Whether a server continues a partial message is found out by a request: one that refuses gives a
-    BackendError. A seed is sent only where tokens are drawn.
+    BackendError. vLLM gets the rendered prompt with the partial message at its end, which works with every
+    chat template and reasoning parser. A seed is sent only where tokens are drawn.
     """
 
-    can = Can.CONTINUE
     order: Order = THOUGHTS  # unknown for a server: how its model was trained
     unscored = "a server does not return the probabilities that a score needs"
-    base: Backend | None = None
 
-    def __init__(self, endpoint: Endpoint, in_flight: int = IN_FLIGHT) -> None:
-        self._endpoint = endpoint
+    def __init__(
+        self, endpoint: Endpoint, in_flight: int = IN_FLIGHT, others: Sequence[Endpoint] = ()
+    ) -> None:
+        self._endpoints = (endpoint, *others)
+        self._servers = Servers(self._endpoints)
         self._in_flight = in_flight
         self.name = endpoint.model
-        self.context = endpoint.context
+        self.context = min(filter(None, (one.context for one in self._endpoints)), default=None)
         self.fingerprint = Fingerprint(self.name, self.name, WEIGHTS, server=endpoint.address)
 
     @classmethod
     def find(
-        cls, url: str, model: str | None = None, *, in_flight: int = IN_FLIGHT, warn: Tell = lambda text: None
+        cls,
+        url: str,
+        model: str | None = None,
+        *,
+        base: str | None = None,
+        in_flight: int = IN_FLIGHT,
+        warn: Tell = lambda text: None,
     ) -> "ServerBackend":
         """Return the backend of a server's model, by default its only one; `warn` gets waits and retries.
+
+        `url` may be several, separated by commas: requests are spread over all that can be reached.
+        `base` is the server's model that it is compared with, by default the base of an adapter.
 
         Raises:
             BackendError: if the server cannot be reached, or `model` is needed.
         """
-        return cls(Endpoint.find(url, model, warn), in_flight)
+        found, failed = [], None
+        for one in addresses(url):
+            try:
+                found.append(Endpoint.find(one, model, warn, base=base))
+                model = found[0].model
+            except BackendError as error:
+                failed = error
+                if not error.down or one == url:
+                    raise
+                warn(f"{error} It is left out.")
+        if failed and not found:
+            raise failed
+        return cls(found[0], in_flight, found[1:])
+
+    @property
+    def can(self) -> Can:
+        return Can.CONTINUE | Can.COUNT if self._tokenizer.is_there else Can.CONTINUE
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        """The first server that works."""
+        return self._servers.alive[0]
+
+    @property
+    def _tokenizer(self) -> ServerTokenizer:
+        return ServerTokenizer(self._endpoint)
+
+    @property
+    def base(self) -> "Backend | None":
+        """The model that it is compared with: the base of an adapter, or the one that was named."""
+        first, *others = (one.without_adapter() for one in self._endpoints)
+        return ServerBackend(first, self._in_flight, list(filter(None, others))) if first else None
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
@@ -81,23 +126,21 @@ class ServerBackend:
                 that never answered and is down, or nothing but failures for two rounds.
         """
         failures = 0
-        with closing(self._endpoint.connect()) as connection:
+        with ServerWork(self._servers, self._in_flight) as work:
 
             def ask(request: Request[Key]) -> Completion | BackendError:
                 try:
-                    return self._completion(connection, request, sampling)
+                    return work.ask(lambda *at: self._completion(at[0], at[1], request, sampling))
                 except BackendError as error:
                     return error
 
             keyed = ((request.key, request) for request in requests)
-            with closing(in_flight(keyed, ask, self._in_flight)) as replies:
+            with closing(in_flight(keyed, ask, work.size)) as replies:
                 for key, reply in replies:
                     failures = failures + 1 if isinstance(reply, BackendError) else 0
                     if isinstance(reply, BackendError):
-                        hopeless = reply.down and (
-                            failures >= self._in_flight or not connection.pulse.answered
-                        )
-                        if reply.fatal or hopeless or failures > 2 * self._in_flight:
+                        hopeless = reply.down and (failures >= self._in_flight or not work.answered)
+                        if reply.fatal or hopeless or failures > 2 * work.size:
                             raise reply
                     yield key, reply
 
@@ -117,7 +160,9 @@ class ServerBackend:
         Raises:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
         """
-        written = _Written(conversation.started)
+        written = StreamedText(
+            conversation.started, opened=budget is not None and self._opens_block(conversation)
+        )
         with closing(self._endpoint.connect()) as connection:
             pieces = self._pieces(connection, conversation, sampling, seed)
             with closing(pieces):
@@ -125,7 +170,7 @@ class ServerBackend:
             if completion is not None:
                 if not written.tokens:
                     raise BackendError(f"{self._endpoint.address}: the completion is empty. Ask again.")
-                return replace(completion, text=written.text)
+                return self._counted(self._endpoint, replace(completion, text=written.text))
             left = sampling.max_new_tokens - written.tokens
             if left <= 0:
                 return Completion(written.text, Finish.LENGTH)
@@ -133,45 +178,69 @@ class ServerBackend:
             return (yield from self._forced(connection, conversation, shorter, seed, written))
 
     def count(self, conversation: Conversation) -> int | None:
-        """Return None: only the server could count."""
-        return None
+        """Return what the server counts; None if it cannot."""
+        return self._tokenizer.count(conversation)
 
     def close(self) -> None:
         """Do nothing: each call has its own connection."""
 
-    def _completion(self, connection: Connection, request: Request[Any], sampling: Sampling) -> Completion:
+    def _completion(
+        self, endpoint: Endpoint, connection: Connection, request: Request[Any], sampling: Sampling
+    ) -> Completion:
         if isinstance(request.input, str):
             raise BackendError(f"{self.name}: a server takes no rendered text.", fatal=True)
         seed = request.seed if sampling.do_sample else None
-        body = self._endpoint.body(request.input.wire(), sampling, seed)
         started = request.input.started
+        body = endpoint.body(request.input.wire(), sampling, seed)
         if not started:
-            return self._endpoint.complete(connection, body)
+            return self._counted(endpoint, endpoint.complete(connection, body))
+        if (prompt := ServerTokenizer(endpoint).rendered(request.input)) is not None:
+            completion = endpoint.complete(connection, endpoint.text_body(prompt, sampling, seed))
+            return self._counted(endpoint, replace(completion, text=started + completion.text, marked=True))
         try:
-            completion = self._accepted(lambda way: self._endpoint.complete(connection, {**body, **way}))
+            completion = self._accepted(lambda way: endpoint.complete(connection, {**body, **way}))
             rest = rest_of(completion.text, started)
         except NotContinued as error:
-            raise BackendError(f"{self._endpoint.address}: {error}") from None
+            raise BackendError(f"{endpoint.address}: {error}") from None
         return replace(completion, text=started + rest, marked=True)
+
+    def _counted(self, endpoint: Endpoint, completion: Completion) -> Completion:
+        """Return a completion with its reasoning tokens, if the server counts them in any way."""
+        tokenizer = ServerTokenizer(endpoint)
+        if completion.reasoning_tokens is not None or not tokenizer.is_there:
+            return completion
+        counted = tokenizer.count_text(completion.trace.thinking)
+        return replace(completion, reasoning_tokens=counted)
+
+    def _opens_block(self, conversation: Conversation) -> bool:
+        """Whether the server's chat template opens the reasoning, so that no completion shows its start."""
+        rendered = None if conversation.started else self._tokenizer.rendered(conversation)
+        return rendered is not None and self._tokenizer.opens_block(rendered)
 
     def _pieces(
         self, connection: Connection, conversation: Conversation, sampling: Sampling, seed: int | None
     ) -> Pieces:
         """Yield what a server writes for a conversation, or adds to its last message."""
-        body = self._endpoint.body(conversation.wire(), sampling, seed)
         if not conversation.started:
+            body = self._endpoint.body(conversation.wire(), sampling, seed)
             return (yield from self._endpoint.pieces(connection, body))
         try:
-            return (yield from self._continued(connection, conversation, body))
+            return (yield from self._continued(connection, conversation, sampling, seed))
         except NotContinued as error:
             raise BackendError(f"{self._endpoint.address}: {error}") from None
 
-    def _continued(self, connection: Connection, conversation: Conversation, body: dict[str, Any]) -> Pieces:
+    def _continued(
+        self, connection: Connection, conversation: Conversation, sampling: Sampling, seed: int | None
+    ) -> Pieces:
         """Yield the text that a server adds to the partial message.
 
         Raises:
             NotContinued: before anything is yielded.
         """
+        if (prompt := self._tokenizer.rendered(conversation)) is not None:
+            rendered = self._endpoint.text_body(prompt, sampling, seed)
+            return (yield from self._endpoint.pieces(connection, rendered))
+        body = self._endpoint.body(conversation.wire(), sampling, seed)
 
         def start(way: Mapping[str, Any]) -> tuple[str, Pieces]:
             pieces = self._endpoint.pieces(connection, {**body, **way})
@@ -204,16 +273,15 @@ class ServerBackend:
         conversation: Conversation,
         sampling: Sampling,
         seed: int | None,
-        written: "_Written",
+        written: StreamedText,
     ) -> Generator[Chunk, None, Completion]:
         """Yield the closing marker and an answer; without an answer the block stays open, with a warning."""
         closed = conversation.start(written.text[len(conversation.started) :].rstrip() + THINK.close)
-        body = self._endpoint.body(closed.wire(), sampling, seed)
-        pieces = self._continued(connection, closed, body)
+        pieces = self._continued(connection, closed, sampling, seed)
         with closing(pieces):
             try:
                 first = next(pieces)
-            except NotContinued as error:
+            except (NotContinued, StopIteration) as error:
                 warning = (
                     f"{self._endpoint.address}: no answer after the thinking budget was used up: {error}. "
                     "Raise the budget with think=N."
@@ -225,41 +293,4 @@ class ServerBackend:
             yield written.chunk(first)
             completion = yield from written.take(pieces, None)
         finish = Finish.STOP if completion is None else completion.finish
-        return Completion(written.text, finish, forced=True)
-
-
-@dataclass
-class _Written:
-    """The text of one completion so far. `tokens` counts the pieces of the server."""
-
-    started: str
-    parts: list[str] = field(default_factory=list)
-    tokens: int = 0
-
-    def __post_init__(self) -> None:
-        self._parser = StreamParser(THINK, prefilled=False)
-        self._parser.feed(self.started)
-
-    @property
-    def text(self) -> str:
-        """The whole text, with the partial message."""
-        return self.started + "".join(self.parts)
-
-    def chunk(self, piece: str) -> Chunk:
-        """Add a piece and return it as a chunk."""
-        self._parser.feed(piece)
-        self.parts.append(piece)
-        self.tokens += 1
-        return Chunk(piece, 1)
-
-    def take(self, pieces: Pieces, budget: int | None) -> Generator[Chunk, None, Completion | None]:
-        """Yield pieces as chunks; return the completion, or None once the thinking budget is used up."""
-        while True:
-            try:
-                piece = next(pieces)
-            except StopIteration as end:
-                return cast(Completion, end.value)
-            yield self.chunk(piece)
-            thinking = self._parser.state is State.UNCLOSED
-            if budget is not None and thinking and self.tokens >= budget:
-                return None
+        return self._counted(self._endpoint, Completion(written.text, finish, forced=True))

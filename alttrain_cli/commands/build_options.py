@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli.commands.completion import complete_recipe
+from alttrain_cli.commands.engine_options import EngineOptions
 from alttrain_cli.commands.options import expanded
 from alttrain_cli.data.choices import Served, Trust
 
@@ -14,7 +15,7 @@ _MODELS, _CHECKS = "Annotator and trace generation", "Checks and preview"
 
 
 @dataclass(frozen=True)
-class BuildOptions:
+class BuildOptions(EngineOptions):
     """The options of `alttrain build-data`."""
 
     source: Annotated[
@@ -94,11 +95,12 @@ class BuildOptions:
         ),
     ] = None
     base_url: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="URL",
             rich_help_panel=_MODELS,
-            help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1.",
+            help="Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1. Repeat it "
+            "to spread the requests over several servers with the same model.",
         ),
     ] = None
     model: Annotated[
@@ -127,7 +129,7 @@ class BuildOptions:
             rich_help_panel=_MODELS,
             min=1,
             max=1024,
-            help="Number of requests to a server at the same time.",
+            help="Number of requests to a server or to vLLM at the same time.",
         ),
     ] = 32
     price: Annotated[

@@ -41,7 +41,7 @@ def build_rules(
     conditions = {
         "base_url": (served, no_server),
         "model": (served, no_server),
-        "concurrency": (served, no_server),
+        "concurrency": (served or ("model" in used and options.engine == "vllm"), no_server),
         "price": (served, no_server),
         "recipe": ("model" in used or options.generate_traces is not None, no_model),
         "on_disagreement": (annotator.backend is not None, no_judge),
@@ -56,6 +56,7 @@ def build_rules(
             Rule(f"--{name.replace('_', '-')}", is_given(ctx, name), has_effect, words)
             for name, (has_effect, words) in conditions.items()
         ),
+        *options.engine_rules(here="model" in used, elsewhere=no_model),
         Rule(
             "--mix starter", any(one.is_starter for one in mixed), False, "as it has no traces; use --source"
         ),
@@ -89,10 +90,10 @@ def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Add
         typer.BadParameter: if the option that it needs is missing.
     """
     if kind == "endpoint":
-        if options.base_url is None:
+        if not options.base_url:
             words = "the endpoint backend needs a server URL, for example http://localhost:8000/v1"
             raise typer.BadParameter(words, param_hint="--base-url")
-        return Address(options.base_url, options.model)
+        return Address(",".join(options.base_url), options.model)
     if recipe is None:
         raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
     # The name is part of the keys of what the model answered.

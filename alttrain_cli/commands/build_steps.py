@@ -80,7 +80,12 @@ def _models(
     """Return the annotator and the trace generator. What both use is opened once."""
     judging = ANNOTATORS[options.annotator]
     backends = {
-        kind: open_later(served_by(kind, options, recipe), store.progress, in_flight=options.concurrency)
+        kind: open_later(
+            served_by(kind, options, recipe),
+            store.progress,
+            in_flight=options.concurrency,
+            engine=options.program,
+        )
         for kind in dict.fromkeys((judging.backend, options.generate_traces))
         if kind is not None
     }

@@ -50,7 +50,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     path = newest_chat(target.name) if options.resume else None
     transcript = Transcript.load(path) if path else Transcript()
     transcript.system = transcript.system if options.system is None else options.system
-    load = partial(open_backend, found)
+    load = partial(open_backend, found, engine=options.program)
     if options.interactive:
         saved = None if options.no_save else ChatFile(target.name, path)
         opened = Chat(target, load, transcript, settings, console.ChatScreen(), saved)

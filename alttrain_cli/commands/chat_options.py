@@ -14,6 +14,7 @@ from alttrain_cli.backends.open import Address, Remote, find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
 from alttrain_cli.commands.completion import complete_recipe, complete_target
+from alttrain_cli.commands.engine_options import EngineOptions
 from alttrain_cli.commands.options import Rule, check, recipe_rule
 from alttrain_cli.errors import RunError
 from alttrain_cli.evaluation.choices import BASE
@@ -46,7 +47,7 @@ _MAX = "Maximum number of new tokens. Overrides the recipe."
 
 
 @dataclass(frozen=True)
-class ChatOptions:
+class ChatOptions(EngineOptions):
     """The options of `alttrain chat`."""
 
     target: Annotated[
@@ -81,8 +82,10 @@ class ChatOptions:
         twice = next((key for key in keys if keys.count(key) > 1), "")
         limited = self.max_new_tokens is not None
         one = "give one of the two"
+        elsewhere = "with a server" if served else "with --attack"
         return [
             *self._attack_rules(),
+            *self.engine_rules(here=not served and self.attack is None, elsewhere=elsewhere),
             Rule("TARGET", target is not None, not by_url, f"with --base-url: {one}"),
             Rule("--model", self.model is not None, by_url, "without --base-url"),
             Rule("--base", self.base, not served, "with a server"),

@@ -9,7 +9,9 @@ import typer
 
 from alttrain_cli.commands.attack_options import AttackOptions
 from alttrain_cli.commands.completion import complete_recipe, complete_run, complete_target
+from alttrain_cli.commands.engine_options import EngineOptions
 from alttrain_cli.commands.options import expanded, finite
+from alttrain_cli.commands.server_options import ServerOptions
 from alttrain_cli.evaluation.choices import Mode, Part
 
 _generating = partial(typer.Option, rich_help_panel="Generate")
@@ -204,21 +206,6 @@ class GenerateOptions(ReportOptions):
             "lrm-safety-study. The scorecard lists the differences.",
         ),
     ] = None
-    base_url: Annotated[str | None, typer.Option("--base-url", hidden=True, metavar="URL")] = None
-    model: Annotated[
-        str | None,
-        typer.Option("--model", hidden=True, metavar="NAME"),
-    ] = None
-    concurrency: Annotated[
-        int,
-        _generating(
-            "--concurrency",
-            min=1,
-            max=1024,
-            metavar="N",
-            help="Number of requests to a server at the same time.",
-        ),
-    ] = 32
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -280,5 +267,5 @@ class JudgeOptions(ReportOptions):
 
 
 @dataclass(frozen=True)
-class RunOptions(AttackOptions, JudgeOptions, GenerateOptions):
+class RunOptions(EngineOptions, ServerOptions, AttackOptions, JudgeOptions, GenerateOptions):
     """The options of `eval run`."""

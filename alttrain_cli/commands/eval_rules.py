@@ -19,8 +19,8 @@ Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its
 
 def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     """Return the rules of `eval run` that the command line alone decides."""
-    by_url, target, recipe = options.base_url is not None, options.target, options.recipe
-    served = is_served(options)
+    by_url, target, recipe = bool(options.base_url), options.target, options.recipe
+    served, by_vllm = is_served(options), options.engine == "vllm"
     words = "with --base-url" if by_url else "with a server"
     return [
         Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
@@ -29,7 +29,18 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
         Rule("TARGET", bool(target), not by_url, f"{words}: give one of the two"),
         Rule("--recipe", recipe is not None, not served, words),
         Rule("--model", options.model is not None, by_url, "without --base-url"),
-        Rule("--concurrency", is_given(ctx, "concurrency"), served, "without a server"),
+        Rule("--compare-model", options.compare_model is not None, served, "without a server"),
+        Rule(
+            "--baseline",
+            options.baseline is not None,
+            options.compare_model is None,
+            "with --compare-model: give one of the two",
+        ),
+        *options.engine_rules(here=not served, elsewhere=words),
+        Rule(
+            "--threshold", options.threshold is not None, not by_vllm, "with --engine vllm: it has no scores"
+        ),
+        Rule("--concurrency", is_given(ctx, "concurrency"), served or by_vllm, "without a server or vLLM"),
         recipe_rule(None if served else target, recipe),
     ]
 
@@ -53,7 +64,7 @@ def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_
 
 def is_served(options: RunOptions) -> bool:
     """Whether the target is a server's model."""
-    return options.base_url is not None or is_address(options.target)
+    return bool(options.base_url) or is_address(options.target)
 
 
 def check_stored(ctx: typer.Context, options: ReportOptions) -> None:

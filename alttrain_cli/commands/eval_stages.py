@@ -73,7 +73,8 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         )
         candidate = _candidate(given, progress)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
-        problems = evaluate(pair, wanted, judging, partial(open_backend, progress=progress), progress)
+        opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
+        problems = evaluate(pair, wanted, judging, opened, progress)
         result = report(pair, show_completions=given.include_harmful)
     _show(result, given, problems)
 
@@ -151,8 +152,10 @@ def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) 
 
 
 def _candidate(given: RunOptions, progress: Progress) -> EvalTarget:
-    by_url = Address(given.base_url, given.model) if given.base_url else None
+    by_url = Address(",".join(given.base_url), given.model) if given.base_url else None
     found = by_url or find(named(given.target), given.recipe)
+    if isinstance(found, Address):
+        found = replace(found, base=given.compare_model)
     if isinstance(found, Target):
         return local_target(found, given.out)
     return served_target(open_backend(found, progress, in_flight=given.concurrency), given.out)

@@ -139,8 +139,7 @@ def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
     The adapter is read first: it is small, and a broken one is found before the base model is loaded.
     """
     if recipe.model.full_finetuning:
-        whole = {"name": str(adapter), "package": None, "revision": None, "full_finetuning": False}
-        return load_base(recipe.changed({"model": whole}))
+        return load_base(fully_trained(recipe, adapter))
     weights = read_adapter(adapter)
     loaded = _load(recipe, training=False, adapter=True)
     from peft import set_peft_model_state_dict
@@ -154,6 +153,12 @@ def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
         strange = (missing + list(result.unexpected_keys))[0]
         raise ModelError(f"{adapter}: does not fit {recipe.model.name} (see {strange}).")
     return loaded
+
+
+def fully_trained(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe of a model that was trained as a whole, whose weights are in a folder of its run."""
+    whole = {"name": str(folder), "package": None, "revision": None, "full_finetuning": False}
+    return recipe.changed({"model": whole})
 
 
 def _stay_offline(recipe: Recipe) -> None:

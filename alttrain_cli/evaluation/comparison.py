@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.eval_target import EvalTarget, existing_target, local_target
+from alttrain_cli.evaluation.eval_target import EvalTarget, existing_target, local_target, served_target
 from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_dirs
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.evaluation.suites.suite import Kind
@@ -66,8 +66,10 @@ class Comparison:
     @property
     def with_own_base(self) -> bool:
         """Whether the baseline is the candidate without its adapter."""
-        models = self.candidate.model, self.baseline and self.baseline.model
-        return isinstance(models[0], Target) and models[0].base == models[1]
+        model, other = self.candidate.model, self.baseline and self.baseline.model
+        if isinstance(model, Target):
+            return model.base == other
+        return bool(model and model.base and other) and not isinstance(other, Target)
 
     def with_preset(self, preset: Preset | None) -> "Comparison":
         """Return both as a preset evaluates them."""
@@ -85,12 +87,16 @@ class Comparison:
 
 
 def _baseline(candidate: EvalTarget, word: str | None) -> EvalTarget | None:
-    if word == "none" or (word is None and candidate.adapter is None):
+    served = None if isinstance(candidate.model, Target | None) else candidate.model.base
+    if word == "none" or (word is None and candidate.adapter is None and served is None):
         return None
     if word not in (None, "base"):
         return existing_target(str(word))
+    if served is not None:
+        return served_target(served)
     if not isinstance(candidate.model, Target) or candidate.adapter is None:
         raise DataError(
-            "--baseline base: only a run or an adapter has a base model. Give another model, or none."
+            "--baseline base: only a run or an adapter has a base model. Give another model, or none. "
+            "On a server name the other model: --compare-model NAME"
         )
     return local_target(candidate.model.base)

@@ -61,6 +61,8 @@ BUILD = [
     _build("no-url", (*_FROM, "--annotator", "endpoint"), "--base-url"),
     _build("model-alone", (*_FROM, "--model", "m"), "--model has no effect without a server"),
     _build("concurrency-alone", (*_FROM, "--concurrency", "4"), "--concurrency has no effect"),
+    _build("engine-alone", (*_FROM, "--engine", "vllm"), "--engine vllm has no effect without a model backend"),
+    _build("engine-unknown", (*_FROM, "--engine", "tgi"), "--engine", "vllm"),
     _build("recipe-alone", (*_FROM, "--recipe", "r1-7b"), "--recipe has no effect without a model"),
     _build("no-recipe", (*_FROM, "--annotator", "model"), "--recipe"),
     _build("trust-alone", (*_FROM, "--on-disagreement", "label"), "--on-disagreement has no effect without a model as annotator"),
@@ -131,6 +133,17 @@ CHAT = [
         "--compare has no effect with --base",
     ),
     _chat("base-of-base", ("smollm2-135m", "--base", "-p", "a"), "--base has no effect"),
+    _chat(
+        "engine-server",
+        (*_SERVER, "--engine", "vllm", "-p", "a"),
+        "--engine vllm has no effect with a server",
+    ),
+    _chat(
+        "vllm-python",
+        ("smollm2-135m", "--vllm-python", "p", "-p", "a"),
+        "--vllm-python has no effect without",
+    ),
+    _chat("vllm-gone", ("smollm2-135m", "--engine", "vllm", "--vllm-python", "p", "-p", "a"), "no program"),
     _chat("base-url", (*_SERVER, "--base", "-p", "a"), "--base has no effect with a server"),
     _chat("target-url", ("smollm2-135m", *_SERVER, "-p", "a"), "TARGET", "--base-url"),
     _chat(

@@ -1,0 +1,53 @@
+"""What a kind of server takes beside the protocol, known by the owner that its list of models names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alttrain_cli.recipe.model import Sampling
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The extra request fields of one server program.
+
+    Attributes:
+        off: values that switch off what the server would else take from the model's own files.
+        names: its own words for fields of the sampling.
+        tokenizes: it has vLLM's routes /tokenize and /detokenize.
+    """
+
+    off: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    tokenizes: bool = False
+
+    def fields(self, sampling: Sampling) -> dict[str, Any]:
+        """Return every field of the sampling, because a server's own defaults may differ.
+
+        `top_k` and `repetition_penalty` are no part of the protocol, and a plain OpenAI server may refuse
+        them. So an unknown server gets them only if they are set.
+        """
+        drawn = sampling.do_sample
+        fields = {
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": (sampling.temperature or 1.0) if drawn else 0.0,
+            "top_p": (sampling.top_p or 1.0) if drawn else 1.0,
+            "top_k": sampling.top_k if drawn else None,
+            "repetition_penalty": sampling.repetition_penalty,
+        }
+        given = {self.names.get(name, name): value for name, value in fields.items() if value is not None}
+        return {**self.off, **given}
+
+
+_PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+_OFF = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_PENALTIES}
+VLLM = Dialect(_OFF, tokenizes=True)
+# The owner in /v1/models, and what that server takes. All others get the fields of the protocol.
+DIALECTS = {
+    "vllm": VLLM,
+    "sglang": Dialect(_OFF),
+    "llamacpp": Dialect(
+        {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_PENALTIES},
+        {"repetition_penalty": "repeat_penalty"},
+    ),
+}

@@ -1,0 +1,50 @@
+"""Runs a program that ends when its starter does, however that ends: guard.py COMMAND...
+
+The starter holds the other end of standard input, which the kernel closes with the starter. Then the
+program gets SIGTERM, and soon SIGKILL, with all processes that it started. Imports nothing of alttrain.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
+
+
+def main() -> int:
+    """Return the exit code of the program."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: end(program))
+    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
+    threading.Thread(target=_end_with_starter, args=(program,), daemon=True).start()
+    code = program.wait()
+    _send(program, signal.SIGKILL)  # what it may have left
+    return code if code >= 0 else 128 - code
+
+
+def end(program: "subprocess.Popen[bytes]") -> None:
+    """End a program and what it started."""
+    _send(program, signal.SIGTERM)
+    begun = time.monotonic()
+    while program.poll() is None and time.monotonic() - begun < PATIENCE:
+        time.sleep(0.05)
+    _send(program, signal.SIGKILL)
+
+
+def _end_with_starter(program: "subprocess.Popen[bytes]") -> None:
+    while os.read(0, 1):
+        pass
+    end(program)
+
+
+def _send(program: "subprocess.Popen[bytes]", number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, for one that ended
+        os.killpg(program.pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Several servers with the same model: one with room gets the next request, so the fastest do most."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from queue import SimpleQueue
+from threading import Lock
+from types import TracebackType
+from typing import Self, TypeVar
+
+from alttrain_cli.backends.base import BackendError
+from alttrain_cli.backends.connection import Connection
+from alttrain_cli.backends.endpoint import Endpoint
+
+Got = TypeVar("Got")
+
+
+class Servers:
+    """The servers of one backend. One that is down is left out for good, with one line about it."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._lock = Lock()
+        if len(endpoints) > 1:  # another one can answer, so none is waited for long
+            endpoints = [
+                replace(one, limits=replace(one.limits, patience=one.limits.brief)) for one in endpoints
+            ]
+        self._alive = list(endpoints)
+
+    @property
+    def alive(self) -> list[Endpoint]:
+        return list(self._alive)
+
+    def leave_out(self, endpoint: Endpoint, error: BackendError) -> bool:
+        """Leave out a server that is down; False if it is the last one."""
+        with self._lock:
+            if endpoint not in self._alive:
+                return True
+            if len(self._alive) == 1:
+                return False
+            self._alive.remove(endpoint)
+        endpoint.tell(f"{error} It is left out; the other servers get its requests.")
+        return True
+
+
+class ServerWork:
+    """The requests of one piece of work, at most `in_flight` per server at the same time."""
+
+    def __init__(self, servers: Servers, in_flight: int) -> None:
+        self._servers = servers
+        self._stack = ExitStack()
+        self._connections: dict[int, Connection] = {}
+        self._places: SimpleQueue[Endpoint] = SimpleQueue()
+        alive = servers.alive
+        for endpoint in alive:
+            self._connections[id(endpoint)] = self._stack.enter_context(closing(endpoint.connect()))
+        for _ in range(in_flight):
+            for endpoint in alive:
+                self._places.put(endpoint)
+        self.size = in_flight * len(alive)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all requests."""
+        self._stack.close()
+
+    @property
+    def answered(self) -> bool:
+        """Whether any server has answered a request."""
+        return any(one.pulse.answered for one in self._connections.values())
+
+    def ask(self, request: Callable[[Endpoint, Connection], Got]) -> Got:
+        """Return what the next server with room answers. A request of one that is down goes to another.
+
+        Raises:
+            BackendError: that of the last server, or one that is no server's end.
+        """
+        while True:
+            endpoint = self._places.get()
+            if endpoint not in self._servers.alive:
+                continue  # and its place is gone
+            try:
+                return request(endpoint, self._connections[id(endpoint)])
+            except BackendError as error:
+                if not error.down or not self._servers.leave_out(endpoint, error):
+                    raise
+            finally:
+                self._places.put(endpoint)

@@ -1,0 +1,68 @@
+"""The tokenizer and the chat template of a server, where it offers them (vLLM)."""
+
+from contextlib import closing
+from typing import TypeVar
+
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Body, Endpoint
+from alttrain_cli.structure.markers import THINK
+
+_OPENING = THINK.open.strip()
+
+Got = TypeVar("Got")
+
+
+class ServerTokenizer:
+    """Counts and renders with a server's own tokenizer. None is the result where the server cannot."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    @property
+    def is_there(self) -> bool:
+        return self._endpoint.dialect.tokenizes and "tokenize" not in self._endpoint.refused
+
+    def count(self, conversation: Conversation) -> int | None:
+        """Return how many tokens a conversation has as a prompt."""
+        if conversation.started:
+            text = self.rendered(conversation)
+            return None if text is None else self._size({"prompt": text, "add_special_tokens": False})
+        return self._size({"messages": conversation.wire()})
+
+    def count_text(self, text: str) -> int | None:
+        """Return how many tokens a text has."""
+        return self._size({"prompt": text, "add_special_tokens": False}) if text else 0
+
+    def rendered(self, conversation: Conversation) -> str | None:
+        """Return a prompt as the server's chat template renders it, with the partial message at its end.
+
+        The template would drop or rewrite reasoning in an assistant's message, so that is appended.
+        """
+        messages = conversation.wire()[:-1] if conversation.started else conversation.wire()
+        tokens = self._ask("/tokenize", {"messages": messages}, "tokens", list)
+        prompt = tokens and self._ask("/detokenize", {"tokens": tokens}, "prompt", str)
+        if not prompt:
+            return None
+        started = conversation.started
+        if self.opens_block(prompt) and started.startswith(_OPENING):
+            return prompt.rstrip() + started.removeprefix(_OPENING)
+        return prompt + started
+
+    @staticmethod
+    def opens_block(prompt: str) -> bool:
+        """Whether a rendered prompt already holds the opening marker of the reasoning."""
+        return prompt.rstrip().endswith(_OPENING)
+
+    def _size(self, body: Body) -> int | None:
+        return self._ask("/tokenize", body, "count", int)
+
+    def _ask(self, path: str, body: Body, name: str, kind: type[Got]) -> Got | None:
+        """Return a value of the server's answer; a server that once had none is not requested again."""
+        if not self.is_there:
+            return None
+        with closing(self._endpoint.connect()) as connection:
+            value = (self._endpoint.ask(connection, path, body) or {}).get(name)
+        if isinstance(value, kind):
+            return value
+        self._endpoint.refused.add("tokenize")
+        return None

@@ -1,0 +1,126 @@
+"""vLLM as the engine of a run: one server with one copy of the weights, for the run and for its base."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.identity import fingerprint_of_files
+from alttrain_cli.backends.rendered_server import RenderedServer
+from alttrain_cli.backends.target import Target
+from alttrain_cli.backends.vllm_process import VllmProcess
+from alttrain_cli.engine.load import fully_trained, load_template
+from alttrain_cli.engine.machine import Machine, pin_card
+from alttrain_cli.engine.model_files import check_model, read_adapter
+from alttrain_cli.engine.source import Source, locate, require_weights
+from alttrain_cli.errors import ModelError
+from alttrain_cli.progress import Progress
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.reading import object_in
+
+EngineName = Literal["unsloth", "vllm"]
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
+
+
+@dataclass(frozen=True)
+class Vllm:
+    """Where vLLM is installed: the Python of its environment; None: this one, or the program on the PATH."""
+
+    python: Path | None = None
+
+    def command(self) -> list[str]:
+        """Return how the program is called.
+
+        Raises:
+            ModelError: if it is not there.
+        """
+        if self.python is not None:
+            if not (self.python.is_file() and os.access(self.python, os.X_OK)):
+                raise ModelError(f"--vllm-python {self.python}: no program. Give a Python that has vLLM.")
+            return [str(self.python), "-m", "vllm.entrypoints.cli.main"]
+        beside = Path(sys.executable).parent / "vllm"
+        found = str(beside) if beside.is_file() else shutil.which("vllm")
+        if not found:
+            raise ModelError(
+                "vLLM is not installed here. Install it in an environment of its own (pip install vllm), and "
+                "name its Python: --vllm-python PATH. Or start a server, and give its URL."
+            )
+        return [found]
+
+    def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
+        """Start a server for a target, and return its backend; closing that ends the server.
+
+        Raises:
+            ModelError: if vLLM is not there, or cannot serve the model.
+        """
+        program = self.command()
+        recipe = target.recipe
+        if target.adapter and recipe.model.full_finetuning:
+            recipe = fully_trained(recipe, target.adapter)
+        source = locate(recipe)
+        if source.folder:
+            check_model(source.folder)
+        else:
+            require_weights(source.name, source.commit)
+        with progress.status(f"Reading the tokenizer of {source.name} ..."):
+            template = load_template(recipe)
+        pin_card()
+        gpu = Machine.detect().gpu
+        options = [*_model_options(recipe, source, on_gpu=gpu), *_adapter_options(target)]
+        process = VllmProcess.start([*program, "serve", source.name, *options], target.name, progress)
+        try:
+            found = fingerprint_of_files(target, source, template)
+            fingerprint = replace(
+                found,
+                dtype="auto" if gpu else "float32",
+                quantised=recipe.model.load_in_4bit and gpu,
+                device="gpu" if gpu else "cpu",
+                engine={"vllm": process.version},
+            )
+            endpoint = Endpoint.find(process.url, _served_name(target), progress.warn, key=process.key)
+            return RenderedServer(endpoint, target, template, fingerprint, in_flight, process.close)
+        except BaseException:
+            process.close()
+            raise
+
+
+def _served_name(target: Target) -> str:
+    """Return what the server calls a target."""
+    return _ADAPTER if _has_adapter(target) else _BASE
+
+
+_BASE, _ADAPTER = "base", "adapter"
+
+
+def _has_adapter(target: Target) -> bool:
+    return target.adapter is not None and not target.recipe.model.full_finetuning
+
+
+def _model_options(recipe: Recipe, source: Source, *, on_gpu: bool) -> list[str]:
+    # Its own generation settings would change what we request. Pickled weights are never opened.
+    options = ["--host", "127.0.0.1", "--served-model-name", _BASE]
+    options += ["--generation-config", "vllm", "--load-format", "safetensors", "--max-model-len", "auto"]
+    if source.commit:
+        options += ["--revision", source.commit, "--tokenizer-revision", source.commit]
+    if not on_gpu:
+        options += ["--dtype", "float32"]  # as our engine computes on a CPU
+    elif recipe.model.load_in_4bit:
+        options += ["--quantization", "bitsandbytes"]
+    return options
+
+
+def _adapter_options(target: Target) -> list[str]:
+    if target.adapter is None or not _has_adapter(target):
+        return []
+    read_adapter(target.adapter)  # a broken one is found before the server starts
+    config = object_in(target.adapter / "adapter_config.json")
+    rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+    most = next((one for one in _RANKS if one >= rank), None)
+    if most is None:
+        raise ModelError(f"{target.name}: vLLM takes adapters up to rank {_RANKS[-1]}; this one has {rank}.")
+    module = f"{_ADAPTER}={target.adapter.absolute()}"
+    return ["--enable-lora", "--lora-modules", module, "--max-lora-rank", str(most), "--max-loras", "1"]

@@ -1,0 +1,121 @@
+"""Several servers with one model: the faster does more, and one that ends loses nothing and asks nothing twice."""
+
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.backends import connection, endpoint
+from alttrain_cli.backends.base import BackendError, Completion, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.cli import app
+from alttrain_cli.recipe.model import Sampling
+from tests.servers import Fault, chat_server
+
+GREEDY = Sampling(max_new_tokens=8, do_sample=False)
+NOBODY = "http://127.0.0.1:9/v1"  # the port of a service that is never there
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        endpoint, "LIMITS", connection.Limits(brief=0.5, patience=0.5, silence=20.0, retries=2)
+    )
+
+
+def ask(backend: ServerBackend, count: int) -> dict[int, Completion]:
+    requests = [Request(number, Conversation.of(f"question {number}")) for number in range(count)]
+    got = list(backend.complete(requests, GREEDY))
+    assert sorted(key for key, _ in got) == list(range(count))
+    found = {key: one for key, one in got if isinstance(one, Completion)}
+    assert len(found) == count, [one for _, one in got if isinstance(one, BackendError)][:3]
+    return found
+
+
+def echo(number: int, request: dict[str, Any]) -> str:
+    return f"Answer to {request['messages'][-1]['content']}"
+
+
+def questions(*served: Any) -> Counter[str]:
+    return Counter(one["messages"][-1]["content"] for at in served for one in at.requests)
+
+
+def test_requests_are_spread_and_the_faster_server_does_more() -> None:
+    with chat_server(echo) as fast, chat_server(echo, seconds=0.2) as slow:
+        backend = ServerBackend.find(f"{fast.base_url}, {slow.base_url}", in_flight=2)
+        found = ask(backend, 40)
+        assert all(found[number].text.strip() == f"Answer to question {number}" for number in found)
+        assert len(fast.requests) > len(slow.requests) > 0
+        assert set(questions(fast, slow).values()) == {1}
+
+
+def test_a_server_that_is_not_there_is_left_out_with_one_line() -> None:
+    told: list[str] = []
+    with chat_server(echo) as served:
+        backend = ServerBackend.find(f"{NOBODY},{served.base_url}", in_flight=2, warn=told.append)
+        ask(backend, 5)
+    assert [NOBODY in line and line.endswith("It is left out.") for line in told] == [True]
+
+
+def test_if_no_server_is_there_the_command_says_so() -> None:
+    with pytest.raises(BackendError, match="cannot be reached"):
+        ServerBackend.find(f"{NOBODY},http://127.0.0.1:7/v1")
+
+
+def test_the_requests_of_a_server_that_dies_in_the_middle_go_to_the_others() -> None:
+    told: list[str] = []
+    enough = threading.Event()
+    with ExitStack() as dying, chat_server(echo, seconds=0.01) as good:
+
+        def until_enough(number: int, request: dict[str, Any]) -> str | Fault:
+            if number >= 3:
+                enough.set()
+                return "Half DIE"
+            return echo(number, request)
+
+        bad = dying.enter_context(chat_server(until_enough))
+        backend = ServerBackend.find(f"{bad.base_url},{good.base_url}", in_flight=2, warn=told.append)
+        closing = threading.Thread(target=lambda: (enough.wait(), dying.close()))
+        closing.start()
+        found = ask(backend, 60)
+        closing.join()
+        assert all(found[number].text.strip() == f"Answer to question {number}" for number in found)
+        lines = [line for line in told if "left out" in line]
+        assert len(lines) == 1
+        assert bad.base_url in lines[0]
+        answered = questions(good) + Counter(one["messages"][-1]["content"] for one in bad.requests[:3])
+        assert set(answered.values()) == {1}
+
+
+def test_a_server_that_stalls_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(endpoint, "LIMITS", replace(endpoint.LIMITS, silence=1.0))
+
+    def stall(number: int, request: dict[str, Any]) -> Fault:
+        return Fault("hang")
+
+    with chat_server(stall) as bad, chat_server(echo, seconds=0.02) as good:
+        backend = ServerBackend.find(f"{bad.base_url},{good.base_url}", in_flight=2, warn=told.append)
+        ask(backend, 20)
+    assert [line for line in told if "left out" in line and bad.base_url in line]
+
+
+def test_an_evaluation_on_two_servers_is_resumed_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--suite", "smoke-harmful", "--limit", "4", "--no-judge-card"]
+    with chat_server(lambda *_: "No.") as first, chat_server(lambda *_: "No.") as second:
+        both = ["eval", "--base-url", first.base_url, "--base-url", second.base_url, *words]
+        done = CliRunner().invoke(app, both)
+        assert done.exit_code == 0, done.output
+        assert len(first.requests) + len(second.requests) == 4
+        again = CliRunner().invoke(app, ["eval", f"{first.base_url},{second.base_url} tiny", *words])
+        assert again.exit_code == 0, again.output
+        assert len(first.requests) + len(second.requests) == 4

@@ -1,0 +1,99 @@
+"""--engine vllm of eval, chat and build-data, with a program in vLLM's place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from alttrain_cli.backends import vllm_process
+from alttrain_cli.cli import app
+from alttrain_cli.evaluation.plan import Plan
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
+from tests.fake_vllm import write_program
+from tests.test_vllm_process import assert_all_end, pids_in
+
+pytestmark = pytest.mark.model
+HELP = "<think>\nThey ask.\n\nThis is harmless.\n\nI can help.\n</think>\n\nSure."
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose adapter has a file that can be read; nothing here computes with it."""
+    recipe = Recipe.load("smollm2-135m")
+    made = Run.create(tmp_path / "run", recipe.name, recipe.to_yaml())
+    made.update_manifest(status="finished", recipe=recipe.name)
+    made.adapter_path.mkdir()
+    save_file({"lora": torch.ones(1)}, made.adapter_path / "adapter_model.safetensors")
+    config = {"r": 12, "lora_alpha": 24, "target_modules": ["q_proj"], "rank_pattern": {"q_proj": 20}}
+    (made.adapter_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return made.path
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The options that let the program in the place of vLLM compute."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vllm_process, "LOGS", tmp_path / "logs")
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"says": HELP, "pids": str(tmp_path / "pids")}))
+    return ["--engine", "vllm", "--vllm-python", str(write_program(tmp_path))]
+
+
+def log_of(tmp_path: Path) -> str:
+    (log,) = (tmp_path / "logs").iterdir()
+    return log.read_text(encoding="utf-8")
+
+
+def invoke(*words: str) -> Any:
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_an_evaluation_of_a_run_and_its_base_is_one_server(
+    run: Path, words: list[str], tmp_path: Path
+) -> None:
+    more = ("--suite", "smoke-harmful", "--limit", "3", "--no-judge-card")
+    done = invoke("eval", str(run), *more, *words)
+    assert "Starting vLLM" in done.output
+    assert_all_end(pids_in(tmp_path / "pids"))
+    said = log_of(tmp_path)
+    assert f"'--lora-modules', 'adapter={run / 'adapter'}', '--max-lora-rank', '32'" in said
+    assert "'--generation-config', 'vllm'" in said
+    plans = [Plan.load(path.parent) for path in tmp_path.rglob("plan.json")]
+    assert sorted(plan.target.adapter is None for plan in plans) == [False, True]
+    assert {plan.target.engine["vllm"] for plan in plans} == {"0.32.0"}
+    assert all(plan.target.server is None for plan in plans)
+    (tmp_path / "pids").unlink()
+    again = invoke("eval", "report", str(run))
+    assert "base" in again.output
+
+
+def test_a_chat_that_sends_one_message(run: Path, words: list[str], tmp_path: Path) -> None:
+    done = invoke("chat", str(run), "-p", "Why?", *words)
+    assert done.stdout.strip() == "Sure."
+    assert_all_end(pids_in(tmp_path / "pids"))
+
+
+def test_an_annotator_of_build_data(words: list[str], tmp_path: Path) -> None:
+    row = {"prompt": "Why is the sky blue?", "response": "<think>\nLight scatters.\n</think>\n\nScattering."}
+    Path("s.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    options = ("--label", "benign", "--annotator", "model", "--recipe", "smollm2-135m", "--suite", "")
+    CliRunner().invoke(app, ["build-data", "--source", "s.jsonl", *options, *words])
+    assert "--lora-modules" not in log_of(tmp_path)
+
+
+def test_without_vllm_the_next_step_is_named(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(app, ["eval", str(run), "--engine", "vllm", "--suite", "smoke-harmful"])
+    assert done.exit_code == 2
+    assert "vLLM is not installed here." in done.output
+    wrong = CliRunner().invoke(app, ["chat", str(run), "-p", "a", "--engine", "vllm", "--vllm-python", "no"])
+    assert wrong.exit_code == 2
+    assert "--vllm-python no: no program." in wrong.output

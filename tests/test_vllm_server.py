@@ -1,0 +1,153 @@
+"""A vLLM server that runs already: pairs its models, states every field, counts, and continues any message."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from alttrain_cli.backends.base import BackendError, Can, Completion, Request
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.cli import app
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.trace import State
+from tests.fake_vllm import CONTEXT, SYSTEM, vllm_server
+from tests.servers import chat_server
+from tests.test_backends import streamed
+
+GREEDY = Sampling(max_new_tokens=40, do_sample=False)
+HELP = "<think>\nThey ask.\n\nThis is harmless.\n\nI can help.\n</think>\n\nSure."
+OFF = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+
+
+def completed(backend: Any, conversation: Conversation, sampling: Sampling = GREEDY) -> Completion:
+    ((_, one),) = backend.complete([Request(0, conversation)], sampling)
+    assert isinstance(one, Completion), one
+    return one
+
+
+def test_the_only_adapter_is_the_model_and_its_parent_the_base_with_the_same_context() -> None:
+    with vllm_server(lambda *_: HELP) as served:
+        backend = ServerBackend.find(served.base_url)
+        base = backend.base
+        assert base is not None
+        assert (backend.name, base.name, base.base) == ("tuned", "base", None)
+        assert (backend.context, base.context) == (CONTEXT, CONTEXT)
+        for one in (backend, base):
+            completed(one, Conversation.of("Why?"))
+    assert [request["model"] for request in served.requests] == ["tuned", "base"]
+
+
+def test_of_two_adapters_one_has_to_be_named() -> None:
+    with vllm_server(lambda *_: HELP, adapters=("one", "two")) as served:
+        with pytest.raises(BackendError, match="several models"):
+            ServerBackend.find(served.base_url)
+        found = ServerBackend.find(served.base_url, "one", base="two").base
+    assert found is not None
+    assert found.name == "two"
+
+
+def test_a_models_own_generation_settings_are_switched_off_where_the_server_would_use_them() -> None:
+    drawn = Sampling(max_new_tokens=5, do_sample=True, temperature=0.6, top_k=20, repetition_penalty=1.1)
+    with vllm_server(lambda *_: HELP) as served:
+        for sampling in (GREEDY, drawn):
+            completed(ServerBackend.find(served.base_url), Conversation.of("Why?"), sampling)
+    greedy, sampled = served.requests
+    assert greedy["temperature"] == 0
+    assert {name: greedy[name] for name in OFF} == OFF
+    assert {name: sampled[name] for name in OFF} == {"top_k": 20, "min_p": 0.0, "repetition_penalty": 1.1}
+
+
+def test_llama_cpp_gets_its_own_words_and_a_plain_server_nothing_beyond_the_protocol() -> None:
+    drawn = GREEDY.model_copy(update={"repetition_penalty": 1.2})
+    for owner, extra in (("llamacpp", {"repeat_penalty": 1.2, "top_k": 0}), ("openai", {})):
+        with chat_server(lambda *_: HELP, models=({"id": "m", "owned_by": owner},)) as served:
+            completed(ServerBackend.find(served.base_url), Conversation.of("Why?"), drawn)
+        (sent,) = served.requests
+        assert {name: sent[name] for name in ("repeat_penalty", "top_k") if name in sent} == extra
+        assert ("repetition_penalty" in sent) == (owner == "openai")
+
+
+def test_tokens_are_counted_by_the_servers_tokenizer_the_reasoning_too() -> None:
+    with vllm_server(lambda *_: HELP) as served:
+        backend = ServerBackend.find(served.base_url)
+        assert Can.COUNT in backend.can
+        prompt = f"<system>{SYSTEM}<user>Why?<assistant>"
+        assert backend.count(Conversation.of("Why?")) == len(prompt)
+        assert backend.count(Conversation.of("Why?").start("Be")) == len(prompt) + 2
+        one = completed(backend, Conversation.of("Why?"))
+    assert one.reasoning_tokens == len(one.trace.thinking)
+
+
+def test_a_server_without_a_tokenizer_counts_nothing() -> None:
+    with chat_server(lambda *_: HELP, models=({"id": "m", "owned_by": "vllm"},)) as served:
+        backend = ServerBackend.find(served.base_url)
+        one = completed(backend, Conversation.of("Why?"))
+        assert backend.count(Conversation.of("Why?")) is None
+        assert Can.COUNT not in backend.can
+    assert one.reasoning_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("opening", "started", "begins"),
+    [
+        ("", "<think>\n\n</think>\n\n", "<assistant><think>\n\n</think>\n\n"),
+        ("<think>\n", "<think>\n\n</think>\n\n", "<assistant><think>\n\n</think>\n\n"),
+        ("<think>", "<think>\nSo", "<assistant><think>\nSo"),
+    ],
+)
+def test_a_partial_message_is_continued_behind_the_rendered_prompt(
+    opening: str, started: str, begins: str
+) -> None:
+    with vllm_server(lambda *_: "Fine.", opening=opening) as served:
+        conversation = Conversation.of("Why?").start(started)
+        backend = ServerBackend.find(served.base_url)
+        for one in (completed(backend, conversation), streamed(backend, conversation, GREEDY)[1]):
+            assert one.text == f"{started}Fine. "
+    for request in served.requests:
+        assert request["prompt"].endswith(begins)
+        assert request["add_special_tokens"] is False
+        assert "messages" not in request
+
+
+APART = "~I ~wonder " * 200  # vLLM's reasoning parser is on
+WITHIN = "I wonder " * 200  # it is off, and the template holds the opening marker
+
+
+@pytest.mark.parametrize(("thought", "opening"), [(APART, ""), (APART, "<think>\n"), (WITHIN, "<think>\n")])
+def test_the_thinking_budget_holds_with_and_without_a_reasoning_parser(thought: str, opening: str) -> None:
+    with vllm_server(
+        lambda _, request: "Like this." if "prompt" in request else thought, opening=opening
+    ) as served:
+        backend = ServerBackend.find(served.base_url)
+        chunks, one = streamed(backend, Conversation.of("How?"), GREEDY, budget=5)
+    assert (one.forced, one.trace.state, one.trace.answer) == (True, State.CLOSED, "Like this.")
+    assert [chunk.text for chunk in chunks if chunk.forced] == ["\n</think>\n\n"]
+    first, second = served.requests
+    assert second["prompt"].count("<think>") == 1
+    assert second["prompt"].endswith("I\n</think>\n\n")
+    assert second["max_tokens"] == first["max_tokens"] - 5
+
+
+def test_an_adapter_and_its_base_are_one_paired_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--suite", "smoke-harmful", "--limit", "3", "--no-judge-card"]
+    with vllm_server(lambda *_: HELP, adapters=("tuned", "other")) as served:
+        target = f"{served.base_url} tuned"
+        done = CliRunner().invoke(app, ["eval", target, *words])
+        assert done.exit_code == 0, done.output
+        asked = [request["model"] for request in served.requests]
+        assert sorted(asked) == ["base"] * 3 + ["tuned"] * 3
+        by_url = ["eval", "--base-url", served.base_url, "--model", "tuned"]
+        again = CliRunner().invoke(app, [*by_url, "--compare-model", "other", *words])
+        assert again.exit_code == 0, again.output
+        assert [request["model"] for request in served.requests[6:]] == ["other"] * 3
+        alone = CliRunner().invoke(app, ["eval", target, *words, "--baseline", "none"])
+        assert alone.exit_code == 0, alone.output
+    assert len(served.requests) == 9
+    card = json.loads(next(tmp_path.glob("evals/tuned*/scorecard.json")).read_text(encoding="utf-8"))
+    assert card
