@@ -5,30 +5,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from alttrain_cli.backends import vllm_process
+from alttrain_cli.backends import vllm, vllm_process
 from alttrain_cli.cli import app
+from alttrain_cli.engine.source import Source
 from alttrain_cli.evaluation.plan import Plan
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.template import Template
+from tests import families
 from tests.fake_vllm import write_program
 from tests.test_vllm_process import assert_all_end, pids_in
 
-pytestmark = pytest.mark.model
 HELP = "<think>\nThey ask.\n\nThis is harmless.\n\nI can help.\n</think>\n\nSure."
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run whose adapter has a file that can be read; nothing here computes with it."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run and its base model, of which nothing is loaded: only the program in vLLM's place would."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(vllm, "locate", lambda recipe: Source(str(base)))
+    monkeypatch.setattr(vllm, "check_model", lambda folder: None)
+    monkeypatch.setattr(vllm, "read_adapter", lambda folder: {})
+    monkeypatch.setattr(vllm, "load_template", lambda recipe: Template.of(families.tokenizer("smollm2"), ""))
     recipe = Recipe.load("smollm2-135m")
     made = Run.create(tmp_path / "run", recipe.name, recipe.to_yaml())
     made.update_manifest(status="finished", recipe=recipe.name)
     made.adapter_path.mkdir()
-    save_file({"lora": torch.ones(1)}, made.adapter_path / "adapter_model.safetensors")
+    (made.adapter_path / "adapter_model.safetensors").write_bytes(b"adapter")
     config = {"r": 12, "lora_alpha": 24, "target_modules": ["q_proj"], "rank_pattern": {"q_proj": 20}}
     (made.adapter_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     return made.path
@@ -79,12 +86,13 @@ def test_a_chat_that_sends_one_message(run: Path, words: list[str], tmp_path: Pa
     assert_all_end(pids_in(tmp_path / "pids"))
 
 
-def test_an_annotator_of_build_data(words: list[str], tmp_path: Path) -> None:
+def test_an_annotator_of_build_data(run: Path, words: list[str], tmp_path: Path) -> None:
     row = {"prompt": "Why is the sky blue?", "response": "<think>\nLight scatters.\n</think>\n\nScattering."}
     Path("s.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     options = ("--label", "benign", "--annotator", "model", "--recipe", "smollm2-135m", "--suite", "")
     CliRunner().invoke(app, ["build-data", "--source", "s.jsonl", *options, *words])
     assert "--lora-modules" not in log_of(tmp_path)
+    assert_all_end(pids_in(tmp_path / "pids"))
 
 
 def test_without_vllm_the_next_step_is_named(

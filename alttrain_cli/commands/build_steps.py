@@ -1,6 +1,7 @@
 """The work of `alttrain build-data`: from sources to data.jsonl, or the audit of a data file."""
 
 import shlex
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
     check(build_rules(context, options, sources, mixed))
     suites = _suites(options)
     recipe = Recipe.load(options.recipe) if options.recipe else None
-    with locked(out, Outputs.of(out).lock), console.Reporter() as view:
-        annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price))
+    with locked(out, Outputs.of(out).lock), console.Reporter() as view, ExitStack() as opened:
+        annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price), opened)
         configs = [
             *(
                 SourceConfig(one, reader, options.style, annotator, options.on_disagreement, traces)
@@ -75,7 +76,7 @@ def _suites(options: BuildOptions) -> dict[str, list[str]]:
 
 
 def _models(
-    options: BuildOptions, recipe: Recipe | None, store: ResponseStore
+    options: BuildOptions, recipe: Recipe | None, store: ResponseStore, opened: ExitStack
 ) -> tuple[Annotator, TraceGenerator | None]:
     """Return the annotator and the trace generator. What both use is opened once."""
     judging = ANNOTATORS[options.annotator]
@@ -89,6 +90,8 @@ def _models(
         for kind in dict.fromkeys((judging.backend, options.generate_traces))
         if kind is not None
     }
+    for backend in backends.values():
+        opened.callback(backend.close)
     if judging.backend is None:
         annotator = judging.make()
     else:

@@ -2,12 +2,13 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from functools import partial
 
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.backends.base import check_threshold
+from alttrain_cli.backends.base import Backend, check_threshold
 from alttrain_cli.backends.open import open_backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.chat import Chat
@@ -73,6 +74,14 @@ def _send(
         backend = pool.submit(load, console.Reporter(lines=False)).result()
     if warning := target.warning(backend):
         console.print_warning(warning)
+    # A model in memory ends with this process. To close it would convert its weights once more.
+    with closing(backend) if options.program else nullcontext():
+        _send_with(backend, messages, transcript, settings, options)
+
+
+def _send_with(
+    backend: Backend, messages: list[str], transcript: Transcript, settings: Settings, options: ChatOptions
+) -> None:
     drawn = sys.stdout.isatty() and not options.as_json
     screen = console.ChatScreen() if drawn else QuietScreen(console.print_warning)
     for exchange in send_all(backend, transcript, messages, settings, screen, compare=options.compare):
