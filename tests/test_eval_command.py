@@ -223,11 +223,11 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
         (["smollm2-135m", "--judge", "xstest"], "--judge-url"),
         (["smollm2-135m", "--suite-file", "strongreject"], "NAME=FILE"),
         (["smollm2-135m", "--num-samples", "3"], "--do-sample"),
-        (["smollm2-135m", "--thinking-mode", "lots"], "'normal', 'zero', 'less', 'more'"),
+        (["smollm2-135m", "--thinking-mode", "lots"], "Choose among: normal, zero, less, more."),
         (["smollm2-135m", "--preset", "r1act"], "Did you mean 'r1-act'"),
         (["smollm2-135m", "--baseline", "base"], "only a run or an adapter"),
         (["report", "smollm2-135m"], "no evaluation here. To make one: alttrain eval smollm2-135m"),
-        (["smollm2-135m", "--judge-part", "thought"], "'answer', 'reasoning', 'full'"),
+        (["smollm2-135m", "--judge-part", "thought"], "Choose among: answer, reasoning, full."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
