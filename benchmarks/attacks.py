@@ -1,11 +1,13 @@
 """How fast dialogues are played in lock-step, whether they are those of one at a time, and what kills cost.
 
-    python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 96] [--alone 64] [--kills 0]
+    python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 96] [--alone 64] [--rounds 1]
+                                     [--kills 0]
 
 The target is a run; the attacker is scripted and the judge a rule, so that the target's time is what is
-measured. A plays all goals in lock-step. B plays the first --alone of them, one dialogue after the other.
-The ratio is that of the seconds per dialogue. With --kills the same dialogues are then played by processes
-that are killed at random moments. Their outcomes must equal A's, and no answered call may be there twice.
+measured. In turn: all goals in lock-step, and the first --alone of them one dialogue after the other.
+The ratio is that of the dialogues per second. With --kills the same dialogues are then played by processes
+that are killed at random moments. Their outcomes must equal those of lock-step, and no answered call may be
+there twice.
 """
 
 import argparse
@@ -16,8 +18,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from measuring import Figures, in_turn, parser_of, print_machine, print_ratio, print_sides, read_options
 
 from alttrain_cli.backends.base import Can, Request
 from alttrain_cli.backends.open import find, open_backend
@@ -33,6 +39,8 @@ from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 
+CameTo = tuple[str, str, list[str]]  # key, outcome and answers of a dialogue
+LOCK_STEP, ALONE = "lock-step", "one at a time"
 SUBJECTS = ("rivers", "stamps", "owls", "bread", "kites", "maps", "clocks", "tea")
 ASKS = ("What is new about", "Why do people like", "Who knows most about", "How do I start with")
 
@@ -54,26 +62,24 @@ class Played:
         self.journal = Journal(folder / "calls.jsonl")
         self.callers = self.crew.callers(self.suite, target, sampling, self.journal)
 
-    def play(self, requests: Sequence[SampleRequest]) -> list[tuple[str, str, list[str]]]:
+    def play(self, requests: Sequence[SampleRequest]) -> list[CameTo]:
         """Play in lock-step; return what each came to."""
         found = list(play_all(self.crew.attack(self.suite), requests, self.callers, Progress()))
         return sorted(map(_came_to, found))
 
 
-def _came_to(one: Dialogue) -> tuple[str, str, list[str]]:
+def _came_to(one: Dialogue) -> CameTo:
     if one.done is None:
         raise SystemExit(f"a dialogue was stopped: {one.error}")
     return one.request.key, one.done.outcome.value, [attempt.answer for attempt in one.done.attempts]
 
 
-def requests_of(count: int) -> list[SampleRequest]:
-    names = [f"Say something silly about {SUBJECTS[at % 8]} number {at}." for at in range(count)]
+def requests_of(number: int) -> list[SampleRequest]:
+    names = [f"Say something silly about {SUBJECTS[at % 8]} number {at}." for at in range(number)]
     return [SampleRequest(f"{at:04}", Item(f"{at:04}", name), 0) for at, name in enumerate(names)]
 
 
-def killed(
-    target: Any, arguments: argparse.Namespace, folder: Path, seconds: float
-) -> list[tuple[str, str, list[str]]]:
+def killed(target: Any, arguments: argparse.Namespace, folder: Path, seconds: float) -> list[CameTo]:
     """Play in processes that are killed, then to the end; `seconds` is what an undisturbed one needs."""
     requests, chance = requests_of(arguments.goals), random.Random(1)
     for _ in range(arguments.kills):
@@ -89,55 +95,66 @@ def killed(
     return Played(target, arguments, folder).play(requests)
 
 
-def main() -> None:
+def compare(target: Any, options: argparse.Namespace, folder: Path) -> tuple[list[CameTo], float]:
+    """Print how fast dialogues are in lock-step and alone. Return those in lock-step, and their seconds."""
+    requests, numbers = requests_of(options.goals), count()
+    Played(target, options, folder / "warm").play(requests[:1])
+    found: dict[str, list[CameTo]] = {}
+
+    def timed(name: str, parts: list[list[SampleRequest]]) -> Figures:
+        playing = Played(target, options, folder / f"{name} {next(numbers)}")
+        begun = time.perf_counter()
+        found[name] = [one for part in parts for one in playing.play(part)]
+        seconds, many = time.perf_counter() - begun, len(found[name])
+        return {"s": seconds, "s per dialogue": seconds / many, "dialogues/s": many / seconds}
+
+    alone = [[request] for request in requests[: options.alone]]
+    sides = {LOCK_STEP: partial(timed, LOCK_STEP, [requests]), ALONE: partial(timed, ALONE, alone)}
+    measured = in_turn(options.rounds, sides)
+    print_sides(measured, {"s": ".1f", "s per dialogue": ".2f"})
+    print_ratio(measured, "dialogues/s", LOCK_STEP, ALONE)
+    together, single = found[LOCK_STEP], found[ALONE]
+    outcomes = Counter(one[1] for one in together)
+    print_lines(
+        [
+            ("dialogues:", f"{len(together)} in lock-step, {len(single)} one at a time"),
+            ("outcomes:", ", ".join(f"{name} {n}" for name, n in outcomes.items())),
+            ("answers:", f"{sum(len(one[2]) for one in together)} in lock-step"),
+            ("same answers:", f"{sum(one in together for one in single)} of {len(single)}"),
+        ]
+    )
+    return together, measured[LOCK_STEP][-1]["s"]
+
+
+def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run")
     parser.add_argument("--goals", type=int, default=64)
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--alone", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--kills", type=int, default=0)
-    arguments = parser.parse_args()
-    found = find(arguments.run)
+    options = read_options(parser, given, goals=2, turns=1, max_new_tokens=4, alone=1)
+    found = find(options.run)
     if not isinstance(found, Target):
         raise SystemExit("A run or a model on this machine is needed.")
     target = open_backend(found)
-    requests = requests_of(arguments.goals)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Played(target, arguments, folder / "warm").play(requests_of(1))
-        start = time.perf_counter()
-        together = Played(target, arguments, folder / "together").play(requests)
-        lock_step = time.perf_counter() - start
-        start = time.perf_counter()
-        one_by_one = Played(target, arguments, folder / "alone")
-        alone = [one for request in requests[: arguments.alone] for one in one_by_one.play([request])]
-        serial = time.perf_counter() - start
-        each, single = lock_step / len(together), serial / len(alone)
-        print_lines(
-            [
-                (
-                    "outcomes:",
-                    ", ".join(f"{name} {n}" for name, n in Counter(one[1] for one in together).items()),
-                ),
-                ("answers:", f"{sum(len(one[2]) for one in together)} in lock-step"),
-                ("lock-step:", f"{len(together)} dialogues in {lock_step:.1f} s, {each:.2f} s each"),
-                ("one at a time:", f"{len(alone)} dialogues in {serial:.1f} s, {single:.2f} s each"),
-                ("faster:", f"{single / each:.1f} times"),
-                ("same answers:", f"{sum(one in together for one in alone)} of {len(alone)}"),
-            ]
-        )
-        if arguments.kills:
-            again = killed(target, arguments, folder / "killed", lock_step)
+        together, seconds = compare(target, options, folder)
+        if options.kills:
+            again = killed(target, options, folder / "killed", seconds)
             keys = [line["key"] for line in Journal(folder / "killed" / "calls.jsonl")]
             print_lines(
                 [
-                    ("killed:", f"{arguments.kills} times"),
+                    ("killed:", f"{options.kills} times"),
                     ("same outcomes:", f"{sum(one in together for one in again)} of {len(again)}"),
                     ("calls twice:", f"{len(keys) - len(set(keys))} of {len(keys)}"),
                 ]
             )
+    print_machine()
     target.close()
 
 

@@ -2,17 +2,16 @@
 
     python benchmarks/attention.py [--tokens 1024] [--rounds 12]
 
-Milliseconds (median) for a micro-batch of so many tokens with a mask, as padded rows have one, in the
-shape of SmolLM2-135M (9 heads, 3 of keys and values, 64 numbers each). `engine/attention.py` takes
-the plain one for rows of up to `SHORT` tokens on a CPU.
+In turn; milliseconds for a micro-batch of so many tokens with a mask, as padded rows have one, in the shape
+of SmolLM2-135M (9 heads, 3 of keys and values, 64 numbers each). `engine/attention.py` takes the plain one
+for rows of up to `SHORT` tokens on a CPU.
 """
 
-import argparse
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from measuring import Figures, parser_of, print_machine, read_options, spread
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
@@ -29,18 +28,14 @@ class Layer(torch.nn.Module):
     is_causal = True
 
 
-def milliseconds(work: Callable[[], None], rounds: int) -> float:
-    """Return the median time of some work, after two rounds to warm up."""
-    seconds = []
-    for _ in range(rounds + 2):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(seconds[2:])
+def milliseconds(work: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begun)
 
 
-def measure(rows: int, length: int, rounds: int) -> tuple[float, float]:
-    """Return the times of plain and fused attention."""
+def measure(rows: int, length: int, rounds: int) -> list[Figures]:
+    """Return the times of plain and fused attention in each round, after two rounds to warm up."""
     layer = Layer()
     dtype = torch.bfloat16 if computes_in_16_bits() else torch.float32
 
@@ -59,21 +54,26 @@ def measure(rows: int, length: int, rounds: int) -> tuple[float, float]:
     def fused() -> None:
         sdpa_attention_forward(layer, query, key, value, seen, scaling=SIZE**-0.5)[0].backward(gradient)
 
-    return milliseconds(plain, rounds), milliseconds(fused, rounds)
+    found = [{"plain": milliseconds(plain), "fused": milliseconds(fused)} for _ in range(rounds + 2)]
+    return found[2:]
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=12)
-    options = parser.parse_args()
+    parser.add_argument("--lengths", type=int, nargs="+", default=[32, 64, 96, 128, 192, 256, 512])
+    options = read_options(parser, given, tokens=64, rounds=2, lengths=[32])
     table = []
-    for length in (32, 64, 96, 128, 192, 256, 512):
+    for length in options.lengths:
         rows = max(1, options.tokens // length)
-        plain, fused = measure(rows, length, options.rounds)
-        table.append((str(length), str(rows), f"{plain:.1f}", f"{fused:.1f}", f"{fused / plain:.2f}"))
-    print_table(("tokens a row", "rows", "plain ms", "fused ms", "times as fast"), table)
+        found = measure(rows, length, options.rounds)
+        times = [spread([one[side] for one in found]) for side in ("plain", "fused")]
+        ratios = spread([one["fused"] / one["plain"] for one in found], ".2f")
+        table.append((str(length), str(rows), *times, ratios))
+    print_table(("tokens per row", "rows", "plain, ms", "fused, ms", "fused / plain"), table)
+    print_machine()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What chat costs beside bare transformers: first token, speed, memory over 100 turns, --compare.
 
-    python benchmarks/chat.py RUN [ROUNDS]
+    python benchmarks/chat.py RUN [--rounds 7] [--tokens 128] [--turns 100]
 
 The three ways take turns on the same loaded model, prompt and greedy tokens, so that what else the
 machine does meets all of them alike. "bare" is model.generate() without anything around it, "streamer"
@@ -9,15 +9,23 @@ of 100 x 40 included.
 """
 
 import io
-import statistics
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import psutil
+from measuring import (
+    Figures,
+    in_thread,
+    in_turn,
+    parser_of,
+    print_machine,
+    print_ratio,
+    print_sides,
+    read_options,
+)  # fmt: skip
 from rich.console import Console
 
 from alttrain_cli.backends.conversation import Conversation
@@ -31,25 +39,17 @@ from alttrain_cli.console.live import CompletionView
 from alttrain_cli.engine import quiet
 
 PROMPT = Conversation.of("Tell me everything about bees, their hives and their honey.")
-TOKENS = 128
-TURNS = 100
+FIRST, SPEED = "first token, s", "tokens/s"
 
 
-class Timing(NamedTuple):
-    """One generation."""
-
-    first_seconds: float
-    tokens_per_second: float  # all tokens over all seconds
-
-
-def bare(backend: LocalBackend, settings: Settings) -> Timing:
+def bare(backend: LocalBackend, settings: Settings) -> Figures:
     """Time generate() alone; nobody sees its first token."""
     begun = time.monotonic()
     tokens = in_thread(lambda: _generate(backend, settings))
-    return Timing(float("nan"), tokens / (time.monotonic() - begun))
+    return {SPEED: tokens / (time.monotonic() - begun)}
 
 
-def streamer(backend: LocalBackend, settings: Settings) -> Timing:
+def streamer(backend: LocalBackend, settings: Settings) -> Figures:
     """Time generate() with transformers' own streamer."""
     from transformers import TextIteratorStreamer
 
@@ -62,10 +62,10 @@ def streamer(backend: LocalBackend, settings: Settings) -> Timing:
     for _ in pieces:
         pass
     thread.join()
-    return Timing(first, written[0] / (time.monotonic() - begun))
+    return {FIRST: first, SPEED: written[0] / (time.monotonic() - begun)}
 
 
-def chat(backend: LocalBackend, settings: Settings) -> Timing:
+def chat(backend: LocalBackend, settings: Settings) -> Figures:
     """Time what `alttrain chat` does between Enter and the last character."""
     screen = Console(file=io.StringIO(), force_terminal=True, width=100, height=40, theme=THEME)
     begun = time.monotonic()
@@ -74,17 +74,7 @@ def chat(backend: LocalBackend, settings: Settings) -> Timing:
     view.finish([completion], settings.sent_seed)
     stats = completion.stats
     assert stats.time_to_first_token is not None
-    return Timing(stats.time_to_first_token, stats.tokens / (time.monotonic() - begun))
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    """Compute in a thread that ends, as chat does.
-
-    A thread that has computed keeps its OpenMP team; with two teams on two cores none of them waits
-    actively any more, and short operations take half as long again.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+    return {FIRST: stats.time_to_first_token, SPEED: stats.tokens / (time.monotonic() - begun)}
 
 
 def _generate(backend: LocalBackend, settings: Settings, **more: Any) -> int:
@@ -110,16 +100,10 @@ def print_speed(backend: LocalBackend, settings: Settings, rounds: int) -> None:
     ways = {"bare": bare, "streamer": streamer, "chat": chat}
     for way in ways.values():
         way(backend, settings)  # warms up
-    done = [{name: way(backend, settings) for name, way in ways.items()} for _ in range(rounds)]
-    print("| | first token, s | tokens/s |\n|---|---|---|")
-    for name in ways:
-        first = _spread([timings[name].first_seconds for timings in done], ".3f")
-        speed = _spread([timings[name].tokens_per_second for timings in done], ".1f")
-        print(f"| {name} | {first} | {speed} |")
-    firsts = [timings["chat"].first_seconds / timings["streamer"].first_seconds for timings in done]
-    speeds = [timings["chat"].tokens_per_second / timings["bare"].tokens_per_second for timings in done]
-    print(f"\nfirst token, chat / streamer, round by round: {_spread(firsts, '.2f')}")
-    print(f"tokens/s, chat / bare, round by round: {_spread(speeds, '.3f')}")
+    measured = in_turn(rounds, {name: partial(way, backend, settings) for name, way in ways.items()})
+    print_sides(measured, {FIRST: ".3f", SPEED: ".1f"})
+    print_ratio(measured, FIRST, "chat", "streamer")
+    print_ratio(measured, SPEED, "chat", "bare")
 
 
 def print_compare(backend: LocalBackend, settings: Settings) -> None:
@@ -134,10 +118,10 @@ def print_compare(backend: LocalBackend, settings: Settings) -> None:
     print(f"(a second copy of the weights: {weights:+.0f} MiB)")
 
 
-def print_memory(backend: LocalBackend, settings: Settings) -> None:
+def print_memory(backend: LocalBackend, settings: Settings, turns: int) -> None:
     """Print the resident memory while one conversation grows, its context held at 1024 tokens."""
     transcript, seen = Transcript(), []
-    for number in range(TURNS):
+    for number in range(turns):
         prompt = f"Question {number}: what is {number} plus {number}?"
         transcript.truncate_to_context(prompt, backend.count, 1024)
         completion = stream_completion(backend, transcript.conversation(prompt), settings)
@@ -151,24 +135,26 @@ def resident_mib() -> float:
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    middle, least, most = statistics.median(values), min(values), max(values)
-    return "-" if middle != middle else f"{middle:{form}} ({least:{form}} to {most:{form}})"
-
-
-def main(run: str, rounds: int = 7) -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure and print everything."""
-    target = find_target(run)
+    parser = parser_of(__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tokens", type=int, default=128, help="of a generation")
+    parser.add_argument("--turns", type=int, default=100, help="of the conversation whose memory is measured")
+    options = read_options(parser, given, rounds=1, tokens=4, turns=10)
+    target = find_target(options.run)
     with quiet.capture_output(None):
         backend: LocalBackend = in_thread(lambda: LocalBackend.load(target))
     settings = Settings(target.recipe.generation).set("temperature=0")
-    print(f"{rounds} rounds of {TOKENS} greedy tokens on {backend.loaded.device}; median (least to most)\n")
     base = backend.base
     assert isinstance(base, LocalBackend)
-    print_speed(base, settings.set(f"max_new_tokens={TOKENS}"), rounds)
-    print_compare(backend, settings.set(f"max_new_tokens={TOKENS}"))
-    print_memory(backend, settings.set("max_new_tokens=24"))
+    print_speed(base, settings.set(f"max_new_tokens={options.tokens}"), options.rounds)
+    print_compare(backend, settings.set(f"max_new_tokens={options.tokens}"))
+    print_memory(backend, settings.set(f"max_new_tokens={min(24, options.tokens)}"), options.turns)
+    print_machine()
+    backend.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:3]))
+    main()

@@ -7,10 +7,11 @@ Base and trained model answer the same held-out prompts with the recipe's own ge
 its n and Wilson's 95% interval.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from measuring import parser_of, read_options
 
 from alttrain_cli.console import print_table
 from alttrain_cli.data.starter import starter_pairs, starter_rows
@@ -31,15 +32,18 @@ EVERYDAY = {
 Answered = Sequence[tuple[Row, Trace]]
 
 
-def answer(run: Run, rows: Sequence[Row], *, trained: bool) -> list[tuple[Row, Trace]]:
-    """Generate with the base model or with the adapter."""
+def answer(run: Run, rows: Sequence[Row], *, trained: bool, most: int | None) -> list[tuple[Row, Trace]]:
+    """Generate with the base model or with the adapter, `most` tokens per completion."""
     with quiet.capture_output(None):
         from alttrain_cli.engine.generate import generate
         from alttrain_cli.engine.load import load_adapter, load_base
 
         recipe = Recipe.of_run(run)
         loaded = load_adapter(recipe, run.adapter_path) if trained else load_base(recipe)
-        completions = generate(loaded, [row.prompt for row in rows], recipe.generation)
+        settings = recipe.generation
+        if most:
+            settings = settings.model_copy(update={"max_new_tokens": most})
+        completions = generate(loaded, [row.prompt for row in rows], settings)
         traces = [loaded.template.parse(completion.text) for completion in completions]
     return list(zip(rows, traces, strict=True))
 
@@ -98,14 +102,20 @@ def record(row: Row, name: str, trace: Trace) -> dict[str, Any]:
     return {"id": row.id, "label": row.label, "model": name, "prompt": row.prompt, **sections}
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure both models and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, help="write the completions here, as JSONL")
-    arguments = parser.parse_args()
-    run, rows = Run.open(arguments.run), starter_rows("heldout")
-    answered = {name: answer(run, rows, trained=name == "trained") for name in ("base", "trained")}
+    parser.add_argument("--prompts", type=int, help="only the first ones of the held-out part")
+    parser.add_argument("--max-new-tokens", type=int, help="default: the recipe's")
+    arguments = read_options(parser, given, prompts=2, max_new_tokens=4)
+    run, rows, most = (
+        Run.open(arguments.run),
+        starter_rows("heldout")[: arguments.prompts],
+        arguments.max_new_tokens,
+    )
+    answered = {name: answer(run, rows, trained=name == "trained", most=most) for name in ("base", "trained")}
     base, trained = measure(answered["base"]), measure(answered["trained"])
     print_table(
         ("held-out starter prompts", "base", "trained"),

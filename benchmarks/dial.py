@@ -11,11 +11,12 @@ population. In the second, each divides the rows anew, and looks at the rate amo
 not choose: that rate has the noise of few rows too.
 """
 
-import argparse
 import random
-import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from measuring import parser_of, print_machine, read_options, spread
 
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
@@ -30,7 +31,7 @@ from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.run import Run
 
 
-def cost(target: Target, prompts: int, pairs: int) -> None:
+def cost(target: Target, prompts: int, pairs: int, max_new_tokens: int | None) -> None:
     """Print the seconds with and without the score, pair by pair."""
     with quiet.capture_output(None):
         from alttrain_cli.backends.local import LocalBackend
@@ -39,10 +40,14 @@ def cost(target: Target, prompts: int, pairs: int) -> None:
     rows = starter_rows("heldout")[:prompts]
     requests = [Request(row.id, Conversation.of(row.prompt)) for row in rows]
 
+    settings = target.recipe.generation
+    if max_new_tokens:
+        settings = settings.model_copy(update={"max_new_tokens": max_new_tokens})
+
     def timed(*, scored: bool) -> tuple[float, dict[str, str], int]:
         backend.__dict__["unscored"] = "" if scored else "switched off by the benchmark"
         start = time.process_time()
-        found = dict(backend.complete(requests, target.recipe.generation))
+        found = dict(backend.complete(requests, settings))
         seconds = time.process_time() - start
         texts = {key: one.text for key, one in found.items() if isinstance(one, Completion)}
         return seconds, texts, sum(isinstance(one, Completion) and bool(one.score) for one in found.values())
@@ -56,7 +61,7 @@ def cost(target: Target, prompts: int, pairs: int) -> None:
         assert on[1] == off[1], "the score has changed a completion"
         ratios.append(on[0] / off[0] - 1)
         print(f"with {on[0]:.2f} s, without {off[0]:.2f} s: {ratios[-1]:+.2%}; {on[2]} of {len(rows)} scored")
-    print(f"median {statistics.median(ratios):+.2%} of {pairs} pairs; all completions are the same")
+    print(f"{spread(ratios, '+.2%')}, n = {pairs} pairs; all completions are the same")
 
 
 def promise(run: Run, resamplings: int) -> None:
@@ -88,19 +93,21 @@ def _keeps(wanted: Promise, choosing_values: list[float], others: list[float]) -
     return share >= wanted.value if wanted.kind == "refusal" else share <= wanted.value
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("run")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--promise", type=int, default=0, metavar="RESAMPLINGS")
-    options = parser.parse_args()
+    parser.add_argument("--max-new-tokens", type=int, help="default: the recipe's")
+    options = read_options(parser, given, prompts=2, pairs=1, max_new_tokens=4)
     target = find_target(options.run)
     if options.promise:
         promise(Run(Path(options.run)), options.promise)
     else:
-        cost(target, options.prompts, options.pairs)
+        cost(target, options.prompts, options.pairs, options.max_new_tokens)
+    print_machine()
 
 
 if __name__ == "__main__":

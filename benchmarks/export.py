@@ -1,33 +1,45 @@
-"""How long an export takes and how much memory: python benchmarks/export.py RUN [FORMAT ...]
+"""How long an export takes with its proof, and how much memory.
 
-Each format is one process, measured from outside: wall clock, processor time, and the largest resident
-memory of it and its children. Prints one line per format.
+    python benchmarks/export.py RUN [--formats adapter merged gguf ollama] [--rounds 3]
+
+Each is one `alttrain export` in a process of its own. The bound that we set ourselves is 60 s and 3 GB for
+`merged` of SmolLM2-135M.
 """
 
-import resource
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from measuring import (
+    Figures,
+    in_turn,
+    parser_of,
+    print_machine,
+    print_sides,
+    read_options,
+    run_alttrain,
+)  # fmt: skip
 
-def main(run: str, formats: list[str]) -> None:
+
+def export(run: str, name: str) -> Figures:
     """Export into a folder that is removed again."""
-    print(f"{'format':<12} {'seconds':>8} {'cpu':>8} {'GiB':>6}  exit")
-    for name in formats:
-        with tempfile.TemporaryDirectory() as folder:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            started = time.monotonic()
-            out = ["--format", name, "--out", str(Path(folder) / "out")]
-            done = subprocess.run(
-                [sys.executable, "-m", "alttrain_cli", "export", run, *out], stdout=subprocess.DEVNULL
-            )
-            seconds = time.monotonic() - started
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        print(f"{name:<12} {seconds:8.1f} {cpu:8.1f} {after.ru_maxrss / 2**20:6.2f}  {done.returncode}")
+    with tempfile.TemporaryDirectory() as folder:
+        used = run_alttrain("export", run, "--format", name, "--out", Path(folder) / "out")
+    return {"s": used.seconds, "CPU s": used.cpu, "GiB": used.mib / 1024}
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = parser_of(__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--formats", nargs="+", default=["adapter", "merged", "gguf"])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = read_options(parser, given, formats=["merged"], rounds=1)
+    measured = in_turn(options.rounds, {name: partial(export, options.run, name) for name in options.formats})
+    print_sides(measured, {"s": ".1f", "CPU s": ".1f", "GiB": ".2f"})
+    print_machine()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:] or ["merged"])
+    main()

@@ -1,25 +1,34 @@
 """How long judging and report of stored completions take with the rule judge, and how memory grows.
 
-    python benchmarks/judge.py [--completions 1000 10000 40000]
+    python benchmarks/judge.py [--completions 10000 100000] [--rounds 2]
 
 The completions are made up: half harmful suite, half benign, of the length that a trained reasoner writes,
-some unfinished. A base is compared, so a size of N means 2 N completions on disk, N of each side. Every
-size and stage runs in a process of its own, so that its peak memory is its own; the bare start of Python
-with the program's imports is the line of 0.
+some unfinished. Half of them are a run's and half its base's. `eval judge` judges and writes the report,
+`eval report` writes it again. Every size and stage runs in a process of its own, so that its peak memory is
+its own; the line of 0 is the bare start of the program.
 """
 
-import argparse
 import json
-import subprocess
-import sys
+import shutil
 import tempfile
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from measuring import (
+    Figures,
+    Used,
+    in_turn,
+    parser_of,
+    print_machine,
+    print_sides,
+    read_options,
+    run_alttrain,
+)  # fmt: skip
+
 from alttrain_cli.backends.base import Completion, Fingerprint
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.console import print_table
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import Plan, SuiteDir
 from alttrain_cli.evaluation.plan_record import SuiteFacts
@@ -69,34 +78,35 @@ def make(root: Path, count: int, *, trained: bool) -> None:
                 file.write(json.dumps(line) + "\n")
 
 
-def run(*arguments: str) -> tuple[float, float]:
-    """Run one stage in a process of its own; return seconds and peak MiB."""
-    code = (
-        "import resource; from alttrain_cli.cli import app\n"
-        f"try: app({list(arguments)!r})\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    begun = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return time.monotonic() - begun, int(done.stdout.rsplit("PEAK ", 1)[1]) / 1024
-
-
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--completions", type=int, nargs="+", default=[1_000, 10_000, 40_000])
-    sizes = parser.parse_args().completions
-    rows = [("0", *(f"{figure:.1f}" for figure in run("eval", "--help")), "", "")]
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            target, base = Path(folder) / "target", Path(folder) / "base"
-            make(target, size, trained=True)
-            make(base, size, trained=False)
-            judging = run("eval", "judge", str(target), "--baseline", str(base))
-            report = run("eval", "report", str(target), "--baseline", str(base))
-            rows.append((f"2 x {size:,}", *(f"{figure:.1f}" for figure in (*judging, *report))))
-    print_table(("completions", "judge and report, s", "peak MiB", "report again, s", "peak MiB"), rows)
+    parser = parser_of(__doc__)
+    parser.add_argument("--completions", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--rounds", type=int, default=2)
+    options = read_options(parser, given, completions=[40], rounds=1)
+    measured: dict[str, list[Figures]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sides = {f"{size:,}": partial(both_stages, size, Path(folder)) for size in options.completions}
+        measured |= {"0 (help alone)": [figures("judge", run_alttrain("eval", "--help"))]}
+        measured |= in_turn(options.rounds, sides)
+    print_sides(measured, {"judge s": ".1f", "judge MiB": ".0f", "report s": ".1f", "report MiB": ".0f"})
+    print_machine()
+
+
+def both_stages(size: int, folder: Path) -> Figures:
+    """Judge and report, each in a process of its own."""
+    target, base = folder / str(size) / "target", folder / str(size) / "base"
+    make(target, size // 2, trained=True)
+    make(base, size // 2, trained=False)
+    sides = (target, "--baseline", base)
+    judged = figures("judge", run_alttrain("eval", "judge", *sides))
+    reported = figures("report", run_alttrain("eval", "report", *sides))
+    shutil.rmtree(folder / str(size))
+    return judged | reported
+
+
+def figures(stage: str, used: Used) -> Figures:
+    return {f"{stage} s": used.seconds, f"{stage} MiB": used.mib}
 
 
 if __name__ == "__main__":

@@ -1,54 +1,83 @@
 """The clients of benchmarks/serve.py, in a process of their own: so many requests in flight, all streamed.
 
-    python benchmarks/serve_client.py URL MODEL IN_FLIGHT MAX_TOKENS < prompts.jsonl > replies.jsonl
+    python benchmarks/serve_client.py HOST PORT MODEL
 
-Each line of the replies has the seconds until the first text and until the end, and the tokens.
+Each line of the input is a load: {"prompts": [...], "in_flight": N, "max_tokens": N}. Its line of the output
+has the seconds from the first request to the last answer, the seconds of the processor that this process used
+for them, and for each prompt the seconds until its first text, and its tokens. Bare sockets, no HTTP library:
+on a machine with few cores the clients' work would be measured with the server's.
 """
 
 import asyncio
 import json
 import sys
 import time
+from asyncio import StreamReader, StreamWriter
 from typing import Any
 
-import httpx
+HEAD = (
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\n"
+    "Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+)
 
 
-async def ask(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Read one stream to its end."""
-    begun, first, usage, text = time.perf_counter(), 0.0, None, ""
-    async with client.stream("POST", f"{url}/chat/completions", json=body) as reply:
-        async for line in reply.aiter_lines():
-            if not line.startswith("data: {"):
+class Client:
+    """One connection, which stays open."""
+
+    def __init__(self, host: str, reader: StreamReader, writer: StreamWriter) -> None:
+        self._host, self._reader, self._writer = host, reader, writer
+
+    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and read its stream to the end."""
+        data = json.dumps(body).encode()
+        begun, first, usage = time.perf_counter(), 0.0, None
+        self._writer.write(HEAD.format(host=self._host, size=len(data)).encode() + data)
+        status = await self._reader.readline()
+        assert b" 200 " in status, status
+        while (line := await self._reader.readline()) != b"0\r\n":  # the last chunk of the body
+            if not line.startswith(b"data: {") or (first and b'"usage"' not in line):
                 continue
             event = json.loads(line[6:])
             usage = event.get("usage") or usage
-            for choice in event["choices"]:
-                delta = choice["delta"]
-                text += (new := delta.get("reasoning_content") or delta.get("content") or "")
-                first = first or (time.perf_counter() - begun if new else 0.0)
-    assert usage, "the stream ended early"
-    seconds = time.perf_counter() - begun
-    return {"first": first, "seconds": seconds, "tokens": usage["completion_tokens"], "text": text}
+            deltas = [choice["delta"] for choice in event["choices"]]
+            if not first and any(one.get("content") or one.get("reasoning_content") for one in deltas):
+                first = time.perf_counter() - begun
+        await self._reader.readline()
+        assert usage, "the stream ended early"
+        return {"first": first, "tokens": usage["completion_tokens"]}
 
 
-async def main(url: str, model: str, in_flight: str, max_tokens: str) -> None:
-    """Ask all prompts."""
-    slots = asyncio.Semaphore(int(in_flight))
-    limits = httpx.Limits(max_connections=int(in_flight))
+async def load(clients: list[Client], model: str, prompts: list[str], max_tokens: int) -> list[Any]:
+    """Let each client send its next prompt when it has read its answer."""
+    replies: list[Any] = [None] * len(prompts)
+    left = iter(enumerate(prompts))
+    settings: dict[str, Any] = {
+        "model": model, "temperature": 0, "max_tokens": max_tokens, "stream": True,
+        "stream_options": {"include_usage": True},
+    }  # fmt: skip
 
-    async def one(client: httpx.AsyncClient, prompt: str) -> dict[str, Any]:
-        body = {
-            "model": model, "temperature": 0, "max_tokens": int(max_tokens), "stream": True,
-            "stream_options": {"include_usage": True}, "messages": [{"role": "user", "content": prompt}],
-        }  # fmt: skip
-        async with slots:
-            return await ask(client, url, body)
+    async def work(client: Client) -> None:
+        for at, prompt in left:
+            messages = [{"role": "user", "content": prompt}]
+            replies[at] = await client.ask({**settings, "messages": messages})
 
-    async with httpx.AsyncClient(limits=limits, timeout=600) as client:
-        prompts = [json.loads(line) for line in sys.stdin]
-        for reply in await asyncio.gather(*(one(client, prompt) for prompt in prompts)):
-            print(json.dumps(reply))
+    await asyncio.gather(*map(work, clients))
+    return replies
+
+
+async def main(host: str, port: str, model: str) -> None:
+    """Measure one load per line."""
+    clients: list[Client] = []
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        wanted = json.loads(line)
+        while len(clients) < wanted["in_flight"]:
+            clients.append(Client(host, *await asyncio.open_connection(host, int(port))))
+        begun, computed = time.perf_counter(), time.process_time()
+        used = clients[: wanted["in_flight"]]
+        replies = await load(used, model, wanted["prompts"], wanted["max_tokens"])
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - computed
+        print(json.dumps({"seconds": seconds, "cpu": cpu, "replies": replies}), flush=True)
 
 
 if __name__ == "__main__":

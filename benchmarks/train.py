@@ -1,6 +1,6 @@
 """Training, ours against the script that people copy: the same model, rows, epochs, seed, rows a step.
 
-    python benchmarks/train.py [--rows 100] [--rounds 2] [--seeds 1995] [--short]
+    python benchmarks/train.py [--rows 100] [--rounds 3] [--seeds 1995] [--short] [--sides ours baseline]
 
 The baseline is in baseline.py: an Unsloth model, TRL's SFTTrainer, random batches of 8, no
 accumulation, TRL's and Unsloth's defaults (activations recomputed, padding-free batches). With
@@ -8,7 +8,10 @@ accumulation, TRL's and Unsloth's defaults (activations recomputed, padding-free
 turns Unsloth's padding-free batches off. Rows: 90% short refusals (the starter set) and 10% long
 benign traces, generated here. `--short` takes the starter set alone, with the demo's settings.
 
-Runs go A B A B, each in a process of its own, so that peak memory is its own. "matmul" is 4 x
+Two more sides show what a part of ours is worth. "recomputing" is ours with activations recomputed.
+"uncut" is ours with each update in one padded micro-batch, not cut into rows of similar length.
+
+Runs take turns, each in a process of its own, so that peak memory is its own. "matmul" is 4 x
 parameters x tokens / time, as a share of what this machine does in large bf16 (or fp32) matrix
 products, measured in the same process: forward and backward through frozen weights.
 """
@@ -23,11 +26,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
 from baseline import batching_of, load_model, make_trainer
+from measuring import in_turn, parser_of, print_machine, print_ratio, read_options, spread
 
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
@@ -51,6 +55,7 @@ MIX = (
     "train.gradient_checkpointing=auto",
     "train.save_steps=100000",
 )
+OURS, BASELINE, RECOMPUTING, UNCUT = SIDES = ("ours", "baseline", "recomputing", "uncut")
 LOSS_ROWS = 500  # of these, every fifth is read again after training
 LONG = (600, 1_870)  # tokens of a long trace, about
 
@@ -79,32 +84,35 @@ def _long(row: Row, tokens: int, chance: random.Random) -> Row:
 
 
 def run_ours(
-    recipe: Recipe, rows: Any, folder: Path, machine: Machine, warm: Sequence[Encoded] = ()
+    recipe: Recipe, rows: Any, folder: Path, machine: Machine, warm: Sequence[Encoded] = (), side: str = OURS
 ) -> dict[str, Any]:
-    """Train as `alttrain train` does. Rows may be tokenised already."""
+    """Train as `alttrain train` does, or with one part of it switched off. Rows may be tokenised already."""
     from alttrain_cli.engine.load import load_base
     from alttrain_cli.training.reports import Events
     from alttrain_cli.training.train import train
 
     tokenised = isinstance(rows[0], Encoded)
     before = sizes_of(rows) if tokenised else [estimate(recipe, row) for row in rows]
+    if side == RECOMPUTING:
+        recipe = recipe.changed({"train": {"gradient_checkpointing": True}})
     planned = plan(recipe, before, machine)
     recipe = recipe.changed({"train": {"gradient_checkpointing": planned.batching.gradient_checkpointing}})
     loaded = load_base(recipe, training=True)
     rows = rows if tokenised else encode(loaded, rows, recipe)
     planned = plan(recipe, sizes_of(rows), machine)
+    batching = planned.batching._replace(budget=sys.maxsize) if side == UNCUT else planned.batching
     silent = Events(lambda step: None, lambda line: None)
-    warm_up(loaded, lambda: train(loaded, recipe, warm, folder / "warm", planned.batching, silent), warm)
+    warm_up(loaded, lambda: train(loaded, recipe, warm, folder / "warm", batching, silent), warm)
     watch, notices = Watch(), list[str]()
     events = Events(lambda step: watch.step(step.loss, step.seconds), notices.append)
-    train(loaded, recipe, rows, folder / "run", planned.batching, events)
+    train(loaded, recipe, rows, folder / "run", batching, events)
     measured = result(loaded, rows, recipe, watch)
     return {
         **measured,
         "planned_gib": planned.memory.gib,
         "estimated": getattr(training_time(recipe, planned), "seconds", None),
         "notices": notices,
-        "batching": f"{planned.batching.budget} tokens a micro-batch",
+        "batching": "one per update" if side == UNCUT else f"{batching.budget} tokens per micro-batch",
         "gradient_checkpointing": planned.batching.gradient_checkpointing,
     }
 
@@ -270,69 +278,58 @@ def work(options: argparse.Namespace) -> None:
     recipe = Recipe.load(options.recipe, (*settings, f"train.seed={seed}", *options.set))
     rows = starter_rows("train")[: options.rows] if options.short else mixed_rows(options.rows, 1)
     with tempfile.TemporaryDirectory() as folder, quiet.capture_output(None):
-        run = run_ours if options.side == "ours" else partial(run_baseline, padded=options.padded)
+        padded = partial(run_baseline, padded=options.padded)
+        run = padded if options.side == BASELINE else partial(run_ours, side=options.side)
         measured = run(recipe, rows, Path(folder), Machine.detect())
     print(json.dumps(measured))
 
 
 def show(results: dict[str, list[dict[str, Any]]]) -> None:
     """Print the table."""
-
-    def middle(side: str, key: str) -> float:
-        return statistics.median(run[key] for run in results[side])
-
     rows = []
     for side, runs in results.items():
-        losses = [run["loss"] for run in runs]
         planned = runs[0].get("planned_gib")
-        rows.append(
-            (
-                side,
-                " ".join(f"{run['seconds']:.0f}" for run in runs),
-                f"{middle(side, 'speed'):.0f}",
-                f"{middle(side, 'matmul'):.0%}",
-                f"{middle(side, 'peak_gib'):.1f}",
-                f"{planned:.1f}" if planned else "-",
-                f"{min(losses):.3f}-{max(losses):.3f}",
-            )
-        )
-    print_table(("", "seconds", "tokens/s", "matmul", "peak GiB", "planned", "loss after"), rows, left=(0,))
+        forms = {"seconds": ".0f", "speed": ".0f", "matmul": ".0%", "peak_gib": ".1f", "loss": ".3f"}
+        found = [spread([run[key] for run in runs], form) for key, form in forms.items()]
+        rows.append((side, *found, f"{planned:.1f}" if planned else "-"))
+    heads = ("", "seconds", "tokens/s", "matmul", "peak GiB", "loss after", "planned GiB")
+    print_table(heads, rows)
     any_run = next(iter(results.values()))[0]
     lines = [("tokens:", f"{any_run['tokens']:,.0f} in {any_run['steps']} steps")]
     lines += [(f"{side}'s batches:", runs[0]["batching"]) for side, runs in results.items()]
     lines.append(("matrix products:", f"{any_run['matmul_rate'] / 1e9:,.0f} GFLOP/s"))
-    if estimated := results.get("ours", [{}])[0].get("estimated"):
+    if estimated := results.get(OURS, [{}])[0].get("estimated"):
         lines.append(("ours was estimated:", f"{estimated:.0f} s"))
-    if len(results) == 2:
-        factor = middle("baseline", "seconds") / middle("ours", "seconds")
-        lines.append(("ours is", f"{factor:.1f} times as fast"))
     print_lines(lines)
+    for side in results:
+        if side != OURS and OURS in results:
+            print_ratio(results, "speed", OURS, side)
 
 
-def main() -> None:
-    """Measure both sides in turn and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure the sides in turn and print the table."""
+    parser = parser_of(__doc__)
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1995], help="one a round, over and over")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--padded", action="store_true", help="the baseline pads, as R1-Act's script does")
-    parser.add_argument("--only", choices=("ours", "baseline"))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=[OURS, BASELINE])
     parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--side", choices=("ours", "baseline"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    options = read_options(parser, given, rows=2, rounds=1, short=True)
     if options.side:
         work(options)
         return
-    results: dict[str, list[dict[str, Any]]] = {}
-    for round_ in range(options.rounds):
-        for side in (options.only,) if options.only else ("ours", "baseline"):
-            seed = options.seeds[round_ % len(options.seeds)]
-            mine = [__file__, *sys.argv[1:], "--side", side, "--seeds", str(seed)]
-            results.setdefault(side, []).append(in_own_process(mine))
-            print(f"{side}, seed {seed}: {results[side][-1]['seconds']:.0f} s", file=sys.stderr, flush=True)
-    show(results)
+    seeds = {side: cycle(options.seeds) for side in options.sides}
+
+    def run(side: str) -> dict[str, Any]:
+        own = ["--side", side, "--seeds", str(next(seeds[side]))]
+        return in_own_process([__file__, *(sys.argv[1:] if given is None else given), *own])
+
+    show(in_turn(options.rounds, {side: partial(run, side) for side in options.sides}))
+    print_machine()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Turns the tokens of one completion into pieces of text, for a reader in another thread."""
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from alttrain_cli.structure.template import Template
@@ -24,13 +24,22 @@ class Feed:
 
     With a `budget`, a reasoning block that is still open after so many tokens is closed: `forced` then
     names the next token of the closing marker, and the model gets no other choice.
+
+    The first text is handed on at once, then that of each `interval()` tokens, or of each token without it.
+    With a budget it is that of each token too, because the text shows whether the block is still open.
     """
 
     def __init__(
-        self, tokenizer: Any, template: Template, budget: int | None = None, started: str = ""
+        self,
+        tokenizer: Any,
+        template: Template,
+        budget: int | None = None,
+        started: str = "",
+        interval: Callable[[], int] | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._budget = budget
+        self._interval = None if budget else interval
         self._parser = template.stream_parser()
         self._parser.feed(
             started
@@ -41,6 +50,7 @@ class Feed:
         self._ids: list[int] = []  # not handed on yet, after `_known` that were
         self._known = 0
         self._waiting = 0  # tokens of the text that is next
+        self._broken = 0  # how often in a row that text has ended inside a character
         self._queue: queue.SimpleQueue[Piece | BaseException | None] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[Piece]:
@@ -68,29 +78,31 @@ class Feed:
             self._forcing.pop(0)
         self._ids.append(token)
         self._waiting += 1
-        text, whole = self._text()
-        if whole:
+        if self._known and self._interval and self._waiting < self._interval():
+            return
+        text = self._text()
+        self._broken = self._broken + 1 if text.endswith(_BROKEN) else 0
+        if text and (not self._broken or self._broken >= _HELD):
             self._hand_on(text, forced)
             self._ids, self._known = self._ids[self._known :], len(self._ids) - self._known
+            self._broken = 0
 
     def end(self) -> None:
         """Hand on what was held back, and end the iteration."""
-        self._hand_on(self._text()[0])
+        self._hand_on(self._text())
         self._queue.put(None)
 
     def fail(self, error: BaseException) -> None:
         """End the iteration with an error."""
         self._queue.put(error)
 
-    def _text(self) -> tuple[str, bool]:
-        """Return the text after the part that was handed on, and whether it ends in a whole character.
+    def _text(self) -> str:
+        """Return the text after the part that was handed on.
 
         The tokens before are decoded with it, because a token's text may depend on its neighbour.
         """
         before = self._decode(self._ids[: self._known])
-        text = self._decode(self._ids)[len(before) :]
-        whole = bool(text) and (not text.endswith(_BROKEN) or len(self._ids) - self._known >= _HELD)
-        return text, whole
+        return self._decode(self._ids)[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False)

@@ -17,6 +17,9 @@ from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 # are, the longer that takes. So it waits for a token per so many others, and those that come meanwhile join
 # together.
 PATIENCE = 4
+# With so many open streams per token, the text of each is handed on. A reader that wakes for each token takes
+# Python's lock from the thread that writes. vLLM's --stream-interval is for the same reason.
+STREAMS_PER_TOKEN = 8
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Streams:
         Raises:
             ModelError: if the memory is too small; the model stays usable.
         """
-        feed = Feed(self._loaded.tokenizer, self._loaded.template, budget, prompt.started)
+        feed = Feed(self._loaded.tokenizer, self._loaded.template, budget, prompt.started, self._interval)
         chosen = random.randint(0, LARGEST_SEED) if seed is None else seed
         request = Request(0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, feed, watch)
         self._submit(request, adapter)
@@ -75,6 +78,10 @@ class Streams:
             yield from feed
         finally:
             self._leave(request)
+
+    def _interval(self) -> int:
+        """Return how many tokens of a stream are handed on together."""
+        return -(-len(self._open) // STREAMS_PER_TOKEN)
 
     def _submit(self, request: Request, adapter: bool) -> None:
         with self._changed:

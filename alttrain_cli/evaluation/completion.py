@@ -1,5 +1,6 @@
 """A stored completion: what a model wrote for one sample of an item, with its sections."""
 
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NotRequired
@@ -21,7 +22,8 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
-Key = Annotated[str, Field(min_length=1)]
+# Plans, completions and judgements name the same keys: in memory each is there once.
+Key = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
 
 
 class Ending(StrEnum):

@@ -93,4 +93,11 @@ def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:
 
 
 def from_record(values: Mapping[str, Any]) -> Judgement:
-    return Judgement(*(values.get(name) for name in Judgement._fields))  # type: ignore[arg-type]
+    """Return a stored judgement. Those without a text of their own are a few values, which are shared."""
+    found = Judgement(*(values.get(name) for name in Judgement._fields))  # type: ignore[arg-type]
+    return found if found.raw or found.overlap else _shared(found)
+
+
+@cache
+def _shared(judgement: Judgement) -> Judgement:
+    return judgement
