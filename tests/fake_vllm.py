@@ -42,14 +42,19 @@ def write_program(folder: Path) -> Path:
 
 @contextmanager
 def vllm_server(
-    answer: Answer, *, adapters: tuple[str, ...] = ("tuned",), opening: str = "", port: int = 0
+    answer: Answer,
+    *,
+    adapters: tuple[str, ...] = ("tuned",),
+    folder: Path = Path("/runs/tuned/adapter"),
+    opening: str = "",
+    port: int = 0,
 ) -> Iterator[Served]:
-    """Serve the model `base` and adapters on it; `opening` is what the template writes of the reasoning."""
+    """Serve the model `base` and adapters on it, from a folder.
+
+    `opening` is what the chat template writes of the reasoning.
+    """
     base = {"id": "base", "owned_by": "vllm", "root": "/models/base", "max_model_len": CONTEXT}
-    tuned = [
-        {"id": name, "owned_by": "vllm", "root": f"/runs/{name}/adapter", "parent": "base"}
-        for name in adapters
-    ]
+    tuned = [{"id": name, "owned_by": "vllm", "root": str(folder), "parent": "base"} for name in adapters]
 
     def tokenize(request: dict[str, Any]) -> dict[str, Any]:
         messages = request.get("messages")
@@ -84,7 +89,7 @@ def rendered_server(
         endpoint = replace(endpoint, listed=endpoint.listed._replace(context=context))
         target = Target("run", Recipe.load("smollm2-135m"), Path("run/adapter"))
         fingerprint = Fingerprint("run", "model", "weights", adapter="hash", template=template.fingerprint)
-        yield RenderedServer(endpoint, target, template, fingerprint, 3, lambda: None), served
+        yield RenderedServer([endpoint], target, template, fingerprint, 3), served
 
 
 def main(words: list[str]) -> None:

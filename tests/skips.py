@@ -16,6 +16,7 @@ ALLOWED = {
     r"this computer has a GPU": "the CUDA path is run without one",
     r"machine code for x86-64": "there is no such code on other processors",
     r"ALTTRAIN_TRANSFORMERS_4 names no Python": "needs a second set of packages, of an older major version",
+    r"ALTTRAIN_VLLM_PYTHON names no Python": "vLLM needs an environment of its own",
     r"lm-eval's client needs it": "a client of the harness that is no dependency of ours",
 }
 

@@ -9,10 +9,15 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import BackendError, Can, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.open import find
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.progress import Progress
+from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import State
+from tests import families
 from tests.fake_vllm import CONTEXT, SYSTEM, vllm_server
 from tests.servers import chat_server
 from tests.test_backends import streamed
@@ -151,3 +156,50 @@ def test_an_adapter_and_its_base_are_one_paired_evaluation(
     assert len(served.requests) == 9
     card = json.loads(next(tmp_path.glob("evals/tuned*/scorecard.json")).read_text(encoding="utf-8"))
     assert card
+
+
+def run_folder(folder: Path) -> Path:
+    """Write a run; return the folder of its adapter."""
+    recipe = Recipe.load("smollm2-135m")
+    made = Run.create(folder, recipe.name, recipe.to_yaml())
+    made.update_manifest(status="finished", recipe=recipe.name)
+    made.adapter_path.mkdir()
+    (made.adapter_path / "adapter_model.safetensors").write_bytes(b"adapter")
+    (made.adapter_path / "adapter_config.json").write_text("{}", encoding="utf-8")
+    return made.adapter_path
+
+
+def test_a_run_of_this_machine_on_a_server_is_asked_as_it_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Template.of(families.tokenizer("smollm2"), "")
+    monkeypatch.setattr("alttrain_cli.engine.load.load_template", lambda recipe: template)
+    with vllm_server(lambda *_: HELP, folder=run_folder(tmp_path / "run")) as served:
+        backend = find(served.base_url).open(Progress(), 2)  # type: ignore[union-attr]
+        assert backend.base is not None
+        for one in (backend, backend.base):
+            completed(one, Conversation.of("Why?"))
+    asked = [(one["model"], template.tokenizer.decode(one["prompt"])) for one in served.requests]  # type: ignore[call-arg]
+    assert asked == [("tuned", template.prompt("Why?")), ("base", template.prompt("Why?"))]
+    records = [one.fingerprint.record() for one in (backend, backend.base)]
+    assert [record["model"] for record in records] == ["tuned", "base"]
+    assert all(record["server"] == served.base_url and "prompts" in record["weights"] for record in records)
+
+
+class Warnings(Progress):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_a_system_text_that_the_servers_template_adds_to_an_unknown_adapter_is_said() -> None:
+    told = Warnings()
+    with vllm_server(lambda *_: HELP) as served:
+        find(served.base_url).open(told, 2)  # type: ignore[union-attr]
+        assert [SYSTEM in line and "--engine vllm" in line for line in told.told] == [True]
+        find(f"{served.base_url} base").open(told, 2)  # type: ignore[union-attr]
+    assert len(told.told) == 1

@@ -73,14 +73,16 @@ class Address:
 
     def open(self, progress: Progress, in_flight: int) -> Backend:
         """Find out what the server has."""
+        from alttrain_cli.backends.served_run import as_trained
         from alttrain_cli.backends.server import ServerBackend
 
         first, *more = addresses(self.url)
         others = f" and {len(more)} more" if more else ""
         with progress.status(f"Connecting to {shown(first)[:LONGEST_ADDRESS]}{others} ..."):
-            return ServerBackend.find(
+            backend = ServerBackend.find(
                 self.url, self.model, base=self.base, in_flight=in_flight, warn=progress.warn
             )
+            return as_trained(backend, progress.warn)
 
 
 # How words are read. Each returns what it understands, or None. The rest are models for this machine.

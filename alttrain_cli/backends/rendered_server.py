@@ -3,7 +3,7 @@
 So neither the server's chat template nor its reasoning parser has a part in a completion.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,26 +28,29 @@ class RenderedServer(ServerBackend):
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoints: Sequence[Endpoint],
         target: Target,
         template: Template,
         fingerprint: Fingerprint,
         in_flight: int,
-        end: Callable[[], None],
+        end: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(endpoint, in_flight)
+        super().__init__(endpoints[0], in_flight, endpoints[1:])
         self._target, self._template, self._end = target, template, end
-        self.name, self.order, self.fingerprint = target.name, target.order, fingerprint
+        self.name, self.order, self.fingerprint = fingerprint.name, target.order, fingerprint
 
     @property
     def base(self) -> Backend | None:
         """The same weights without the adapter; None for a base model and for a full fine-tune."""
-        endpoint = self._endpoint.without_adapter()
-        if endpoint is None:
+        endpoints = list(filter(None, (one.without_adapter() for one in self.endpoints)))
+        if not endpoints:
             return None
-        target = self._target.base
-        fingerprint = replace(self.fingerprint, name=target.name, adapter=None)
-        return RenderedServer(endpoint, target, self._template, fingerprint, self._in_flight, lambda: None)
+        target, name = self._target.base, endpoints[0].model
+        if self.fingerprint.server is None:
+            fingerprint = replace(self.fingerprint, name=target.name, adapter=None)
+        else:
+            fingerprint = replace(self.fingerprint, name=name, model=name)
+        return RenderedServer(endpoints, target, self._template, fingerprint, self.in_flight)
 
     def stream(
         self,

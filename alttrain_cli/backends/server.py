@@ -58,11 +58,11 @@ class ServerBackend:
     def __init__(
         self, endpoint: Endpoint, in_flight: int = IN_FLIGHT, others: Sequence[Endpoint] = ()
     ) -> None:
-        self._endpoints = (endpoint, *others)
-        self._servers = Servers(self._endpoints)
-        self._in_flight = in_flight
+        self.endpoints = (endpoint, *others)
+        self._servers = Servers(self.endpoints)
+        self.in_flight = in_flight
         self.name = endpoint.model
-        self.context = min(filter(None, (one.context for one in self._endpoints)), default=None)
+        self.context = min(filter(None, (one.context for one in self.endpoints)), default=None)
         self.fingerprint = Fingerprint(self.name, self.name, WEIGHTS, server=endpoint.address)
 
     @classmethod
@@ -113,8 +113,8 @@ class ServerBackend:
     @property
     def base(self) -> "Backend | None":
         """The model that it is compared with: the base of an adapter, or the one that was named."""
-        first, *others = (one.without_adapter() for one in self._endpoints)
-        return ServerBackend(first, self._in_flight, list(filter(None, others))) if first else None
+        first, *others = (one.without_adapter() for one in self.endpoints)
+        return ServerBackend(first, self.in_flight, list(filter(None, others))) if first else None
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
@@ -126,7 +126,7 @@ class ServerBackend:
                 that never answered and is down, or nothing but failures for two rounds.
         """
         failures = 0
-        with ServerWork(self._servers, self._in_flight) as work:
+        with ServerWork(self._servers, self.in_flight) as work:
 
             def ask(request: Request[Key]) -> Completion | BackendError:
                 try:
@@ -139,7 +139,7 @@ class ServerBackend:
                 for key, reply in replies:
                     failures = failures + 1 if isinstance(reply, BackendError) else 0
                     if isinstance(reply, BackendError):
-                        hopeless = reply.down and (failures >= self._in_flight or not work.answered)
+                        hopeless = reply.down and (failures >= self.in_flight or not work.answered)
                         if reply.fatal or hopeless or failures > 2 * work.size:
                             raise reply
                     yield key, reply

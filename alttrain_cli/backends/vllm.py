@@ -82,7 +82,7 @@ class Vllm:
                 engine={"vllm": process.version},
             )
             endpoint = Endpoint.find(process.url, _served_name(target), progress.warn, key=process.key)
-            return RenderedServer(endpoint, target, template, fingerprint, in_flight, process.close)
+            return RenderedServer([endpoint], target, template, fingerprint, in_flight, process.close)
         except BaseException:
             process.close()
             raise
