@@ -20,10 +20,11 @@ from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.study import launch
+from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile, shipped_studies
 from alttrain_cli.study.formats import FORMATS
 from alttrain_cli.study.grid import Grid, resolve
-from alttrain_cli.study.history import Ended, correction
+from alttrain_cli.study.history import Ended, History, correction
 from alttrain_cli.study.launch import LocalLauncher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_study
@@ -294,6 +295,7 @@ import sys
 from alttrain_cli.engine import machine
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study import launch
+from alttrain_cli.study import plan as plans
 from alttrain_cli.study.place import open_study
 from alttrain_cli.study.run import Events
 launch.PROGRAM = (sys.executable, sys.argv[1])
@@ -361,21 +363,37 @@ def test_a_step_that_an_earlier_process_still_does_is_waited_for(
 # --- the plan
 
 
-def test_the_plan_is_corrected_by_what_steps_took() -> None:
-    def ended(kind: Any, planned: float, seconds: float, **other: Any) -> Ended:
-        return Ended(
-            key="k", kind=kind, title="", machine="m", exit_code=0, seconds=seconds, planned=planned, **other
-        )
+def ended(key: str, kind: Any, seconds: float, **other: Any) -> Ended:
+    return Ended(
+        key=key, kind=kind, title="", **{"machine": "m", "exit_code": 0, "seconds": seconds, **other}
+    )
 
-    found = [
-        ended("train", 10, 20),
-        ended("train", 10, 40),
-        ended("eval", 10, 5),
-        ended("train", 1, 99, whole=False),
+
+def test_the_plan_is_corrected_by_what_whole_steps_of_a_kind_took_on_this_machine() -> None:
+    costs = {"a": 10.0, "b": 10.0, "c": 10.0, "d": None}
+    found = [ended("a", "train", 20), ended("b", "train", 40), ended("c", "eval", 5), ended("d", "train", 9)]
+    found += [ended("c", "train", 99, whole=False), ended("c", "train", 99, exit_code=2)]
+    assert correction("train", "m", found, costs) == 3
+    assert correction("eval", "m", found, costs) == 0.5
+    assert correction("judge", "m", found, costs) == correction("train", "other", found, costs) == 1
+
+
+def test_another_measurement_of_the_machine_changes_no_corrected_time(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = small()
+    [first, *_] = [step for step in place.grid.steps if step.kind == "train"]
+    history = History(place.folder)
+    history.add(ended(first.key, "train", 60, machine=CARD.name, planned=1.0, expected=1.0))
+    before = [
+        one.expected for one in plan_study(place.grid, place.folder, CARD).steps if one.step.kind == "train"
     ]
-    assert correction("train", "m", found) == 3
-    assert correction("eval", "m", found) == 0.5
-    assert correction("judge", "m", found) == correction("train", "other", found) == 1
+    cost_of = plans.cost_of
+    monkeypatch.setattr(plans, "cost_of", lambda step, machine: cost_of(step, machine)._replace(seconds=7.0))
+    after = [
+        one.expected for one in plan_study(place.grid, place.folder, CARD).steps if one.step.kind == "train"
+    ]
+    assert before[0] == after[0] == pytest.approx(60)
 
 
 def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:

@@ -1,6 +1,6 @@
 """What the steps of a study took: one record for each that ended, and how far the plan was off."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -45,12 +45,16 @@ class History:
         return {one.key: one for one in self.all() if one.exit_code == 0}
 
 
-def correction(kind: Kind, machine: str, ended: Iterable[Ended]) -> float:
-    """Return by what the arithmetic is to be multiplied: what steps of this kind took, over their plan."""
+def correction(kind: Kind, machine: str, ended: Iterable[Ended], costs: Mapping[str, float | None]) -> float:
+    """Return by what the arithmetic is to be multiplied: what steps of this kind took, over their plan.
+
+    `costs` are the seconds by arithmetic, by key, as they would be planned now. Those in the journal may come
+    from another measurement of this machine.
+    """
     known = [
-        one
+        (one.seconds, planned)
         for one in ended
-        if one.kind == kind and one.machine == machine and one.whole and one.exit_code == 0 and one.planned
+        if one.kind == kind and one.machine == machine and one.whole and one.exit_code == 0
+        if (planned := costs.get(one.key))
     ]
-    planned = sum(one.planned or 0 for one in known)
-    return sum(one.seconds for one in known) / planned if planned else 1.0
+    return sum(took for took, _ in known) / sum(planned for _, planned in known) if known else 1.0

@@ -8,6 +8,8 @@ from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.table import Dot, StudyTable
 
+_CSS = {False: "paper", True: "paper trained"}
+
 
 def write_page(path: Path, table: StudyTable) -> None:
     """Write the page, atomically. It loads nothing and has no script."""
@@ -33,7 +35,8 @@ def plot_of(table: StudyTable) -> Plot | None:
     if not ours:
         return None
     paper = [
-        Point(f"{label}, published", label, x, y, "paper trained") for label, x, y in table.published_dots
+        Point(f"{one.label}, published", one.label, one.refusal, one.harm, _CSS[one.is_trained])
+        for one in table.published_dots
     ]
     title = "harmful" if all(dot.is_harm for dot in table.dots) else "not refused"
     found = Plot(title, ours, paper, [], x_end([*ours, *paper]))

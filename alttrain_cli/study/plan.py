@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study.cost import Cost, cost_of
@@ -12,13 +12,18 @@ from alttrain_cli.study.steps import Kind, Status, Step
 
 
 class PlannedStep(NamedTuple):
-    """One step. `expected` is the arithmetic of `cost`, corrected by the steps that ended here."""
+    """One step. `factor` corrects the arithmetic of `cost`: from the steps of its kind that ended here."""
 
     step: Step
     status: Status
     cost: Cost
-    expected: float | None  # seconds
-    took: Ended | None  # if it was done here
+    factor: float = 1.0
+    took: Ended | None = None  # if it was done here
+
+    @property
+    def expected(self) -> float | None:
+        """The seconds that it takes, from its beginning."""
+        return None if self.cost.seconds is None else self.cost.seconds * self.factor
 
     @property
     def left(self) -> float | None:
@@ -96,17 +101,25 @@ class StudyPlan(NamedTuple):
 
 def plan_study(grid: Grid, folder: Path, machine: Machine) -> StudyPlan:
     """Plan every step of a study on a machine."""
+    return StudyPlan(machine, _planned(grid.steps, grid, folder, machine))
+
+
+def planned(step: Step, grid: Grid, folder: Path, machine: Machine) -> PlannedStep:
+    """Plan one step of a study."""
+    return _planned([step], grid, folder, machine)[0]
+
+
+def _planned(steps: Sequence[Step], grid: Grid, folder: Path, machine: Machine) -> list[PlannedStep]:
     history = History(folder).all()
     done = {one.key: one for one in history if one.exit_code == 0}
-    return StudyPlan(machine, [planned(step, machine, history, done.get(step.key)) for step in grid.steps])
-
-
-def planned(step: Step, machine: Machine, history: Sequence[Ended], took: Ended | None = None) -> PlannedStep:
-    """Plan one step."""
-    cost = cost_of(step, machine)
-    factor = correction(step.kind, machine.name, history)
-    expected = cost.seconds * factor if cost.seconds is not None else None
-    return PlannedStep(step, step.status(), cost, expected, took)
+    needed = {step.key for step in steps} | done.keys()
+    costs = {step.key: cost_of(step, machine) for step in grid.steps if step.key in needed}
+    seconds = {key: cost.seconds for key, cost in costs.items()}
+    factors = {kind: correction(kind, machine.name, history, seconds) for kind in get_args(Kind)}
+    return [
+        PlannedStep(step, step.status(), costs[step.key], factors[step.kind], done.get(step.key))
+        for step in steps
+    ]
 
 
 def _total(kind: Kind, steps: Sequence[PlannedStep]) -> KindTotal:

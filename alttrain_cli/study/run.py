@@ -131,7 +131,7 @@ class Runner:
 
     def _launch(self, step: Step, total: int) -> bool:
         """Start a step; False if a process of an earlier run of the study still does it."""
-        plan = planned(step, self.machine, History(self.folder).all())
+        plan = planned(step, self.grid, self.folder, self.machine)
         taken = {one.slot for one in self._running}
         slot = next(at for at in range(self.jobs) if at not in taken)
         log = log_of(self.folder, step)

@@ -20,7 +20,7 @@ from alttrain_cli.study import launch
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.history import History
-from alttrain_cli.study.plan import PlannedStep, planned
+from alttrain_cli.study.plan import PlannedStep, plan_study, planned
 from alttrain_cli.study.run import LOOK, log_of
 from alttrain_cli.study.steps import Status
 
@@ -64,9 +64,8 @@ def submit(
     jobs = Journal(folder / "jobs.jsonl")
     known = {one.key: one.job for one in map(_JOB.validate_python, jobs)}
     waiting: dict[str, str] = {}
-    history = History(folder).all()
-    for step in grid.steps:
-        plan = planned(step, machine, history)
+    for plan in plan_study(grid, folder, machine).steps:
+        step = plan.step
         if plan.status is Status.DONE:
             continue
         after = tuple(waiting[need.key] for need in step.needs if need.key in waiting)
@@ -92,11 +91,12 @@ def do_step(folder: str, key: str) -> None:
     """
     place = Path(folder)
     study = StudyFile.model_validate(object_in(place / "study.json"))
-    step = next(one for one in resolve(study, place).steps if one.key == key)
+    grid = resolve(study, place)
+    step = next(one for one in grid.steps if one.key == key)
     if step.status() is Status.DONE:
         return
     machine = Machine.detect()
-    plan = planned(step, machine, History(place).all())
+    plan = planned(step, grid, place, machine)
     log, since = log_of(place, step), time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

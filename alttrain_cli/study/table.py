@@ -77,6 +77,15 @@ class Dot(NamedTuple):
     is_trained: bool
 
 
+class PublishedDot(NamedTuple):
+    """A paper's figures in the plot, in percent."""
+
+    label: str
+    refusal: float
+    harm: float
+    is_trained: bool
+
+
 @dataclass(frozen=True)
 class StudyTable:
     """The table of a study; `missing` is what has not been done yet."""
@@ -88,7 +97,7 @@ class StudyTable:
     paper: Published | None
     missing: tuple[str, ...]
     dots: tuple[Dot, ...]
-    published_dots: tuple[tuple[str, float, float], ...]  # label, over-refusal, harm in percent
+    published_dots: tuple[PublishedDot, ...]
 
     @property
     def notes(self) -> list[str]:
@@ -138,7 +147,7 @@ def study_table(grid: Grid) -> StudyTable:
         if (dot := _dot(", ".join(labels), point, judge, scores[point], several=len(found) > 1))
     ]
     theirs = {
-        (", ".join(labels), refusal, harm)
+        PublishedDot(", ".join(labels), refusal, harm, point.method != UNTRAINED)
         for labels, found in groups.items()
         for point, _ in found
         if (harm := _figure(point, "harmful", paper)) is not None

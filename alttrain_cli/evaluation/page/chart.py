@@ -155,18 +155,23 @@ def _pairs(paper: list[Point]) -> list[tuple[Point, Point]]:
 
 
 def place_labels(chart: Plot) -> None:
-    """Move labels down until none overlaps; ours are placed first, at their points."""
+    """Move labels down until none overlaps, or up from the end of the plot; ours are placed first."""
     placed: list[Point] = []
     for point in chart.ours + sorted(chart.paper, key=lambda one: -one.y):
-        point.label_y = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)
-        near = sorted(
-            (one for one in placed if abs(chart.left(one.x) - chart.left(point.x)) < NEAR),
-            key=lambda one: one.label_y,
-        )
-        for other in near:
-            if abs(other.label_y - point.label_y) < LINE:
-                point.label_y = other.label_y + LINE
+        start = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)
+        taken = [one.label_y for one in placed if abs(chart.left(one.x) - chart.left(point.x)) < NEAR]
+        below, above = _free(start, taken, LINE), _free(min(start, HEIGHT), taken, -LINE)
+        point.label_y = below if below <= HEIGHT or above < 0 else above
         placed.append(point)
+
+
+def _free(start: float, taken: Sequence[float], way: int) -> float:
+    """Return the first place that overlaps none, down or up from a start."""
+    place = start
+    for other in sorted(taken, reverse=way < 0):
+        if abs(other - place) < LINE:
+            place = other + way
+    return place
 
 
 def table_of(card: Scorecard) -> list[dict[str, Any]]:
