@@ -98,6 +98,22 @@ def test_short_lines_stay_aligned(
     ]
 
 
+def test_in_a_narrow_terminal_a_value_begins_below_a_long_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    console.print_lines(
+        [("candidate, by turn:", "1: refused 0/2, assessment in 2/2; 2: refused"), ("b:", "c")]
+    )
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "candidate, by turn:",
+        "  1: refused 0/2, assessment in 2/2; 2:",
+        "  refused",
+        "b:",
+        "  c",
+    ]
+
+
 def test_every_name_that_is_taken_from_the_console_is_there() -> None:
     """They are found when they are used, so neither an import nor mypy misses one."""
     root = Path(console.__file__).parent.parent

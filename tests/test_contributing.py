@@ -221,7 +221,7 @@ def judge(checkout: Checkout) -> None:
     checkout.edit(path, "\nJUDGES = (", f"{JUDGE}POLITE, ")
     assert "polite" in checkout.alttrain("eval", "judges")
     shown = checkout.evaluate("smoke-harmful", "polite")
-    assert re.search(r"smoke-harmful +0/16 = 0% \(0-19\)\n  not refused, polite~\w+", shown)
+    assert re.search(r"smoke-harmful +0/16 = 0% \(0-19\)\n not refused, polite~\w+", shown)
     assert "whether the answer is a polite refusal" in shown
 
 

@@ -1,5 +1,6 @@
 """The last line of each command is a command that can be pasted, with real names."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.console.training import print_run_summary
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, record
 from alttrain_cli.storage.run_records import Manifest
+from tests import stand_ins
 from tests.command_lines import context_of
 from tests.run_folders import PROBES, TRAINED
 from tests.samples import TRACE, put
@@ -102,6 +104,18 @@ def test_after_an_evaluation_by_a_rule_comes_a_better_judge(
     [words] = pasted(run("eval", "report", "run", "--baseline", "./base"))
     assert words == ["alttrain", "eval", "report", "run", "--baseline", "./base", "--include-harmful"]
     run(*words[1:])
+
+
+def test_after_a_dialogue_comes_the_whole_suite_and_a_model_s_name_is_cut_at_hyphens_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand_ins.install(monkeypatch)
+    run("build-data", "--source", "starter:16")
+    run("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "runs/a")
+    [words] = pasted(run("chat", "runs/a", "--attack", "crescendo", "--goal", "Greet a robot."))
+    assert words == ["alttrain", "eval", "runs/a", "--suite", "crescendo", "--attacker", "base"]
+    shown = run("eval", "runs/a", "--limit", "1")
+    assert re.search(r"SmolLM2-135M- .*\n.* Instruct ", shown)
 
 
 @pytest.mark.parametrize("words", [("eval", "suites"), ("eval", "judges"), ()], ids=" ".join)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the notebook for real, in a new environment: `python3 tools/notebook.py FOLDER [--steps N]`.
+"""Runs the notebook for real, in a new environment: `python3 tools/notebook.py FOLDER [--quick]`.
 
 Makes FOLDER with an environment of its own, a wheel of this checkout and `constraints.txt`. There Jupyter
-executes every cell, the one that installs too. `--steps` trains for fewer steps. Each cell's output is in
-FOLDER/done.ipynb. The exit code is 1 if a cell printed an error.
+executes every cell, the one that installs too. `--quick` trains for 6 steps and evaluates 1 prompt per suite.
+Each cell's output is in FOLDER/done.ipynb. The exit code is 1 if a cell printed an error.
 """
 
 import argparse
@@ -22,7 +22,7 @@ JUPYTER = ("nbclient>=0.10,<1", "ipykernel>=6,<8", "pip")
 WRONG = ("Error: ", "Traceback", "command not found", "ERROR: ")
 
 
-def prepare(folder: Path, steps: int | None) -> Path:
+def prepare(folder: Path, *, quick: bool) -> Path:
     """Fill the folder, and return the folder of the environment's programs."""
     programs = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
     if not programs.exists():
@@ -32,8 +32,9 @@ def prepare(folder: Path, steps: int | None) -> Path:
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True)
     shutil.copy(ROOT / "constraints.txt", folder)
     text = (ROOT / "notebooks" / NAME).read_text(encoding="utf-8")
-    if steps is not None:
-        text = text.replace("!alttrain train", f"!alttrain train --set train.max_steps={steps}")
+    if quick:
+        text = text.replace("!alttrain train", "!alttrain train --set train.max_steps=6")
+        text = text.replace("--limit 8", "--limit 1")
     (folder / NAME).write_text(text, encoding="utf-8")
     return programs
 
@@ -49,11 +50,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    programs = prepare(folder, arguments.steps)
+    programs = prepare(folder, quick=arguments.quick)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", "")])
     command = [str(programs / "jupyter-execute"), "--timeout=-1", "--output=done", NAME]
     code = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}).returncode

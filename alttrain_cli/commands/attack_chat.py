@@ -1,8 +1,10 @@
 """`alttrain chat --attack`: one attack on a model, shown turn by turn. Nothing is stored."""
 
+import shlex
 from contextlib import closing
 
 from alttrain_cli import console
+from alttrain_cli.backends.address import is_address, shown
 from alttrain_cli.backends.open import find, open_backend, open_later
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.loader import ChatTarget
@@ -31,3 +33,7 @@ def play(options: ChatOptions) -> None:
             suite, options.goal or "", backend, crew_of(backend), settings.sampling, console.print_reply
         )
     console.print_end(done)
+    if isinstance(found, Target) and found.run:
+        attacker = shown(options.attacker) if is_address(options.attacker) else options.attacker
+        words = ["--suite", suite.name, "--attacker", attacker]
+        console.print_next(shlex.join(["alttrain", "eval", str(found.run.path), *words]))

@@ -1,5 +1,6 @@
 """Shows a scorecard in the terminal."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from alttrain_cli import console
@@ -7,6 +8,7 @@ from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.console.dial import print_dial
 from alttrain_cli.console.figures import estimate
 from alttrain_cli.console.published import macro_lines, print_published
+from alttrain_cli.console.terminal import NARROW, out
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.published_tables import Published
@@ -24,6 +26,7 @@ from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
 
 SHOWN_HITS = 5
+_NAME_COLUMNS = 18
 
 
 def print_report(report: Report, published: Published | None = None) -> None:
@@ -62,8 +65,8 @@ def _print_metrics(card: Scorecard) -> None:
     compared = card.compared
     names = [card.compared_name, card.target_name] if compared else [card.target_name]
     titles = ["baseline", "candidate"] if compared else ["rate"]
-    heads = [f"{title}\n{name}" for title, name in zip(titles, names, strict=True)]
-    columns = ["suite\n  metric, judge", *heads, *(["difference"] if compared else [])]
+    heads = [f"{title}\n{_in_lines(name)}" for title, name in zip(titles, names, strict=True)]
+    columns = ["suite\n metric, judge", *heads, *(["difference"] if compared else [])]
     rows = [
         _metric(_name(suite) + (" PARTIAL" if suite.partial else ""), metric, bool(compared))
         for suite in card.suites
@@ -75,12 +78,18 @@ def _print_metrics(card: Scorecard) -> None:
     console.print_table(columns, rows, left=range(len(columns)))
 
 
+def _in_lines(name: str) -> str:
+    """Return a model's name, in two lines where it is too long for a column of a usual terminal."""
+    is_short = len(name) <= _NAME_COLUMNS or out().width < NARROW
+    return name if is_short else re.sub(r"-(?=[^-]+$)", "-\n", name)
+
+
 def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> list[str]:
     found = metric.difference
     without = metric.clean if isinstance(metric, MetricScore) else None
     clean = f"; clean {estimate(without)}" if without else ""
     return [
-        f"{name}\n  {metric.title}, {metric.judge}{'*' * metric.triage}",
+        f"{name}\n {metric.title}, {metric.judge}{'*' * metric.triage}",
         *([_bounded(metric.compared, metric.compared_at_most)] if compared else []),
         _bounded(metric.target, metric.target_at_most) + clean,
         *([found.words if found else "-"] if compared else []),

@@ -118,9 +118,14 @@ def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns; a path is never cut in two, however narrow the terminal is."""
     pairs = [(visible(name), plain(str(value)), isinstance(value, PurePath)) for name, value in lines]
     indent = max((cell_len(name) for name, _, _ in pairs), default=0) + 2
+    below = console.width < NARROW and indent > console.width // 3  # each value begins below its name
+    indent = 2 if below else indent
     room = console.width - indent
     for name, value, is_path in pairs:
         head = Text(name + " " * (indent - cell_len(name)), "muted")
+        if below and name:
+            console.print(Text(name, "muted"), soft_wrap=True)
+            head = Text(" " * indent)
         for line in value.split("\n", allow_blank=True) or [Text()]:
             if is_path or any(cell_len(word) > room for word in line.plain.split()):
                 console.print(head + line, soft_wrap=True)
