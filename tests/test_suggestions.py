@@ -30,6 +30,7 @@ CASES = [  # the command line, where ? is the wrong word; the wrong word; the on
     ((*EVAL, "--judge-part", "?"), "reasonig", "reasoning"),
     ((*EVAL, "--thinking-mode", "?"), "zer", "zero"),
     ((*EVAL, "--preset", "?"), "r1act", "r1-act"),
+    ((*EVAL, "--engine", "?"), "vlm", "vllm"),
     (("eval", "report", "run", "--published", "?"), "altrain", "alttrain"),
     (("chat", "?", "-p", "Hi"), "smollm2-135", "smollm2-135m"),
     (("chat", "smollm2-135m", "-p", "Hi", "--set", "?"), "temprature=1", "temperature"),
