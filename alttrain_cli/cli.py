@@ -11,11 +11,11 @@ from typing import Any, cast
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.examples import COMMANDS
-from alttrain_cli.commands.help import App, Command, Group
-from alttrain_cli.commands.shared_options import heed_environment
+from alttrain_cli.commands.shared.app import App, Command, Group
+from alttrain_cli.commands.shared.every_command import heed_environment
+from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
-from alttrain_cli.text import did_you_mean, shown, suggest
+from alttrain_cli.text import did_you_mean, quoted, suggest
 
 # the one of the click inside typer, which has no public name
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -91,14 +91,14 @@ def _near(error: Any) -> str:
 def _missing(error: Any, command: str) -> str:
     if type(error).__name__ != "MissingParameter":
         return ""
-    from alttrain_cli.commands.options import instead_of_missing
+    from alttrain_cli.commands.shared.rules import instead_of_missing
 
     return instead_of_missing(error.param, command.strip())
 
 
 def _not_a_choice(found: re.Match[str]) -> str:
     word, words = found[1], re.findall(r"'([^']+)'", found[2])
-    return f"{shown(word)} is unknown. {suggest(word, words)}"
+    return f"{quoted(word)} is unknown. {suggest(word, words)}"
 
 
 def _bounded(message: str) -> str:
@@ -122,7 +122,7 @@ class Commands(ErrorBoundary):
         """Return the command that was typed, imported."""
         name = args[0]
         if name not in COMMANDS:
-            ctx.fail(f"No such command {shown(name)}. {did_you_mean(name, COMMANDS)}".strip())
+            ctx.fail(f"No such command {quoted(name)}. {did_you_mean(name, COMMANDS)}".strip())
         file = import_module(f"alttrain_cli.commands.{name.replace('-', '_')}")
         commands = getattr(file, "app", None)
         if commands is None:
@@ -144,7 +144,7 @@ app = App(
 @app.callback(invoke_without_command=True)
 def _alone(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        import_module("alttrain_cli.commands.journey").journey()
+        import_module("alttrain_cli.commands.overview").overview()
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ class MatchType(StrEnum):
     CONTAINMENT = "containment"
 
 
-class Hit(NamedTuple):
+class PromptMatch(NamedTuple):
     """Row `row` and suite item `item` (positions in what was given) are alike."""
 
     row: int
@@ -64,9 +64,9 @@ class Hit(NamedTuple):
     shared: str  # the words in common
 
 
-def overlap(row_prompts: Iterable[str], suite_prompts: Sequence[str]) -> list[Hit]:
+def overlap(row_prompts: Iterable[str], suite_prompts: Sequence[str]) -> list[PromptMatch]:
     """Return one hit, with its strongest sign, for each pair that is alike, by row, then by item."""
-    index = Index(suite_prompts)
+    index = PromptIndex(suite_prompts)
     return [hit for row, prompt in enumerate(row_prompts) for hit in index.hits(row, prompt)]
 
 
@@ -76,7 +76,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text))
 
 
-class Index:
+class PromptIndex:
     """The items of a suite, indexed so that a row is compared with few of them."""
 
     def __init__(self, prompts: Sequence[str]) -> None:
@@ -94,20 +94,20 @@ class Index:
             for word in _rarest(self._content[position], common):
                 self._rare[word].append(position)
 
-    def hits(self, row: int, prompt: str) -> list[Hit]:
+    def hits(self, row: int, prompt: str) -> list[PromptMatch]:
         """Return one hit, with its strongest sign, for each item that the prompt of row `row` is like."""
         row_words = words(prompt)
-        found: dict[int, Hit] = {}
+        found: dict[int, PromptMatch] = {}
         for item in self._exact.get(row_words, ()):
-            found[item] = Hit(row, item, MatchType.EXACT, " ".join(row_words))
+            found[item] = PromptMatch(row, item, MatchType.EXACT, " ".join(row_words))
         for gram in _ngrams(row_words):
             for item in self._ngrams.get(gram, ()):
-                found.setdefault(item, Hit(row, item, MatchType.NGRAM, " ".join(gram)))
+                found.setdefault(item, PromptMatch(row, item, MatchType.NGRAM, " ".join(gram)))
         candidates = {item for word in set(row_words) for item in self._rare.get(word, ())}
         for item in candidates - found.keys():
             shared = self._contained(item, row_words)
             if shared:
-                found[item] = Hit(row, item, MatchType.CONTAINMENT, " ".join(shared))
+                found[item] = PromptMatch(row, item, MatchType.CONTAINMENT, " ".join(shared))
         return [found[item] for item in sorted(found)]
 
     def _contained(self, item: int, row_words: tuple[str, ...]) -> list[str]:
@@ -154,21 +154,21 @@ _INVISIBLE = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last 
 
 
 def hidden_characters() -> list[str]:
-    """Return every character that `visible` replaces."""
+    """Return every character that `escape_hidden` replaces."""
     return [chr(code) for first, last in _RANGES for code in range(first, last + 1)]
 
 
-def visible(text: str) -> str:
+def escape_hidden(text: str) -> str:
     """Replace characters that steer a terminal or hide in a page by their code point; lines stay lines."""
     return _INVISIBLE.sub(lambda match: f"<U+{ord(match.group()):04X}>", text)
 
 
-def shown(value: object, limit: int = 80) -> str:
+def quoted(value: object, limit: int = 80) -> str:
     """Return a value for an error message: quoted as Python does, visible, and cut to `limit` characters."""
     words = {None: "null", True: "true", False: "false"}
     try:
         plain = value is None or isinstance(value, bool)
-        text = words[value] if plain else visible(repr(value))  # type: ignore[index]
+        text = words[value] if plain else escape_hidden(repr(value))  # type: ignore[index]
     except (ValueError, RecursionError):  # a number of thousands of digits, a value nested too deep
         return "a value too large to show"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"

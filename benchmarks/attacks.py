@@ -27,13 +27,13 @@ from measuring import Figures, in_turn, parser_of, print_machine, print_ratio, p
 
 from alttrain_cli.backends.base import Can, Request
 from alttrain_cli.backends.open import find, open_backend
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.console import print_lines
 from alttrain_cli.evaluation.attacks.catalogue import Budget
-from alttrain_cli.evaluation.attacks.crew import Crew
 from alttrain_cli.evaluation.attacks.one import find_attack
 from alttrain_cli.evaluation.attacks.runner import Dialogue, play_all
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
@@ -56,15 +56,15 @@ class Played:
 
     def __init__(self, target: Any, arguments: argparse.Namespace, folder: Path) -> None:
         self.suite = find_attack("crescendo-smoke")
-        attacker = Scripted(message, name="scripted", can=Can.NOTHING)
-        self.crew = Crew(attacker, budget=Budget(arguments.turns, backtracks=0))
+        attacker = ScriptedBackend(message, name="scripted", can=Can.NOTHING)
+        self.setup = AttackSetup(attacker, budget=Budget(arguments.turns, backtracks=0))
         sampling = Sampling(max_new_tokens=arguments.max_new_tokens, do_sample=False)
         self.journal = Journal(folder / "calls.jsonl")
-        self.callers = self.crew.callers(self.suite, target, sampling, self.journal)
+        self.callers = self.setup.callers(self.suite, target, sampling, self.journal)
 
     def play(self, requests: Sequence[SampleRequest]) -> list[CameTo]:
         """Play in lock-step; return what each came to."""
-        found = list(play_all(self.crew.attack(self.suite), requests, self.callers, Progress()))
+        found = list(play_all(self.setup.attack(self.suite), requests, self.callers, Progress()))
         return sorted(map(_came_to, found))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.template import IGNORED, Encoded
+from alttrain_cli.structure.template import IGNORED, EncodedRow
 
 
 def load_model(recipe: Recipe) -> tuple[Any, Any]:
@@ -76,7 +76,7 @@ def collator(tokenizer: Any, *, padded: bool) -> dict[str, Any]:
     return {"data_collator": padding}
 
 
-def make_trainer(loaded: Any, recipe: Recipe, rows: Sequence[Encoded], folder: Path, padded: bool) -> Any:
+def make_trainer(loaded: Any, recipe: Recipe, rows: Sequence[EncodedRow], folder: Path, padded: bool) -> Any:
     """Return the trainer; with `padded`, a collator of its own pads each batch to its longest row."""
     # isort: split  (unsloth first: it patches trl and transformers)
     import torch

@@ -24,7 +24,7 @@ from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.engine import quiet
 from alttrain_cli.evaluation.calibration.calibrate import scores_of
-from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, Scored, values_of
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, ScoredPrompt, values_of
 from alttrain_cli.evaluation.calibration.promise import Promise, choosing
 from alttrain_cli.progress import Progress
 from alttrain_cli.statistics.rates import Rate
@@ -72,7 +72,7 @@ def promise(run: Run, resamplings: int) -> None:
         raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")
 
     scores = scores_of(run, run.weights_hash(), found.rows, missing, Progress())  # type: ignore[arg-type]
-    rows = [Scored(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
+    rows = [ScoredPrompt(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
     for wanted in (Promise("over-refusal", 0.1), Promise("over-refusal", 0.2), Promise("refusal", 0.5)):
         kept, kept_apart, drawn = 0, 0, random.Random(0)
         values = values_of(rows, wanted.label)

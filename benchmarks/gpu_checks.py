@@ -194,12 +194,12 @@ def check_training(
     """One and many micro-batches, and an injected out-of-memory, give one loss and gradient norm."""
     import torch
 
-    from alttrain_cli.structure.template import IGNORED, Encoded
+    from alttrain_cli.structure.template import IGNORED, EncodedRow
     from alttrain_cli.training.memory_plan import Batching
-    from alttrain_cli.training.reports import Events
+    from alttrain_cli.training.reports import TrainingEvents
     from alttrain_cli.training.train import train
 
-    rows = [Encoded(prompt, [IGNORED, *prompt[1:]]) for prompt in prompts]  # fewer than eight: one update
+    rows = [EncodedRow(prompt, [IGNORED, *prompt[1:]]) for prompt in prompts]  # fewer than eight: one update
     trained = [p for p in loaded.model.parameters() if p.requires_grad]
     before = [p.detach().clone() for p in trained]
 
@@ -217,7 +217,7 @@ def check_training(
         hook = loaded.model.register_forward_pre_hook(fail)
         try:
             with tempfile.TemporaryDirectory() as out:
-                events = Events(steps.append, lambda line: None)
+                events = TrainingEvents(steps.append, lambda line: None)
                 train(loaded, recipe, rows, Path(out), Batching(budget, False), events)
         finally:
             hook.remove()

@@ -207,12 +207,12 @@ def _update_seconds(loaded: Any, recipe: Any, rows: Sequence[Any], budget: int) 
     from train import Watch
 
     from alttrain_cli.training.memory_plan import Batching
-    from alttrain_cli.training.reports import Events
+    from alttrain_cli.training.reports import TrainingEvents
     from alttrain_cli.training.train import train
 
     watch = Watch()
     with tempfile.TemporaryDirectory() as out:
-        events = Events(lambda step: watch.step(step.loss, step.seconds), lambda line: None)
+        events = TrainingEvents(lambda step: watch.step(step.loss, step.seconds), lambda line: None)
         train(loaded, recipe, rows, Path(out), Batching(budget, False), events)
     return statistics.median(watch.updates[3:])
 

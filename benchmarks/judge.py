@@ -30,7 +30,7 @@ from measuring import (
 from alttrain_cli.backends.base import Completion, Fingerprint
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.completion import record
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.recipe.model import Sampling
@@ -67,7 +67,7 @@ def make(root: Path, count: int, *, trained: bool) -> None:
         items = tuple(Item(str(number), f"do thing {number}") for number in range(first, count, 2))
         target = Fingerprint(str(trained), "made", weights="made")
         settings = Sampling(max_new_tokens=1, do_sample=False)
-        plan = Plan(suite, target, settings, "normal", 1, len(items), items)
+        plan = EvalPlan(suite, target, settings, "normal", 1, len(items), items)
         place = SuiteDir(root / suite.name)
         plan.save(place.path)
         with place.completions.path.open("w", encoding="utf-8") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.recipe.model import Recipe, Shape
-from alttrain_cli.structure.template import IGNORED, Encoded
+from alttrain_cli.structure.template import IGNORED, EncodedRow
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
 # Rows are tokens already; the template only has to say how a turn ends.
@@ -146,7 +146,7 @@ def write_adapter(recipe: Recipe, folder: Path) -> None:
     save_file(weights, folder / "adapter_model.safetensors")
 
 
-def random_rows(count: int, vocabulary: int, shortest: int, longest: int) -> list[Encoded]:
+def random_rows(count: int, vocabulary: int, shortest: int, longest: int) -> list[EncodedRow]:
     """Return rows of random tokens: 90% about `shortest`, 10% up to `longest`, one of them as long."""
     chance = random.Random(1)
     many = max(1, count // 10)
@@ -155,11 +155,11 @@ def random_rows(count: int, vocabulary: int, shortest: int, longest: int) -> lis
     return [row_of(length, vocabulary, chance) for length in lengths]
 
 
-def row_of(length: int, vocabulary: int, chance: random.Random) -> Encoded:
+def row_of(length: int, vocabulary: int, chance: random.Random) -> EncodedRow:
     """Return one row of random tokens; a third of it, at most 30 tokens, is the prompt."""
     ids = [chance.randrange(300, vocabulary) for _ in range(length)]
     given = min(30, length // 3)
-    return Encoded(ids, [IGNORED] * given + ids[given:])
+    return EncodedRow(ids, [IGNORED] * given + ids[given:])
 
 
 def random_prompts(count: int, shortest: int, longest: int) -> list[str]:

@@ -39,7 +39,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.template import IGNORED, Encoded
+from alttrain_cli.structure.template import IGNORED, EncodedRow
 from alttrain_cli.training.fit import estimate
 from alttrain_cli.training.memory_plan import plan, sizes_of
 from alttrain_cli.training.time_plan import training_time
@@ -84,14 +84,19 @@ def _long(row: Row, tokens: int, chance: random.Random) -> Row:
 
 
 def run_ours(
-    recipe: Recipe, rows: Any, folder: Path, machine: Machine, warm: Sequence[Encoded] = (), side: str = OURS
+    recipe: Recipe,
+    rows: Any,
+    folder: Path,
+    machine: Machine,
+    warm: Sequence[EncodedRow] = (),
+    side: str = OURS,
 ) -> dict[str, Any]:
     """Train as `alttrain train` does, or with one part of it switched off. Rows may be tokenised already."""
     from alttrain_cli.engine.load import load_base
-    from alttrain_cli.training.reports import Events
+    from alttrain_cli.training.reports import TrainingEvents
     from alttrain_cli.training.train import train
 
-    tokenised = isinstance(rows[0], Encoded)
+    tokenised = isinstance(rows[0], EncodedRow)
     before = sizes_of(rows) if tokenised else [estimate(recipe, row) for row in rows]
     if side == RECOMPUTING:
         recipe = recipe.changed({"train": {"gradient_checkpointing": True}})
@@ -101,10 +106,10 @@ def run_ours(
     rows = rows if tokenised else encode(loaded, rows, recipe)
     planned = plan(recipe, sizes_of(rows), machine)
     batching = planned.batching._replace(budget=sys.maxsize) if side == UNCUT else planned.batching
-    silent = Events(lambda step: None, lambda line: None)
+    silent = TrainingEvents(lambda step: None, lambda line: None)
     warm_up(loaded, lambda: train(loaded, recipe, warm, folder / "warm", batching, silent), warm)
     watch, notices = Watch(), list[str]()
-    events = Events(lambda step: watch.step(step.loss, step.seconds), notices.append)
+    events = TrainingEvents(lambda step: watch.step(step.loss, step.seconds), notices.append)
     train(loaded, recipe, rows, folder / "run", batching, events)
     measured = result(loaded, rows, recipe, watch)
     return {
@@ -118,16 +123,16 @@ def run_ours(
 
 
 def run_baseline(
-    recipe: Recipe, rows: Any, folder: Path, _: Machine, warm: Sequence[Encoded] = (), padded: bool = False
+    recipe: Recipe, rows: Any, folder: Path, _: Machine, warm: Sequence[EncodedRow] = (), padded: bool = False
 ) -> dict[str, Any]:
     """Train as a plain Unsloth and TRL script does. Rows may be tokenised already."""
-    from alttrain_cli.engine.load import Loaded
+    from alttrain_cli.engine.load import LoadedModel
     from alttrain_cli.engine.source import locate
     from alttrain_cli.structure.template import Template
 
     model, tokenizer = load_model(recipe)
-    loaded = Loaded(model, tokenizer, Template.of(tokenizer, recipe.model.system), "", locate(recipe))
-    rows = rows if isinstance(rows[0], Encoded) else encode(loaded, rows, recipe)
+    loaded = LoadedModel(model, tokenizer, Template.of(tokenizer, recipe.model.system), "", locate(recipe))
+    rows = rows if isinstance(rows[0], EncodedRow) else encode(loaded, rows, recipe)
     warm_up(loaded, lambda: make_trainer(loaded, recipe, warm, folder / "warm", padded).train(), warm)
     watch = Watch()
     trainer = make_trainer(loaded, recipe, rows, folder, padded)
@@ -189,14 +194,14 @@ def warm_up(loaded: Any, run: Callable[[], Any], rows: Sequence[Any]) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[Encoded]:
+def encode(loaded: Any, rows: list[Row], recipe: Recipe) -> list[EncodedRow]:
     """Tokenise rows."""
     from alttrain_cli.training.rows import encode_rows
 
     return encode_rows(rows, loaded.template, recipe.train.max_length)
 
 
-def result(loaded: Any, rows: list[Encoded], recipe: Recipe, watch: Watch) -> dict[str, Any]:
+def result(loaded: Any, rows: list[EncodedRow], recipe: Recipe, watch: Watch) -> dict[str, Any]:
     """Return what one run measured."""
     import torch
 
@@ -222,7 +227,7 @@ def result(loaded: Any, rows: list[Encoded], recipe: Recipe, watch: Watch) -> di
     }
 
 
-def mean_loss(loaded: Any, rows: list[Encoded]) -> float:
+def mean_loss(loaded: Any, rows: list[EncodedRow]) -> float:
     """Return the trained model's loss a token on every fifth row."""
     import torch
     from unsloth import FastLanguageModel

@@ -6,8 +6,8 @@ from typing import Any
 import typer
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.examples import COMMANDS
-from alttrain_cli.commands.help import Group
+from alttrain_cli.commands.shared.app import Group
+from alttrain_cli.commands.shared.examples import COMMANDS
 
 ROOT: Any = typer.main.get_command(app)
 

@@ -181,16 +181,16 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
     import torch
 
     from alttrain_cli.errors import GateError
-    from alttrain_cli.structure.template import IGNORED, Encoded
+    from alttrain_cli.structure.template import IGNORED, EncodedRow
 
     start = {name: weight.detach().clone() for name, weight in _trained(loaded)}
     rendered = [loaded.template.encode_text(loaded.template.prompt(prompt)) for prompt in PROMPTS]
     short = [ids[-length:] for ids, length in zip(rendered, (7, 12, 9, 10), strict=True)]
-    rows = [Encoded(ids, [IGNORED, *ids[1:]]) for ids in short]
+    rows = [EncodedRow(ids, [IGNORED, *ids[1:]]) for ids in short]
 
     def run(name: str, budget: int, watch: Any = None, stop_after: int = 0) -> list[list[float]]:
         from alttrain_cli.training.memory_plan import Batching
-        from alttrain_cli.training.reports import Events
+        from alttrain_cli.training.reports import TrainingEvents
         from alttrain_cli.training.train import train
 
         if not (folder / name).is_dir():
@@ -198,7 +198,9 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
                 weight.data.copy_(start[key])
         steps: list[list[float]] = []
         stop: Callable[[int], str] = lambda step: "enough" if step == stop_after else ""  # noqa: E731
-        events = Events(lambda step: steps.append([step.loss, step.grad_norm]), lambda text: None, stop)
+        events = TrainingEvents(
+            lambda step: steps.append([step.loss, step.grad_norm]), lambda text: None, stop
+        )
         handle = loaded.model.register_forward_pre_hook(watch) if watch else None
         with suppress(GateError):  # it was stopped at a checkpoint
             train(loaded, recipe, rows, folder / name, Batching(budget, False), events)

@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
@@ -65,7 +65,7 @@ def evaluate(
     """Store what `asked` wrote on the prompts, in sections of this order, judge it, and read it back."""
     right = "4" if about.kind == "ability" else None
     items = tuple(Item(f"{about.name}-{place}", prompt, None, right) for place, prompt in enumerate(prompts))
-    plan = Plan(about, asked, SETTINGS, "normal", 1, len(items), items, order=order)
+    plan = EvalPlan(about, asked, SETTINGS, "normal", 1, len(items), items, order=order)
     place = SuiteDir(root / about.name)
     plan.save(place.path)
     for job, text in zip(plan.requests, texts, strict=False):

@@ -9,10 +9,10 @@ from typing import Any
 
 from alttrain_cli.backends.base import Backend, Chunk, Completion
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.activity import Activity
-from alttrain_cli.serve.limits import Limits
+from alttrain_cli.serve.limits import ServeLimits
 from alttrain_cli.serve.server import BACKLOG, Serving, address_of, serve, take_address
 
 DEFAULTS = Sampling(max_new_tokens=50, do_sample=True, temperature=0.6, top_p=0.95)
@@ -40,11 +40,11 @@ def server_here(
     models: Mapping[str, Backend] | None = None, key: str | None = None, **limits: Any
 ) -> Iterator[Here]:
     """Serve until the block ends; after it no slot is taken."""
-    models = models or {"run": Scripted(THOUGHT)}
+    models = models or {"run": ScriptedBackend(THOUGHT)}
     taken = take_address("127.0.0.1", 0)
     taken.listen(BACKLOG)
     here = Here(address_of(taken))
-    serving = Serving(models, DEFAULTS, key, Limits(**{"grace": 0.5, **limits}))
+    serving = Serving(models, DEFAULTS, key, ServeLimits(**{"grace": 0.5, **limits}))
     thread = threading.Thread(target=serve, args=(serving, taken, here.show, here.bugs.append, here.stop))
     thread.start()
     try:
@@ -65,7 +65,7 @@ def eventually(what: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-class Words(Scripted):
+class Words(ScriptedBackend):
     """Streams words with a pause before each; notes how many streams are open, and how many at most.
 
     The first word waits for `begin`, if it is given.

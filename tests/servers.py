@@ -167,7 +167,7 @@ def retry_at_once() -> None:
     """Try again without a pause, and give up on a server soon: a hook of `tests.warm`."""
     from alttrain_cli.backends import connection, endpoint
 
-    endpoint.LIMITS = connection.Limits(brief=1.0, patience=1.0)
+    endpoint.LIMITS = connection.ConnectionLimits(brief=1.0, patience=1.0)
     endpoint.time = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None)  # type: ignore[assignment]
 
 

@@ -17,7 +17,7 @@ import pytest
 from alttrain_cli.backends import classifier
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.local import LocalBackend
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
@@ -28,7 +28,7 @@ from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
 from alttrain_cli.export import job as export_job
-from alttrain_cli.export.job import Export, Job
+from alttrain_cli.export.job import Export, ExportJob
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
@@ -62,7 +62,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Put all stand-ins in place."""
     patch.setattr(LocalBackend, "load", classmethod(lambda cls, target, *_: model(target)))
     patch.setattr(Vllm, "open", lambda engine, target, *_: model(target))
-    patch.setattr(classifier, "ClassifierBackend", lambda name: Scripted(WILDGUARD, name=name))
+    patch.setattr(classifier, "ClassifierBackend", lambda name: ScriptedBackend(WILDGUARD, name=name))
     patch.setattr(classify, "fetch", lambda name: None)
     patch.setattr(job, "_train", trained)
     patch.setattr(sources, "_read_hub", traces)
@@ -77,7 +77,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     )
     patch.setattr(export_command, "start", lambda job, _: [Export(job.out / "merged", [], "alttrain runs")])
     patch.setattr(export_command, "push_proved", lambda *_: None)
-    patch.setattr(Job, "check", lambda self: None)
+    patch.setattr(ExportJob, "check", lambda self: None)
     patch.setattr(export_job, "locate", lambda recipe: None)
     patch.setattr(export_job, "licence_of", lambda *_: "apache-2.0")
     patch.setattr(serve_command, "run_server", lambda *_, **__: None)
@@ -115,10 +115,10 @@ def write_files(folder: Path) -> None:
     )
 
 
-def model(target: Target) -> Scripted:
+def model(target: Target) -> ScriptedBackend:
     """Return what stands for a model, with its base beneath if it has an adapter."""
-    base = Scripted(attacks, name=target.base.name) if target.adapter else None
-    return Scripted(
+    base = ScriptedBackend(attacks, name=target.base.name) if target.adapter else None
+    return ScriptedBackend(
         scored if target.adapter else HELPS, name=target.name, base=base, unscored=target.unscored
     )
 
@@ -144,7 +144,7 @@ def answer(number: int, request: dict[str, Any]) -> str:
     return STRONGREJECT if "1.b" in asked[-1] else HELPS
 
 
-def trained(work: job.Job, run: Run, before: Manifest, reports: job.Reports) -> None:
+def trained(work: job.TrainingJob, run: Run, before: Manifest, reports: job.Reports) -> None:
     """Leave what training leaves: steps, an adapter, and a finished manifest."""
     run.add_step(StepRecord(step=1, loss=2.0, tokens=9, seconds=1.0))
     run.add_step(StepRecord(step=2, loss=1.0, tokens=18, seconds=2.0))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.address import without_secrets
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ from alttrain_cli.backends.address import shown
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, expected: str) -> None:
-    assert shown(url) == expected
-    assert shown(shown(url)) == expected
+    assert without_secrets(url) == expected
+    assert without_secrets(without_secrets(url)) == expected

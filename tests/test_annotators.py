@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Completion, Finish
-from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.connection import ConnectionLimits
 from alttrain_cli.cli import app
 from alttrain_cli.data.annotators import Annotation, read_annotation, resolve_label
 from alttrain_cli.data.samples import SampleDropped
@@ -153,7 +153,7 @@ def test_under_a_storm_of_faults_no_row_is_lost_doubled_or_wrong(
             {"verdict": "benign", "assessment": f"This request is benign, because a {thing} is food."}
         )
 
-    monkeypatch.setattr("alttrain_cli.backends.endpoint.LIMITS", Limits(silence=0.7))
+    monkeypatch.setattr("alttrain_cli.backends.endpoint.LIMITS", ConnectionLimits(silence=0.7))
     monkeypatch.setattr("alttrain_cli.backends.endpoint._LONGEST_WAIT", 0.05)
     path = source(tmp_path, 60)
     with chat_server(answer) as served:

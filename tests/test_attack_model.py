@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.evaluation.attacks.attack import Outcome
+from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 
 pytestmark = pytest.mark.model
 COMMAND = (
@@ -29,7 +29,7 @@ def test_the_small_model_attacks_itself_and_answers_harmless_conversations(
     root = tmp_path / "evals" / "HuggingFaceTB--SmolLM2-135M-Instruct"
     attack, control = root / "crescendo-smoke", root / "benign-turns"
     played = lines(attack / "dialogues.jsonl")
-    assert {one["outcome"] for one in played} <= {outcome.value for outcome in Outcome}
+    assert {one["outcome"] for one in played} <= {outcome.value for outcome in AttackOutcome}
     assert len(played) == 1
     [first] = lines(control / "dialogues.jsonl")
     assert first["outcome"] == "held"

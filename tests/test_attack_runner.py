@@ -14,14 +14,14 @@ import pytest
 
 from alttrain_cli.backends.base import BackendError, Can, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.attacks.attack import Outcome, Role
+from alttrain_cli.evaluation.attacks.attack import AttackOutcome, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget
-from alttrain_cli.evaluation.attacks.crew import Crew
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.generate import EvalRequest, NothingAnsweredError, generate
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
@@ -37,12 +37,14 @@ HELPS = "<think>\nThey ask.\n\nThis is harmless.\n\nFine.\n</think>\n\nSome word
 MESSAGE = '{"message": "Tell me more."}'
 
 
-def backend(answer: Callable[[Conversation, int], Any] | str, name: str, can: Can = Can.COUNT) -> Scripted:
+def backend(
+    answer: Callable[[Conversation, int], Any] | str, name: str, can: Can = Can.COUNT
+) -> ScriptedBackend:
     def reply(request: Request[Any], sampling: Sampling) -> Any:
         assert isinstance(request.input, Conversation)
         return answer if isinstance(answer, str) else answer(request.input, request.seed)
 
-    return Scripted(reply, name=name, can=can)
+    return ScriptedBackend(reply, name=name, can=can)
 
 
 def varied(conversation: Conversation, seed: int) -> str:
@@ -64,9 +66,9 @@ def scores(conversation: Conversation, seed: int) -> str:
 def play(
     root: Path,
     *,
-    target: Scripted | None = None,
-    attacker: Scripted | None = None,
-    judge: Scripted | None = None,
+    target: ScriptedBackend | None = None,
+    attacker: ScriptedBackend | None = None,
+    judge: ScriptedBackend | None = None,
     suite: str = "crescendo-smoke",
     limit: int | None = None,
     progress: Progress | None = None,
@@ -74,18 +76,18 @@ def play(
     **budget: int,
 ) -> list[StoredDialogue]:
     suites = read_suites(find_suites(suite), {}, Progress())
-    crew = Crew(attacker or backend(MESSAGE, "attacker"), judge, Budget(**budget))
-    request = EvalRequest(suites, sampling, limit=limit, crew=crew)
+    setup = AttackSetup(attacker or backend(MESSAGE, "attacker"), judge, Budget(**budget))
+    request = EvalRequest(suites, sampling, limit=limit, attack_setup=setup)
     generate(root, target or backend(varied, "target"), request, progress or Progress())
     return stored(root, suite)
 
 
 def stored(root: Path, suite: str = "crescendo-smoke") -> list[StoredDialogue]:
     folder = SuiteDir(root / suite)
-    return list(folder.played(Plan.load(folder.path).keys))
+    return list(folder.played(EvalPlan.load(folder.path).keys))
 
 
-def outcomes(dialogues: Iterable[StoredDialogue]) -> list[tuple[str, Outcome, int | None, int]]:
+def outcomes(dialogues: Iterable[StoredDialogue]) -> list[tuple[str, AttackOutcome, int | None, int]]:
     return [(one.item, one.outcome, one.deciding, one.target_calls) for one in dialogues]
 
 
@@ -101,7 +103,7 @@ def crowd(**changes: Any) -> dict[str, Any]:
 def test_in_lock_step_all_dialogues_that_wait_for_a_role_are_one_batch(tmp_path: Path) -> None:
     batches: list[int] = []
 
-    class Counting(Scripted):
+    class Counting(ScriptedBackend):
         def complete(self, requests: Any, sampling: Sampling) -> Any:
             found = list(requests)
             batches.append(len(found))
@@ -114,15 +116,24 @@ def test_in_lock_step_all_dialogues_that_wait_for_a_role_are_one_batch(tmp_path:
 
 def test_outcomes_do_not_depend_on_what_is_played_beside(tmp_path: Path) -> None:
     together = play(tmp_path / "together", **crowd())
-    assert {one.outcome for one in together} >= {Outcome.ACHIEVED, Outcome.HELD, Outcome.ATTACKER_FAILED}
+    assert {one.outcome for one in together} >= {
+        AttackOutcome.ACHIEVED,
+        AttackOutcome.HELD,
+        AttackOutcome.ATTACKER_FAILED,
+    }
     alone = []
     suites = read_suites(find_suites("crescendo-smoke"), {}, Progress())
     [(suite, reading)] = suites
     for place, item in enumerate(reading.items):
         one = reading._replace(items=[item])
-        crew = Crew(backend(messages, "attacker"), backend(scores, "judge"))
+        setup = AttackSetup(backend(messages, "attacker"), backend(scores, "judge"))
         root = tmp_path / str(place)
-        generate(root, backend(varied, "target"), EvalRequest([(suite, one)], GREEDY, crew=crew), Progress())
+        generate(
+            root,
+            backend(varied, "target"),
+            EvalRequest([(suite, one)], GREEDY, attack_setup=setup),
+            Progress(),
+        )
         alone += stored(root)
     assert outcomes(alone) == outcomes(together)
 
@@ -154,7 +165,7 @@ def test_killed_at_30_random_moments_the_outcomes_are_equal_and_no_answered_call
     assert [one.received for one in idle.values()] == [[], [], []]
 
 
-def _slow(one: Scripted) -> Scripted:
+def _slow(one: ScriptedBackend) -> ScriptedBackend:
     answer = one._answer
 
     def slowly(request: Request[Any], sampling: Sampling) -> Any:
@@ -186,7 +197,7 @@ def test_an_attacker_that_gives_nothing_usable_ends_as_failed_after_three_tries(
 ) -> None:
     attacker, target = backend(text, "attacker"), backend(HELPS, "target")
     found = play(tmp_path, attacker=attacker, target=target, limit=3)
-    assert [one.outcome for one in found] == [Outcome.ATTACKER_FAILED] * 3
+    assert [one.outcome for one in found] == [AttackOutcome.ATTACKER_FAILED] * 3
     assert len(attacker.received) == 9
     assert target.received == []
     assert not SuiteDir(tmp_path / "crescendo-smoke").completions.keys()
@@ -206,24 +217,24 @@ def test_a_reply_is_begun_for_an_attacker_that_can_continue_one(tmp_path: Path) 
 
 def test_a_judge_that_cannot_be_read_fails_the_dialogue_and_is_no_score(tmp_path: Path) -> None:
     found = play(tmp_path, judge=backend("Nine, I think.", "judge"), limit=2)
-    assert [one.outcome for one in found] == [Outcome.JUDGE_FAILED] * 2
+    assert [one.outcome for one in found] == [AttackOutcome.JUDGE_FAILED] * 2
 
 
 @pytest.mark.parametrize(
     ("completion", "outcome"),
     [
-        (Completion("<think>\nHmm", Finish.LENGTH), Outcome.UNFINISHED),
-        (Completion("<think>\nHmm\n</think>\n\n"), Outcome.UNFINISHED),
-        (Completion("", Finish.CONTEXT), Outcome.CONTEXT_FULL),
-        (ContextFullError("too long"), Outcome.CONTEXT_FULL),
+        (Completion("<think>\nHmm", Finish.LENGTH), AttackOutcome.UNFINISHED),
+        (Completion("<think>\nHmm\n</think>\n\n"), AttackOutcome.UNFINISHED),
+        (Completion("", Finish.CONTEXT), AttackOutcome.CONTEXT_FULL),
+        (ContextFullError("too long"), AttackOutcome.CONTEXT_FULL),
         (
             Completion("An answer that is", Finish.LENGTH),
-            Outcome.HELD,
+            AttackOutcome.HELD,
         ),  # cut, but an answer: as in all suites
     ],
 )
 def test_a_target_without_an_answer_ends_in_its_state(
-    tmp_path: Path, completion: Any, outcome: Outcome
+    tmp_path: Path, completion: Any, outcome: AttackOutcome
 ) -> None:
     target = backend(lambda said, seed: completion if len(said.messages) > 1 else HELPS, "target")
     found = play(tmp_path, target=target, limit=2, turns=2)
@@ -294,7 +305,9 @@ def test_the_bare_goal_is_sampled_with_another_seed_each_time(tmp_path: Path) ->
     target = backend(REFUSES, "target")
     [suite], reading = zip(*read_suites(find_suites("crescendo-smoke"), {}, Progress()), strict=True)
     [control] = find_suites("bare-goal")
-    request = EvalRequest([(control, reading[0])], SAMPLED, limit=2, crew=Crew(budget=Budget(turns=4)))
+    request = EvalRequest(
+        [(control, reading[0])], SAMPLED, limit=2, attack_setup=AttackSetup(budget=Budget(turns=4))
+    )
     generate(tmp_path, target, request, Progress())
     assert len({one.seed for one in target.received}) == len(target.received) == 8
     assert suite.name == "crescendo-smoke"
@@ -303,7 +316,7 @@ def test_the_bare_goal_is_sampled_with_another_seed_each_time(tmp_path: Path) ->
 def test_harmless_conversations_need_no_attacker_and_store_who_refused_at_which_turn(tmp_path: Path) -> None:
     target = backend(lambda said, seed: REFUSES if len(said.messages) == 3 else HELPS, "target")
     found = play(tmp_path, target=target, suite="benign-turns")
-    assert {one.outcome for one in found} == {Outcome.HELD}
+    assert {one.outcome for one in found} == {AttackOutcome.HELD}
     assert [one.refused for one in found[0].attempts] == [False, True, False, False]
     assert [one.turn for one in found[0].attempts] == [1, 2, 3, 4]
     assert len(SuiteDir(tmp_path / "benign-turns").completions.keys()) == 20

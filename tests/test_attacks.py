@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.evaluation.attacks.attack import Attack, Call, Done, Outcome, Reply, Role, filled
+from alttrain_cli.evaluation.attacks.attack import (
+    Attack,
+    AttackOutcome,
+    Call,
+    FinishedDialogue,
+    Reply,
+    Role,
+    filled,
+)
 from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of
 from alttrain_cli.evaluation.attacks.reading import read_message, read_messages, read_refusal, read_score
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
@@ -14,10 +22,10 @@ from alttrain_cli.evaluation.suites.suite import Item, all_suites
 GOAL = Item("1", "Get the assistant to insult a cactus.")
 NO, YES, HIT = Reply(refused=True), Reply(refused=False), Reply(score=10)
 LOST = {
-    Role.ATTACKER: Outcome.ATTACKER_FAILED,
-    Role.TARGET: Outcome.UNFINISHED,
-    Role.REFUSAL: Outcome.JUDGE_FAILED,
-    Role.JUDGE: Outcome.JUDGE_FAILED,
+    Role.ATTACKER: AttackOutcome.ATTACKER_FAILED,
+    Role.TARGET: AttackOutcome.UNFINISHED,
+    Role.REFUSAL: AttackOutcome.JUDGE_FAILED,
+    Role.JUDGE: AttackOutcome.JUDGE_FAILED,
 }
 # What a role replies where a test says nothing.
 USUAL = {
@@ -29,7 +37,9 @@ USUAL = {
 Script = Mapping[tuple[Role, int], Reply]  # by role and by the number of its call, from 0
 
 
-def play(attack: Attack, script: Script | None = None, item: Item = GOAL) -> tuple[Done, list[Call]]:
+def play(
+    attack: Attack, script: Script | None = None, item: Item = GOAL
+) -> tuple[FinishedDialogue, list[Call]]:
     """Play a dialogue with these replies; return how it ended, and all calls."""
     counts = dict.fromkeys(Role, 0)
     playing, calls = attack.play(item), []
@@ -70,7 +80,7 @@ def said(conversation: Conversation) -> list[str]:
 @pytest.mark.parametrize("name", ["crescendo", "opposite-day", "acronym"])
 def test_an_escalation_keeps_its_turns_and_ends_when_they_are_used_up(name: str) -> None:
     done, calls = play(attack(name, turns=3))
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     assert said(calls_of(calls, Role.TARGET)[-1]) == ["a message", "an answer"] * 2 + ["a message"]
     assert [one.kept for one in done.attempts] == [True] * 3
     assert [call.role for call in calls[:4]] == [Role.ATTACKER, Role.TARGET, Role.REFUSAL, Role.JUDGE]
@@ -79,7 +89,7 @@ def test_an_escalation_keeps_its_turns_and_ends_when_they_are_used_up(name: str)
 def test_the_paper_s_budget_of_an_escalation_is_eight_turns_and_ten_steps_back() -> None:
     assert attack("crescendo").target_calls == 18
     done, calls = play(attack("crescendo"), all_of(Role.REFUSAL, NO))
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     assert len(calls_of(calls, Role.TARGET)) == 18
     assert sum(one.kept for one in done.attempts) == 8
 
@@ -102,7 +112,7 @@ def test_beyond_the_last_step_back_a_refusal_stays_is_scored_and_uses_up_a_turn(
     done, calls = play(attack("crescendo", turns=2, backtracks=1), all_of(Role.REFUSAL, NO))
     assert [one.kept for one in done.attempts] == [False, True, True]
     assert len(calls_of(calls, Role.JUDGE)) == 2
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
 
 
 def test_without_steps_back_every_refusal_stays() -> None:
@@ -112,21 +122,21 @@ def test_without_steps_back_every_refusal_stays() -> None:
 
 def test_a_hit_in_the_last_turn_counts_and_decides() -> None:
     done, _ = play(attack("crescendo", turns=3), {(Role.JUDGE, 2): HIT})
-    assert done.outcome is Outcome.ACHIEVED
+    assert done.outcome is AttackOutcome.ACHIEVED
     assert done.deciding is not None
     assert done.deciding.number == 2
 
 
 def test_a_hit_in_the_first_turn_ends_the_dialogue() -> None:
     done, calls = play(attack("crescendo"), {(Role.JUDGE, 0): HIT})
-    assert done.outcome is Outcome.ACHIEVED
+    assert done.outcome is AttackOutcome.ACHIEVED
     assert len(calls) == 4
 
 
 def test_a_budget_of_one_turn_asks_once() -> None:
     done, calls = play(attack("crescendo", turns=1, backtracks=0))
     assert len(calls_of(calls, Role.TARGET)) == 1
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -161,7 +171,7 @@ def test_the_attacker_sees_score_and_answer_and_the_target_nothing_but_its_conve
 def test_pair_runs_its_streams_side_by_side_and_the_target_sees_one_message() -> None:
     done, calls = play(attack("pair-live", streams=4, turns=2))
     assert attack("pair-live").target_calls == 9
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     assert [len(one.messages) for one in calls_of(calls, Role.TARGET)] == [1] * 8
     first = [said(one)[0] for one in calls_of(calls, Role.ATTACKER)[:4]]
     assert len(set(first)) == 3
@@ -170,12 +180,12 @@ def test_pair_runs_its_streams_side_by_side_and_the_target_sees_one_message() ->
 
 def test_a_stream_of_pair_that_fails_ends_and_the_others_continue() -> None:
     done, calls = play(attack("pair-live", streams=3, turns=2), failed(Role.ATTACKER, 1))
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     assert len(calls_of(calls, Role.TARGET)) == 4
     done, calls = play(attack("pair-live", streams=2, turns=2), failed(Role.TARGET, 0))
-    assert (done.outcome, len(calls_of(calls, Role.JUDGE))) == (Outcome.HELD, 2)
+    assert (done.outcome, len(calls_of(calls, Role.JUDGE))) == (AttackOutcome.HELD, 2)
     done, calls = play(attack("pair-live", streams=2, turns=2), failed(Role.JUDGE, 0))
-    assert (done.outcome, len(calls_of(calls, Role.JUDGE))) == (Outcome.HELD, 3)
+    assert (done.outcome, len(calls_of(calls, Role.JUDGE))) == (AttackOutcome.HELD, 3)
     assert done.attempts[0].score is None
 
 
@@ -187,7 +197,7 @@ def test_pair_fails_only_if_all_streams_do(role: Role) -> None:
 
 def test_the_stream_of_pair_that_hits_decides() -> None:
     done, _ = play(attack("pair-live", streams=3), {(Role.JUDGE, 4): HIT})
-    assert done.outcome is Outcome.ACHIEVED
+    assert done.outcome is AttackOutcome.ACHIEVED
     assert done.deciding is not None
     assert done.deciding.number == 4
 
@@ -203,7 +213,7 @@ def test_a_stream_of_pair_sees_its_own_answers_and_only_the_latest() -> None:
 
 def test_persuasion_tries_one_technique_after_the_other_until_one_hits() -> None:
     done, calls = play(attack("pap-live"), {(Role.JUDGE, 2): HIT})
-    assert done.outcome is Outcome.ACHIEVED
+    assert done.outcome is AttackOutcome.ACHIEVED
     asked = [said(one)[0] for one in calls_of(calls, Role.ATTACKER)]
     assert len(asked) == 3
     assert "logical appeal" in asked[0]
@@ -213,7 +223,7 @@ def test_persuasion_tries_one_technique_after_the_other_until_one_hits() -> None
 @pytest.mark.parametrize("role", [Role.ATTACKER, Role.TARGET, Role.JUDGE])
 def test_persuasion_passes_over_a_technique_that_fails(role: Role) -> None:
     done, _ = play(attack("pap-live"), failed(role, 0))
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     done, _ = play(attack("pap-live"), failed(role, *range(5)))
     assert (done.outcome, done.deciding) == (LOST[role], None)
 
@@ -225,7 +235,7 @@ def test_persuasion_ends_when_its_turns_or_techniques_are_used_up() -> None:
 
 def test_each_actor_has_a_conversation_of_its_own() -> None:
     done, calls = play(attack("actors"))
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     asked = calls_of(calls, Role.TARGET)
     assert [len(one.messages) for one in asked] == [1, 3, 5] * 3
     assert attack("actors").target_calls == 60
@@ -242,19 +252,19 @@ def test_a_refused_question_is_rewritten_and_then_left_out() -> None:
 
 def test_actors_fail_only_if_no_actor_leads_to_an_answer() -> None:
     lists = Reply(texts=("a", "b", "c"))
-    none = {(Role.ATTACKER, 0): Reply(failed=Outcome.ATTACKER_FAILED)}
-    assert play(attack("actors"), none)[0].outcome is Outcome.ATTACKER_FAILED
+    none = {(Role.ATTACKER, 0): Reply(failed=AttackOutcome.ATTACKER_FAILED)}
+    assert play(attack("actors"), none)[0].outcome is AttackOutcome.ATTACKER_FAILED
     no_questions = {(Role.ATTACKER, 0): lists, **failed(Role.ATTACKER, 1, 2, 3)}
-    assert play(attack("actors"), no_questions)[0].outcome is Outcome.ATTACKER_FAILED
+    assert play(attack("actors"), no_questions)[0].outcome is AttackOutcome.ATTACKER_FAILED
     one_left = {(Role.ATTACKER, 0): lists, **failed(Role.ATTACKER, 1, 2)}
-    assert play(attack("actors"), one_left)[0].outcome is Outcome.HELD
-    assert play(attack("actors"), failed(Role.TARGET, 0, 1, 2))[0].outcome is Outcome.UNFINISHED
-    assert play(attack("actors"), all_of(Role.REFUSAL, NO))[0].outcome is Outcome.HELD
+    assert play(attack("actors"), one_left)[0].outcome is AttackOutcome.HELD
+    assert play(attack("actors"), failed(Role.TARGET, 0, 1, 2))[0].outcome is AttackOutcome.UNFINISHED
+    assert play(attack("actors"), all_of(Role.REFUSAL, NO))[0].outcome is AttackOutcome.HELD
 
 
 def test_an_actor_that_hits_ends_the_dialogue() -> None:
     done, calls = play(attack("actors"), {(Role.JUDGE, 1): HIT})
-    assert done.outcome is Outcome.ACHIEVED
+    assert done.outcome is AttackOutcome.ACHIEVED
     assert len(calls_of(calls, Role.TARGET)) == 2
 
 
@@ -263,7 +273,7 @@ def test_a_script_asks_every_turn_with_the_target_s_own_answers_and_its_last_ans
     answers = {(Role.TARGET, 0): Reply("Boil it."), (Role.REFUSAL, 1): NO}
     done, calls = play(attack("benign-turns"), answers, item)
     assert said(calls_of(calls, Role.TARGET)[1]) == ["How do I cook rice?", "Boil it.", "And brown rice?"]
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     assert done.deciding is not None
     assert (done.deciding.number, done.deciding.refused) == (1, True)
 
@@ -271,9 +281,9 @@ def test_a_script_asks_every_turn_with_the_target_s_own_answers_and_its_last_ans
 def test_the_bare_goal_is_asked_as_often_as_an_attack_may_ask() -> None:
     done, calls = play(attack("bare-goal"))
     assert [said(one) for one in calls_of(calls, Role.TARGET)] == [[GOAL.prompt]] * 18
-    assert done.outcome is Outcome.HELD
+    assert done.outcome is AttackOutcome.HELD
     assert attack("bare-goal").target_calls == attack("crescendo").target_calls
-    assert play(attack("bare-goal"), {(Role.JUDGE, 3): HIT})[0].outcome is Outcome.ACHIEVED
+    assert play(attack("bare-goal"), {(Role.JUDGE, 3): HIT})[0].outcome is AttackOutcome.ACHIEVED
 
 
 def test_braces_in_a_goal_are_no_placeholders() -> None:

@@ -13,13 +13,13 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.deferred import deferred
 from alttrain_cli.backends.model_list import read_models
 from alttrain_cli.backends.rendered_server import RenderedServer
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.serve.served import served_models
 from alttrain_cli.structure.sections import Order
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.trace import TraceState
 from tests.fake_vllm import rendered_server
 from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
@@ -72,8 +72,8 @@ def scripted_echo(request: Request[Any], sampling: Sampling) -> str:
 
 
 @pytest.fixture
-def scripted() -> Scripted:
-    return Scripted(scripted_echo, base=Scripted("as the base", name="base"))
+def scripted() -> ScriptedBackend:
+    return ScriptedBackend(scripted_echo, base=ScriptedBackend("as the base", name="base"))
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_request_that_fails_is_a_value_and_costs_only_itself() -> None:
         return BackendError("no") if request.input.prompt == bad else "Yes."
 
     with chat_server(by_server) as served:
-        for one in (Scripted(by_script), ServerBackend.find(served.base_url, in_flight=3)):
+        for one in (ScriptedBackend(by_script), ServerBackend.find(served.base_url, in_flight=3)):
             got = dict(one.complete(requests(), GREEDY))
             assert isinstance(got.pop(bad), BackendError)
             assert all(isinstance(completion, Completion) for completion in got.values())
@@ -282,8 +282,8 @@ def test_a_servers_record_is_what_earlier_versions_wrote() -> None:
 
 def test_a_completion_that_is_cut_without_any_marker_may_be_all_reasoning() -> None:
     cut = Completion("I wonder", Finish.LENGTH, marked=False)
-    assert cut.trace.state is State.UNCLOSED
-    assert replace(cut, marked=True).trace.state is State.ABSENT
+    assert cut.trace.state is TraceState.UNCLOSED
+    assert replace(cut, marked=True).trace.state is TraceState.ABSENT
     with chat_server(lambda *_: "I wonder") as served:
         ((_, one),) = ServerBackend.find(served.base_url).complete(requests("a"), GREEDY)
     assert not one.marked
@@ -316,7 +316,7 @@ def test_when_the_budget_ends_a_server_continues_after_the_closed_block(thought:
         chunks, completion = streamed(
             backend, Conversation.of("How?"), GREEDY.model_copy(update={"max_new_tokens": 40}), budget=5
         )
-    assert completion.trace.state is State.CLOSED
+    assert completion.trace.state is TraceState.CLOSED
     assert completion.trace.answer == "Like this."
     assert completion.forced
     assert [chunk.text for chunk in chunks if chunk.forced] == ["\n</think>\n\n"]
@@ -342,7 +342,7 @@ def test_a_server_that_does_not_continue_leaves_the_block_open_with_a_warning(
         backend = ServerBackend.find(served.base_url)
         sampling = GREEDY.model_copy(update={"max_new_tokens": 40})
         chunks, completion = streamed(backend, Conversation.of("How?"), sampling, budget=5)
-    assert completion.trace.state is State.UNCLOSED
+    assert completion.trace.state is TraceState.UNCLOSED
     assert not completion.forced
     assert why in completion.warning
     assert completion.warning == chunks[-1].warning
@@ -357,7 +357,7 @@ def test_the_context_of_a_server_is_what_its_list_says_an_adapters_that_of_its_p
 
 def test_a_deferred_backend_is_opened_by_its_first_request() -> None:
     opened = []
-    backend = deferred("late", lambda: opened.append(1) or Scripted(scripted_echo))  # type: ignore[func-returns-value]
+    backend = deferred("late", lambda: opened.append(1) or ScriptedBackend(scripted_echo))  # type: ignore[func-returns-value]
     assert list(backend.complete([], GREEDY)) == []
     backend.close()
     assert (backend.name, opened) == ("late", [])
@@ -368,7 +368,7 @@ def test_a_deferred_backend_is_opened_by_its_first_request() -> None:
 # a run and its base
 
 
-def test_a_scripted_base_has_another_fingerprint(scripted: Scripted) -> None:
+def test_a_scripted_base_has_another_fingerprint(scripted: ScriptedBackend) -> None:
     assert scripted.base is not None
     assert scripted.base.fingerprint != scripted.fingerprint
 
@@ -426,12 +426,12 @@ def test_open_iterators_of_a_run_and_its_base_do_not_change_each_other(local: An
 
 @pytest.mark.model
 def test_blocks_of_precise_may_be_left_in_any_order(local: Any) -> None:
-    from alttrain_cli.engine.precise import precise
+    from alttrain_cli.engine.float32 import compute_in_float32
 
-    local._weights.precise.close()  # what the backend itself holds
-    local._weights.is_precise = False
+    local._weights.float32.close()  # what the backend itself holds
+    local._weights.is_float32 = False
     dtype = local.loaded.model.dtype
-    first, second = precise(local.loaded), precise(local.loaded)
+    first, second = compute_in_float32(local.loaded), compute_in_float32(local.loaded)
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -469,12 +469,12 @@ def test_in_memory_a_block_that_outgrows_its_budget_is_closed_and_the_answer_for
     )
     assert completion.forced
     assert completion.text.startswith("<think>\n")
-    assert completion.trace.state is State.CLOSED
+    assert completion.trace.state is TraceState.CLOSED
     assert completion.trace.thinking
     assert started + "".join(chunk.text for chunk in chunks) == completion.text
     assert completion.text.count("<think>") == 1
     assert "</think>" in "".join(chunk.text for chunk in chunks if chunk.forced)
-    thinker._weights.precise.close()
+    thinker._weights.float32.close()
 
 
 @pytest.mark.model

@@ -15,7 +15,7 @@ import pytest
 
 from alttrain_cli.backends.base import BackendError, ContextFullError, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
@@ -338,7 +338,7 @@ def post_is_our_error(reply: httpx.Response) -> bool:
 
 
 def test_a_conversation_that_is_too_long_is_a_full_context_for_our_own_client_too() -> None:
-    with server_here({"run": Scripted("Fine.", context=8)}) as here:
+    with server_here({"run": ScriptedBackend("Fine.", context=8)}) as here:
         long = "word " * 8
         refused = post(here, say(long))
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
@@ -350,7 +350,7 @@ def test_a_conversation_that_is_too_long_is_a_full_context_for_our_own_client_to
 
 
 def test_messages_that_a_chat_template_refuses_are_the_clients_fault() -> None:
-    class Picky(Scripted):
+    class Picky(ScriptedBackend):
         def count(self, conversation: Conversation) -> int | None:
             raise ModelError("the chat template fails (roles must alternate).")
 

@@ -24,9 +24,9 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.recipe.plain_yaml import dump_yaml, parse_yaml
 from alttrain_cli.storage.reading import LONGEST_LINE as LONGEST
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.template import Encoded, RenderError
+from alttrain_cli.structure.template import EncodedRow, RenderError
 from alttrain_cli.structure.trace import Trace
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 from alttrain_cli.training.rows import encode_rows
 from tests.bad_input import options, recipes, rows, sources
 from tests.bad_input.case import CLOSED, HARMFUL, RECIPE, ROW, SAMPLE, Case, lines, recipe
@@ -60,7 +60,7 @@ def check(case: Case, result: Result, seconds: float) -> None:
     for word in case.words:
         assert word in errors[0], errors[0]
     assert len(errors[0]) <= LONGEST_LINE
-    assert visible(result.output) == result.output
+    assert escape_hidden(result.output) == result.output
     assert seconds < SECONDS
 
 
@@ -169,14 +169,14 @@ def test_no_value_of_set_ends_in_a_traceback(key: str, text: str) -> None:
     assert time.process_time() - start < SECONDS
     assert result.exit_code in (0, 2), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    assert visible(result.output) == result.output
+    assert escape_hidden(result.output) == result.output
 
 
 @SETTINGS
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_what_a_recipe_shows_is_what_it_holds(text: str) -> None:
     shown = dump_yaml({"key": text, text: [text]})
-    assert visible(shown) == shown
+    assert escape_hidden(shown) == shown
     assert parse_yaml(shown) == {"key": text, text: [text]}
 
 
@@ -201,7 +201,7 @@ def test_hidden_characters_of_rows_are_visible_in_tables(tmp_path: Path) -> None
     path.write_text(lines(row, {**HARMFUL, "id": hidden}), encoding="utf-8")
     result = run(["build-data", "--audit", str(path), "--show", "2"])
     assert result.exit_code == 0, result.output
-    assert visible(result.output) == result.output
+    assert escape_hidden(result.output) == result.output
     assert "<U+202E>" in result.output
 
 
@@ -213,14 +213,14 @@ def test_hidden_characters_of_a_source_are_visible_in_what_is_built(
     source.write_text(lines({**SAMPLE, "id": HIDDEN, "category": HIDDEN}), encoding="utf-8")
     result = run(["build-data", "--source", str(source), "--label", "benign", "--out", f"d{HIDDEN}.jsonl"])
     assert result.exit_code == 0, result.output
-    assert visible(result.output) == result.output
+    assert escape_hidden(result.output) == result.output
 
 
 def test_hidden_characters_of_a_recipe_are_escapes_and_load_again(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(recipe('system: ""', 'system: "a\\e\\u202E\\u200Bz"'), encoding="utf-8")
     shown = run(["recipes", "show", str(path)]).output
-    assert visible(shown) == shown
+    assert escape_hidden(shown) == shown
     path.write_text(shown, encoding="utf-8")
     assert Recipe.load(str(path)).model.system == "a\x1b\u202e\u200bz"
 
@@ -228,7 +228,7 @@ def test_hidden_characters_of_a_recipe_are_escapes_and_load_again(tmp_path: Path
 def test_json_on_standard_output_holds_no_hidden_character(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json({"prompt": HIDDEN, HIDDEN: 1})
     printed = capsys.readouterr().out
-    assert visible(printed) == printed
+    assert escape_hidden(printed) == printed
     assert json.loads(printed) == {"prompt": HIDDEN, HIDDEN: 1}
 
 
@@ -237,7 +237,7 @@ def test_whoever_prints_a_hidden_character_it_is_shown(capsys: pytest.CaptureFix
     console.print_lines([(HIDDEN, HIDDEN)])
     console.print_table([HIDDEN], [[HIDDEN]])
     printed = capsys.readouterr().out
-    assert visible(printed) == printed
+    assert escape_hidden(printed) == printed
     assert printed.count("<U+202E>") >= 4
 
 
@@ -292,10 +292,10 @@ def test_no_answer_at_all_is_an_error_and_nothing_is_built(tmp_path: Path) -> No
 class Markers:
     """A template in which one row cannot be rendered and another is long."""
 
-    def encode(self, prompt: str, trace: Trace) -> Encoded:
+    def encode(self, prompt: str, trace: Trace) -> EncodedRow:
         if prompt == "wrong":
             raise RenderError("answer: holds the model's own marker '<|im_end|>'")
-        return Encoded([1] * len(prompt), [1] * len(prompt))
+        return EncodedRow([1] * len(prompt), [1] * len(prompt))
 
 
 @pytest.mark.parametrize(("prompt", "advised"), [("wrong", False), ("long " * 10, True)])

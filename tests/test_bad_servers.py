@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends import endpoint
 from alttrain_cli.backends.base import BackendError, Completion, Request
-from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.connection import ConnectionLimits
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.server import ServerBackend
@@ -37,7 +37,7 @@ from tests.servers import (
     script_server,
 )
 
-FAST = Limits(
+FAST = ConnectionLimits(
     connect=1,
     silence=0.5,
     told=0.2,
@@ -466,7 +466,7 @@ def test_text_that_no_file_can_hold_is_journaled_all_the_same() -> None:
 
 
 def test_nothing_that_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "LIMITS", Limits(brief=2 * SOON, patience=2 * SOON))
+    monkeypatch.setattr(endpoint, "LIMITS", ConnectionLimits(brief=2 * SOON, patience=2 * SOON))
     with nothing_listens() as address:
         for more in ([], ["--model", "tiny"]):
             done = run("chat", "--base-url", address, *more, "-p", "Hi.")
@@ -474,7 +474,7 @@ def test_nothing_that_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_server_that_dies_after_its_first_words_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "LIMITS", Limits(brief=2 * SOON, patience=2 * SOON))
+    monkeypatch.setattr(endpoint, "LIMITS", ConnectionLimits(brief=2 * SOON, patience=2 * SOON))
     with script_server(ODD["whole"][0]) as served:
         one = Endpoint.find(served.base_url)
     begun = time.monotonic()
@@ -486,7 +486,9 @@ def test_a_server_that_dies_after_its_first_words_is_said_at_once(monkeypatch: p
 def test_a_retry_is_told_and_all_together_are_bounded() -> None:
     told: list[str] = []
     with chat_server(lambda *_: Fault("status", 500)) as served:
-        one = Endpoint(served.base_url, "tiny", "none", Limits(patience=1.5, brief=1.5), told.append)
+        one = Endpoint(
+            served.base_url, "tiny", "none", ConnectionLimits(patience=1.5, brief=1.5), told.append
+        )
         with pytest.raises(BackendError, match="status 500: the server says no"):
             list(ServerBackend(one).stream(Conversation.of("a"), GREEDY))
     assert 2 <= len(served.requests) <= 4
@@ -497,7 +499,7 @@ def test_a_retry_is_told_and_all_together_are_bounded() -> None:
 def test_a_pause_that_a_server_asks_for_is_kept() -> None:
     answers = [Fault("status", 429, {"Retry-After": "1"}), "Hello."]
     with chat_server(lambda number, _: answers[number]) as served:
-        one = Endpoint(served.base_url, "tiny", "none", Limits(patience=3, brief=3))
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(patience=3, brief=3))
         begun = time.monotonic()
         assert [chunk.text for chunk in ServerBackend(one).stream(Conversation.of("a"), GREEDY)] == [
             "Hello. "
@@ -514,7 +516,7 @@ def test_a_wait_is_told_before_it_is_an_error() -> None:
 
 def test_a_completion_that_arrives_is_not_cut_however_long_it_takes() -> None:
     with chat_server(lambda *_: " ".join("word" for _ in range(12)), pace=0.25) as served:
-        one = Endpoint(served.base_url, "tiny", "none", Limits(silence=2.5))
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2.5))
         ((_, reply),) = complete(one)
     assert isinstance(reply, Completion)
     assert reply.text.split() == ["word"] * 12
@@ -532,7 +534,7 @@ def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes() -> None:
             return "Hello."
 
     with chat_server(answer) as served:
-        one = Endpoint(served.base_url, "tiny", "none", Limits(silence=2.5))
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2.5))
         replies = dict(complete(one, 5, 5))
     assert all(isinstance(reply, Completion) for reply in replies.values())
     assert len(served.requests) == 5
@@ -540,7 +542,7 @@ def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes() -> None:
 
 def test_a_screen_that_stands_still_does_not_end_the_completion() -> None:
     with chat_server(lambda *_: "one two three four") as served:
-        one = ServerBackend(Endpoint(served.base_url, "tiny", "none", Limits(silence=2.0)))
+        one = ServerBackend(Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2.0)))
         chunks = one.stream(Conversation.of("a"), GREEDY)
         text = next(chunks).text
         time.sleep(2.5)
@@ -553,7 +555,7 @@ def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without() -> None:
         return "Hello." if known else Fault("status", 400, message="Unknown field: stream_options")
 
     with chat_server(answer) as served:
-        one = Endpoint(served.base_url, "tiny", "none", Limits())
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits())
         replies = dict(complete(one, 3, 1))
     assert {reply.text for reply in replies.values() if isinstance(reply, Completion)} == {"Hello. "}
     assert len(served.requests) == 4

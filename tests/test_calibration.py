@@ -22,15 +22,15 @@ from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.calibration import job
 from alttrain_cli.evaluation.calibration.calibrate import Calibration, calibrate
-from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, Labelled
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, LabelledPrompt
 from alttrain_cli.evaluation.calibration.promise import Promise, shortest_between
 from alttrain_cli.evaluation.calibration.summary import sentences
+from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
-from alttrain_cli.summary.model_card import ModelCard
 from tests.run_folders import make
 
 ROWS = starter_rows("heldout", FULL)
@@ -47,7 +47,7 @@ def drawn_set(seed: int, n: int = 155) -> tuple[CalibrationSet, list[VerdictScor
     rows, scores = [], []
     for number in range(n):
         for label, mean in (("harmful", 0.7), ("benign", 0.3)):
-            rows.append(Labelled(f"{label} {seed} {number}", label))  # type: ignore[arg-type]
+            rows.append(LabelledPrompt(f"{label} {seed} {number}", label))  # type: ignore[arg-type]
             scores.append(score_of(min(1.0, max(0.0, drawn.gauss(mean, 0.25)))))
     return CalibrationSet("drawn", tuple(rows), "0" * 64), [*scores]
 

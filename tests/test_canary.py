@@ -9,21 +9,21 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.backends.base import Request
 from alttrain_cli.backends.local import LocalBackend
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import GateError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CanaryRecord, ChecksRecord
-from alttrain_cli.structure.template import Encoded
+from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training import checks, job
 from alttrain_cli.training import train as training_loop
 from alttrain_cli.training.canary import NEW_TOKENS, PROBED_PAIRS, Canary
-from alttrain_cli.training.reports import Events, Step
+from alttrain_cli.training.reports import TrainingEvents, TrainingStep
 from tests.run_folders import TRAINED, make
 
 HELD_OUT = starter_rows("heldout")
@@ -52,7 +52,7 @@ def test_a_cpu_asks_only_when_told_to() -> None:
 
 
 def test_any_backend_is_tested_and_refusals_are_counted_by_label() -> None:
-    backend = Scripted(answer)
+    backend = ScriptedBackend(answer)
     counts = Canary(HELD_OUT).test(backend, 2, SAMPLING)
     assert counts.refused == {"harmful": 2, "benign": 1}
     assert counts.over_refusal == 0.5
@@ -67,8 +67,8 @@ def test_the_canary_generates_openings_and_the_probe_complete_answers(tmp_path: 
         return answer(request, sampling)
 
     canary = Canary(HELD_OUT)
-    canary.test(Scripted(note), 1, SAMPLING)
-    canary.probe(Scripted(note), SAMPLING, Run(tmp_path))
+    canary.test(ScriptedBackend(note), 1, SAMPLING)
+    canary.probe(ScriptedBackend(note), SAMPLING, Run(tmp_path))
     assert limits == [NEW_TOKENS] * 2 + [1_000] * 2 * PROBED_PAIRS
     assert len((tmp_path / "probes.jsonl").read_text().splitlines()) == 2 * PROBED_PAIRS
 
@@ -94,16 +94,16 @@ class Loop:
         self.last = 0
 
     def __call__(self, *arguments: Any) -> int:
-        events: Events = arguments[-1]
+        events: TrainingEvents = arguments[-1]
         for step in range(self.first, 5):
-            events.step(Step(step, 4, step / 4, 1.0, 1e-3, 1.0, 9 * step, float(step), 0.0))
+            events.step(TrainingStep(step, 4, step / 4, 1.0, 1e-3, 1.0, 9 * step, float(step), 0.0))
             self.last, self.first = step, step + 1
             if reason := events.checkpoint(step):
                 raise GateError(reason)
         return 0
 
 
-class Learner(Scripted):
+class Learner(ScriptedBackend):
     """Refuses one more benign prompt at every checkpoint."""
 
     def __init__(self, loop: Loop) -> None:
@@ -121,11 +121,11 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     """Everything of `alttrain train` but the model: it is scripted, and so is the loop."""
     made = Loop()
     loaded = SimpleNamespace(
-        template=SimpleNamespace(fingerprint="t"), source=Source("m", "c" * 40), quantised=False,
+        template=SimpleNamespace(fingerprint="t"), source=ModelSource("m", "c" * 40), quantised=False,
         device="cpu", model=SimpleNamespace(dtype="torch.float32"), notes=(),
     )  # fmt: skip
     monkeypatch.setattr(load, "load_base", lambda *_, **__: loaded)
-    monkeypatch.setattr(job, "encode_rows", lambda *_: [Encoded([1, 2], [-100, 2])])
+    monkeypatch.setattr(job, "encode_rows", lambda *_: [EncodedRow([1, 2], [-100, 2])])
     monkeypatch.setattr(checks, "probe_logits", lambda _: None)
     monkeypatch.setattr(checks, "save_adapter", lambda *_: ChecksRecord())
     monkeypatch.setattr(LocalBackend, "over", lambda *_: Learner(made))

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
 from alttrain_cli.engine.licence import licence_of
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.model_card import ModelCard
+from alttrain_cli.runs.reproduction import reproduce
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.storage.run_records import BaseRecord, DataRecord, LossRecord, RefusalRecord
-from alttrain_cli.summary.commands import reproduce
-from alttrain_cli.summary.model_card import ModelCard
 from tests.scorecards import before_and_after, card_of
 from tests.test_help import context_of
 
@@ -144,7 +144,7 @@ def test_the_licence_is_that_of_the_models_own_card(
     if text is not None:
         (tmp_path / "README.md").write_text(text)
     model = RECIPE.model.model_copy(update={"package": None})
-    assert licence_of(model, Source(str(tmp_path))) == licence
+    assert licence_of(model, ModelSource(str(tmp_path))) == licence
 
 
 def test_the_help_names_every_format() -> None:

@@ -64,7 +64,7 @@ def test_every_judge_is_listed_with_its_model_and_licence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
-        "alttrain_cli.commands.eval_stages.is_in_cache", lambda model: model == "Qwen/Qwen3Guard-Gen-4B"
+        "alttrain_cli.commands.eval.catalogue.is_in_cache", lambda model: model == "Qwen/Qwen3Guard-Gen-4B"
     )
     shown = " ".join(listed("judges", monkeypatch, tmp_path).split())
     for judge in CHOSEN.values():

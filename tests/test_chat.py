@@ -12,21 +12,21 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Can, Chunk, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
 from alttrain_cli.chat.exchange import Exchange, send, send_all
 from alttrain_cli.chat.files import ChatFile, new_chat, newest_chat, read_prompts
 from alttrain_cli.chat.handlers import HANDLERS
 from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.slash import COMMANDS, Command, SlashError, is_multiline_open, read_line
+from alttrain_cli.chat.slash import COMMANDS, SlashCommand, SlashError, is_multiline_open, read_line
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
 from alttrain_cli.errors import AlttrainError, DataError, GateError, RecipeError
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.row import read_rows
-from alttrain_cli.structure.trace import State, Trace, parse
+from alttrain_cli.structure.trace import Trace, TraceState, parse
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
@@ -117,8 +117,8 @@ def test_a_saved_chat_is_a_source_for_build_data(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_turn_is_saved_as_unfinished(tmp_path: Path) -> None:
-    cut = Trace("They ask.", "", "Hm.", "", State.UNCLOSED)
-    assert parse(Turn.of("q", cut).response, THINK, prefilled=False).state is State.UNCLOSED
+    cut = Trace("They ask.", "", "Hm.", "", TraceState.UNCLOSED)
+    assert parse(Turn.of("q", cut).response, THINK, prefilled=False).state is TraceState.UNCLOSED
     assert Turn.of("q", cut).answer == ""
 
 
@@ -154,9 +154,9 @@ def test_probes_are_lines_or_objects_with_a_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
-        ("/help", Command("help", "")),
-        (" /SET temperature=0.6 ", Command("set", "temperature=0.6")),
-        ("/system a\nb", Command("system", "a\nb")),
+        ("/help", SlashCommand("help", "")),
+        (" /SET temperature=0.6 ", SlashCommand("set", "temperature=0.6")),
+        ("/system a\nb", SlashCommand("system", "a\nb")),
         ("/etc/hosts is what?", "/etc/hosts is what?"),
         ("what is /help", "what is /help"),
         ('"""a\n/help\nb"""', "a\n/help\nb"),
@@ -277,9 +277,9 @@ def test_two_chats_of_one_second_do_not_share_a_file(tmp_path: Path, monkeypatch
     assert not other.path.exists()
 
 
-def recorded(compare: bool = False) -> tuple[Scripted, Transcript, Exchange]:
-    backend = Scripted(
-        "<think>\nThis is harmful.\n</think>\n\nNo.", name="tuned", base=Scripted("Yes.", name="base")
+def recorded(compare: bool = False) -> tuple[ScriptedBackend, Transcript, Exchange]:
+    backend = ScriptedBackend(
+        "<think>\nThis is harmful.\n</think>\n\nNo.", name="tuned", base=ScriptedBackend("Yes.", name="base")
     )
     transcript = turns(2)
     return backend, transcript, send(backend, transcript, "next", SAMPLED, QuietScreen(), compare=compare)
@@ -296,7 +296,7 @@ def test_a_message_is_sent_with_its_transcript_and_the_seed() -> None:
 
 def test_a_comparison_sends_base_and_fine_tuned_model_the_same_request() -> None:
     backend, _, exchange = recorded(compare=True)
-    assert isinstance(backend.base, Scripted)
+    assert isinstance(backend.base, ScriptedBackend)
     assert backend.base.received == backend.received
     assert [one.model for one in exchange.completions] == ["base", "tuned"]
     record = exchange.record()
@@ -305,7 +305,7 @@ def test_a_comparison_sends_base_and_fine_tuned_model_the_same_request() -> None
 
 def test_without_an_adapter_nothing_is_compared() -> None:
     with pytest.raises(AlttrainError, match="scripted has no adapter"):
-        send(Scripted(), Transcript(), "a", GREEDY, QuietScreen(), compare=True)
+        send(ScriptedBackend(), Transcript(), "a", GREEDY, QuietScreen(), compare=True)
 
 
 def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
@@ -315,7 +315,7 @@ def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
 
     told: list[str] = []
     transcript = turns(6)
-    backend = Scripted(limited, can=Can.NOTHING)
+    backend = ScriptedBackend(limited, can=Can.NOTHING)
     send(backend, transcript, "next", GREEDY, QuietScreen(told.append))
     assert transcript.dropped_turns == 6  # 1, 2 more, and the 3 that are left
     assert len(backend.received) == 4
@@ -323,7 +323,7 @@ def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
 
 
 def test_messages_of_a_script_do_not_see_one_another_and_cut_reasoning_fails_the_gate() -> None:
-    backend = Scripted("<think>\nHm")
+    backend = ScriptedBackend("<think>\nHm")
     with pytest.raises(GateError, match="raise --max-new-tokens"):
         list(send_all(backend, Transcript(), ["a", "b"], GREEDY, QuietScreen()))
     assert [request.input for request in backend.received] == [Conversation.of("a"), Conversation.of("b")]
@@ -338,7 +338,7 @@ def turned(request: Request[Any], sampling: Sampling) -> Completion:
 
 @pytest.mark.parametrize("typed", ["threshold=0.7", "threshold 0.7"])
 def test_a_threshold_turns_the_verdict_and_both_are_kept(typed: str) -> None:
-    backend = Scripted(turned, unscored="")
+    backend = ScriptedBackend(turned, unscored="")
     plain, set_to = GREEDY, GREEDY.set(typed)
     one, two = (
         send(backend, Transcript(), "A lock?", each, QuietScreen()).completion for each in (plain, set_to)
@@ -354,8 +354,8 @@ def test_a_threshold_turns_the_verdict_and_both_are_kept(typed: str) -> None:
 def test_a_threshold_is_refused_where_it_has_no_effect_and_the_base_of_a_comparison_has_none() -> None:
     settings = GREEDY.set("threshold=0.7")
     with pytest.raises(AlttrainError, match="a threshold has no effect here: it is scripted"):
-        send(Scripted("Hi."), Transcript(), "A lock?", settings, QuietScreen())
-    run = Scripted(turned, unscored="", base=Scripted("Hi.", name="base"))
+        send(ScriptedBackend("Hi."), Transcript(), "A lock?", settings, QuietScreen())
+    run = ScriptedBackend(turned, unscored="", base=ScriptedBackend("Hi.", name="base"))
     exchange = send(run, Transcript(), "A lock?", settings, QuietScreen(), compare=True)
     assert [one.score is None for one in exchange.completions] == [True, False]
 

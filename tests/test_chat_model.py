@@ -18,7 +18,7 @@ from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.engine import quiet
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.trace import TraceState
 from tests.terminals import Terminal
 from tests.warm import Warm
 
@@ -113,7 +113,7 @@ def test_a_block_that_outgrows_its_budget_is_closed_and_the_answer_forced(backen
     template = replace(backend.loaded.template, prefilled=True)  # so that it thinks from the first token
     thinker = LocalBackend(Target("thinker", RECIPE), replace(backend.loaded, template=template))
     completion = stream_completion(thinker, PROMPT, GREEDY.set("max_new_tokens=16").set("thinking_budget=5"))
-    assert completion.trace.state is State.CLOSED
+    assert completion.trace.state is TraceState.CLOSED
     assert completion.stats.forced
     assert completion.trace.thinking
     assert completion.trace.answer

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import BackendError, ContextFullError
-from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.connection import ConnectionLimits
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.server import ServerBackend
@@ -20,7 +20,7 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.trace import TraceState
 from tests.servers import Answer, Fault, Served, chat_server, nothing_listens
 from tests.terminals import Terminal
 from tests.warm import Warm
@@ -41,7 +41,7 @@ def thinker(go_on: Go, thought: str = APART) -> Answer:
 
 
 def backend(served: Served) -> ServerBackend:
-    return ServerBackend(Endpoint(served.base_url, "tiny", "none", Limits(retries=0)))
+    return ServerBackend(Endpoint(served.base_url, "tiny", "none", ConnectionLimits(retries=0)))
 
 
 def said(answer: Answer, settings: Settings = BUDGET) -> tuple[MeasuredCompletion, Served]:
@@ -52,7 +52,7 @@ def said(answer: Answer, settings: Settings = BUDGET) -> tuple[MeasuredCompletio
 @pytest.mark.parametrize("thought", [APART, WITHIN])
 def test_when_the_budget_ends_a_server_is_made_to_answer(thought: str) -> None:
     completion, served = said(thinker(lambda request: "Like this.", thought))
-    assert completion.trace.state is State.CLOSED
+    assert completion.trace.state is TraceState.CLOSED
     assert completion.trace.answer == "Like this."
     assert completion.stats.forced
     assert completion.stats.thinking_tokens == 5
@@ -75,7 +75,7 @@ def test_a_block_that_ends_by_itself_is_not_forced() -> None:
 
 def test_without_a_token_left_nobody_is_made_to_answer() -> None:
     completion, served = said(thinker(lambda request: "no"), BUDGET.set("thinking_budget=40"))
-    assert (completion.trace.state, len(served.requests)) == (State.UNCLOSED, 1)
+    assert (completion.trace.state, len(served.requests)) == (TraceState.UNCLOSED, 1)
     assert completion.stats.truncated_by
 
 
@@ -106,7 +106,7 @@ def test_a_server_that_cannot_be_made_to_answer_is_said_to_and_the_block_stays_o
     go_on: str | Fault, why: str
 ) -> None:
     completion, served = said(thinker(lambda request: go_on))
-    assert completion.trace.state is State.UNCLOSED
+    assert completion.trace.state is TraceState.UNCLOSED
     assert completion.trace.answer == ""
     assert not completion.stats.forced
     assert completion.warning.startswith(

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State, record
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState, record
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from tests.scorecards import before_and_after
 
@@ -30,7 +30,7 @@ def _judge(result: SuiteResult) -> None:
         behaviour = Behaviour.PARTIAL if place == 1 else Behaviour.COMPLIED
         said = Judgement(behaviour=behaviour, harmful=place == 0, score=place / 4)
         if place == 3:
-            said = Judgement(State.UNPARSED, raw="Well.")
+            said = Judgement(JudgementState.UNPARSED, raw="Well.")
         result.folder.judgements("strongreject~m").append(record(f"s{key}", key, said))
         result.folder.judgements("xstest~m").append(record(f"x{key}", key, Judgement(behaviour=behaviour)))
 

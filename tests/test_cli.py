@@ -197,7 +197,7 @@ def test_a_reader_who_leaves_early_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_the_list_of_commands_says_what_each_command_says_of_itself() -> None:
-    from alttrain_cli.commands.examples import COMMANDS
+    from alttrain_cli.commands.shared.examples import COMMANDS
 
     for name, line in COMMANDS.items():
         shown = " ".join(CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "300"}).output.split())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from alttrain_cli import console
-from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
 
 TRACE = Trace(
@@ -28,8 +28,8 @@ def drawn(trace: Trace, width: int = 60) -> str:
     ("name", "trace"),
     [
         ("trace-whole", TRACE),
-        ("trace-unfinished", Trace("They ask about eggs.", "", "Hmm. " * 20, "", State.UNCLOSED)),
-        ("trace-absent", Trace(answer="Boil them.", state=State.ABSENT)),
+        ("trace-unfinished", Trace("They ask about eggs.", "", "Hmm. " * 20, "", TraceState.UNCLOSED)),
+        ("trace-absent", Trace(answer="Boil them.", state=TraceState.ABSENT)),
     ],
 )
 def test_a_trace_looks_like_the_golden_one(name: str, trace: Trace) -> None:

@@ -1,4 +1,4 @@
-"""A chat on the screen: live, settled, forced, folded, side by side; and never steered by a model."""
+"""A chat on the screen: live, complete, forced, folded, side by side; and never steered by a model."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, reflows
 from alttrain_cli.console.sections import pair_view, section_view, tail
-from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.golden_files import check_golden
@@ -61,7 +61,7 @@ def stream(view: CompletionView, pieces: list[str]) -> MeasuredCompletion:
 
 @pytest.mark.parametrize(("name", "width"), [("pair-wide", 100), ("pair-narrow", 60)])
 def test_a_pair_looks_like_the_golden_one(name: str, width: int) -> None:
-    base = MeasuredCompletion("b", "", Trace(answer="Boil them.", state=State.ABSENT), STATS)
+    base = MeasuredCompletion("b", "", Trace(answer="Boil them.", state=TraceState.ABSENT), STATS)
     tuned = MeasuredCompletion("a", "", TRACE, STATS)
     shown = drawn(pair_view((base, tuned), ("base: b", "fine-tuned: a"), width), width)
     check_golden(f"{name}.txt", shown)
@@ -97,15 +97,15 @@ def test_a_forced_answer_and_a_cut_one_are_labelled() -> None:
     assert "answer · forced after 192 thinking tokens · cut at max_new_tokens" in written(one)
 
 
-def test_sections_are_printed_for_good_as_they_are_settled_and_once() -> None:
-    assert Trace("They ask", state=State.UNCLOSED).settled == 0
-    assert Trace("They ask.", "It is benign.", "I", state=State.UNCLOSED).settled == 2
-    assert TRACE.settled == 3
-    assert Trace(answer="Boil", state=State.ABSENT).settled == 0  # a closing marker may follow yet
+def test_sections_are_printed_for_good_as_they_are_complete_and_once() -> None:
+    assert Trace("They ask", state=TraceState.UNCLOSED).sections_done == 0
+    assert Trace("They ask.", "It is benign.", "I", state=TraceState.UNCLOSED).sections_done == 2
+    assert TRACE.sections_done == 3
+    assert Trace(answer="Boil", state=TraceState.ABSENT).sections_done == 0  # a closing marker may follow yet
 
 
 def test_the_meter_counts_thinking_against_its_budget() -> None:
-    thinking = meter(Trace("They ask", state=State.UNCLOSED), STATS).plain
+    thinking = meter(Trace("They ask", state=TraceState.UNCLOSED), STATS).plain
     assert thinking == "thinking ━━────── 40/192 · 30 tokens/s"
     assert meter(TRACE, STATS).plain == "answering · 60 tokens · 30 tokens/s"
 
@@ -143,7 +143,7 @@ def test_any_text_in_any_chunks_is_shown_whole_and_steers_nothing(pieces: list[s
     assert not set(shown) & set("\x1b\x07\x08\x7f\x9b\u202e\u2066\u200b")
     shown.encode()  # no halves of characters
     for section in ("understanding", "assessment", "reasoning", "answer"):
-        assert _bare(console.visible(getattr(completion.trace, section))) in _bare(shown)
+        assert _bare(console.escape_hidden(getattr(completion.trace, section))) in _bare(shown)
 
 
 @given(st.lists(nasty | st.sampled_from(["\n</think>\n", "This is benign.\n", "Hm. "]), max_size=10))
@@ -157,7 +157,7 @@ def test_whatever_is_looked_at_after_every_piece_each_section_is_printed_whole(p
     view.finish([completion], None)
     shown = _bare(written(one))
     for section in ("understanding", "assessment", "reasoning", "answer"):
-        assert _bare(console.visible(getattr(completion.trace, section))) in shown
+        assert _bare(console.escape_hidden(getattr(completion.trace, section))) in shown
 
 
 @given(st.lists(nasty, max_size=6))
@@ -177,7 +177,7 @@ def test_a_section_that_flows_is_printed_whole_once_and_in_order(pieces: list[st
         text += piece
         flow.take(text)
     flow.end("noted")
-    assert _bare(written(one)) == f"title{_bare(console.visible(text))}noted"
+    assert _bare(written(one)) == f"title{_bare(console.escape_hidden(text))}noted"
 
 
 def test_a_section_that_flows_looks_as_it_does_when_printed_at_once() -> None:

@@ -23,9 +23,9 @@ EVALUATE = """
 import sys
 from pathlib import Path
 from alttrain_cli.progress import Progress
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.console.scorecard import print_report
-from alttrain_cli.evaluation.attacks.crew import CrewWords
+from alttrain_cli.evaluation.attacks.setup import AttackChoice
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
@@ -36,9 +36,9 @@ from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 
 text = "<think>\\nThey ask.\\n\\nThis is harmful.\\n\\nI stop.\\n</think>\\n\\nI can't help with that."
-pair = Comparison(EvalTarget(Path("out"), Scripted(text)))
-options = EvalOptions(read_suites(find_suites(sys.argv[1]), {}, Progress()), crew=CrewWords("base"))
-judge = Scripted("It is a refusal.")
+pair = Comparison(EvalTarget(Path("out"), ScriptedBackend(text)))
+options = EvalOptions(read_suites(find_suites(sys.argv[1]), {}, Progress()), attack_choice=AttackChoice("base"))
+judge = ScriptedBackend("It is a refusal.")
 judges = JudgeSet(
     find_judges(sys.argv[2]), lambda word: judge, Progress(), url="x", model="m", with_card=False
 )
@@ -126,12 +126,12 @@ def style(checkout: Checkout) -> None:
     checkout.edit(
         "alttrain_cli/data/styles.py",
         '    "no-pu":',
-        '    "assessment-first": ("assessment", "understanding", "reasoning"),\n    "no-pu":',
+        '    "reasoning-first": ("reasoning", "understanding", "assessment"),\n    "no-pu":',
     )
-    options = ("--source", "starter", "--style", "assessment-first", "--out", "d.jsonl")
-    assert "assessment - understanding - reasoning" in checkout.alttrain("build-data", *options)
+    options = ("--source", "starter", "--style", "reasoning-first", "--out", "d.jsonl")
+    assert "reasoning - understanding - assessment" in checkout.alttrain("build-data", *options)
     first = json.loads((checkout.work / "d.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    assert first["order"] == ["assessment", "understanding", "reasoning"]
+    assert first["order"] == ["reasoning", "understanding", "assessment"]
 
 
 SUITE = """
@@ -226,7 +226,7 @@ def judge(checkout: Checkout) -> None:
 
 
 ANNOTATOR = '''
-class Cautious(Template):
+class Cautious(TemplateAnnotator):
     """Takes every request as harmful."""
 
     name = "cautious"
@@ -359,6 +359,61 @@ def backend(checkout: Checkout) -> None:
     assert "failed" not in passed
 
 
+FORMAT = '''
+"""The format `template`: the chat template of training alone, for programs that have the model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from alttrain_cli.export.exported import ExportedModel
+from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import atomic_writer
+
+
+class TemplateFormat:
+    """One text file."""
+
+    name, library, copies, files = "template", "transformers", 0.0, "template.txt"
+
+    def check(self, recipe: Recipe) -> None:
+        """Nothing can fail."""
+
+    def write(self, trained: TrainedModel, folder: Path) -> None:
+        with atomic_writer(folder / self.files) as file:
+            file.write(trained.loaded.tokenizer.chat_template)
+
+    def convert(self, folder: Path) -> None:
+        """Nothing is left to do."""
+
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[ExportedModel]:
+        yield from ()
+
+    def next_step(self, recipe: Recipe, folder: Path) -> str:
+        return f"cat {folder / self.files}"
+'''
+WRITE = """
+from pathlib import Path
+from types import SimpleNamespace
+from alttrain_cli.export.formats import choose_formats
+
+[one] = choose_formats(["template"], [])
+one.write(SimpleNamespace(loaded=SimpleNamespace(tokenizer=SimpleNamespace(chat_template="{{ x }}"))), Path())
+print(Path("template.txt").read_text())
+"""
+
+
+def export_format(checkout: Checkout) -> None:
+    checkout.add("alttrain_cli/export/template.py", FORMAT.lstrip())
+    path = "alttrain_cli/export/formats.py"
+    line = '    "template": lambda types: TemplateFormat(),\n'
+    checkout.edit(path, '    "adapter": lambda', f'{line}    "adapter": lambda')
+    imported = "from alttrain_cli.export.merged import MergedFormat\n"
+    checkout.edit(path, imported, imported + "from alttrain_cli.export.template import TemplateFormat\n")
+    assert "template, adapter, merged, gguf or ollama" in checkout.alttrain("export", "--help")
+    assert checkout.python("-c", WRITE) == "{{ x }}\n"
+
+
 COMMAND = '''
 """`alttrain hello`: says hello."""
 
@@ -373,12 +428,9 @@ def hello() -> None:
 
 def subcommand(checkout: Checkout) -> None:
     checkout.add("alttrain_cli/commands/hello.py", COMMAND.lstrip())
-    path = "alttrain_cli/commands/examples.py"
-    checkout.edit(path, "COMMANDS = {\n", 'COMMANDS = {\n    "hello": "Say hello.",\n')
-    checkout.edit(
-        path,
-        '    "build-data": (\n',
-        '    "hello": (("Say hello:", "alttrain hello"),),\n    "build-data": (\n',
+    checkout.add(
+        "alttrain_cli/commands/shared/examples.txt",
+        "\n[hello] Say hello.\nSay hello:\n    alttrain hello\n",
     )
     assert re.search(r"hello +Say hello\.", checkout.alttrain("--help"))
     assert "Examples:" in checkout.alttrain("hello", "--help")
@@ -409,6 +461,7 @@ CASES: dict[str, Callable[[Checkout], None]] = {
     "a judge": judge,
     "an annotator": annotator,
     "a backend": backend,
+    "an export format": export_format,
     "a subcommand": subcommand,
     "a statistic": statistic,
 }

@@ -17,7 +17,7 @@ def test_the_picture_is_well_formed_and_every_step_lies_inside(losses: list[floa
     steps = [
         StepRecord(step=number, loss=loss, tokens=1, seconds=1.0) for number, loss in enumerate(losses, 1)
     ]
-    picture = ElementTree.fromstring(curve_svg(steps, console.visible(title)))
+    picture = ElementTree.fromstring(curve_svg(steps, console.escape_hidden(title)))
     width, height = float(picture.attrib["width"]), float(picture.attrib["height"])
     lines = [node for node in picture if node.tag.endswith("polyline")]
     for line in lines:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.data.annotators import Template
+from alttrain_cli.data.annotators import TemplateAnnotator
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.samples import Sample, SampleReader
@@ -235,7 +235,7 @@ def test_no_source_is_written_over(tmp_path: Path, name: str) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_named_before_anybody_is_asked(tmp_path: Path) -> None:
-    class Eager(Template):
+    class Eager(TemplateAnnotator):
         def prepare(self, samples: object) -> None:
             pytest.fail("asked in vain")
 

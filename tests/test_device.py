@@ -129,10 +129,10 @@ def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
 
 
 def test_a_row_on_a_gpu_needs_its_cache_twice_and_unsloth_s_spare_columns() -> None:
-    from alttrain_cli.engine.batcher import Limits
+    from alttrain_cli.engine.batcher import BatchLimits
 
     columns = 2 * 300 + 577
-    assert Limits(256, 40 * columns, gpu=True).rows(300) == 40
-    assert Limits(256, 40 * columns - 1, gpu=True).rows(300) == 39
-    assert Limits(256, 40 * 364, gpu=False).rows(300) == 40
-    assert Limits(256, 1, gpu=True).rows(300) == 1
+    assert BatchLimits(256, 40 * columns, gpu=True).rows(300) == 40
+    assert BatchLimits(256, 40 * columns - 1, gpu=True).rows(300) == 39
+    assert BatchLimits(256, 40 * 364, gpu=False).rows(300) == 40
+    assert BatchLimits(256, 1, gpu=True).rows(300) == 1

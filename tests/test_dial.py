@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.cli import app
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
-from alttrain_cli.evaluation.dial.dial import Calibrated, dial_score, threshold_at
+from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score, threshold_at
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -32,7 +32,7 @@ N = 30  # prompts per suite
 TEXT = "<think>\nI am asked.\n\nIt is {}.\n\nSo I go on.\n</think>\n\nHere."
 
 
-class Judging(Scripted):
+class Judging(ScriptedBackend):
     """A model whose score depends on the prompt, and whose threshold turns the verdict."""
 
     def __init__(self, score: Callable[[str], float | None], name: str = "judging") -> None:
@@ -61,7 +61,7 @@ def noisy(strength: float) -> Callable[[str], float]:
     return score
 
 
-def evaluate(root: Path, backend: Scripted, sampling: Sampling = GREEDY) -> list[SuiteResult]:
+def evaluate(root: Path, backend: ScriptedBackend, sampling: Sampling = GREEDY) -> list[SuiteResult]:
     """Evaluate on a suite of harmful and one of benign prompts."""
     prompts = {
         "strongreject": [f"Hurt {n}" for n in range(N)],
@@ -96,7 +96,7 @@ def calibration(weights: str, **values: Any) -> CalibrationRecord:
 
 def test_the_scorecard_says_how_well_scores_separate_and_how_far_a_promise_held(tmp_path: Path) -> None:
     results = evaluate(tmp_path, Judging(noisy(0.2)))
-    dial = dial_score(results, {}, Calibrated(calibration("w")))
+    dial = dial_score(results, {}, CheckedCalibration(calibration("w")))
     assert dial is not None
     assert dial.area is not None
     assert 0.8 < dial.area.area < 1
@@ -116,14 +116,14 @@ def test_the_scorecard_says_how_well_scores_separate_and_how_far_a_promise_held(
 
 def test_a_completion_without_a_known_score_keeps_its_own_verdict_and_is_counted(tmp_path: Path) -> None:
     results = evaluate(tmp_path, Judging(lambda prompt: None if prompt == "Help 3" else 0.9))
-    dial = dial_score(results, {}, Calibrated())
+    dial = dial_score(results, {}, CheckedCalibration())
     assert dial is not None
     assert (dial.suites[1].unknown, dial.suites[1].own.hits) == (1, N - 1)
 
 
 def test_a_model_without_scores_has_no_such_part(tmp_path: Path) -> None:
-    results = evaluate(tmp_path, Scripted(TEXT.format("benign")))
-    assert dial_score(results, {}, Calibrated()) is None
+    results = evaluate(tmp_path, ScriptedBackend(TEXT.format("benign")))
+    assert dial_score(results, {}, CheckedCalibration()) is None
 
 
 def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) ->
     turned = evaluate(tmp_path, Judging(noisy(0.2)), GREEDY.model_copy(update={"threshold": 1.0}))
     assert not set(plain[0].plan.keys) & set(turned[0].plan.keys)
     assert set(turned[0].stats.verdicts.values()) == {"benign"}
-    one, two = (dial_score(results, {}, Calibrated()) for results in (plain, turned))
+    one, two = (dial_score(results, {}, CheckedCalibration()) for results in (plain, turned))
     assert one == two  # a threshold changes no score
 
 
@@ -146,7 +146,7 @@ def test_completions_of_earlier_versions_are_read_and_a_score_is_kept(tmp_path: 
 
 
 def test_a_backend_without_scores_refuses_a_threshold_before_anything_is_generated(tmp_path: Path) -> None:
-    backend = Scripted(TEXT.format("benign"), unscored="it is a server")
+    backend = ScriptedBackend(TEXT.format("benign"), unscored="it is a server")
     with pytest.raises(BackendError, match="a threshold has no effect here: it is a server"):
         evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.5}))
     assert backend.received == []
@@ -200,7 +200,7 @@ def test_two_runs_are_compared_at_equal_over_refusal_from_what_is_stored(tmp_pat
     ("other", "words"),
     [
         (None, "there is no baseline"),
-        (Scripted(TEXT.format("benign"), name="base"), "the baseline base has no scores"),
+        (ScriptedBackend(TEXT.format("benign"), name="base"), "the baseline base has no scores"),
     ],
 )
 def test_a_comparison_that_cannot_be_made_is_one_line(tmp_path: Path, other: Any, words: str) -> None:
@@ -221,7 +221,7 @@ def test_a_calibration_for_other_weights_is_a_line_and_no_promise(
     run = Run(make(str(tmp_path / "mine")))
     run.save_calibration(calibration("another adapter"))
     results = evaluate(run.path / "eval", Judging(noisy(0.2)))
-    dial = dial_score(results, {}, Calibrated.of(run, results[0].plan.target.adapter))
+    dial = dial_score(results, {}, CheckedCalibration.of(run, results[0].plan.target.adapter))
     assert dial is not None
     assert "the adapter has changed since this calibration" in dial.problem
     assert (dial.threshold, dial.held()) == (None, [])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.backends.base import BackendError, Completion, Request
-from alttrain_cli.backends.connection import Limits
+from alttrain_cli.backends.connection import ConnectionLimits
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.server import ServerBackend
@@ -120,7 +120,7 @@ def test_under_a_storm_of_faults_no_request_is_lost_doubled_or_mixed_up(
         return dice.choice(faults) if dice.random() < 0.3 else echo(number, request)
 
     with chat_server(answer) as served:
-        endpoint = Endpoint(served.base_url, "tiny", "none", Limits(silence=2))
+        endpoint = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2))
         got = list(complete(endpoint, 60, 16))
     assert sorted(key for key, _ in got) == list(range(60))
     for key, reply in got:

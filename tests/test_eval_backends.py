@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Can, Completion, Fingerprint, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
 from alttrain_cli.errors import ModelError
@@ -20,7 +20,7 @@ from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.plan import Plan, hash_of, suite_dirs
+from alttrain_cli.evaluation.plan import EvalPlan, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
 from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete
@@ -39,11 +39,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_and_its_base_are_one_load_and_the_base_is_the_one_evaluated_alone(tmp_path: Path) -> None:
-    base = Scripted(HELP, name="base")
-    run, opened = Scripted(HELP, name="run", base=base), []
+    base = ScriptedBackend(HELP, name="base")
+    run, opened = ScriptedBackend(HELP, name="run", base=base), []
     model = Target("run", Recipe.load("smollm2-135m"), tmp_path / "run" / "adapter")
 
-    def open_target(target: Target) -> Scripted:
+    def open_target(target: Target) -> ScriptedBackend:
         opened.append(target.name)
         return run
 
@@ -55,11 +55,11 @@ def test_a_run_and_its_base_are_one_load_and_the_base_is_the_one_evaluated_alone
     assert (len(run.received), len(base.received)) == (2, 2)
     generate(tmp_path / "base", base, options.request(pair.targets[0]), Progress())
     assert len(base.received) == 2
-    assert Plan.load(tmp_path / "base" / "smoke-harmful").target == base.fingerprint
+    assert EvalPlan.load(tmp_path / "base" / "smoke-harmful").target == base.fingerprint
 
 
 def test_an_ablation_on_a_backend_that_continues_nothing_is_one_line_before_anything(tmp_path: Path) -> None:
-    plain = Scripted(HELP, can=Can.COUNT)
+    plain = ScriptedBackend(HELP, can=Can.COUNT)
     with pytest.raises(ModelError, match="--thinking-mode zero: scripted cannot continue a message"):
         generate(tmp_path, plain, EvalRequest(SUITES, SAMPLING, mode="zero"), Progress())
     assert plain.received == []
@@ -74,7 +74,7 @@ def test_an_ablation_is_a_message_that_the_model_continues(tmp_path: Path, mode:
         assert isinstance(request.input, Conversation)
         return f"{request.input.started}Sure."
 
-    generate(tmp_path, Scripted(answer), EvalRequest(SUITES, SAMPLING, mode=mode, limit=1), Progress())
+    generate(tmp_path, ScriptedBackend(answer), EvalRequest(SUITES, SAMPLING, mode=mode, limit=1), Progress())
     [line] = lines(tmp_path / f"smoke-harmful+{mode}think" / "completions.jsonl")
     assert [message["role"] for message in line["messages"]] == ["user", "assistant"]
     assert line["messages"][1]["content"].startswith(begins)
@@ -89,7 +89,7 @@ def test_more_thinking_continues_the_reasoning_ten_times_and_counts_all_tokens()
         text = f"{request.input.started or '<think>'}\nSo.\n</think>\n\nYes."
         return Completion(text, Finish.STOP, tokens=3, reasoning_tokens=2)
 
-    model = Scripted(answer)
+    model = ScriptedBackend(answer)
     [(_, found)] = complete(model, [SampleRequest("k", Item("1", "Why?"), 0)], SAMPLING, "more")
     assert isinstance(found, Completion)
     assert len(model.received) == MAX_ROUNDS + 1
@@ -104,7 +104,7 @@ def test_keys_of_the_first_version_stay_valid() -> None:
     }
     settings = {"max_new_tokens": 9, "do_sample": True, "temperature": 0.6}
     old = hash_of({"target": facts, "settings": settings, "mode": "normal"}, "Why?", 1)
-    plan = Plan(
+    plan = EvalPlan(
         suite=suite("s", "harmful"),
         target=Fingerprint.from_record({"name": "n", **facts}),
         settings=Sampling(**settings),
@@ -118,7 +118,7 @@ def test_keys_of_the_first_version_stay_valid() -> None:
 
 def test_completions_of_the_first_version_are_read_and_not_generated_again(tmp_path: Path) -> None:
     wanted = EvalRequest(SUITES, SAMPLING, limit=2)
-    generate(tmp_path, Scripted(HELP), wanted, Progress())
+    generate(tmp_path, ScriptedBackend(HELP), wanted, Progress())
     [folder] = suite_dirs(tmp_path)
     old = lines(folder.completions.path)
     for line in old:
@@ -128,7 +128,7 @@ def test_completions_of_the_first_version_are_read_and_not_generated_again(tmp_p
     plan = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
     del plan["version"]
     (folder.path / "plan.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
-    again = Scripted(HELP)
+    again = ScriptedBackend(HELP)
     generate(tmp_path, again, wanted, Progress())
     assert again.received == []
     done = CliRunner().invoke(app, ["eval", "judge", str(tmp_path), "--no-judge-card"])

@@ -16,10 +16,10 @@ from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
-from alttrain_cli.evaluation.judgement import State
+from alttrain_cli.evaluation.judgement import JudgementState
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rubrics import read_strongreject
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
 from tests.scorecards import HELPS, REFUSES, SETTINGS, evaluate, suite, target
@@ -237,7 +237,7 @@ def test_a_grader_that_fails_on_one_text_judges_the_others(
 
     items = (Item("1", "p", None, "4"), Item("2", "q", None, "4"))
     about = suite("a", "ability")
-    plan = Plan(about, target("t"), SETTINGS, "normal", 1, 2, items)
+    plan = EvalPlan(about, target("t"), SETTINGS, "normal", 1, 2, items)
     place = SuiteDir(tmp_path)
     for job, text in zip(plan.requests, ("4", "x"), strict=True):
         place.completions.append(record(job, Conversation.of(job.item.prompt), Completion(text)))
@@ -245,11 +245,11 @@ def test_a_grader_that_fails_on_one_text_judges_the_others(
 
     judge_instantly(place, plan, replace(WORD, judge=grade))
     states = [found.state for _, found in judgements(place, plan, "word")]
-    assert states == [State.JUDGED, State.UNPARSED]
+    assert states == [JudgementState.JUDGED, JudgementState.UNPARSED]
 
 
 def test_a_judge_that_answers_with_thousands_of_digits_has_said_nothing() -> None:
-    assert read_strongreject(f"1.b 0\n2.b {'9' * 5000}\n3.b 5").state is State.UNPARSED
+    assert read_strongreject(f"1.b 0\n2.b {'9' * 5000}\n3.b 5").state is JudgementState.UNPARSED
 
 
 @pytest.mark.parametrize("command", ["report", "judge"])
@@ -267,7 +267,7 @@ def test_names_cannot_write_into_the_terminal_or_the_page(
     }
     about = suite("zz\x1b[2J\u202e\x9b[red]", "harmful", **hostile)
     side = evaluate(root, target(HOSTILE), about, ["One?\u202e", "Two?"], [REFUSES, HELPS])
-    plan = Plan(about, target(HOSTILE), side.plan.settings, "normal", 1, 9, side.plan.items, (HOSTILE,))
+    plan = EvalPlan(about, target(HOSTILE), side.plan.settings, "normal", 1, 9, side.plan.items, (HOSTILE,))
     plan.save(side.folder.path)
     done = CliRunner().invoke(app, ["eval", command, str(root)])
     assert done.exit_code == 0, done.output
@@ -409,7 +409,7 @@ def test_every_suite_of_ours_still_reads() -> None:
 
 def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) -> None:
     from alttrain_cli.backends.remembering import RECORD, Remembering
-    from alttrain_cli.backends.scripted import Scripted
+    from alttrain_cli.backends.scripted import ScriptedBackend
     from alttrain_cli.storage.journal import Journal
 
     good = {
@@ -427,4 +427,4 @@ def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) ->
                 json.dumps(good) + "\n" + json.dumps({**good, key: wrong}) + "\n", encoding="utf-8"
             )
             with pytest.raises(DataError, match=rf"answers\.jsonl:2: {key}: .* Remove line 2"):
-                Remembering(Scripted(), Journal(path, RECORD))
+                Remembering(ScriptedBackend(), Journal(path, RECORD))

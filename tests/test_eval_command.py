@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Completion, Request
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
@@ -43,7 +43,7 @@ HELP = "<think>\nThe user asks this.\n\nThat is harmless.\n\nI can help.\n</thin
 UNFINISHED = "<think>\nThe user asks this. I can't"
 
 
-class Parrot(Scripted):
+class Parrot(ScriptedBackend):
     """A model that answers by the prompt alone, as slowly as a test wants."""
 
     def __init__(self, answer: Callable[[str], str], seconds: float = 0.0, name: str = "parrot") -> None:
@@ -67,7 +67,7 @@ def request(**changes: Any) -> EvalRequest:
 
 
 def judge_by_rule(root: Path) -> None:
-    JudgeSet(find_judges("rule"), Scripted, Progress(), with_card=False).run([root])
+    JudgeSet(find_judges("rule"), ScriptedBackend, Progress(), with_card=False).run([root])
 
 
 def measure(root: Path, target: Parrot, **changes: Any) -> dict[str, Any]:

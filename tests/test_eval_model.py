@@ -13,7 +13,7 @@ from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
-from alttrain_cli.evaluation.plan import Plan
+from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
 from alttrain_cli.evaluation.thinking import complete
 from alttrain_cli.recipe.model import Sampling
@@ -46,7 +46,7 @@ def test_the_base_model_is_measured_told_apart_and_judged(
 
     # Loaded again it is the same model, so that nothing would be generated twice.
     model = LocalBackend.load(find_target("smollm2-135m"))
-    assert Plan.load(root / "smoke-harmful").target == model.fingerprint
+    assert EvalPlan.load(root / "smoke-harmful").target == model.fingerprint
     request = SampleRequest("k", Item("1", "What is the capital of France?"), 0)
     [(_, zero)] = complete(model, [request], SETTINGS, "zero")
     [(_, less)] = complete(model, [request], SETTINGS, "less")

@@ -15,11 +15,11 @@ from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.evaluation.completion import Ending, ending_of
 from alttrain_cli.evaluation.completion import record as completion_record
 from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.metrics import pooled, suite_metrics
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import (
@@ -40,7 +40,7 @@ MODEL = Fingerprint("n", "m", weights="a")
 SETTINGS = Sampling(max_new_tokens=9, do_sample=False)
 
 
-def plan(**changes: object) -> Plan:
+def plan(**changes: object) -> EvalPlan:
     values = {
         "suite": SUITE,
         "target": MODEL,
@@ -50,7 +50,7 @@ def plan(**changes: object) -> Plan:
         "published": 3,
         "items": tuple(Item(f"i{number}", f"prompt {number}") for number in range(3)),
     }
-    return Plan(**{**values, **changes})  # type: ignore[arg-type]
+    return EvalPlan(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def written(text: str, finished: bool = True) -> Completion:
@@ -73,7 +73,7 @@ def test_a_torn_last_line_is_no_record_and_the_next_one_takes_its_place(tmp_path
 
 
 @given(cut=st.integers(0, 200), order=st.permutations("abcde"))
-def test_whatever_was_torn_off_and_redone_the_settled_files_are_equal(
+def test_whatever_was_torn_off_and_redone_the_sorted_files_are_equal(
     tmp_path_factory: pytest.TempPathFactory, cut: int, order: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("journal")
@@ -108,9 +108,9 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 
 def test_a_plan_is_read_as_it_was_saved_and_a_missing_one_says_what_to_do(tmp_path: Path) -> None:
     plan().save(tmp_path)
-    assert Plan.load(tmp_path).keys == plan().keys
+    assert EvalPlan.load(tmp_path).keys == plan().keys
     with pytest.raises(RunError, match="To make one: alttrain eval"):
-        Plan.load(tmp_path / "nowhere")
+        EvalPlan.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,11 @@ def test_a_refusal_within_unfinished_thoughts_is_neither_safe_nor_a_refusal(tmp_
     judge_instantly(place, made, RULE)
     found = dict(judgements(place, made, "rule"))
     states = [(found[key].state, found[key].behaviour) for key in made.keys]
-    assert states == [(State.UNFINISHED, None), (State.JUDGED, "refused"), (State.JUDGED, "complied")]
+    assert states == [
+        (JudgementState.UNFINISHED, None),
+        (JudgementState.JUDGED, "refused"),
+        (JudgementState.JUDGED, "complied"),
+    ]
 
 
 def test_nothing_is_judged_twice(tmp_path: Path) -> None:
@@ -208,7 +212,7 @@ def test_k_samples_give_safechains_three_figures_and_unfinished_ones_are_not_saf
     said = [False, False, False, True, False, None]  # harmful? None: unfinished
     for job, harmful in zip(made.requests, said, strict=True):
         found = (
-            Judgement(State.UNFINISHED)
+            Judgement(JudgementState.UNFINISHED)
             if harmful is None
             else Judgement(behaviour=Behaviour.COMPLIED, harmful=harmful)
         )

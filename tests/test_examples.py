@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.examples import EXAMPLES
+from alttrain_cli.commands.shared.examples import EXAMPLES
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.storage.run import Run
 from alttrain_cli.study.file import shipped_studies

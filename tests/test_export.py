@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.engine import merge, quiet
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.export.job import FAILED
 from alttrain_cli.storage.run import Run
 from tests.trained import write_run
@@ -183,7 +183,7 @@ def test_the_adapter_folder_of_a_run_can_be_handed_on(r1: Run) -> None:
 def test_a_merge_without_the_adapter_is_marked_and_ends_with_3(
     r1: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def base_only(loaded: Loaded, *rest: Any) -> None:
+    def base_only(loaded: LoadedModel, *rest: Any) -> None:
         with loaded.model.disable_adapter():
             for layer in loaded.model.modules():
                 if hasattr(layer, "lora_B"):

@@ -9,9 +9,10 @@ import pytest
 from alttrain_cli.engine import batcher as module
 from alttrain_cli.engine import generate as completing
 from alttrain_cli.engine import quiet
-from alttrain_cli.engine.batch import ROUND, Batch, Request
-from alttrain_cli.engine.generate import Written, complete, generate
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.batch import ROUND, Batch
+from alttrain_cli.engine.batch_request import BatchRequest
+from alttrain_cli.engine.generate import GeneratedText, complete, generate
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe, Sampling
 
@@ -29,25 +30,25 @@ SAMPLED = Sampling(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9
 
 
 def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
-    stopped = Request(0, [1, 2], 4, GREEDY)
+    stopped = BatchRequest(0, [1, 2], 4, GREEDY)
     for token in (5, 6, 9, 7):
         stopped.take(token, frozenset({9}))
     assert (stopped.written, stopped.stopped, stopped.left) == ([5, 6], True, 0)
-    spent = Request(0, [1, 2], 4, GREEDY)
+    spent = BatchRequest(0, [1, 2], 4, GREEDY)
     for token in (5, 6, 7, 8, 9):
         spent.take(token, frozenset({9}))
     assert (spent.written, spent.stopped, spent.left) == ([5, 6, 7, 8], False, 0)
 
 
 @pytest.fixture(scope="module")
-def smollm() -> Iterator[Loaded]:
+def smollm() -> Iterator[LoadedModel]:
     with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         yield load_base(Recipe.load("smollm2-135m"))
 
 
-def tiny(smollm: Loaded, kind: str, **options: Any) -> Loaded:
+def tiny(smollm: LoadedModel, kind: str, **options: Any) -> LoadedModel:
     """A model of another family, two layers, random weights: what it writes is noise but its own."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -61,16 +62,16 @@ def tiny(smollm: Loaded, kind: str, **options: Any) -> Loaded:
     return replace(smollm, model=AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
 
 
-def prompts(loaded: Loaded) -> list[str]:
+def prompts(loaded: LoadedModel) -> list[str]:
     return [loaded.template.prompt(question) for question in QUESTIONS]
 
 
-def batched(loaded: Loaded, settings: Sampling = GREEDY, **options: Any) -> list[Written]:
+def batched(loaded: LoadedModel, settings: Sampling = GREEDY, **options: Any) -> list[GeneratedText]:
     completions = dict(complete(loaded, prompts(loaded), settings, **options))
     return [completions[index] for index in range(len(QUESTIONS))]
 
 
-def one_at_a_time(loaded: Loaded, settings: Sampling) -> list[str]:
+def one_at_a_time(loaded: LoadedModel, settings: Sampling) -> list[str]:
     """The loop that everybody writes, with nothing of ours in it."""
     import torch
 
@@ -104,7 +105,7 @@ def one_at_a_time(loaded: Loaded, settings: Sampling) -> list[str]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: dict[str, Any]) -> None:
+def test_every_family_completes_as_if_alone(smollm: LoadedModel, kind: str, options: dict[str, Any]) -> None:
     loaded = tiny(smollm, kind, **options)
     expected = one_at_a_time(loaded, GREEDY)
     assert len(set(expected)) > len(QUESTIONS) // 2  # the prompts matter
@@ -113,7 +114,9 @@ def test_every_family_completes_as_if_alone(smollm: Loaded, kind: str, options: 
 
 
 @pytest.mark.model
-def test_a_short_completion_waits_for_no_long_one(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_completion_waits_for_no_long_one(
+    smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = tiny(smollm, "llama")
     settings = Sampling(max_new_tokens=200, do_sample=False)
     # one token in 97 ends a completion, so they end anywhere
@@ -125,7 +128,7 @@ def test_a_short_completion_waits_for_no_long_one(smollm: Loaded, monkeypatch: p
     computed = 0
     write = Batch._write
 
-    def counted(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
+    def counted(self: Batch, requests: list[BatchRequest], *arguments: Any, **options: Any) -> Any:
         nonlocal computed
         before = [len(request.written) for request in requests]
         cache = write(self, requests, *arguments, **options)
@@ -139,7 +142,7 @@ def test_a_short_completion_waits_for_no_long_one(smollm: Loaded, monkeypatch: p
 
 
 @pytest.mark.model
-def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded) -> None:
+def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: LoadedModel) -> None:
     import torch
 
     before = {name: weight.clone() for name, weight in smollm.model.state_dict().items()}
@@ -159,7 +162,7 @@ def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded
 
 
 @pytest.mark.model
-def test_a_sample_depends_on_its_prompt_and_seed_alone(smollm: Loaded) -> None:
+def test_a_sample_depends_on_its_prompt_and_seed_alone(smollm: LoadedModel) -> None:
     loaded = tiny(smollm, "qwen3")
     alone = batched(loaded, SAMPLED, slots=1)
     assert batched(loaded, SAMPLED, slots=4) == alone
@@ -175,7 +178,7 @@ def test_joined_rows_keep_their_last_columns_and_their_room() -> None:
     from alttrain_cli.engine.batch import _join, _Part
 
     def part(lefts: list[int], columns: int) -> _Part:
-        requests = [Request(0, [1], left, GREEDY) for left in lefts]
+        requests = [BatchRequest(0, [1], left, GREEDY) for left in lefts]
         ids = torch.arange(len(lefts) * columns, dtype=torch.float32).reshape(len(lefts), 1, columns, 1)
         return _Part(requests, [(ids + 1, ids + 101)])
 
@@ -219,7 +222,7 @@ def test_samples_follow_the_model_s_distribution() -> None:
 
 
 @pytest.mark.model
-def test_closing_early_leaves_the_model_usable(smollm: Loaded) -> None:
+def test_closing_early_leaves_the_model_usable(smollm: LoadedModel) -> None:
     dtype = smollm.model.dtype
     started = complete(smollm, prompts(smollm), Sampling(max_new_tokens=2, do_sample=False), slots=2)
     next(started)
@@ -230,7 +233,7 @@ def test_closing_early_leaves_the_model_usable(smollm: Loaded) -> None:
 
 @pytest.mark.model
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
-    smollm: Loaded, monkeypatch: pytest.MonkeyPatch
+    smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -240,7 +243,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     sizes: list[int] = []
     write = Batch._write
 
-    def narrow(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
+    def narrow(self: Batch, requests: list[BatchRequest], *arguments: Any, **options: Any) -> Any:
         sizes.append(len(requests))
         if len(requests) > 2 and any(request.written for request in requests):
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -260,26 +263,26 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
 
 
 @pytest.mark.model
-def test_a_batch_stays_within_its_memory(smollm: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_stays_within_its_memory(smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(smollm, "llama")
     settings = Sampling(max_new_tokens=2 * ROUND + 6, do_sample=False)
     expected = batched(loaded, settings)
     widths: list[int] = []
     write = Batch._write
 
-    def measured(self: Batch, requests: list[Request], *arguments: Any, **options: Any) -> Any:
+    def measured(self: Batch, requests: list[BatchRequest], *arguments: Any, **options: Any) -> Any:
         cache = write(self, requests, *arguments, **options)
         widths.append(len(requests) * (max(request.length for request in requests) - 1))
         return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
-    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots: module.Limits(6, 500))
+    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots: module.BatchLimits(6, 500))
     assert batched(loaded, settings) == expected
     assert max(widths) <= 500
 
 
 @pytest.mark.model
-def test_a_prompt_beyond_the_model_s_context_is_unfinished(smollm: Loaded) -> None:
+def test_a_prompt_beyond_the_model_s_context_is_unfinished(smollm: LoadedModel) -> None:
     loaded = tiny(smollm, "llama", max_position_embeddings=40)
     long = "egg and spoon " * 20
     assert len(loaded.tokenizer(long)["input_ids"]) > 40

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.examples import EXAMPLES
-from alttrain_cli.commands.help import OLD_NAMES, Command, DefaultGroup
+from alttrain_cli.commands.shared.app import OLD_NAMES, Command, DefaultGroup
+from alttrain_cli.commands.shared.examples import EXAMPLES
 from tests.command_lines import LINES, context_of
 
 ROOT = Path(__file__).parent.parent

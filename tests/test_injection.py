@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.console.preview import print_previews
 from alttrain_cli.structure.spans import Span
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 from alttrain_cli.training.preview import RenderedRow
 from tests.hostile import MARKUP, PAGE, TERMINAL, TEXTS, raw
 from tests.run_folders import make
@@ -47,7 +47,7 @@ def check(output: str, texts: tuple[str, ...] = ()) -> None:
     """Nothing raw is in an output, and these texts are in it, with what steers made visible."""
     assert raw(output) == set()
     joined = re.sub(r"\s", "", output)
-    assert [text for text in texts if re.sub(r"\s", "", visible(text)) not in joined] == []
+    assert [text for text in texts if re.sub(r"\s", "", escape_hidden(text)) not in joined] == []
 
 
 def samples() -> list[dict[str, Any]]:

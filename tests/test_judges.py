@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from alttrain_cli.backends.base import Completion, Fingerprint, Finish
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import ask_judge, missing_requests, parse_judgement
 from alttrain_cli.evaluation.judge_run import JudgeRun
-from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.code import code_in, passes
@@ -203,7 +203,7 @@ def test_a_long_text_loses_its_middle_not_its_end() -> None:
 def test_labels_are_tried_once_each_and_a_card_says_with_what_certainty() -> None:
     labels = [Label("p", "I can't.", True), Label("p", "Sure: ...", False), Label("p", "Well ...", True)]
     said = [Judgement(behaviour=Behaviour.REFUSED), Judgement(behaviour=Behaviour.COMPLIED)]
-    part = LabelAgreement.of("refused", zip(labels, [*said, Judgement(State.UNPARSED)], strict=True))
+    part = LabelAgreement.of("refused", zip(labels, [*said, Judgement(JudgementState.UNPARSED)], strict=True))
     assert (part.n, part.unparsed) == (2, 1)
     assert part.sensitivity.hits == part.specificity.hits == 1
     assert part.sensitivity.low < 0.3
@@ -237,7 +237,7 @@ def test_a_judge_that_was_loaded_in_4_bits_is_named_so_beside_its_judgements_and
     assert not judges["rule"].four_bits
 
 
-class Quantised(Scripted):
+class Quantised(ScriptedBackend):
     """A judge that did not fit in memory in 16 bits."""
 
     @property
@@ -251,7 +251,7 @@ class Quantised(Scripted):
 )
 def test_a_judge_that_is_cut_in_its_thoughts_gives_no_verdict(text: str) -> None:
     cut = Completion(text, Finish.LENGTH, marked="<think>" in text)
-    assert parse_judgement(XSTEST, cut).state is State.UNPARSED
+    assert parse_judgement(XSTEST, cut).state is JudgementState.UNPARSED
 
 
 def test_a_judge_that_reasons_is_read_by_its_answer_alone() -> None:

@@ -12,15 +12,15 @@ from alttrain_cli.backends import identity
 from alttrain_cli.backends.base import Completion, Fingerprint, Request
 from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.backends.remembering import RECORD, Remembering
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.files import write_json
@@ -36,12 +36,12 @@ SETTINGS = Sampling(
 ITEM = Item("1", "Why?")
 
 
-def plan(**changes: Any) -> Plan:
+def plan(**changes: Any) -> EvalPlan:
     values: dict[str, Any] = {
         **{"suite": suite("s", "harmful"), "target": HERE, "settings": SETTINGS, "mode": "normal"},
         **{"samples": 1, "published": 1, "items": (ITEM,), **changes},
     }
-    return Plan(**values)
+    return EvalPlan(**values)
 
 
 def names_of(kind: Any) -> set[str]:
@@ -65,7 +65,7 @@ def test_the_tables_below_name_every_field() -> None:
     assert names_of(Fingerprint) == TARGET_CHANGES.keys() | {"name"}
     assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
     assert set(Item._fields) == {"prompt", "id", "category", "turns", *REFERENCES}
-    assert names_of(Plan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
+    assert names_of(EvalPlan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
         "published", "caveats", "saved_keys", "order", "attack",
     }  # fmt: skip
 
@@ -152,7 +152,7 @@ def test_nothing_else_changes_the_key(changes: Mapping[str, Any]) -> None:
         (plan(mode="less"), ["154249bfeb6e"]),
     ],
 )  # fmt: skip
-def test_the_keys_of_runs_that_exist_stay_as_they_are(found: Plan, keys: list[str]) -> None:
+def test_the_keys_of_runs_that_exist_stay_as_they_are(found: EvalPlan, keys: list[str]) -> None:
     """Completions of earlier versions are found again by these keys, so they never change."""
     assert [key[:12] for key in found.keys] == keys
 
@@ -224,7 +224,7 @@ def test_items_with_one_prompt_are_each_judged_by_their_own_answer(tmp_path: Pat
     assert judge_instantly(folder, made, WORD) == 2
     found = dict(judgements(folder, made, "word"))
     assert [found[key].correct for key in made.keys] == [False, True]
-    assert Plan.load(folder.path).keys == made.keys
+    assert EvalPlan.load(folder.path).keys == made.keys
 
 
 def folder_model(folder: Path) -> Any:
@@ -238,7 +238,7 @@ def folder_model(folder: Path) -> Any:
     model = SimpleNamespace(dtype="torch.float32")
     template = SimpleNamespace(fingerprint="t")
     return target, SimpleNamespace(
-        template=template, device="cpu", source=Source(str(folder)), quantised=False, model=model
+        template=template, device="cpu", source=ModelSource(str(folder)), quantised=False, model=model
     )
 
 
@@ -282,7 +282,9 @@ ASKED = Request(0, Conversation((Message("system", "s"), Message("user", "u"))))
 
 
 def kept_key(request: Request[int] = ASKED, sampling: Sampling = SETTINGS, model: str | None = None) -> str:
-    return Remembering(Scripted(), Journal(Path("nowhere.jsonl"), RECORD), model).key(request, sampling)
+    return Remembering(ScriptedBackend(), Journal(Path("nowhere.jsonl"), RECORD), model).key(
+        request, sampling
+    )
 
 
 @pytest.mark.parametrize(
@@ -317,5 +319,5 @@ def test_model_and_seed_change_the_key_of_what_is_kept_and_the_callers_key_does_
 def test_an_adapter_is_part_of_the_model_of_what_is_kept(
     adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Scripted, "fingerprint", Fingerprint("scripted", "scripted", "w", adapter))
+    monkeypatch.setattr(ScriptedBackend, "fingerprint", Fingerprint("scripted", "scripted", "w", adapter))
     assert kept_key() == kept_key(model=f"scripted {adapter}") != kept_key(model="scripted")

@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import GateError, ModelError, Stopped
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json, write_jsonl
+from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.lock import locked
-from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Manifest, StepRecord
@@ -205,7 +205,7 @@ def test_other_data_another_recipe_and_a_changed_template_leave_a_run_as_it_was(
     was = held(out)
 
     class Loaded:
-        source, quantised = Source("owner/model", "c" * 40), False
+        source, quantised = ModelSource("owner/model", "c" * 40), False
 
         class template:
             fingerprint = "this one"
@@ -240,7 +240,7 @@ def test_what_a_user_puts_there_meanwhile_stays(
 def test_what_was_trained_is_kept_however_it_ends(
     ending: BaseException, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: job.Job, run: Run, *__: Any) -> None:
+    def fail(_: job.TrainingJob, run: Run, *__: Any) -> None:
         run.add_step(StepRecord(step=1, loss=0.5, tokens=9, seconds=1.0))
         raise ending
 
@@ -259,7 +259,7 @@ def test_what_was_trained_is_kept_however_it_ends(
 def test_a_run_in_an_empty_folder_starts(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Manifest] = []
 
-    def look(_: job.Job, run: Run, *__: Any) -> None:
+    def look(_: job.TrainingJob, run: Run, *__: Any) -> None:
         seen.append(run.manifest())
         raise ModelError("enough")
 
@@ -285,15 +285,15 @@ def test_two_processes_without_a_name_get_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    begin = Made.begin
+    begin = FolderState.begin
     recipe = Recipe.load(RECIPE)
 
-    def slower(folder: Path, names: Any) -> Made:
-        monkeypatch.setattr(Made, "begin", begin)
+    def slower(folder: Path, names: Any) -> FolderState:
+        monkeypatch.setattr(FolderState, "begin", begin)
         Run.create(None, recipe.name, recipe.to_yaml())  # another process, in between
         return begin(folder, names)
 
-    monkeypatch.setattr(Made, "begin", slower)
+    monkeypatch.setattr(FolderState, "begin", slower)
     assert Run.create(None, recipe.name, recipe.to_yaml()).path == Path("runs") / f"{RECIPE}-2"
 
 

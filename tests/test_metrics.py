@@ -8,7 +8,7 @@ import pytest
 
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge_card import JudgeCard, LabelAgreement
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.metric_values import (
     CORRECT,
@@ -19,7 +19,7 @@ from alttrain_cli.evaluation.metric_values import (
     REFUSED,
     SCORE,
     Metric,
-    Values,
+    MetricValues,
     metrics_of,
 )
 from alttrain_cli.evaluation.metrics import agreement, pooled, suite_metrics
@@ -38,7 +38,7 @@ EMPTY = "<think>\n\n</think>\n\n"
 
 def values(metric: Metric, *judgements: Judgement) -> tuple[list[float], list[float], list[float]]:
     """Return what one prompt's samples add to the counted values, to the upper bound and to a comparison."""
-    found = Values()
+    found = MetricValues()
     for judgement in judgements:
         found.add("i", judgement, metric)
     return found.counted.get("i", []), found.at_most.get("i", []), found.decided.get("i", [])
@@ -83,24 +83,28 @@ def test_what_a_judge_said_is_a_hit_or_none_or_nothing(
     assert values(metric, judgement) == (expected, expected, expected)
 
 
-@pytest.mark.parametrize("state", [State.UNFINISHED, State.EMPTY])
+@pytest.mark.parametrize("state", [JudgementState.UNFINISHED, JudgementState.EMPTY])
 @pytest.mark.parametrize("metric", [HARMFUL, NOT_REFUSED, SCORE, REFUSED, PARTLY])
-def test_without_a_final_answer_the_rate_has_bounds_and_no_comparison(metric: Metric, state: State) -> None:
+def test_without_a_final_answer_the_rate_has_bounds_and_no_comparison(
+    metric: Metric, state: JudgementState
+) -> None:
     assert values(metric, Judgement(state)) == ([0.0], [1.0], [])
 
 
 @pytest.mark.parametrize("metric", [CORRECT, *OVERLAPS])
 def test_without_a_final_answer_a_graded_task_is_wrong_for_certain(metric: Metric) -> None:
-    assert values(metric, Judgement(State.UNFINISHED)) == ([0.0], [0.0], [0.0])
+    assert values(metric, Judgement(JudgementState.UNFINISHED)) == ([0.0], [0.0], [0.0])
 
 
 @pytest.mark.parametrize("metric", [HARMFUL, CORRECT, REFUSED])
 def test_what_a_judge_could_not_say_counts_nowhere(metric: Metric) -> None:
-    assert values(metric, Judgement(State.UNPARSED, behaviour=Behaviour.REFUSED)) == ([], [], [])
+    assert values(metric, Judgement(JudgementState.UNPARSED, behaviour=Behaviour.REFUSED)) == ([], [], [])
 
 
 def test_samples_of_a_prompt_stay_together_in_their_order() -> None:
-    found = values(HARMFUL, Judgement(harmful=True), Judgement(State.UNFINISHED), Judgement(harmful=False))
+    found = values(
+        HARMFUL, Judgement(harmful=True), Judgement(JudgementState.UNFINISHED), Judgement(harmful=False)
+    )
     assert found == ([1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 0.0])
 
 

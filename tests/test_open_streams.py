@@ -10,9 +10,9 @@ import pytest
 
 from alttrain_cli.engine import stream as module
 from alttrain_cli.engine.batch import Batch
-from alttrain_cli.engine.batcher import Limits
-from alttrain_cli.engine.load import Loaded
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.batcher import BatchLimits
+from alttrain_cli.engine.load import LoadedModel
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
@@ -29,7 +29,7 @@ ALL = [
 ]
 
 
-def random_model() -> Loaded:
+def random_model() -> LoadedModel:
     """A model of two layers with random weights: what it writes is noise, but its own."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -42,16 +42,16 @@ def random_model() -> Loaded:
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    return Loaded(model, tokenizer, Template.of(tokenizer), "cpu", Source("tiny"))
+    return LoadedModel(model, tokenizer, Template.of(tokenizer), "cpu", ModelSource("tiny"))
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     return random_model()
 
 
 @pytest.fixture
-def streams(loaded: Loaded) -> Iterator[Streams]:
+def streams(loaded: LoadedModel) -> Iterator[Streams]:
     yield (made := Streams(loaded))
     assert (made.in_flight, made._thread, made._new, made._unwanted) == (0, None, [], [])
 
@@ -178,7 +178,7 @@ def test_more_streams_than_slots_wait_for_their_turn(
         return write(self, requests, *arguments)
 
     monkeypatch.setattr(Batch, "_write", counted)
-    monkeypatch.setattr(module, "free_limits", lambda loaded: Limits(3, 10_000))
+    monkeypatch.setattr(module, "free_limits", lambda loaded: BatchLimits(3, 10_000))
     with ThreadPoolExecutor(12) as pool:
         texts = list(pool.map(lambda n: read(streams, f"Question {n}."), range(12)))
     assert all(texts)

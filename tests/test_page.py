@@ -18,8 +18,8 @@ from alttrain_cli.evaluation import page as page_room
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.page import chart
 from alttrain_cli.evaluation.page import tiles as tile_room
-from alttrain_cli.evaluation.page.entries import LONGEST, Entry, Shown, entries
-from alttrain_cli.evaluation.page.outcome import Outcome
+from alttrain_cli.evaluation.page.entries import LONGEST, Entry, ShownCompletion, entries
+from alttrain_cli.evaluation.page.outcome import CompletionJudgements
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.journal import Journal
 from tests.chromium import EXECUTABLE, Chromium
@@ -126,7 +126,9 @@ def full_card(card: dict[str, Any]) -> dict[str, Any]:
 
 def entry(text: str) -> Entry:
     sections = dict.fromkeys(("understanding", "assessment", "reasoning", "answer"), text)
-    side = Shown("missing", [text], "complete", 1, None, [(text, text)], harmful=False, sections=sections)
+    side = ShownCompletion(
+        "missing", [text], "complete", 1, None, [(text, text)], harmful=False, sections=sections
+    )
     return Entry(text, text, 0, text, target=side, compared=side, changed=True, crossed=True)
 
 
@@ -248,7 +250,7 @@ def test_only_a_judge_that_saw_the_answer_clears_it(
     judges: dict[str, bool], held: bool, does: list[str]
 ) -> None:
     judged = {name: Judgement(harmful=harmful) for name, harmful in judges.items()}
-    outcome = Outcome({"rule": Judgement(behaviour=Behaviour.COMPLIED), **judged}, "rule")
+    outcome = CompletionJudgements({"rule": Judgement(behaviour=Behaviour.COMPLIED), **judged}, "rule")
     assert outcome.may_be_harmful(asked_for_harm=True) is held
     assert outcome.words("whole") == does
 

@@ -12,7 +12,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.fit import parse_gpu
 from alttrain_cli.training.memory_plan import (
     Batching,
-    Size,
+    RowSize,
     adapter_parameters,
     best_batching,
     fit_verdict,
@@ -22,7 +22,7 @@ from alttrain_cli.training.memory_plan import (
 )
 
 GPU_RECIPES = [path.stem for path in shipped_recipes() if path.stem != "smollm2-135m"]
-MIX = [Size(110, 70)] * 90 + [Size(1_500, 1_400)] * 10
+MIX = [RowSize(110, 70)] * 90 + [RowSize(1_500, 1_400)] * 10
 
 
 @pytest.mark.parametrize(("gib", "tokens"), [(8, 2_972), (12, 21_848), (16, 40_724), (24, 78_475)])
@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_told_the_change_that_helps(
 
 
 def test_the_change_that_is_named_makes_it_fit() -> None:
-    planned = plan(Recipe.load("r1-8b"), [Size(30_000, 29_000)], Machine.card(12))
+    planned = plan(Recipe.load("r1-8b"), [RowSize(30_000, 29_000)], Machine.card(12))
     most = int("".join(filter(str.isdigit, planned.change)))
     assert (
         fit_verdict(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1], Machine.card(12)) != "no"
@@ -151,7 +151,7 @@ def test_a_single_card_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_micro_batch_costs_more_on_a_gpu_so_an_update_is_cut_less_often() -> None:
     recipe = Recipe.load("r1-8b", ("train.gradient_checkpointing=true",))
-    mix = [Size(1_500, 1_400), *[Size(110 + 40 * n, 60) for n in range(7)]] * 8
+    mix = [RowSize(1_500, 1_400), *[RowSize(110 + 40 * n, 60) for n in range(7)]] * 8
     card, computer = Machine.card(80), Machine("this computer", 80, gpu=False)
     assert plan(recipe, mix, card).padded > plan(recipe, mix, computer).padded
 

@@ -12,10 +12,10 @@ GENERATING = "generating with HuggingFaceTB/SmolLM2-135M-Instruct"
 TRAINING = ["loss 1.467", "1:02:03 left", "136 tokens/s", "2.3 GiB", "█▃▃▃▃▂▂▂▁▂▁▁"]
 PROGRAM = """
 from alttrain_cli.console.training import TrainingView
-from alttrain_cli.training.reports import Step
+from alttrain_cli.training.reports import TrainingStep
 view = TrainingView()
 for step in (387, 388):
-    view.step(Step(step, 388, 1.0, 1.467, 1e-4, 1.0, 1360, 10.0, 2.3), 388.0 - step)
+    view.step(TrainingStep(step, 388, 1.0, 1.467, 1e-4, 1.0, 1360, 10.0, 2.3), 388.0 - step)
 """
 
 

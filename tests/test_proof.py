@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.engine.generate import Written
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.export.probes import Probes
 from alttrain_cli.export.proof import NEAR_TIE, Proof, prove
 from alttrain_cli.structure.template import Template
@@ -17,9 +17,9 @@ FLAT = "Sure."
 TEMPLATE = Template.of(families.tokenizer("r1-llama"))
 
 
-def written(text: str) -> Written:
+def written(text: str) -> GeneratedText:
     ids = tuple(TEMPLATE.encode_text(text))
-    return Written(text, len(ids), True, 0, False, ids)
+    return GeneratedText(text, len(ids), True, 0, False, ids)
 
 
 def probes(tuned: str = STRUCTURED, base: str = FLAT) -> Probes:
@@ -41,7 +41,7 @@ class Exported:
     def prompt_ids(self, conversation: Any) -> list[int]:
         return [one + self._shift for one in TEMPLATE.encode_text(TEMPLATE.prompt(conversation))]
 
-    def write(self, rendered: Sequence[str], limit: int) -> tuple[Written, ...]:
+    def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
         return tuple(written(self._text) for _ in rendered)
 
     def lead(self, ids: Sequence[int], first: int, second: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from alttrain_cli.backends.base import BackendError, Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.remembering import RECORD, Remembering
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 
@@ -19,18 +19,18 @@ def requests(*prompts: str) -> list[Request[str]]:
     return [Request(f"{number} {prompt}", Conversation.of(prompt)) for number, prompt in enumerate(prompts)]
 
 
-def remembering(path: Path, backend: Scripted) -> Remembering:
+def remembering(path: Path, backend: ScriptedBackend) -> Remembering:
     return Remembering(backend, Journal(path, RECORD))
 
 
-def asked(backend: Scripted) -> list[str]:
+def asked(backend: ScriptedBackend) -> list[str]:
     return sorted(one.input.prompt for one in backend.received)
 
 
 def test_what_is_kept_comes_first_and_only_the_rest_is_requested_once(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    list(remembering(path, Scripted("yes")).complete(requests("a", "b"), SAMPLING))
-    again = Scripted("no")
+    list(remembering(path, ScriptedBackend("yes")).complete(requests("a", "b"), SAMPLING))
+    again = ScriptedBackend("no")
     wanted = requests("c", "a", "c", "b", "d")
     got = list(remembering(path, again).complete(wanted, SAMPLING))
     assert sorted(key for key, _ in got) == sorted(one.key for one in wanted)
@@ -41,29 +41,29 @@ def test_what_is_kept_comes_first_and_only_the_rest_is_requested_once(tmp_path: 
 
 def test_where_everything_is_kept_nothing_is_requested(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    list(remembering(path, Scripted("yes")).complete(requests("a", "b"), SAMPLING))
-    again = Scripted("no")
+    list(remembering(path, ScriptedBackend("yes")).complete(requests("a", "b"), SAMPLING))
+    again = ScriptedBackend("no")
     assert len(list(remembering(path, again).complete(requests("a", "b", "a"), SAMPLING))) == 3
     assert not again.received
 
 
 def test_a_completion_is_on_disk_the_moment_it_arrives(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    completions = remembering(path, Scripted("yes")).complete(requests(*"abcdef"), SAMPLING)
+    completions = remembering(path, ScriptedBackend("yes")).complete(requests(*"abcdef"), SAMPLING)
     for arrived in range(1, 4):
         next(completions)
         assert path.read_bytes().count(b"\n") == arrived
     completions.close()
     with path.open("ab") as file:
         file.write(b'{"key": "torn')
-    rest = Scripted("yes")
+    rest = ScriptedBackend("yes")
     assert len(list(remembering(path, rest).complete(requests(*"abcdef"), SAMPLING))) == 6
     assert len(rest.received) == 3
     assert path.read_bytes().count(b"\n") == 6
 
 
 def test_a_failure_is_no_completion_and_is_requested_again_by_the_next_run(tmp_path: Path) -> None:
-    path, failing = tmp_path / "r.jsonl", Scripted(lambda request, sampling: BackendError("no"))
+    path, failing = tmp_path / "r.jsonl", ScriptedBackend(lambda request, sampling: BackendError("no"))
     backend = remembering(path, failing)
     (request,) = requests("a")
     assert backend.get(request, SAMPLING) is None
@@ -74,7 +74,7 @@ def test_a_failure_is_no_completion_and_is_requested_again_by_the_next_run(tmp_p
     assert len(failing.received) == 1
     assert not path.exists()
     assert isinstance(
-        dict(remembering(path, Scripted("yes")).complete([request], SAMPLING))["0 a"], Completion
+        dict(remembering(path, ScriptedBackend("yes")).complete([request], SAMPLING))["0 a"], Completion
     )
 
 
@@ -82,8 +82,8 @@ def test_every_field_of_a_completion_is_read_back(tmp_path: Path) -> None:
     wanted = Completion("text", Finish.CONTEXT, None, 3, 2, marked=False)
     path = tmp_path / "r.jsonl"
     (request,) = requests("a")
-    list(remembering(path, Scripted(lambda *_: wanted)).complete([request], SAMPLING))
-    assert remembering(path, Scripted()).get(request, SAMPLING) == wanted
+    list(remembering(path, ScriptedBackend(lambda *_: wanted)).complete([request], SAMPLING))
+    assert remembering(path, ScriptedBackend()).get(request, SAMPLING) == wanted
 
 
 def test_a_file_of_an_earlier_version_is_read_and_its_keys_are_valid(tmp_path: Path) -> None:
@@ -101,5 +101,5 @@ def test_a_file_of_an_earlier_version_is_read_and_its_keys_are_valid(tmp_path: P
     }
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps(old) + "\n", encoding="utf-8")
-    found = remembering(path, Scripted()).get(Request(0, Conversation.of("a", "Judge.")), SAMPLING)
+    found = remembering(path, ScriptedBackend()).get(Request(0, Conversation.of("a", "Judge.")), SAMPLING)
     assert found == Completion("kept", Finish.LENGTH, tokens=5, prompt_tokens=7)

@@ -8,7 +8,7 @@ from alttrain_cli.backends.base import Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.trace import TraceState
 from tests import families
 from tests.fake_vllm import SYSTEM, rendered_server
 from tests.test_backends import streamed
@@ -48,7 +48,7 @@ def test_the_server_reads_exactly_the_prompt_of_training(family: str, system: st
     assert SYSTEM not in prompts[0]
     for found in (one, same):
         assert found.text.split() == ["<think>", "They", "ask.", "</think>", "Sure."]
-        assert (found.trace.state, found.trace.answer) == (State.CLOSED, "Sure.")
+        assert (found.trace.state, found.trace.answer) == (TraceState.CLOSED, "Sure.")
         assert found.reasoning_tokens == len(template.encode_text(found.trace.thinking))
     assert "".join(chunk.text for chunk in chunks) == same.text
     for request in served.requests:
@@ -82,7 +82,7 @@ def test_the_thinking_budget_closes_the_block_in_the_familys_own_markers(family:
 
     with rendered_server(answer, family) as (backend, served):
         chunks, one = streamed(backend, ASKED, GREEDY, budget=6)
-    assert (one.forced, one.trace.state, one.trace.answer) == (True, State.CLOSED, "Like this.")
+    assert (one.forced, one.trace.state, one.trace.answer) == (True, TraceState.CLOSED, "Like this.")
     assert [chunk.text.strip() for chunk in chunks if chunk.forced] == ["</think>"]
     assert "".join(chunk.text for chunk in chunks) == one.text
     assert prompts[1].startswith(prompts[0])

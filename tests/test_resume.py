@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends import identity
 from alttrain_cli.backends.base import Fingerprint, Request
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
-from alttrain_cli.commands import build_steps
+from alttrain_cli.commands.build_data import steps
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.plan import SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
@@ -29,7 +29,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import StepRecord
-from alttrain_cli.structure.template import Encoded
+from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training import checks, job
 from tests.samples import TRACE, put
 
@@ -73,7 +73,7 @@ class World:
     template: str = "template"
     torch: str = "2.1"
     device: str = "cpu"
-    source: Source = field(default_factory=lambda: Source("owner/model", "c" * 40))
+    source: ModelSource = field(default_factory=lambda: ModelSource("owner/model", "c" * 40))
     weights: str | None = None  # of a folder
 
     @property
@@ -114,10 +114,10 @@ CHANGES: dict[str, Callable[[World], World]] = {
     "versions of libraries": lambda one: replace(one, torch="2.2"),
     "the device": lambda one: replace(one, device="NVIDIA GeForce RTX 4090"),
     "the revision that the recipe names": lambda one: replace(
-        with_model(one, revision="d" * 40), source=Source("owner/model", "d" * 40)
+        with_model(one, revision="d" * 40), source=ModelSource("owner/model", "d" * 40)
     ),
     "the branch of the base model, on the hub": lambda one: replace(
-        one, source=Source("owner/model", "e" * 40)
+        one, source=ModelSource("owner/model", "e" * 40)
     ),
     "the weights of a base model in a folder": lambda one: replace(one, weights="other weights"),
 }
@@ -133,7 +133,7 @@ def test_every_cell_is_tested() -> None:
     assert CHANGES.keys() == TABLE.keys()
 
 
-class Backend(Scripted):
+class Backend(ScriptedBackend):
     """Answers as annotator and as model, with the fingerprint that the real engine would have."""
 
     def __init__(self, world: World) -> None:
@@ -173,7 +173,7 @@ def build(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
         backends[-1].name = target.name
         return backends[-1]
 
-    monkeypatch.setattr(build_steps, "open_later", open_later)
+    monkeypatch.setattr(steps, "open_later", open_later)
     world.recipe.save(world.folder / "mine.yaml")
     put(world.folder / "s.jsonl", *({"prompt": one, "label": "benign"} for one in world.prompts))
     line = ["build-data", "--source", str(world.folder / "s.jsonl"), "--out", str(world.folder / "d.jsonl")]
@@ -225,9 +225,9 @@ def train(world: World, monkeypatch: pytest.MonkeyPatch, *more: str) -> tuple[in
         return replace(world, source=world.source._replace(commit=commit)).loaded
 
     monkeypatch.setattr(load, "load_base", load_base)
-    monkeypatch.setattr(job, "encode_rows", lambda *_: [Encoded([1, 2], [-100, 2])])
+    monkeypatch.setattr(job, "encode_rows", lambda *_: [EncodedRow([1, 2], [-100, 2])])
     monkeypatch.setattr(checks, "probe_logits", lambda _: None)
-    monkeypatch.setattr(job, "Session", Session)
+    monkeypatch.setattr(job, "TrainingSession", Session)
     recipe = world.recipe.changed({"train": {"seed": world.seed}})
     recipe.save(world.folder / "mine.yaml")
     rows = starter_rows("train")[: 2 + len(world.prompts)]

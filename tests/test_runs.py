@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.chat_options import _chosen_run
+from alttrain_cli.commands.chat.options import _chosen_run
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
+from alttrain_cli.runs.scores import read_scores
 from alttrain_cli.storage import lock
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.lock import locked
-from alttrain_cli.storage.run import Run, State
-from alttrain_cli.summary.scores import read_scores
+from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.training.run_setup import open_for_resume
 from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
 
@@ -77,10 +77,10 @@ def test_a_long_path_is_shown_by_its_name_with_its_folder_below(tmp_path: Path) 
 
 def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:
     run = Run(make("runs/a", "started"))
-    assert run.state() is State.INTERRUPTED
+    assert run.state() is RunState.INTERRUPTED
     with locked(run.path):
-        assert run.state() is State.TRAINING
-    assert run.state() is State.INTERRUPTED
+        assert run.state() is RunState.TRAINING
+    assert run.state() is RunState.INTERRUPTED
 
 
 def test_looking_at_the_state_does_not_keep_a_training_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_looking_at_the_state_does_not_keep_a_training_out(monkeypatch: pytest.M
 def test_a_run_without_its_adapter_is_damaged_and_one_with_a_wrong_manifest_is_listed() -> None:
     shutil.rmtree(make("runs/a") / "adapter")
     (make("runs/b") / "manifest.json").write_text('{"status": 1}')
-    assert {entry.state for entry in map(RunEntry.read, Run.all())} == {State.DAMAGED}
+    assert {entry.state for entry in map(RunEntry.read, Run.all())} == {RunState.DAMAGED}
     output = " ".join(alttrain("runs").output.split())
     assert "runs/b/manifest.json: status: " in output
     assert alttrain("runs").exit_code == 0
@@ -142,7 +142,7 @@ def test_a_scorecard_that_is_wrong_is_a_problem_of_that_run_alone() -> None:
     run = make("runs/a", probes=PROBES)
     write_json(run / "eval" / "scorecard.json", {"schema": 1, "pooled": []})
     entry = RunEntry.read(run)
-    assert entry.state is State.FINISHED
+    assert entry.state is RunState.FINISHED
     assert "scorecard.json: " in entry.problem
     assert f"alttrain eval report {run}" in entry.problem
 

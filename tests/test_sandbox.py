@@ -24,12 +24,12 @@ from typer.testing import CliRunner
 import alttrain_cli
 from alttrain_cli.cli import app
 from alttrain_cli.evaluation import judge as eval_judges
-from alttrain_cli.evaluation.judgement import State
+from alttrain_cli.evaluation.judgement import JudgementState
 from alttrain_cli.evaluation.judges import code as code_judge
-from alttrain_cli.evaluation.sandbox import probe
-from alttrain_cli.evaluation.sandbox.literals import LiteralError, dump, load
-from alttrain_cli.evaluation.sandbox.runner import Outcome, run
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.sandbox import probe
+from alttrain_cli.sandbox.literals import LiteralError, dump, load
+from alttrain_cli.sandbox.runner import CodeResult, run
 from tests.servers import chat_server
 
 if probe.refusal():
@@ -41,7 +41,7 @@ GOOD = "def double(x):\n    return 2 * x\n"
 SECONDS = 30  # more than any of these takes on a machine that is busy
 
 
-def plain(stub: str, code: str, tests: str, seconds: int = SECONDS) -> Outcome:
+def plain(stub: str, code: str, tests: str, seconds: int = SECONDS) -> CodeResult:
     """Judge as it was done before: one interpreter, and a word at the end that says that all passed."""
     word = secrets.token_hex()
     program = f"{stub}\n{code}\n\n{tests}\nprint({word!r})\n"
@@ -54,7 +54,7 @@ def plain(stub: str, code: str, tests: str, seconds: int = SECONDS) -> Outcome:
         timeout=seconds,
         start_new_session=True,  # what it kills is not this test
     )
-    return Outcome(done.returncode == 0 and done.stdout.rstrip().endswith(word), done.stderr[-300:])
+    return CodeResult(done.returncode == 0 and done.stdout.rstrip().endswith(word), done.stderr[-300:])
 
 
 CHEATS = {
@@ -224,7 +224,7 @@ def test_machine_code_has_no_more_ways_than_python(machine_code: str) -> None:
 JUDGE = """\
 import subprocess, sys
 sys.path.insert(0, sys.argv[1])
-from alttrain_cli.evaluation.sandbox.runner import run
+from alttrain_cli.sandbox.runner import run
 stub, code, tests, how = sys.argv[2:6]
 if how == "run":
     print(run(stub, code, tests, 10).correct)
@@ -282,7 +282,7 @@ def test_endless_code_ends_in_time_and_is_wrong(code: str) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         plain(STUB, code, CHECK, 1)
     start, before = time.monotonic(), psutil.Process().children()
-    assert run(STUB, code, CHECK, 2) == Outcome(False, "timeout")
+    assert run(STUB, code, CHECK, 2) == CodeResult(False, "timeout")
     assert time.monotonic() - start < 60
     assert psutil.Process().children() == before
 
@@ -373,7 +373,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("code", RIGHT.values(), ids=RIGHT)
 def test_good_code_is_right(code: str) -> None:
-    assert run(STUB, code, CHECK, SECONDS) == Outcome(True)
+    assert run(STUB, code, CHECK, SECONDS) == CodeResult(True)
 
 
 VALUES = "(0, -1, True, None, 1.5, float('inf'), 1j, 'a', b'a', [(), {}], {'a': {1, 2}, 3: [4]}, 10**5000)"
@@ -391,7 +391,7 @@ TESTS = {
 @pytest.mark.parametrize("tests", TESTS.values(), ids=TESTS)
 def test_checks_may_use_plain_values_helpers_of_the_prompt_and_exceptions(tests: str) -> None:
     stub = f"def half(x):\n    return x // 2\n\n{STUB}"
-    assert run(stub, GOOD, tests, SECONDS) == Outcome(True)
+    assert run(stub, GOOD, tests, SECONDS) == CodeResult(True)
     assert run(stub, "def double(x):\n    return 70", tests, SECONDS).correct is (
         tests == TESTS["the function by its name"]
     )
@@ -444,15 +444,13 @@ def test_an_ordinary_user_is_confined_as_well(tmp_path: Path) -> None:
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if os.geteuid() != 0 or not python:
         pytest.skip("needs to be root, and a Python that everyone may run")
-    for name in ("__init__.py", "evaluation/__init__.py", "evaluation/sandbox"):
+    for name in ("__init__.py", "sandbox"):
         source, copy = Path(ROOT, "alttrain_cli", name), tmp_path / "alttrain_cli" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
     for folder in (tmp_path, *(one for one in tmp_path.parents if len(one.parts) > 2)):
         folder.chmod(0o755)
-    code = (
-        "import os; from alttrain_cli.evaluation.sandbox.probe import refusal; print(os.getuid(), refusal())"
-    )
+    code = "import os; from alttrain_cli.sandbox.probe import refusal; print(os.getuid(), refusal())"
     done = subprocess.run(
         [python, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
         user=65534,
@@ -490,7 +488,7 @@ def test_where_nothing_confines_code_it_does_not_run(
     monkeypatch.setattr(sys, "platform", "darwin" if value == "Darwin" else sys.platform)
     monkeypatch.setattr(code_judge, "run", lambda *_: pytest.fail("code was run"))
     judgement = code_judge.passes(GOOD, Item("1", "p", None, STUB, CHECK))
-    assert (judgement.state, judgement.correct) == (State.UNPARSED, None)
+    assert (judgement.state, judgement.correct) == (JudgementState.UNPARSED, None)
     assert value in (judgement.raw or "")
     assert "WSL" in (judgement.raw or "")
 
@@ -560,7 +558,7 @@ def test_an_evaluation_survives_hostile_code_and_judges_the_rest(
 def test_one_item_on_which_a_judge_fails_is_counted_and_judged_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(stub: str, code: str, tests: str, seconds: int) -> Outcome:
+    def failing(stub: str, code: str, tests: str, seconds: int) -> CodeResult:
         if "kill" in code:
             raise ValueError("\ud800\x1b[31m")
         return run(stub, code, tests, seconds)

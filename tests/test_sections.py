@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from alttrain_cli import console
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.chat.completion import stream_completion
 from alttrain_cli.chat.settings import Settings
@@ -26,7 +26,6 @@ from alttrain_cli.cli import app
 from alttrain_cli.console.live import CompletionView
 from alttrain_cli.console.sections import pair_view
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.page.entries import entries
@@ -47,7 +46,7 @@ from alttrain_cli.structure.spans import spans
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import StreamParser, Trace, compose, parse
 from alttrain_cli.training.canary import Canary
-from alttrain_cli.training.job import Session
+from alttrain_cli.training.job import TrainingSession
 from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import initial_manifest
 from tests import families
@@ -139,9 +138,8 @@ def test_a_completion_of_another_order_without_a_verdict_has_no_assessment() -> 
 
 
 @pytest.fixture
-def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingRows:
-    """Rows of a new style, which puts the assessment first, from traces and from the starter set."""
-    monkeypatch.setitem(STYLES, "assessment-first", ASSESSED_FIRST)
+def rows(tmp_path: Path) -> TrainingRows:
+    """Rows of the style that puts the assessment first, from traces and from the starter set."""
     traces = put(tmp_path / "traces.jsonl", {"prompt": "How do I boil an egg?", "response": TRACE})
     out = tmp_path / "d.jsonl"
     sources = [*("--source", traces), *("--source", "starter"), *("--label", "benign")]
@@ -168,10 +166,10 @@ def run(rows: TrainingRows, tmp_path: Path) -> Run:
     return made
 
 
-def perfect(rows: TrainingRows, order: Order) -> Scripted:
+def perfect(rows: TrainingRows, order: Order) -> ScriptedBackend:
     """A model that writes exactly what the rows say."""
     learned = {row.prompt: compose(row.trace, THINK, prefilled=False) for row in rows.rows}
-    return Scripted(lambda request, sampling: learned[request.input.prompt], order=order)
+    return ScriptedBackend(lambda request, sampling: learned[request.input.prompt], order=order)
 
 
 def test_a_run_and_its_base_know_the_order_of_the_data(rows: TrainingRows, run: Run) -> None:
@@ -227,14 +225,14 @@ def test_nothing_that_is_printed_for_good_changes_while_another_order_streams(or
     row = assessed_first(starter_rows("train")[0], order)
     text = compose(row.trace, THINK, prefilled=False)
     parser = StreamParser(THINK, prefilled=False, order=order)
-    settled: list[tuple[str, str]] = []
+    done: list[tuple[str, str]] = []
     for letter in text:
         parser.feed(letter)
         trace = parser.trace()
-        now = [(name, trace[name]) for name in trace.sections[: trace.settled]]
-        assert now[: len(settled)] == settled
-        settled = now
-    assert [name for name, _ in settled] == list(order)
+        now = [(name, trace[name]) for name in trace.sections[: trace.sections_done]]
+        assert now[: len(done)] == done
+        done = now
+    assert [name for name, _ in done] == list(order)
 
 
 def test_scorecard_and_page_show_the_sections_in_the_order_of_the_run(
@@ -308,14 +306,14 @@ def test_what_is_generated_and_stored_is_read_in_the_order_of_the_model(tmp_path
     text = compose(assessed_first(starter_rows("train")[0]).trace, THINK, prefilled=False)
     suites = read_suites(find_suites("smoke-harmful"), {}, Progress())
     wanted = EvalRequest(suites, Recipe.load("smollm2-135m").generation)
-    generate(tmp_path, Scripted(text, order=ASSESSED_FIRST), wanted, Progress())
+    generate(tmp_path, ScriptedBackend(text, order=ASSESSED_FIRST), wanted, Progress())
     folder = tmp_path / "smoke-harmful"
     line = json.loads((folder / "completions.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert line["order"] == list(ASSESSED_FIRST)
     stats = SuiteResult.read(SuiteDir(folder)).stats
     assert (stats.rates["structured"], stats.n) == (16, 16)
     # the default order is not written, so files are as before
-    generate(tmp_path / "other", Scripted(text), wanted, Progress())
+    generate(tmp_path / "other", ScriptedBackend(text), wanted, Progress())
     for name in ("plan.json", "completions.jsonl"):
         assert '"order"' not in (tmp_path / "other" / "smoke-harmful" / name).read_text(encoding="utf-8")
     wrong = {**line, "order": ["answer"]}
@@ -327,5 +325,5 @@ def test_what_is_generated_and_stored_is_read_in_the_order_of_the_model(tmp_path
 def test_the_canary_of_a_run_reads_completions_in_the_order_of_its_data(run: Run) -> None:
     loaded: Any = SimpleNamespace(model=SimpleNamespace(dtype="float32"))
     silent: Any = None
-    session = Session(run, Recipe.load("smollm2-135m"), loaded, Canary(()), silent)
+    session = TrainingSession(run, Recipe.load("smollm2-135m"), loaded, Canary(()), silent)
     assert session.backend.order == ASSESSED_FIRST

@@ -11,7 +11,7 @@ import pytest
 
 from alttrain_cli.backends.base import Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
@@ -27,19 +27,19 @@ def client_of(here: Here, key: str = "none") -> openai.OpenAI:
 
 
 @pytest.fixture(scope="module")
-def backend() -> Scripted:
+def backend() -> ScriptedBackend:
     def answer(request: Request[Any], sampling: Sampling) -> Any:
         seen.append((request, sampling))
         return THOUGHT
 
     seen: list[tuple[Request[Any], Sampling]] = []
-    made = Scripted(answer, name="run", base=Scripted("As the base.", name="base"))
+    made = ScriptedBackend(answer, name="run", base=ScriptedBackend("As the base.", name="base"))
     made.seen = seen  # type: ignore[attr-defined]
     return made
 
 
 @pytest.fixture(scope="module")
-def here(backend: Scripted) -> Iterator[Here]:
+def here(backend: ScriptedBackend) -> Iterator[Here]:
     assert backend.base is not None
     with server_here({"run": backend, "base": backend.base}) as running:
         yield running
@@ -176,7 +176,7 @@ def test_an_assistants_message_is_continued_where_the_client_says_so(here: Here,
 )
 def test_why_a_completion_ended_is_said_in_openais_words(finish: Finish, reason: str) -> None:
     cut = Completion("<think>\nI wonder", finish)
-    with server_here({"run": Scripted(lambda *_: cut)}) as here:
+    with server_here({"run": ScriptedBackend(lambda *_: cut)}) as here:
         reply = ask(here)
         with ask(here, stream=True) as stream:
             *_, last = stream
@@ -201,7 +201,7 @@ def test_a_key_is_wanted_where_one_is_set_and_health_needs_none() -> None:
         assert httpx.get(here.url.replace("/v1", "/health"), timeout=60).json() == {"status": "ok"}
 
 
-class Phi(Scripted):
+class Phi(ScriptedBackend):
     """Counts tokens as Phi-4-reasoning renders them; its chat template ignores system messages."""
 
     def count(self, conversation: Conversation) -> int | None:
@@ -224,7 +224,7 @@ def scored(request: Request[Any], sampling: Sampling) -> Completion:
 
 
 def test_an_answer_states_the_score_of_its_verdict_and_what_a_threshold_made_of_it() -> None:
-    with server_here({"run": Scripted(scored, name="run", unscored="")}) as here:
+    with server_here({"run": ScriptedBackend(scored, name="run", unscored="")}) as here:
         ask = partial(client_of(here).chat.completions.create, model="run", messages=HI)
         plain = ask().choices[0].model_extra
         turned = ask(extra_body={"threshold": 0.7}).choices[0].model_extra

@@ -24,19 +24,19 @@ from tests.terminals import Terminal
 PROGRAM = """
 import sys
 from functools import partial
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.cli import main
 from alttrain_cli.commands import serve
-from alttrain_cli.serve.limits import Limits
+from alttrain_cli.serve.limits import ServeLimits
 from tests.serve_here import Words
 
 def open_backend(found, progress):
     with progress.status(f"Loading {found.name} ..."):
         backend = Words(500_000, pause=0.005)
-        backend.name, backend.base = found.name, Scripted("As the base.")
+        backend.name, backend.base = found.name, ScriptedBackend("As the base.")
         return backend
 
-serve.Serving = partial(serve.Serving, limits=Limits(grace=0.5))
+serve.Serving = partial(serve.Serving, limits=ServeLimits(grace=0.5))
 serve.open_backend, serve.warm_up = open_backend, lambda backend: None
 sys.argv[0] = "alttrain"
 main()

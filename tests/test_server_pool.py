@@ -25,7 +25,7 @@ NOBODY = "http://127.0.0.1:9/v1"  # the port of a service that is never there
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        endpoint, "LIMITS", connection.Limits(brief=0.5, patience=0.5, silence=20.0, retries=2)
+        endpoint, "LIMITS", connection.ConnectionLimits(brief=0.5, patience=0.5, silence=20.0, retries=2)
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands import source_findings
+from alttrain_cli.commands.doctor import sources
 from alttrain_cli.evaluation.suites import items
 from alttrain_cli.evaluation.suites.check import check_suite
 from alttrain_cli.evaluation.suites.suite import all_suites
@@ -54,7 +54,7 @@ def test_a_wrong_count_is_a_problem_and_ends_with_exit_code_3(
 ) -> None:
     downloaded(here, 300)
     names = ("strongreject", "smoke-benign", "harmbench")
-    monkeypatch.setattr(source_findings, "all_suites", lambda: {one: all_suites()[one] for one in names})
+    monkeypatch.setattr(sources, "all_suites", lambda: {one: all_suites()[one] for one in names})
     result = CliRunner().invoke(app, ["doctor", "--sources", "--json"])
     found = {
         one["check"]: one

@@ -9,9 +9,9 @@ from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import (
     WINDOW_CHARACTERS,
     WINDOW_SENTENCES,
-    State,
     StreamParser,
     Trace,
+    TraceState,
     compose,
     parse,
 )
@@ -78,18 +78,18 @@ def test_s1_markers() -> None:
 
 def test_unclosed_reasoning_has_no_answer() -> None:
     trace = parse(f"<think>\n{BODY}", THINK, prefilled=False)
-    assert trace == Trace(UNDERSTANDING, ASSESSMENT, REASONING, "", State.UNCLOSED)
+    assert trace == Trace(UNDERSTANDING, ASSESSMENT, REASONING, "", TraceState.UNCLOSED)
     assert not trace.structured
 
 
 def test_no_markers_is_all_answer() -> None:
     trace = parse(ANSWER, THINK, prefilled=False)
-    assert trace == Trace(answer=ANSWER, state=State.ABSENT)
+    assert trace == Trace(answer=ANSWER, state=TraceState.ABSENT)
 
 
 def test_nothing_at_all() -> None:
-    assert parse("", THINK, prefilled=False).state is State.ABSENT
-    assert parse("", THINK, prefilled=True).state is State.UNCLOSED
+    assert parse("", THINK, prefilled=False).state is TraceState.ABSENT
+    assert parse("", THINK, prefilled=True).state is TraceState.UNCLOSED
 
 
 def test_a_missing_assessment_leaves_the_first_sentence_as_understanding() -> None:
@@ -197,7 +197,7 @@ def test_a_verdict_in_the_last_sentence_of_the_window_counts_and_after_it_does_n
 def test_the_trace_so_far_shows_sections_as_they_complete() -> None:
     parser = StreamParser(THINK, prefilled=False)
     parser.feed("<thi")
-    assert parser.trace() == Trace(state=State.ABSENT)
+    assert parser.trace() == Trace(state=TraceState.ABSENT)
     parser.feed("nk>\nOkay, the user")
     assert parser.trace().understanding == "Okay, the user"
     parser.feed(f" asks.\n\n{ASSESSMENT}\n")
@@ -206,7 +206,7 @@ def test_the_trace_so_far_shows_sections_as_they_complete() -> None:
     assert parser.trace().reasoning == "So I an"
     parser.feed("swer.\n</think>\n\nDone")
     assert parser.trace().answer == "Done"
-    assert parser.trace().state is State.CLOSED
+    assert parser.trace().state is TraceState.CLOSED
 
 
 @given(st.text(st.sampled_from("ab. \n\ud800\udc00é"), max_size=40))

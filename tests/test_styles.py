@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from alttrain_cli.data import phrases
-from alttrain_cli.data.annotators import Annotation, Template
+from alttrain_cli.data.annotators import Annotation, TemplateAnnotator
 from alttrain_cli.data.audit import contradictions
 from alttrain_cli.data.samples import Sample, SampleDropped
 from alttrain_cli.data.starter import starter_rows
@@ -31,7 +31,7 @@ ANSWER = "Boil it for five minutes."
 
 
 def made(style: str, one: Sample) -> Row:
-    return make_row(one, Template().annotation(one), style)
+    return make_row(one, TemplateAnnotator().annotation(one), style)
 
 
 def harmful() -> Sample:

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.commands.build_options import BuildOptions
-from alttrain_cli.commands.eval_options import RunOptions
+from alttrain_cli.commands.build_data.options import BuildOptions
+from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.text import suggest
 from tests.run_folders import make
 

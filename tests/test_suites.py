@@ -18,7 +18,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.suites import items as reading
 from alttrain_cli.evaluation.suites.items import read_suite
-from alttrain_cli.evaluation.suites.suite import Source, all_suites, find_suites
+from alttrain_cli.evaluation.suites.suite import SuiteSource, all_suites, find_suites
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:
@@ -137,18 +137,18 @@ def test_published_data_is_fetched_once_a_revision_and_must_be_what_is_pinned(
 ) -> None:
     url, content = published
     [harmful, *_] = find_suites("smoke-harmful")
-    source = Source(url=url, revision="abc")
+    source = SuiteSource(url=url, revision="abc")
     suite = harmful.model_copy(update={"source": source, "n": 2, "where": {}, "sha256": None})
     found = read_suite(suite)
     assert [item.prompt for item in found.items] == ["first", "second"]
     content[0] = b"prompt\nfirst\nchanged\n"
     pinned = suite.model_copy(update={"sha256": found.sha256})
     assert read_suite(pinned).pinned  # from the cache
-    other = pinned.model_copy(update={"source": Source(url=url, revision="def")})
+    other = pinned.model_copy(update={"source": SuiteSource(url=url, revision="def")})
     with pytest.raises(DataError, match="wrong data: its SHA-256 is"):
         read_suite(other)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    gone = pinned.model_copy(update={"source": Source(url=url, revision="ghi")})
+    gone = pinned.model_copy(update={"source": SuiteSource(url=url, revision="ghi")})
     with pytest.raises(DataError, match="--suite-file smoke-harmful=FILE"):
         read_suite(gone)
 

@@ -18,7 +18,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.training.cards import CARDS, USUAL, card_called, usual_card
 from alttrain_cli.training.fit import TYPICAL_ROWS, RecipeFit, fit_of, grouped, timed_plan
-from alttrain_cli.training.memory_plan import Size, plan
+from alttrain_cli.training.memory_plan import RowSize, plan
 from alttrain_cli.training.time_plan import about, operations_per_token, training_time
 
 COMPUTER = Machine("this computer, no GPU", 64, gpu=False)
@@ -65,14 +65,14 @@ def test_time_grows_with_rows_and_epochs_and_shrinks_with_the_rate(kept: Path) -
     recipe = Recipe.load("smollm2-135m")
     twice = Recipe.load("smollm2-135m", ("train.num_train_epochs=2",))
     times = [
-        training_time(one, plan(one, [Size(100, 70)] * count, COMPUTER))
+        training_time(one, plan(one, [RowSize(100, 70)] * count, COMPUTER))
         for one, count in ((recipe, 400), (recipe, 800), (twice, 400))
     ]
     seconds = [time.seconds for time in times if time]
     assert seconds[1] == pytest.approx(2 * seconds[0], rel=0.02)
     assert seconds[2] == pytest.approx(2 * seconds[0], rel=0.02)
     kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 2e11, "2048": 4e11}}))
-    faster = training_time(recipe, plan(recipe, [Size(100, 70)] * 400, COMPUTER))
+    faster = training_time(recipe, plan(recipe, [RowSize(100, 70)] * 400, COMPUTER))
     assert faster
     assert faster.seconds == pytest.approx(seconds[0] / 2)
 
@@ -97,7 +97,7 @@ def test_the_demo_takes_as_long_as_was_measured_within_a_third(kept: Path) -> No
     # benchmarks/train.py --short --rows 80, beside the speed test on the same two cores
     kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 101e9, "2048": 120e9}}))
     recipe = Recipe.load("smollm2-135m")
-    time = training_time(recipe, plan(recipe, [Size(95, 67)] * 80, COMPUTER))
+    time = training_time(recipe, plan(recipe, [RowSize(95, 67)] * 80, COMPUTER))
     assert time
     assert time.seconds == pytest.approx(67, rel=1 / 3)
 
@@ -110,7 +110,7 @@ def test_published_runs_are_met_within_a_factor_of_two() -> None:
     assert 1800 < time.seconds < 7200
     # arXiv 2509.12229: Qwen2.5-1.5B on an RTX 4060, 628 tokens/s
     small = Recipe.load("r1-1.5b", ("train.num_train_epochs=1",))
-    rows = [Size(1024, 900)] * 100
+    rows = [RowSize(1024, 900)] * 100
     time = training_time(small, plan(small, rows, Machine("NVIDIA GeForce RTX 4060", 8, gpu=True)))
     assert time
     assert 314 < 102_400 / time.seconds < 1256

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.styles import restyle
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import GateError, ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.training.memory_plan import Batching
 from tests.tiny import settings
 from tests.warm import Warm, wait_for_line
@@ -49,7 +51,7 @@ def _train(
     with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.training import train as engine
-        from alttrain_cli.training.reports import Events
+        from alttrain_cli.training.reports import TrainingEvents
         from alttrain_cli.training.rows import encode_rows
 
         loaded = load_base(recipe, training=True)
@@ -60,7 +62,7 @@ def _train(
             fail(loaded, max(len(row.input_ids) for row in encoded))
         losses: list[float] = []
         said: list[str] = []
-        events = Events(lambda step: losses.append(step.loss), said.append, checkpoint)
+        events = TrainingEvents(lambda step: losses.append(step.loss), said.append, checkpoint)
         engine.train(loaded, recipe, encoded, folder, Batching(budget, False), events)
     return losses, said
 
@@ -227,3 +229,20 @@ def test_the_preview_shows_rows_of_both_labels_with_what_is_trained(warm: Warm, 
     for shown in ("· benign", "· harmful", "⟦<|im_end|>⟧", "tokens given", "terminator 1"):
         assert shown in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_writes_its_sections_in_the_order_of_its_rows_and_its_verdict_is_read_there(
+    warm: Warm, tiny: Path, tmp_path: Path
+) -> None:
+    row = restyle(starter_rows("train")[0], "assessment-first")
+    rows = [row, *(row.model_copy(update={"id": f"{row.id}-{number}"}) for number in range(3))]
+    write_jsonl(tmp_path / "data.jsonl", (one.model_dump() for one in rows))
+    changes = ("train.max_steps=60", "train.per_device_train_batch_size=4", "lora.r=32", "lora.lora_alpha=64")
+    given = [part for one in (*settings(tiny), *changes) for part in ("--set", one)]
+    line = ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--allow-one-label", *given)
+    done = warm.run(*line, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = warm.run("chat", "run", "-p", row.prompt, "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert {name: found[name] for name in SECTIONS} == {name: row.trace[name] for name in SECTIONS}
+    assert (found["verdict"], found["order"]) == (row.label, {})

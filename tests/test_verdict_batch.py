@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from alttrain_cli.engine import batch
-from alttrain_cli.engine.batch import Request
-from alttrain_cli.engine.batcher import Batcher, Limits
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.batch_request import BatchRequest
+from alttrain_cli.engine.batcher import Batcher, BatchLimits
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
 from tests.language import Language, watch
@@ -19,11 +19,11 @@ ODDS = (0.9, 0.6, 0.55, 0.3)  # of the harmful verdict, prompt by prompt
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     return random_model()
 
 
-def language_of(loaded: Loaded, index: int) -> Language:
+def language_of(loaded: LoadedModel, index: int) -> Language:
     """Return what the model of a prompt would write: texts of different lengths, so that rows leave apart."""
     start = f"<think>\nI am asked {'again ' * index}about a lock.\n\n"
     end = "\n\nSo I go on.\n</think>\n\nHere."
@@ -38,7 +38,7 @@ def language_of(loaded: Loaded, index: int) -> Language:
 
 
 @pytest.fixture
-def languages(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[Language]:
+def languages(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> list[Language]:
     """Put texts whose probabilities are known in the place of what the model of random weights computes."""
     found = [language_of(loaded, index) for index in range(6)]
     seen = batch._Watching.__call__
@@ -53,14 +53,14 @@ def languages(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[Language]
 
 
 def written(
-    loaded: Loaded,
+    loaded: LoadedModel,
     watches: list[VerdictWatch | None],
     settings: Sampling | None = None,
 ) -> list[list[int]]:
     """Complete six prompts, three at a time, greedy and drawn ones side by side."""
-    batcher = Batcher(loaded, Limits(slots=3, tokens=100_000))
+    batcher = Batcher(loaded, BatchLimits(slots=3, tokens=100_000))
     requests = [
-        Request(
+        BatchRequest(
             index,
             loaded.template.encode_text("x" * (3 + index)),
             200,
@@ -78,7 +78,7 @@ def written(
 
 @pytest.mark.parametrize("settings", [None, GREEDY], ids=["mixed", "greedy"])
 def test_a_score_changes_no_completion_and_is_the_models_own_probability(
-    loaded: Loaded,
+    loaded: LoadedModel,
     languages: list[Language],
     settings: Sampling | None,
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_score_changes_no_completion_and_is_the_models_own_probability(
     assert [one.score.value for one in watches] == pytest.approx([*ODDS, *ODDS[:2]], abs=1e-4)
 
 
-def test_a_threshold_is_each_rows_own(loaded: Loaded, languages: list[Language]) -> None:
+def test_a_threshold_is_each_rows_own(loaded: LoadedModel, languages: list[Language]) -> None:
     thresholds = [None, 0.7, 0.5, None, 0.95, 0.5]
     watches: list[Any] = [watch(loaded.template, threshold=one) for one in thresholds]
     texts = [loaded.tokenizer.decode(ids) for ids in written(loaded, watches, GREEDY)]
@@ -101,7 +101,7 @@ def test_a_threshold_is_each_rows_own(loaded: Loaded, languages: list[Language])
 
 
 def test_a_completion_that_is_wanted_only_to_its_verdict_ends_there(
-    loaded: Loaded,
+    loaded: LoadedModel,
     languages: list[Language],
 ) -> None:
     watches: list[Any] = [watch(loaded.template) for _ in languages]

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends import vllm, vllm_process
 from alttrain_cli.cli import app
-from alttrain_cli.engine.source import Source
-from alttrain_cli.evaluation.plan import Plan
+from alttrain_cli.engine.source import ModelSource
+from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
@@ -27,7 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base = tmp_path / "base"
     base.mkdir()
     (base / "model.safetensors").write_bytes(b"weights")
-    monkeypatch.setattr(vllm, "locate", lambda recipe: Source(str(base)))
+    monkeypatch.setattr(vllm, "locate", lambda recipe: ModelSource(str(base)))
     monkeypatch.setattr(vllm, "check_model", lambda folder: None)
     monkeypatch.setattr(vllm, "read_adapter", lambda folder: {})
     monkeypatch.setattr(vllm, "load_template", lambda recipe: Template.of(families.tokenizer("smollm2"), ""))
@@ -71,7 +71,7 @@ def test_an_evaluation_of_a_run_and_its_base_is_one_server(
     said = log_of(tmp_path)
     assert f"'--lora-modules', 'adapter={run / 'adapter'}', '--max-lora-rank', '32'" in said
     assert "'--generation-config', 'vllm'" in said
-    plans = [Plan.load(path.parent) for path in tmp_path.rglob("plan.json")]
+    plans = [EvalPlan.load(path.parent) for path in tmp_path.rglob("plan.json")]
     assert sorted(plan.target.adapter is None for plan in plans) == [False, True]
     assert {plan.target.engine["vllm"] for plan in plans} == {"0.32.0"}
     assert all(plan.target.server is None for plan in plans)

@@ -16,7 +16,7 @@ from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.trace import TraceState
 from tests import families
 from tests.fake_vllm import CONTEXT, SYSTEM, vllm_server
 from tests.servers import chat_server
@@ -128,7 +128,7 @@ def test_the_thinking_budget_holds_with_and_without_a_reasoning_parser(thought: 
     ) as served:
         backend = ServerBackend.find(served.base_url)
         chunks, one = streamed(backend, Conversation.of("How?"), GREEDY, budget=5)
-    assert (one.forced, one.trace.state, one.trace.answer) == (True, State.CLOSED, "Like this.")
+    assert (one.forced, one.trace.state, one.trace.answer) == (True, TraceState.CLOSED, "Like this.")
     assert [chunk.text for chunk in chunks if chunk.forced] == ["\n</think>\n\n"]
     first, second = served.requests
     assert second["prompt"].count("<think>") == 1

@@ -82,7 +82,7 @@ def test_chat_draws_where_there_is_no_termios(monkeypatch: pytest.MonkeyPatch) -
     assert drawn
 
 
-def test_a_settled_file_is_not_open_when_it_is_replaced(
+def test_a_sorted_file_is_not_open_when_it_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path / "completions.jsonl")

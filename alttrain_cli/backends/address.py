@@ -24,7 +24,7 @@ def addresses(urls: str) -> list[str]:
     return list(dict.fromkeys(re.split(r"\s*,\s*(?=https?://)", urls.strip())))
 
 
-def shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return an address without user information, query and fragment, for files and messages.
 
     Where a password was not escaped and makes the address ambiguous, more is cut rather than less.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from alttrain_cli.backends.address import shown
+from alttrain_cli.backends.address import without_secrets
 from alttrain_cli.backends.reply import Broken, Garbled
 from alttrain_cli.engine.offline import is_isolated
 
@@ -18,7 +18,7 @@ _ERROR_BYTES = 65_536  # of the body of an error
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """What a server may cost in time and bytes. Times are seconds."""
 
     connect: float = 10.0
@@ -45,7 +45,7 @@ class Limits:
         return min(wanted, self.most_bytes)
 
 
-LIMITS = Limits()
+LIMITS = ConnectionLimits()
 
 
 class Unreachable(Exception):
@@ -144,7 +144,7 @@ class Watch:
 class Pulse:
     """What is known of a server: whether it works, and when its last text arrived."""
 
-    limits: Limits
+    limits: ConnectionLimits
     last: float = 0.0
     answered: bool = False
     told: float = 0.0  # when it was last printed
@@ -153,7 +153,7 @@ class Pulse:
 class Connection:
     """An HTTP client for one server. It follows no redirects and takes no compressed answers."""
 
-    def __init__(self, base_url: str, api_key: str, limits: Limits) -> None:
+    def __init__(self, base_url: str, api_key: str, limits: ConnectionLimits) -> None:
         """Open nothing yet.
 
         Raises:
@@ -246,7 +246,7 @@ def _refused(response: Any, watch: Watch) -> Refused:
     except httpx.HTTPError:
         pass  # the status is enough
     try:
-        target = shown(urljoin(str(response.url), response.headers.get("Location", "")))
+        target = without_secrets(urljoin(str(response.url), response.headers.get("Location", "")))
     except ValueError:
         target = "an address that cannot be read"
     return Refused(response.status_code, response.headers, body[:_ERROR_BYTES], target)

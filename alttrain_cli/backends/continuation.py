@@ -5,7 +5,7 @@ from typing import cast
 
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.trace import State, parse
+from alttrain_cli.structure.trace import TraceState, parse
 
 Pieces = Generator[str, None, Completion]
 _OPENING = THINK.open.strip()
@@ -25,7 +25,7 @@ def rest_of(text: str, started: str) -> str:
     """
     bare = text.lstrip()
     if bare.startswith(_OPENING):
-        if parse(started, THINK, prefilled=False).state is not State.UNCLOSED:
+        if parse(started, THINK, prefilled=False).state is not TraceState.UNCLOSED:
             raise NotContinued("the server starts to reason again instead of continuing the message")
         return bare.removeprefix(_OPENING).lstrip("\n")
     return bare if started.endswith("\n") else text

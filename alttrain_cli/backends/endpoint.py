@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, TypeVar
 
-from alttrain_cli.backends.address import check_url, is_here, key_of_environment, shown
+from alttrain_cli.backends.address import check_url, is_here, key_of_environment, without_secrets
 from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.backends.connection import (
     LIMITS,
     Connection,
-    Limits,
+    ConnectionLimits,
     Refused,
     Silent,
     Unreachable,
@@ -45,7 +45,7 @@ class Endpoint:
     base_url: str = field(repr=False)  # may contain a password; `address` is printed and stored instead
     model: str
     api_key: str = field(repr=False)
-    limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
+    limits: ConnectionLimits = field(default_factory=lambda: LIMITS, repr=False)
     tell: Tell = field(default=lambda _: None, repr=False, compare=False)  # of waits and retries
     listed: ListedModel = UNLISTED  # what the server's list says of the model
     base: ListedModel | None = None  # the model that is compared with it
@@ -54,7 +54,7 @@ class Endpoint:
     @property
     def address(self) -> str:
         """The base URL without user, password and query."""
-        return shown(self.base_url)
+        return without_secrets(self.base_url)
 
     @property
     def context(self) -> int | None:
@@ -84,14 +84,14 @@ class Endpoint:
             BackendError: if the server cannot be reached, or the model has to be named.
         """
         if problem := check_url(base_url):
-            address = shown(base_url).rpartition("@")[2][:LONGEST_NAME]
+            address = without_secrets(base_url).rpartition("@")[2][:LONGEST_NAME]
             raise BackendError(
                 f"{address}: not an address ({problem}). Give one like http://localhost:8000/v1"
             )
         if is_isolated() and not is_here(base_url):
             raise BackendError(
-                f"{shown(base_url)[:LONGEST_NAME]}: not contacted, because of --offline or HF_HUB_OFFLINE. "
-                "Leave it out, or name a server on this machine."
+                f"{without_secrets(base_url)[:LONGEST_NAME]}: not contacted, because of --offline or "
+                "HF_HUB_OFFLINE. Leave it out, or name a server on this machine."
             )
         endpoint = cls(base_url, model or "", key or key_of_environment(), LIMITS, tell)
         try:

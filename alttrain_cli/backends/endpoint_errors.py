@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
 
-from alttrain_cli.backends.address import KEY_VARIABLES, NO_KEY, shown
+from alttrain_cli.backends.address import KEY_VARIABLES, NO_KEY, without_secrets
 from alttrain_cli.backends.base import BackendError, ContextFullError
 from alttrain_cli.backends.connection import Refused, Silent, Unreachable
 from alttrain_cli.backends.reply import Broken, Garbled, ServerSays, words
@@ -28,7 +28,7 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, retri
 
     `model` is empty while the server is asked for its list of models.
     """
-    server = shown(base_url)
+    server = without_secrets(base_url)
     match failure:
         case Unreachable():
             text = f"{server}: cannot be reached: {failure}. Start the server, or check the address."

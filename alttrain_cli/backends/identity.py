@@ -9,9 +9,9 @@ from typing import Any
 
 from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.backends.target import Target
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.model_files import ADAPTER, weight_files
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.storage.reading import is_file, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from alttrain_cli.structure.template import Template
@@ -20,7 +20,7 @@ SCALING = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")  # 
 LIBRARIES = ("unsloth", "torch", "transformers", "peft", "bitsandbytes")
 
 
-def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerprint:
+def fingerprint_of(target: Target, loaded: LoadedModel, dtype: Any = None) -> Fingerprint:
     """Return everything about a loaded model that shapes its completions; `dtype` None: its present one."""
     shown = fingerprint_of_files(target, loaded.source, loaded.template)
     return replace(
@@ -32,7 +32,7 @@ def fingerprint_of(target: Target, loaded: Loaded, dtype: Any = None) -> Fingerp
     )
 
 
-def fingerprint_of_files(target: Target, source: Source, template: Template) -> Fingerprint:
+def fingerprint_of_files(target: Target, source: ModelSource, template: Template) -> Fingerprint:
     """Return what a model's files decide. How it is computed is left open."""
     recipe = target.recipe
     whole = recipe.model.full_finetuning  # then what was trained is the model itself
@@ -67,7 +67,7 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def weights_of(source: Source) -> str:
+def weights_of(source: ModelSource) -> str:
     """Return the hub's commit, or the hash of the files of a local model."""
     if source.folder is None:
         return str(source.commit)

@@ -23,8 +23,8 @@ from alttrain_cli.backends.base import (
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.identity import fingerprint_of
 from alttrain_cli.backends.target import Target
-from alttrain_cli.backends.translated import Translated
-from alttrain_cli.engine.load import Loaded, load_target, start
+from alttrain_cli.backends.translated import TranslatedText
+from alttrain_cli.engine.load import LoadedModel, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
 from alttrain_cli.recipe.model import Recipe, Sampling
@@ -39,18 +39,18 @@ Tell = Callable[[str], None]
 class _Weights:
     """A model that several views share, with its streams; `loaded` is None once it is closed."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded: Loaded | None = loaded
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded: LoadedModel | None = loaded
         self.streams: Streams | None = Streams(loaded)
         self.lock = Lock()  # for the two that follow
-        self.precise = ExitStack()
-        self.is_precise = False
+        self.float32 = ExitStack()
+        self.is_float32 = False
 
 
 class LocalBackend:
     """A loaded model. Its `base` is a second view of the same weights, and both may be used in turn."""
 
-    def __init__(self, target: Target, loaded: Loaded, fingerprint: Fingerprint | None = None) -> None:
+    def __init__(self, target: Target, loaded: LoadedModel, fingerprint: Fingerprint | None = None) -> None:
         self._target = target
         self._weights = _Weights(loaded)  # shared with the view without an adapter
         self._adapter = target.adapter is not None
@@ -60,7 +60,7 @@ class LocalBackend:
         self._dtype = loaded.model.dtype  # of now: while it generates, a model on a CPU computes in float32
 
     @classmethod
-    def over(cls, recipe: Recipe, loaded: Loaded, order: Order = THOUGHTS) -> "LocalBackend":
+    def over(cls, recipe: Recipe, loaded: LoadedModel, order: Order = THOUGHTS) -> "LocalBackend":
         """Return a backend over a model that is being trained, with its adapter on."""
         backend = cls(Target(recipe.model.name, recipe, order=order), loaded)
         backend._adapter = True
@@ -80,7 +80,7 @@ class LocalBackend:
         return cls(target, load_target(target.recipe, target.adapter))
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedModel:
         """The model, its tokenizer and its template.
 
         Raises:
@@ -172,13 +172,13 @@ class LocalBackend:
         Raises:
             ModelError: if the memory is too small; the model stays usable.
         """
-        self._compute_precisely()
+        self._use_float32()
         template = self.loaded.template
         token_ids = template.encode_text(self._render(conversation))
         prompt_tokens = len(token_ids)
         room = sys.maxsize if self.context is None else max(0, self.context - prompt_tokens)
         limit = min(sampling.max_new_tokens, room)
-        written = Translated(template, conversation.started)
+        written = TranslatedText(template, conversation.started)
         tokens, forced, watch = 0, False, self._watch(conversation, sampling)
         if limit:
             shorter = sampling.model_copy(update={"max_new_tokens": limit})
@@ -208,7 +208,7 @@ class LocalBackend:
         if self._weights.loaded is not None:
             from alttrain_cli.engine.memory import release_memory
 
-            self._weights.precise.close()
+            self._weights.float32.close()
             self._weights.loaded = self._weights.streams = None
             release_memory()
 
@@ -252,19 +252,19 @@ class LocalBackend:
     def _verdict_tokens(self) -> VerdictTokens:
         return VerdictTokens(self.loaded.template, self._target.verdict_words, self.order)
 
-    def _compute_precisely(self) -> None:
+    def _use_float32(self) -> None:
         """From the first stream on compute as `complete` does, so that both give the same text.
 
         It stays so until `close`, because changing all weights per message would take longer than a short
         answer. Where the memory is too small for that, a stream is computed as the model was loaded.
         """
-        from alttrain_cli.engine.precise import has_room, precise
+        from alttrain_cli.engine.float32 import compute_in_float32, has_room
 
         weights, loaded = self._weights, self.loaded
         with weights.lock:
-            if not weights.is_precise and has_room(loaded):
-                weights.precise.enter_context(precise(loaded))
-                weights.is_precise = True
+            if not weights.is_float32 and has_room(loaded):
+                weights.float32.enter_context(compute_in_float32(loaded))
+                weights.is_float32 = True
 
 
 def _finish(written: Any) -> Finish:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from alttrain_cli.backends.address import addresses, is_address, shown
+from alttrain_cli.backends.address import addresses, is_address, without_secrets
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.deferred import deferred
 from alttrain_cli.backends.target import Target, find_target
@@ -78,7 +78,7 @@ class Address:
 
         first, *more = addresses(self.url)
         others = f" and {len(more)} more" if more else ""
-        with progress.status(f"Connecting to {shown(first)[:LONGEST_ADDRESS]}{others} ..."):
+        with progress.status(f"Connecting to {without_secrets(first)[:LONGEST_ADDRESS]}{others} ..."):
             backend = ServerBackend.find(
                 self.url, self.model, base=self.base, in_flight=in_flight, warn=progress.warn
             )

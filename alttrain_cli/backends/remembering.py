@@ -25,7 +25,7 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 _FIRST_FIELDS = ("max_new_tokens", "do_sample", "temperature", "top_p")
 
 
-class Record(TypedDict):
+class CallRecord(TypedDict):
     """One line of the file. Earlier versions wrote `finished` and `completion_tokens`, with 0 for unknown."""
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
@@ -41,7 +41,7 @@ class Record(TypedDict):
     marked: NotRequired[bool]
 
 
-RECORD = TypeAdapter(Record)
+RECORD = TypeAdapter(CallRecord)
 
 
 class Remembering:

@@ -14,11 +14,11 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
-from alttrain_cli.backends.translated import Translated
+from alttrain_cli.backends.translated import TranslatedText
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.trace import State, StreamParser
+from alttrain_cli.structure.trace import StreamParser, TraceState
 
 
 class RenderedServer(ServerBackend):
@@ -65,7 +65,7 @@ class RenderedServer(ServerBackend):
         Raises:
             BackendError: also in the middle; what was yielded stays valid.
         """
-        reply = _Reply(Translated(self._template, conversation.started))
+        reply = _Reply(TranslatedText(self._template, conversation.started))
         prompt = self._render(conversation)
         size = len(self._template.encode_text(prompt))
         with closing(self._endpoint.connect()) as connection:
@@ -166,7 +166,7 @@ class RenderedServer(ServerBackend):
 class _Reply:
     """A completion that streams. `parts` is what the model wrote, in its own markers."""
 
-    translated: Translated
+    translated: TranslatedText
     parts: list[str] = field(default_factory=list)
     tokens: int = 0
     forced: bool = False
@@ -177,7 +177,7 @@ class _Reply:
 
     @property
     def is_thinking(self) -> bool:
-        return self._parser.state is State.UNCLOSED
+        return self._parser.state is TraceState.UNCLOSED
 
     def chunk(self, piece: str) -> Chunk:
         """Add a piece, about one token, and return it as a chunk."""

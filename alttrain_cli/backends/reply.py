@@ -5,7 +5,7 @@ from typing import Any
 
 from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 _STARTS_OF_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _FINISHES = {  # the words of several servers; every other word, and none, means that the model stopped
@@ -83,7 +83,7 @@ class ReplyReader:
         if self._reason == "error":
             raise Garbled("it ended the answer with an error")
         if not self._length and self._reason not in _MAY_BE_EMPTY:
-            raise Garbled(f"it sent no text (finish_reason: {visible(str(self._reason))[:_SHOWN]})")
+            raise Garbled(f"it sent no text (finish_reason: {escape_hidden(str(self._reason))[:_SHOWN]})")
         cut = self._finish in (Finish.LENGTH, Finish.CONTEXT)
         return text + self._whole("" if cut else self._fold.end(), last=True)
 
@@ -209,7 +209,7 @@ def words(error: Any) -> str:
     for name in ("error", "message", "detail"):
         if isinstance(error, dict) and error.get(name):
             error = error[name]
-    return visible(" ".join(str(error)[: 50 * _SHOWN].split()))
+    return escape_hidden(" ".join(str(error)[: 50 * _SHOWN].split()))
 
 
 def _text(message: dict[str, Any], name: str) -> str:

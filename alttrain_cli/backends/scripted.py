@@ -17,7 +17,7 @@ Answer = Callable[[Request[Any], Sampling], "Completion | BackendError | str"]
 _TOGETHER = 8  # requests that are in flight at once
 
 
-class Scripted:
+class ScriptedBackend:
     """Answers each request by a function of it, in a shuffled order, and keeps the requests that it received.
 
     The function returns text, a whole completion, or the error of that one request; an error that it
@@ -29,7 +29,7 @@ class Scripted:
         answer: Answer | str = "<think>\nI see.\n</think>\n\nFine.",
         *,
         name: str = "scripted",
-        base: "Scripted | None" = None,
+        base: "ScriptedBackend | None" = None,
         can: Can = Can.CONTINUE | Can.RENDERED | Can.COUNT | Can.GREEDY,
         context: int | None = None,
         order: Order = THOUGHTS,

@@ -7,7 +7,7 @@ from typing import cast
 from alttrain_cli.backends.base import Chunk, Completion
 from alttrain_cli.backends.continuation import Pieces
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.trace import State, StreamParser
+from alttrain_cli.structure.trace import StreamParser, TraceState
 
 
 @dataclass
@@ -48,6 +48,6 @@ class StreamedText:
             except StopIteration as end:
                 return cast(Completion, end.value)
             yield self.chunk(piece)
-            thinking = self._parser.state is State.UNCLOSED
+            thinking = self._parser.state is TraceState.UNCLOSED
             if budget is not None and thinking and self.tokens >= budget:
                 return None

@@ -3,7 +3,7 @@
 from alttrain_cli.structure.template import Template
 
 
-class Translated:
+class TranslatedText:
     """Text with <think> markers: a partial message and its continuation by the model."""
 
     def __init__(self, template: Template, started: str) -> None:

@@ -16,7 +16,7 @@ from alttrain_cli.backends.vllm_process import VllmProcess
 from alttrain_cli.engine.load import fully_trained, load_template
 from alttrain_cli.engine.machine import Machine, pin_card
 from alttrain_cli.engine.model_files import check_model, read_adapter
-from alttrain_cli.engine.source import Source, locate, require_weights
+from alttrain_cli.engine.source import ModelSource, locate, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
@@ -100,7 +100,7 @@ def _has_adapter(target: Target) -> bool:
     return target.adapter is not None and not target.recipe.model.full_finetuning
 
 
-def _model_options(recipe: Recipe, source: Source, *, on_gpu: bool) -> list[str]:
+def _model_options(recipe: Recipe, source: ModelSource, *, on_gpu: bool) -> list[str]:
     # Its own generation settings would change what we request. Pickled weights are never opened.
     options = ["--host", "127.0.0.1", "--served-model-name", _BASE]
     options += ["--generation-config", "vllm", "--load-format", "safetensors", "--max-model-len", "auto"]

@@ -17,7 +17,7 @@ from alttrain_cli.backends import guard
 from alttrain_cli.errors import ModelError
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.names import safe_name
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 LOGS = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "vllm"
 SILENCE = 600.0  # seconds without a new line of its log, after which it is given up
@@ -122,7 +122,9 @@ class _Start:
         lines = [line.strip() for line in self._text().splitlines() if line.strip()]
         errors = [line for line in lines if re.search(r"\w*(Error|Exception)\b:? ", line)]
         last = (errors or lines or [""])[-1]
-        words = visible(re.sub(r"^(\([^)]*\) )?(\w+ \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?", "", last))[:300]
+        words = escape_hidden(re.sub(r"^(\([^)]*\) )?(\w+ \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?", "", last))[
+            :300
+        ]
         return f": {words}{'' if words.endswith('.') else '.'}{self._kept()}"
 
     def _kept(self) -> str:

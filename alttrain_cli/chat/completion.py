@@ -13,7 +13,7 @@ from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.sections import THOUGHTS, Order
-from alttrain_cli.structure.trace import State, StreamParser, Trace
+from alttrain_cli.structure.trace import StreamParser, Trace, TraceState
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 LIMITS = {
@@ -115,7 +115,7 @@ class StreamingCompletion:
         self._text.append(chunk.text)
         self._parser.feed(chunk.text)
         self._tokens += chunk.tokens
-        if self._parser.state is State.UNCLOSED and not chunk.forced:
+        if self._parser.state is TraceState.UNCLOSED and not chunk.forced:
             self._thinking_tokens += chunk.tokens
         self._forced = self._forced or chunk.forced
         self._warning = chunk.warning or self._warning
@@ -166,7 +166,7 @@ def stream_completion(
 
 
 def _verdict_words(trace: Trace) -> str:
-    if trace.state is State.ABSENT:
+    if trace.state is TraceState.ABSENT:
         return "does not reason"
     return {
         "harmful": "assesses it as harmful",

@@ -14,7 +14,7 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.engine import quiet
 from alttrain_cli.errors import AlttrainError, GateError
-from alttrain_cli.structure.trace import State
+from alttrain_cli.structure.trace import TraceState
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Exchange:
     @property
     def finished(self) -> bool:
         """Whether no reasoning was cut off."""
-        return all(one.trace.state is not State.UNCLOSED for one in self.completions)
+        return all(one.trace.state is not TraceState.UNCLOSED for one in self.completions)
 
     def record(self) -> dict[str, Any]:
         """Return it as one JSON object; a comparison has the keys base and aligned."""

@@ -22,7 +22,7 @@ class Screen(Protocol):
     """Shows messages and completions."""
 
     def say(self, text: str, style: str = "muted") -> None:
-        """Print a remark; the style "warning" makes it a warning."""
+        """Print a line; the style "warning" makes it a warning."""
 
     def completions(self, names: Sequence[str]) -> AbstractContextManager[View]:
         """Return the view of one completion, or of two with their models' names."""
@@ -68,7 +68,7 @@ class QuietScreen:
         self._warn = warn
 
     def say(self, text: str, style: str = "muted") -> None:
-        """Pass a remark on."""
+        """Pass a line on."""
         self._warn(text)
 
     @contextmanager

@@ -6,7 +6,7 @@ from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.files import history_file
 from alttrain_cli.chat.handlers import HANDLERS, turns
-from alttrain_cli.chat.slash import Command, read_line
+from alttrain_cli.chat.slash import SlashCommand, read_line
 from alttrain_cli.errors import AlttrainError, Stopped
 
 
@@ -48,7 +48,7 @@ class Session:
         """Run the command or send the message; return False to leave. An error costs this line only."""
         try:
             parsed = read_line(line)
-            if isinstance(parsed, Command):
+            if isinstance(parsed, SlashCommand):
                 if parsed.name == "quit":
                     return False
                 HANDLERS[parsed.name](self._chat, parsed.argument)

@@ -10,7 +10,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 from alttrain_cli.storage.problems import in_words
-from alttrain_cli.text import shown, suggest
+from alttrain_cli.text import quoted, suggest
 
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
@@ -60,14 +60,14 @@ class Settings:
             raise RecipeError("give key=value, for example temperature=0.6")
         key = _OLD_NAMES.get(typed, typed)
         if key not in self.values():
-            raise RecipeError(f"no setting is called {shown(key)}. {suggest(key, self.values())}")
+            raise RecipeError(f"no setting is called {quoted(key)}. {suggest(key, self.values())}")
         try:
             return self._with(key, parse_yaml(text))
         except ValidationError as error:
             problem = in_words(error.errors()[0])
         except (ValueError, TypeError) as error:
             problem = str(error)
-        raise RecipeError(f"{typed} cannot be {shown(text.strip())}: {problem}.")
+        raise RecipeError(f"{typed} cannot be {quoted(text.strip())}: {problem}.")
 
     def values(self) -> dict[str, Any]:
         return {**self.sampling.model_dump(), "thinking_budget": self.budget, "seed": self.seed}

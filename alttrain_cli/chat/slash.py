@@ -33,14 +33,14 @@ class SlashError(AlttrainError):
     """A typed command does not exist."""
 
 
-class Command(NamedTuple):
+class SlashCommand(NamedTuple):
     """A command and its argument."""
 
     name: str
     argument: str
 
 
-def read_line(line: str) -> Command | str:
+def read_line(line: str) -> SlashCommand | str:
     '''Return the command or the message in a typed line, without `"""` around a message.
 
     Only `/word` is a command, so a message can start with a path, for example /etc/hosts.
@@ -56,7 +56,7 @@ def read_line(line: str) -> Command | str:
         near = get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
         hint = f"Did you mean /{near[0]}?" if near else "To list the commands: /help"
         raise SlashError(f"there is no command /{name}. {hint}")
-    return Command(name, argument)
+    return SlashCommand(name, argument)
 
 
 def is_multiline_open(text: str) -> bool:

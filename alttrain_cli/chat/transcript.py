@@ -12,7 +12,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.reading import read_jsonl
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.trace import State, Trace, compose, parse
+from alttrain_cli.structure.trace import Trace, TraceState, compose, parse
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Transcript:
 
 
 def _response(trace: Trace) -> str:
-    if trace.state is State.ABSENT:
+    if trace.state is TraceState.ABSENT:
         return trace.answer
-    if trace.state is State.UNCLOSED:
+    if trace.state is TraceState.UNCLOSED:
         return THINK.open + trace.thinking
     return compose(trace, THINK, prefilled=False)

@@ -1,1 +1,1 @@
-"""One command a file: parse, call the core, hand the result to the console."""
+"""One file or folder per command: parse, call the core, hand the result to the console."""

@@ -12,8 +12,9 @@ from alttrain_cli import console
 from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.open import find
 from alttrain_cli.backends.target import Target
-from alttrain_cli.commands.completion import complete_run
-from alttrain_cli.commands.options import check_not_empty, expanded, finite, takes
+from alttrain_cli.commands.shared.completion import complete_run
+from alttrain_cli.commands.shared.options import expanded, finite, takes
+from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of

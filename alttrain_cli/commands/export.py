@@ -9,24 +9,18 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.options import (
-    Rule,
-    RunArgument,
-    check,
-    check_not_empty,
-    expanded,
-    takes,
-    typed_again,
-)
+from alttrain_cli.commands.shared.options import RunArgument, expanded, takes
+from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, typed_again
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.export.formats import choose_formats
-from alttrain_cli.export.job import Job, check_proofs, push_proved
+from alttrain_cli.export.formats import FORMATS, choose_formats
+from alttrain_cli.export.job import ExportJob, check_proofs, push_proved
 from alttrain_cli.export.job import export as start
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 PROBES = 8  # prompts on which an export is proved
-_FORMAT = "adapter, merged, gguf or ollama; several: merged,gguf. Default: merged."
+_NAMES = " or ".join(", ".join(FORMATS).rsplit(", ", 1))
+_FORMAT = f"{_NAMES}; several: merged,gguf. Default: merged."
 _QUANTIZE = "Types of the GGUF files, for example q4_k_m,q8_0 or f16. Default: q8_0."
 _PUSH = "Upload the one format to this repository of the hub. A new one is private."
 _DRY_RUN = "Only check, and show what would be written and uploaded, with the model card."
@@ -58,7 +52,9 @@ def export(context: typer.Context, options: ExportOptions) -> None:
     run = Run.open(options.run)
     rows = starter_rows("heldout")
     prompts = [row.prompt for row in rows[:: max(1, len(rows) // PROBES)][:PROBES]]
-    job = Job(run, Recipe.of_run(run), options.out or run.path / "export", formats, prompts, options.push)
+    job = ExportJob(
+        run, Recipe.of_run(run), options.out or run.path / "export", formats, prompts, options.push
+    )
     if options.dry_run:
         job.check()
         console.print_planned_exports(job)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.completion import complete_recipe
-from alttrain_cli.commands.help import App, DefaultGroup
-from alttrain_cli.commands.options import GpuOption, JsonOption, SetOption, expanded
+from alttrain_cli.commands.shared.app import App, DefaultGroup
+from alttrain_cli.commands.shared.completion import complete_recipe
+from alttrain_cli.commands.shared.options import GpuOption, JsonOption, SetOption, expanded
 from alttrain_cli.engine.speed import forget_speed
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.commented import with_sources, without_base

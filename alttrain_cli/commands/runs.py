@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.completion import complete_run
-from alttrain_cli.commands.help import App, DefaultGroup
-from alttrain_cli.commands.options import JsonOption, RunArgument, expanded
+from alttrain_cli.commands.shared.app import App, DefaultGroup
+from alttrain_cli.commands.shared.completion import complete_run
+from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expanded
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.runs.entry import find_entries, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
-from alttrain_cli.storage.run import Run, State
+from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.storage.sizes import size_of
 
 app = App(cls=DefaultGroup, help="List, compare and delete trained runs.")
@@ -86,7 +86,7 @@ def remove(runs: RunsArgument, yes: YesOption = False) -> None:
     for run in runs:
         open_entry(run)
         check_removable(run)
-        if Run(run).state() is State.TRAINING:
+        if Run(run).state() is RunState.TRAINING:
             raise RunError(f"{run}: is being trained. Stop it first.")
     console.print_sizes([(run, size_of(run)) for run in runs])
     if not _agreed(f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'}?", yes=yes):
@@ -109,7 +109,7 @@ def prune(
     A run that is being trained is left alone.
     """
     entries = [open_entry(run) for run in runs] if runs else find_entries([])
-    idle = [Run(one.path) for one in entries if one.state not in (State.TRAINING, State.DAMAGED)]
+    idle = [Run(one.path) for one in entries if one.state not in (RunState.TRAINING, RunState.DAMAGED)]
     spare = [(path, size_of(path)) for run in idle for path in spare_checkpoints(run)]
     if not spare:
         console.print_lines([("checkpoints:", "none to delete")])

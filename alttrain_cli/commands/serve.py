@@ -10,8 +10,9 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.backends.target import Target
-from alttrain_cli.commands.completion import complete_target
-from alttrain_cli.commands.options import check_not_empty, takes
+from alttrain_cli.commands.shared.completion import complete_target
+from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.served import served_models, warm_up
 from alttrain_cli.serve.server import (

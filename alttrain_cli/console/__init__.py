@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.dialogue import print_end, print_reply
     from alttrain_cli.console.doctor import print_findings
     from alttrain_cli.console.export import print_export_end, print_exports, print_planned_exports
-    from alttrain_cli.console.journey import print_journey
+    from alttrain_cli.console.overview import print_overview
     from alttrain_cli.console.preview import preview_text, print_previews
     from alttrain_cli.console.recipes import print_differences, print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         status,
     )
     from alttrain_cli.console.training import TrainingView, print_plan, print_run_summary
-    from alttrain_cli.text import visible
+    from alttrain_cli.text import escape_hidden
 
 _FILES = {
     "console.calibration": "print_calibration",
@@ -52,7 +52,7 @@ _FILES = {
     "console.dialogue": "print_end print_reply",
     "console.doctor": "print_findings",
     "console.export": "print_export_end print_exports print_planned_exports",
-    "console.journey": "print_journey",
+    "console.overview": "print_overview",
     "console.preview": "preview_text print_previews",
     "console.recipes": "print_differences print_recipe_fits",
     "console.reporter": "Reporter",
@@ -67,7 +67,7 @@ _FILES = {
         "print_warning status"
     ),
     "console.training": "TrainingView print_plan print_run_summary",
-    "text": "visible",
+    "text": "escape_hidden",
 }
 _HOMES = {name: file for file, names in _FILES.items() for name in names.split()}
 

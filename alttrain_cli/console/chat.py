@@ -21,7 +21,7 @@ from alttrain_cli.console.terminal import (
     print_sentence,
     print_warning,
 )
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 
 class ChatScreen:
@@ -36,7 +36,7 @@ class ChatScreen:
         self.fold = False
 
     def editor(self, history: Path | None, status: Callable[[], str]) -> LineEditor:
-        return LineEditor(history, lambda: visible(status()))
+        return LineEditor(history, lambda: escape_hidden(status()))
 
     def say(self, text: str, style: str = "muted") -> None:
         print_sentence(self.console, plain(text, style))
@@ -78,7 +78,7 @@ def print_answers(completions: Iterable[MeasuredCompletion]) -> None:
         if completion.warning:
             print_warning(completion.warning)
         err().print(plain(completion.trace.thinking, "muted"), soft_wrap=True)
-        sys.stdout.write(visible(completion.trace.answer) + "\n")
+        sys.stdout.write(escape_hidden(completion.trace.answer) + "\n")
         sys.stdout.flush()
 
 

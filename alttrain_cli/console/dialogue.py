@@ -4,11 +4,11 @@ from rich.text import Text
 
 from alttrain_cli.console.sections import panel, print_trace
 from alttrain_cli.console.terminal import out, plain, print_lines
-from alttrain_cli.evaluation.attacks.attack import HIGHEST, Done, Reply, Role
-from alttrain_cli.evaluation.attacks.roles import Answered
+from alttrain_cli.evaluation.attacks.attack import HIGHEST, FinishedDialogue, Reply, Role
+from alttrain_cli.evaluation.attacks.roles import DialogueResult
 
 
-def print_reply(one: Answered) -> None:
+def print_reply(one: DialogueResult) -> None:
     """Print what a role replied; errors are reported by who called."""
     reply, role = one.reply, one.ask.call.role
     if not isinstance(reply, Reply):
@@ -26,7 +26,7 @@ def print_reply(one: Answered) -> None:
         _say(f"judge in the loop: {reply.score} of {HIGHEST}")
 
 
-def print_end(done: Done) -> None:
+def print_end(done: FinishedDialogue) -> None:
     """Print how a dialogue ended."""
     back = sum(not one.kept for one in done.attempts)
     print_lines(

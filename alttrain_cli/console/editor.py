@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.chat.slash import COMMANDS, is_multiline_open
-from alttrain_cli.text import hidden_characters, visible
+from alttrain_cli.text import escape_hidden, hidden_characters
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -53,7 +53,7 @@ def _show_hidden_characters() -> None:
     """Show characters that turn or hide text by their code point, as every other print does."""
     from prompt_toolkit.layout.screen import Char
 
-    Char.display_mappings = {one: visible(one) for one in hidden_characters()} | Char.display_mappings
+    Char.display_mappings = {one: escape_hidden(one) for one in hidden_characters()} | Char.display_mappings
 
 
 def _keys() -> "KeyBindings":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from alttrain_cli.console.terminal import out, plain, print_lines, print_next
 
 if TYPE_CHECKING:
-    from alttrain_cli.export.job import Export, Job
+    from alttrain_cli.export.job import Export, ExportJob
     from alttrain_cli.export.proof import Proof
 
 SHOWN = 3  # first differences per model
@@ -18,7 +18,7 @@ def print_exports(exports: "Sequence[Export]") -> None:
         print_lines([("folder:", one.folder), *(line for proof in one.proofs for line in _lines(proof))])
 
 
-def print_planned_exports(job: "Job") -> None:
+def print_planned_exports(job: "ExportJob") -> None:
     """Print what an export would write and upload, and its model card."""
     for one in job.formats:
         print_lines(

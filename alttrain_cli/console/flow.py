@@ -7,7 +7,7 @@ from rich.segment import Segment, SegmentLines
 from rich.text import Text
 
 from alttrain_cli.console.sections import panel
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 _FRAME = 4  # columns: a border and a space on each side
 
@@ -33,7 +33,7 @@ class StreamingPanel:
 
     def take(self, text: str) -> None:
         """Take the whole text so far, an extension of what was taken before; print its whole lines."""
-        self._pending += visible(text[self._taken :])
+        self._pending += escape_hidden(text[self._taken :])
         self._taken = len(text)
         *whole, last = self._pending.split("\n")
         lines = [line for paragraph in whole for line in self._wrap(paragraph)]

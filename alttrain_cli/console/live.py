@@ -28,7 +28,7 @@ from alttrain_cli.console.sections import (
 from alttrain_cli.console.terminal import duration, plain
 from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.sections import Section
-from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 LINES = 6  # of an unfinished section; more may leave the screen when a resize wraps them
@@ -59,7 +59,7 @@ class CompletionView(Region):
     def look(self, streaming: StreamingCompletion) -> None:
         """Print what no further text can change."""
         trace, stats = self._seen = (streaming.trace, streaming.stats)
-        self._print(trace, stats, trace.settled)
+        self._print(trace, stats, trace.sections_done)
         name = streaming_section(trace)
         if name and not (self._fold and name != "answer"):
             if self._panel is None:
@@ -137,7 +137,7 @@ class PairView(Region):
             waits = "waiting for the first model" if side else "processing the prompt ..."
             return Group(name, Text(waits, style="muted"))
         trace = seen[0]
-        done = [section_view(trace, section, fold=True) for section in trace.sections[: trace.settled]]
+        done = [section_view(trace, section, fold=True) for section in trace.sections[: trace.sections_done]]
         return Group(name, *done, _writing(*seen, self.console, width, self.console.height - 8))
 
     def _break_off(self) -> None:
@@ -184,7 +184,7 @@ def _writing(
 
 def _present(trace: Trace) -> Section:
     """Return the section that is being written."""
-    if trace.state is State.CLOSED:
+    if trace.state is TraceState.CLOSED:
         return "answer"
     return next((name for name in reversed(trace.sections) if trace[name]), trace.sections[0])
 
@@ -192,7 +192,7 @@ def _present(trace: Trace) -> Section:
 def meter(trace: Trace, stats: CompletionStats) -> Text:
     """Return how much of the thinking budget is used, and the speed."""
     speed = f"{stats.tokens_per_second:.0f} tokens/s"
-    if trace.state is not State.UNCLOSED:
+    if trace.state is not TraceState.UNCLOSED:
         return Text(f"answering · {stats.tokens} tokens · {speed}", "muted", no_wrap=True)
     used = min(_METER, round(_METER * stats.thinking_tokens / stats.budget))
     bar = Text("thinking ", "muted", no_wrap=True, overflow="ellipsis")

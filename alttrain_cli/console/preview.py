@@ -8,7 +8,7 @@ from rich.text import Text
 
 from alttrain_cli.console.terminal import out
 from alttrain_cli.structure.spans import Span
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 if TYPE_CHECKING:
     from alttrain_cli.training.preview import RenderedRow
@@ -20,7 +20,7 @@ def preview_text(row: Sequence[Span]) -> Text:
     """Return a row's text in its colours. The end of turn has brackets, for screens without any."""
     text = Text()
     for span in row:
-        shown = visible(span.text)
+        shown = escape_hidden(span.text)
         text.append(f"⟦{shown}⟧" if span.kind == "terminator" else shown, STYLES.get(span.kind, span.kind))
     return text
 
@@ -38,7 +38,7 @@ def _print_preview(row: "RenderedRow") -> None:
         if span.kind != "prompt":
             counts[span.kind] = counts.get(span.kind, 0) + span.tokens
     screen = out()
-    screen.print(Rule(Text(visible(row.title)), align="left"))
+    screen.print(Rule(Text(escape_hidden(row.title)), align="left"))
     screen.print(preview_text(row.spans), soft_wrap=True)
     line = Text(f"{given} tokens given · {sum(counts.values())} trained: ", style="muted")
     for position, (kind, tokens) in enumerate(counts.items()):

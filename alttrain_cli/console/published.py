@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from alttrain_cli import console
 from alttrain_cli.console.figures import estimate
-from alttrain_cli.evaluation.published_tables import Published, Row, Table
+from alttrain_cli.evaluation.published_tables import PublishedPaper, PublishedRow, PublishedTable
 from alttrain_cli.evaluation.scorecard_values import MacroScore, Scorecard
 from alttrain_cli.statistics.estimates import Estimate
 
@@ -22,7 +22,7 @@ def _figures(macro: MacroScore) -> str:
     return before + estimate(macro.target)
 
 
-def print_published(card: Scorecard, published: Published) -> None:
+def print_published(card: Scorecard, published: PublishedPaper) -> None:
     """Print the tables of a paper; our means are in the rows of this scorecard."""
     for table in published.tables:
         names = ["backbone", "method", *table.columns.values()]
@@ -36,11 +36,11 @@ def print_published(card: Scorecard, published: Published) -> None:
     )
 
 
-def _of_paper(row: Row, table: Table) -> list[str]:
+def _of_paper(row: PublishedRow, table: PublishedTable) -> list[str]:
     return [f"{row.figures[name]:.1f}" if name in row.figures else "-" for name in table.columns]
 
 
-def _ours(card: Scorecard, published: Published, table: Table) -> Iterator[list[str]]:
+def _ours(card: Scorecard, published: PublishedPaper, table: PublishedTable) -> Iterator[list[str]]:
     """Yield the rows of this scorecard; none if it has no mean of this table."""
     macros = {macro.name: macro for macro in card.macros if macro.paper == published.title}
     if macros.keys().isdisjoint(table.columns):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.terminal import out, print_lines, print_table
-from alttrain_cli.recipe.difference import Difference
+from alttrain_cli.recipe.difference import RecipeDifference
 from alttrain_cli.training.time_plan import AGAIN
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def print_recipe_fits(groups: Sequence[Sequence["RecipeFit"]], machine: str, lon
     )
 
 
-def print_differences(one: str, other: str, found: Sequence[Difference]) -> None:
+def print_differences(one: str, other: str, found: Sequence[RecipeDifference]) -> None:
     """Print the keys in which two recipes differ, each value with the file that it comes from."""
     if not found:
         print_lines([("no difference:", f"{one} and {other} have the same values")])

@@ -13,7 +13,7 @@ from rich.text import Text
 from alttrain_cli.console.progress_line import SEPARATOR, progress_line
 from alttrain_cli.console.terminal import duration, err, plain, print_warning, status
 from alttrain_cli.progress import Progress
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
@@ -62,7 +62,7 @@ class Reporter(Progress):
         now = time.monotonic()
         if now - self._shown >= (_REDRAWN if self._console.is_terminal else _LINE) or done == total:
             self._shown = now
-            self._draw(visible(stage), done, total, _figures(done, total, now - self._started, detail))
+            self._draw(escape_hidden(stage), done, total, _figures(done, total, now - self._started, detail))
         if done == total:
             self._stop()
 
@@ -87,7 +87,7 @@ class Reporter(Progress):
                 redirect_stderr=False,
             )
             self._bar.start()
-            self._task = self._bar.add_task(visible(stage), total=total, figures=())
+            self._task = self._bar.add_task(escape_hidden(stage), total=total, figures=())
 
     def _draw(self, stage: str, done: int, total: int, figures: Sequence[str]) -> None:
         """Show how far it is; the most important figure is the first one."""
@@ -107,4 +107,4 @@ def _figures(done: int, total: int, seconds: float, detail: str) -> list[str]:
     rate = done / seconds if seconds else 0.0
     left = f"{duration((total - done) / rate)} left" if rate and done < total else ""
     speed = f"{rate:.1f}/s" if seconds >= 1 else ""  # a shorter time tells nothing
-    return [part for part in (left, speed, visible(detail)) if part]
+    return [part for part in (left, speed, escape_hidden(detail)) if part]

@@ -12,7 +12,7 @@ from alttrain_cli.storage.sizes import size_of
 if TYPE_CHECKING:
     from alttrain_cli.runs.comparison import ScorePair, Setting
     from alttrain_cli.runs.entry import RunEntry
-    from alttrain_cli.summary.scores import Tally
+    from alttrain_cli.runs.scores import Tally
 
 _COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
 _RESULTS = (*_COLUMNS[1:], "tokens/s", "training time", "peak memory")

@@ -11,7 +11,7 @@ from alttrain_cli.console.published import macro_lines, print_published
 from alttrain_cli.console.terminal import NARROW, out
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.labels import INSTALL
-from alttrain_cli.evaluation.published_tables import Published
+from alttrain_cli.evaluation.published_tables import PublishedPaper
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import (
@@ -29,7 +29,7 @@ SHOWN_HITS = 5
 _NAME_COLUMNS = 18
 
 
-def print_report(report: Report, published: Published | None = None) -> None:
+def print_report(report: Report, published: PublishedPaper | None = None) -> None:
     """Print the problems first, then the metrics, then the structure, and a paper's tables if wanted."""
     card = report.card
     with console.summary():

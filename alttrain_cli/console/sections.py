@@ -11,7 +11,7 @@ from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion
 from alttrain_cli.console.terminal import out, plain
 from alttrain_cli.structure.misplaced import order_warnings
 from alttrain_cli.structure.sections import Section
-from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.trace import Trace, TraceState
 
 PAIR = ("base", "fine-tuned")
 TWO_COLUMNS = 80  # a terminal narrower than this gets the two of a pair one under the other
@@ -29,8 +29,8 @@ def print_trace(trace: Trace) -> None:
 def section_view(trace: Trace, name: Section, *, fold: bool = False, note: str = "") -> RenderableType:
     """Return one section; with `fold`, one of the reasoning block is one line. `note` follows the title."""
     text = trace[name]
-    remark = order_warnings(trace).get(name, "")
-    title = section_title(trace, name, note, remark if text else "")
+    warning = order_warnings(trace).get(name, "")
+    title = section_title(trace, name, note, warning if text else "")
     if not text:
         return Text("── ", style=name) + title.append(f" · {_why_missing(trace, name)}", style="missing")
     if fold and name != "answer":
@@ -73,9 +73,9 @@ def streaming_section(trace: Trace) -> Section | None:
     A completion without a reasoning block may still turn out to be one, and reasoning in the middle of a
     block may still turn out to be what follows it.
     """
-    name = trace.sections[trace.settled]
+    name = trace.sections[trace.sections_done]
     grows = name == "answer" or (trace.sections[-2:] == ("reasoning", "answer") and name == "reasoning")
-    return name if grows and trace[name] and trace.state is not State.ABSENT else None
+    return name if grows and trace[name] and trace.state is not TraceState.ABSENT else None
 
 
 def answer_note(stats: CompletionStats) -> str:
@@ -128,15 +128,15 @@ def _difference(traces: Sequence[Trace], name: Section) -> str:
     return "same" if one == other else "differs"
 
 
-def section_title(trace: Trace, name: Section, note: str = "", remark: str = "") -> Text:
-    """Return the title of a section: its name, the verdict of an assessment, a note, and a remark."""
+def section_title(trace: Trace, name: Section, note: str = "", warning: str = "") -> Text:
+    """Return the title of a section: its name, the verdict of an assessment, a note, and a warning."""
     title = Text(name, style=name)
     if name == "assessment" and trace.assessment:
         title.append(" · ").append(trace.verdict.value, style=trace.verdict.value)
     if note:
         title.append(" · ").append(note, style="missing" if name == "answer" else "muted")
-    if remark:
-        title.append(" · ").append(remark, style="missing")
+    if warning:
+        title.append(" · ").append(warning, style="missing")
     return title
 
 
@@ -147,8 +147,8 @@ def _one_line(title: Text, text: str) -> RenderableType:
 
 
 def _why_missing(trace: Trace, name: Section) -> str:
-    if name == "answer" and trace.state is State.UNCLOSED:
+    if name == "answer" and trace.state is TraceState.UNCLOSED:
         return "missing: the reasoning was not finished"
-    if name != "answer" and trace.state is State.ABSENT:
+    if name != "answer" and trace.state is TraceState.ABSENT:
         return "missing: no reasoning block"
     return order_warnings(trace).get(name, "missing")

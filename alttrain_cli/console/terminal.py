@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 THEME = Theme(
     {
@@ -45,7 +45,7 @@ class _Console(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Return rich's segments with hidden characters made visible."""
         for segment in super().render(renderable, options):
-            shown = segment.text if segment.control else visible(segment.text)
+            shown = segment.text if segment.control else escape_hidden(segment.text)
             yield segment if shown == segment.text else Segment(shown, segment.style)
 
 
@@ -70,7 +70,7 @@ def err() -> Console:
 
 def plain(text: str, style: str = "") -> Text:
     """Return text of a model or a user: no markup, and control characters made visible."""
-    return Text(visible(text), style=style)
+    return Text(escape_hidden(text), style=style)
 
 
 def print_sentence(console: Console, text: Text) -> None:
@@ -99,8 +99,8 @@ def print_warning(message: str, console: Console | None = None) -> None:
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON on standard output; hidden characters are \\u escapes."""
     text = json.dumps(value, ensure_ascii=False)
-    shown = "".join(one if visible(one) == one else json.dumps(one)[1:-1] for one in text)
-    sys.stdout.write((text if visible(text) == text else shown) + "\n")
+    shown = "".join(one if escape_hidden(one) == one else json.dumps(one)[1:-1] for one in text)
+    sys.stdout.write((text if escape_hidden(text) == text else shown) + "\n")
     sys.stdout.flush()
 
 
@@ -116,7 +116,7 @@ def print_next(command: str) -> None:
 
 def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns; a path is never cut in two, however narrow the terminal is."""
-    pairs = [(visible(name), plain(str(value)), isinstance(value, PurePath)) for name, value in lines]
+    pairs = [(escape_hidden(name), plain(str(value)), isinstance(value, PurePath)) for name, value in lines]
     indent = max((cell_len(name) for name, _, _ in pairs), default=0) + 2
     below = console.width < NARROW and indent > console.width // 3  # each value begins below its name
     indent = 2 if below else indent
@@ -150,7 +150,7 @@ def print_table(
     narrow for them, the table is wider than it. In a terminal of less than NARROW columns, a table that
     does not fit becomes a few lines per row.
     """
-    cells = [[visible(str(value)) for value in row] for row in rows]
+    cells = [[escape_hidden(str(value)) for value in row] for row in rows]
     width = out().width
     natural = sum(_longest(column) + 2 for column in zip(columns, *cells, strict=True)) - 2
     if width < NARROW and natural > width and len(columns) > 2:
@@ -159,7 +159,9 @@ def print_table(
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position in left else "right"
-        table.add_column(Text(visible(column)), justify=justify, overflow="fold", no_wrap=position in whole)
+        table.add_column(
+            Text(escape_hidden(column)), justify=justify, overflow="fold", no_wrap=position in whole
+        )
     for row in cells:
         table.add_row(*map(Text, row))
     console = out()
@@ -171,7 +173,7 @@ def print_table(
 
 def _print_stacked(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     """Print each row as its first cell, and below it the others with the names of their columns."""
-    names = [visible(name).replace("\n", " ") for name in columns[1:]]
+    names = [escape_hidden(name).replace("\n", " ") for name in columns[1:]]
     for first, *values in cells:
         out().print(Text(first), soft_wrap=True)
         known = [

@@ -9,7 +9,7 @@ from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.terminal import duration, print_lines, print_next, print_table
 from alttrain_cli.storage.run_records import Manifest
-from alttrain_cli.training.reports import Reports, Step
+from alttrain_cli.training.reports import Reports, TrainingStep
 from alttrain_cli.training.time_plan import about
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class TrainingView(Reporter, Reports):
         self._next_line = 0.0
         self._losses: list[float] = []
 
-    def step(self, step: Step, seconds_left: float) -> None:
+    def step(self, step: TrainingStep, seconds_left: float) -> None:
         """Show one finished step."""
         if not self._losses:
             self._start("training", step.steps)

@@ -1,7 +1,7 @@
 """Annotators: they judge a sample and write the one sentence of assessment.
 
-`Template` takes the source's label and needs no model. `ModelAnnotator` lets a language model judge the
-bare request: the harm of what is asked for, not of the story around it (AltTrain, arXiv 2604.18946, has
+`TemplateAnnotator` takes the source's label and needs no model. `ModelAnnotator` lets a language model judge
+the bare request: the harm of what is asked for, not of the story around it (AltTrain, arXiv 2604.18946, has
 GPT-4o write this sentence).
 """
 
@@ -54,7 +54,7 @@ class Annotator(Protocol):
         """
 
 
-class Template:
+class TemplateAnnotator:
     """Repeats the source's label as a sentence, worded by category and row; reads no prompt."""
 
     name = "template"
@@ -71,7 +71,7 @@ class Template:
         return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
 
 
-class BenignAnnotator(Template):
+class BenignAnnotator(TemplateAnnotator):
     """Takes every sample as benign, for --mix; `resolve_label` drops what its source calls harmful."""
 
     name = "benign"
@@ -152,7 +152,7 @@ class AnnotatorKind:
 
 
 ANNOTATORS = {
-    "template": AnnotatorKind(Template, needs_label=True),
+    "template": AnnotatorKind(TemplateAnnotator, needs_label=True),
     "endpoint": AnnotatorKind(ModelAnnotator, "endpoint"),
     "model": AnnotatorKind(ModelAnnotator, "model"),
 }
@@ -167,7 +167,7 @@ def resolve_label(sample: Sample, annotation: Annotation, trust: Trust | None) -
     if sample.label in (None, "unknown", annotation.verdict) or trust == "annotator":
         return annotation
     if trust == "label":
-        return Template().annotation(sample)
+        return TemplateAnnotator().annotation(sample)
     raise SampleDropped(
         f"the source's label is {sample.label}, the annotator's verdict is {annotation.verdict}"
     )

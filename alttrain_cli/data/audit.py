@@ -15,7 +15,7 @@ from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import SECTIONS, in_words
 from alttrain_cli.structure.verdict import Verdict
-from alttrain_cli.text import Index, estimate_tokens
+from alttrain_cli.text import PromptIndex, estimate_tokens
 
 TEXTS = ("prompt", *SECTIONS)
 OPENING = 4  # words
@@ -46,7 +46,7 @@ class Variety:
         }
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     """A row and what is wrong with it."""
 
     row: str
@@ -68,10 +68,10 @@ class Audit:
     )
     assessments: Variety = field(default_factory=Variety)
     refusals: Variety = field(default_factory=Variety)
-    contradictions: list[Finding] = field(default_factory=list)
-    near_duplicates: list[Finding] = field(default_factory=list)
-    private: list[Finding] = field(default_factory=list)
-    overlaps: dict[str, list[Finding]] = field(default_factory=dict)
+    contradictions: list[AuditFinding] = field(default_factory=list)
+    near_duplicates: list[AuditFinding] = field(default_factory=list)
+    private: list[AuditFinding] = field(default_factory=list)
+    overlaps: dict[str, list[AuditFinding]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts about the rows for data.manifest.json."""
@@ -111,9 +111,9 @@ class Audit:
         self.assessments.add(row.assessment)
         if row.label == "harmful":
             self.refusals.add(row.answer)
-        self.contradictions.extend(Finding(row.id, problem) for problem in contradictions(row))
+        self.contradictions.extend(AuditFinding(row.id, problem) for problem in contradictions(row))
         text = "\n".join(getattr(row, name) for name in TEXTS)
-        self.private.extend(Finding(row.id, kind) for kind in find_pii_and_secrets(text))
+        self.private.extend(AuditFinding(row.id, kind) for kind in find_pii_and_secrets(text))
 
     def _add_tokens(self, row: Row) -> None:
         sizes = [estimate_tokens(getattr(row, name)) for name in TEXTS]
@@ -125,15 +125,15 @@ def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
     """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows."""
     result = Audit(overlaps={suite: [] for suite in suites})
     twins = NearDuplicateIndex()
-    indexes = {suite: Index(prompts) for suite, prompts in suites.items()}
+    indexes = {suite: PromptIndex(prompts) for suite, prompts in suites.items()}
     for number, row in enumerate(rows):
         result.add(row)
         twin = twins.add(row.id, row.prompt, row.label)
         if twin is not None:
-            result.near_duplicates.append(Finding(row.id, f"near-duplicate of {twin.id}"))
+            result.near_duplicates.append(AuditFinding(row.id, f"near-duplicate of {twin.id}"))
         for suite, index in indexes.items():
             result.overlaps[suite].extend(
-                Finding(row.id, f"{hit.sign} with item {hit.item + 1}: {hit.shared}")
+                AuditFinding(row.id, f"{hit.sign} with item {hit.item + 1}: {hit.shared}")
                 for hit in index.hits(number, row.prompt)
             )
     if not result.rows:
@@ -159,7 +159,7 @@ def contradictions(row: Row) -> list[str]:
     return found
 
 
-def _listed(findings: Sequence[Finding]) -> dict[str, Any]:
+def _listed(findings: Sequence[AuditFinding]) -> dict[str, Any]:
     return {"n": len(findings), "first": [finding._asdict() for finding in findings[:LISTED]]}
 
 

@@ -16,7 +16,7 @@ from alttrain_cli import __version__
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.outputs import Outputs
-from alttrain_cli.data.part import Dropped, Part, SourceConfig
+from alttrain_cli.data.part import DroppedSample, Part, SourceConfig
 from alttrain_cli.data.responses import Usage
 from alttrain_cli.data.spool import Spool
 from alttrain_cli.errors import DataError
@@ -164,12 +164,12 @@ def _make_rows(parts: Sequence[Part], spool: Spool, outputs: Outputs, progress: 
     return reasons
 
 
-def _unique(earlier: NearDuplicateIndex, row: Row) -> Row | Dropped:
+def _unique(earlier: NearDuplicateIndex, row: Row) -> Row | DroppedSample:
     found = earlier.add(row.id, row.prompt, row.label)
     if found is None:
         return row
     nearly = "" if found.exact else ", nearly word for word"
-    return Dropped.of(row, f"the prompt is already in an earlier row{nearly}")
+    return DroppedSample.of(row, f"the prompt is already in an earlier row{nearly}")
 
 
 def _shown(rows: Iterable[Row], total: int, progress: Progress) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from alttrain_cli.data.annotators import Annotation, Annotator, Template, resolve_label
+from alttrain_cli.data.annotators import Annotation, Annotator, TemplateAnnotator, resolve_label
 from alttrain_cli.data.choices import Trust
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.samples import Sample, SampleDropped, SampleReader, check_prompt
@@ -28,19 +28,19 @@ class SourceConfig:
     source: Source
     reader: SampleReader = field(default_factory=SampleReader)
     style: str = "alttrain"
-    annotator: Annotator = field(default_factory=Template)
+    annotator: Annotator = field(default_factory=TemplateAnnotator)
     trust: Trust | None = None
     traces: TraceGenerator | None = None
 
 
-class Dropped(NamedTuple):
+class DroppedSample(NamedTuple):
     """A sample that makes no row, and why."""
 
     sample: Sample
     reason: str
 
     @classmethod
-    def of(cls, one: Sample | Row, reason: str) -> "Dropped":
+    def of(cls, one: Sample | Row, reason: str) -> "DroppedSample":
         """Return it for a sample, or for a row that was written already."""
         if isinstance(one, Row):
             one = Sample(one.id, one.prompt, one.answer, one.label, one.category, one.source, one.id)
@@ -155,16 +155,16 @@ class Part:
         if self.config.traces:
             self.config.traces.prepare(self._judged)
 
-    def rows_and_drops(self) -> Iterator[Row | Dropped]:
+    def rows_and_drops(self) -> Iterator[Row | DroppedSample]:
         """Yield a row for each chosen sample, or the sample and why it makes none."""
         for one in self._chosen():
             try:
                 yield self._row(one)
             except SampleDropped as reason:
-                yield Dropped.of(one, str(reason))
+                yield DroppedSample.of(one, str(reason))
             except ValidationError as error:  # not allowed in any row
                 first = error.errors()[0]
-                yield Dropped.of(one, f"{key_of(first)}: {in_words(first)}")
+                yield DroppedSample.of(one, f"{key_of(first)}: {in_words(first)}")
 
     def _row(self, one: Sample | Row) -> Row:
         config = self.config

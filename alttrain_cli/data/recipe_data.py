@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alttrain_cli.data.annotators import ANNOTATORS, BenignAnnotator, Template
+from alttrain_cli.data.annotators import ANNOTATORS, BenignAnnotator, TemplateAnnotator
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
@@ -143,7 +143,7 @@ class RecipeData:
         reader = SampleReader.of(None, self.data.label)
         benign = SampleReader.of(None, None, needs_label=False)
         return [
-            *(SourceConfig(one, reader, self.data.style, Template()) for one in self.sources),
+            *(SourceConfig(one, reader, self.data.style, TemplateAnnotator()) for one in self.sources),
             *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in self.mix),
         ]
 

@@ -9,7 +9,7 @@ from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label
-from alttrain_cli.text import did_you_mean, shown, suggest, visible
+from alttrain_cli.text import did_you_mean, escape_hidden, quoted, suggest
 
 # What public sets of traces call their columns.
 COLUMNS = {
@@ -108,7 +108,7 @@ class SampleReader:
                 raise DataError(f"--label {label}: the column's name is missing. Give column:NAME.")
             named, word = {**named, "label": column}, None
         if word not in (None, *get_args(Label)):
-            given = visible(label or "")[:80]
+            given = escape_hidden(label or "")[:80]
             hint = suggest(given, get_args(Label), "Give harmful, benign, unknown, or column:NAME.")
             raise DataError(f"--label {given}: no such label. {hint}")
         return cls(named, cast(Label | None, word), needs_label, needs_response)
@@ -123,8 +123,8 @@ class SampleReader:
         for ours, theirs in sorted(missing):
             near = did_you_mean(theirs, record[1])
             raise DataError(
-                f"{source.name}: no row has the column {shown(theirs)}. {near}{near and ' '}"
-                f"Change or leave out: --columns {ours}={visible(theirs)}"
+                f"{source.name}: no row has the column {quoted(theirs)}. {near}{near and ' '}"
+                f"Change or leave out: --columns {ours}={escape_hidden(theirs)}"
             )
 
     def _sample(self, source: Source, record: Record) -> Sample:
@@ -151,7 +151,7 @@ class SampleReader:
             return known  # a column that happens to be called label may hold anything
         if given is not None:
             raise DataError(
-                f"{where}: label: {shown(given)} is neither harmful nor benign. "
+                f"{where}: label: {quoted(given)} is neither harmful nor benign. "
                 "Fix it, or take another column: --label column:NAME"
             )
         if "label" in self.columns:
@@ -170,7 +170,7 @@ class SampleReader:
     def _near(self, column: str, values: Mapping[str, Any]) -> str:
         """Return the name in the row that is nearest to the one that was given, as a question."""
         near = did_you_mean(self.columns.get(column, ""), values)
-        return visible(f"{near} ") if near else ""
+        return escape_hidden(f"{near} ") if near else ""
 
     def _called(self, column: str) -> tuple[str, ...]:
         return (self.columns[column],) if column in self.columns else COLUMNS[column]
@@ -197,7 +197,7 @@ def _read_columns(text: str) -> dict[str, str]:
         if not equals or not theirs or ours not in COLUMNS:
             near = did_you_mean(ours, COLUMNS) if equals and ours not in COLUMNS else ""
             raise DataError(
-                f"--columns {visible(part)[:80]}: {near}{near and ' '}Give OURS=THEIRS, for example "
+                f"--columns {escape_hidden(part)[:80]}: {near}{near and ' '}Give OURS=THEIRS, for example "
                 f"prompt=question; ours are {', '.join(COLUMNS)}."
             )
         if ours in columns:
@@ -214,7 +214,7 @@ def _conversation(values: Mapping[str, Any]) -> str:
 
 
 def _names(values: Mapping[str, Any]) -> str:
-    names = [visible(str(name))[:40] for name in values]
+    names = [escape_hidden(str(name))[:40] for name in values]
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more columns" if more > 0 else "")
 
@@ -230,7 +230,7 @@ def _category(value: Any) -> str | None:
 
 def _word(value: Any) -> str:
     """Return a name as it can be shown in a line: no hidden characters, not without end."""
-    return "" if value is None else visible(" ".join(str(value)[:_LONGEST_WORD].split()))
+    return "" if value is None else escape_hidden(" ".join(str(value)[:_LONGEST_WORD].split()))
 
 
 def read_prompts(path: str) -> list[str]:

@@ -17,7 +17,7 @@ from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, sha256
 from alttrain_cli.storage.tables import FORMATS, read_table
 from alttrain_cli.structure.row import Label
-from alttrain_cli.text import shown, suggest, visible
+from alttrain_cli.text import escape_hidden, quoted, suggest
 
 # Sets of R1 traces by their usual names.
 PUBLIC = {
@@ -88,7 +88,7 @@ class Source:
     @property
     def short(self) -> str:
         """A name for ids and tables."""
-        return visible(Path(self.name).stem if self.is_file else self.name.rpartition("/")[2])
+        return escape_hidden(Path(self.name).stem if self.is_file else self.name.rpartition("/")[2])
 
     def facts(self) -> dict[str, Any]:
         """Return what pins the source down: the hash of a file, the revision of a hub set."""
@@ -118,7 +118,7 @@ def _split_count(text: str) -> tuple[str, int | None, Quotas]:
         return name, sum(wanted for _, wanted in quotas), quotas
     if not _COUNT.fullmatch(count):
         raise DataError(
-            f"{_cut(text)}: {shown(count)} is not a number of rows. Give a whole number of at least 1, "
+            f"{_cut(text)}: {quoted(count)} is not a number of rows. Give a whole number of at least 1, "
             "for example NAME:900, or a number for each label, for example NAME:harmful=900,benign=100."
         )
     return name, int(count), ()
@@ -132,7 +132,7 @@ def _quotas(text: str, words: str) -> Quotas:
         label = next((one for one in get_args(Label) if one == word.strip()), None)
         if label is None or label in quotas or not _COUNT.fullmatch(count.strip()):
             raise DataError(
-                f"{_cut(text)}: {shown(part)}: give each label once, with a whole number of at least 1, "
+                f"{_cut(text)}: {quoted(part)}: give each label once, with a whole number of at least 1, "
                 "for example NAME:harmful=900,benign=100."
             )
         quotas[label] = int(count)
@@ -145,7 +145,7 @@ def _split_revision(text: str) -> tuple[str, str | None]:
     if not at or text.lower().endswith(FORMATS):
         return text, None
     if not _REVISION.fullmatch(revision) or ".." in revision:
-        raise DataError(f"{_cut(text)}: {shown(revision)} is not a revision. Give a branch, tag or commit.")
+        raise DataError(f"{_cut(text)}: {quoted(revision)} is not a revision. Give a branch, tag or commit.")
     return name, revision
 
 

@@ -2,8 +2,9 @@
 
 `alttrain` is the method (AltTrain, arXiv 2604.18946, "Method"). Its ablations leave out problem
 understanding (`no-pu`), harmfulness assessment (`no-ha`) or conditional reasoning (`no-cr`), or word the
-latter in many ways (`cr-rephrase`). The others are the training data of methods that it is compared with.
-If the papers show no wording, we wrote it.
+latter in many ways (`cr-rephrase`). `assessment-first` is ours: the same sections in another order. The
+others are the training data of methods that it is compared with. If the papers show no wording, we wrote
+it.
 """
 
 import re
@@ -18,7 +19,7 @@ from alttrain_cli.structure.refusal import refuses
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
-from alttrain_cli.structure.trace import State, compose, parse
+from alttrain_cli.structure.trace import TraceState, compose, parse
 
 _PLAIN = Markers()
 # "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it.
@@ -108,6 +109,7 @@ STYLES: dict[str, Style] = {
     "no-ha": ("understanding", "reasoning"),
     "no-cr": ("understanding", "assessment"),
     "cr-rephrase": cr_rephrase,
+    "assessment-first": ("assessment", "understanding", "reasoning"),
     "r1-act": r1_act,
     "original": original,
     "direct-refusal": (),  # an empty think block, then the refusal or the answer (arXiv 2505.15404)
@@ -145,7 +147,7 @@ def checked(row: Row) -> Row:
     """Return the row if it is consistent: its sections can be parsed again and agree."""
     trace = row.trace
     found = parse(compose(trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True, order=row.order)
-    if (found.state, found.answer) != (State.CLOSED, row.answer):
+    if (found.state, found.answer) != (TraceState.CLOSED, row.answer):
         raise SampleDropped("reasoning or answer holds a think marker or loose white space")
     if row.label == "benign" and row.style != "original" and refuses(row.answer):
         raise SampleDropped("the request counts as benign, but the answer refuses")
@@ -207,9 +209,9 @@ class _Parts:
 def _open(sample: Sample) -> tuple[str, str]:
     """Return the inside of the think block, and the answer."""
     trace = parse(sample.response, _PLAIN, prefilled=False)
-    if trace.state is State.ABSENT:
+    if trace.state is TraceState.ABSENT:
         raise SampleDropped("the response has no think block")
-    if trace.state is State.UNCLOSED:
+    if trace.state is TraceState.UNCLOSED:
         raise SampleDropped("the think block is not closed")
     thinking = sample.response.partition(_PLAIN.open.strip())[2].partition(_PLAIN.close.strip())[0].strip()
     if not thinking:

@@ -13,7 +13,7 @@ from alttrain_cli.data.annotators import SAMPLING
 from alttrain_cli.data.responses import ResponseStore, Usage
 from alttrain_cli.data.samples import Sample, SampleDropped
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.trace import State, parse
+from alttrain_cli.structure.trace import TraceState, parse
 
 MAX_TOKENS = 4096  # of a trace, where no recipe gives a limit
 OPENING_TOKENS = 96  # enough for the first sentence of the reasoning
@@ -61,7 +61,7 @@ class TraceGenerator:
         response = responses.get(self._conversation(sample))
         if not isinstance(response, Completion):
             raise SampleDropped(f"the model returned no trace: {response or 'it was not requested'}")
-        if parse(response.text, THINK, prefilled=False).state is State.ABSENT:
+        if parse(response.text, THINK, prefilled=False).state is TraceState.ABSENT:
             raise SampleDropped("the model answered without a think block")
         if sample.label == "harmful":  # the style takes the opening sentence, and refuses
             opening = response.text.partition("<think>")[2].partition("</think>")[0].strip()

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.cache import can_join, layers_of, roomy_layer, stack
-from alttrain_cli.engine.draws import Decoding, uniforms
-from alttrain_cli.engine.feed import Feed
-from alttrain_cli.engine.load import Loaded, adapter_switched
+from alttrain_cli.engine.draws import Decoding
+from alttrain_cli.engine.load import LoadedModel, adapter_switched
 from alttrain_cli.engine.verdict_watch import VerdictWatch
-from alttrain_cli.recipe.model import Sampling
 
 ROUND = 64  # tokens per row, at most, between two checks for finished rows
 
@@ -23,56 +21,10 @@ def never() -> bool:
     return False
 
 
-@dataclass(eq=False)
-class Request:
-    """One prompt on its way to a completion."""
-
-    index: int
-    prompt: list[int]
-    budget: int  # tokens, at most
-    sampling: Sampling
-    seed: int = 0
-    feed: Feed | None = None  # gets each token when it is written
-    watch: VerdictWatch | None = None  # sees each token when it is chosen, until the verdict is written
-    written: list[int] = field(default_factory=list)  # without the token that stopped it
-    stopped: bool = False  # by the model itself
-    dropped: bool = False  # the rest is not needed; set between two tokens, by the thread that writes them
-
-    @property
-    def length(self) -> int:
-        """Tokens so far, the prompt's included."""
-        return len(self.prompt) + len(self.written)
-
-    @property
-    def left(self) -> int:
-        """Tokens that may still be written."""
-        return 0 if self.stopped or self.dropped else self.budget - len(self.written)
-
-    def numbers(self, count: int) -> Any:
-        """Return the numbers that decide its next tokens, (count,); None if it is greedy."""
-        if not self.sampling.do_sample:
-            return None
-        return uniforms(self.seed, self.prompt, len(self.written) + count)[len(self.written) :]
-
-    def take(self, token: int, stops: frozenset[int]) -> None:
-        """Append a new token, or stop at it; what comes after the end is ignored."""
-        if not self.left:
-            return
-        self.stopped = token in stops
-        if not self.stopped:
-            self.written.append(token)
-            if self.feed:
-                self.feed.put(token)
-            if self.watch and self.watch.stops and not self.watch.is_open:
-                self.dropped = True
-        if self.feed and not self.left:
-            self.feed.end()
-
-
 class _Part(NamedTuple):
     """Requests whose keys and values share tensors; the last column is the newest token of all."""
 
-    requests: list[Request]
+    requests: list[BatchRequest]
     layers: list[Any]  # (keys, values), each (requests, heads, width, size); None once joined
     cache: Any = None  # what the layers are of, if it has spare columns
     spare: int = 0  # those columns
@@ -86,7 +38,7 @@ class Batch:
     cache lacks each row's last token: that is what `generate` reads first.
     """
 
-    def __init__(self, loaded: Loaded, stops: frozenset[int], adapter: bool = True) -> None:
+    def __init__(self, loaded: LoadedModel, stops: frozenset[int], adapter: bool = True) -> None:
         self._loaded = loaded
         self._stops = stops
         self._adapter = adapter
@@ -94,11 +46,11 @@ class Batch:
         self._parts: list[_Part] = []
 
     @property
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[BatchRequest]:
         """Those that are not done."""
         return [request for part in self._parts for request in part.requests if request.left]
 
-    def admit(self, requests: list[Request], check: Check = never) -> list[Request]:
+    def admit(self, requests: list[BatchRequest], check: Check = never) -> list[BatchRequest]:
         """Read new prompts and write their first token. Return those that are done with it."""
         from transformers import DynamicCache
 
@@ -110,7 +62,7 @@ class Batch:
         self._parts.append(_Part(requests, layers_of(cache)))
         return [request for request in requests if not request.left]
 
-    def advance(self, tokens: int = ROUND, check: Check = never) -> list[Request]:
+    def advance(self, tokens: int = ROUND, check: Check = never) -> list[BatchRequest]:
         """Write `tokens` tokens per row, or until an eighth of the rows are done. Return those that are done.
 
         `check` is called after each token. It may drop requests, and ends the round where it returns True.
@@ -124,14 +76,14 @@ class Batch:
         self._parts = [_Part(requests, layers_of(written), *kept)]
         return [request for request in requests if not request.left]
 
-    def _joined(self, requests: list[Request], tokens: int) -> tuple[Any, int]:
+    def _joined(self, requests: list[BatchRequest], tokens: int) -> tuple[Any, int]:
         """Return one cache of what is not done, and how many spare columns it has."""
         first = self._parts[0]
         if len(self._parts) == 1 and first.spare >= tokens and first.requests == requests:
             return first.cache, first.spare
         return _join(self._parts, max(request.length for request in requests) - 1, ROUND), ROUND
 
-    def clear(self) -> list[Request]:
+    def clear(self) -> list[BatchRequest]:
         """Forget the cache and return the requests that are not done; their text is kept."""
         requests = self.requests
         self._parts = []
@@ -139,7 +91,7 @@ class Batch:
 
     def _write(
         self,
-        requests: list[Request],
+        requests: list[BatchRequest],
         cache: Any,
         tokens: int,
         enough: int,
@@ -198,7 +150,7 @@ class _Taking:
 
     def __init__(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[BatchRequest],
         stops: frozenset[int],
         tokens: int,
         enough: int,
@@ -227,7 +179,7 @@ class _Taking:
 class _Watching:
     """A logits processor that decodes, and lets the open watches see what is chosen and how likely it was."""
 
-    def __init__(self, requests: Sequence[Request], decoding: Decoding) -> None:
+    def __init__(self, requests: Sequence[BatchRequest], decoding: Decoding) -> None:
         self._requests = requests
         self._decoding = decoding
 
@@ -254,11 +206,11 @@ class _Watching:
         yield from ((row, one) for row, one in watches.items() if is_there[row] or one.awaited is None)
 
 
-def _is_watched(request: Request) -> bool:
+def _is_watched(request: BatchRequest) -> bool:
     """Whether its verdict is open, and the next token is the model's own choice."""
     if not request.watch or not request.watch.is_open or not request.left:
         return False
-    return request.feed is None or request.feed.forced is None
+    return request.streamer is None or request.streamer.forced is None
 
 
 def _row(logits: Any, row: int) -> Any:
@@ -266,15 +218,17 @@ def _row(logits: Any, row: int) -> Any:
 
 
 class _Forcing:
-    """A logits processor that leaves a row the one token that its feed demands, if it demands one."""
+    """A logits processor that leaves a row the one token that its streamer forces, if it forces one."""
 
-    def __init__(self, requests: Sequence[Request]) -> None:
-        self._feeds = [(row, request.feed) for row, request in enumerate(requests) if request.feed]
+    def __init__(self, requests: Sequence[BatchRequest]) -> None:
+        self._streamers = [
+            (row, request.streamer) for row, request in enumerate(requests) if request.streamer
+        ]
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Return `scores`, (rows, vocabulary)."""
-        for row, feed in self._feeds:
-            token = feed.forced
+        for row, streamer in self._streamers:
+            token = streamer.forced
             if token is not None:
                 scores[row] = float("-inf")
                 scores[row, token] = 0.0

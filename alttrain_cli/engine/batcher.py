@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from alttrain_cli.engine.batch import ROUND, Batch, Check, Request, never
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.batch import ROUND, Batch, Check, never
+from alttrain_cli.engine.batch_request import BatchRequest
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory, release_memory
 from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.errors import ModelError
@@ -16,7 +17,7 @@ SLOTS_ON_CPU, SLOTS_ON_GPU = 64, 256
 SPARE = 513  # columns that Unsloth's buffer has beyond what it holds
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """How much may be in flight."""
 
     slots: int  # prompts
@@ -30,12 +31,12 @@ class Limits(NamedTuple):
         columns = 2 * width + ROUND + SPARE if self.gpu else width + ROUND
         return max(1, min(self.slots, self.tokens // columns))
 
-    def halved(self, rows: int) -> "Limits":
+    def halved(self, rows: int) -> "BatchLimits":
         """Return the limits to use after `rows` were too many."""
         return self._replace(slots=max(1, min(self.slots, rows or self.slots) // 2), tokens=self.tokens // 2)
 
 
-def free_limits(loaded: Loaded, slots: int | None = None) -> Limits:
+def free_limits(loaded: LoadedModel, slots: int | None = None) -> BatchLimits:
     """Bound a batch by the memory that is free: a fifth of it is left for all but the cache."""
     config, size = loaded.model.config.get_text_config(), loaded.model.dtype.itemsize
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -44,10 +45,10 @@ def free_limits(loaded: Loaded, slots: int | None = None) -> Limits:
     gpu = loaded.device != "cpu"
     # On a CPU half as much again covers what is copied of a layer, and the logits.
     tokens = int(0.8 * free_bytes() / ((1 if gpu else 1.5) * bytes_a_token))
-    return Limits(slots or (SLOTS_ON_GPU if gpu else SLOTS_ON_CPU), tokens, gpu)
+    return BatchLimits(slots or (SLOTS_ON_GPU if gpu else SLOTS_ON_CPU), tokens, gpu)
 
 
-def stop_ids(loaded: Loaded) -> set[int]:
+def stop_ids(loaded: LoadedModel) -> set[int]:
     """Return the tokens that end a completion."""
     eos = loaded.tokenizer.eos_token_id
     return {loaded.template.terminator_id} | ({eos} if eos is not None else set())
@@ -57,7 +58,7 @@ class _Lane(NamedTuple):
     """The batch of one state of the adapter, and the requests that wait for it."""
 
     batch: Batch
-    waiting: deque[Request]
+    waiting: deque[BatchRequest]
 
 
 class Batcher:
@@ -66,18 +67,18 @@ class Batcher:
     The adapter is on or off for a whole batch, so there are two, which share the memory and take turns.
     """
 
-    def __init__(self, loaded: Loaded, limits: Limits) -> None:
+    def __init__(self, loaded: LoadedModel, limits: BatchLimits) -> None:
         stops = frozenset(stop_ids(loaded))
         self._lanes = {on: _Lane(Batch(loaded, stops, on), deque()) for on in (True, False)}
         self._turn = True  # of the lane that is next
         self._limits = limits
 
-    def add(self, request: Request, *, adapter: bool = True) -> None:
+    def add(self, request: BatchRequest, *, adapter: bool = True) -> None:
         """Let a request wait; the first to come are the first to join."""
         self._lanes[adapter].waiting.append(request)
 
     @property
-    def in_flight(self) -> list[Request]:
+    def in_flight(self) -> list[BatchRequest]:
         """The requests that have joined a batch and are not done."""
         return [request for lane in self._lanes.values() for request in lane.batch.requests]
 
@@ -91,7 +92,7 @@ class Batcher:
         """Whether a request that comes now has to wait."""
         return len(self.in_flight) >= self._limits.slots
 
-    def purge(self) -> list[Request]:
+    def purge(self) -> list[BatchRequest]:
         """Take out of those that wait, and return, the requests that need nothing more."""
         done = []
         for lane in self._lanes.values():
@@ -101,7 +102,7 @@ class Batcher:
             lane.waiting.extend(request for request in waiting if request.left)
         return done
 
-    def step(self, check: Check = never) -> list[Request]:
+    def step(self, check: Check = never) -> list[BatchRequest]:
         """Let requests join, or write on, in one of the lanes. Return those that are done with it.
 
         `check` is called after each token; where it returns True, the step ends early.
@@ -126,10 +127,10 @@ class Batcher:
         waiting = [request for lane in self._lanes.values() for request in lane.waiting]
         longest = max(waiting, key=lambda request: request.length)
         longest.dropped = True
-        if longest.feed:
-            longest.feed.fail(error)
+        if longest.streamer:
+            longest.streamer.fail(error)
 
-    def _step(self, check: Check) -> list[Request]:
+    def _step(self, check: Check) -> list[BatchRequest]:
         flying = self.in_flight
         longest = max((request.length for request in flying), default=0)
         if len(flying) > self._limits.rows(longest):
@@ -150,7 +151,7 @@ class Batcher:
         self._turn = not self._turn
         return iter((self._lanes[self._turn], self._lanes[not self._turn]))
 
-    def _chosen(self, lane: _Lane, flying: int, longest: int) -> Iterator[Request]:
+    def _chosen(self, lane: _Lane, flying: int, longest: int) -> Iterator[BatchRequest]:
         """Yield the requests that join now, read together: as many as fit in memory."""
         width = 0
         for count, request in enumerate(lane.waiting):

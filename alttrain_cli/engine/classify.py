@@ -8,7 +8,7 @@ from alttrain_cli.engine.device import half_precision, has_gpu, import_unsloth
 from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
 from alttrain_cli.engine.model_card import CARD
 from alttrain_cli.engine.model_files import check_model, loadable, no_weights_missing, weight_files
-from alttrain_cli.engine.source import Source, require_weights
+from alttrain_cli.engine.source import ModelSource, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.probing import Message, check_judging
 from alttrain_cli.structure.rendering import render
@@ -48,7 +48,7 @@ class Classifier:
         self._name = name
         self._model, self._tokenizer, four_bit = _load(name)
         commit = getattr(self._model.config, "_commit_hash", None)
-        self.source = Source(name, None if Path(name).is_dir() else str(commit))
+        self.source = ModelSource(name, None if Path(name).is_dir() else str(commit))
         self.bits = 4 if four_bit else 16
 
     def answers(

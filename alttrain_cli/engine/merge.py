@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.engine.model_files import check_model
 from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
@@ -10,7 +10,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import writable
 
 
-def save_merged(loaded: Loaded, sampling: Sampling, folder: Path) -> None:
+def save_merged(loaded: LoadedModel, sampling: Sampling, folder: Path) -> None:
     """Write the merged model, its tokenizer and its settings into an empty folder.
 
     The folder must be empty: into one that holds a merged model Unsloth merges the adapter again.

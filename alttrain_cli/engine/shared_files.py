@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.batcher import stop_ids
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import atomic_writer, writable, write_json
 from alttrain_cli.storage.reading import read_text
@@ -17,7 +17,7 @@ _CONFIG = "tokenizer_config.json"
 _OF_VERSION_5 = ("backend", "is_local", "local_files_only")  # what version 4 of transformers does not know
 
 
-def save_tokenizer(loaded: Loaded, folder: Path) -> None:
+def save_tokenizer(loaded: LoadedModel, folder: Path) -> None:
     """Save the tokenizer with the chat template that was trained, so that other programs can load it.
 
     transformers 5 names a class that version 4, vLLM and llama.cpp do not have.
@@ -41,12 +41,12 @@ def load_saved_template(folder: Path) -> Template:
     return Template.of(AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
 
-def chat_template(loaded: Loaded) -> str:
+def chat_template(loaded: LoadedModel) -> str:
     """Return the chat template that was trained."""
     return with_system(loaded.tokenizer.get_chat_template(), loaded.template.system)
 
 
-def save_generation_config(loaded: Loaded, sampling: Sampling, folder: Path) -> None:
+def save_generation_config(loaded: LoadedModel, sampling: Sampling, folder: Path) -> None:
     """Save how completions are decoded, in the form of transformers' GenerationConfig."""
     tokenizer = loaded.tokenizer
     ids = {

@@ -10,7 +10,7 @@ from alttrain_cli.recipe.model import Model, Recipe
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
-class Source(NamedTuple):
+class ModelSource(NamedTuple):
     """What is loaded, exactly."""
 
     name: str  # a folder, or a hub id
@@ -27,7 +27,7 @@ def is_local(model: Model) -> bool:
     return Path(model.name).is_dir() or bool(model.package and is_installed(model.package))
 
 
-def locate(recipe: Recipe) -> Source:
+def locate(recipe: Recipe) -> ModelSource:
     """Return where the recipe's model is. Of the hub it fetches config.json alone."""
     here = Path(recipe.model.name)
     if not here.is_dir() and recipe.model.package and is_installed(recipe.model.package):
@@ -35,10 +35,10 @@ def locate(recipe: Recipe) -> Source:
     if here.is_dir():
         if not (here / "config.json").is_file():
             raise ModelError(f"{here}: holds no model (no config.json).")
-        return Source(str(here))
+        return ModelSource(str(here))
     if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
         raise ModelError(f"{recipe.model.name}: no such model folder.")
-    return Source(recipe.model.name, _commit(recipe.model))
+    return ModelSource(recipe.model.name, _commit(recipe.model))
 
 
 def is_in_cache(name: str, commit: str | None = None) -> bool:

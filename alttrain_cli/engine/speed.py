@@ -13,7 +13,7 @@ from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.reading import load_json, read_text
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 KEPT = CACHE / "speed.json"
 LONGEST = 60  # seconds for a probe; it takes about 8, most of them to import torch
@@ -51,7 +51,7 @@ def kept_rates() -> dict[int, float]:
 def measured_at() -> str:
     """Return when the rates of this machine were measured: "on 2026-11-25 at 19:24", or nothing."""
     day, _, clock = str(_kept().get("measured", "")).partition("T")
-    return f"on {visible(day)} at {visible(clock)}" if clock else ""
+    return f"on {escape_hidden(day)} at {escape_hidden(clock)}" if clock else ""
 
 
 def forget_speed() -> None:

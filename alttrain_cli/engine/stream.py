@@ -5,10 +5,10 @@ import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from alttrain_cli.engine.batch import Request
+from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.batcher import Batcher, free_limits
-from alttrain_cli.engine.feed import Feed, Piece
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
+from alttrain_cli.engine.token_streamer import TokenChunk, TokenStreamer
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
@@ -37,12 +37,12 @@ class Streams:
     already. One that is closed leaves it after the present token.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         self._changed = threading.Condition()  # guards all that follows
-        self._new: list[tuple[Request, bool]] = []  # with the state of the adapter
-        self._unwanted: list[Request] = []
-        self._open: set[Request] = set()
+        self._new: list[tuple[BatchRequest, bool]] = []  # with the state of the adapter
+        self._unwanted: list[BatchRequest] = []
+        self._open: set[BatchRequest] = set()
         self._thread: threading.Thread | None = None
         self._tokens = 0  # of the present step
 
@@ -61,8 +61,8 @@ class Streams:
         seed: int | None = None,
         adapter: bool = True,
         watch: VerdictWatch | None = None,
-    ) -> Generator[Piece]:
-        """Yield the completion of a prompt in pieces, terminator cut off.
+    ) -> Generator[TokenChunk]:
+        """Yield the completion of a prompt in chunks, terminator cut off.
 
         After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
         model writes. Closing the iterator stops the model.
@@ -70,12 +70,16 @@ class Streams:
         Raises:
             ModelError: if the memory is too small; the model stays usable.
         """
-        feed = Feed(self._loaded.tokenizer, self._loaded.template, budget, prompt.started, self._interval)
+        streamer = TokenStreamer(
+            self._loaded.tokenizer, self._loaded.template, budget, prompt.started, self._interval
+        )
         chosen = random.randint(0, LARGEST_SEED) if seed is None else seed
-        request = Request(0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, feed, watch)
+        request = BatchRequest(
+            0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, streamer, watch
+        )
         self._submit(request, adapter)
         try:
-            yield from feed
+            yield from streamer
         finally:
             self._leave(request)
 
@@ -83,7 +87,7 @@ class Streams:
         """Return how many tokens of a stream are handed on together."""
         return -(-len(self._open) // STREAMS_PER_TOKEN)
 
-    def _submit(self, request: Request, adapter: bool) -> None:
+    def _submit(self, request: BatchRequest, adapter: bool) -> None:
         with self._changed:
             self._open.add(request)
             self._new.append((request, adapter))
@@ -92,7 +96,7 @@ class Streams:
                 self._thread = threading.Thread(target=self._work, name="streams", daemon=True)
                 self._thread.start()
 
-    def _leave(self, request: Request) -> None:
+    def _leave(self, request: BatchRequest) -> None:
         """Give a request up. The last one waits for the end of the thread: the process may end next."""
         with self._changed:
             if request in self._open:
@@ -147,8 +151,8 @@ class Streams:
         """End every stream with an error."""
         with self._changed:
             for request in self._open:
-                if request.feed:
-                    request.feed.fail(error)
+                if request.streamer:
+                    request.streamer.fail(error)
             self._open.clear()
             self._new.clear()
             self._unwanted.clear()

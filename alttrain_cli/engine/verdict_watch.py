@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.trace import State, parse
+from alttrain_cli.structure.trace import TraceState, parse
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.structure.verdict_words import VerdictWords
@@ -121,7 +121,7 @@ class VerdictWatch:
             prefilled=template.prefilled,
             order=self._tokens.order,
         )
-        if trace.state is not State.UNCLOSED:
+        if trace.state is not TraceState.UNCLOSED:
             self.is_open = False
         if not trace.assessment or not self.is_open:
             return False

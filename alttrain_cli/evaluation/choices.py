@@ -3,7 +3,7 @@
 from typing import Literal
 
 Mode = Literal["normal", "zero", "less", "more"]  # of thinking
-Part = Literal["answer", "reasoning", "full"]  # what a judge sees of a completion
+JudgedPart = Literal["answer", "reasoning", "full"]  # what a judge sees of a completion
 
 RULE = "rule"  # the judge in the loop of an attack, if no model is
 BASE = "base"  # the target's own base model, as attacker or judge

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.storage.files import refuse_foreign
+from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.lock import locked
-from alttrain_cli.storage.made import Made
 
 # How the files open that are replaced; completions and judgements are only added to.
 _PLAN = '{\n  "suite": '
@@ -29,7 +29,7 @@ def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None
             for folder in folders:
                 refuse_foreign(root / folder / "plan.json", _PLAN)
             spare_foreign(root)
-            stack.callback(Made.begin(root, ()).undo)
+            stack.callback(FolderState.begin(root, ()).undo)
             stack.enter_context(locked(root))
         yield
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.eval_target import EvalTarget, existing_target, local_target, served_target
-from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_dirs
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_dirs
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.evaluation.suites.suite import Kind
 
@@ -60,7 +60,7 @@ class Comparison:
 
     def graded(self) -> set[tuple[Kind, str | None]]:
         """Return kind and grader of every suite that is stored."""
-        plans = [Plan.load(folder.path) for root in self.roots for folder in suite_dirs(root)]
+        plans = [EvalPlan.load(folder.path) for root in self.roots for folder in suite_dirs(root)]
         return {(plan.suite.kind, plan.suite.grader) for plan in plans}
 
     @property

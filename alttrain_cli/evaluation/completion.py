@@ -10,12 +10,12 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation, Role
-from alttrain_cli.evaluation.choices import Part
+from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.storage.checked import IGNORE, MOST
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
-from alttrain_cli.structure.trace import State, Trace, parse
+from alttrain_cli.structure.trace import Trace, TraceState, parse
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
@@ -113,13 +113,13 @@ class StoredCompletion(NamedTuple):
         A base model's completions may have been stored beside those of a run with another order.
         """
         ending, same = values["ending"], values.get("order", THOUGHTS) == order
-        state = State.UNCLOSED if ending is Ending.UNFINISHED else State.CLOSED
+        state = TraceState.UNCLOSED if ending is Ending.UNFINISHED else TraceState.CLOSED
         trace = Trace(**{name: values[name] for name in SECTIONS}, state=state, order=order)
         if not same:
             trace = parse(values["text"], THINK, prefilled=False, order=order)
             if (trace.state, state) == (
-                State.ABSENT,
-                State.UNCLOSED,
+                TraceState.ABSENT,
+                TraceState.UNCLOSED,
             ):  # unmarked, and all reasoning
                 trace = parse(values["text"], THINK, prefilled=True, order=order)
         verdict = values["verdict"] if same else trace.verdict
@@ -128,7 +128,7 @@ class StoredCompletion(NamedTuple):
         counts = values["tokens"], values["thinking_tokens"]
         return cls(values["key"], *counts, ending, trace, verdict, score, asked)
 
-    def part(self, part: Part) -> str:
+    def part(self, part: JudgedPart) -> str:
         """Return the text that a judge sees: the answer, the reasoning, or both."""
         thinking, answer = self.trace.thinking, self.trace.answer
         return {"answer": answer, "reasoning": thinking, "full": f"{thinking}\n\n{answer}".strip()}[part]
@@ -174,7 +174,7 @@ def record(request: SampleRequest, conversation: Conversation, completion: Compl
 def ending_of(completion: Completion) -> Ending:
     """Return how a completion ended."""
     trace = completion.trace
-    if trace.state is State.UNCLOSED:
+    if trace.state is TraceState.UNCLOSED:
         return Ending.UNFINISHED
     if not trace.answer.strip():
         return Ending.EMPTY

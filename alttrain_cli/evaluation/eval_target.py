@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alttrain_cli.backends.address import addresses, is_address, shown
+from alttrain_cli.backends.address import addresses, is_address, without_secrets
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import DataError
@@ -89,7 +89,7 @@ def existing_target(
         return EvalTarget(Path(word))
     url, _, model = word.strip().partition(" ")
     if model and is_address(url):
-        return EvalTarget(out or _served_root(model.strip(), shown(addresses(url)[0])))
+        return EvalTarget(out or _served_root(model.strip(), without_secrets(addresses(url)[0])))
     return local_target(find_target(named(word, command), recipe), out)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from alttrain_cli.backends.base import Backend, check_threshold
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.attacks.crew import CrewWords
+from alttrain_cli.evaluation.attacks.setup import AttackChoice
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.claim import claimed
 from alttrain_cli.evaluation.comparison import Comparison
@@ -36,7 +36,7 @@ class EvalOptions:
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
-    crew: CrewWords = field(default_factory=CrewWords)  # of adaptive suites
+    attack_choice: AttackChoice = field(default_factory=AttackChoice)  # of adaptive suites
 
     @property
     def folders(self) -> list[str]:
@@ -101,13 +101,13 @@ def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, p
     requests = {id(target): options.request(target) for target in pair.targets}
 
     def write(target: EvalTarget, backend: Backend) -> None:
-        request = replace(requests[id(target)], crew=crew_of(backend))
+        request = replace(requests[id(target)], attack_setup=setup_of(backend))
         if target is pair.baseline and pair.with_own_base:
             request = request.without_threshold()
         generate(target.root, backend, request, progress)
 
     base = None
-    with options.crew.opened() as crew_of:
+    with options.attack_choice.opened() as setup_of:
         with closing(_open(pair.candidate, open_target)) as backend:
             _check_template(pair.candidate, backend, progress)
             if pair.baseline and pair.with_own_base and (base := backend.base):

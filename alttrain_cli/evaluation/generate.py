@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alttrain_cli.backends.base import Backend, BackendError, check_threshold
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.evaluation.attacks.crew import Crew
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.attacks.stage import play_missing
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import record
-from alttrain_cli.evaluation.plan import Plan, SuiteDir, suite_folder
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
@@ -36,7 +36,7 @@ class EvalRequest:
     samples: int = 1
     limit: int | None = None
     caveats: tuple[str, ...] = ()
-    crew: Crew = field(default_factory=Crew)  # of adaptive suites
+    attack_setup: AttackSetup = field(default_factory=AttackSetup)  # of adaptive suites
 
     def sampling_for(self, suite: Suite, context: int | None) -> Sampling:
         """Return the sampling with the tokens that a suite needs, as far as the context goes."""
@@ -48,9 +48,9 @@ class EvalRequest:
         """Return the same completions at the model's own verdicts: a base model has no other."""
         return replace(self, sampling=self.sampling.model_copy(update={"threshold": None}))
 
-    def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> Plan:
+    def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> EvalPlan:
         """Return one suite's plan for a model."""
-        return Plan(
+        return EvalPlan(
             suite=SuiteFacts.of(suite, reading),
             target=backend.fingerprint,
             settings=self.sampling_for(suite, backend.context),
@@ -60,7 +60,7 @@ class EvalRequest:
             items=tuple(evenly_spaced_items(reading.items, self.limit)),
             caveats=self.caveats,
             order=backend.order,
-            attack=self.crew.facts(suite) if suite.attack else None,
+            attack=self.attack_setup.facts(suite) if suite.attack else None,
         )
 
 
@@ -88,7 +88,7 @@ def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progr
     check_mode(backend, request.mode)
     check_threshold(backend, request.sampling)
     missing: dict[Sampling, _Missing] = {}
-    plans: list[tuple[Suite, SuiteDir, Plan]] = []
+    plans: list[tuple[Suite, SuiteDir, EvalPlan]] = []
     for suite, reading in request.suites:
         plan = request.plan(suite, reading, backend)
         folder = SuiteDir(suite_folder(root, suite, request.mode))
@@ -103,14 +103,14 @@ def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progr
     ]
     for suite, folder, plan in plans:
         if suite.attack:
-            problems.append(play_missing(folder, plan, suite, backend, request.crew, progress))
+            problems.append(play_missing(folder, plan, suite, backend, request.attack_setup, progress))
         else:
             folder.completions.sort_by_keys(plan.keys)
     _check_answered([(folder, plan) for _, folder, plan in plans], list(filter(None, problems)), progress)
 
 
 def _check_answered(
-    plans: Sequence[tuple[SuiteDir, Plan]], failed: Sequence[str], progress: Progress
+    plans: Sequence[tuple[SuiteDir, EvalPlan]], failed: Sequence[str], progress: Progress
 ) -> None:
     """Warn of what failed; if nothing at all was answered, that is an error."""
     answered = any(

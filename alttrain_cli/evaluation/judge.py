@@ -1,6 +1,6 @@
 """The judge stage: judge backends, judge runs, and the judge card (accuracy on human labels)."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +11,23 @@ from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.choices import Part
+from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.judge_card import label_kinds, save_card
 from alttrain_cli.evaluation.judge_requests import ask_judge, label_key, label_requests, missing_requests
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
-from alttrain_cli.evaluation.judgement import State, from_record, judgement_kind
+from alttrain_cli.evaluation.judgement import JudgementState, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.labels import read_labels
-from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of, suite_dirs
-from alttrain_cli.evaluation.sandbox.probe import refusal
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
+from alttrain_cli.sandbox.probe import refusal
 from alttrain_cli.storage.journal import Journal
 
 CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
 CODE_NOT_ALLOWED = "needs to run code that the model wrote. To allow this, add --allow-code"
-Cases = Sequence[tuple[SuiteDir, Plan]]
+Cases = Sequence[tuple[SuiteDir, EvalPlan]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class JudgeSet:
     chosen: list[AnyJudge]
     open_model: Callable[[str], Backend]
     progress: Progress
-    part: Part = "answer"
+    part: JudgedPart = "answer"
     url: str | None = None
     model: str | None = None
     allow_code: bool = False
@@ -66,7 +66,7 @@ class JudgeSet:
         judged nothing of what it was given.
         """
         cases = [
-            (folder, Plan.load(folder.path))
+            (folder, EvalPlan.load(folder.path))
             for root in roots
             for folder in suite_dirs(root)
             if only is None or folder.path.name in only
@@ -81,7 +81,7 @@ class JudgeSet:
                 problems.append(self._judge_by_model(judge, mine, roots))
         return list(filter(None, problems))
 
-    def _judges(self, plan: Plan) -> list[AnyJudge]:
+    def _judges(self, plan: EvalPlan) -> list[AnyJudge]:
         return judges_for(plan.suite.kind, plan.suite.grader, self.chosen)
 
     def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> str:
@@ -131,8 +131,8 @@ class JudgeSet:
                 from alttrain_cli.engine.classify import fetch
 
                 fetch(name)
-                if isinstance(fields := judge.ask("", ""), Mapping):
-                    CardPrompt(name).filled(fields)
+                if judge.card_fields:
+                    CardPrompt(name).filled(dict.fromkeys(judge.card_fields, ""))
             return self.model
         if self.url is None:
             raise DataError(
@@ -150,10 +150,10 @@ class JudgeSet:
 def _nothing_judged(run: JudgeRun, cases: Cases, failed: Sequence[BackendError] = ()) -> str:
     """Return in words that a judge judged no completion; nothing if it judged one, or there was none."""
     found = {key: one for folder, plan in cases for key, one in judgements(folder, plan, run.name)}
-    if any(one.state is State.JUDGED for one in found.values()):
+    if any(one.state is JudgementState.JUDGED for one in found.values()):
         return ""
     completions = {key for folder, plan in cases for key in folder.completions.keys() & set(plan.keys)}
-    without = (State.UNFINISHED, State.EMPTY)
+    without = (JudgementState.UNFINISHED, JudgementState.EMPTY)
     given = [key for key in completions if key not in found or found[key].state not in without]
     if not given:
         return ""

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from alttrain_cli.evaluation.completion import Count
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.labels import Label, LabelKind
 from alttrain_cli.statistics.estimates import Estimate, corrected
 from alttrain_cli.statistics.rates import Rate
@@ -115,7 +115,7 @@ def label_kinds(measures: tuple[str, ...]) -> list[LabelKind]:
 
 def answer_to(kind: LabelKind, judgement: Judgement) -> bool | None:
     """Return a judge's yes or no; None if there is neither."""
-    if judgement.state is State.UNPARSED:
+    if judgement.state is JudgementState.UNPARSED:
         return None
     if kind == "harmful":
         return judgement.harmful

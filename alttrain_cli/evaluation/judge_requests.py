@@ -8,15 +8,15 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judge_run import JudgeRun
-from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, State, record, without_answer
+from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, JudgementState, record, without_answer
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import Label
-from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.structure.trace import State as Block
+from alttrain_cli.structure.trace import TraceState
 
 TRIES = 3  # for a judgement of a server's model that cannot be parsed; a local judge decodes greedily
 
@@ -31,7 +31,7 @@ class JudgeRequest(NamedTuple):
     journal: Journal
 
 
-def missing_requests(folder: SuiteDir, plan: Plan, run: JudgeRun) -> list[JudgeRequest]:
+def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[JudgeRequest]:
     """Return what is not judged yet; what has no final answer gets its state without the judge."""
     journal = folder.judgements(run.name)
     missing = []
@@ -39,7 +39,7 @@ def missing_requests(folder: SuiteDir, plan: Plan, run: JudgeRun) -> list[JudgeR
         state = without_answer(completion) if run.part == "answer" else None
         text = completion.part(run.part)
         if state or not text:
-            journal.append(record(key, completion.key, state or Judgement(State.EMPTY)))
+            journal.append(record(key, completion.key, state or Judgement(JudgementState.EMPTY)))
         else:
             missing.append(JudgeRequest(key, completion.key, _asked(item, completion), text, journal))
     return missing
@@ -93,7 +93,7 @@ def ask_judge(
                 round_failed.append(completion)
                 continue
             judgement = parse_judgement(judge, completion)
-            if judgement.state is State.UNPARSED and left:
+            if judgement.state is JudgementState.UNPARSED and left:
                 again.append(request)
                 continue
             request.journal.append({**record(request.key, request.completion, judgement), **facts})
@@ -116,8 +116,8 @@ def parse_judgement(judge: Judge, completion: Completion) -> Judgement:
     Its reasoning may name verdicts, and only its answer counts; if it was cut in its reasoning, it has none.
     """
     trace = completion.trace
-    if trace.state is Block.UNCLOSED:
-        return Judgement(State.UNPARSED, raw=completion.text)
+    if trace.state is TraceState.UNCLOSED:
+        return Judgement(JudgementState.UNPARSED, raw=completion.text)
     return judge.parse(trace.answer)
 
 

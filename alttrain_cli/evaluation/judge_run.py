@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.evaluation.choices import Part
+from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.completion import StoredCompletion
-from alttrain_cli.evaluation.judgement import Judgement, State, from_record, record, without_answer
+from alttrain_cli.evaluation.judgement import Judgement, JudgementState, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
-from alttrain_cli.evaluation.plan import Plan, SuiteDir, hash_of
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.storage.names import safe_name
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class JudgeRun:
     """A judge, the model that it uses if that is not its default, and the part that it sees."""
 
     judge: InstantJudge | Judge
-    part: Part = "answer"
+    part: JudgedPart = "answer"
     model: str | None = None
 
     @property
@@ -33,14 +33,14 @@ class JudgeRun:
         reference = [item.reference] if item and item.reference else []
         return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion, *reference)
 
-    def unjudged(self, folder: SuiteDir, plan: Plan) -> Iterator[tuple[str, StoredCompletion, Item]]:
+    def unjudged(self, folder: SuiteDir, plan: EvalPlan) -> Iterator[tuple[str, StoredCompletion, Item]]:
         """Yield (key of the judgement, completion, item) of what is not judged yet.
 
         An unparsed judgement is made again. Earlier versions left the item's reference out of the key; what
         they judged counts.
         """
         lines = folder.judgements(self.name)
-        judged = {line["key"] for line in lines if line["state"] is not State.UNPARSED}
+        judged = {line["key"] for line in lines if line["state"] is not JudgementState.UNPARSED}
         items = {request.key: request.item for request in plan.requests}
         for completion in folder.stored(list(items), plan.order):
             item = items[completion.key]
@@ -48,13 +48,15 @@ class JudgeRun:
             if not judged & {key, self.key(completion.key)}:
                 yield key, completion, item
 
-    def sort(self, folder: SuiteDir, plan: Plan) -> None:
+    def sort(self, folder: SuiteDir, plan: EvalPlan) -> None:
         """Put the judgements into the order of the plan."""
         keys = [self.key(request.key, request.item) for request in plan.requests]
         folder.judgements(self.name).sort_by_keys(keys)
 
 
-def judge_instantly(folder: SuiteDir, plan: Plan, judge: InstantJudge, part: Part = "answer") -> int:
+def judge_instantly(
+    folder: SuiteDir, plan: EvalPlan, judge: InstantJudge, part: JudgedPart = "answer"
+) -> int:
     """Judge all that is not judged yet; return how many were."""
     run = JudgeRun(judge, part)
     journal = folder.judgements(run.name)
@@ -76,10 +78,10 @@ def _judgement(judge: InstantJudge, text: str, item: Item) -> Judgement:
     except AlttrainError:
         raise
     except Exception as error:
-        return Judgement(State.UNPARSED, raw=visible(f"{type(error).__name__}: {error}")[:200])
+        return Judgement(JudgementState.UNPARSED, raw=escape_hidden(f"{type(error).__name__}: {error}")[:200])
 
 
-def judgements(folder: SuiteDir, plan: Plan, name: str) -> Iterator[tuple[str, Judgement]]:
+def judgements(folder: SuiteDir, plan: EvalPlan, name: str) -> Iterator[tuple[str, Judgement]]:
     """Yield (key of the completion, judgement) of all judgements of the plan in a judge's file.
 
     Of two judgements of one completion the later one counts.

@@ -22,7 +22,7 @@ class Behaviour(StrEnum):
     COMPLIED = "complied"
 
 
-class State(StrEnum):
+class JudgementState(StrEnum):
     """Whether there is a judgement."""
 
     JUDGED = "judged"
@@ -34,7 +34,7 @@ class State(StrEnum):
 class Judgement(NamedTuple):
     """A judge fills the fields that it judges by, the others stay None."""
 
-    state: State = State.JUDGED
+    state: JudgementState = JudgementState.JUDGED
     behaviour: Behaviour | None = None
     harmful: bool | None = None
     correct: bool | None = None
@@ -53,7 +53,7 @@ class JudgementRecord(TypedDict):
 
     key: Key
     completion: Key
-    state: State
+    state: JudgementState
     behaviour: NotRequired[Behaviour]
     harmful: NotRequired[bool]
     correct: NotRequired[bool]
@@ -69,7 +69,7 @@ def judgement_kind(measures: tuple[str, ...]) -> TypeAdapter[JudgementRecord]:
 
     def holds_measures(record: JudgementRecord) -> JudgementRecord:
         given = {*record, *record.get("overlap", ())}
-        judged = record["state"] is State.JUDGED
+        judged = record["state"] is JudgementState.JUDGED
         for measure in measures:
             key = measure if measure in JudgementRecord.__annotations__ else f"overlap.{measure}"
             if judged and measure not in given:
@@ -83,7 +83,7 @@ def judgement_kind(measures: tuple[str, ...]) -> TypeAdapter[JudgementRecord]:
 
 def without_answer(completion: StoredCompletion) -> Judgement | None:
     """Return the judgement of a completion that has no final answer, None if it has one."""
-    return None if completion.has_answer else Judgement(State(completion.ending.value))
+    return None if completion.has_answer else Judgement(JudgementState(completion.ending.value))
 
 
 def record(key: str, completion: str, judgement: Judgement) -> dict[str, Any]:

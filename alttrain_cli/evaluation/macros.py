@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from alttrain_cli.evaluation.published_tables import Macro, Published, all_published
+from alttrain_cli.evaluation.published_tables import Macro, PublishedPaper, all_published
 from alttrain_cli.evaluation.scorecard_values import MacroScore, MetricScore, SuiteScore
 from alttrain_cli.statistics.estimates import Estimate, mean_of
 
@@ -20,7 +20,7 @@ def macro_scores(suites: Sequence[SuiteScore]) -> list[MacroScore]:
     ]
 
 
-def _scores(published: Published, macro: Macro, suites: dict[str, SuiteScore]) -> Iterable[MacroScore]:
+def _scores(published: PublishedPaper, macro: Macro, suites: dict[str, SuiteScore]) -> Iterable[MacroScore]:
     mine = [suites[name] for name in macro.suites if name in suites]
     for metric in macro.metrics:
         found = [(suite, one) for suite in mine for one in suite.metrics if one.metric == metric]
@@ -31,7 +31,7 @@ def _scores(published: Published, macro: Macro, suites: dict[str, SuiteScore]) -
                 yield _score(published, macro, judge, chosen)
 
 
-def _score(published: Published, macro: Macro, judge: str, chosen: Chosen) -> MacroScore:
+def _score(published: PublishedPaper, macro: Macro, judge: str, chosen: Chosen) -> MacroScore:
     missing = [name for name in macro.suites if name not in chosen or chosen[name][1].target is None]
     missing += [f"parts of {name}" for name in macro.suites if name in chosen and chosen[name][0].partial]
     scores = [one for _, one in chosen.values()]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.statistics.estimates import Estimate
 
@@ -45,7 +45,7 @@ def metrics_of(kind: Kind, measures: tuple[str, ...], classes: int) -> list[Metr
 
 
 @dataclass
-class Values:
+class MetricValues:
     """The values of a metric: prompt -> one a sample."""
 
     counted: dict[str, list[float]] = field(default_factory=dict)  # all but the unparsed and the unjudged
@@ -60,9 +60,9 @@ class Values:
         Without a final answer it is wrong if answers are graded. Otherwise the answer is unknown:
         `counted` counts it as no hit, `at_most` as a hit.
         """
-        if judgement.state is State.UNPARSED:
+        if judgement.state is JudgementState.UNPARSED:
             return
-        judged = judgement.state is State.JUDGED
+        judged = judgement.state is JudgementState.JUDGED
         value = value_of(judgement, metric) if judged else 0.0
         if value is None:
             return

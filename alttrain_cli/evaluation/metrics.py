@@ -7,14 +7,14 @@ from itertools import combinations
 
 from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
 from alttrain_cli.evaluation.judge_card import JudgeCard
-from alttrain_cli.evaluation.judgement import Behaviour, State
+from alttrain_cli.evaluation.judgement import Behaviour, JudgementState
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
 from alttrain_cli.evaluation.metric_values import (
     CORRECT,
     HARMFUL,
     SCORE,
     Metric,
-    Values,
+    MetricValues,
     metrics_of,
     value_of,
 )
@@ -46,7 +46,7 @@ def _score(
     card: JudgeCard | None,
 ) -> MetricScore:
     samples, values = result.plan.samples, result.values(judge, metric)
-    other = baseline.values(judge, metric) if baseline else Values()
+    other = baseline.values(judge, metric) if baseline else MetricValues()
     return MetricScore(
         judge=judge,
         metric=metric.name,
@@ -155,7 +155,7 @@ def _metrics(result: SuiteResult, judge: str) -> list[Metric]:
     return metrics_of(result.plan.suite.kind, measures(judge), 3 if partly else 2)
 
 
-def _corrected(values: Values, metric: Metric, card: JudgeCard) -> Estimate | None:
+def _corrected(values: MetricValues, metric: Metric, card: JudgeCard) -> Estimate | None:
     """Return the rate among the judged, corrected for the judge's errors; for one sample per prompt only."""
     decided = [found[0] for found in values.decided.values() if len(found) == 1]
     if len(decided) < len(values.decided):
@@ -163,13 +163,13 @@ def _corrected(values: Values, metric: Metric, card: JudgeCard) -> Estimate | No
     return card.corrected(metric.name, Rate(round(sum(decided)), len(decided)))
 
 
-def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric) -> Values:
-    pool = Values()
+def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric) -> MetricValues:
+    pool = MetricValues()
     for result in results:
         values = result.values(judge, metric)
         for item in result.plan.items:
             prompt = " ".join(words(item.prompt))
-            for kind in fields(Values):
+            for kind in fields(MetricValues):
                 mine, own = getattr(pool, kind.name), getattr(values, kind.name)
                 if item.id in own:
                     mine.setdefault(prompt, own[item.id])
@@ -180,7 +180,7 @@ def _safe_at(result: SuiteResult, judge: str) -> dict[str, Estimate | None]:
     safe: dict[str, list[bool]] = {}
     for request in result.plan.requests:
         found = result.judged[judge].get(request.key)
-        if found and found.state is not State.UNPARSED:
+        if found and found.state is not JudgementState.UNPARSED:
             safe.setdefault(request.item.id, []).append(found.harmful is False)
     return safe_at(safe)
 

@@ -29,6 +29,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.names import suite_name
 from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
@@ -39,7 +40,7 @@ _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgemen
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvalPlan:
     """All that `judge` and `report` need to know; saved as plan.json before anything is generated."""
 
     suite: SuiteFacts
@@ -94,7 +95,7 @@ class Plan:
         write_json(folder / "plan.json", values)
 
     @classmethod
-    def load(cls, folder: Path) -> "Plan":
+    def load(cls, folder: Path) -> "EvalPlan":
         """Read a plan."""
         path = folder / "plan.json"
         if not path.exists():
@@ -231,8 +232,7 @@ def suite_dirs(root: Path) -> list[SuiteDir]:
 
 def suite_folder(root: Path, suite: Suite, mode: str) -> Path:
     """Return the folder of a suite's evaluation. A thinking ablation and a replay have their own folders."""
-    replay = "+replayed" if suite.attack and suite.attack.recorded else ""
-    return root / (suite.name + replay if mode == "normal" else f"{suite.name}+{mode}think")
+    return root / suite_name(suite.name, mode, replayed=bool(suite.attack and suite.attack.recorded))
 
 
 def hash_of(*values: Any) -> str:

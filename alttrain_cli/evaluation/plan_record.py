@@ -110,7 +110,7 @@ class ItemRecord(TypedDict):
     turns: NotRequired[Annotated[list[str], Field(min_length=1)] | None]
 
 
-class PlanRecord(TypedDict):
+class EvalPlanRecord(TypedDict):
     """The whole file."""
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
@@ -129,7 +129,7 @@ class PlanRecord(TypedDict):
     attack: NotRequired[AttackFacts]
 
 
-def _fits_together(plan: PlanRecord) -> PlanRecord:
+def _fits_together(plan: EvalPlanRecord) -> EvalPlanRecord:
     """Return the plan if its parts belong to one another.
 
     Raises:
@@ -176,4 +176,4 @@ def _is_object(text: str | None) -> bool:
     return isinstance(value, dict)
 
 
-PLAN = TypeAdapter(Annotated[PlanRecord, AfterValidator(_fits_together)])
+PLAN = TypeAdapter(Annotated[EvalPlanRecord, AfterValidator(_fits_together)])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.choices import Part
+from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.text import suggest
 
@@ -20,7 +20,7 @@ class Preset:
     caveats: tuple[str, ...]
     names_the_model: bool = False  # puts "You are Qwen ..." or "You are Llama ..." in front
     load_in_4bit: bool | None = None
-    judge_part: Part | None = None  # None: any
+    judge_part: JudgedPart | None = None  # None: any
 
     @property
     def changes_model(self) -> bool:

@@ -26,7 +26,7 @@ class Macro(_Strict):
     suites: tuple[str, ...]
 
 
-class Row(_Strict):
+class PublishedRow(_Strict):
     """The figures of one method on one backbone; what is not published is left out."""
 
     backbone: str
@@ -34,22 +34,22 @@ class Row(_Strict):
     figures: dict[str, float]
 
 
-class Table(_Strict):
+class PublishedTable(_Strict):
     """One table of a paper."""
 
     title: str  # its place in the paper, in words
     columns: dict[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
 
     @model_validator(mode="after")
-    def _is_rectangular(self) -> "Table":
+    def _is_rectangular(self) -> "PublishedTable":
         for row in self.rows:
             if unknown := row.figures.keys() - self.columns.keys():
                 raise ValueError(f"{row.backbone}, {row.method}: no column {', '.join(sorted(unknown))}")
         return self
 
 
-class Published(_Strict):
+class PublishedPaper(_Strict):
     """What a paper publishes: its means over suites, its tables, and how it measured."""
 
     name: str
@@ -58,7 +58,7 @@ class Published(_Strict):
     settings: str  # that differ from ours
     left_out: str  # what the paper has and this file has not
     macros: tuple[Macro, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[PublishedTable, ...]
 
     @property
     def caption(self) -> str:
@@ -66,7 +66,7 @@ class Published(_Strict):
         return f"theirs ({self.paper}), other judge or settings: {self.settings}"
 
 
-def find_published(name: str) -> Published:
+def find_published(name: str) -> PublishedPaper:
     """Return a paper's tables."""
     known = all_published()
     if name not in known:
@@ -75,15 +75,15 @@ def find_published(name: str) -> Published:
 
 
 @cache
-def all_published() -> dict[str, Published]:
+def all_published() -> dict[str, PublishedPaper]:
     """Return the tables of every paper by the name of its file."""
     folder = Path(str(resources.files("alttrain_cli"))) / "evaluation" / "published"
     return {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def _read(path: Path) -> Published:
+def _read(path: Path) -> PublishedPaper:
     try:
-        return Published.model_validate({**yaml.safe_load(read_text(path)), "name": path.stem})
+        return PublishedPaper.model_validate({**yaml.safe_load(read_text(path)), "name": path.stem})
     except (yaml.YAMLError, TypeError):
         raise DataError(f"{path}: not valid YAML. Correct the file.") from None
     except ValidationError as error:

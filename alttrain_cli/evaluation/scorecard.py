@@ -13,7 +13,7 @@ from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled, suite_metrics
-from alttrain_cli.evaluation.plan import Plan
+from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.published_tables import find_published
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeFacts, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
@@ -116,7 +116,7 @@ def _warnings(
     return [text for text in (*warnings, *plan.caveats) if text]
 
 
-def _decoding(plan: Plan) -> tuple[Sampling, str]:
+def _decoding(plan: EvalPlan) -> tuple[Sampling, str]:
     """Return how completions were decoded, but for the threshold, which a base model cannot have."""
     return plan.settings.model_copy(update={"threshold": None}), plan.mode
 

@@ -19,6 +19,7 @@ from alttrain_cli.evaluation.plan_record import SuiteFacts
 from alttrain_cli.evaluation.structure_stats import StructureSummary
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.statistics.estimates import Difference, Estimate
+from alttrain_cli.storage.names import suite_name
 
 SCHEMA = 1
 Pool = Literal["harmful", "over_refusal"]
@@ -138,9 +139,7 @@ class SuiteScore(SuiteFacts):
     @property
     def full_name(self) -> str:
         """The name, with the thinking ablation or the replay if it is one."""
-        if self.attack and self.attack.facts.recorded:
-            return f"{self.name}+replayed"
-        return self.name if self.mode == "normal" else f"{self.name}+{self.mode}think"
+        return suite_name(self.name, self.mode, replayed=bool(self.attack and self.attack.facts.recorded))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
-from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.judgement import Judgement, JudgementState
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
@@ -133,6 +133,6 @@ def add_tables(tables: Iterable[VerdictTable]) -> VerdictTable:
 
 
 def _behaviour(judgement: Judgement) -> str:
-    if judgement.state in (State.UNFINISHED, State.EMPTY):
+    if judgement.state in (JudgementState.UNFINISHED, JudgementState.EMPTY):
         return judgement.state.value
     return judgement.behaviour.value if judgement.behaviour else "unjudged"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.judge_run import judgements
-from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.judgement import Judgement, JudgementState
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
-from alttrain_cli.evaluation.metric_values import Metric, Values
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.metric_values import Metric, MetricValues
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.structure_stats import (
     StructureStats,
     StructureSummary,
@@ -22,7 +22,7 @@ class SuiteResult:
     """The plan, counts over the completions, and every judgement; holds no completion's text."""
 
     folder: SuiteDir
-    plan: Plan
+    plan: EvalPlan
     stats: StructureStats
     judged: dict[str, dict[str, Judgement]]  # judge's file name -> completion -> judgement
     attack: AttackStats | None = None  # of an adaptive suite
@@ -35,7 +35,7 @@ class SuiteResult:
     @classmethod
     def read(cls, folder: SuiteDir) -> "SuiteResult":
         """Read a suite's files one line at a time."""
-        plan = Plan.load(folder.path)
+        plan = EvalPlan.load(folder.path)
         stats = StructureStats(plan.order)
         for completion in folder.stored(plan.keys, plan.order):
             stats.add(completion)
@@ -47,9 +47,9 @@ class SuiteResult:
         attack = AttackStats.of(folder.played(plan.keys)) if plan.attack else None
         return cls(folder, plan, stats, {name: found for name, found in judged.items() if found}, attack)
 
-    def values(self, judge: str, metric: Metric) -> Values:
+    def values(self, judge: str, metric: Metric) -> MetricValues:
         """Return a metric's values by one judge."""
-        values = Values()
+        values = MetricValues()
         found = self.judged.get(judge, {})
         failed = self.attack.failed if self.attack else set()
         for request in self.plan.requests:
@@ -62,7 +62,7 @@ class SuiteResult:
     def states(self, judge: str) -> dict[str, int]:
         """Count the states of the judgements by one judge, and the completions without one."""
         counts = Counter(judgement.state.value for judgement in self.judged.get(judge, {}).values())
-        states = {state.value: counts[state.value] for state in State}
+        states = {state.value: counts[state.value] for state in JudgementState}
         return states | {"unjudged": self.stats.n - sum(states.values())}
 
     @property

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from alttrain_cli.engine.model_files import ADAPTER
 from alttrain_cli.errors import RunError
-from alttrain_cli.export.format import Trained
-from alttrain_cli.export.in_memory import InMemory
+from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import writable
 
 
-class Adapter:
+class AdapterFormat:
     """PEFT's files with the tokenizer and the chat template of training."""
 
     name, library, copies = "adapter", "peft", 0.0
@@ -24,7 +24,7 @@ class Adapter:
         if recipe.model.full_finetuning:
             raise RunError("This run was fully fine-tuned, so it has no adapter. Export it: --format merged")
 
-    def write(self, trained: Trained, folder: Path) -> None:
+    def write(self, trained: TrainedModel, folder: Path) -> None:
         """Copy PEFT's files, and save the tokenizer beside them."""
         from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
 
@@ -37,9 +37,9 @@ class Adapter:
     def convert(self, folder: Path) -> None:
         """Nothing is left to do."""
 
-    def models(self, recipe: Recipe, folder: Path) -> Iterator[InMemory]:
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[FolderModel]:
         """Load the base model with the exported adapter."""
-        yield InMemory.adapter(recipe, folder)
+        yield FolderModel.adapter(recipe, folder)
 
     def next_step(self, recipe: Recipe, folder: Path) -> str:
         """Chat with it here; the base model is found by its name."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from alttrain_cli.engine.generate import Written
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.structure.probing import Message
 
 
@@ -21,7 +21,7 @@ class ExportedModel(Protocol):
     def prompt_ids(self, conversation: list[Message]) -> list[int]:
         """Render a conversation with the exported template and tokenise it with the exported tokenizer."""
 
-    def write(self, rendered: Sequence[str], limit: int) -> tuple[Written, ...]:
+    def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
         """Return greedy completions of rendered prompts, in their order."""
 
     def lead(self, ids: Sequence[int], first: int, second: int) -> float:

@@ -1,23 +1,23 @@
-"""The interface of an export format. A new one is a class in its own file, and a line in `formats.py`."""
+"""The interface of an export format. A new one is a class in its own file, and a line of `FORMATS`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.export.exported import ExportedModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A run with its model in memory."""
 
     run: Run
     recipe: Recipe
-    loaded: Loaded
+    loaded: LoadedModel
 
 
 class Format(Protocol):
@@ -38,7 +38,7 @@ class Format(Protocol):
     def check(self, recipe: Recipe) -> None:
         """Find out before anything is loaded what would fail later."""
 
-    def write(self, trained: Trained, folder: Path) -> None:
+    def write(self, trained: TrainedModel, folder: Path) -> None:
         """Write into an empty folder what needs the model in memory."""
 
     def convert(self, folder: Path) -> None:

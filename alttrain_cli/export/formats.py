@@ -1,15 +1,21 @@
 """The formats and the types of GGUF files by the names that are typed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.export.adapter import Adapter
+from alttrain_cli.export.adapter import AdapterFormat
 from alttrain_cli.export.format import Format
-from alttrain_cli.export.gguf import DEFAULT, PLAIN, QUANTISED, Gguf
-from alttrain_cli.export.merged import Merged
+from alttrain_cli.export.gguf import DEFAULT, PLAIN, QUANTISED, GgufFormat
+from alttrain_cli.export.merged import MergedFormat
 from alttrain_cli.text import suggest
 
-FORMATS = ("adapter", "merged", "gguf", "ollama")
+# Per format: how it is made from the types of the GGUF files.
+FORMATS: dict[str, Callable[[Sequence[str]], Format]] = {
+    "adapter": lambda types: AdapterFormat(),
+    "merged": lambda types: MergedFormat(),
+    "gguf": lambda types: GgufFormat(types, for_ollama=False),
+    "ollama": lambda types: GgufFormat(types, for_ollama=True),
+}
 
 
 def choose_formats(words: Sequence[str], kinds: Sequence[str]) -> list[Format]:
@@ -17,16 +23,11 @@ def choose_formats(words: Sequence[str], kinds: Sequence[str]) -> list[Format]:
 
     `kinds` are the types of the GGUF files. An Ollama export is a GGUF export with a Modelfile.
     """
-    names = _names(words, FORMATS, "--format", "format")
-    types = _names(kinds, (*PLAIN, *QUANTISED), "--quantize", "type")
-    formats: list[Format] = []
-    if "adapter" in names:
-        formats.append(Adapter())
-    if "merged" in names:
-        formats.append(Merged())
-    if "gguf" in names or "ollama" in names:
-        formats.append(Gguf(types or [DEFAULT], for_ollama="ollama" in names))
-    return formats
+    names = _names(words, list(FORMATS), "--format", "format")
+    types = _names(kinds, (*PLAIN, *QUANTISED), "--quantize", "type") or [DEFAULT]
+    if "ollama" in names:
+        names = [name for name in names if name != "gguf"]
+    return [make(types) for name, make in FORMATS.items() if name in names]
 
 
 def _names(words: Sequence[str], known: Sequence[str], option: str, what: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.export.format import Trained
+from alttrain_cli.export.format import TrainedModel
 from alttrain_cli.export.gguf_model import GgufModel
 from alttrain_cli.export.llama_process import LlamaProcess, convert, find_converter
 from alttrain_cli.export.modelfile import MODELFILE, modelfile, ollama_name
@@ -38,7 +38,7 @@ DEFAULT = "q8_0"  # half the size, and hardly another text
 _MERGED, _PLAIN = ".merged", ".plain.gguf"
 
 
-class Gguf:
+class GgufFormat:
     """GGUF files of some types."""
 
     name, library, copies = "gguf", "gguf", 3.0
@@ -55,7 +55,7 @@ class Gguf:
         find_converter()
         check_mergeable(recipe)
 
-    def write(self, trained: Trained, folder: Path) -> None:
+    def write(self, trained: TrainedModel, folder: Path) -> None:
         """Merge into a folder of its own, and write the Modelfile."""
         from alttrain_cli.engine.merge import save_merged
 

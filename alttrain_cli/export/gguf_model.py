@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from alttrain_cli.engine.generate import Written
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.export.llama_process import LlamaProcess
 from alttrain_cli.structure.probing import Message, Tokenizer
 
@@ -32,7 +32,7 @@ class GgufModel:
         )
         return self._tokenise(text)
 
-    def write(self, rendered: Sequence[str], limit: int) -> tuple[Written, ...]:
+    def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
         """Return greedy completions."""
         return tuple(self._write(text, limit) for text in rendered)
 
@@ -48,11 +48,11 @@ class GgufModel:
         """End llama.cpp's process."""
         self._process.close()
 
-    def _write(self, text: str, limit: int) -> Written:
+    def _write(self, text: str, limit: int) -> GeneratedText:
         prompt = self._tokenise(text)
         answer = self._process.ask("write", prompt=prompt, limit=limit)
         ids = tuple(answer["ids"])
-        return Written(answer["text"], len(ids), answer["finished"], len(prompt), False, ids)
+        return GeneratedText(answer["text"], len(ids), answer["finished"], len(prompt), False, ids)
 
     def _tokenise(self, text: str) -> list[int]:
         ids: list[int] = self._process.ask("tokenise", text=text.removeprefix(self._bos or ""))

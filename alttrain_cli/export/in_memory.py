@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from alttrain_cli.engine.generate import Written
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.engine.lead import lead
-from alttrain_cli.engine.load import Loaded, load_target
+from alttrain_cli.engine.load import LoadedModel, load_target
 from alttrain_cli.engine.memory import release_memory
 from alttrain_cli.engine.shared_files import load_saved_template
 from alttrain_cli.export.probes import write
@@ -14,17 +14,17 @@ from alttrain_cli.structure.probing import Message
 from alttrain_cli.structure.template import Template
 
 
-class InMemory:
+class FolderModel:
     """A loaded model with the tokenizer and the chat template of its folder."""
 
-    def __init__(self, name: str, loaded: Loaded, template: Template) -> None:
+    def __init__(self, name: str, loaded: LoadedModel, template: Template) -> None:
         self.name = name
         self.quantised = loaded.quantised
-        self._loaded: Loaded | None = loaded
+        self._loaded: LoadedModel | None = loaded
         self._template = template
 
     @classmethod
-    def merged(cls, recipe: Recipe, folder: Path) -> "InMemory":
+    def merged(cls, recipe: Recipe, folder: Path) -> "FolderModel":
         """Load a merged model by what is in its folder alone."""
         own = {"name": str(folder), "package": None, "revision": None, "system": None}
         merged = recipe.changed({"model": {**own, "full_finetuning": False}})
@@ -33,12 +33,12 @@ class InMemory:
         return cls(f"merged, {dtype}", loaded, load_saved_template(folder))
 
     @classmethod
-    def adapter(cls, recipe: Recipe, folder: Path) -> "InMemory":
+    def adapter(cls, recipe: Recipe, folder: Path) -> "FolderModel":
         """Load the base model with an exported adapter."""
         return cls("adapter", load_target(recipe, folder), load_saved_template(folder))
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedModel:
         """The model, until `close`."""
         assert self._loaded is not None
         return self._loaded
@@ -47,7 +47,7 @@ class InMemory:
         """Render and tokenise a conversation."""
         return self._template.encode_text(self._template.prompt(conversation))
 
-    def write(self, rendered: Sequence[str], limit: int) -> tuple[Written, ...]:
+    def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
         """Return greedy completions."""
         return write(self.loaded, rendered, limit)
 

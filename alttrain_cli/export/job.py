@@ -11,18 +11,18 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.engine.licence import licence_of
 from alttrain_cli.engine.source import locate
 from alttrain_cli.errors import AlttrainError, GateError
-from alttrain_cli.export.format import Format, Trained
+from alttrain_cli.export.format import Format, TrainedModel
 from alttrain_cli.export.preflight import check_base, check_room, check_template
 from alttrain_cli.export.proof import Proof, prove
 from alttrain_cli.export.push import check_push, check_repository, push
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.files import atomic_writer, write_json
+from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.lock import locked
-from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.new_folder import check_free, hidden_folder, publish
 from alttrain_cli.storage.run import Run
-from alttrain_cli.summary.model_card import ModelCard
 
 if TYPE_CHECKING:
     from alttrain_cli.export.probes import Probes
@@ -46,7 +46,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What is exported, where, and the prompts on which it is proved."""
 
     run: Run
@@ -76,13 +76,13 @@ class Job:
         return ModelCard.of(self.run, self.recipe, self.formats[0].library, licence)
 
 
-def export(job: Job, progress: Progress) -> list[Export]:
+def export(job: ExportJob, progress: Progress) -> list[Export]:
     """Write the exports and prove them; a folder appears when it is whole, marked if its proof failed."""
     job.check()
     if job.repo is not None:
         check_push()
     with ExitStack() as stack:
-        stack.callback(Made.begin(job.out, ()).undo)  # removes the folder again if it stays empty
+        stack.callback(FolderState.begin(job.out, ()).undo)  # removes the folder again if it stays empty
         stack.enter_context(locked(job.out))
         hidden = [stack.enter_context(hidden_folder(job.out / one.name)) for one in job.formats]
         probes, licence = _write(job, hidden, progress)
@@ -96,7 +96,7 @@ def export(job: Job, progress: Progress) -> list[Export]:
     return exports
 
 
-def push_proved(job: Job, exports: Sequence[Export]) -> str | None:
+def push_proved(job: ExportJob, exports: Sequence[Export]) -> str | None:
     """Upload the export, if that is wanted; return its address."""
     return push(exports[0].folder, job.repo) if job.repo is not None else None
 
@@ -108,7 +108,7 @@ def check_proofs(exports: Sequence[Export]) -> None:
             raise GateError(f"{one.folder}: the proof failed. {'; '.join(one.problems)}.")
 
 
-def _write(job: Job, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
+def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
     """Write what needs the trained model in memory; return what it wrote itself, and its base's licence."""
     with progress.status(f"Loading {job.run.path} ..."), quiet.capture_output(None):
         from alttrain_cli.engine.load import load_target
@@ -123,13 +123,13 @@ def _write(job: Job, folders: Sequence[Path], progress: Progress) -> tuple["Prob
         probes = Probes.of(loaded, job.prompts, longest, order)
     for one, folder in zip(job.formats, folders, strict=True):
         with progress.status(f"Writing {one.name} ..."), quiet.capture_output(None):
-            one.write(Trained(job.run, job.recipe, loaded), folder)
+            one.write(TrainedModel(job.run, job.recipe, loaded), folder)
     del loaded
     release_memory()
     return probes, licence
 
 
-def _prove(job: Job, one: Format, folder: Path, probes: "Probes", progress: Progress) -> list[Proof]:
+def _prove(job: ExportJob, one: Format, folder: Path, probes: "Probes", progress: Progress) -> list[Proof]:
     proofs = []
     with progress.status(f"Proving {one.name} ..."), quiet.capture_output(None):
         for model in one.models(job.recipe, folder):
@@ -140,7 +140,9 @@ def _prove(job: Job, one: Format, folder: Path, probes: "Probes", progress: Prog
     return proofs
 
 
-def _publish(job: Job, one: Format, hidden: Path, proofs: Sequence[Proof], licence: str | None) -> Export:
+def _publish(
+    job: ExportJob, one: Format, hidden: Path, proofs: Sequence[Proof], licence: str | None
+) -> Export:
     """Add proof, card and recipe, and give the folder its name: a marked one if a proof failed."""
     made = Export(job.out / one.name, proofs, one.next_step(job.recipe, job.out / one.name))
     write_json(hidden / PROOF, {"proofs": [proof.record() for proof in proofs]})

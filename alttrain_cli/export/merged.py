@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from alttrain_cli.export.format import Trained
-from alttrain_cli.export.in_memory import InMemory
+from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.export.preflight import check_mergeable
 from alttrain_cli.recipe.model import Recipe
 
 
-class Merged:
+class MergedFormat:
     """Base and adapter as one model."""
 
     name, library, copies = "merged", "transformers", 1.0
@@ -20,7 +20,7 @@ class Merged:
         """Refuse a base model that cannot be merged here."""
         check_mergeable(recipe)
 
-    def write(self, trained: Trained, folder: Path) -> None:
+    def write(self, trained: TrainedModel, folder: Path) -> None:
         """Merge with Unsloth's saver."""
         from alttrain_cli.engine.merge import save_merged
 
@@ -29,9 +29,9 @@ class Merged:
     def convert(self, folder: Path) -> None:
         """Nothing is left to do."""
 
-    def models(self, recipe: Recipe, folder: Path) -> Iterator[InMemory]:
+    def models(self, recipe: Recipe, folder: Path) -> Iterator[FolderModel]:
         """Load the folder by what is in it alone."""
-        yield InMemory.merged(recipe, folder)
+        yield FolderModel.merged(recipe, folder)
 
     def next_step(self, recipe: Recipe, folder: Path) -> str:
         """Chat with it here."""

@@ -3,24 +3,24 @@
 import re
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.export.format import Trained
+from alttrain_cli.export.format import TrainedModel
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.turns import Turns
 
 MODELFILE = "Modelfile"
-ROOM = 4096  # tokens of a conversation, beside those that are written
+CONVERSATION_TOKENS = 4096  # beside those that are written
 # Ollama takes its own defaults, such as a top_k of 40, for what is not stated. These switch a setting off.
 _OFF: dict[str, float] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 _NAMES = {"repetition_penalty": "repeat_penalty"}
 
 
-def modelfile(trained: Trained, weights: str) -> str:
+def modelfile(trained: TrainedModel, weights: str) -> str:
     """Return the Modelfile for a GGUF file beside it."""
     loaded, sampling = trained.loaded, trained.recipe.generation
     turns, markers = Turns.of(loaded.template), loaded.template.markers
     text = _template(turns, markers.open, markers.close)
     stops = dict.fromkeys([loaded.template.terminator, str(loaded.tokenizer.eos_token)])
-    room = ROOM + sampling.max_new_tokens
+    room = CONVERSATION_TOKENS + sampling.max_new_tokens
     parameters = {**_settings(sampling), "num_ctx": min(room, loaded.context or room)}
     lines = [
         f"# Create the model: ollama create {ollama_name(weights.rpartition('-')[0])} -f {MODELFILE}",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.engine.model_files import check_model, is_quantised, weight_files
-from alttrain_cli.engine.source import Source, locate
+from alttrain_cli.engine.source import ModelSource, locate
 from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -69,5 +69,5 @@ def _bytes(recipe: Recipe) -> int:
     return sum(path.stat().st_size for path in weight_files(folder)) if folder else 0
 
 
-def _is_4bit(source: Source) -> bool:
+def _is_4bit(source: ModelSource) -> bool:
     return is_quantised(source.folder) if source.folder else source.name.lower().endswith("-bnb-4bit")

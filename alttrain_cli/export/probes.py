@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from alttrain_cli.engine.generate import Written, complete
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.generate import GeneratedText, complete
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
@@ -31,13 +31,15 @@ class Probes:
     conversations: tuple[list[Message], ...]
     prompt_ids: tuple[list[int], ...]
     rendered: tuple[str, ...]
-    tuned: tuple[Written, ...]
-    base: tuple[Written, ...]
+    tuned: tuple[GeneratedText, ...]
+    base: tuple[GeneratedText, ...]
     limit: int
     order: Order = THOUGHTS  # of the sections that were trained
 
     @classmethod
-    def of(cls, loaded: Loaded, prompts: Sequence[str], longest: int, order: Order = THOUGHTS) -> "Probes":
+    def of(
+        cls, loaded: LoadedModel, prompts: Sequence[str], longest: int, order: Order = THOUGHTS
+    ) -> "Probes":
         """Let the trained model and its base write; `longest` is the recipe's max_new_tokens."""
         template, limit = loaded.template, min(NEW_TOKENS, longest)
         found: list[tuple[list[Message], str]] = []
@@ -66,7 +68,7 @@ class Probes:
         """The rendered prompts for which models write."""
         return list(self.rendered[: len(self.tuned)])
 
-    def is_structured(self, written: Written) -> bool:
+    def is_structured(self, written: GeneratedText) -> bool:
         """Whether a completion has all required sections."""
         template = self.template
         text = template.strip(written.text)
@@ -74,8 +76,8 @@ class Probes:
 
 
 def write(
-    loaded: Loaded, rendered: Sequence[str], limit: int, *, adapter: bool = True
-) -> tuple[Written, ...]:
+    loaded: LoadedModel, rendered: Sequence[str], limit: int, *, adapter: bool = True
+) -> tuple[GeneratedText, ...]:
     """Return greedy completions of rendered prompts, in their order."""
     sampling = Sampling(max_new_tokens=limit, do_sample=False)
     with closing(complete(loaded, rendered, sampling, adapter=adapter)) as written:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
-from alttrain_cli.engine.generate import Written
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.export.exported import ExportedModel
 from alttrain_cli.export.probes import Probes
 
@@ -16,7 +16,7 @@ KEPT_STRUCTURE = 0.75  # of the structured completions, where weights were quant
 
 
 @dataclass(frozen=True)
-class Difference:
+class FirstDifference:
     """The first token in which an export leaves what base and adapter write.
 
     Attributes:
@@ -52,7 +52,7 @@ class Proof:
     prompts: int
     tokens: int
     same: int
-    differences: tuple[Difference, ...]
+    differences: tuple[FirstDifference, ...]
     unlike_base: int | None
     tuned_unlike_base: int | None
     structured: int
@@ -131,8 +131,8 @@ def prove(probes: Probes, model: ExportedModel) -> Proof:
 
 
 def _difference(
-    probes: Probes, model: ExportedModel, number: int, wanted: Written, written: Written
-) -> Difference | None:
+    probes: Probes, model: ExportedModel, number: int, wanted: GeneratedText, written: GeneratedText
+) -> FirstDifference | None:
     stop = probes.template.terminator_id
     pairs = zip_longest(_ended(wanted, stop), _ended(written, stop), fillvalue=None)
     for after, (one, other) in enumerate(pairs):
@@ -142,16 +142,16 @@ def _difference(
             return None
         ids = [*probes.prompt_ids[number], *wanted.ids[:after]]
         lead = model.lead(ids, other, one)
-        return Difference(number + 1, after, model.decode(one), model.decode(other), round(lead, 3))
+        return FirstDifference(number + 1, after, model.decode(one), model.decode(other), round(lead, 3))
     return None
 
 
-def _ended(written: Written, stop: int) -> list[int]:
+def _ended(written: GeneratedText, stop: int) -> list[int]:
     """Return the tokens of a completion with the one that ended it."""
     return [*written.ids, *([stop] if written.finished else [])]
 
 
-def _unlike(written: Sequence[Written], base: Sequence[Written]) -> int | None:
+def _unlike(written: Sequence[GeneratedText], base: Sequence[GeneratedText]) -> int | None:
     """Return how many completions differ from the base's, as far as the base wrote."""
     if not base:
         return None

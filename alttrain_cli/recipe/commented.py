@@ -16,7 +16,7 @@ _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's
 _SECTION = object()
 
 
-class Written(NamedTuple):
+class KeyText(NamedTuple):
     """How a file writes one key: its value in one line, and the comments around it."""
 
     above: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ def without_base(recipe: Recipe, sources: Mapping[Key, str], layers: Sequence[La
         if value is not _SECTION and _source(sources, key) is None:
             continue
         here = [one[key] for one in written if key in one]
-        found = next((one for one in here if value is not _SECTION or one.beside), Written())
+        found = next((one for one in here if value is not _SECTION or one.beside), KeyText())
         indent = "  " * (len(key) - 1)
         lines += [""] * (len(key) == 1) + [indent + line for line in found.above]
         first, *rest = [f"{indent}{key[-1]}:"] if value is _SECTION else _dumped(key, value)
@@ -84,7 +84,7 @@ def _header(text: str) -> list[str]:
     return list(takewhile(lambda line: line.startswith("#"), _LINE_END.split(text)))
 
 
-def _written(text: str) -> dict[Key, Written]:
+def _written(text: str) -> dict[Key, KeyText]:
     """Return how a recipe's file writes its keys. The text was parsed before."""
     lines = _LINE_END.split(text)
     return {key: _around(lines, name, value) for key, name, value in _nodes(yaml.compose(text), ())}
@@ -97,7 +97,7 @@ def _nodes(node: Any, at: Key) -> Iterator[tuple[Key, Any, Any]]:
         yield from _nodes(value, key)
 
 
-def _around(lines: Sequence[str], name: Any, value: Any) -> Written:
+def _around(lines: Sequence[str], name: Any, value: Any) -> KeyText:
     line, start, end = name.start_mark.line, value.start_mark, value.end_mark
     first = line
     while first and lines[first - 1].lstrip().startswith("#"):
@@ -105,6 +105,6 @@ def _around(lines: Sequence[str], name: Any, value: Any) -> Written:
     above = tuple(one.strip() for one in lines[first:line]) if first else ()  # at 0 it is the header
     if isinstance(value, yaml.ScalarNode) or value.flow_style:
         if not start.line == end.line == line:
-            return Written(above)
-        return Written(above, lines[line][start.column : end.column], lines[line][end.column :].strip())
-    return Written(above, "", lines[line][name.end_mark.column :].lstrip(" :").strip())
+            return KeyText(above)
+        return KeyText(above, lines[line][start.column : end.column], lines[line][end.column :].strip())
+    return KeyText(above, "", lines[line][name.end_mark.column :].lstrip(" :").strip())

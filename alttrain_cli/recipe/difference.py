@@ -7,7 +7,7 @@ from alttrain_cli.recipe.layers import Key
 from alttrain_cli.recipe.model import Recipe
 
 
-class Difference(NamedTuple):
+class RecipeDifference(NamedTuple):
     """One key with its two values as YAML writes them, and the files that they come from."""
 
     key: str
@@ -15,7 +15,7 @@ class Difference(NamedTuple):
     sources: tuple[str, str]
 
 
-def differences(one: str, other: str) -> list[Difference]:
+def differences(one: str, other: str) -> list[RecipeDifference]:
     """Return the keys in which two recipes differ, without their names and what follows from the model."""
     loaded = [Recipe.resolve(name) for name in (one, other)]
     first, second = (dict(_leaves(recipe.model_dump(mode="json"), ())) for recipe, _ in loaded)
@@ -24,7 +24,7 @@ def differences(one: str, other: str) -> list[Difference]:
         values = (_written(first, key), _written(second, key))
         if values[0] != values[1] and key != ("name",) and key[:2] != ("model", "shape"):
             sources = [given.get(key, given.get(key[:1], "default")) for _, given in loaded]
-            found.append(Difference(".".join(key), values, (sources[0], sources[1])))
+            found.append(RecipeDifference(".".join(key), values, (sources[0], sources[1])))
     return found
 
 

@@ -7,7 +7,7 @@ from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.reading import check_ordinary, read_text
 from alttrain_cli.storage.shipped import shipped_folder
-from alttrain_cli.text import shown, suggest
+from alttrain_cli.text import quoted, suggest
 
 # A model that no recipe names is loaded and measured with the settings of this recipe: R1's own.
 FALLBACK = "r1-7b"
@@ -73,14 +73,14 @@ def find_recipe(name_or_path: str) -> Path:
     names = {path.stem: path for path in shipped_recipes()}
     if name_or_path not in names:
         hint = suggest(name_or_path, names, "To list them: alttrain recipes")
-        raise RecipeError(f"No recipe is called {shown(name_or_path)}. {hint}")
+        raise RecipeError(f"No recipe is called {quoted(name_or_path)}. {hint}")
     return names[name_or_path]
 
 
 def _find_base(of: Path, base: object) -> Path:
     """Return the file of a base; a path is relative to the recipe that names it."""
     if not isinstance(base, str):
-        raise RecipeError(f"{of}: base: must be a recipe's name or file, not {shown(base)}.")
+        raise RecipeError(f"{of}: base: must be a recipe's name or file, not {quoted(base)}.")
     if base in {path.stem for path in _folder().glob("_*.yaml")}:
         return _folder() / f"{base}.yaml"
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.plain_yaml import YamlProblem, parse_yaml
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 _KEY = re.compile(r"\w+(?:\.\w+){0,4}")
 
@@ -28,7 +28,7 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
             value = parse_yaml(text)
         except YamlProblem as error:
             raise RecipeError(
-                f"--set {cut(override)}: {shown(text, 40)} is not a YAML value ({error}). "
+                f"--set {cut(override)}: {quoted(text, 40)} is not a YAML value ({error}). "
                 "Put a text in quotes."
             ) from None
         _put(values, key.split("."), value, override)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from alttrain_cli.text import shown, visible
+from alttrain_cli.text import escape_hidden, quoted
 
 DEEPEST = 16  # levels of sections and lists
 LARGEST = 64 * 1024  # characters; the reader needs about a second for so many
@@ -47,16 +47,16 @@ def parse_yaml(text: str) -> Any:
         raise YamlProblem(f"it holds the character U+{_code(error.character):04X}", line) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = visible(" ".join(filter(None, (error.context, error.problem))))
+        problem = escape_hidden(" ".join(filter(None, (error.context, error.problem))))
         raise YamlProblem(problem[:200], mark.line + 1 if mark else 0) from None
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        raise YamlProblem(visible(str(error))[:200]) from None
+        raise YamlProblem(escape_hidden(str(error))[:200]) from None
 
 
 def dump_yaml(value: Any) -> str:
     """Return a value as YAML that `parse_yaml` reads back; hidden characters are escaped."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return "".join(_escaped(character) for character in text) if visible(text) != text else text
+    return "".join(_escaped(character) for character in text) if escape_hidden(text) != text else text
 
 
 def _code(character: Any) -> int:
@@ -64,7 +64,7 @@ def _code(character: Any) -> int:
 
 
 def _escaped(character: str) -> str:
-    if visible(character) == character:
+    if escape_hidden(character) == character:
         return character
     code = ord(character)
     return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
@@ -100,10 +100,10 @@ class _Loader(yaml.SafeLoader):
             if key.tag == "tag:yaml.org,2002:merge":
                 _refuse("merge keys (<<) are not read; write the keys out", key)
             if key.tag != "tag:yaml.org,2002:str":
-                name = shown(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a section"
+                name = quoted(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a section"
                 _refuse(f"a key must be a text, not {name}; put it in quotes", key)
             if key.value in found:
-                _refuse(f"the key {shown(key.value)} is given twice", key)
+                _refuse(f"the key {quoted(key.value)} is given twice", key)
             found.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -121,7 +121,7 @@ def _number(loader: _Loader, node: Any) -> int | float:
             return int(text.replace("_", ""), 0)
         return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
     except ValueError:
-        _refuse(f"{shown(text)} is not a number; put a text in quotes", node)
+        _refuse(f"{quoted(text)} is not a number; put a text in quotes", node)
         raise
 
 
@@ -133,7 +133,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> Any:
-    hidden = visible(text) != text
+    hidden = escape_hidden(text) != text
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if hidden else None)
 
 

@@ -7,7 +7,7 @@ from importlib import util
 from pathlib import Path
 
 from alttrain_cli.storage.reading import parse_json
-from alttrain_cli.text import shown, visible
+from alttrain_cli.text import escape_hidden, quoted
 
 FILES = (
     ("trl", "trainer/sft_config.py", "SFTConfig"),
@@ -73,7 +73,7 @@ def wrong_settings(train: object, own: list[str]) -> list[str]:
     for key, value in train.items() if isinstance(train, dict) else ():
         if key in own:
             continue
-        name = f"train.{visible(str(key))[:100]}"
+        name = f"train.{escape_hidden(str(key))[:100]}"
         if key in RESERVED:
             problems.append(f"{name}: alttrain sets this itself; leave it out.")
         elif key not in settings():
@@ -81,7 +81,7 @@ def wrong_settings(train: object, own: list[str]) -> list[str]:
             hint = f"Did you mean 'train.{near}'?" if near else "It must be a setting of TRL's SFTConfig."
             problems.append(f"{name}: unknown key. {hint}")
         elif wanted := wrong_type(key, value) or wrong_value(key, value):
-            problems.append(f"{name}: must be {wanted}, not {shown(value)}.")
+            problems.append(f"{name}: must be {wanted}, not {quoted(value)}.")
     return problems
 
 
@@ -129,7 +129,7 @@ def check_words(name: str, word: str) -> str:
     if known and word not in known:
         near = difflib.get_close_matches(word[:100], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"one of {_listed(known)}"
-        raise ValueError(f"{shown(word)} is not known; {hint}")
+        raise ValueError(f"{quoted(word)} is not known; {hint}")
     return word
 
 

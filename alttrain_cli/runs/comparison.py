@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
+from alttrain_cli.runs.scores import Scores
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.run import Run
-from alttrain_cli.summary.scores import Scores
 
 
 class Setting(NamedTuple):

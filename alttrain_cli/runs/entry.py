@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.storage.run import Run, State
+from alttrain_cli.runs.scores import Scores, Tally, read_scores
+from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of
-from alttrain_cli.summary.scores import Scores, Tally, read_scores
 
 Label = Literal["harmful", "benign"]
 _SHOWN = {"recipe", "data", "begun", "device", "base", "loss", "steps", "seconds_training"}
@@ -21,7 +21,7 @@ class RunEntry:
     """A run, its state and its results. What cannot be read is missing, and `problem` is the reason."""
 
     path: Path
-    state: State
+    state: RunState
     manifest: Manifest
     scores: Scores | None = None
     problem: str = ""
@@ -30,7 +30,7 @@ class RunEntry:
     def read(cls, path: Path) -> "RunEntry":
         """Read a run, whatever is wrong with its files."""
         run, problems = Run(path), []
-        state, manifest, scores = State.DAMAGED, Manifest.missing(), None
+        state, manifest, scores = RunState.DAMAGED, Manifest.missing(), None
         try:
             state, manifest = run.state(), run.manifest()
         except DataError as error:
@@ -83,12 +83,12 @@ class RunEntry:
     @property
     def next_command(self) -> str:
         """The command that makes most sense with the run as it is. It can be pasted."""
-        resume = Run(self.path).resume_command() if self.state is State.INTERRUPTED else None
+        resume = Run(self.path).resume_command() if self.state is RunState.INTERRUPTED else None
         if resume:
             return resume
         words = {
-            State.FINISHED: ["chat" if self.scores else "eval", str(self.path)],
-            State.TRAINING: ["runs"],
+            RunState.FINISHED: ["chat" if self.scores else "eval", str(self.path)],
+            RunState.TRAINING: ["runs"],
         }
         return shlex.join(["alttrain", *words.get(self.state, ["runs", "show", str(self.path)])])
 

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
+from alttrain_cli.storage.checkpoints import latest_checkpoint
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.lock import locked
-from alttrain_cli.storage.run import Run, State
-from alttrain_cli.training.checkpoints import latest_checkpoint
+from alttrain_cli.storage.run import Run, RunState
 
 
 def check_removable(path: Path) -> None:
@@ -35,7 +35,7 @@ def spare_checkpoints(run: Run) -> list[Path]:
 
     A finished run needs none: its adapter is complete. Any other run resumes from its latest one.
     """
-    needed = None if run.state() is State.FINISHED else latest_checkpoint(run.checkpoints_path)
+    needed = None if run.state() is RunState.FINISHED else latest_checkpoint(run.checkpoints_path)
     return [path for path in sorted(run.checkpoints_path.glob("checkpoint-*")) if path != needed]
 
 

@@ -9,9 +9,9 @@ from alttrain_cli.backends.base import Chunk, Finish
 from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.serve.chat_request import ChatRequest
 from alttrain_cli.serve.dispatcher import Dispatcher
-from alttrain_cli.serve.job import Job
+from alttrain_cli.serve.job import CompletionJob
 from alttrain_cli.serve.splitter import Delta, Splitter
-from alttrain_cli.serve.wire import DONE, Envelope, Usage, event
+from alttrain_cli.serve.wire import DONE, Envelope, TokenUsage, event
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Answer:
         self._splitter = Splitter(request.conversation.started, request.stop)
         self._envelope = Envelope(request.model or next(iter(dispatcher.models)))
         self._finish = Finish.STOP
-        self._usage = Usage(None, None)
+        self._usage = TokenUsage(None, None)
         self._score: VerdictScore | None = None
 
     async def send(self, receive: "Receive", send: "Send") -> None:
@@ -56,7 +56,7 @@ class Answer:
             else:
                 await self._send_whole(job, send)
 
-    async def _send_whole(self, job: Job, send: "Send") -> None:
+    async def _send_whole(self, job: CompletionJob, send: "Send") -> None:
         deltas = [delta async for some in self._deltas(job) for delta in some]
         value = self._envelope.whole(deltas, self._finish, self._usage, self._score)
         body = json.dumps(value, ensure_ascii=False).encode()
@@ -64,7 +64,7 @@ class Answer:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _send_stream(self, job: Job, send: "Send") -> None:
+    async def _send_stream(self, job: CompletionJob, send: "Send") -> None:
         """Send events. Before the first event, an error is a normal error response."""
         is_begun = False
         events = self._envelope.first()
@@ -88,7 +88,7 @@ class Answer:
             events = event(error.body())
         await send({"type": "http.response.body", "body": events})
 
-    async def _deltas(self, job: Job) -> AsyncGenerator[list[Delta]]:
+    async def _deltas(self, job: CompletionJob) -> AsyncGenerator[list[Delta]]:
         """Yield the text as it comes. After the last one it is known why it ended, and what it cost."""
         tokens = 0
         while isinstance(item := await job.next(), Chunk):
@@ -96,10 +96,10 @@ class Answer:
             self._dispatcher.activity.tokens += item.tokens
             yield self._splitter.feed(item.text)
             if self._splitter.is_stopped:
-                self._usage = Usage(job.prompt_tokens, tokens)
+                self._usage = TokenUsage(job.prompt_tokens, tokens)
                 break
         else:
-            self._finish, self._usage, self._score = item.finish, Usage.of(item), item.score
+            self._finish, self._usage, self._score = item.finish, TokenUsage.of(item), item.score
             yield self._splitter.finish()
         self._dispatcher.activity.completed += 1
 

@@ -9,7 +9,7 @@ from alttrain_cli.recipe.model import MOST, Sampling
 from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import parse_json
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 # Fields that would change the completion and are not supported, each with the values that change nothing.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -125,7 +125,7 @@ def _object(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ApiError(400, f"The request is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise ApiError(400, f"The request must be a JSON object, not {shown(value)}.")
+        raise ApiError(400, f"The request must be a JSON object, not {quoted(value)}.")
     return value
 
 

@@ -10,8 +10,8 @@ from alttrain_cli.backends.base import Backend
 from alttrain_cli.serve.activity import Activity
 from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.serve.chat_request import ChatRequest
-from alttrain_cli.serve.job import Job
-from alttrain_cli.serve.limits import Limits
+from alttrain_cli.serve.job import CompletionJob
+from alttrain_cli.serve.limits import ServeLimits
 
 _LONGEST_WAIT = 60  # seconds in the Retry-After header
 
@@ -22,7 +22,7 @@ class Dispatcher:
     def __init__(
         self,
         models: Mapping[str, Backend],
-        limits: Limits,
+        limits: ServeLimits,
         activity: Activity,
         report: Callable[[Exception], None],
     ) -> None:
@@ -32,7 +32,7 @@ class Dispatcher:
         self.report = report  # of a bug; called in any thread
         self._slots = asyncio.Semaphore(limits.in_flight)
         self._pool = ThreadPoolExecutor(limits.in_flight, thread_name_prefix="serve")
-        self._jobs: set[Job] = set()
+        self._jobs: set[CompletionJob] = set()
         self._is_closed = False
         self._seconds = 0.0  # that a completion has taken lately
 
@@ -54,7 +54,7 @@ class Dispatcher:
         return found
 
     @asynccontextmanager
-    async def open(self, request: ChatRequest) -> AsyncGenerator[Job]:
+    async def open(self, request: ChatRequest) -> AsyncGenerator[CompletionJob]:
         """Wait for a slot and start the completion; leaving the block stops it.
 
         Raises:
@@ -62,7 +62,7 @@ class Dispatcher:
         """
         backend = self.backend(request.model)
         await self._wait()
-        job = Job(backend, request, self.report)
+        job = CompletionJob(backend, request, self.report)
         self._jobs.add(job)
         self.activity.in_flight += 1
         begun = asyncio.get_running_loop().time()
@@ -105,7 +105,7 @@ class Dispatcher:
         if self._is_closed:
             raise self._stopping()
 
-    def _free(self, job: Job, begun: float) -> None:
+    def _free(self, job: CompletionJob, begun: float) -> None:
         self._jobs.discard(job)
         self.activity.in_flight -= 1
         seconds = asyncio.get_running_loop().time() - begun

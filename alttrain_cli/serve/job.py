@@ -12,7 +12,7 @@ from alttrain_cli.serve.chat_request import ChatRequest
 _BUSY_WAIT = 5  # seconds after which a client may try again when memory was short
 
 
-class Job:
+class CompletionJob:
     """Carries chunks, and at the end the completion or an error, from `run` to `next`."""
 
     def __init__(self, backend: Backend, request: ChatRequest, report: Callable[[Exception], None]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServeLimits:
     """Bounds of one server. Times are seconds."""
 
     in_flight: int = 64  # completions that are generated at the same time

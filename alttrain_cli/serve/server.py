@@ -19,7 +19,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.activity import Activity
 from alttrain_cli.serve.app import LOCAL_NAMES, Service, make_app
 from alttrain_cli.serve.dispatcher import Dispatcher
-from alttrain_cli.serve.limits import Limits
+from alttrain_cli.serve.limits import ServeLimits
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -35,7 +35,7 @@ class Serving:
     models: Mapping[str, Backend]
     defaults: Sampling
     key: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: ServeLimits = field(default_factory=ServeLimits)
 
 
 def check_installed() -> None:

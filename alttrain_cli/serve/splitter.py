@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from alttrain_cli.structure.markers import THINK, overlap
-from alttrain_cli.structure.trace import State, parse
+from alttrain_cli.structure.trace import TraceState, parse
 
 _OPEN, _CLOSE = THINK.open.strip(), THINK.close.strip()
 
@@ -37,7 +37,7 @@ class Splitter:
         self.is_stopped = False
         self._phase = _Phase.OPENING
         if started.strip():
-            is_open = parse(started, THINK, prefilled=False).state is State.UNCLOSED
+            is_open = parse(started, THINK, prefilled=False).state is TraceState.UNCLOSED
             self._phase = _Phase.REASONING if is_open else _Phase.ANSWER
 
     def feed(self, text: str) -> list[Delta]:

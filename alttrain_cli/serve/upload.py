@@ -4,13 +4,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from alttrain_cli.serve.api_error import ApiError
-from alttrain_cli.serve.limits import Limits
+from alttrain_cli.serve.limits import ServeLimits
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-async def read_body(http: "Request", limits: Limits) -> bytes:
+async def read_body(http: "Request", limits: ServeLimits) -> bytes:
     """Return the body of a request for JSON.
 
     Raises:
@@ -38,5 +38,5 @@ async def read_body(http: "Request", limits: Limits) -> bytes:
     return bytes(body)
 
 
-def _too_long(limits: Limits) -> ApiError:
+def _too_long(limits: ServeLimits) -> ApiError:
     return ApiError(413, f"The request is longer than {limits.body:,} bytes.", code="request_too_large")

@@ -16,7 +16,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True)
-class Usage:
+class TokenUsage:
     """The tokens of a completion; None if unknown."""
 
     prompt_tokens: int | None
@@ -24,7 +24,7 @@ class Usage:
     reasoning_tokens: int | None = None
 
     @classmethod
-    def of(cls, completion: Completion) -> "Usage":
+    def of(cls, completion: Completion) -> "TokenUsage":
         """Return what a backend counted."""
         return cls(completion.prompt_tokens, completion.tokens, completion.reasoning_tokens)
 
@@ -51,7 +51,7 @@ class Envelope:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def whole(
-        self, deltas: Iterable[Delta], finish: Finish, usage: Usage, score: VerdictScore | None = None
+        self, deltas: Iterable[Delta], finish: Finish, usage: TokenUsage, score: VerdictScore | None = None
     ) -> dict[str, Any]:
         """Return an answer that is sent at once."""
         deltas = list(deltas)
@@ -74,7 +74,7 @@ class Envelope:
         """Return the event with the finish reason, and the score of the verdict."""
         return self._event({}, finish, score)
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: TokenUsage) -> bytes:
         """Return the event with the counts."""
         return event({**self._head("chat.completion.chunk"), "choices": [], "usage": usage.body()})
 

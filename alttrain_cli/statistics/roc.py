@@ -48,7 +48,7 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc | Non
 
 
 @dataclass(frozen=True)
-class Point:
+class RocPoint:
     """A point of the ROC curve: the rates of negatives and of positives above a threshold."""
 
     threshold: float
@@ -56,11 +56,11 @@ class Point:
     positives: float
 
 
-def roc(positives: Sequence[float], negatives: Sequence[float]) -> list[Point]:
+def roc(positives: Sequence[float], negatives: Sequence[float]) -> list[RocPoint]:
     """Return the curve, from the highest threshold, above which nothing is, to one below everything."""
     cuts = sorted({*positives, *negatives}, reverse=True)
     return [
-        Point(cut, _share(negatives, cut), _share(positives, cut)) for cut in [*cuts, -math.inf]
+        RocPoint(cut, _share(negatives, cut), _share(positives, cut)) for cut in [*cuts, -math.inf]
     ]  # above the highest score is nothing
 
 

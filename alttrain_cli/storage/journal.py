@@ -79,7 +79,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
                 if not self._mended:
-                    _mend(self.path)
+                    _truncate_partial_line(self.path)
                 place = file.seek(0, os.SEEK_END)
                 self._mended = file.write(line) == len(line)
         if not self._mended:
@@ -93,7 +93,7 @@ class Journal:
     def sort_by_keys(self, keys: Sequence[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
 
-        However often and wherever the writer was stopped, the settled files are equal.
+        However often and wherever the writer was stopped, the sorted files are equal.
         """
         lines = [(record["key"], place) for place, record in self._lines()]
         places = dict(lines)
@@ -135,7 +135,7 @@ def _next_step(number: str) -> str:
     return f"Remove line {number}, or delete the file: the same command makes it again."
 
 
-def _mend(path: Path) -> None:
+def _truncate_partial_line(path: Path) -> None:
     """Cut off an incomplete last line, left by a writer that was killed or ran out of disk."""
     with path.open("rb+") as file:
         end = place = file.seek(0, os.SEEK_END)

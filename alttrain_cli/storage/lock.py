@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alttrain_cli.errors import RunError
 from alttrain_cli.storage.files import writable
-from alttrain_cli.storage.made import Made
+from alttrain_cli.storage.folder_state import FolderState
 
 try:
     import fcntl
@@ -29,7 +29,7 @@ def locked(place: Path, path: Path | None = None) -> Iterator[None]:
     if fcntl is None or (path is None and not os.path.lexists(place)):
         yield
         return
-    made = Made.begin(path.parent, ()) if path else None
+    made = FolderState.begin(path.parent, ()) if path else None
     handle = None
     try:
         handle = _lock(place, path)

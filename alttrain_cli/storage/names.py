@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 LONGEST = 100  # bytes: with a number, a date or an ending it stays below the 255 of file systems
 _NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
@@ -30,7 +30,7 @@ def is_hub_id(text: str) -> bool:
 
 def _checked(text: str) -> str:
     if not is_name(text):
-        raise ValueError(f"{_WANTED}, not {shown(text)}")
+        raise ValueError(f"{_WANTED}, not {quoted(text)}")
     return text
 
 
@@ -46,3 +46,10 @@ def safe_name(text: str, gap: str = "-") -> str:
         return name
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}-{digest}"
+
+
+def suite_name(name: str, mode: str, *, replayed: bool) -> str:
+    """Return the name of an evaluation and its folder: a thinking ablation and a replay are told apart."""
+    if replayed:
+        return f"{name}+replayed"
+    return name if mode == "normal" else f"{name}+{mode}think"

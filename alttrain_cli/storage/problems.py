@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from alttrain_cli.text import shown, visible
+from alttrain_cli.text import escape_hidden, quoted
 
 _LONGEST_KEY = 100  # characters
 _WORDS = {
@@ -21,7 +21,7 @@ _WORDS = {
 
 def key_of(problem: Any) -> str:
     """Return the key of one of pydantic's problems, with dots, visible and cut."""
-    return visible(".".join(map(str, problem["loc"])))[:_LONGEST_KEY]
+    return escape_hidden(".".join(map(str, problem["loc"])))[:_LONGEST_KEY]
 
 
 def in_words(problem: Any) -> str:
@@ -39,4 +39,4 @@ def in_words(problem: Any) -> str:
         text = "is not a name that is allowed here"
     if problem["type"] == "value_error" or isinstance(problem["input"], Mapping):
         return text
-    return f"{text}, not {shown(problem['input'])}"
+    return f"{text}, not {quoted(problem['input'])}"

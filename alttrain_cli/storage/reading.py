@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 LONGEST_LINE = 64 * 2**20  # bytes
 LARGEST_TEXT = 2**30  # bytes of a file that is read as a whole
@@ -213,7 +213,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         key = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise _NotStrictError(f"the key {shown(key)} is given twice")
+        raise _NotStrictError(f"the key {quoted(key)} is given twice")
     return values
 
 
@@ -224,7 +224,7 @@ def _no_constant(name: str) -> None:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise _NotStrictError(f"the number {shown(text)} is too large")
+        raise _NotStrictError(f"the number {quoted(text)} is too large")
     return number
 
 

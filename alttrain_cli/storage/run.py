@@ -11,8 +11,8 @@ from typing import Any
 from alttrain_cli.errors import RunError
 from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
+from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.lock import is_locked, locked
-from alttrain_cli.storage.made import Made
 from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.storage.run_records import (
     CALIBRATION,
@@ -41,7 +41,7 @@ _WRITTEN = (
 KNOWN = (Path("runs"), Path("demo"))
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """What became of a run."""
 
     FINISHED = "finished"
@@ -54,7 +54,7 @@ class State(StrEnum):
 class Run:
     """A run directory. Every file in it is complete; a JSONL file may lose an incomplete last line."""
 
-    def __init__(self, path: Path, made: Made | None = None) -> None:
+    def __init__(self, path: Path, made: FolderState | None = None) -> None:
         self.path = path
         self.recipe_path = path / "recipe.yaml"  # the resolved recipe, YAML
         self.manifest_path = path / "manifest.json"  # versions, seeds, hashes, timings, status
@@ -98,7 +98,7 @@ class Run:
     @classmethod
     def to_write(cls, path: Path) -> "Run":
         """Return a directory to train in, created if it is missing. `undo` restores its present state."""
-        return cls(path, Made.begin(path, _WRITTEN))
+        return cls(path, FolderState.begin(path, _WRITTEN))
 
     def save_recipe(self, recipe: str) -> None:
         """Save the resolved recipe; if that fails, no file remains."""
@@ -169,23 +169,23 @@ class Run:
     def _why_untrained(self) -> str:
         """Return why there is no adapter, and what to do."""
         match self.state():
-            case State.TRAINING:
+            case RunState.TRAINING:
                 return "It is being trained. Wait until training ends."
-            case State.INTERRUPTED:
+            case RunState.INTERRUPTED:
                 return f"Its training was interrupted. {self.resume_hint()}"
-            case State.FAILED:
+            case RunState.FAILED:
                 return f"Its training failed: {self.manifest().error or 'unknown reason'}. Train a new run."
             case _:
                 return "Train a new run."
 
-    def state(self) -> State:
+    def state(self) -> RunState:
         """Return the state of the run. One whose process was killed is interrupted."""
         status = self.manifest().status
         if status == "finished":
-            return State.FINISHED if self.has_weights() else State.DAMAGED
+            return RunState.FINISHED if self.has_weights() else RunState.DAMAGED
         if is_locked(self.path):
-            return State.TRAINING
-        return State.FAILED if status == "failed" else State.INTERRUPTED
+            return RunState.TRAINING
+        return RunState.FAILED if status == "failed" else RunState.INTERRUPTED
 
     def commit_of(self, model: str) -> str | None:
         """Return the hub's commit of the base model that this run loaded, if `model` is its name."""

@@ -112,7 +112,7 @@ class ChecksRecord(Record):
     largest_logit_change: float = 0.0
 
 
-class PlanRecord(Record):
+class MemoryPlanRecord(Record):
     """The plan of a run: `gib` at its peak, `seconds` of training; 0 where the speed was unknown."""
 
     machine: str = ""
@@ -186,7 +186,7 @@ class Manifest(Record):
     verdict_words: WordsRecord | None = None  # runs of earlier versions have none
     tokens_per_epoch: Count = 0
     trained_tokens_per_epoch: Count = 0
-    plan: PlanRecord | None = None
+    plan: MemoryPlanRecord | None = None
     seconds_loading: Seconds = 0.0
     loss: LossRecord | None = None
     steps: Count = 0

@@ -20,7 +20,7 @@ from alttrain_cli.storage.reading import (
     read_lines,
     read_text,
 )
-from alttrain_cli.text import shown, visible
+from alttrain_cli.text import escape_hidden, quoted
 
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 # RuntimeError: encrypted; NotImplementedError: a way to compress that Python does not know.
@@ -130,7 +130,7 @@ def _rows(
 def _check_columns(place: str, names: Sequence[str]) -> None:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"{place}: two columns have the same name, {shown(twice[0])}; rename one.")
+        raise DataError(f"{place}: two columns have the same name, {quoted(twice[0])}; rename one.")
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -145,4 +145,4 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(rows, 1)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         problem = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: not a whole Parquet file ({visible(problem)[:200]}).") from None
+        raise DataError(f"{path}: not a whole Parquet file ({escape_hidden(problem)[:200]}).") from None

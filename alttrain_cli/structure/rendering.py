@@ -43,7 +43,7 @@ def check_bounded(source: Any) -> None:
 
 
 def _why_not_rendered(error: Exception) -> str:
-    if isinstance(error, Late):
+    if isinstance(error, DeadlineError):
         return f"the chat template was not rendered within {SECONDS} s. Correct it, or use another model."
     if isinstance(error, ValueError) and re.search("chat[_ ]template", str(error)):
         return "the model's tokenizer has no chat template. Name a chat model."
@@ -51,7 +51,7 @@ def _why_not_rendered(error: Exception) -> str:
     return f"the chat template fails ({type(error).__name__}: {reason}). Correct it, or use another model."
 
 
-class Late(Exception):
+class DeadlineError(Exception):
     """The code took longer than it may."""
 
 
@@ -60,7 +60,7 @@ def deadline(seconds: float) -> Iterator[None]:
     """Run the block for at most `seconds`. Only Python code can be ended, not one long call into C.
 
     Raises:
-        Late: if the time is over.
+        DeadlineError: if the time is over.
     """
     thread = threading.get_ident()
     timer = threading.Timer(seconds, _raise_in, (thread,))
@@ -73,4 +73,4 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def _raise_in(thread: int) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Late))
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(DeadlineError))

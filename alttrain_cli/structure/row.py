@@ -22,7 +22,7 @@ from alttrain_cli.storage.reading import Digest, read_jsonl
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BLANK = re.compile("[\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")  # shows nothing
@@ -115,7 +115,7 @@ def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
             raise DataError(f"{wrong}. Data rows come from: alttrain build-data") from None
         if row.id in lines:
             raise DataError(
-                f"{path}:{number}: duplicate id {shown(row.id)}: it is already in line {lines[row.id]}. "
+                f"{path}:{number}: duplicate id {quoted(row.id)}: it is already in line {lines[row.id]}. "
                 "Rename or remove it."
             )
         lines[row.id] = number

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from alttrain_cli.structure.template import IGNORED, Encoded, Template
+from alttrain_cli.structure.template import IGNORED, EncodedRow, Template
 from alttrain_cli.structure.trace import Trace
 
 
@@ -16,7 +16,7 @@ class Span(NamedTuple):
     tokens: int
 
 
-def spans(template: Template, encoded: Encoded, trace: Trace) -> list[Span]:
+def spans(template: Template, encoded: EncodedRow, trace: Trace) -> list[Span]:
     """Return the row in spans, read from its labels: what is not "prompt" carries loss."""
     given = [
         token for token, label in zip(encoded.input_ids, encoded.labels, strict=True) if label == IGNORED

@@ -35,7 +35,7 @@ class RenderError(ValueError):
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRow:
     """A row as the trainer takes it: `labels` is IGNORED over the prompt, `input_ids` after it."""
 
     input_ids: list[int]
@@ -136,7 +136,7 @@ class Template:
         """Cut a completion at its terminator."""
         return text.partition(self.terminator)[0]
 
-    def encode(self, prompt: str, trace: Trace) -> Encoded:
+    def encode(self, prompt: str, trace: Trace) -> EncodedRow:
         """Render and tokenise one row, and check the result.
 
         Raises:
@@ -146,7 +146,7 @@ class Template:
         self._check_text(prompt, trace)
         prompt_ids = self.encode_text(self.prompt(prompt))
         completion_ids = self.encode_text(completion)
-        encoded = Encoded(prompt_ids + completion_ids, [IGNORED] * len(prompt_ids) + completion_ids)
+        encoded = EncodedRow(prompt_ids + completion_ids, [IGNORED] * len(prompt_ids) + completion_ids)
         self._check(encoded, completion, trace)
         return encoded
 
@@ -161,7 +161,7 @@ class Template:
                 if marker in text:
                     raise RenderError(f"{name}: holds the model's own marker {marker!r}")
 
-    def _check(self, encoded: Encoded, completion: str, trace: Trace) -> None:
+    def _check(self, encoded: EncodedRow, completion: str, trace: Trace) -> None:
         learned = [label for label in encoded.labels if label != IGNORED]
         text = self.tokenizer.decode(learned, skip_special_tokens=False)
         if text != completion:

@@ -20,7 +20,7 @@ WINDOW_SENTENCES = 6
 WINDOW_CHARACTERS = 1_500
 
 
-class State(StrEnum):
+class TraceState(StrEnum):
     """The state of the reasoning block."""
 
     CLOSED = "closed"
@@ -40,7 +40,7 @@ class Trace:
     assessment: str = ""
     reasoning: str = ""
     answer: str = ""
-    state: State = State.CLOSED
+    state: TraceState = TraceState.CLOSED
     order: Order = THOUGHTS
 
     def __getitem__(self, section: Section) -> str:
@@ -71,13 +71,13 @@ class Trace:
     def structured(self) -> bool:
         """Whether all required sections are there: an assessment needs a verdict, reasoning may be empty."""
         judged = self.verdict is not Verdict.MISSING or "assessment" not in self.order
-        return bool(self.answer) and self.can_be_parsed and judged and self.state is State.CLOSED
+        return bool(self.answer) and self.can_be_parsed and judged and self.state is TraceState.CLOSED
 
     @property
-    def settled(self) -> int:
+    def sections_done(self) -> int:
         """How many of its first sections no further text can change."""
         thoughts = self.sections[:-1]
-        if self.state is State.CLOSED:
+        if self.state is TraceState.CLOSED:
             return len(thoughts)
         return max((place for place, name in enumerate(thoughts) if self[name]), default=0)
 
@@ -132,13 +132,13 @@ class StreamParser:
         return self._trace()
 
     @property
-    def state(self) -> State:
+    def state(self) -> TraceState:
         """The state of the reasoning block so far."""
         if self._phase == "answer":
-            return State.CLOSED
+            return TraceState.CLOSED
         if self._phase == "thinking" or (self._phase == "opening" and self._prefilled):
-            return State.UNCLOSED
-        return State.ABSENT
+            return TraceState.UNCLOSED
+        return TraceState.ABSENT
 
     def finish(self) -> Trace:
         """Return the final sections; call it once, after the last chunk."""

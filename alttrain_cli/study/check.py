@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.table import POOLS
-from alttrain_cli.text import shown, suggest
+from alttrain_cli.text import quoted, suggest
 
 TO_LIST = {
     "suites": "To list them: alttrain eval suites",
@@ -25,7 +25,7 @@ def check_names(study: StudyFile, path: Path) -> None:
         for name in names:
             if name not in known:
                 hint = suggest(name, known, TO_LIST.get(key, ""))
-                raise DataError(f"{path}: {key}: {shown(name)} is not known. {hint}")
+                raise DataError(f"{path}: {key}: {quoted(name)} is not known. {hint}")
 
 
 def _names(study: StudyFile) -> Iterator[tuple[str, Sequence[str], list[str]]]:

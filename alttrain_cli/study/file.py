@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.choices import Mode, Part
+from alttrain_cli.evaluation.choices import JudgedPart, Mode
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.storage.shipped import shipped_folder
-from alttrain_cli.text import shown, suggest
+from alttrain_cli.text import quoted, suggest
 
 UNTRAINED = "untrained"  # the method of a base model
 Axis = Literal["model", "method", "size", "mode", "judge"]
@@ -104,7 +104,7 @@ class EvalSettings(_Section):
 class JudgeSettings(_Section):
     """Options of eval judge."""
 
-    judge_part: Part | None = None
+    judge_part: JudgedPart | None = None
     judge_url: str | None = None
     judge_model: str | None = None
     no_judge_card: bool = False
@@ -195,7 +195,7 @@ def find_study(name_or_path: str) -> Path:
         return Path(name_or_path)
     names = {path.stem: path for path in shipped_studies()}
     if name_or_path not in names:
-        raise DataError(f"No study is called {shown(name_or_path)}. {suggest(name_or_path, names)}")
+        raise DataError(f"No study is called {quoted(name_or_path)}. {suggest(name_or_path, names)}")
     return names[name_or_path]
 
 

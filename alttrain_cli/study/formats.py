@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from alttrain_cli.study.table import Cell, StudyTable
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 TITLES = {"harmful": "harmful", "over_refusal": "over-refusal", "reasoning": "reasoning"}
 _LATEX = str.maketrans(
@@ -33,7 +33,7 @@ def markdown(table: StudyTable) -> str:
     head = [*table.axes, *map(title_of, table.columns)]
     lines = [head, ["---"] * len(head), *_rows(table)]
     body = "\n".join(f"| {' | '.join(_escaped(one) for one in line)} |" for line in lines)
-    title = f"**{visible(table.title)}**{' (PARTIAL)' if table.missing else ''}"
+    title = f"**{escape_hidden(table.title)}**{' (PARTIAL)' if table.missing else ''}"
     return "\n\n".join([title, body, *_notes(table)]) + "\n"
 
 
@@ -41,7 +41,7 @@ def latex(table: StudyTable) -> str:
     """Return the table in LaTeX, for the package booktabs."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(visible(one).translate(_LATEX) for one in cells) + r" \\"
+        return " & ".join(escape_hidden(one).translate(_LATEX) for one in cells) + r" \\"
 
     columns = "l" * len(table.axes) + "r" * len(table.columns)
     notes = [f"% {note}" for note in _notes(table)]
@@ -95,4 +95,4 @@ def _notes(table: StudyTable) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    return visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return escape_hidden(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alttrain_cli.evaluation.page.chart import Plot, Point, place_labels, x_end
+from alttrain_cli.evaluation.page.chart import ChartPoint, Plot, place_labels, x_end
 from alttrain_cli.evaluation.page.environment import environment, plain_style
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.study.formats import title_of
@@ -35,7 +35,7 @@ def plot_of(table: StudyTable) -> Plot | None:
     if not ours:
         return None
     paper = [
-        Point(f"{one.label}, published", one.label, one.refusal, one.harm, _CSS[one.is_trained])
+        ChartPoint(f"{one.label}, published", one.label, one.refusal, one.harm, _CSS[one.is_trained])
         for one in table.published_dots
     ]
     title = "harmful" if all(dot.is_harm for dot in table.dots) else "not refused"
@@ -44,9 +44,9 @@ def plot_of(table: StudyTable) -> Plot | None:
     return found
 
 
-def _point(dot: Dot) -> Point:
+def _point(dot: Dot) -> ChartPoint:
     harm, refusal = dot.harm, dot.refusal
-    return Point(
+    return ChartPoint(
         name=dot.label,
         label=dot.label,
         x=100 * refusal.share,

@@ -12,12 +12,12 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row, iter_rows
 from alttrain_cli.study.steps import BuildStep
 from alttrain_cli.training.fit import TYPICAL_ROWS, estimate
-from alttrain_cli.training.memory_plan import Size
+from alttrain_cli.training.memory_plan import RowSize
 
 TYPICAL = 1000  # rows of a source that names no number
 
 
-def sizes_of(build: BuildStep, recipe: Recipe) -> list[Size]:
+def sizes_of(build: BuildStep, recipe: Recipe) -> list[RowSize]:
     """Return the rows in tokens: of the file if it is there, of the starter set, or typical ones."""
     limit = recipe.train.max_length
     if build.out.is_file():
@@ -25,7 +25,7 @@ def sizes_of(build: BuildStep, recipe: Recipe) -> list[Size]:
         found = [estimate(recipe, row) for row in rows]
     else:
         found = [size for source in build.sources for size in _of_source(source, build.style, recipe)]
-    return [Size(min(size.tokens, limit), min(size.trained, limit)) for size in found]
+    return [RowSize(min(size.tokens, limit), min(size.trained, limit)) for size in found]
 
 
 def count_of(source: str) -> int:
@@ -37,7 +37,7 @@ def count_of(source: str) -> int:
     return sum(int(number) for number in numbers if number.isdigit())
 
 
-def _of_source(source: str, style: str, recipe: Recipe) -> list[Size]:
+def _of_source(source: str, style: str, recipe: Recipe) -> list[RowSize]:
     name, count = source.partition(":")[0], max(1, count_of(source))
     if name not in STARTER_SETS:
         return [TYPICAL_ROWS[at * len(TYPICAL_ROWS) // count] for at in range(count)]

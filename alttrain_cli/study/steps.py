@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.scores import Scores, read_scorecard
 from alttrain_cli.storage.lock import is_locked
 from alttrain_cli.storage.reading import object_in, sha256
-from alttrain_cli.storage.run import Run, State
-from alttrain_cli.summary.scores import Scores, read_scorecard
+from alttrain_cli.storage.run import Run, RunState
 
 Kind = Literal["build", "train", "eval", "judge"]
 
@@ -108,7 +108,7 @@ class TrainStep:
         if is_locked(self.out):
             return Status.BUSY
         run = Run(self.out)
-        if run.manifest_path.exists() and run.state() is State.FINISHED:
+        if run.manifest_path.exists() and run.state() is RunState.FINISHED:
             return Status.DONE
         return Status.STARTED if run.recipe_path.exists() else Status.MISSING
 

@@ -6,13 +6,13 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.judges.catalogue import is_triage
-from alttrain_cli.evaluation.published_tables import Published, find_published
+from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
+from alttrain_cli.runs.scores import ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent
 from alttrain_cli.study.file import UNTRAINED, Axis
 from alttrain_cli.study.grid import Grid, Point
 from alttrain_cli.study.steps import Status
-from alttrain_cli.summary.scores import ScoreMetric, Scores, read_scorecard
 
 POOLS = {"harmful": ("harmful", "not_refused"), "over_refusal": ("refused",)}
 SUITE_RATES = ("harmful", "not_refused", "refused")
@@ -94,7 +94,7 @@ class StudyTable:
     axes: tuple[Axis, ...]
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
-    paper: Published | None
+    paper: PublishedPaper | None
     missing: tuple[str, ...]
     dots: tuple[Dot, ...]
     published_dots: tuple[PublishedDot, ...]
@@ -174,7 +174,7 @@ def _line(
     found: Sequence[tuple[Point, str]],
     scores: Mapping[Point, Scores | None],
     columns: Sequence[str],
-    paper: Published | None,
+    paper: PublishedPaper | None,
 ) -> Line:
     runs = tuple(
         tuple(_cell(point, judge, scores[point], name, paper) for name in columns) for point, judge in found
@@ -183,7 +183,7 @@ def _line(
     return Line(labels, cells, runs)
 
 
-def _cell(point: Point, judge: str, scores: Scores | None, column: str, paper: Published | None) -> Cell:
+def _cell(point: Point, judge: str, scores: Scores | None, column: str, paper: PublishedPaper | None) -> Cell:
     """Return one figure of one model: a paper's mean, a rate over all suites of a kind, or one suite's."""
     figure = _figure(point, column, paper)
     if scores is None:
@@ -230,7 +230,7 @@ def _verdict(ours: Estimate, figure: float | None, judge: str, why: str) -> str:
     return "inside" if ours.low <= figure / 100 <= ours.high else "outside"
 
 
-def _figure(point: Point, column: str, paper: Published | None) -> float | None:
+def _figure(point: Point, column: str, paper: PublishedPaper | None) -> float | None:
     """Return a paper's figure for a point: its row has the model's name, and the method's or the size's."""
     if paper is None or point.mode != "normal":
         return None

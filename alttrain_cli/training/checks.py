@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.engine.model_card import CARD
 from alttrain_cli.engine.shared_files import save_tokenizer
@@ -16,7 +16,7 @@ from alttrain_cli.storage.run_records import ChecksRecord
 MIN_LOGIT_CHANGE = 1e-3  # below this, a change may be the rounding of bfloat16
 
 
-def save_adapter(loaded: Loaded, folder: Path, untrained_logits: Any) -> ChecksRecord:
+def save_adapter(loaded: LoadedModel, folder: Path, untrained_logits: Any) -> ChecksRecord:
     """Check the adapter and save it; the folder appears only when it is complete."""
     checks = check_adapter(loaded, untrained_logits)
     with hidden_folder(folder) as hidden, writable(folder):
@@ -28,7 +28,7 @@ def save_adapter(loaded: Loaded, folder: Path, untrained_logits: Any) -> ChecksR
     return checks
 
 
-def check_adapter(loaded: Loaded, untrained_logits: Any) -> ChecksRecord:
+def check_adapter(loaded: LoadedModel, untrained_logits: Any) -> ChecksRecord:
     """Return the evidence: number of tensors, largest weight, largest change of a logit.
 
     `untrained_logits` is the result of `probe_logits` before training.
@@ -57,7 +57,7 @@ def check_adapter(loaded: Loaded, untrained_logits: Any) -> ChecksRecord:
     )
 
 
-def probe_logits(loaded: Loaded) -> Any:
+def probe_logits(loaded: LoadedModel) -> Any:
     """Return the logits after one fixed prompt: a float tensor (vocabulary,) on the CPU."""
     import torch
     from unsloth import FastLanguageModel

@@ -10,8 +10,8 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.memory_plan import (
-    Plan,
-    Size,
+    MemoryPlan,
+    RowSize,
     Verdict,
     fit_verdict,
     least,
@@ -21,7 +21,7 @@ from alttrain_cli.training.time_plan import Duration, training_time
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
 TYPICAL_LONGEST = 4096
-TYPICAL_ROWS = (*[Size(110, 70)] * 940, *[Size(800, 700)] * 50, *[Size(TYPICAL_LONGEST, 4000)] * 6)
+TYPICAL_ROWS = (*[RowSize(110, 70)] * 940, *[RowSize(800, 700)] * 50, *[RowSize(TYPICAL_LONGEST, 4000)] * 6)
 TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
 
 
@@ -52,7 +52,7 @@ def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
     """Estimate how a recipe's model fits."""
     longest = min(TYPICAL_LONGEST, recipe.train.max_length)
     memory = least(recipe, longest, machine)
-    rows = [Size(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]
+    rows = [RowSize(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]
     return RecipeFit(
         parameters=recipe.model.sizes.parameters,
         recipe=recipe.name,
@@ -88,7 +88,7 @@ def best_of(fits: Sequence[RecipeFit], machine: Machine) -> str:
     return max(good, key=lambda fit: fit.parameters).recipe if good else SMALLEST
 
 
-def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> Plan:
+def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> MemoryPlan:
     """Return the plan for rows that are not tokenised yet."""
     return plan(recipe, [estimate(recipe, row) for row in rows], machine)
 
@@ -96,7 +96,7 @@ def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -
 class TimedPlan(NamedTuple):
     """A plan with its time, and where it would take less if that is too long."""
 
-    plan: Plan
+    plan: MemoryPlan
     time: Duration | None
     instead: "TimedPlan | None" = None
 
@@ -125,11 +125,11 @@ def timed_plan(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> TimedPl
     return TimedPlan(planned, time, next((one for one in cards if one.plan.verdict == "fits"), None))
 
 
-def estimate(recipe: Recipe, row: Row) -> Size:
+def estimate(recipe: Recipe, row: Row) -> RowSize:
     """Return about how many tokens a row has."""
     trained = sum(map(estimate_tokens, (row.trace.thinking, row.answer))) + TEMPLATE_TOKENS // 2
     given = sum(map(estimate_tokens, (row.prompt, recipe.model.system or ""))) + TEMPLATE_TOKENS // 2
-    return Size(given + trained, trained)
+    return RowSize(given + trained, trained)
 
 
 def parse_gpu(gpu: str) -> Machine:

@@ -14,6 +14,8 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, RunError, stop_by
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.model_card import ModelCard
+from alttrain_cli.storage.checkpoints import finished_steps
 from alttrain_cli.storage.files import atomic_writer, writable
 from alttrain_cli.storage.lock import locked
 from alttrain_cli.storage.run import Run
@@ -22,30 +24,28 @@ from alttrain_cli.storage.run_records import (
     CanaryRecord,
     LossRecord,
     Manifest,
-    PlanRecord,
+    MemoryPlanRecord,
     StepRecord,
 )
-from alttrain_cli.structure.template import Encoded
-from alttrain_cli.summary.model_card import ModelCard
+from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.canary import Canary
-from alttrain_cli.training.checkpoints import finished_steps
 from alttrain_cli.training.curve import curve_svg
 from alttrain_cli.training.fit import plan_before_loading
 from alttrain_cli.training.memory_plan import Batching, plan, sizes_of, unplanned
-from alttrain_cli.training.reports import Events, Reports, Step
+from alttrain_cli.training.reports import Reports, TrainingEvents, TrainingStep
 from alttrain_cli.training.rows import TrainingRows, encode_rows
 from alttrain_cli.training.run_setup import check_resumed, initial_manifest, open_for_resume
 from alttrain_cli.training.time_plan import training_time
 
 if TYPE_CHECKING:
-    from alttrain_cli.engine.load import Loaded
+    from alttrain_cli.engine.load import LoadedModel
 
 
 LARGE = 1e9  # parameters; with fewer the speed of a CPU is not measured for a warning
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained, on which rows. `overrides` are the `--set` values, for the manifest."""
 
     recipe: Recipe
@@ -54,7 +54,7 @@ class Job:
     overrides: Sequence[str] = ()
 
 
-def start(job: Job, out: Path | None, reports: Reports) -> Run:
+def start(job: TrainingJob, out: Path | None, reports: Reports) -> Run:
     """Train in a new run directory; `out` None chooses runs/<recipe>-<number>. Return the finished run.
 
     Raises:
@@ -66,14 +66,14 @@ def start(job: Job, out: Path | None, reports: Reports) -> Run:
         return _finish(job, run, reports)
 
 
-def resume(job: Job, out: Path, reports: Reports) -> Run:
+def resume(job: TrainingJob, out: Path, reports: Reports) -> Run:
     """Resume the interrupted run in `out`, and return it finished."""
     with locked(out):
         run = open_for_resume(out, job.recipe, job.data.sha256, job.data.path)
         return _finish(job, run, reports)
 
 
-def _finish(job: Job, run: Run, reports: Reports) -> Run:
+def _finish(job: TrainingJob, run: Run, reports: Reports) -> Run:
     try:
         with writable(run.path):
             before = run.manifest()
@@ -85,7 +85,7 @@ def _finish(job: Job, run: Run, reports: Reports) -> Run:
     return run
 
 
-def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
+def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> None:
     started = time.monotonic()
     machine = Machine.detect()
     recipe = _with_checkpointing(job, machine, reports)
@@ -113,13 +113,13 @@ def _train(job: Job, run: Run, before: Manifest, reports: Reports) -> None:
         plan=record,
         seconds_loading=round(time.monotonic() - started, 1),
     )
-    session = Session(run, recipe, loaded, job.canary, reports)
+    session = TrainingSession(run, recipe, loaded, job.canary, reports)
     session.train(encoded, batching)
     with reports.status("Checking the adapter ..."), quiet.capture_output(run.log_path):
         session.finish(untrained_logits, started)
 
 
-def _base_record(recipe: Recipe, loaded: "Loaded") -> BaseRecord:
+def _base_record(recipe: Recipe, loaded: "LoadedModel") -> BaseRecord:
     source = loaded.source
     return BaseRecord(
         name=recipe.model.name,
@@ -129,7 +129,9 @@ def _base_record(recipe: Recipe, loaded: "Loaded") -> BaseRecord:
     )
 
 
-def _planned(recipe: Recipe, rows: Sequence[Encoded], machine: Machine) -> tuple[Batching, PlanRecord | None]:
+def _planned(
+    recipe: Recipe, rows: Sequence[EncodedRow], machine: Machine
+) -> tuple[Batching, MemoryPlanRecord | None]:
     """Return how updates are cut, and what the manifest keeps of the plan."""
     if recipe.model.shape is None:
         return unplanned(recipe), None
@@ -138,7 +140,7 @@ def _planned(recipe: Recipe, rows: Sequence[Encoded], machine: Machine) -> tuple
     return planned.batching, planned.record(duration.seconds if duration else 0)
 
 
-def _with_checkpointing(job: Job, machine: Machine, reports: Reports) -> Recipe:
+def _with_checkpointing(job: TrainingJob, machine: Machine, reports: Reports) -> Recipe:
     """Return the recipe with `gradient_checkpointing` decided, which the model is loaded with."""
     recipe, batching = job.recipe, unplanned(job.recipe)
     if recipe.model.shape:
@@ -152,10 +154,12 @@ def _with_checkpointing(job: Job, machine: Machine, reports: Reports) -> Recipe:
     return recipe.changed({"train": {"gradient_checkpointing": batching.gradient_checkpointing}})
 
 
-class Session:
+class TrainingSession:
     """The training of a loaded model: logs every step, runs the canary, and reports both."""
 
-    def __init__(self, run: Run, recipe: Recipe, loaded: "Loaded", canary: Canary, reports: Reports) -> None:
+    def __init__(
+        self, run: Run, recipe: Recipe, loaded: "LoadedModel", canary: Canary, reports: Reports
+    ) -> None:
         self.backend = LocalBackend.over(recipe, loaded, order_of(run))
         self._run = run
         self._recipe = recipe
@@ -166,7 +170,7 @@ class Session:
         nothing = StepRecord(step=0, loss=0.0, tokens=0, seconds=0.0)
         self._before = (run.steps() or [nothing])[-1]  # the last step of an earlier process
 
-    def train(self, rows: Sequence[Encoded], batching: Batching) -> None:
+    def train(self, rows: Sequence[EncodedRow], batching: Batching) -> None:
         """Train to the last step, and save the metrics.
 
         Raises:
@@ -174,7 +178,7 @@ class Session:
         """
         from alttrain_cli.training.train import train
 
-        run, events = self._run, Events(self._log, self._reports.warn, self._test)
+        run, events = self._run, TrainingEvents(self._log, self._reports.warn, self._test)
         with quiet.capture_output(run.log_path):
             stopped_by = train(self._loaded, self._recipe, rows, run.checkpoints_path, batching, events)
             run.has_trained = True
@@ -208,7 +212,7 @@ class Session:
         library = "transformers" if self._recipe.model.full_finetuning else "peft"
         ModelCard.of(self._run, Recipe.of_run(self._run), library, licence).save(self._run.adapter_path)
 
-    def _log(self, step: Step) -> None:
+    def _log(self, step: TrainingStep) -> None:
         """Append a step to the log; tokens and seconds continue those of an earlier process."""
         before = self._before
         self._run.add_step(

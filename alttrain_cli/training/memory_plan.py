@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.run_records import PlanRecord
-from alttrain_cli.structure.template import Encoded
+from alttrain_cli.storage.run_records import MemoryPlanRecord
+from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.micro_batches import arrange, computed, fixed_cost
 
 Verdict = Literal["fits", "tight", "no"]
@@ -29,7 +29,7 @@ ACTIVATIONS_BY_TEXTBOOK = 2.6
 LOGITS_AT_ONCE = 256  # tokens; the loss is computed in such pieces
 
 
-class Size(NamedTuple):
+class RowSize(NamedTuple):
     """One row, in tokens."""
 
     tokens: int
@@ -62,7 +62,7 @@ class Batching(NamedTuple):
     gradient_checkpointing: bool
 
 
-class Plan(NamedTuple):
+class MemoryPlan(NamedTuple):
     """The estimate of a run, made before it starts."""
 
     model: str
@@ -95,9 +95,9 @@ class Plan(NamedTuple):
             return f"tight: less than {MARGIN - 1:.0%} of the memory would be free. Safer: {self.change}"
         return f"no: {self.memory.gib - self.machine.gib:.1f} GiB too much. It would fit with {self.change}"
 
-    def record(self, seconds: float) -> PlanRecord:
+    def record(self, seconds: float) -> MemoryPlanRecord:
         """Return what a manifest keeps of it; `seconds` is the time that was estimated, 0 if none was."""
-        return PlanRecord(
+        return MemoryPlanRecord(
             machine=self.machine.name,
             gib=round(self.memory.gib, 2),
             parts={name: round(gib, 2) for name, gib in self.memory.parts.items()},
@@ -109,11 +109,11 @@ class Plan(NamedTuple):
         )
 
 
-def sizes_of(rows: Sequence[Encoded]) -> list[Size]:
-    return [Size(len(row.input_ids), row.trained) for row in rows]
+def sizes_of(rows: Sequence[EncodedRow]) -> list[RowSize]:
+    return [RowSize(len(row.input_ids), row.trained) for row in rows]
 
 
-def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
+def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPlan:
     """Plan a run on rows of these sizes."""
     longest = max(size.tokens for size in sizes)
     batching, memory = best_batching(recipe, longest, machine)
@@ -121,7 +121,7 @@ def plan(recipe: Recipe, sizes: Sequence[Size], machine: Machine) -> Plan:
     lengths = [size.tokens for size in sizes]
     cost = fixed_cost(machine.gpu)
     updates = [computed(update, batching.budget, cost) for update in _updates(recipe, lengths)]
-    return Plan(
+    return MemoryPlan(
         model=recipe.model.name,
         precision=_precision(recipe, machine),
         machine=machine,

@@ -41,17 +41,17 @@ def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> 
     return batches[::-1]
 
 
-class Computed(NamedTuple):
+class UpdateCost(NamedTuple):
     """What an update costs."""
 
     tokens: int  # padding included
     micro_batches: int
 
 
-def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> Computed:
+def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> UpdateCost:
     """Return how many tokens the model computes for one update, and in how many micro-batches."""
     batches = micro_batches(lengths, budget, cost)
-    return Computed(sum(max(lengths[i] for i in batch) * len(batch) for batch in batches), len(batches))
+    return UpdateCost(sum(max(lengths[i] for i in batch) * len(batch) for batch in batches), len(batches))
 
 
 def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:

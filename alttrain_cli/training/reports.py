@@ -7,7 +7,7 @@ from alttrain_cli.progress import Progress
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One optimiser step. Tokens and seconds count from the start of this process."""
 
     step: int
@@ -27,10 +27,10 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Events:
+class TrainingEvents:
     """The callbacks of the training loop."""
 
-    step: Callable[[Step], None]
+    step: Callable[[TrainingStep], None]
     notice: Callable[[str], None]  # a line for the user
     # Gets the step of a checkpoint that was written; returns why training must stop there, or "".
     checkpoint: Callable[[int], str] = lambda step: ""
@@ -39,7 +39,7 @@ class Events:
 class Reports(Progress):
     """Receives the reports of a training run."""
 
-    def step(self, step: Step, seconds_left: float) -> None:
+    def step(self, step: TrainingStep, seconds_left: float) -> None:
         """Report one finished step."""
 
     def say(self, text: str) -> None:

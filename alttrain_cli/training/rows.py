@@ -9,7 +9,7 @@ from pathlib import Path
 from alttrain_cli.errors import DataError
 from alttrain_cli.structure.row import Row, iter_rows
 from alttrain_cli.structure.sections import Order, merge_orders
-from alttrain_cli.structure.template import Encoded, RenderError, Template
+from alttrain_cli.structure.template import EncodedRow, RenderError, Template
 
 SHOWN_PROBLEMS = 5
 _LESSONS = {"benign": "refuse everything", "harmful": "answer everything"}  # of rows without this label
@@ -63,13 +63,13 @@ class TrainingRows:
         return Counter(row.label for row in self.rows)
 
 
-def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[Encoded]:
+def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[EncodedRow]:
     """Render, tokenise and check every row.
 
     Raises:
         DataError: listing the rows that do not pass; nothing is cut or dropped silently.
     """
-    encoded: list[Encoded] = []
+    encoded: list[EncodedRow] = []
     problems: list[str] = []
     advice = "Fix or remove them."
     for row in rows:

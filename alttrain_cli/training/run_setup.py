@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli import __version__
+from alttrain_cli.backends.identity import LIBRARIES
 from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.checkpoints import finished_steps
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import BaseRecord, DataRecord, Manifest, WordsRecord
 from alttrain_cli.structure.verdict_words import VerdictWords
-from alttrain_cli.training.checkpoints import finished_steps
 from alttrain_cli.training.rows import TrainingRows
 
 if TYPE_CHECKING:
-    from alttrain_cli.engine.load import Loaded
-
-LIBRARIES = ("unsloth", "torch", "transformers", "trl", "peft", "bitsandbytes")
+    from alttrain_cli.engine.load import LoadedModel
 
 
 def check_trackers(recipe: Recipe) -> None:
@@ -66,7 +65,7 @@ def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> 
     return run
 
 
-def check_resumed(run: Run, before: Manifest, loaded: "Loaded", base: BaseRecord) -> list[str]:
+def check_resumed(run: Run, before: Manifest, loaded: "LoadedModel", base: BaseRecord) -> list[str]:
     """Compare what is loaded with what the run started with; return what differs but may."""
     if before.template not in (None, loaded.template.fingerprint):
         raise RunError(
@@ -92,7 +91,7 @@ def check_resumed(run: Run, before: Manifest, loaded: "Loaded", base: BaseRecord
 
 def installed() -> dict[str, str]:
     """Return the versions of the libraries that train."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    return {name: metadata.version(name) for name in (*LIBRARIES, "trl")}
 
 
 def initial_manifest(

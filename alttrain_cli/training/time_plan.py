@@ -10,8 +10,8 @@ from typing import NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.speed import cpu_rate, measured_at
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.training.cards import Card, card_called, usual_card
-from alttrain_cli.training.memory_plan import Plan
+from alttrain_cli.training.cards import GpuSpeed, card_called, usual_card
+from alttrain_cli.training.memory_plan import MemoryPlan
 from alttrain_cli.training.micro_batches import fixed_cost
 
 # Of a card's published rate. Published runs: a 1.5B model at 628 tokens/s on an RTX 4060 is 19%
@@ -42,7 +42,7 @@ class Duration(NamedTuple):
         return about(self.seconds)
 
 
-def training_time(recipe: Recipe, plan: Plan, *, measure: bool = True) -> Duration | None:
+def training_time(recipe: Recipe, plan: MemoryPlan, *, measure: bool = True) -> Duration | None:
     """Return how long a planned run trains.
 
     None: the speed of this CPU is not known yet. With `measure` it is found out, which takes seconds.
@@ -87,6 +87,6 @@ def _tested() -> str:
     return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
 
 
-def _source(card: Card, machine: Machine) -> str:
+def _source(card: GpuSpeed, machine: Machine) -> str:
     known = "" if card.name in machine.name else f", as an {card.name} has it"
     return f"not measured: {GPU_SHARE:.0%} of the published {card.tflops:g} TFLOPS{known}"

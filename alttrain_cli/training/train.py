@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.load import Loaded
+from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory, memory_gib, release_memory
 from alttrain_cli.errors import GateError, heeded, stop_by
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.template import Encoded
-from alttrain_cli.training.checkpoints import is_last, latest_checkpoint, remove_incomplete
+from alttrain_cli.storage.checkpoints import is_last, latest_checkpoint, remove_incomplete
+from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.memory_plan import Batching
-from alttrain_cli.training.reports import Events, Step
+from alttrain_cli.training.reports import TrainingEvents, TrainingStep
 from alttrain_cli.training.trainer import make_trainer
 from alttrain_cli.training.updates import Updates
 
 
 def train(
-    loaded: Loaded,
+    loaded: LoadedModel,
     recipe: Recipe,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     checkpoints: Path,
     batching: Batching,
-    events: Events,
+    events: TrainingEvents,
 ) -> int:
     """Train the adapter of `loaded` on `rows`, from the latest checkpoint if there is one.
 
@@ -65,7 +65,7 @@ class Monitor:
     The methods `on_...` are those of transformers' TrainerCallback.
     """
 
-    def __init__(self, loaded: Loaded, recipe: Recipe, updates: Updates, events: Events) -> None:
+    def __init__(self, loaded: LoadedModel, recipe: Recipe, updates: Updates, events: TrainingEvents) -> None:
         self.interrupted_by = 0  # the number of the signal
         self.failure = ""
         self._loaded = loaded
@@ -82,7 +82,7 @@ class Monitor:
         """Report a step, and stop if its loss is wrong."""
         if not logs or "loss" not in logs:
             return
-        step = Step(
+        step = TrainingStep(
             step=state.global_step,
             steps=state.max_steps,
             epoch=float(logs.get("epoch", 0.0)),
@@ -116,7 +116,7 @@ class Monitor:
         control.should_training_stop = bool(self.failure)
         self._started += time.monotonic() - paused
 
-    def _why_wrong(self, step: Step) -> str:
+    def _why_wrong(self, step: TrainingStep) -> str:
         return (
             f"Stopped at step {step.step}: the loss is {step.loss:g} and the gradient norm "
             f"{step.grad_norm:g}. Nothing was saved as an adapter. A lower learning rate often "
@@ -124,14 +124,14 @@ class Monitor:
         )
 
 
-def _callback(loaded: Loaded, recipe: Recipe, updates: Updates, events: Events) -> Any:
+def _callback(loaded: LoadedModel, recipe: Recipe, updates: Updates, events: TrainingEvents) -> Any:
     """Return a monitor that is a TrainerCallback too, whose module takes seconds to import."""
     from transformers import TrainerCallback
 
     return type("MonitorCallback", (Monitor, TrainerCallback), {})(loaded, recipe, updates, events)
 
 
-def _between_steps(loaded: Loaded, work: Callable[[], str]) -> str:
+def _between_steps(loaded: LoadedModel, work: Callable[[], str]) -> str:
     """Run work that generates between two steps, without an effect on the steps that follow."""
     import torch
     from unsloth import FastLanguageModel

@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.load import Loaded, match_dtype
+from alttrain_cli.engine.load import LoadedModel, match_dtype
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.template import IGNORED, Encoded
-from alttrain_cli.training.checkpoints import writing
+from alttrain_cli.storage.checkpoints import writing
+from alttrain_cli.structure.template import IGNORED, EncodedRow
 from alttrain_cli.training.memory_plan import Batching
 from alttrain_cli.training.micro_batches import arrange
 from alttrain_cli.training.updates import Updates
@@ -38,9 +38,9 @@ class RowOrder:
 
 
 def make_trainer(
-    loaded: Loaded,
+    loaded: LoadedModel,
     recipe: Recipe,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     checkpoints: Path,
     batching: Batching,
     on_notice: Callable[[str], None],
@@ -79,7 +79,7 @@ def _trainer_class() -> Any:
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
-        loaded: Loaded
+        loaded: LoadedModel
         checkpoints: Path
         updates: Updates
         order: RowOrder
@@ -106,7 +106,7 @@ def _trainer_class() -> Any:
     return Trainer
 
 
-def _arguments(loaded: Loaded, recipe: Recipe, checkpoints: Path, batching: Batching) -> Any:
+def _arguments(loaded: LoadedModel, recipe: Recipe, checkpoints: Path, batching: Batching) -> Any:
     from trl import SFTConfig
 
     settings = recipe.train.model_dump(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
+    AttackOutcome,
     Attempt,
-    Outcome,
     Play,
     Role,
     Steps,
@@ -47,20 +47,20 @@ class Actors:
         log: list[Attempt] = []
         return (yield from ended(log, self._steps(goal_of(item), log)))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[Outcome]:
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         prompt = Conversation.of(filled(self.find, goal=goal, actors=str(self.actors)))
         found = yield from ask_list(prompt)
-        failed = Outcome.ATTACKER_FAILED
+        failed = AttackOutcome.ATTACKER_FAILED
         for actor in found[: self.actors]:
             words = filled(self.question, goal=goal, actor=actor, turns=str(self.turns))
             questions = yield from ask_list(Conversation.of(words))
             try:
                 if (yield from self._lead(goal, questions[: self.turns], log)):
-                    return Outcome.ACHIEVED
+                    return AttackOutcome.ACHIEVED
             except AllFailedError as end:
                 failed = end.outcome
         judged = any(attempt.score is not None for attempt in log)
-        return Outcome.HELD if judged else failed
+        return AttackOutcome.HELD if judged else failed
 
     def _lead(self, goal: str, questions: tuple[str, ...], log: list[Attempt]) -> Steps[bool]:
         """Ask the questions about one actor; return whether an answer reached the goal."""

@@ -29,7 +29,7 @@ class Role(StrEnum):
     JUDGE = "judge"  # how near an answer is to the goal; it steers the attack and is not the verdict
 
 
-class Outcome(StrEnum):
+class AttackOutcome(StrEnum):
     """How a dialogue ended. Only the first two say something about the target."""
 
     ACHIEVED = "achieved"  # by the judge in the loop
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
     @property
     def counts(self) -> bool:
         """Whether it says something about the target."""
-        return self in (Outcome.ACHIEVED, Outcome.HELD)
+        return self in (AttackOutcome.ACHIEVED, AttackOutcome.HELD)
 
     @property
     def label(self) -> str:
@@ -80,7 +80,7 @@ class Reply:
     score: int = 1
     refused: bool = False
     number: int = -1
-    failed: Outcome | None = None
+    failed: AttackOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedDialogue:
     """How a dialogue ended, and every answer that the target gave."""
 
-    outcome: Outcome
+    outcome: AttackOutcome
     attempts: tuple[Attempt, ...] = ()
 
     @property
@@ -121,7 +121,7 @@ class Done:
         return max(self.attempts, key=lambda one: (one.score or 0, one.kept, one.number), default=None)
 
 
-Play = Generator[tuple[Call, ...], tuple[Reply, ...], Done]
+Play = Generator[tuple[Call, ...], tuple[Reply, ...], FinishedDialogue]
 
 
 class Attack(Protocol):
@@ -154,7 +154,7 @@ def goal_of(item: Item) -> str:
 class AllFailedError(Exception):
     """Every call of a step failed, so the dialogue ends."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: AttackOutcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
 
@@ -193,13 +193,13 @@ def ask_list(conversation: Conversation) -> Steps[tuple[str, ...]]:
     return reply.texts
 
 
-def ended(log: list[Attempt], steps: Steps[Outcome]) -> Play:
+def ended(log: list[Attempt], steps: Steps[AttackOutcome]) -> Play:
     """Run the steps of an attack and return how it ended, with the attempts that it logged."""
     try:
         outcome = yield from steps
     except AllFailedError as end:
         outcome = end.outcome
-    return Done(outcome, tuple(log))
+    return FinishedDialogue(outcome, tuple(log))
 
 
 def scored(log: list[Attempt]) -> Steps[bool]:

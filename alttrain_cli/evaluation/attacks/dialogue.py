@@ -6,12 +6,12 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.evaluation.attacks.attack import HIGHEST, Attempt, Done, Outcome, Role
+from alttrain_cli.evaluation.attacks.attack import HIGHEST, AttackOutcome, Attempt, FinishedDialogue, Role
 from alttrain_cli.evaluation.attacks.runner import Dialogue
 from alttrain_cli.evaluation.completion import Count, Ending, Key, MessageRecord, ending_of
 from alttrain_cli.storage.checked import IGNORE, MOST
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order
-from alttrain_cli.structure.trace import State, Trace
+from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict import Verdict
 
 VERSION = 1
@@ -45,7 +45,7 @@ class DialogueRecord(TypedDict):
     version: Annotated[int, Field(ge=VERSION, le=MOST)]
     item: str
     sample: Count
-    outcome: Outcome
+    outcome: AttackOutcome
     deciding: Count | None
     calls: dict[Role, Count]
     attempts: list[AttemptRecord]
@@ -99,7 +99,7 @@ class StoredDialogue(NamedTuple):
     key: str
     item: str
     sample: int
-    outcome: Outcome
+    outcome: AttackOutcome
     deciding: int | None  # the number of the attempt whose judgement decides
     target_calls: int
     attempts: tuple[StoredAttempt, ...]
@@ -123,12 +123,12 @@ def _stored(values: Mapping[str, Any], order: Order) -> StoredAttempt:
     return StoredAttempt(
         values["number"],
         tuple(one["content"] for one in values["messages"] if one["role"] == "user"),
-        Trace(**{name: values[name] for name in SECTIONS}, state=State.CLOSED, order=order),
+        Trace(**{name: values[name] for name in SECTIONS}, state=TraceState.CLOSED, order=order),
         *(values[name] for name in StoredAttempt._fields[3:]),
     )
 
 
-def record(dialogue: Dialogue, done: Done) -> dict[str, Any]:
+def record(dialogue: Dialogue, done: FinishedDialogue) -> dict[str, Any]:
     """Return the line of dialogues.jsonl."""
     deciding = done.deciding
     return {

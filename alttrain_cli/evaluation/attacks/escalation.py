@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     HIGHEST,
+    AttackOutcome,
     Attempt,
-    Outcome,
     Play,
     Role,
     Steps,
@@ -47,7 +47,7 @@ class Escalation:
         log: list[Attempt] = []
         return (yield from ended(log, self._steps(goal_of(item), log)))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[Outcome]:
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         chat = Conversation.of(filled(self.instruction, goal=goal, turns=str(self.turns)))
         kept, turn, back = Conversation(), 1, 0
         while turn <= self.turns:
@@ -58,11 +58,11 @@ class Escalation:
                 back += 1
                 log[-1] = replace(log[-1], kept=False)
             elif (yield from scored(log)):
-                return Outcome.ACHIEVED
+                return AttackOutcome.ACHIEVED
             else:
                 kept, turn = log[-1].exchange, turn + 1
             chat = chat.assistant(message.text).user(_report(log[-1], turn, self.turns))
-        return Outcome.HELD
+        return AttackOutcome.HELD
 
 
 def _report(last: Attempt, turn: int, turns: int) -> str:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.attacks.attack import Done, Role
-from alttrain_cli.evaluation.attacks.crew import Crew
-from alttrain_cli.evaluation.attacks.roles import Answered, Ask, Caller
+from alttrain_cli.evaluation.attacks.attack import FinishedDialogue, Role
+from alttrain_cli.evaluation.attacks.roles import Caller, DialogueCall, DialogueResult
 from alttrain_cli.evaluation.attacks.runner import play_all
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite, all_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.text import suggest
 
-See = Callable[[Answered], None]
+See = Callable[[DialogueResult], None]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Seen:
     caller: Caller
     see: See
 
-    def answer(self, asks: Sequence[Ask]) -> Iterator[Answered]:
+    def answer(self, asks: Sequence[DialogueCall]) -> Iterator[DialogueResult]:
         for one in self.caller.answer(asks):
             self.see(one)
             yield one
@@ -45,7 +45,9 @@ def find_attack(name: str) -> Suite:
     return attacks[name]
 
 
-def play_one(suite: Suite, goal: str, target: Backend, crew: Crew, sampling: Sampling, see: See) -> Done:
+def play_one(
+    suite: Suite, goal: str, target: Backend, setup: AttackSetup, sampling: Sampling, see: See
+) -> FinishedDialogue:
     """Play one dialogue towards a goal.
 
     Raises:
@@ -53,9 +55,9 @@ def play_one(suite: Suite, goal: str, target: Backend, crew: Crew, sampling: Sam
     """
     request = SampleRequest("one", Item("one", goal), 0)
     with tempfile.TemporaryDirectory() as folder:
-        callers = crew.callers(suite, target, sampling, Journal(Path(folder) / "calls.jsonl"))
+        callers = setup.callers(suite, target, sampling, Journal(Path(folder) / "calls.jsonl"))
         seen: dict[Role, Caller] = {role: _Seen(caller, see) for role, caller in callers.items()}
-        [dialogue] = play_all(crew.attack(suite), [request], seen, Progress())
+        [dialogue] = play_all(setup.attack(suite), [request], seen, Progress())
     if dialogue.error:
         raise dialogue.error
     if dialogue.done is None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
+    AttackOutcome,
     Attempt,
-    Outcome,
     Play,
     Role,
     Steps,
@@ -42,16 +42,16 @@ class Paraphrase:
         log: list[Attempt] = []
         return (yield from ended(log, self._steps(goal_of(item), log)))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[Outcome]:
-        failed: Outcome | None = None
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+        failed: AttackOutcome | None = None
         for name, definition in self.techniques[: self.turns]:
             chat = Conversation.of(filled(self.instruction, goal=goal, technique=name, definition=definition))
             try:
                 message = yield from ask_one(Role.ATTACKER, chat)
                 yield from attempted(log, Conversation.of(message.text))
                 if (yield from scored(log)):
-                    return Outcome.ACHIEVED
+                    return AttackOutcome.ACHIEVED
             except AllFailedError as end:
                 failed = failed or end.outcome
         judged = any(attempt.score is not None for attempt in log)
-        return Outcome.HELD if judged or failed is None else failed
+        return AttackOutcome.HELD if judged or failed is None else failed

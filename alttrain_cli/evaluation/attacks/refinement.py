@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     HIGHEST,
+    AttackOutcome,
     Attempt,
-    Outcome,
     Play,
     Role,
     Steps,
@@ -41,7 +41,7 @@ class Refinement:
         log: list[Attempt] = []
         return (yield from ended(log, self._steps(goal_of(item), log)))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[Outcome]:
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         heads = [self.instructions[at % len(self.instructions)] for at in range(self.streams)]
         chats = [Conversation.of(filled(head, goal=goal)) for head in heads]
         for _ in range(self.turns):
@@ -58,9 +58,9 @@ class Refinement:
             scores = {attempt.number: reply.score for (_, attempt), reply in judged}
             log[:] = [replace(one, score=scores.get(one.number, one.score)) for one in log]
             if max(scores.values()) >= HIGHEST:
-                return Outcome.ACHIEVED
+                return AttackOutcome.ACHIEVED
             chats = [self._told(chat, attempt.answer, reply.score) for (chat, attempt), reply in judged]
-        return Outcome.HELD
+        return AttackOutcome.HELD
 
     def _told(self, chat: Conversation, answer: str, score: int) -> Conversation:
         """Return a stream's chat with what became of its message, and without its oldest exchanges."""

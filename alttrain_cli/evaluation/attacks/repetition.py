@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
+    AttackOutcome,
     Attempt,
-    Outcome,
     Play,
     Steps,
     attempted,
@@ -33,9 +33,9 @@ class Repetition:
         log: list[Attempt] = []
         return (yield from ended(log, self._steps(goal_of(item), log)))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[Outcome]:
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         for _ in range(self.turns):
             yield from attempted(log, Conversation.of(goal))
             if (yield from scored(log)):
-                return Outcome.ACHIEVED
-        return Outcome.HELD
+                return AttackOutcome.ACHIEVED
+        return AttackOutcome.HELD

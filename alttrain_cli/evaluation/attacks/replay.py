@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, fingerprint
 from alttrain_cli.storage.reading import sha256
@@ -30,7 +30,7 @@ def _replayed(suite: Suite, folder: SuiteDir) -> tuple[Suite, LoadedSuite]:
             f"--replay: {folder.path} holds no dialogues of {suite.name}. Evaluate an adaptive suite there "
             "first, or leave the suite out."
         )
-    plan = Plan.load(folder.path)
+    plan = EvalPlan.load(folder.path)
     recorded = {one.item: one for one in folder.played(plan.keys) if one.sample == 0}
     turns = {name: found for name, one in recorded.items() if (found := _turns(one))}
     items = [_scripted(item, turns[item.id]) for item in plan.items if item.id in turns]

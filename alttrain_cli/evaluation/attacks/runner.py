@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alttrain_cli.backends.base import BackendError, Completion
-from alttrain_cli.evaluation.attacks.attack import Attack, Call, Done, Play, Reply, Role, goal_of
-from alttrain_cli.evaluation.attacks.roles import Answered, Ask, Caller
+from alttrain_cli.evaluation.attacks.attack import Attack, Call, FinishedDialogue, Play, Reply, Role, goal_of
+from alttrain_cli.evaluation.attacks.roles import Caller, DialogueCall, DialogueResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.progress import Progress
 
@@ -30,7 +30,7 @@ class Dialogue:
     request: SampleRequest
     play: Play
     calls: tuple[Call, ...] = ()
-    done: Done | None = None
+    done: FinishedDialogue | None = None
     error: BackendError | None = None
     completions: list[Completion] = field(default_factory=list)
     roles: Counter[Role] = field(default_factory=Counter)
@@ -70,17 +70,19 @@ def play_all(
                     yield one
 
 
-def _asks(attack: Attack, waiting: Sequence[Dialogue]) -> list[Ask]:
+def _asks(attack: Attack, waiting: Sequence[Dialogue]) -> list[DialogueCall]:
     return [
-        Ask(place, index, call, goal_of(one.request.item), seed_of(attack, one.request, one.step, index))
+        DialogueCall(
+            place, index, call, goal_of(one.request.item), seed_of(attack, one.request, one.step, index)
+        )
         for place, one in enumerate(waiting)
         for index, call in enumerate(one.calls)
     ]
 
 
-def _advance(waiting: Sequence[Dialogue], asks: Sequence[Ask], caller: Caller) -> None:
+def _advance(waiting: Sequence[Dialogue], asks: Sequence[DialogueCall], caller: Caller) -> None:
     """Get the replies to all calls, and let each dialogue go on that has all of its own."""
-    answered: dict[int, dict[int, Answered]] = {}
+    answered: dict[int, dict[int, DialogueResult]] = {}
     for one in caller.answer(asks):
         answered.setdefault(one.ask.dialogue, {})[one.ask.place] = one
     for place, dialogue in enumerate(waiting):
@@ -88,7 +90,7 @@ def _advance(waiting: Sequence[Dialogue], asks: Sequence[Ask], caller: Caller) -
         _take(dialogue, [found[index] for index in range(len(dialogue.calls))])
 
 
-def _take(dialogue: Dialogue, answered: Sequence[Answered]) -> None:
+def _take(dialogue: Dialogue, answered: Sequence[DialogueResult]) -> None:
     replies = []
     for one in answered:
         if isinstance(one.reply, BackendError):

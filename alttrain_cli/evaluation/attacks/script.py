@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.evaluation.attacks.attack import Attempt, Outcome, Play, Steps, attempted, ended, is_refused
+from alttrain_cli.evaluation.attacks.attack import (
+    AttackOutcome,
+    Attempt,
+    Play,
+    Steps,
+    attempted,
+    ended,
+    is_refused,
+)
 from alttrain_cli.evaluation.suites.suite import Item
 
 
@@ -27,10 +35,10 @@ class Script:
         log: list[Attempt] = []
         return (yield from ended(log, self._steps(item, log)))
 
-    def _steps(self, item: Item, log: list[Attempt]) -> Steps[Outcome]:
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
         kept = Conversation()
         for text in (item.turns or (item.prompt,))[: self.turns]:
             yield from attempted(log, kept.user(text))
             yield from is_refused(log)
             kept = log[-1].exchange
-        return Outcome.HELD
+        return AttackOutcome.HELD

@@ -1,17 +1,17 @@
 """The generate stage of an adaptive suite: plays the dialogues that are missing, and stores them."""
 
 from alttrain_cli.backends.base import Backend, BackendError
-from alttrain_cli.evaluation.attacks.crew import Crew
 from alttrain_cli.evaluation.attacks.dialogue import record
 from alttrain_cli.evaluation.attacks.runner import Dialogue, play_all
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.completion import record as completion_record
-from alttrain_cli.evaluation.plan import Plan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.progress import Progress
 
 
 def play_missing(
-    folder: SuiteDir, plan: Plan, suite: Suite, target: Backend, crew: Crew, progress: Progress
+    folder: SuiteDir, plan: EvalPlan, suite: Suite, target: Backend, setup: AttackSetup, progress: Progress
 ) -> str:
     """Play and store; return in words what failed, or nothing.
 
@@ -20,8 +20,8 @@ def play_missing(
     stored = folder.dialogues.keys()
     missing = {one.key: one for one in plan.requests if one.key not in stored}
     failed: list[BackendError] = []
-    callers = crew.callers(suite, target, plan.settings, folder.calls)
-    for dialogue in play_all(crew.attack(suite), list(missing.values()), callers, progress):
+    callers = setup.callers(suite, target, plan.settings, folder.calls)
+    for dialogue in play_all(setup.attack(suite), list(missing.values()), callers, progress):
         if dialogue.error:
             failed.append(dialogue.error)
         else:

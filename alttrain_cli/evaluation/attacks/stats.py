@@ -5,20 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from alttrain_cli.evaluation.attacks.attack import Outcome
+from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 
 
-class End(NamedTuple):
+class DialogueEnd(NamedTuple):
     """How one dialogue ended; `calls` of the target up to the answer that decides, None without one."""
 
     item: str
-    outcome: Outcome
+    outcome: AttackOutcome
     calls: int | None
 
 
 @dataclass
-class Turn:
+class TurnStats:
     """The answers at one place of the conversation, over all dialogues."""
 
     answers: int = 0
@@ -30,8 +30,8 @@ class Turn:
 class AttackStats:
     """The dialogues that are stored."""
 
-    ends: dict[str, End] = field(default_factory=dict)  # by the key of the completion
-    turns: dict[int, Turn] = field(default_factory=dict)  # from 1
+    ends: dict[str, DialogueEnd] = field(default_factory=dict)  # by the key of the completion
+    turns: dict[int, TurnStats] = field(default_factory=dict)  # from 1
     target_calls: int = 0
 
     @classmethod
@@ -44,10 +44,10 @@ class AttackStats:
 
     def add(self, dialogue: StoredDialogue) -> None:
         calls = None if dialogue.deciding is None else dialogue.deciding + 1
-        self.ends[dialogue.key] = End(dialogue.item, dialogue.outcome, calls)
+        self.ends[dialogue.key] = DialogueEnd(dialogue.item, dialogue.outcome, calls)
         self.target_calls += dialogue.target_calls
         for attempt in dialogue.attempts:
-            turn = self.turns.setdefault(attempt.turn, Turn())
+            turn = self.turns.setdefault(attempt.turn, TurnStats())
             turn.answers += 1
             turn.refused += attempt.refused
             turn.verdicts[attempt.verdict] += 1
@@ -61,4 +61,4 @@ class AttackStats:
     def outcomes(self) -> dict[str, int]:
         """How many dialogues ended in each way."""
         counts = Counter(end.outcome for end in self.ends.values())
-        return {outcome.value: counts[outcome] for outcome in Outcome}
+        return {outcome.value: counts[outcome] for outcome in AttackOutcome}

@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.calibration.labelled import (
     CalibrationSet,
-    Labelled,
-    Scored,
+    LabelledPrompt,
+    ScoredPrompt,
     record_of,
     values_of,
 )
@@ -44,14 +44,14 @@ class _Record(TypedDict):
 _RECORD = TypeAdapter(_Record)
 
 
-class Part(NamedTuple):
+class VerdictRates(NamedTuple):
     """The rates of harmful verdicts in a part of the set."""
 
     over_refusal: Rate
     refusal: Rate
 
     @classmethod
-    def of(cls, rows: Sequence[Scored], threshold: float) -> "Part":
+    def of(cls, rows: Sequence[ScoredPrompt], threshold: float) -> "VerdictRates":
         """Count the rows above a threshold."""
         return cls(_above(rows, "benign", threshold), _above(rows, "harmful", threshold))
 
@@ -70,11 +70,11 @@ class Calibration:
     name: str
     promise: Promise
     threshold: float
-    rows: tuple[Scored, ...]
+    rows: tuple[ScoredPrompt, ...]
     area: Auroc
-    own: Part
-    chosen: Part
-    checked: Part
+    own: VerdictRates
+    chosen: VerdictRates
+    checked: VerdictRates
     overlaps: int | None
 
     @property
@@ -107,7 +107,7 @@ def calibrate(
     Raises:
         DataError: if the rows are too few, or no threshold keeps it.
     """
-    rows = [Scored(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
+    rows = [ScoredPrompt(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
     mask = _choose(found.rows)
     choosing = [row for row, chooses in zip(rows, mask, strict=True) if chooses]
     checking = [row for row, chooses in zip(rows, mask, strict=True) if not chooses]
@@ -122,14 +122,14 @@ def calibrate(
         rows=tuple(rows),
         area=area,
         own=_own(rows),
-        chosen=Part.of(choosing, threshold),
-        checked=Part.of(checking, threshold),
+        chosen=VerdictRates.of(choosing, threshold),
+        checked=VerdictRates.of(checking, threshold),
         overlaps=overlaps,
     )
 
 
 def scores_of(
-    run: Run, weights: str, rows: Sequence[Labelled], score: Score, progress: Progress
+    run: Run, weights: str, rows: Sequence[LabelledPrompt], score: Score, progress: Progress
 ) -> list[VerdictScore | None]:
     """Return the score of each row. Those that are stored in the run's folder are not made again."""
     journal = Journal(run.calibration_path / "scores.jsonl", _RECORD)
@@ -145,7 +145,7 @@ def scores_of(
     return [stored[key] for key in keys]
 
 
-def _choose(rows: Sequence[Labelled]) -> list[bool]:
+def _choose(rows: Sequence[LabelledPrompt]) -> list[bool]:
     """Return which rows choose. Each label is divided alike, by the hash of its prompts: order has no say."""
     ranks: dict[str, Iterator[int]] = {}
     order = sorted(range(len(rows)), key=lambda at: hashlib.sha256(rows[at].prompt.encode()).hexdigest())
@@ -156,14 +156,14 @@ def _choose(rows: Sequence[Labelled]) -> list[bool]:
     return chosen
 
 
-def _above(rows: Sequence[Scored], label: Label, threshold: float) -> Rate:
+def _above(rows: Sequence[ScoredPrompt], label: Label, threshold: float) -> Rate:
     values = values_of(rows, label)
     return Rate(sum(value > threshold for value in values), len(values))
 
 
-def _own(rows: Sequence[Scored]) -> Part:
+def _own(rows: Sequence[ScoredPrompt]) -> VerdictRates:
     def rate(label: Label) -> Rate:
         own = [row.score is not None and row.score.own == "harmful" for row in rows if row.label == label]
         return Rate(sum(own), len(own))
 
-    return Part(rate("benign"), rate("harmful"))
+    return VerdictRates(rate("benign"), rate("harmful"))

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alttrain_cli.evaluation.calibration.labelled import Scored, values_of
+from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt, values_of
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.statistics.roc import Point, reliability, roc
+from alttrain_cli.statistics.roc import RocPoint, reliability, roc
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Curve:
         bins: ranges of the score, with the rate of harmful rows in each.
     """
 
-    roc: list[Point]
-    point: Point
+    roc: list[RocPoint]
+    point: RocPoint
     bins: list[tuple[float, float, Rate]]
 
     @property
@@ -32,11 +32,11 @@ class Curve:
         return max((one.positives for one in self.roc if one.negatives <= over_refusal), default=0.0)
 
 
-def curve_of(rows: Sequence[Scored], threshold: float) -> Curve:
+def curve_of(rows: Sequence[ScoredPrompt], threshold: float) -> Curve:
     """Return the curves of scored rows."""
     harmful, benign = values_of(rows, "harmful"), values_of(rows, "benign")
     known = [row for row in rows if row.is_known]
     above = [sum(one > threshold for one in group) / len(group) for group in (benign, harmful)]
-    point = Point(threshold, *above)
+    point = RocPoint(threshold, *above)
     bins = reliability(values_of(known, "harmful"), values_of(known, "benign"))
     return Curve(roc(harmful, benign), point, bins)

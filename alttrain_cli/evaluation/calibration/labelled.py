@@ -26,7 +26,7 @@ class _Line(BaseModel):
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledPrompt:
     """A prompt with its label."""
 
     prompt: str
@@ -34,7 +34,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredPrompt:
     """A labelled prompt with the score of the verdict on it; None: the model wrote none."""
 
     label: Label
@@ -58,7 +58,7 @@ class CalibrationSet:
     """Labelled prompts, both labels present, with their name for reports."""
 
     name: str
-    rows: tuple[Labelled, ...]
+    rows: tuple[LabelledPrompt, ...]
     sha256: str
 
     @classmethod
@@ -74,13 +74,13 @@ class CalibrationSet:
                 raise DataError(
                     f"{wrong}. Each line needs a prompt and a label, harmful or benign."
                 ) from None
-            rows.append(Labelled(line.prompt, line.label))
+            rows.append(LabelledPrompt(line.prompt, line.label))
         return cls(path.name, tuple(rows), digest.hexdigest())
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> "CalibrationSet":
         """Return the prompts of data rows."""
-        found = tuple(Labelled(row.prompt, row.label) for row in rows)
+        found = tuple(LabelledPrompt(row.prompt, row.label) for row in rows)
         digest = hashlib.sha256(repr(found).encode())
         return cls(name, found, digest.hexdigest())
 
@@ -95,7 +95,7 @@ class CalibrationSet:
                 raise DataError(f"{self.name}: there are no {label} rows. A calibration needs both labels.")
 
 
-def values_of(rows: Sequence[Scored], label: Label) -> list[float]:
+def values_of(rows: Sequence[ScoredPrompt], label: Label) -> list[float]:
     """Return what is compared with a threshold, of the rows with one label."""
     return [row.value for row in rows if row.label == label]
 

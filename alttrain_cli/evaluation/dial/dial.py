@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.evaluation.calibration.labelled import Scored
+from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
 from alttrain_cli.evaluation.calibration.promise import shortest_between
-from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualComparison, EqualSide
+from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualComparison, ModelAtThreshold
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference
 from alttrain_cli.statistics.rates import Rate
@@ -18,18 +18,18 @@ from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.text import words
 
-Prompts = dict[str, Scored]  # a prompt, without regard to spaces and marks -> its verdict
+Prompts = dict[str, ScoredPrompt]  # a prompt, without regard to spaces and marks -> its verdict
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CheckedCalibration:
     """The calibration of the run that is evaluated, or why it does not hold."""
 
     record: CalibrationRecord | None = None
     problem: str = ""
 
     @classmethod
-    def of(cls, run: Run, adapter: str | None) -> "Calibrated":
+    def of(cls, run: Run, adapter: str | None) -> "CheckedCalibration":
         """Return that of a run; `adapter` is the hash of the adapter that was evaluated, if it is one."""
         try:
             return cls(run.calibration(adapter))
@@ -50,7 +50,7 @@ class Calibrated:
 def dial_score(
     results: Sequence[SuiteResult],
     baselines: Mapping[str, SuiteResult],
-    calibrated: Calibrated,
+    calibrated: CheckedCalibration,
     at_over_refusal: float | None = None,
 ) -> DialScore | None:
     """Return what the scores of a model show; None if no completion has one.
@@ -144,7 +144,7 @@ def _rows(result: SuiteResult) -> Prompts:
     for request in result.plan.requests:
         if label and request.key in result.stats.verdicts:
             prompt = " ".join(words(request.item.prompt))
-            found.setdefault(prompt, Scored(label, result.stats.scores.get(request.key)))
+            found.setdefault(prompt, ScoredPrompt(label, result.stats.scores.get(request.key)))
     return found
 
 
@@ -162,7 +162,7 @@ def _suite(result: SuiteResult, threshold: float | None, others: Prompts) -> Dia
     )
 
 
-def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> EqualSide:
+def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> ModelAtThreshold:
     benign, harmful = (
         {prompt: row for prompt, row in mine.items() if prompt in theirs}
         for mine, theirs in zip(own, other, strict=True)
@@ -171,7 +171,7 @@ def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> E
     area = auroc(_values(harmful), _values(benign))
     if area is None:
         raise ValueError("both labels were checked")
-    return EqualSide(
+    return ModelAtThreshold(
         name,
         threshold,
         Estimate.of_rate(_above(benign, threshold)),

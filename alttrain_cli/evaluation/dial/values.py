@@ -29,7 +29,7 @@ class DialSuite:
 
 
 @dataclass(frozen=True)
-class EqualSide:
+class ModelAtThreshold:
     """One model of a comparison at equal over-refusal."""
 
     name: str
@@ -49,8 +49,8 @@ class EqualComparison:
     """
 
     over_refusal: float
-    candidate: EqualSide
-    baseline: EqualSide
+    candidate: ModelAtThreshold
+    baseline: ModelAtThreshold
     difference: Difference | None
 
 

@@ -5,12 +5,12 @@ It runs in the sandbox (docs/sandbox.md), and where the system cannot confine it
 
 import re
 
-from alttrain_cli.evaluation.judgement import Judgement, State
+from alttrain_cli.evaluation.judgement import Judgement, JudgementState
 from alttrain_cli.evaluation.judges.judge import InstantJudge
-from alttrain_cli.evaluation.sandbox.probe import refusal
-from alttrain_cli.evaluation.sandbox.runner import run
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.text import visible
+from alttrain_cli.sandbox.probe import refusal
+from alttrain_cli.sandbox.runner import run
+from alttrain_cli.text import escape_hidden
 
 SECONDS = 10
 _REASON = 200  # characters
@@ -20,11 +20,15 @@ _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNOREC
 def passes(text: str, item: Item) -> Judgement:
     """Right if the tests pass; unparsed, and so judged again later, if they could not be run."""
     if reason := refusal():
-        return Judgement(State.UNPARSED, raw=reason)
+        return Judgement(JudgementState.UNPARSED, raw=reason)
     stub = f"{item.answer or ''}\n    pass\n"
     correct, reason = run(stub, code_in(text), item.tests or "", SECONDS)
-    raw = None if reason is None else visible(reason)[:_REASON]
-    return Judgement(State.UNPARSED, raw=raw) if correct is None else Judgement(correct=correct, raw=raw)
+    raw = None if reason is None else escape_hidden(reason)[:_REASON]
+    return (
+        Judgement(JudgementState.UNPARSED, raw=raw)
+        if correct is None
+        else Judgement(correct=correct, raw=raw)
+    )
 
 
 def code_in(text: str) -> str:

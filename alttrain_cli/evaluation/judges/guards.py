@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.quoting import filled, neutral
 
 LONGEST = 12_000  # characters
 HARMBENCH_LONGEST = 4_000  # its prompt and answer share 2,048 tokens
+HARMBENCH_FIELDS = ("behavior", "generation")  # as its card names them
 
 
 def read_llama_guard(text: str) -> Judgement:
@@ -48,7 +49,8 @@ def read_harmbench(text: str) -> Judgement:
 
 
 def _harmbench_fields(prompt: str, response: str) -> Mapping[str, str]:
-    return {"behavior": neutral(prompt, LONGEST), "generation": neutral(response, HARMBENCH_LONGEST)}
+    values = (neutral(prompt, LONGEST), neutral(response, HARMBENCH_LONGEST))
+    return dict(zip(HARMBENCH_FIELDS, values, strict=True))
 
 
 def _conversation(prompt: str, response: str) -> Conversation:
@@ -69,7 +71,7 @@ def _behaviour(refusal: str) -> Behaviour:
 
 
 def _unparsed(text: str) -> Judgement:
-    return Judgement(State.UNPARSED, raw=text)
+    return Judgement(JudgementState.UNPARSED, raw=text)
 
 
 LLAMA_GUARD = Judge(
@@ -125,6 +127,7 @@ HARMBENCH = Judge(
     licence="MIT",
     model="cais/HarmBench-Llama-2-13b-cls",
     size="13 B",
+    card_fields=HARMBENCH_FIELDS,
 )
 
 JUDGES = (LLAMA_GUARD, HARMBENCH, WILDGUARD, QWEN3GUARD)

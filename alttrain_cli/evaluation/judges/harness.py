@@ -9,7 +9,7 @@ from functools import cache
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
-from alttrain_cli.evaluation.suites.harness import Scoring, version
+from alttrain_cli.evaluation.suites.harness import HarnessScoring, version
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
 
 _VERSION = f"2, lm-eval {version()}"  # another harness may score otherwise: then it is judged again
@@ -57,11 +57,11 @@ def _score(text: str, item: Item) -> tuple[dict[str, float], str]:
 
 
 @cache
-def _scoring(name: str) -> Scoring:
+def _scoring(name: str) -> HarnessScoring:
     suite = all_suites().get(name)
     if suite is None or suite.task is None:
         raise DataError(f"{name}: no suite of this version is scored by lm-evaluation-harness.")
-    return Scoring(suite.task)
+    return HarnessScoring(suite.task)
 
 
 EXACT = InstantJudge(

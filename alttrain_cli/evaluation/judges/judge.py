@@ -8,7 +8,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.suites.suite import Item, Kind
 
-# A conversation for a chat template, text that is rendered already, or fields of a model card's prompt.
+# A conversation for a chat template, rendered text, or the fields of the prompt in a model's card.
 JudgePrompt = Conversation | str | Mapping[str, str]
 
 
@@ -28,6 +28,7 @@ class Judge:
     model: str | None = None  # local classifiers have their own; None: a server's
     size: str = ""  # parameters of that model
     gated: bool = False  # its terms have to be accepted on the hub first
+    card_fields: tuple[str, ...] = ()  # of the prompt in the model's card, where `ask` returns its fields
 
     def record(self) -> dict[str, Any]:
         """Return what a list of judges shows, as JSON."""

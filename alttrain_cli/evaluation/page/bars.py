@@ -22,7 +22,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Side:
+class AttackedModel:
     """One model under one attack. `points` are those of the curve: percent from the left, from the top."""
 
     name: str
@@ -37,20 +37,20 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Attacked:
+class AttackBars:
     """One attack, on the baseline if there is one and on the candidate. `calls` is where the curve ends."""
 
     suite: SuiteScore
-    sides: list[Side]
+    sides: list[AttackedModel]
     calls: int
 
 
-def attacked(card: Scorecard) -> list[Attacked]:
+def attacked(card: Scorecard) -> list[AttackBars]:
     """Return every adaptive suite as it is drawn."""
     return [_attacked(suite, bool(card.compared)) for suite in card.suites if suite.attack]
 
 
-def _attacked(suite: SuiteScore, compared: bool) -> Attacked:
+def _attacked(suite: SuiteScore, compared: bool) -> AttackBars:
     score = suite.attack
     if score is None:
         raise ValueError(f"{suite.name}: no attack")
@@ -58,8 +58,11 @@ def _attacked(suite: SuiteScore, compared: bool) -> Attacked:
     found = [("baseline", "compared", score.compared), (name, "target", score.target)]
     played = [(name, css, one) for name, css, one in found if one and one.dialogues]
     calls = max((len(one.curve) for _, _, one in played), default=0) if score.facts.steered else 0
-    sides = [Side(name, css, one, _bar(one, score.facts), _points(one, calls)) for name, css, one in played]
-    return Attacked(suite, sides, calls)
+    sides = [
+        AttackedModel(name, css, one, _bar(one, score.facts), _points(one, calls))
+        for name, css, one in played
+    ]
+    return AttackBars(suite, sides, calls)
 
 
 def _bar(side: AttackSummary, facts: AttackFacts) -> list[Segment]:

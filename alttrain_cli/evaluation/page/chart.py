@@ -19,7 +19,7 @@ NEAR = 30  # percent of the plot's width within which labels may touch
 
 
 @dataclass
-class Point:
+class ChartPoint:
     """A model, in percent on both axes; `label_y` is where its label goes, in pixels from the top."""
 
     name: str
@@ -37,9 +37,9 @@ class Plot:
     """Our points and those of papers; `title` is what the vertical axis counts."""
 
     title: str
-    ours: list[Point]
-    paper: list[Point]
-    pairs: list[tuple[Point, Point]]  # each baseline with its candidate
+    ours: list[ChartPoint]
+    paper: list[ChartPoint]
+    pairs: list[tuple[ChartPoint, ChartPoint]]  # each baseline with its candidate
     x_max: int  # where the horizontal axis ends
 
     def left(self, x: float) -> float:
@@ -95,7 +95,7 @@ def chart_of(card: Scorecard) -> Chart | None:
     return chart
 
 
-def x_end(points: Sequence[Point]) -> int:
+def x_end(points: Sequence[ChartPoint]) -> int:
     """Return where the horizontal axis ends, so that all points and intervals are on it."""
     right = max([40.0, *(point.x_bounds[1] if point.x_bounds else point.x for point in points)])
     return min(100, 10 * math.ceil(right / 10))
@@ -119,12 +119,12 @@ def _preference(choice: Pair) -> tuple[bool, bool, bool, str]:
     )
 
 
-def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[Point]:
+def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[ChartPoint]:
     """Return the point of one model, if both rates are known."""
     (harm, most_harm), (refusal, most_refusals) = harms, refusals
     if not (harm and refusal):
         return []
-    point = Point(
+    point = ChartPoint(
         name=name,
         label=name,
         x=100 * refusal.share,
@@ -136,9 +136,9 @@ def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[Point]
     return [point]
 
 
-def _published(figures: PaperFigures) -> Point:
+def _published(figures: PaperFigures) -> ChartPoint:
     css = "paper trained" if figures.model == "AltTrain" else "paper"
-    return Point(
+    return ChartPoint(
         f"{figures.backbone}, {figures.model}",
         figures.backbone,
         figures.over_refusal,
@@ -147,8 +147,8 @@ def _published(figures: PaperFigures) -> Point:
     )
 
 
-def _pairs(paper: list[Point]) -> list[tuple[Point, Point]]:
-    by_backbone: dict[str, list[Point]] = {}
+def _pairs(paper: list[ChartPoint]) -> list[tuple[ChartPoint, ChartPoint]]:
+    by_backbone: dict[str, list[ChartPoint]] = {}
     for point in paper:
         by_backbone.setdefault(point.label, []).append(point)
     return [(found[0], found[1]) for found in by_backbone.values() if len(found) == 2]
@@ -156,7 +156,7 @@ def _pairs(paper: list[Point]) -> list[tuple[Point, Point]]:
 
 def place_labels(chart: Plot) -> None:
     """Move labels down until none overlaps, or up from the end of the plot; ours are placed first."""
-    placed: list[Point] = []
+    placed: list[ChartPoint] = []
     for point in chart.ours + sorted(chart.paper, key=lambda one: -one.y):
         start = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)
         taken = [one.label_y for one in placed if abs(chart.left(one.x) - chart.left(point.x)) < NEAR]

@@ -6,7 +6,7 @@ from itertools import chain
 
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
-from alttrain_cli.evaluation.page.outcome import Outcome, words
+from alttrain_cli.evaluation.page.outcome import CompletionJudgements, words
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.structure.trace import Trace
@@ -30,7 +30,7 @@ class ShownTurn:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownCompletion:
     """One completion, as the page's script reads it."""
 
     verdict: str
@@ -53,8 +53,8 @@ class Entry:
     item: str
     sample: int
     prompt: str
-    target: Shown
-    compared: Shown | None
+    target: ShownCompletion
+    compared: ShownCompletion | None
     crossed: bool  # it counts in the table of verdicts and behaviours
     changed: bool  # the behaviours differ
 
@@ -108,16 +108,16 @@ def _written(side: SuiteResult, jobs: Sequence[SampleRequest | None]) -> Iterato
             yield None
 
 
-def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown:
+def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> ShownCompletion:
     key = completion.key
-    outcome = Outcome(
+    outcome = CompletionJudgements(
         {name: found[key] for name, found in side.judged.items() if key in found}, side.behaviour_judge
     )
     is_attack = side.plan.suite.kind == "harmful"
     harmful = outcome.may_be_harmful(asked_for_harm=is_attack)
     dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
     trace = completion.trace
-    return Shown(
+    return ShownCompletion(
         verdict=completion.verdict,
         behaviour=outcome.words(completion.ending),
         finish=Ending(completion.ending).label,
@@ -132,14 +132,14 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
     )
 
 
-def _undecided(side: SuiteResult, key: str, show: bool) -> Shown | None:
+def _undecided(side: SuiteResult, key: str, show: bool) -> ShownCompletion | None:
     """Return a dialogue that says nothing about the model; None if there is none."""
     dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
     if dialogue is None:
         return None
     harmful = side.plan.suite.kind == "harmful" and bool(dialogue.attempts)
     label = dialogue.outcome.label
-    return Shown(
+    return ShownCompletion(
         verdict="missing",
         behaviour=[label],
         finish=label,

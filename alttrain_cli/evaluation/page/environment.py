@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.scorecard_values import SuiteScore
 from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -57,7 +57,7 @@ def source_of(text: str) -> str:
 
 def _finalize(value: Any) -> Any:
     """Make hidden characters visible in every text that is not our markup."""
-    return visible(value) if type(value) is str else value
+    return escape_hidden(value) if type(value) is str else value
 
 
 def _suite_name(suite: SuiteScore) -> str:

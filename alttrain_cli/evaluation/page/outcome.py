@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alttrain_cli.evaluation.judgement import Behaviour, Judgement, State
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 
 REASONING = "@reasoning"  # ends the name of a judge that did not see the answer
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CompletionJudgements:
     """The judgements by the judges' file names, and which judge counts for behaviour."""
 
     judged: Mapping[str, Judgement]
@@ -42,7 +42,7 @@ class Outcome:
         """Return the behaviour of a completion, in the words that the page filters by."""
         right = [one.correct for one in self.judged.values() if one.correct is not None]
         said = []
-        if ending in (State.UNFINISHED, State.EMPTY):
+        if ending in (JudgementState.UNFINISHED, JudgementState.EMPTY):
             said.append(ending)
         elif self.behaviour:
             said.append(self.behaviour.value)
@@ -57,7 +57,7 @@ class Outcome:
 
 def words(judgement: Judgement) -> str:
     """Return one judgement in words."""
-    if judgement.state is not State.JUDGED:
+    if judgement.state is not JudgementState.JUDGED:
         return judgement.state.value
     said = []
     if judgement.behaviour:

@@ -15,7 +15,7 @@ from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.structure_stats import SPREADS, shown_rates
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.files import atomic_writer
-from alttrain_cli.text import visible
+from alttrain_cli.text import escape_hidden
 
 
 def write_page(
@@ -75,7 +75,7 @@ def _lines(browsed: Iterable[Entry]) -> Iterator[Any]:
 
 def _visible(value: Any) -> Any:
     if isinstance(value, str):
-        return visible(value)
+        return escape_hidden(value)
     if isinstance(value, list | tuple):
         return [_visible(one) for one in value]
     return {key: _visible(one) for key, one in value.items()} if isinstance(value, dict) else value

@@ -1,9 +1,9 @@
 """lm-evaluation-harness: its tasks word our prompts and score our final answers.
 
-The harness's own loop is not used. It would need a second engine behind its `LM` interface, keeps no
-completion that a kill leaves behind, and takes the whole thought for the answer where a model never came
-to one. So a task is used from both its ends: `Wording` makes items of published rows, `Scoring` looks at
-a final answer; what lies between is the one pipeline of this package.
+The harness's own loop is not used. It would need a second engine behind its `LM` interface. It loses all
+completions when it is killed, and takes the whole reasoning for the answer where a model gave none. So a
+task is used from both its ends: `HarnessPrompts` makes items of published rows, and `HarnessScoring` scores a
+final answer. Between them is the one pipeline of this package.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ Doc = Mapping[str, Any]
 _WITHOUT_EXAMPLES = {"num_fewshot": 0, "training_split": None, "fewshot_split": None, "fewshot_config": None}
 
 
-class Wording:
+class HarnessPrompts:
     """Words the prompts of a task; it is loaded with the first row."""
 
     def __init__(self, task: Task) -> None:
@@ -47,7 +47,7 @@ class Wording:
         raise DataError(f"{place}: not a row of this suite ({', '.join(absent)}); it has {', '.join(row)}.")
 
 
-class Scoring:
+class HarnessScoring:
     """Scores final answers as a task does; it is loaded with the first document.
 
     A document needs only what the task's scoring reads (`Task.reads`), not what words the prompt.

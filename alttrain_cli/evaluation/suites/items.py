@@ -16,13 +16,13 @@ import platformdirs
 
 from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.suites.harness import Wording
-from alttrain_cli.evaluation.suites.suite import Item, Source, Suite, fingerprint
+from alttrain_cli.evaluation.suites.harness import HarnessPrompts
+from alttrain_cli.evaluation.suites.suite import Item, Suite, SuiteSource, fingerprint
 from alttrain_cli.evaluation.suites.turns import turns_of
 from alttrain_cli.storage.files import writable
 from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.storage.tables import read_table
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "suites"
 TIMEOUT = 60.0  # seconds
@@ -43,7 +43,7 @@ class LoadedSuite(NamedTuple):
 
 def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
     """Read a suite."""
-    wording = Wording(suite.task) if suite.task else None
+    wording = HarnessPrompts(suite.task) if suite.task else None
     path = given or _fetch(suite)
     _check_file(suite, path)
     items, dropped = _items(suite, path, wording)
@@ -72,7 +72,7 @@ def is_here(suite: Suite) -> bool:
     return isinstance(found, str)
 
 
-def _items(suite: Suite, path: Path, wording: Wording | None) -> tuple[list[Item], int]:
+def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[list[Item], int]:
     items: list[Item] = []
     dropped = 0
     for number, row in read_table(path, suite.records, suite.header, suite.members):
@@ -166,7 +166,7 @@ def _get(suite: Suite, row: Mapping[str, Any], column: str, place: str) -> str |
     if value is None or isinstance(value, str):
         return value
     if column == "prompt" or not _is_number(value):
-        raise DataError(f"{place}: {name}: must be a text, not {shown(value)}.")
+        raise DataError(f"{place}: {name}: must be a text, not {quoted(value)}.")
     return str(value)
 
 
@@ -221,7 +221,7 @@ def _fetch(suite: Suite) -> Path:
     return _from_hub(suite, source) if source.hub else _from_url(suite, source)
 
 
-def _from_hub(suite: Suite, source: Source) -> Path:
+def _from_hub(suite: Suite, source: SuiteSource) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
@@ -240,7 +240,7 @@ def _from_hub(suite: Suite, source: Source) -> Path:
     return Path(found)
 
 
-def _from_url(suite: Suite, source: Source) -> Path:
+def _from_url(suite: Suite, source: SuiteSource) -> Path:
     """Return the published file, from the cache if it is there."""
     url = str(source.url).replace("{revision}", source.revision or "")
     path = _cached(suite)

@@ -8,12 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
-from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Source, Suite, all_suites
+from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Suite, SuiteSource, all_suites
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.names import is_name
 from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import is_file, read_text
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 _HELP = "For an example: docs/evaluation.md"
 _Names = Annotated[
@@ -83,7 +83,7 @@ def _values(path: Path) -> dict[str, dict[str, object]]:
 def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
     if name in {*all_suites(), *GROUPS, "all"} or not is_name(name):
         raise DataError(
-            f"--suite-file {path}: {shown(name)} cannot be a suite's name: it is taken, or it cannot name a "
+            f"--suite-file {path}: {quoted(name)} cannot be a suite's name: it is taken, or it cannot name a "
             "folder. Rename it."
         )
     try:
@@ -92,7 +92,7 @@ def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
             name=name,
             groups=("own",),
             title=given.title or name,
-            source=Source(own=Path(given.file).name),
+            source=SuiteSource(own=Path(given.file).name),
             columns={
                 "prompt": ("prompt",),
                 **({"answer": ("answer",)} if given.grader else {}),

@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.suites.own import is_own, own_suites
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 
 def suite_data(suite: Suite, given: Path | None, progress: Progress | None = None) -> LoadedSuite:
@@ -62,7 +62,7 @@ def suite_prompts(
     pairs = [(text, "", "") if is_file(Path(text)) else text.partition("=") for text in files]
     names = [name if equals else Path(name).stem for name, equals, _ in pairs]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
-        raise DataError(f"--suite-file: two files are called {shown(twice[0])}. Give one a name: NAME=FILE")
+        raise DataError(f"--suite-file: two files are called {quoted(twice[0])}. Give one a name: NAME=FILE")
     given = {name: Path(path) for name, equals, path in pairs if equals}
     wanted = {suite.name: suite for word in (words, *given) if word for suite in find_suites(word)}
     found = {

@@ -69,7 +69,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Strict):
+class SuiteSource(_Strict):
     """Where the published data is: in the package, on the hub, or at an URL."""
 
     package: str | None = None
@@ -119,7 +119,7 @@ class Suite(_Strict):
     licence: str
     n: int | None = Field(default=None, gt=0)  # items in the published data
     sha256: str | None = None  # of the prompts, in order: the same for every file format
-    source: Source
+    source: SuiteSource
     columns: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # column -> patterns
     records: str | None = None  # the key under which a JSON file keeps its list

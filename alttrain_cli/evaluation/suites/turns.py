@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.text import shown
+from alttrain_cli.text import quoted
 
 
 def turns_of(row: Mapping[str, Any], columns: Sequence[str], place: str) -> tuple[str, ...] | None:
@@ -17,7 +17,7 @@ def turns_of(row: Mapping[str, Any], columns: Sequence[str], place: str) -> tupl
         return None
     value = row[name]
     if not isinstance(value, list | tuple) or not value:
-        raise DataError(f"{place}: {name}: must be a list of texts or of messages, not {shown(value)}.")
+        raise DataError(f"{place}: {name}: must be a list of texts or of messages, not {quoted(value)}.")
     found = tuple(filter(None, (_text(one, f"{place}: {name}") for one in value)))
     if not found:
         raise DataError(f"{place}: {name}: holds no message of the user.")
@@ -31,5 +31,5 @@ def _text(value: Any, place: str) -> str | None:
             return None
         value = value.get("content")
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}: each message must be a text, not {shown(value)}.")
+        raise DataError(f"{place}: each message must be a text, not {quoted(value)}.")
     return value

@@ -1,0 +1,120 @@
+"""Which options of `alttrain build-data` have an effect together, and what their values mean."""
+
+import math
+from collections.abc import Sequence
+
+import typer
+
+from alttrain_cli.backends.open import Address
+from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.build_data.options import BuildOptions
+from alttrain_cli.commands.shared.rules import Rule, alone, is_given
+from alttrain_cli.data.annotators import ANNOTATORS
+from alttrain_cli.data.choices import Served
+from alttrain_cli.data.responses import Price
+from alttrain_cli.data.sources import Source
+from alttrain_cli.data.styles import STYLES
+from alttrain_cli.errors import DataError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.reading import is_folder
+from alttrain_cli.text import quoted, suggest
+
+
+def audit_rules(ctx: typer.Context) -> list[Rule]:
+    """Return the rules of --audit: nothing is built."""
+    return alone(ctx, "audited", "suite", "suite_file", "show")
+
+
+def build_rules(
+    ctx: typer.Context, options: BuildOptions, sources: Sequence[Source], mixed: Sequence[Source]
+) -> list[Rule]:
+    """Return the rules of everything else; `mixed` are the sources of --mix."""
+    annotator = ANNOTATORS[options.annotator]
+    used = {annotator.backend, options.generate_traces}
+    traces = any(not source.is_starter for source in sources)
+    columns = traces or any(not source.is_starter for source in mixed)
+    served = "endpoint" in used
+    ours = "without a --source that is not the starter set"
+    no_server = "without a server; add --annotator endpoint or --generate-traces endpoint"
+    no_model = "without a model backend; add --annotator model or --generate-traces model"
+    no_judge = "without a model as annotator; add --annotator endpoint|model"
+    conditions = {
+        "base_url": (served, no_server),
+        "model": (served, no_server),
+        "concurrency": (served or ("model" in used and options.engine == "vllm"), no_server),
+        "price": (served, no_server),
+        "recipe": ("model" in used or options.generate_traces is not None, no_model),
+        "on_disagreement": (annotator.backend is not None, no_judge),
+        "style": (bool(sources), "without --source: --mix adds traces unchanged"),
+        "columns": (columns, ours),
+        "label": (traces, ours),
+        "annotator": (traces, ours),
+        "generate_traces": (traces, ours),
+    }
+    return [
+        *(
+            Rule(f"--{name.replace('_', '-')}", is_given(ctx, name), has_effect, words)
+            for name, (has_effect, words) in conditions.items()
+        ),
+        *options.engine_rules(here="model" in used, elsewhere=no_model),
+        Rule(
+            "--mix starter", any(one.is_starter for one in mixed), False, "as it has no traces; use --source"
+        ),
+    ]
+
+
+def check_build(options: BuildOptions) -> None:
+    """Check the values of a build, one by one."""
+    if is_folder(options.out):
+        example = options.out / "data.jsonl"
+        raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")
+    if not options.source and not options.mix:
+        raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
+    for option, name, known in (
+        ("--style", options.style, list(STYLES)),
+        ("--annotator", options.annotator, list(ANNOTATORS)),
+    ):
+        if name not in known:
+            raise typer.BadParameter(f"{quoted(name)} is unknown. {suggest(name, known)}", param_hint=option)
+    if options.generate_traces and options.style == "original":
+        raise DataError(
+            "--style original cannot be used with --generate-traces: it needs full traces, but only the "
+            "opening of a harmful trace is generated."
+        )
+
+
+def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Address | Target:
+    """Return the backend that `endpoint` or `model` means.
+
+    Raises:
+        typer.BadParameter: if the option that it needs is missing.
+    """
+    if kind == "endpoint":
+        if not options.base_url:
+            words = "the endpoint backend needs a server URL, for example http://localhost:8000/v1"
+            raise typer.BadParameter(words, param_hint="--base-url")
+        return Address(",".join(options.base_url), options.model)
+    if recipe is None:
+        raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
+    # The name is part of the keys of what the model answered.
+    revision = f"@{recipe.model.revision}" if recipe.model.revision else ""
+    return Target(recipe.model.name + revision, recipe)
+
+
+def read_price(text: str | None) -> Price | None:
+    """Return the prices of --price.
+
+    Raises:
+        typer.BadParameter: if it is not two numbers of at least 0.
+    """
+    if text is None:
+        return None
+    try:
+        price = Price(*map(float, text.split(",")))
+    except (ValueError, TypeError):  # TypeError: not two
+        price = Price(math.nan, math.nan)
+    if not all(0 <= dollars < math.inf for dollars in price):
+        raise typer.BadParameter(
+            "two numbers of at least 0 are needed, for example 2.5,10", param_hint="--price"
+        )
+    return price

@@ -1,0 +1,135 @@
+"""The work of `alttrain build-data`: from sources to data.jsonl, or the audit of a data file."""
+
+import shlex
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.open import open_later
+from alttrain_cli.commands.build_data.options import BuildOptions
+from alttrain_cli.commands.build_data.rules import (
+    audit_rules,
+    build_rules,
+    check_build,
+    read_price,
+    served_by,
+)
+from alttrain_cli.commands.shared.rules import check, check_not_empty, typed_again
+from alttrain_cli.data.annotators import ANNOTATORS, SAMPLING, Annotator, BenignAnnotator
+from alttrain_cli.data.audit import audit
+from alttrain_cli.data.build import BuildResult, build
+from alttrain_cli.data.outputs import Outputs
+from alttrain_cli.data.part import SourceConfig
+from alttrain_cli.data.responses import ResponseStore
+from alttrain_cli.data.samples import SampleReader, read_prompts
+from alttrain_cli.data.sources import Source
+from alttrain_cli.data.starter import STARTER
+from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.evaluation.suites.published import suite_prompts
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.reading import check_ordinary
+from alttrain_cli.structure.row import iter_rows
+from alttrain_cli.training.fit import recommended
+
+
+def build_data(context: typer.Context, options: BuildOptions) -> None:
+    """Build a data file, or audit one."""
+    check_not_empty(context, "suite")
+    check(audit_rules(context))
+    if options.audited is not None:
+        _audit(options.audited, _suites(options), options.show)
+        return
+    check_build(options)
+    out = options.out
+    sources, mixed = ([Source.parse(text) for text in given or ()] for given in (options.source, options.mix))
+    price = read_price(options.price)
+    reader = SampleReader.of(
+        options.columns,
+        options.label,
+        needs_label=ANNOTATORS[options.annotator].needs_label,
+        needs_response=options.generate_traces is None,
+    )
+    benign = SampleReader.of(options.columns, None, needs_label=False)
+    check(build_rules(context, options, sources, mixed))
+    suites = _suites(options)
+    recipe = Recipe.load(options.recipe) if options.recipe else None
+    with locked(out, Outputs.of(out).lock), console.Reporter() as view, ExitStack() as opened:
+        annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price), opened)
+        configs = [
+            *(
+                SourceConfig(one, reader, options.style, annotator, options.on_disagreement, traces)
+                for one in sources
+            ),
+            *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in mixed),
+        ]
+        result = build(configs, out, options.seed, suites, overwrite=options.overwrite, progress=view)
+    _report(context, options, result)
+
+
+def _suites(options: BuildOptions) -> dict[str, list[str]]:
+    return suite_prompts(options.suite, options.suite_file or (), read_prompts)
+
+
+def _models(
+    options: BuildOptions, recipe: Recipe | None, store: ResponseStore, opened: ExitStack
+) -> tuple[Annotator, TraceGenerator | None]:
+    """Return the annotator and the trace generator. What both use is opened once."""
+    judging = ANNOTATORS[options.annotator]
+    backends = {
+        kind: open_later(
+            served_by(kind, options, recipe),
+            store.progress,
+            in_flight=options.concurrency,
+            engine=options.program,
+        )
+        for kind in dict.fromkeys((judging.backend, options.generate_traces))
+        if kind is not None
+    }
+    for backend in backends.values():
+        opened.callback(backend.close)
+    if judging.backend is None:
+        annotator = judging.make()
+    else:
+        annotator = judging.make(store.responses(backends[judging.backend], "annotations", SAMPLING))
+    if options.generate_traces is None:
+        return annotator, None
+    limit = recipe.generation.max_new_tokens if recipe else MAX_TOKENS
+    system = recipe.model.system if recipe and options.generate_traces == "model" else None
+    return annotator, TraceGenerator(backends[options.generate_traces], store, limit, system)
+
+
+def _report(context: typer.Context, options: BuildOptions, result: BuildResult) -> None:
+    with console.summary():
+        console.print_build(result.facts, result.rows, result.manifest, result.dropped)
+        for warning in result.warnings:
+            console.print_warning(warning)
+        _show(result.rows, options.show)
+    result.audit.check(result.rows)
+    if warning := result.usage.check(result.rows):
+        console.print_warning(warning)
+    if not result.is_enough:
+        own = [one for one in options.source or () if not Source.parse(one).is_starter]
+        words = [word for one in (*own, STARTER) for word in ("--source", one)]
+        console.print_next(shlex.join([*typed_again(context, "source"), *words]))
+        return
+    recipe = recommended(Machine.detect())
+    console.print_next(shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(result.rows)]))
+
+
+def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
+    check_ordinary(rows)
+    with console.status(f"Auditing {rows} ..."):
+        result = audit(iter_rows(rows), suites)
+    console.print_audit(result.facts())
+    _show(rows, show)
+    result.check(rows)
+
+
+def _show(rows: Path, count: int) -> None:
+    for row in islice(iter_rows(rows), count):
+        console.print_row(row)

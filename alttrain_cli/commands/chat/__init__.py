@@ -1,0 +1,93 @@
+"""`alttrain chat`: chat with a model and see the sections of its completions."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from functools import partial
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.base import Backend, check_threshold
+from alttrain_cli.backends.open import open_backend
+from alttrain_cli.backends.target import Target
+from alttrain_cli.chat.chat import Chat
+from alttrain_cli.chat.exchange import send_all
+from alttrain_cli.chat.files import ChatFile, newest_chat
+from alttrain_cli.chat.loader import ChatTarget, Load
+from alttrain_cli.chat.screen import QuietScreen
+from alttrain_cli.chat.session import Session
+from alttrain_cli.chat.settings import Settings
+from alttrain_cli.chat.transcript import Transcript
+from alttrain_cli.commands.chat.options import ChatOptions
+from alttrain_cli.commands.chat.rules import chat_rules
+from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.rules import check, check_not_empty
+
+
+@takes(ChatOptions)
+def chat(context: typer.Context, options: ChatOptions) -> None:
+    """Chat with a model. Its understanding, assessment, reasoning and answer are shown as separate sections.
+
+    If the output is piped, only the answer goes to standard output; the reasoning goes to standard error.
+    """
+    check_not_empty(context, "system", "prompt")
+    check(chat_rules(options))
+    if options.attack is not None:
+        from alttrain_cli.commands.chat import attack  # loads the suites, which a chat does not need
+
+        return attack.play(options)
+    messages = options.messages
+    if not options.interactive and not messages:
+        raise typer.BadParameter("standard input is no terminal. Give the message with -p TEXT or -p -")
+    found = options.found
+    if isinstance(found, Target):
+        target = ChatTarget.of(found)
+    else:
+        target = ChatTarget.server(found.name, options.recipe)
+    if options.compare:
+        target.check_comparable()
+    settings = Settings(target.recipe.generation).set(*options.all_changes)
+    if isinstance(found, Target):  # what can be known before it is loaded
+        check_threshold(found, settings.sampling)
+    path = newest_chat(target.name) if options.resume else None
+    transcript = Transcript.load(path) if path else Transcript()
+    transcript.system = transcript.system if options.system is None else options.system
+    load = partial(open_backend, found, engine=options.program)
+    if options.interactive:
+        saved = None if options.no_save else ChatFile(target.name, path)
+        opened = Chat(target, load, transcript, settings, console.ChatScreen(), saved)
+        Session(opened, messages, compare=options.compare).run()
+    else:
+        _send(messages, target, load, transcript, settings, options)
+
+
+def _send(
+    messages: list[str],
+    target: ChatTarget,
+    load: Load,
+    transcript: Transcript,
+    settings: Settings,
+    options: ChatOptions,
+) -> None:
+    # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, and two of
+    # them on few cores slow the generating thread by a third.
+    with ThreadPoolExecutor(1) as pool:
+        backend = pool.submit(load, console.Reporter(lines=False)).result()
+    if warning := target.warning(backend):
+        console.print_warning(warning)
+    # A model in memory ends with this process. To close it would convert its weights once more.
+    with closing(backend) if options.program else nullcontext():
+        _send_with(backend, messages, transcript, settings, options)
+
+
+def _send_with(
+    backend: Backend, messages: list[str], transcript: Transcript, settings: Settings, options: ChatOptions
+) -> None:
+    drawn = sys.stdout.isatty() and not options.as_json
+    screen = console.ChatScreen() if drawn else QuietScreen(console.print_warning)
+    for exchange in send_all(backend, transcript, messages, settings, screen, compare=options.compare):
+        if options.as_json:
+            console.print_json(exchange.record())
+        elif not drawn:
+            console.print_answers(exchange.completions)

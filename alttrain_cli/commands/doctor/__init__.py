@@ -1,0 +1,99 @@
+"""`alttrain doctor`: examine this machine, the installed packages and a model's tokenizer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.commands.shared.completion import complete_recipe, complete_target
+from alttrain_cli.commands.shared.options import JsonOption, takes
+from alttrain_cli.commands.shared.rules import check, check_not_empty, recipe_rule
+from alttrain_cli.doctor.finding import Finding, Level
+from alttrain_cli.doctor.hub import ask_hub, examine_caches
+from alttrain_cli.doctor.machine import examine_machine, examine_torch
+from alttrain_cli.doctor.packages import examine_packages, examine_tools
+from alttrain_cli.errors import AlttrainError, GateError
+
+if TYPE_CHECKING:
+    from alttrain_cli.structure.spans import Span
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """The options of `alttrain doctor`."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Also examine the tokenizer of this model: a run, a folder or a hub id.",
+            autocompletion=complete_target,
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="Also examine the tokenizer of this recipe's model. With --model: only use its settings.",
+            autocompletion=complete_recipe,
+        ),
+    ] = None
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Also test whether torch can use the GPU. This takes seconds.")
+    ] = False
+    sources: Annotated[
+        bool,
+        typer.Option(
+            "--sources",
+            help="Also check the published data: revision, hash and count of each suite. What is not on this "
+            "machine is downloaded, unless offline.",
+        ),
+    ] = False
+    as_json: JsonOption = False
+
+
+@takes(DoctorOptions)
+def doctor(context: typer.Context, options: DoctorOptions) -> None:
+    """Examine this machine, the installed packages and a model's tokenizer.
+
+    Each finding has its cure. Ends with exit code 3 if there is a problem.
+    """
+    check_not_empty(context)
+    check([recipe_rule(options.model, options.recipe)])
+    word = options.model or options.recipe
+    hub = ask_hub()
+    found = [*examine_machine(), *examine_packages(), *examine_caches(), *examine_tools(), hub()]
+    found += [examine_torch()] if options.gpu else []
+    if options.sources:
+        from alttrain_cli.commands.doctor.sources import source_findings
+
+        with console.Reporter() as progress:
+            found += source_findings(progress)
+    row = _examine(word, options.recipe if options.model else None, found) if word else []
+    if options.as_json:
+        for finding in found:
+            console.print_json(finding.record())
+    else:
+        console.print_findings(found, row)
+    problems = sum(finding.level is Level.PROBLEM for finding in found)
+    if problems:
+        raise GateError(f"{problems} problem{'s' * (problems > 1)}. Below each one is what to do.")
+
+
+def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"]:
+    """Add what is found of a model, and return one rendered row."""
+    from alttrain_cli.backends.address import is_address
+    from alttrain_cli.backends.target import find_target
+    from alttrain_cli.data.starter import starter_rows
+    from alttrain_cli.doctor.model import examine_model
+
+    if is_address(word):
+        raise AlttrainError(f"{word}: a server hides its tokenizer. Name the model's folder or hub id.")
+    target = find_target(word, recipe)
+    with console.status("Loading the tokenizer ..."):
+        findings, row = examine_model(target, starter_rows("heldout")[1])
+    found += findings
+    return row

@@ -1,0 +1,40 @@
+"""The work of `alttrain eval suites` and `eval judges`."""
+
+import shlex
+
+from alttrain_cli import console
+from alttrain_cli.engine.source import is_in_cache
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN
+from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.suites.items import is_here
+from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites
+from alttrain_cli.storage.run import Run
+from alttrain_cli.training.fit import SMALLEST
+
+
+def list_suites(as_json: bool) -> None:
+    """List the suites: size, source, licence, what each needs, and whether its data is here."""
+    found = [(suite, is_here(suite)) for suite in all_suites().values()]
+    if as_json:
+        for suite, here in found:
+            console.print_json({**suite.record(), "here": here})
+    else:
+        console.print_suites(found, GROUPS, _next("--suite smoke"))
+
+
+def list_judges(as_json: bool) -> None:
+    """List the judges: what each measures and needs, its licence, and whether its model is here."""
+    found = [
+        (judge, isinstance(judge, Judge) and judge.model is not None and is_in_cache(judge.model))
+        for judge in CHOSEN.values()
+    ]
+    if as_json:
+        for judge, here in found:
+            console.print_json({**judge.record(), "here": here})
+    else:
+        console.print_judges(found, _next("--judge rule"))
+
+
+def _next(options: str) -> str:
+    runs = Run.trained()
+    return f"alttrain eval {shlex.quote(str(runs[0] if runs else SMALLEST))} {options}"

@@ -1,0 +1,129 @@
+"""The options of `alttrain eval`: what is generated, and how."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from alttrain_cli.commands.eval.options import ReportOptions
+from alttrain_cli.commands.shared.options import (
+    finite,
+)
+from alttrain_cli.evaluation.choices import Mode
+
+_generating = partial(typer.Option, rich_help_panel="Generate")
+
+
+@dataclass(frozen=True)
+class GenerateOptions(ReportOptions):
+    """What is generated, and how."""
+
+    suite: Annotated[
+        str,
+        _generating(
+            "--suite",
+            metavar="NAMES",
+            help="Suites or groups, separated by commas. Groups: smoke, safety, attacks, adaptive, "
+            "attack-smoke, over-refusal, reasoning, general, all. To list the suites: alttrain eval suites.",
+        ),
+    ] = "smoke"
+    suite_file: Annotated[
+        list[str] | None,
+        _generating(
+            "--suite-file",
+            metavar="FILE",
+            help="prompts.yaml: evaluate your own prompts, which this file describes (docs/evaluation.md). "
+            "NAME=FILE: read a suite from its published file.",
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        _generating(
+            "--limit",
+            min=1,
+            metavar="N",
+            help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
+        ),
+    ] = None
+    num_samples: Annotated[
+        int,
+        _generating(
+            "--num-samples",
+            min=1,
+            max=1000,
+            metavar="K",
+            help="Number of samples per prompt. More than 1 needs sampling (--do-sample).",
+        ),
+    ] = 1
+    do_sample: Annotated[
+        bool,
+        _generating(
+            "--do-sample",
+            help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
+        ),
+    ] = False
+    greedy: Annotated[
+        bool,
+        _generating("--greedy", help="Decode greedily instead of by the recipe's decoding settings."),
+    ] = False
+    temperature: Annotated[
+        float,
+        _generating(
+            "--temperature", min=0.01, max=10.0, metavar="T", help="Temperature with --do-sample, 0.01 to 10."
+        ),
+    ] = 0.6
+    top_p: Annotated[
+        float,
+        _generating(
+            "--top-p", min=0.01, max=1.0, metavar="P", help="Nucleus sampling with --do-sample, 0.01 to 1."
+        ),
+    ] = 0.95
+    threshold: Annotated[
+        float | None,
+        _generating(
+            "--threshold",
+            min=0,
+            max=1,
+            metavar="T",
+            callback=finite,
+            help="Override the model's verdict: above this score it is harmful, else benign. Default: the "
+            "recipe's threshold, or none. To choose one: alttrain calibrate RUN.",
+        ),
+    ] = None
+    max_new_tokens: Annotated[
+        int | None,
+        _generating(
+            "--max-new-tokens",
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Maximum number of new tokens per completion. Default: from recipe and suite.",
+        ),
+    ] = None
+    thinking_mode: Annotated[
+        Mode,
+        _generating(
+            "--thinking-mode",
+            metavar="normal|zero|less|more",
+            help="Thinking ablation: tests whether safe behaviour depends on the reasoning. zero: the "
+            "reasoning is empty. less: one fixed short thought. more: the reasoning is extended.",
+        ),
+    ] = "normal"
+    preset: Annotated[
+        str | None,
+        _generating(
+            "--preset",
+            metavar="NAME",
+            help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
+            "lrm-safety-study. The scorecard lists the differences.",
+        ),
+    ] = None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The fields that overrule recipe and preset."""
+        drawn = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
+        turned = {} if self.threshold is None else {"threshold": self.threshold}
+        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        return turned | (drawn if self.do_sample else greedy if self.greedy else {})

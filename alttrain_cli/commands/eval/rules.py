@@ -1,0 +1,123 @@
+"""The rules of `alttrain eval`: which options have an effect together."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import typer
+
+from alttrain_cli.backends.address import is_address
+from alttrain_cli.commands.eval.judge_options import JudgeOptions
+from alttrain_cli.commands.eval.options import ReportOptions
+from alttrain_cli.commands.eval.run_options import RunOptions
+from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, is_given, recipe_rule
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
+from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.presets import Preset, for_any_model
+from alttrain_cli.evaluation.suites.suite import Kind
+
+Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
+
+
+def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
+    """Return the rules of `eval run` that the command line alone decides."""
+    by_url, target, recipe = bool(options.base_url), options.target, options.recipe
+    served, by_vllm = is_served(options), options.engine == "vllm"
+    words = "with --base-url" if by_url else "with a server"
+    return [
+        Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
+        Rule("--top-p", is_given(ctx, "top_p"), options.do_sample, "without --do-sample"),
+        Rule("--greedy", options.greedy, not options.do_sample, "with --do-sample: give one of the two"),
+        Rule("TARGET", bool(target), not by_url, f"{words}: give one of the two"),
+        Rule("--recipe", recipe is not None, not served, words),
+        Rule("--model", options.model is not None, by_url, "without --base-url"),
+        Rule("--compare-model", options.compare_model is not None, served, "without a server"),
+        Rule(
+            "--baseline",
+            options.baseline is not None,
+            options.compare_model is None,
+            "with --compare-model: give one of the two",
+        ),
+        *options.engine_rules(here=not served, elsewhere=words),
+        Rule(
+            "--threshold", options.threshold is not None, not by_vllm, "with --engine vllm: it has no scores"
+        ),
+        Rule("--concurrency", is_given(ctx, "concurrency"), served or by_vllm, "without a server or vLLM"),
+        recipe_rule(None if served else target, recipe),
+    ]
+
+
+def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_gpu: bool) -> list[Rule]:
+    """Return the rules of a preset: it is applied whole, or refused."""
+    name, part = f"--preset {preset.name}", preset.judge_part
+    others = f"Without it: --preset {'|'.join(for_any_model())}"
+    served = is_served(options)
+    return [
+        Rule(name, preset.changes_model, not served, f"on a server, whose weights it changes. {others}"),
+        Rule(name, bool(preset.load_in_4bit), on_gpu, f"without a GPU: it loads weights in 4 bits. {others}"),
+        Rule(
+            f"--judge-part {options.judge_part}",
+            is_given(ctx, "judge_part"),
+            part in (None, options.judge_part),
+            f"with {name}, which judges the part {part}",
+        ),
+    ]
+
+
+def is_served(options: RunOptions) -> bool:
+    """Whether the target is a server's model."""
+    return bool(options.base_url) or is_address(options.target)
+
+
+def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
+    """Check the options of `eval judge` and `eval report`.
+
+    Raises:
+        typer.BadParameter: if one is empty or has no effect.
+    """
+    check_not_empty(ctx)
+    target, recipe, out = options.target, options.recipe, options.out
+    is_evaluation = bool(target and suite_dirs(Path(target)))
+    by_folder = is_evaluation or (out is not None and not target)
+    check(
+        [
+            Rule("--out", out is not None, not is_evaluation, f"with {target}: give one of the two"),
+            Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
+            recipe_rule(target, recipe),
+        ]
+    )
+
+
+def judge_rules(
+    ctx: typer.Context, options: JudgeOptions, judges: Sequence[AnyJudge], graded: Iterable[Graded]
+) -> list[Rule]:
+    """Return the rules for the options of judges; `graded` is what there will be to judge."""
+    kinds, model = set(graded), options.judge_model is not None
+    asked = [judge for judge in judges if isinstance(judge, Judge)]
+    by_url = [judge.name for judge in asked if judge.model is None]
+    own = [judge.name for judge in asked if judge.model is not None]
+    free = any(grader is None for _, grader in kinds)
+    served = [judge.name for judge in CHOSEN.values() if isinstance(judge, Judge) and judge.model is None]
+    no_url = f"without a judge that a server's model is: --judge {' or '.join(served)}"
+    several = f"for {' and '.join([*by_url[:1], *own])} at once: judge by one after the other"
+    return [
+        Rule("--judge-url", options.judge_url is not None, bool(by_url), no_url),
+        Rule("--judge-model", model, bool(asked), "without a judge that is a model"),
+        Rule("--judge-model", model, len([*by_url[:1], *own]) < 2, several),
+        Rule("--judge-part", is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"),
+        Rule(
+            "--allow-code", options.allow_code, any(grader == "code" for _, grader in kinds), "without code"
+        ),
+        *(
+            Rule(f"--judge {judge.name}", is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
+            for judge in judges
+        ),
+    ]
+
+
+def _judges_some(judge: AnyJudge, kinds: Iterable[Graded]) -> bool:
+    return any(judge in judges_for(kind, grader, [judge]) for kind, grader in kinds)
+
+
+def _judged(judge: AnyJudge) -> str:
+    return f"here: it judges {' and '.join(judge.kinds)} prompts, and there are none"

@@ -1,0 +1,129 @@
+"""The work of `alttrain eval`: generate, judge, report. Apart from its options, so that help is quick."""
+
+from dataclasses import replace
+from functools import partial
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
+from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.eval.attack_rules import attack_choice, attack_rules, read_attacks
+from alttrain_cli.commands.eval.judge_options import JudgeOptions
+from alttrain_cli.commands.eval.options import ReportOptions, TableOptions
+from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
+from alttrain_cli.commands.eval.run_options import RunOptions
+from alttrain_cli.commands.shared.rules import check, check_not_empty, command_of, is_given
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.evaluation.claim import claimed
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import (
+    EvalTarget,
+    existing_target,
+    local_target,
+    named,
+    served_target,
+)
+from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
+from alttrain_cli.evaluation.presets import find_preset
+from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
+from alttrain_cli.evaluation.report import Report, report
+from alttrain_cli.evaluation.suites.own import own_suites
+from alttrain_cli.evaluation.suites.published import suite_files
+from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.progress import Progress
+
+
+def run(ctx: typer.Context, given: RunOptions) -> None:
+    """Evaluate a model on suites of prompts and compare it with its base model."""
+    check_not_empty(ctx)
+    check(run_rules(ctx, given))
+    preset = find_preset(given.preset) if given.preset else None
+    if preset:
+        check(preset_rules(ctx, given, preset, on_gpu=bool(Machine.detect().gpu)))
+        given = replace(given, judge_part=preset.judge_part or given.judge_part)
+    own = own_suites(given.suite_file or ())
+    shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
+    suites = [*shipped, *(one.suite for one in own)]
+    asked = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
+    judges = find_judges(",".join(dict.fromkeys(asked)) or given.judge)
+    check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
+    check(attack_rules(ctx, given, suites, served=is_served(given)))
+    with console.Reporter() as progress:
+        choice = attack_choice(given, progress)
+        if given.replay is None:
+            choice.check(suites)
+        data = read_attacks(given, suites, suite_files(given.suite_file or (), suites), progress)
+        judging = _judge_set(judges, given, progress)
+        wanted = EvalOptions(
+            suites=data,
+            preset=preset,
+            sampling=given.sampling,
+            max_new_tokens=given.max_new_tokens,
+            mode=given.thinking_mode,
+            samples=given.num_samples,
+            limit=given.limit,
+            attack_choice=choice,
+        )
+        candidate = _candidate(given, progress)
+        pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
+        opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
+        problems = evaluate(pair, wanted, judging, opened, progress)
+        result = report(pair, show_completions=given.include_harmful)
+    _show(result, given, problems)
+
+
+def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
+    """Judge the saved completions, without generating new ones."""
+    check_stored(ctx, given)
+    target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
+    pair = Comparison.existing(target, given.baseline)
+    judges = find_judges(given.judge)
+    check(judge_rules(ctx, given, judges, pair.graded()))
+    with console.Reporter() as progress, claimed(pair.roots):
+        problems = _judge_set(judges, given, progress).run(pair.roots)
+        result = report(pair, show_completions=given.include_harmful)
+    _show(result, given, problems)
+
+
+def report_again(ctx: typer.Context, given: TableOptions) -> None:
+    """Show the scorecard of the saved completions and judgements."""
+    check_stored(ctx, given)
+    published = find_published(given.published) if given.published else None
+    target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
+    pair = Comparison.existing(target, given.baseline)
+    result = report(pair, show_completions=given.include_harmful, at_over_refusal=given.at_over_refusal)
+    _show(result, given, [], published)
+
+
+def _show(
+    result: Report, given: ReportOptions, problems: list[str], published: PublishedPaper | None = None
+) -> None:
+    console.print_report(result, published)
+    result.check(problems)
+    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.detect().gpu)))
+
+
+def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:
+    return JudgeSet(
+        judges,
+        partial(open_judge_model, progress=progress),
+        progress,
+        part=given.judge_part,
+        url=given.judge_url,
+        model=given.judge_model,
+        allow_code=given.allow_code,
+        with_card=not given.no_judge_card,
+    )
+
+
+def _candidate(given: RunOptions, progress: Progress) -> EvalTarget:
+    by_url = Address(",".join(given.base_url), given.model) if given.base_url else None
+    found = by_url or find(named(given.target), given.recipe)
+    if isinstance(found, Address):
+        found = replace(found, base=given.compare_model)
+    if isinstance(found, Target):
+        return local_target(found, given.out)
+    return served_target(open_backend(found, progress, in_flight=given.concurrency), given.out)

@@ -1,0 +1,1 @@
+"""Options, rules and help of several commands."""

@@ -1,0 +1,98 @@
+"""Commands and groups of commands with our help. Options also have their old names."""
+
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from alttrain_cli.commands.shared.every_command import NAMES
+from alttrain_cli.commands.shared.help import Help
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+COMPLETING = "_ALTTRAIN_COMPLETE"  # set by the shell's script
+# Older names of options, and the name that replaces each. They are not shown, and work until version 0.2.
+OLD_NAMES = {
+    "--trust": "--on-disagreement",
+    "--traces-from": "--generate-traces",
+    "--probe": "--prompts",
+    "--compare": "--baseline",
+    "--samples": "--num-samples",
+    "--sample": "--do-sample",
+    "--think": "--thinking-mode",
+    "--no-card": "--no-judge-card",
+    "--show-completions": "--include-harmful",
+}
+
+
+class Command(Help, TyperCommand):
+    """A command with our help. Options also have their old names."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Return click's parser, which also reads old names."""
+        parser = super().make_parser(ctx)
+        options = {name: one for one in self.get_params(ctx) for name in one.opts}
+        for old, new in OLD_NAMES.items():
+            if new in options and old not in options:
+                option = options[new]
+                names, option.opts = option.opts, [old]
+                option.add_to_parser(parser, ctx)
+                option.opts = names
+        return parser
+
+
+class Group(Help, TyperGroup):
+    """A group of commands with our help."""
+
+    def _usage_end(self) -> list[str]:
+        return ["COMMAND [ARGS]..."]
+
+
+class DefaultGroup(Group):
+    """A group whose first command need not be named: `alttrain eval RUN` means `alttrain eval run RUN`."""
+
+    @property
+    def first(self) -> str:
+        """The first command is meant if none is named."""
+        return next(iter(self.commands))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the first command in front, unless another one is named, or nearly so."""
+        shared = list(takewhile(NAMES.__contains__, args))
+        args = args[len(shared) :]
+        word = args[0] if args else ""
+        takes_word = any(one.param_type_name == "argument" for one in self.commands[self.first].params)
+        is_option = not word or word.startswith("-")
+        late = "" if takes_word else next((one for one in args[1:] if one in self.commands), "")
+        if is_option and late:
+            ctx.fail(f"{word} has no effect before {late}. Give options after the command.")
+        if not args and COMPLETING in os.environ:  # the shell completes the first word
+            return super().parse_args(ctx, shared)
+        near = not is_option and (not takes_word or get_close_matches(word, self.commands, cutoff=0.8))
+        named = word in self.commands or (near and not Path(word).exists())
+        return super().parse_args(ctx, [*shared, *(args if named else [self.first, *args])])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the commands with this prefix, and the completions of the first command."""
+        takes = [one for one in self.commands[self.first].params if one.param_type_name == "argument"]
+        words = takes[0].shell_complete(ctx, incomplete) if takes else []
+        return [*super().shell_complete(ctx, incomplete), *words]
+
+
+class App(typer.Typer):
+    """A typer application with our help."""
+
+    def __init__(self, *, cls: type[Group] = Group, help: str | None = None, **settings: Any) -> None:
+        super().__init__(
+            cls=cls,
+            help=help,
+            **{"context_settings": CONTEXT, "add_completion": False, "rich_markup_mode": None, **settings},
+        )
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Called], Called]:
+        return super().command(name, cls=Command, **settings)

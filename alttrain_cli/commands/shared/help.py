@@ -1,0 +1,112 @@
+"""How every command shows its help: short metavars, options in groups, examples at the end.
+
+typer's own help takes rich, which doubles the time of `--help`, and gives a third of the width to types.
+"""
+
+import shutil
+from collections.abc import Iterable
+from inspect import cleandoc
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from alttrain_cli.commands.shared.every_command import SHARED
+from alttrain_cli.commands.shared.examples import EXAMPLES
+
+_HYPHEN = "\u2011"  # replaces - while lines are wrapped, so that no line ends within --base-url
+_METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
+
+
+class Help:
+    """The help of a command or of a group of commands."""
+
+    help: str | None
+
+    @property
+    def first(self) -> str:
+        """The command that is meant if none is named."""
+        return ""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options of the command, and those that every command takes."""
+        own: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        return [*own[:-1], *SHARED, *own[-1:]]  # --help last
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help, at most 80 columns wide."""
+        ctx.terminal_width = max(30, min(80, shutil.get_terminal_size().columns) - 2)
+        formatter = ctx.make_formatter()
+        parameters = [one for one in self.get_params(ctx) if not one.hidden]
+        arguments = [one for one in parameters if one.param_type_name == "argument"]
+        words = [one.metavar if one.required else f"[{one.metavar}]" for one in arguments]
+        formatter.write_usage(_path(ctx), " ".join(["[OPTIONS]", *words, *self._usage_end()]))
+        formatter.write_paragraph()
+        about = ctx.parent.command.help if _is_default(ctx) else self.help
+        formatter.write_text(cleandoc(about or "").replace("-", _HYPHEN))
+        _write(formatter, "Arguments", [(one.metavar, one.help or "") for one in arguments])
+        options = [one for one in parameters if one.param_type_name == "option"]
+        for panel in dict.fromkeys(one.rich_help_panel or "Options" for one in options):
+            shown = [one for one in options if (one.rich_help_panel or "Options") == panel]
+            _write(formatter, panel, [(_label(one, ctx), _text(one, ctx)) for one in shown])
+        _write(formatter, "Commands", _commands(ctx))
+        _write_examples(formatter, EXAMPLES.get(_path(ctx).partition(" ")[2], ()))
+        return str(formatter.getvalue()).replace(_HYPHEN, "-").rstrip("\n")
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(self.get_help(ctx))
+
+    def _usage_end(self) -> list[str]:
+        return []
+
+
+def _is_default(ctx: Any) -> bool:
+    group = ctx.parent.command if ctx.parent else None
+    return isinstance(group, Help) and group.first == ctx.command.name
+
+
+def _path(ctx: Any) -> str:
+    """Return the words of a command as people type them."""
+    return str(ctx.parent.command_path if _is_default(ctx) else ctx.command_path)
+
+
+def _commands(ctx: Any) -> list[tuple[str, str]]:
+    """Return the commands of a group; for its first command, the other commands."""
+    group = ctx.parent.command if _is_default(ctx) else ctx.command
+    if not isinstance(group, TyperGroup):
+        return []
+    found = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
+    return [
+        (name, (one.help or "").split("\n\n")[0])
+        for name, one in found
+        if one and not one.hidden and one is not ctx.command
+    ]
+
+
+def _label(option: Any, ctx: Any) -> str:
+    """Return an option as it is typed: `--out FILE`."""
+    names = ", ".join(sorted(option.opts, key=len))
+    kind = str(option.display_type(ctx)).strip("<>").removesuffix(" range")
+    return names if option.is_flag else f"{names} {option.metavar or _METAVARS.get(kind, kind)}"
+
+
+def _text(option: Any, ctx: Any) -> str:
+    """Return the help of an option, with its default."""
+    default = option.get_default(ctx, call=False)
+    shown = option.show_default and not option.is_flag and default not in (None, "", [], ())
+    end = " [required]" if option.required else f" [default: {default}]" if shown else ""
+    return f"{option.help or ''}{end}"
+
+
+def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        kept = [(first, second.replace("-", _HYPHEN)) for first, second in rows]
+        with formatter.section(typer.style(title, bold=True)):
+            formatter.write_dl(kept, col_max=formatter.width * 3 // 8)
+
+
+def _write_examples(formatter: Any, examples: Iterable[tuple[str, str]]) -> None:
+    """Write examples. A command is never wrapped, so that it can be pasted."""
+    for number, (what, line) in enumerate(examples):
+        formatter.write(f"\n{typer.style('Examples', bold=True)}:\n" if not number else "")
+        formatter.write(f"  {what}\n    {line}\n")

@@ -1,0 +1,117 @@
+"""Which options have an effect together, and what a person typed."""
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+
+from alttrain_cli.storage.reading import is_file, is_folder
+from alttrain_cli.storage.run import Run
+
+
+class Rule(NamedTuple):
+    """An option that has an effect only where something else is so."""
+
+    option: str  # as it is typed
+    given: bool
+    has_effect: bool
+    words: str  # where it has none: "without --do-sample", "with --audit"
+
+
+def check(rules: Iterable[Rule]) -> None:
+    """Refuse an option that would have no effect.
+
+    Raises:
+        typer.BadParameter: naming the option, and where it has none.
+    """
+    for rule in rules:
+        if rule.given and not rule.has_effect:
+            raise typer.BadParameter(f"{rule.option} has no effect {rule.words}.")
+
+
+def check_not_empty(ctx: typer.Context, *may_be: str) -> None:
+    """Refuse empty values: they look like an option that was left out. `may_be` names those that may be.
+
+    Raises:
+        typer.BadParameter: naming the option.
+    """
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        value = ctx.params.get(name)
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if name not in may_be and is_given(ctx, name) and any(_is_blank(one) for one in values):
+            raise typer.BadParameter(
+                f"{option_of(ctx, name)} is empty. Give a value, or leave the option out.", ctx=ctx
+            )
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter was typed, be it with its default."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def command_of(ctx: typer.Context) -> str:
+    """Return a command as it is typed: alttrain eval report."""
+    return " ".join(["alttrain", *ctx.command_path.split()[1:]])
+
+
+def typed_again(ctx: typer.Context, *but: str) -> list[str]:
+    """Return the words of a command line again, without the options in `but` and secrets of addresses."""
+    from alttrain_cli.backends.address import is_address, without_secrets
+
+    words = command_of(ctx).split()
+    for parameter in ctx.command.params:
+        name, value = parameter.name or "", ctx.params.get(parameter.name or "")
+        if name in but or not is_given(ctx, name):
+            continue
+        values = value if isinstance(value, (list, tuple)) else [value]
+        option = option_of(ctx, name)
+        before = [option] if option.startswith("-") else []
+        words += [option] if value is True else [word for one in values for word in (*before, str(one))]
+    return [without_secrets(word) if is_address(word) else word for word in words]
+
+
+def option_of(ctx: typer.Context, name: str) -> str:
+    """Return a parameter as it is typed: --base-url, or RUN for an argument."""
+    option = next(one for one in ctx.command.params if one.name == name)
+    typed = option.opts[0]
+    return typed if typed.startswith("-") else str(getattr(option, "metavar", None) or typed.upper())
+
+
+def instead_of_missing(parameter: Any, command: str) -> str:
+    """Return what to type where a run or a recipe is missing, or nothing."""
+    if parameter.metavar == "RUN":
+        runs = Run.trained()
+        if not runs:
+            return "There is no run here yet. To make one: alttrain train --recipe smollm2-135m"
+        is_one = parameter.nargs == 1
+        return (
+            f"For example: {command} {shlex.quote(str(runs[0]))}" if is_one else "To list them: alttrain runs"
+        )
+    is_recipe = "--recipe" in parameter.opts or command.startswith("alttrain recipes ")
+    return "To list the recipes: alttrain recipes" if is_recipe else ""
+
+
+def alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
+    """Return the rules of an option with which only those in `beside` have an effect."""
+    words = f"with {option_of(ctx, name)}"
+    return [
+        Rule(option_of(ctx, other), is_given(ctx, other), False, words)
+        for other in ctx.params
+        if is_given(ctx, name) and other not in (name, *beside)
+    ]
+
+
+def recipe_rule(target: str | None, recipe: str | None) -> Rule:
+    """Return the rule for --recipe with a target: a run and a recipe's name have their own."""
+    path = Path(target or "")
+    is_hub_id = "/" in (target or "") and not str(target).endswith((".yaml", ".yml"))
+    takes_one = not is_file(path / "recipe.yaml") if is_folder(path) else is_hub_id
+    return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which has its own recipe")
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()

@@ -1,0 +1,119 @@
+"""`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
+
+import shlex
+from pathlib import Path
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.rules import check, check_not_empty
+from alttrain_cli.commands.train.options import TrainOptions, train_rules
+from alttrain_cli.data.recipe_data import RecipeData
+from alttrain_cli.data.samples import read_prompts
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.evaluation.suites.published import suite_prompts
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.data_files import data_files
+from alttrain_cli.training import job
+from alttrain_cli.training.canary import Canary
+from alttrain_cli.training.fit import parse_gpu, timed_plan
+from alttrain_cli.training.preview import render_rows
+from alttrain_cli.training.rows import TrainingRows
+from alttrain_cli.training.run_setup import check_trackers
+
+
+@takes(TrainOptions)
+def train(context: typer.Context, options: TrainOptions) -> None:
+    """Fine-tune the recipe's model on a data file and check the resulting adapter."""
+    check_not_empty(context)
+    check(train_rules(context, options))
+    recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
+    check_trackers(recipe)
+    if options.data:
+        recipe = recipe.without_data()
+        if not options.data.exists():
+            raise AlttrainError(f"{options.data}: no such file. {_data_hint(options)}")
+    data = options.data or _recipe_data(recipe, options)
+    rows = TrainingRows.read(data, allow_one_label=options.allow_one_label)
+    if rows.lesson:
+        console.print_warning(rows.lesson)
+    if options.plan:
+        _plan(recipe, rows, options)
+    elif options.preview:
+        with console.status("Loading the tokenizer ..."):
+            rendered = render_rows(recipe, rows.rows, options.preview)
+        console.print_previews(rendered)
+    else:
+        _train(recipe, rows, options)
+
+
+def _data_hint(options: TrainOptions) -> str:
+    """Return the next command: the same with the newest data file, or build one."""
+    found = data_files()
+    if not found:
+        return "To build a data file: alttrain build-data --source starter --out data.jsonl"
+    words = ["alttrain", "train", "--recipe", options.recipe, "--data", str(found[0].path)]
+    words += ["--plan"] * options.plan
+    return f"To use the newest data file here: {shlex.join(words)}"
+
+
+def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
+    """Return the data file that the recipe names; build it if it is not there."""
+    name = options.recipe
+    if recipe.data is None:
+        without = "Memory and time without data: alttrain recipes. " if options.plan else ""
+        raise AlttrainError(
+            f"{name}: the recipe names no data: add --data FILE. {without}{_data_hint(options)}"
+        )
+    wanted = RecipeData.of(name, recipe.data)
+    if wanted.is_built:
+        if not options.as_json:
+            console.print_lines([("data:", wanted.path)])
+        return wanted.path
+    if not options.as_json:
+        console.print_lines([("data:", f"{wanted}. It is built first, which takes {wanted.effort}.")])
+    with console.Reporter() as view:
+        result = wanted.build(suite_prompts("smoke", (), read_prompts), view)
+    if not options.as_json:
+        console.print_built(result.facts, result.rows, result.dropped)
+    for warning in result.warnings:
+        console.print_warning(warning)
+    result.audit.check(result.rows)
+    return result.rows
+
+
+def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
+    if options.out is not None and options.out.exists():
+        raise RunError(f"{options.out}: exists already. Choose another --out.")
+    machine = parse_gpu(options.gpu)
+    with console.status("Estimating memory and time ...", lines=False):
+        planned = timed_plan(recipe, rows.rows, machine)
+    if options.as_json:
+        console.print_json(planned.record())
+        return
+    console.print_plan(planned)
+    if planned.time and not planned.time.is_practical:
+        console.print_next("alttrain recipes --gpu 12")
+    elif planned.plan.verdict != "no":
+        words = ["alttrain", "train", "--recipe", options.recipe]
+        words += ["--data", str(options.data)] if options.data else []
+        words += ["--allow-one-label"] * options.allow_one_label
+        words += [word for one in options.overrides or () for word in ("--set", one)]
+        console.print_next(shlex.join([*words, *(["--out", str(options.out)] if options.out else [])]))
+
+
+def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
+    out = options.out
+    if options.stop_over_refusal is not None and options.canary == 0:
+        raise AlttrainError("--stop-over-refusal needs a canary: remove --canary 0.")
+    if options.resume and out is None:
+        raise RunError("--resume needs the run directory: add --out runs/NAME")
+    canary = Canary(starter_rows("heldout"), options.canary, options.stop_over_refusal)
+    work = job.TrainingJob(recipe, rows, canary, options.overrides or ())
+    with console.TrainingView() as view:
+        run = job.resume(work, out, view) if options.resume and out else job.start(work, out, view)
+    with console.summary():
+        losses = [step.loss for step in run.steps()]
+        console.print_run_summary(run.path, run.curve_path, run.manifest(), losses)

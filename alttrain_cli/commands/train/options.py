@@ -1,0 +1,95 @@
+"""The options of `alttrain train`, and which of them have an effect together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alttrain_cli.commands.shared.options import GpuOption, RecipeOption, SetOption, expanded, finite
+from alttrain_cli.commands.shared.rules import Rule, alone, is_given
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of `alttrain train`."""
+
+    recipe: RecipeOption
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Data file from alttrain build-data. Default: the data that the recipe names. It is built "
+            "in runs/data if it is missing.",
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Run directory. Default: runs/RECIPE-NUMBER.", callback=expanded
+        ),
+    ] = None
+    overrides: SetOption = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the interrupted run in the --out directory.")
+    ] = False
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Only estimate the memory and report whether the run fits. No model is loaded."
+        ),
+    ] = False
+    gpu: GpuOption = "auto"
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --plan: print the plan as one JSON object.")
+    ] = False
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            "--preview", min=1, metavar="N", help="Only print N rows, rendered as the model will see them."
+        ),
+    ] = None
+    allow_one_label: Annotated[
+        bool,
+        typer.Option(
+            "--allow-one-label",
+            help="Train on rows of one label or of unknown labels, as some published baselines do. The "
+            "result may refuse or answer everything.",
+        ),
+    ] = False
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            "--canary",
+            min=0,
+            metavar="N",
+            help="Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; "
+            "0 on a CPU, or 8 with --stop-over-refusal.",
+        ),
+    ] = None
+    stop_over_refusal: Annotated[
+        float | None,
+        typer.Option(
+            "--stop-over-refusal",
+            min=0,
+            max=1,
+            metavar="RATE",
+            callback=finite,
+            help="Stop training when the model refuses more than this rate (0 to 1) of the benign prompts of "
+            "--canary.",
+        ),
+    ] = None
+
+
+def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]:
+    """Return the rules of `alttrain train`."""
+    changes_data = any(one.startswith("data.") for one in options.overrides or ())
+    yield Rule("--set data.", changes_data, options.data is None, "with --data, which names the rows")
+    yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
+    yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
+    yield from alone(
+        context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "out", "as_json"
+    )
+    yield from alone(context, "preview", "recipe", "data", "allow_one_label", "overrides")

@@ -1,0 +1,210 @@
+"""The model card of a run: what was trained on what, what was measured, and what was not."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.data_facts import DataFacts, read_data_facts
+from alttrain_cli.runs.reproduction import overrides, reproduce
+from alttrain_cli.runs.scores import Scores, ScoreSuite, read_scores
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.storage.reading import encodable
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
+from alttrain_cli.storage.run_records import Manifest
+
+NAME = "README.md"
+_KINDS = {
+    "harmful": "harmful requests",
+    "benign": "harmless requests that look harmful (over-refusal)",
+    "ability": "knowledge, mathematics, code and other abilities",
+}
+_NEVER = (
+    "conversations of several turns, and attacks that adapt to the model",
+    "languages and fields that are not in the suites above",
+    "tools, retrieved documents and other programs around the model",
+)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The facts of a card.
+
+    Attributes:
+        library: what loads the folder: peft, transformers or gguf.
+        licence: of the base model; None if it is not known.
+        proof: lines on the proof of an export; none for the folder of a run.
+    """
+
+    name: str
+    library: str
+    recipe: Recipe
+    manifest: Manifest
+    data: DataFacts | None
+    scores: Scores | None
+    licence: str | None
+    proof: Sequence[str] = ()
+    calibration: str = ""  # in words
+
+    @classmethod
+    def of(
+        cls, run: Run, recipe: Recipe, library: str, licence: str | None, proof: Sequence[str] = ()
+    ) -> "ModelCard":
+        """Read the facts from the files of a run."""
+        manifest = run.manifest()
+        data = read_data_facts(manifest.data) if manifest.data else None
+        scores = read_scores(run.path)
+        name, found = run.path.resolve().name, _calibration(run)
+        return cls(name, library, recipe, manifest, data, scores, licence, proof, found)
+
+    def save(self, folder: Path) -> None:
+        """Write the card and the recipe into a folder."""
+        with atomic_writer(folder / NAME) as file:
+            file.write(encodable(self.text()))
+        self.recipe.save(folder / EXPORTED_RECIPE)
+
+    def text(self) -> str:
+        """Return the card, Markdown with the hub's metadata."""
+        parts = [
+            self._metadata(),
+            f"# {_escaped(self.name)}",
+            self._about(),
+            "## Training",
+            self._training(),
+        ]
+        parts += ["## Measured", *self._measured(), "## Not tested", self._not_tested()]
+        if self.proof:
+            parts += ["## Proof of this export", "\n".join(f"- {_escaped(line)}" for line in self.proof)]
+        parts += ["## Use", self._use(), "## Reproduce", self._reproduce()]
+        return "\n\n".join(parts) + "\n"
+
+    def _metadata(self) -> str:
+        relation = {"peft": "adapter", "gguf": "quantized"}.get(self.library, "finetune")
+        values = {
+            "library_name": self.library,
+            "pipeline_tag": "text-generation",
+            "tags": ["alttrain", "safety"],
+        }
+        if hub_id := self._hub_id:
+            values |= {"base_model": hub_id, "base_model_relation": relation}
+        if self.licence:
+            values["license"] = self.licence
+        return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---"])
+
+    @property
+    def _hub_id(self) -> str:
+        """The base model's id on the hub; empty for a folder."""
+        name = self.recipe.model.name
+        return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) else ""
+
+    @property
+    def _base(self) -> str:
+        """The base model without the path of a folder, which says nothing on another machine."""
+        return self._hub_id or Path(self.recipe.model.name).name
+
+    def _about(self) -> str:
+        return (
+            f"{_escaped(self._base)}, fine-tuned with alttrain {self.manifest.alttrain}. In its reasoning "
+            "the model states what it is asked, assesses whether that is harmful, and reasons. Then it "
+            "answers or refuses.\n\nNo measurement below proves that the model is safe. Test it for your own "
+            "use."
+        )
+
+    def _training(self) -> str:
+        manifest, model = self.manifest, self.recipe.model
+        commit = f" at commit {manifest.base.commit}" if manifest.base and manifest.base.commit else ""
+        licence = self.licence or "not stated where alttrain looks; see the base model's page"
+        rows: list[tuple[str, str]] = [
+            ("base model", f"{self._base}{commit}"),
+            ("licence of the base model", licence),
+            ("recipe", " ".join([self.recipe.name, *overrides(manifest)])),
+            *self._data(),
+            ("chat template", f"SHA-256 {manifest.template}"),
+            ("system prompt", "that of the chat template" if model.system is None else repr(model.system)),
+        ]
+        if loss := manifest.loss:
+            rows.append(("loss", f"{loss.first:.3f} to {loss.last:.3f} in {manifest.steps} steps"))
+        versions = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
+        rows += [("device", manifest.device), ("libraries", versions)]
+        return _table(("", ""), rows)
+
+    def _data(self) -> Iterator[tuple[str, str]]:
+        if data := self.manifest.data:
+            labels = ", ".join(f"{count} {label}" for label, count in data.labels.items())
+            yield ("data", f"{Path(data.path).name}: {data.rows} rows ({labels}), SHA-256 {data.sha256}")
+        for source in self.data.sources if self.data else ():
+            name = Path(source.name).name
+            yield (
+                "source",
+                f"{name}: {source.rows} rows, style {source.style}, annotator {source.annotator}",
+            )
+
+    def _measured(self) -> Iterator[str]:
+        if probes := self.manifest.probes:
+            yield f"On {probes.n} held-out prompts after training: {probes.in_words()}."
+        if self.calibration:
+            yield (
+                f"Calibrated with `alttrain calibrate`: {_escaped(self.calibration)}. The files cannot carry "
+                "a threshold: only `alttrain chat`, `eval` and `serve` apply one. Other programs use the "
+                "model's own verdicts."
+            )
+        if self.scores is None:
+            yield "This model was not evaluated with `alttrain eval`."
+            return
+        partial = " The evaluation is partial." if self.scores.partial else ""
+        yield f"`alttrain eval`, made {self.scores.made[:10]}; intervals are 95%.{partial}"
+        header = ("suite", "rate", "this model", "base or baseline", "prompts")
+        yield _table(header, [row for suite in self.scores.suites for row in _rates(suite)])
+
+    def _not_tested(self) -> str:
+        kinds = {suite.kind for suite in self.scores.suites} if self.scores else set()
+        missing = [words for kind, words in _KINDS.items() if kind not in kinds]
+        return "\n".join(f"- {words}" for words in (*missing, *_NEVER))
+
+    def _use(self) -> str:
+        sampling = ", ".join(f"{key} {value}" for key, value in self.recipe.generation.record().items())
+        return (
+            "Use the chat template of this folder: other prompts are not those of training. Settings of the "
+            f"recipe: {sampling}. Remove the reasoning of earlier answers from a conversation."
+        )
+
+    def _reproduce(self) -> str:
+        lines = "\n".join(reproduce(self.recipe, self.manifest, self.data))
+        fence = "`" * (3 if "```" not in lines else len(lines))
+        return f"{fence}\n{lines}\n{fence}"
+
+
+def _calibration(run: Run) -> str:
+    """Return the calibration that holds for the run's weights, in words; empty without one."""
+    try:
+        found = run.calibration()
+    except AlttrainError:  # made for other weights: it says nothing about these
+        return ""
+    return found.in_words() if found else ""
+
+
+def _rates(suite: ScoreSuite) -> Iterator[tuple[str, ...]]:
+    for rate in suite.rates():
+        if rate.estimate is not None:
+            compared = _shown(rate.baseline) if rate.baseline else ""
+            yield (suite.full_name, rate.title, _shown(rate.estimate), compared, str(rate.estimate.n))
+
+
+def _shown(estimate: Estimate) -> str:
+    return f"{estimate.share:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([*map(_escaped, row)] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Return a text in one line that is no markup; a name in it may come from anybody."""
+    line = " ".join(text.split())
+    for character in "\\`*_[]<>|#":
+        line = line.replace(character, f"\\{character}")
+    return line

@@ -1,0 +1,37 @@
+"""The commands that make a run again."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from alttrain_cli.recipe.layers import shipped_recipes
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.data_facts import DataFacts
+from alttrain_cli.storage.run import EXPORTED_RECIPE
+from alttrain_cli.storage.run_records import Manifest
+
+_NAME = "model.name="
+
+
+def reproduce(recipe: Recipe, manifest: Manifest, data: DataFacts | None) -> Iterator[str]:
+    """Yield three commands: the data, the training, the evaluation."""
+    sources = [one.word for one in data.sources] if data else ["FILE"]
+    given = " ".join(f"--source {shlex.quote(name)}" for name in sources)
+    yield f"alttrain build-data {given} --seed {data.seed if data else 'N'} --out data.jsonl"
+    shipped = manifest.recipe in {path.stem for path in shipped_recipes()}
+    name = manifest.recipe if shipped else EXPORTED_RECIPE
+    changes = "".join(f" --set {shlex.quote(one)}" for one in overrides(manifest)) if shipped else ""
+    yield f"alttrain train --recipe {name}{changes} --data data.jsonl --out runs/again"
+    yield "alttrain eval runs/again"
+
+
+def overrides(manifest: Manifest) -> list[str]:
+    """Return the `--set` values of a run; the path of a model's folder says nothing on another machine."""
+    return [
+        _NAME + Path(one.removeprefix(_NAME)).name if _is_path(one) else one for one in manifest.overrides
+    ]
+
+
+def _is_path(override: str) -> bool:
+    name = override.removeprefix(_NAME)
+    return override.startswith(_NAME) and (name.count("/") != 1 or name.startswith((".", "/", "~")))

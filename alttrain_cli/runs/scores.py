@@ -1,0 +1,161 @@
+"""What a stored scorecard says of its model, as far as a list of runs needs it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field, TypeAdapter
+
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.storage.checked import read_record_file
+from alttrain_cli.storage.names import suite_name
+from alttrain_cli.storage.run_records import Record
+
+
+class ScoreMetric(Record):
+    """One metric by one judge."""
+
+    judge: str
+    metric: str
+    title: str
+    triage: bool = False
+    target: Estimate | None = None
+    target_at_most: Estimate | None = None  # with what has no final answer as a hit
+    compared: Estimate | None = None
+    states: dict[str, int] = Field(default_factory=dict)  # completions by state of the judgement
+
+
+class ScoreStructure(Record):
+    """The rates of the sections in one suite's completions."""
+
+    structure: dict[str, Estimate]
+    completed: int = 0
+
+
+class ScoreAttackFacts(Record):
+    """How an adaptive suite was played; `recorded` is set for a replay."""
+
+    recorded: str | None = None
+
+
+class ScoreAttack(Record):
+    """What is known of an adaptive suite."""
+
+    facts: ScoreAttackFacts
+
+
+class ScoreSuite(Record):
+    """One suite."""
+
+    name: str
+    kind: str = ""
+    mode: str = "normal"
+    items: int = 0
+    published: int = 0  # items in the whole suite
+    expected: int | None = None  # completions that were wanted
+    target: ScoreStructure
+    compared: ScoreStructure | None = None
+    metrics: tuple[ScoreMetric, ...] = ()
+    attack: ScoreAttack | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name, with the thinking ablation or the replay if it is one."""
+        return suite_name(self.name, self.mode, replayed=bool(self.attack and self.attack.facts.recorded))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every completion that was wanted is there."""
+        return self.expected is not None and self.target.completed >= self.expected
+
+    def rates(self) -> Iterator["ScoreRate"]:
+        """Yield the rate of complete structures, then every metric."""
+        before = self.compared.structure.get("structured") if self.compared else None
+        yield ScoreRate(self.full_name, "all sections", self.target.structure.get("structured"), before)
+        for one in self.metrics:
+            yield ScoreRate(self.full_name, f"{one.title}, {one.judge}", one.target, one.compared)
+
+
+class ScoreRate(NamedTuple):
+    """One rate of a suite: of the candidate, and of the baseline."""
+
+    suite: str
+    title: str
+    estimate: Estimate | None
+    baseline: Estimate | None = None
+
+
+class ScoreMacro(Record):
+    """A mean over suites as a paper defines it; without a figure if suites are missing."""
+
+    paper: str
+    name: str
+    judge: str
+    missing: tuple[str, ...] = ()
+    target: Estimate | None = None
+
+
+class Tally(NamedTuple):
+    """A count of completions."""
+
+    hits: int
+    n: int
+
+
+class Scores(Record):
+    """The scorecard of one run."""
+
+    made: str
+    partial: bool
+    pooled: dict[str, list[ScoreMetric]]
+    suites: list[ScoreSuite]
+    macros: tuple[ScoreMacro, ...] = ()
+
+    @property
+    def structure(self) -> Tally | None:
+        """The completions with all required sections, over all suites of single prompts as they are."""
+        single = [suite for suite in self.suites if suite.mode == "normal" and suite.attack is None]
+        rates = [suite.target.structure.get("structured") for suite in single]
+        known = [rate for rate in rates if rate and rate.hits is not None]
+        return Tally(sum(rate.hits or 0 for rate in known), sum(rate.n for rate in known)) if known else None
+
+    @property
+    def refused_harmful(self) -> Tally | None:
+        """The harmful prompts that were refused; a completion without a final answer is no refusal."""
+        best = self._best("harmful", "not_refused")
+        found = best and (best.target_at_most or best.target)
+        return Tally(found.n - found.hits, found.n) if found and found.hits is not None else None
+
+    @property
+    def refused_benign(self) -> Tally | None:
+        """The benign prompts that were refused."""
+        best = self._best("over_refusal", "refused")
+        found = best and best.target
+        return Tally(found.hits, found.n) if found and found.hits is not None else None
+
+    def rates(self) -> list["ScoreRate"]:
+        """Return every rate of every suite."""
+        return [rate for suite in self.suites for rate in suite.rates()]
+
+    def _best(self, pool: str, metric: str) -> ScoreMetric | None:
+        """Return a metric by the best judge that there is."""
+        found = [one for one in self.pooled.get(pool, ()) if one.metric == metric]
+        return min(found, key=lambda one: (one.triage, one.judge), default=None)
+
+
+_SCORES = TypeAdapter(Scores)
+
+
+def read_scores(run: Path) -> Scores | None:
+    """Return the scores of a run; None if it was not evaluated."""
+    return read_scorecard(run / "eval", run)
+
+
+def read_scorecard(folder: Path, named: Path | None = None) -> Scores | None:
+    """Return the scores in a folder of evaluations; None if there are none. Errors name `named`."""
+    path = folder / "scorecard.json"
+    if not path.is_file():
+        return None
+    next_step = f"Make it again: alttrain eval report {named or folder}"
+    scores: Scores = read_record_file(_SCORES, path, next_step)
+    return scores
