@@ -405,6 +405,17 @@ def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:
     assert all(one.done == one.steps and one.took > 0 for one in plan.totals)
 
 
+def test_a_model_of_unknown_size_has_an_unknown_time_and_runs_all_the_same(here: Path) -> None:
+    own = Path("own.yaml")
+    own.write_text("base: smollm2-135m\nmodel: {name: me/other}\n")
+    place = small("models=[own.yaml]")
+    plan = plan_study(place.grid, place.folder, CARD)
+    assert {one.expected is None for one in plan.steps if one.step.kind != "build"} == {True}
+    done = CliRunner().invoke(app, ["study", "plan", *place.words, "--price", "1"])
+    assert "time left:  unknown" in done.output
+    assert place.run(1, Events()) == []
+
+
 def test_money_is_time_times_price(here: Path) -> None:
     done = CliRunner().invoke(app, ["study", "plan", "main", "--gpu", "24", "--price", "0.40"])
     assert done.exit_code == 0

@@ -15,18 +15,25 @@ SMALL = (
     "methods=[untrained, no-ha]",
     "sizes=[8]",
     "eval={limit: 1, max_new_tokens: 8}",
-    "train.set={train.max_steps: 1, generation.max_new_tokens: 8}",
+    "train.set={train.max_steps: 2, train.warmup_steps: 0, generation.max_new_tokens: 8}",
 )
 
 
 class Forked:
     """A step in a process that has imported the engine already."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self._process = process
+        self._log = log
 
     def poll(self) -> int | None:
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None and not self._log.exists():
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            self._log.write_text("".join(self._process.communicate(0)), encoding="utf-8")
+            for file in self._process._output:
+                file.close()
+        return code
 
     def stop(self) -> None:
         pass
@@ -44,7 +51,7 @@ class WarmLauncher:
 
     def start(self, words: Sequence[str], log: Path, slot: int) -> Forked:
         self.words.append(words)
-        return Forked(self._warm.start(*words, cwd=Path.cwd()))
+        return Forked(self._warm.start(*words, cwd=Path.cwd()), log)
 
 
 @pytest.mark.model
@@ -55,7 +62,8 @@ def test_real_commands_leave_what_the_steps_look_for(
     monkeypatch.setattr(speed, "KEPT", tmp_path / "speed.json")
     monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
     place, launcher = open_study("smoke", SMALL, None), WarmLauncher(warm)
-    assert place.run(1, Events(), launcher) == []
+    failures = place.run(1, Events(), launcher)
+    assert not failures, failures[0].lines
     assert [words[0] for words in launcher.words] == ["build-data", "train", "eval", "eval"]
     table, _ = place.table()
     assert table.missing == ()

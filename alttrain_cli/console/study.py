@@ -47,6 +47,11 @@ class StudyView(Events):
     def doubted(self, failure: Failure) -> None:
         self._show(failure, "reported an error", "Its files are whole, so the study continues with them.")
 
+    def interrupted(self) -> None:
+        print_warning(
+            "interrupted. What is done is kept. To resume, run the same command again.", self._console
+        )
+
     def waits(self, step: "Step") -> None:
         self._say(f"{_KINDS[step.kind]}: {step.title}: another process does this. Waiting until it ends ...")
 
@@ -110,7 +115,7 @@ def _planned(one: "PlannedStep") -> list[str]:
         one.step.title,
         one.status.value,
         time,
-        f"{one.cost.memory_gib:.1f} GiB",
+        f"{one.cost.memory_gib:.1f} GiB" if one.cost.memory_gib else "unknown",
         f"{disk:.1f} GiB" if disk >= 0.05 else f"{disk * 1024:.0f} MiB",
     ]
 

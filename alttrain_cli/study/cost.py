@@ -34,11 +34,14 @@ DATA_ROW, COMPLETION = 1500, 2500  # bytes of a row with its facts, of a complet
 
 
 class Cost(NamedTuple):
-    """The cost of one step. `seconds` None: the speed of this computer is not known."""
+    """The cost of one step. `seconds` None: the speed of this machine or the size of a model is unknown."""
 
     seconds: float | None
-    memory_gib: float
+    memory_gib: float  # 0: not known
     disk_gib: float
+
+
+UNKNOWN = Cost(None, 0.0, 0.0)  # of a model whose recipe has no shape
 
 
 def cost_of(step: Step, machine: Machine) -> Cost:
@@ -48,9 +51,9 @@ def cost_of(step: Step, machine: Machine) -> Cost:
             rows = sum(map(count_of, step.sources))
             return Cost(BUILD + rows / 500, 1.0, rows * DATA_ROW / GIB)
         case TrainStep():
-            return _training(step, machine)
+            return _training(step, machine) if step.recipe.model.shape else UNKNOWN
         case EvalStep():
-            return _evaluation(step, machine)
+            return _evaluation(step, machine) if step.recipe.model.shape else UNKNOWN
         case JudgeStep():
             return _judgement(step, machine)
     raise TypeError(step)

@@ -41,6 +41,9 @@ class Events:
     def doubted(self, failure: Failure) -> None:
         """A step is done, but its command reported an error, for example that rows contradict themselves."""
 
+    def interrupted(self) -> None:
+        """A signal ends the run."""
+
     def waits(self, step: Step) -> None:
         """Another process does a step."""
 
@@ -86,17 +89,14 @@ class Runner:
                 time.sleep(LOOK)
                 for one in [one for one in self._running if one.process.poll() is not None]:
                     self._end(one)
+        except KeyboardInterrupt:
+            self.events.interrupted()
+            raise
         finally:
             for one in self._running:
                 one.process.stop()
             for one in self._running:
                 one.process.wait()
-
-    @property
-    def blocked(self) -> list[Step]:
-        """The steps that were not started, because one that they need failed."""
-        failed = {failure.step.key for failure in self.failures}
-        return [step for step in self.grid.steps if step.key not in self._done | failed]
 
     def _start(self, waiting: Sequence[Step], total: int) -> list[Step]:
         """Start what can be started; return what still waits."""
