@@ -1,5 +1,6 @@
-"""Benchmarks run at their smallest size, so that none rots; and what they share counts rightly."""
+"""Benchmarks without a model run at their smallest size, so that none rots; what all share counts rightly."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.serve_here import eventually
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -66,3 +69,83 @@ def test_the_peak_of_a_command_is_its_own(shared: Any) -> None:
     used = shared.run_alttrain("--version")
     assert len(kept) >> 20 > used.mib > 5
     assert used.seconds > 0
+
+
+# A job that goes on where it was killed: twenty lines. The first start, but in "undisturbed", waits for its kill.
+COUNTING = """
+import sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+folder.mkdir(exist_ok=True)
+with (folder / "starts").open("a") as file:
+    file.write("x")
+lines = folder / "lines"
+done = len(lines.read_text().split()) if lines.exists() else 0
+for number in range(done, 20):
+    with lines.open("a") as file:
+        file.write(f"{number}\\n")
+    if number == 5 and folder.name != "undisturbed":
+        time.sleep(600)
+"""
+
+
+class Counting:
+    """Such a job; its outcome is one of its files."""
+
+    def __init__(self, compared: str) -> None:
+        self._compared = compared
+
+    def finished(self, folder: Path) -> bool:
+        return self.progress(folder) == "20"
+
+    def progress(self, folder: Path) -> str:
+        path = folder / "lines"
+        return str(len(path.read_text().split())) if path.exists() else "0"
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        return {self._compared: (folder / self._compared).read_text()}
+
+
+@pytest.mark.parametrize(("compared", "is_equal"), [("lines", True), ("starts", False)])
+def test_a_job_that_is_killed_must_end_as_the_undisturbed_one(
+    compared: str, is_equal: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    kill: Any = import_module("kill")
+
+    def start(job: Counting, folder: Path) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", COUNTING, str(folder)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def killed(process: "subprocess.Popen[str]", moment: float) -> bool:
+        eventually(lambda: Counting(compared).progress(tmp_path / "run-1") == "6", seconds=60)
+        process.kill()
+        process.communicate()
+        return True
+
+    monkeypatch.setattr(kill, "start", start)
+    monkeypatch.setattr(kill, "killed", killed)
+    log = kill.Log()
+    if is_equal:
+        kill.torment(Counting(compared), tmp_path, 1, kill.random.Random(1), log)
+        assert log.lines[-1].endswith("all as in undisturbed")
+    else:
+        with pytest.raises(SystemExit):
+            kill.torment(Counting(compared), tmp_path, 1, kill.random.Random(1), log)
+        assert "starts DIFFERS from undisturbed" in log.lines[-1]
+    assert sum(line.startswith("kill ") for line in log.lines) == 1
+
+
+def test_the_first_run_is_timed_by_what_appears_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    first_run: Any = import_module("first_run")
+    command = "echo Installing with uv; echo alttrain build-data; exit 3"
+    pieces, code = first_run.run(command, tmp_path, dict(os.environ))
+    assert code == 3
+    assert list(first_run.marks(pieces)) == ["installing", "building the data"]
+    slow = [first_run.Piece(0.0, "a"), first_run.Piece(10.0, "b")]
+    assert first_run.silence(slow) == (10.0, "a")
+    first_run.write_cast(slow, tmp_path / "cast")
+    assert (tmp_path / "cast").read_text().splitlines()[1:] == ['[0.0, "o", "a"]', '[2.0, "o", "b"]']

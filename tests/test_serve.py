@@ -1,5 +1,7 @@
 """The server as its clients see it: OpenAI's own client, answers whole and streamed, and what is passed on."""
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,6 +15,7 @@ from alttrain_cli.backends.base import Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.serve.server import take_address
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -243,3 +246,26 @@ def test_a_threshold_that_is_wrong_or_has_no_effect_is_refused(
     with pytest.raises(openai.BadRequestError, match=words) as refused:
         client_of(here).chat.completions.create(model="run", messages=HI, extra_body={"threshold": threshold})
     assert refused.value.param == "threshold"
+
+
+def test_small_events_are_sent_at_once() -> None:
+    """Without TCP_NODELAY, a client on a kept connection gets an event only after its late acknowledgement."""
+
+    class Connection(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            taken_over.set_result(transport.get_extra_info("socket"))
+
+    async def accept() -> int:
+        nonlocal taken_over
+        loop = asyncio.get_running_loop()
+        taken_over = loop.create_future()
+        taken = take_address("127.0.0.1", 0)
+        served = await loop.create_server(Connection, sock=taken)
+        _, writer = await asyncio.open_connection(*taken.getsockname())
+        found: int = (await taken_over).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+        served.close()
+        return found
+
+    taken_over: Any = None
+    assert asyncio.run(accept())
