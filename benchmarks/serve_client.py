@@ -22,10 +22,19 @@ HEAD = (
 
 
 class Client:
-    """One connection, which stays open."""
+    """One connection, which is kept for all requests of a load."""
 
     def __init__(self, host: str, reader: StreamReader, writer: StreamWriter) -> None:
         self._host, self._reader, self._writer = host, reader, writer
+
+    @classmethod
+    async def of(cls, host: str, port: str) -> "Client":
+        """Connect."""
+        return cls(host, *await asyncio.open_connection(host, int(port)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
 
     async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
         """Send a request and read its stream to the end."""
@@ -67,16 +76,15 @@ async def load(clients: list[Client], model: str, prompts: list[str], max_tokens
 
 async def main(host: str, port: str, model: str) -> None:
     """Measure one load per line."""
-    clients: list[Client] = []
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         wanted = json.loads(line)
-        while len(clients) < wanted["in_flight"]:
-            clients.append(Client(host, *await asyncio.open_connection(host, int(port))))
+        clients = [await Client.of(host, port) for _ in range(wanted["in_flight"])]
         begun, computed = time.perf_counter(), time.process_time()
-        used = clients[: wanted["in_flight"]]
-        replies = await load(used, model, wanted["prompts"], wanted["max_tokens"])
+        replies = await load(clients, model, wanted["prompts"], wanted["max_tokens"])
         seconds, cpu = time.perf_counter() - begun, time.process_time() - computed
+        for client in clients:  # the server closes a connection that is idle for long
+            client.close()
         print(json.dumps({"seconds": seconds, "cpu": cpu, "replies": replies}), flush=True)
 
 

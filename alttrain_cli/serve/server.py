@@ -51,8 +51,8 @@ def take_address(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # asyncio sends small events at once (TCP_NODELAY) only where the protocol is named: else a client that
-        # acknowledges late gets each one up to 40 ms late.
+        # asyncio sends small events at once (TCP_NODELAY) only where the protocol is named: else a client
+        # that acknowledges late gets them up to 40 ms late.
         taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name == "posix":  # elsewhere it would let two servers share a port
