@@ -459,6 +459,24 @@ def test_a_published_figure_is_inside_outside_or_not_comparable_for_a_reason(her
     assert found["3K rows", "rule"] == ["not comparable: rule is a judge for a first look"] * 2
 
 
+def test_a_papers_rows_on_sizes_are_for_its_method_alone_and_never_for_an_untrained_model(here: Path) -> None:
+    methods = "methods={untrained: null, AltTrain: {style: alttrain}, other: {style: no-pu}}"
+    table, _ = open_study("sizes", [methods], None).table()
+    found = {line.labels: line.cells[0].published for line in table.lines}
+    assert found["AltTrain", "0.5K rows"] == 4.6
+    assert found["other", "0.5K rows"] is None
+    assert found["untrained", "-"] == 83.5
+
+
+def test_another_part_for_the_judges_is_judged_anew_and_shown(here: Path) -> None:
+    given = ("methods=[untrained]", "judges=[wildguard]")
+    small(*given).run(1, Events())
+    place = small(*given, "judge.judge_part=full")
+    assert [step.status() for step in place.grid.steps] == [Status.DONE, Status.MISSING]
+    table, _ = place.table()
+    assert table.lines[0].cells[0].missing == "no rate by wildguard"
+
+
 def test_without_a_judge_of_harm_the_table_says_what_is_counted(here: Path) -> None:
     place = small()
     place.run(1, Events())

@@ -130,7 +130,9 @@ class _Resolver:
             options = tuple(self.study.judge.words())
             key = key_of("judge", evaluation.key, judge.name, options)
             title = f"{evaluation.title}, by {judge.name}"
-            before = self._add(JudgeStep(key, title, judge.name, options, evaluation, before))
+            before = self._add(
+                JudgeStep(key, title, judge.name, options, self.study.judge.judge_part, evaluation, before)
+            )
 
     def _training(self, model: str, how: Method, point: Point) -> TrainStep:
         name = how.recipe or model

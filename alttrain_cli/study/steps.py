@@ -168,6 +168,7 @@ class JudgeStep:
     title: str
     judge: str
     options: tuple[str, ...]
+    part: str | None  # of a completion that the judge sees; None: the answer
     evaluation: EvalStep
     before: "JudgeStep | None" = None
     kind: Kind = "judge"
@@ -189,7 +190,7 @@ class JudgeStep:
         [judge] = find_judges(self.judge)
         suites = [one for one in self.evaluation.suites if one.kind in judge.kinds and one.grader is None]
         scores = read_scorecard(self.out)
-        is_done = scores and all(is_judged(scores, suite.name, self.judge) for suite in suites)
+        is_done = scores and all(_is_judged(scores, suite.name, self.judge, self.part) for suite in suites)
         return Status.DONE if is_done else Status.MISSING
 
 
@@ -199,10 +200,16 @@ def key_of(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def is_judged(scores: Scores, suite: str, judge: str) -> bool:
+def is_by(name: str, judge: str, part: str | None) -> bool:
+    """Whether judgements of this name (rule, strongreject~gpt-4o@full) are by a judge that saw a part."""
+    found, _, seen = name.partition("@")
+    return found.partition("~")[0] == judge and (seen or "answer") == (part or "answer")
+
+
+def _is_judged(scores: Scores, suite: str, judge: str, part: str | None) -> bool:
     """Whether a scorecard has a rate of a suite by a judge, of which nothing is left to judge."""
     return any(
-        metric.judge.partition("~")[0].partition("@")[0] == judge and not metric.states.get("unjudged")
+        is_by(metric.judge, judge, part) and not metric.states.get("unjudged")
         for one in scores.suites
         if one.name == suite
         for metric in one.metrics

@@ -12,13 +12,24 @@ from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent
 from alttrain_cli.study.file import UNTRAINED, Axis
 from alttrain_cli.study.grid import Grid, Point
-from alttrain_cli.study.steps import Status
+from alttrain_cli.study.steps import Status, is_by
 
 POOLS = {"harmful": ("harmful", "not_refused"), "over_refusal": ("refused",)}
 SUITE_RATES = ("harmful", "not_refused", "refused")
 SEEDS = "Over several seeds: the mean, and the standard deviation in points."
 NO_HARM = "Where no judge measured harm, the column harmful counts answers that do not refuse."
 GRADED = "right answers"  # the judge of suites that have them
+
+
+class Rater(NamedTuple):
+    """A judge, and the part of a completion that it sees; None is the answer."""
+
+    name: str
+    part: str | None
+
+    def gave(self, judgements: str) -> bool:
+        """Whether judgements of this name are its own."""
+        return is_by(judgements, self.name, self.part)
 
 
 class Seeds(NamedTuple):
@@ -130,11 +141,14 @@ def study_table(grid: Grid) -> StudyTable:
     """Return the table of what is there."""
     study = grid.study
     paper = find_published(study.table.published) if study.table.published else None
-    groups: dict[tuple[str, ...], list[tuple[Point, str]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[Point, Rater]]] = {}
     for point in grid.points:
         for judge in study.judges:
-            values = {**point._asdict(), "judge": judge}
-            groups.setdefault(tuple(str(values[axis]) for axis in study.rows), []).append((point, judge))
+            size = "-" if study.methods[point.method] is None else point.size  # an untrained model has none
+            values = {**point._asdict(), "size": size, "judge": judge}
+            part = None if judge == "rule" else study.judge.judge_part
+            labels = tuple(str(values[axis]) for axis in study.rows)
+            groups.setdefault(labels, []).append((point, Rater(judge, part)))
     scores = {point: read_scorecard(step.out) for point, step in grid.points.items()}
     lines = tuple(
         _line(labels, found, scores, study.table.columns, paper) for labels, found in groups.items()
@@ -158,7 +172,7 @@ def study_table(grid: Grid) -> StudyTable:
     )
 
 
-def _dot(label: str, point: Point, judge: str, scores: Scores | None, *, several: bool) -> Dot | None:
+def _dot(label: str, point: Point, judge: Rater, scores: Scores | None, *, several: bool) -> Dot | None:
     """Return a run in the plot, if both of its rates are known."""
     if scores is None:
         return None
@@ -171,7 +185,7 @@ def _dot(label: str, point: Point, judge: str, scores: Scores | None, *, several
 
 def _line(
     labels: tuple[str, ...],
-    found: Sequence[tuple[Point, str]],
+    found: Sequence[tuple[Point, Rater]],
     scores: Mapping[Point, Scores | None],
     columns: Sequence[str],
     paper: PublishedPaper | None,
@@ -183,7 +197,9 @@ def _line(
     return Line(labels, cells, runs)
 
 
-def _cell(point: Point, judge: str, scores: Scores | None, column: str, paper: PublishedPaper | None) -> Cell:
+def _cell(
+    point: Point, judge: Rater, scores: Scores | None, column: str, paper: PublishedPaper | None
+) -> Cell:
     """Return one figure of one model: a paper's mean, a rate over all suites of a kind, or one suite's."""
     figure = _figure(point, column, paper)
     if scores is None:
@@ -191,30 +207,30 @@ def _cell(point: Point, judge: str, scores: Scores | None, column: str, paper: P
     macro = next((one for one in paper.macros if one.name == column), None) if paper else None
     for one in scores.macros if paper and macro else ():
         is_same = paper is not None and (one.paper, one.name) == (paper.title, column)
-        if is_same and one.target and (one.judge == GRADED or _base(one.judge) == judge):
+        if is_same and one.target and (one.judge == GRADED or judge.gave(one.judge)):
             return Cell(one.target, published=figure, verdict=_verdict(one.target, figure, one.judge, ""))
     rate = _rate(scores, column, judge)
     if rate is None or rate.target is None:
-        return Cell(missing=f"no rate by {judge}", published=figure)
+        return Cell(missing=f"no rate by {judge.name}", published=figure)
     why = f"the paper's {len(macro.suites)} suites were not all measured" if macro else "another measure"
     verdict = _verdict(rate.target, figure, rate.judge, why)
     return Cell(rate.target, published=figure, verdict=verdict, metric=rate.metric)
 
 
-def _rate(scores: Scores, column: str, judge: str) -> ScoreMetric | None:
+def _rate(scores: Scores, column: str, judge: Rater) -> ScoreMetric | None:
     if column in POOLS:
         return _best(scores, column, judge)
     for suite in scores.suites:
         for one in suite.metrics if column in (suite.name, suite.full_name) else ():
-            if one.metric == "correct" or (one.metric in SUITE_RATES and _base(one.judge) == judge):
+            if one.metric == "correct" or (one.metric in SUITE_RATES and judge.gave(one.judge)):
                 return one
     return None
 
 
-def _best(scores: Scores, pool: str, judge: str) -> ScoreMetric | None:
+def _best(scores: Scores, pool: str, judge: Rater) -> ScoreMetric | None:
     """Return a rate over all suites of a kind by a judge: of harm before that of answers."""
     found = [
-        one for one in scores.pooled.get(pool, ()) if one.metric in POOLS[pool] and _base(one.judge) == judge
+        one for one in scores.pooled.get(pool, ()) if one.metric in POOLS[pool] and judge.gave(one.judge)
     ]
     return min(found, key=lambda one: POOLS[pool].index(one.metric), default=None)
 
@@ -234,7 +250,8 @@ def _figure(point: Point, column: str, paper: PublishedPaper | None) -> float | 
     """Return a paper's figure for a point: its row has the model's name, and the method's or the size's."""
     if paper is None or point.mode != "normal":
         return None
-    for name in (point.size, point.method):
+    # A paper's rows on sizes are those of its method.
+    for name in (point.size, point.method) if point.method == paper.title else (point.method,):
         for table in paper.tables:
             for row in table.rows:
                 if (
@@ -262,11 +279,6 @@ def _over_seeds(cells: Sequence[Cell]) -> Cell:
     return Cell(
         seeds=Seeds(fmean(known), stdev(known), len(known)), published=first.published, verdict=verdict
     )
-
-
-def _base(judge: str) -> str:
-    """Return a judge's name without the model and the part that it saw."""
-    return judge.partition("~")[0].partition("@")[0]
 
 
 def _record(cell: Cell) -> dict[str, Any]:
