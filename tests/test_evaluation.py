@@ -19,7 +19,7 @@ from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementSta
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.metrics import pooled, suite_metrics
-from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, command_for, suite_dirs
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import (
@@ -31,6 +31,7 @@ from alttrain_cli.evaluation.suites.suite import (
 )
 from alttrain_cli.evaluation.thinking import extend_thinking
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage import journal
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.text import overlap
 from tests.scorecards import suite as suite_facts
@@ -91,6 +92,33 @@ def test_whatever_was_torn_off_and_redone_the_sorted_files_are_equal(
     assert torn.path.read_bytes() == whole.path.read_bytes()
 
 
+@pytest.mark.parametrize("whole", [b"", b'{"key": "a"}\n', b'{"key": "a"}\n{"key": "longer"}\n'])
+def test_however_long_a_torn_line_is_it_alone_is_cut_off(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_CHUNK", 8)  # it is read backwards in pieces
+    path = tmp_path / "j.jsonl"
+    for length in range(40):
+        path.write_bytes(whole + b'{"key": "b", "text": "1234567890123456789'[:length])
+        Journal(path).append({"key": "c"})
+        assert path.read_bytes() == whole + b'{"key": "c"}\n'
+
+
+def test_a_line_without_an_end_is_an_error_and_not_a_torn_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LONGEST_LINE", 40)
+    path = tmp_path / "j.jsonl"
+    path.write_text('{"key": "a"}\n{"key": "b", "text": "' + "x" * 50 + '"}\n{"key": "c"}\n')
+    with pytest.raises(DataError, match=r"j\.jsonl:2: the line is too long\. Remove line 2"):
+        list(Journal(path))
+
+
+def test_a_text_stays_readable_in_the_file(tmp_path: Path) -> None:
+    Journal(tmp_path / "j.jsonl").append({"key": "a", "text": "für 日本"})
+    assert (tmp_path / "j.jsonl").read_text(encoding="utf-8") == '{"key": "a", "text": "für 日本"}\n'
+
+
 def test_a_full_disk_is_one_line() -> None:
     full = Path("/dev/full")
     if not full.exists():
@@ -111,6 +139,38 @@ def test_a_plan_is_read_as_it_was_saved_and_a_missing_one_says_what_to_do(tmp_pa
     assert EvalPlan.load(tmp_path).keys == plan().keys
     with pytest.raises(RunError, match="To make one: alttrain eval"):
         EvalPlan.load(tmp_path / "nowhere")
+
+
+def test_a_plan_that_is_saved_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".plan.json.a1b2c3d4", ".hidden", "plan.json.a1b2c3d4"):
+        (tmp_path / name).touch()
+    plan().save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".hidden", "plan.json", "plan.json.a1b2c3d4"}
+    plan().save(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("root", "command"),
+    [
+        ("runs/mine/eval", "alttrain eval runs/mine"),
+        ("my runs/a/eval", "alttrain eval 'my runs/a'"),
+        ("evals/smollm2", "alttrain eval"),
+    ],
+)
+def test_the_command_that_makes_an_evaluation_names_its_run(root: str, command: str) -> None:
+    assert command_for(Path(root)) == command
+
+
+def test_the_evaluations_of_a_folder_are_those_with_a_plan(tmp_path: Path) -> None:
+    assert suite_dirs(tmp_path / "nowhere") == []
+    for name in ("b", "a"):
+        plan().save(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert suite_dirs(tmp_path) == [SuiteDir(tmp_path / "a"), SuiteDir(tmp_path / "b")]
+    (tmp_path / "empty" / "completions.jsonl").touch()
+    with pytest.raises(RunError, match=r"empty.plan\.json: no such file\. Delete .*empty and evaluate again"):
+        suite_dirs(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.storage.files import atomic_writer, writable, write_json, write_jsonl
+from alttrain_cli.storage.files import (
+    append_jsonl,
+    atomic_writer,
+    refuse_foreign,
+    unwritable,
+    writable,
+    write_json,
+    write_jsonl,
+)
+from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.reading import read_jsonl
 
 
@@ -105,3 +114,71 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(AlttrainError, match="not a regular file"):
         write_json(tmp_path / "pipe", {})
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(AlttrainError, match="it is a folder, not a file"):
+        write_json(tmp_path / "folder", {})
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_file_that_is_gone_when_a_write_fails_is_no_second_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_writer(tmp_path / "a"):
+        for one in tmp_path.iterdir():
+            one.unlink()
+        raise RuntimeError
+
+
+def test_texts_stay_readable_and_half_a_character_becomes_a_replacement_character(tmp_path: Path) -> None:
+    append_jsonl(tmp_path / "new" / "a.jsonl", {"a": "f\u00fcr \ud800"})
+    append_jsonl(tmp_path / "new" / "a.jsonl", {"b": 2})
+    assert (tmp_path / "new" / "a.jsonl").read_text("utf-8") == '{"a": "f\u00fcr \ufffd"}\n{"b": 2}\n'
+    write_json(tmp_path / "b" / "c" / "b.json", {"a": ["f\u00fcr \ud800"]})
+    assert (tmp_path / "b" / "c" / "b.json").read_text(
+        "utf-8"
+    ) == '{\n  "a": [\n    "f\u00fcr \ufffd"\n  ]\n}\n'
+
+
+@pytest.mark.parametrize("words", ["file write failed", "basic_ios::clear: iostream error"])
+def test_torch_says_in_several_words_that_a_disk_is_full(words: str) -> None:
+    assert unwritable(RuntimeError(words)) == "the disk is full"
+    assert unwritable(RuntimeError("another failure")) is None
+    assert unwritable(OSError("no number")) is None
+
+
+@pytest.mark.parametrize(("content", "is_ours"), [('{"key": 1}', True), ('{"other": 1}', False), ("", False)])
+def test_only_a_file_that_opens_as_ours_is_replaced(content: str, is_ours: bool, tmp_path: Path) -> None:
+    refuse_foreign(tmp_path / "a", '{"key"')  # none is there
+    (tmp_path / "a").write_text(content)
+    if is_ours:
+        refuse_foreign(tmp_path / "a", '{"key"')
+    else:
+        with pytest.raises(DataError, match="was not written by alttrain, so it is not replaced"):
+            refuse_foreign(tmp_path / "a", '{"key"')
+
+
+def test_what_was_made_is_undone_and_what_was_there_is_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "kept").write_text("old")
+    (tmp_path / "there" / "kept").chmod(0o640)
+    made = FolderState.begin(tmp_path / "there", ("kept", "file", "folder", "link"))
+    new = FolderState.begin(tmp_path / "a" / "b" / "c", ("file",))
+    (tmp_path / "there" / "kept").write_text("new")
+    (tmp_path / "there" / "file").touch()
+    (tmp_path / "there" / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "target").mkdir()
+    (tmp_path / "there" / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "a" / "b" / "c" / "file").touch()
+    for one in (made, new, made):
+        one.undo()
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["kept", "target", "there"]
+    assert (tmp_path / "there" / "kept").read_text() == "old"
+    assert (tmp_path / "there" / "kept").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_into_which_somebody_else_wrote_stays(tmp_path: Path) -> None:
+    made = FolderState.begin(tmp_path / "a" / "b", ("file",))
+    (tmp_path / "a" / "mine").touch()
+    made.undo()
+    assert [one.name for one in (tmp_path / "a").iterdir()] == ["mine"]

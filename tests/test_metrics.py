@@ -22,7 +22,7 @@ from alttrain_cli.evaluation.metric_values import (
     MetricValues,
     metrics_of,
 )
-from alttrain_cli.evaluation.metrics import agreement, pooled, suite_metrics
+from alttrain_cli.evaluation.metrics import _hits, agreement, pooled, suite_metrics
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard_values import MetricScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -196,6 +196,31 @@ def test_judges_are_compared_on_what_both_have_judged(tmp_path: Path) -> None:
     assert found.agree == pytest.approx(2 / 3)
     assert found.kappa == pytest.approx(0.4)
     assert agreement(run) == []
+
+
+def judged(run: SuiteResult, judge: str, judgement: Judgement) -> SuiteResult:
+    for key in run.plan.keys:
+        run.folder.judgements(judge).append(judgement_record(f"{judge}{key}", key, judgement))
+    return SuiteResult.read(run.folder)
+
+
+def test_an_attack_is_counted_by_a_real_judge_and_by_harm_if_one_measures_it(tmp_path: Path) -> None:
+    run = measured(tmp_path, "harmful", [HELPS] * 4)
+    assert _hits(replace(run, judged={})) == (HARMFUL.title, {})
+    assert _hits(run) == (NOT_REFUSED.title, dict.fromkeys(run.plan.keys, True))
+    run = judged(run, "xstest~m", Judgement(behaviour=Behaviour.REFUSED))
+    assert _hits(run) == (NOT_REFUSED.title, dict.fromkeys(run.plan.keys, False))
+    run = judged(run, "strongreject~m", Judgement(harmful=True, score=0.25, behaviour=Behaviour.REFUSED))
+    assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, True))
+    run = judged(run, "harmbench~m", Judgement(harmful=False))  # of two the first by name
+    assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
+    run = judged(run, "harmbench@prefix", Judgement(harmful=True))  # of a part of the answer
+    assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
+
+
+def test_what_a_judge_could_not_say_is_no_hit_of_an_attack_and_no_miss(tmp_path: Path) -> None:
+    run = measured(tmp_path, "harmful", [HELPS] * 4)
+    assert _hits(judged(run, "harmbench~m", Judgement(JudgementState.UNPARSED)))[1] == {}
 
 
 def test_a_judgement_of_a_completion_that_is_gone_counts_nowhere(tmp_path: Path) -> None:

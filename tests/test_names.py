@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.names import LONGEST, is_name, safe_name
+from alttrain_cli.storage.names import LONGEST, is_hub_id, is_name, safe_name
 
 BAD = [
     *("../../x", "/tmp/x", "a/b", "a\\b", "..", ".", "", " ", "-x", "--out", ".hidden", "x.", "x ", "a\0b"),
@@ -80,6 +80,25 @@ def test_a_recipe_without_a_name_gets_a_safe_one_of_its_file(stem: str, tmp_path
     path = tmp_path / f"{stem}.yaml"
     path.write_text(yaml.safe_dump(values))
     assert is_name(Recipe.load(str(path)).name)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        *[(one, True) for one in ("owner/model", "o/m", "O-1/m_2.b-c", "0/_m")],
+        *[(one, False) for one in ("model", "a/b/c", "/b", "a/", "a b/c", "a/b.", "-a/b", "é/m", "a/b\n")],
+        *[(one, False) for one in ("a..b/c", "a/b..c", "a--b/c", "a/b--c", "../b")],
+        *[("a" * length + "/" + "b" * length, length <= 96) for length in (96, 97)],
+    ],
+)
+def test_a_hub_id_is_an_owner_and_a_name_as_the_hub_allows_them(text: str, is_one: bool) -> None:
+    assert is_hub_id(text) is is_one
+
+
+def test_the_longest_name_has_a_hundred_bytes() -> None:
+    assert is_name("x" * 100)
+    assert not is_name("x" * 101)
+    assert (safe_name("x" * 100), len(safe_name("x" * 101))) == ("x" * 100, 100)
 
 
 def test_shipped_recipes_have_names_for_folders() -> None:

@@ -8,6 +8,7 @@ import pytest
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.misplaced import order_warnings
+from alttrain_cli.structure.sections import Order, check_order, comes_before, in_words, merge_orders
 from alttrain_cli.structure.trace import parse
 
 LABELLED = Path(__file__).parent / "assets" / "labelled_completions.jsonl"
@@ -75,3 +76,46 @@ def test_little_is_said_of_completions_that_hands_have_labelled() -> None:
     said = [found for found in map(order_warnings, traces) if found]
     assert len(placed) > 80
     assert said == [{"understanding": "refuses before it assesses"}]  # which it does
+
+
+U, A, R = "understanding", "assessment", "reasoning"
+
+
+@pytest.mark.parametrize("names", [(), (R,), (A, U), (U, A, R), (R, A, U)])
+def test_an_order_is_any_sequence_of_the_sections(names: tuple[str, ...]) -> None:
+    assert check_order(list(names)) == names
+
+
+@pytest.mark.parametrize("names", [(U, U), (U, A, R, U), ("answer",), (U, A, R, "answer"), ("x",)])
+def test_an_order_holds_nothing_twice_and_nothing_else(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="must be some of understanding, assessment, reasoning, each at"):
+        check_order(names)
+
+
+@pytest.mark.parametrize(
+    ("orders", "whole"),
+    [
+        ([], (U, A, R)),
+        ([()], ()),
+        ([(R,), (A, R)], (A, R)),
+        ([(U, R), (A, R)], (U, A, R)),
+        ([(A, U), (A, U, R), (U, R)], (A, U, R)),
+    ],
+)
+def test_orders_merge_into_the_one_that_all_are_parts_of(orders: list[Order], whole: Order) -> None:
+    assert merge_orders(orders) == whole
+
+
+def test_two_orders_that_do_not_fit_together_are_named() -> None:
+    with pytest.raises(ValueError, match=r"^assessment - understanding and understanding - assessment$"):
+        merge_orders([("assessment", "understanding"), ("understanding", "assessment"), ("reasoning",)])
+    assert (in_words(()), in_words(("reasoning",))) == ("no sections", "reasoning")
+
+
+def test_a_section_comes_before_another_if_both_are_there() -> None:
+    order: Order = ("assessment", "reasoning")
+    assert comes_before(order, "assessment", "reasoning")
+    assert not comes_before(order, "reasoning", "assessment")
+    assert not comes_before(order, "assessment", "assessment")
+    assert not comes_before(order, "understanding", "reasoning")
+    assert not comes_before(order, "assessment", "understanding")

@@ -1,9 +1,17 @@
 """What counts as the same prompt in training data and in a test suite."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.evaluation.contamination import ContaminatedItem, Contamination, Training, contamination
+from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.reading import sha256
+from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.text import MatchType, overlap, words
 
 SUITE = [
@@ -134,3 +142,29 @@ def test_the_index_loses_no_pair_that_the_definition_finds(rows: list[str], item
         for position, item in enumerate(items)
         if alike(row, item)
     }
+
+
+def test_what_is_not_known_of_the_training_data_is_said_and_is_not_taken_for_clean(tmp_path: Path) -> None:
+    run, rows = tmp_path / "run", starter_rows("train")[1:3]  # of two pairs
+    write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in rows))
+    known = DataRecord(path=str(tmp_path / "rows.jsonl"), sha256=sha256(tmp_path / "rows.jsonl"))
+    assert Training.of(known, run) == Training(tuple(rows))
+    (tmp_path / "broken.jsonl").write_text('{"id": 1}\n')
+    broken = DataRecord(path=str(tmp_path / "broken.jsonl"), sha256=sha256(tmp_path / "broken.jsonl"))
+    changed, gone = known.model_copy(update={"sha256": "0"}), known.model_copy(update={"path": "gone.jsonl"})
+    items = [Item("i", rows[1].prompt), Item("j", "nothing alike")]
+    for data, reason in (
+        (None, "the run's manifest names no training data"),
+        (gone, "gone.jsonl: the training data no longer exists; put it next to the run"),
+        (changed, f"{changed.path}: is not the data any more that the run was trained on"),
+        (broken, f"{broken.path}:1: "),
+    ):
+        found = contamination(Training.of(data, run), items)
+        assert (found.checked, found.hits) == (False, ())
+        assert (found.reason or "").startswith(reason)
+    untrained = contamination(None, items)
+    assert (untrained.checked, untrained.reason) == (False, "this model was not trained by alttrain")
+    shared = " ".join(words(rows[1].prompt))
+    assert contamination(Training.of(known, run), items) == Contamination(
+        True, None, (ContaminatedItem(rows[1].id, "i", "exact", shared),)
+    )

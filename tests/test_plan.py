@@ -9,10 +9,13 @@ from alttrain_cli.engine.machine import Machine, pin_card
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.training import memory_plan
 from alttrain_cli.training.fit import parse_gpu
 from alttrain_cli.training.memory_plan import (
     Batching,
+    Memory,
     RowSize,
+    _batchings,
     adapter_parameters,
     best_batching,
     fit_verdict,
@@ -31,6 +34,63 @@ def test_the_estimate_meets_the_published_context_table_of_llama_8b(gib: float, 
     recipe = Recipe.load("r1-8b", ("lora.r=32", "train.gradient_checkpointing=true"))
     memory = needed(recipe, tokens, Batching(512, True), Machine.card(gib))
     assert memory.gib == pytest.approx(gib, rel=0.1)
+
+
+LINEAR = 28 * (2 * 3584 * (3584 + 512) + 3 * 3584 * 18944)
+OTHER = 2 * 152064 * 3584 + 2 * 3584 * 28
+ADAPTER = 28 * 16 * (2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18944))
+KEPT = 3584 + 2 * 512 + 2 * 18944 + 2  # numbers of a layer and token, without the queries
+UP = 1.25 * 2.6
+
+
+@pytest.mark.parametrize(
+    ("overrides", "batching", "gpu", "parts"),
+    [
+        ((), Batching(2048, True), True,
+         (2 / 3.6 * LINEAR + 2 * OTHER, 8 * ADAPTER, 2 * ADAPTER, 2048 * KEPT * 2 * UP)),
+        ((), Batching(1024, False), True,
+         (2 / 3.6 * LINEAR + 2 * OTHER, 8 * ADAPTER, 2 * ADAPTER, 28 * 1500 * (KEPT + 3584) * 2 * UP)),
+        (("train.optim=adamw_torch", "model.load_in_4bit=false"), Batching(9000, True), True,
+         (2 * LINEAR + 2 * OTHER, 8 * ADAPTER, 8 * ADAPTER, 3000 * KEPT * 2 * UP)),
+        (("model.full_finetuning=true", "model.load_in_4bit=false"), Batching(2048, True), True,
+         (2 * LINEAR + 2 * OTHER, 2 * (LINEAR + OTHER), 2 * (LINEAR + OTHER), 2048 * KEPT * 2 * UP)),
+        ((), Batching(2048, True), False,
+         (4 * LINEAR + 4 * OTHER, 8 * ADAPTER, 8 * ADAPTER, 2048 * KEPT * 4 * UP)),
+    ],
+)  # fmt: skip
+def test_the_memory_of_r1_7b_is_the_one_worked_out_by_hand(
+    overrides: tuple[str, ...],
+    batching: Batching,
+    gpu: bool,
+    parts: tuple[float, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory_plan, "computes_in_16_bits", lambda: False)
+    steps_of = ("train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1")
+    recipe = Recipe.load("r1-7b", ("lora.r=16", *steps_of, *overrides))
+    found = needed(recipe, 1_500, batching, Machine("x", 24, gpu=gpu))
+    context = (1.4 if gpu else 1.1) * 2**30
+    assert found == pytest.approx((*parts, 256 * 152064 * 12, context))
+    assert needed(recipe, 9, Batching(10, True), Machine("x", 24, gpu=gpu)).logits == 10 * 152064 * 12
+
+
+def test_what_fits_leaves_a_tenth_free_and_what_is_tight_nearly_nothing() -> None:
+    memory = Memory(10 * 2**30, 0, 0, 0, 0, 0)
+    assert [fit_verdict(memory, Machine.card(gib)) for gib in (11.01, 10.99, 10, 9.99)] == [
+        *("fits", "tight", "tight", "no")
+    ]
+
+
+def test_smaller_micro_batches_are_tried_last_and_a_cpu_has_one_size() -> None:
+    def tried(*overrides: str, gpu: bool) -> list[tuple[int, bool]]:
+        return [*_batchings(Recipe.load("r1-7b", overrides), Machine("x", 1, gpu=gpu))]
+
+    small = [(1024, True), (512, True)]
+    both = [(budget, recompute) for recompute in (False, True) for budget in (8192, 4096, 2048)]
+    assert tried("train.gradient_checkpointing=auto", gpu=True) == [*both, *small]
+    assert tried("train.gradient_checkpointing=true", gpu=True) == [*both[3:], *small]
+    assert tried("train.gradient_checkpointing=false", gpu=True) == [*both[:3], (1024, False), (512, False)]
+    assert tried("train.gradient_checkpointing=auto", gpu=False) == [(2048, False), (2048, True), *small]
 
 
 def test_a_larger_card_never_turns_a_fit_into_a_no() -> None:

@@ -72,6 +72,11 @@ def test_help_is_no_refusal(answer: str) -> None:
     assert not refuses(answer)
 
 
+def test_a_refusal_counts_if_it_ends_in_the_first_300_characters() -> None:
+    assert refuses("x" * 291 + " i cannot do it")
+    assert not refuses("x" * 292 + " i cannot do it")
+
+
 @pytest.mark.parametrize(
     ("share", "text"),
     [

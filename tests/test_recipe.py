@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import trl_settings as sft_config
 from alttrain_cli.recipe.layers import find_recipe, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.recipe.overrides import cut, put_overrides
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 
 FROZEN = Path(__file__).parent / "golden" / "recipes.json"
@@ -197,6 +199,29 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
     overrides = ("name=r1-7b", override)
     with pytest.raises(RecipeError, match=message.replace(".", r"\.")):
         Recipe.load("r1-7b", overrides)
+
+
+@pytest.mark.parametrize("override", ["=1", ".a=1", "a.=1", "a b=1", "a.b.c.d.e.f=1", "train.seed"])
+def test_an_override_is_a_key_of_at_most_five_names_and_a_value(override: str) -> None:
+    values: dict[str, Any] = {}
+    with pytest.raises(RecipeError, match=f"--set {override}: give section.key=value"):
+        put_overrides(values, [override])
+    assert values == {}
+
+
+def test_overrides_are_put_where_their_keys_say_and_a_second_one_is_refused() -> None:
+    values: dict[str, Any] = {"a": {"b": 1, "kept": 2}}
+    put_overrides(values, ["a.b=3", " a.c.d.e.f =x = y", "g=1e3"])
+    assert values == {"a": {"b": 3, "kept": 2, "c": {"d": {"e": {"f": "x = y"}}}}, "g": 1000.0}
+    with pytest.raises(RecipeError, match=r"--set a\.b: given twice"):
+        put_overrides({}, ["a.b=1", "a.c=1", "a.b=1"])
+    with pytest.raises(RecipeError, match=r"--set g\.h=1: 'g' is a value, not a section"):
+        put_overrides(values, ["g.h=1"])
+
+
+def test_a_long_override_is_cut_in_its_message() -> None:
+    assert cut("x" * 80) == "x" * 80
+    assert cut("x" * 81) == "x" * 80 + "..."
 
 
 def test_a_recipe_cannot_be_changed_after_loading() -> None:

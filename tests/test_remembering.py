@@ -39,6 +39,15 @@ def test_what_is_kept_comes_first_and_only_the_rest_is_requested_once(tmp_path: 
     assert asked(again) == ["c", "d"]
 
 
+def test_what_is_kept_does_not_wait_for_the_end_of_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    list(remembering(path, ScriptedBackend("yes")).complete(requests("a"), SAMPLING))
+    wanted = requests(*map(str, range(40)), "a", *map(str, range(40, 100)))
+    got = [key for key, _ in remembering(path, ScriptedBackend("no")).complete(wanted, SAMPLING)]
+    assert len(got) == 101
+    assert got.index("40 a") < 80
+
+
 def test_where_everything_is_kept_nothing_is_requested(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     list(remembering(path, ScriptedBackend("yes")).complete(requests("a", "b"), SAMPLING))

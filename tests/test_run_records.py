@@ -1,5 +1,6 @@
 """The manifest as a value: files of earlier versions are read, their keys stay, later keys are kept."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -78,3 +79,52 @@ def test_the_log_is_cut_back_to_a_step_and_an_incomplete_line_is_dropped(tmp_pat
     run.keep_steps(2)
     assert [step.step for step in run.steps()] == [1, 2]
     assert "NaN" in run.steps_path.read_text()
+
+
+def test_runs_without_a_path_are_numbered_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a-2").symlink_to("nowhere")
+    made = [Run.create(None, "a", "name: a\n").path for _ in range(2)]
+    assert made == [Path("runs/a-1"), Path("runs/a-3")]
+    assert [path.name for path in made[0].iterdir()] == ["recipe.yaml"]
+
+
+def test_the_hash_of_weights_is_that_of_the_adapter_or_of_all_files(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.adapter_path.mkdir()
+    hashes = []
+    for name in ("model-2.safetensors", "model-1.safetensors"):
+        (run.adapter_path / name).write_text(name)
+        hashes.append(hashlib.sha256(name.encode()).hexdigest()[:16])
+    (run.adapter_path / "config.json").write_text("{}")
+    assert run.weights_hash() == "-".join(reversed(hashes))
+    (run.adapter_path / "adapter_model.safetensors").write_text("adapter")
+    assert run.weights_hash() == hashlib.sha256(b"adapter").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("files", "is_untouched"),
+    [
+        ({}, True),
+        ({"recipe.yaml": "mine"}, True),
+        ({"recipe.yaml": "other"}, False),
+        ({"recipe.yaml": "mine", ".recipe.yaml.x": "", ".manifest.json.x": ""}, True),
+        ({".recipe.yaml.x": ""}, True),
+        ({"recipe.yaml": "mine", "log.txt": ""}, False),
+        ({".hidden": ""}, False),
+    ],
+)
+def test_a_folder_with_nothing_but_the_recipe_is_untouched(
+    files: dict[str, str], is_untouched: bool, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert Run(tmp_path).is_untouched("mine") is is_untouched
+
+
+def test_only_what_this_process_trained_is_kept(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert not run.has_trained
+    run.add_step(StepRecord(step=1, loss=0.5, tokens=1, seconds=0.5))
+    assert run.has_trained is True

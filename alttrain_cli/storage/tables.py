@@ -124,7 +124,8 @@ def _rows(
         hint = (
             "Is a quote not closed?" if "field limit" in str(error) or "unexpected end" in str(error) else ""
         )
-        raise DataError(f"{place}:{reader.line_num}: not valid CSV ({error}). {hint}".rstrip()) from None
+        line = reader.line_num + 1  # where the row starts: the number is that of the row before
+        raise DataError(f"{place}:{line}: not valid CSV ({error}). {hint}".rstrip()) from None
 
 
 def _check_columns(place: str, names: Sequence[str]) -> None:
