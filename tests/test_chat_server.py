@@ -136,6 +136,11 @@ FULL = [
     Fault(
         "status", 400, message="This model's maximum context length is 64 tokens. However, you requested 99."
     ),
+    Fault(
+        "status",
+        400,
+        message="max_tokens=4000 cannot be greater than max_model_len=2048. Please request less.",
+    ),
     Fault("status", 400, message="the request exceeds the available context size, try increasing it"),
     Fault("status", 422, message="`inputs` tokens + `max_new_tokens` must be <= 64. Given: 60 and 40"),
 ]

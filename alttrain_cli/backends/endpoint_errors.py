@@ -17,9 +17,11 @@ FAILURES = (Broken, Garbled, Refused, ServerSays, Silent, Unreachable)
 _LONGEST = 200  # characters of a server's message
 _PASSING = (408, 409, 425, 429)  # and 5xx: another try may help
 _RETRIES = 2  # further ones where a server breaks the protocol
-# How servers report that a request is longer than their context: OpenAI and vLLM, llama.cpp, SGLang, TGI.
+# How servers report that a request is longer than their context: OpenAI and vLLM (in two ways), llama.cpp,
+# SGLang, TGI.
 _FULL = re.compile(
-    r"context[ _-]?(length|size|window)|exceed_context|max_new_tokens.* must be <=", re.IGNORECASE
+    r"context[ _-]?(length|size|window)|max_model_len|exceed_context|max_new_tokens.* must be <=",
+    re.IGNORECASE,
 )
 
 
