@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from alttrain_cli.backends.base import BackendError, Can, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
+from alttrain_cli.backends.scripted import Scripted
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.progress import Progress
@@ -19,6 +20,7 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import TraceState
 from tests import families
 from tests.fake_vllm import CONTEXT, SYSTEM, vllm_server
+from tests.serve_here import server_here
 from tests.servers import chat_server
 from tests.test_backends import streamed
 
@@ -73,6 +75,27 @@ def test_llama_cpp_gets_its_own_words_and_a_plain_server_nothing_beyond_the_prot
         (sent,) = served.requests
         assert {name: sent[name] for name in ("repeat_penalty", "top_k") if name in sent} == extra
         assert ("repetition_penalty" in sent) == (owner == "openai")
+
+
+def test_our_own_server_takes_no_setting_from_its_recipe_and_pairs_the_run_with_its_base(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = Sampling(max_new_tokens=5, do_sample=True, temperature=0.6)
+    other = drawn.model_copy(update={"top_k": 5, "repetition_penalty": 1.3})
+    monkeypatch.setattr("tests.serve_here.DEFAULTS", other)
+    seen: list[Sampling] = []
+
+    def answer(request: Request[Any], sampling: Sampling) -> str:
+        seen.append(sampling)
+        return HELP
+
+    base = Scripted(HELP, name="base")
+    with server_here({"run": Scripted(answer, name="run", base=base), "base": base}) as here:
+        backend = ServerBackend.find(here.url)
+        completed(backend, Conversation.of("Why?"), drawn)
+        assert backend.base is not None
+        assert (backend.name, backend.base.name) == ("run", "base")
+    assert (seen[-1].top_k, seen[-1].repetition_penalty) == (None, 1.0)
 
 
 def test_tokens_are_counted_by_the_servers_tokenizer_the_reasoning_too() -> None:

@@ -46,6 +46,7 @@ VLLM = Dialect(_OFF, tokenizes=True)
 DIALECTS = {
     "vllm": VLLM,
     "sglang": Dialect(_OFF),
+    "alttrain": Dialect({"top_k": -1, "repetition_penalty": 1.0}),  # else the recipe of the run decides
     "llamacpp": Dialect(
         {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_PENALTIES},
         {"repetition_penalty": "repeat_penalty"},
