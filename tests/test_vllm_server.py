@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from alttrain_cli.backends.base import BackendError, Can, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
-from alttrain_cli.backends.scripted import Scripted
+from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.progress import Progress
@@ -89,8 +89,8 @@ def test_our_own_server_takes_no_setting_from_its_recipe_and_pairs_the_run_with_
         seen.append(sampling)
         return HELP
 
-    base = Scripted(HELP, name="base")
-    with server_here({"run": Scripted(answer, name="run", base=base), "base": base}) as here:
+    base = ScriptedBackend(HELP, name="base")
+    with server_here({"run": ScriptedBackend(answer, name="run", base=base), "base": base}) as here:
         backend = ServerBackend.find(here.url)
         completed(backend, Conversation.of("Why?"), drawn)
         assert backend.base is not None
@@ -168,6 +168,8 @@ def test_an_adapter_and_its_base_are_one_paired_evaluation(
         target = f"{served.base_url} tuned"
         done = CliRunner().invoke(app, ["eval", target, *words])
         assert done.exit_code == 0, done.output
+        report = CliRunner().invoke(app, ["eval", "report", target])
+        assert "difference" in report.output
         asked = [request["model"] for request in served.requests]
         assert sorted(asked) == ["base"] * 3 + ["tuned"] * 3
         by_url = ["eval", "--base-url", served.base_url, "--model", "tuned"]

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.eval_target import EvalTarget, existing_target, local_target, served_target
+from alttrain_cli.evaluation.eval_target import (
+    EvalTarget,
+    compared_before,
+    existing_target,
+    local_target,
+    served_target,
+)
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_dirs
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.evaluation.suites.suite import Kind
@@ -47,7 +53,10 @@ class Comparison:
             raise DataError(
                 f"{candidate.root}: there is no evaluation here. To make one: {candidate.command}"
             )
-        return cls.of(candidate, word, folders)
+        pair = cls.of(candidate, word, folders)
+        if word is None and pair.baseline is None:
+            return cls(candidate, compared_before(candidate.root))
+        return pair
 
     @property
     def targets(self) -> list[EvalTarget]:

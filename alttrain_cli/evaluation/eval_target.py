@@ -14,7 +14,7 @@ from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.names import safe_name
-from alttrain_cli.storage.reading import is_folder
+from alttrain_cli.storage.reading import is_folder, object_in
 from alttrain_cli.storage.run import Run
 
 
@@ -77,6 +77,15 @@ def local_target(model: Target, out: Path | None = None) -> EvalTarget:
 def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
     found = backend.fingerprint
     return EvalTarget(out or _served_root(found.model, found.server or "other"), backend)
+
+
+def compared_before(root: Path) -> EvalTarget | None:
+    """Return the model of a server that the last scorecard of a folder compares with."""
+    compared = object_in(root / "scorecard.json").get("compared")
+    if not isinstance(compared, dict) or not compared.get("server"):
+        return None
+    found = _served_root(str(compared.get("model")), str(compared["server"]))
+    return EvalTarget(found) if suite_dirs(found) else None
 
 
 def existing_target(
