@@ -70,11 +70,17 @@ def _training(step: TrainStep, machine: Machine) -> Cost:
 
 
 def _evaluation(step: EvalStep, machine: Machine) -> Cost:
-    recipe, cap, n = step.recipe, step.max_new_tokens, step.completions
-    mean = float(min(cap, UNTRAINED_TOKENS))
+    recipe, cap = step.recipe, step.max_new_tokens
+    short = float(UNTRAINED_TOKENS)
     if step.train and step.mode != "more":
-        mean = min(cap, fmean(size.trained for size in sizes_of(step.train.build, recipe)))
-    longest = min(cap, 2 * mean)
+        short = fmean(size.trained for size in sizes_of(step.train.build, recipe))
+    # Mathematics and code take reasoning, before and after training.
+    tokens = [
+        (n, min(cap, UNTRAINED_TOKENS if suite.kind == "ability" else short)) for suite, n in step.completions
+    ]
+    n = sum(count for count, _ in tokens)
+    mean = sum(count * one for count, one in tokens) / n
+    longest = min(cap, 2 * max(one for _, one in tokens))
     weights = _bytes(recipe, machine) + (GPU_CONTEXT if machine.gpu else CPU_CONTEXT)
     row = (PROMPT + longest) * _cached_per_token(recipe)
     room = max(row, FREE * (machine.gib * GIB - weights))
@@ -85,7 +91,7 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
 
 
 def _judgement(step: JudgeStep, machine: Machine) -> Cost:
-    n = step.evaluation.completions
+    n = sum(count for suite, count in step.evaluation.completions if suite.grader is None)
     if any(word == "--judge-url" for word in step.options):
         return Cost(BUILD + n * SERVED, 1.0, n * COMPLETION / GIB)
     rate = _rate(machine, 4096)

@@ -16,6 +16,7 @@ from alttrain_cli.storage.lock import is_locked
 from alttrain_cli.storage.reading import object_in, sha256
 from alttrain_cli.storage.run import Run, RunState
 
+USUAL_SUITE = 100  # prompts of a suite whose number is not known
 Kind = Literal["build", "train", "eval", "judge"]
 
 
@@ -154,10 +155,10 @@ class EvalStep:
         return Status.STARTED if self.out.is_dir() else Status.MISSING
 
     @property
-    def completions(self) -> int:
-        """How many completions it makes."""
-        counts = (suite.n or 100 for suite in self.suites)
-        return sum(min(n, self.limit or n) for n in counts) * self.samples
+    def completions(self) -> list[tuple[Suite, int]]:
+        """How many completions it makes for each suite."""
+        counts = ((suite, suite.n or USUAL_SUITE) for suite in self.suites)
+        return [(suite, min(n, self.limit or n) * self.samples) for suite, n in counts]
 
 
 @dataclass(frozen=True)
