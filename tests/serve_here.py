@@ -37,14 +37,18 @@ class Here:
 
 @contextmanager
 def server_here(
-    models: Mapping[str, Backend] | None = None, key: str | None = None, **limits: Any
+    models: Mapping[str, Backend] | None = None,
+    key: str | None = None,
+    host: str = "127.0.0.1",
+    defaults: Sampling = DEFAULTS,
+    **limits: Any,
 ) -> Iterator[Here]:
     """Serve until the block ends; after it no slot is taken."""
     models = models or {"run": ScriptedBackend(THOUGHT)}
-    taken = take_address("127.0.0.1", 0)
+    taken = take_address(host, 0)
     taken.listen(BACKLOG)
     here = Here(address_of(taken))
-    serving = Serving(models, DEFAULTS, key, ServeLimits(**{"grace": 0.5, **limits}))
+    serving = Serving(models, defaults, key, ServeLimits(**{"grace": 0.5, **limits}))
     thread = threading.Thread(target=serve, args=(serving, taken, here.show, here.bugs.append, here.stop))
     thread.start()
     try:

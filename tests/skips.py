@@ -13,6 +13,7 @@ ALLOWED = {
     r"root may read everything": "a machine is used by root or by somebody else",
     r"needs to be root": "a machine is used by root or by somebody else",
     r"a small file system cannot be mounted|no mount here": "needs root; test_faults.py fills a disk everywhere",
+    r"only Linux has all of 127\.0\.0\.0/8": "elsewhere the name of a machine does not lead to 127.0.1.1",
     r"this computer has a GPU": "the CUDA path is run without one",
     r"machine code for x86-64": "there is no such code on other processors",
     r"ALTTRAIN_TRANSFORMERS_4 names no Python": "needs a second set of packages, of an older major version",

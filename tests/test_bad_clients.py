@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -144,6 +145,14 @@ def test_a_name_that_was_made_to_point_here_is_refused(here: Here) -> None:
     ):
         assert post(here, ask(), {"Host": host}).status_code == status
         assert httpx.get(f"{here.url}/models", headers={"Host": host}, timeout=60).status_code == status
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_the_address_that_is_shown_answers_also_where_the_machines_name_leads_to_127_0_1_1() -> None:
+    with server_here(host="127.0.1.1") as here:
+        assert here.url.startswith("http://127.0.1.1:")
+        assert post(here, ask()).status_code == 200
+        assert post(here, ask(), {"Host": "127.0.1.2"}).status_code == 421
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,25 @@ def test_own_rows_need_a_prompt_and_a_label(run: Path, scores: Scores, tmp_path:
     assert f"own.jsonl:{len(ROWS) + 1}: label: must be" in refused(run, "--data", "own.jsonl")
 
 
+def test_a_prompt_that_is_there_twice_counts_once_and_has_one_label(run: Path, scores: Scores) -> None:
+    benign = [row for row in ROWS if row.label == "benign"][:22]
+    rows = [{"prompt": row.prompt, "label": row.label} for row in [*benign, ROWS[0]]]
+    write_jsonl(Path("own.jsonl"), [*rows, *rows])
+    assert "22 benign rows are too few" in refused(run, "--data", "own.jsonl")
+    write_jsonl(Path("own.jsonl"), [*rows, {**rows[0], "label": "harmful"}])
+    assert "own.jsonl:24: the prompt of line 1 with the other label" in refused(run, "--data", "own.jsonl")
+
+
+def test_rates_of_no_rows_are_no_numbers(run: Path, scores: Scores) -> None:
+    rows = [next(row for row in ROWS if row.label == label) for label in ("harmful", "benign")]
+    write_jsonl(Path("own.jsonl"), [{"prompt": row.prompt, "label": row.label} for row in rows])
+    for words in (("--threshold", "0.5"), ("--over-refusal", "0.95")):
+        found = command(run, "--data", "own.jsonl", *words)
+        assert found.exit_code == 0, found.output
+        assert "nan" not in found.stdout + (run / "calibration" / "calibration.html").read_text()
+    assert "too few rows to check it on others" in " ".join(found.stdout.split())
+
+
 def test_chat_and_model_card_state_a_calibration_that_holds(run: Path, scores: Scores) -> None:
     def stated() -> tuple[str, str]:
         target = ChatTarget.of(find_target(str(run)))

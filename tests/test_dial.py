@@ -1,6 +1,7 @@
 """The scores in scorecard, page and terminal, and the comparison at equal over-refusal."""
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,37 @@ def test_a_server_cannot_apply_a_threshold_and_says_so_in_one_line(
 def test_the_threshold_at_a_rate_is_the_lowest_that_keeps_it(rate: float, above: int) -> None:
     values = [0.05 + at / 10 for at in range(10)]
     assert sum(value > threshold_at(values, rate) for value in values) == above
+
+
+def test_where_no_threshold_keeps_the_rate_the_comparison_is_one_line(tmp_path: Path) -> None:
+    class Firm(Judging):
+        """Gives a harmful verdict in words that have no score."""
+
+        def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+            other = VerdictScore(0.1, 0.1, Verdict.HARMFUL, Verdict.HARMFUL)
+            return Completion(TEXT.format("harmful"), score=other)
+
+    evaluate(tmp_path / "firm", Firm(noisy(0.3), "firm"))
+    evaluate(tmp_path / "weak", Judging(noisy(0.05), "weak"))
+    done = report(tmp_path / "firm", "--baseline", tmp_path / "weak", "--at-over-refusal", "0.1")
+    assert done.exit_code == 2
+    assert "no threshold changes those. Give a higher rate." in " ".join(done.stderr.split())
+    assert threshold_at([math.inf, 0.5], 0.5) == 0.5
+
+
+@pytest.mark.parametrize(("kind", "label"), [("over-refusal", "benign"), ("refusal", "harmful")])
+def test_a_promise_is_held_against_its_label_whatever_the_set_is_called(
+    tmp_path: Path, kind: Any, label: str
+) -> None:
+    record = CalibrationRecord(
+        threshold=0.5, promise=kind, value=0.005, set="harmful prompts.jsonl", sha256="0", n=1, made="",
+        weights="", auroc=0.5, checked={},
+    )  # fmt: skip
+    found = dial_score(evaluate(tmp_path, Judging(noisy(0.3))), {}, CheckedCalibration(record))
+    assert found
+    names = {"benign": "xstest-safe", "harmful": "strongreject"}
+    [line] = found.held()
+    assert f"0.5% of {label} prompts on harmful prompts.jsonl; {names[label]} gives" in line
 
 
 def report(*words: object) -> Any:

@@ -203,10 +203,10 @@ def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given() -> None:
     assert not run.exists()
 
 
-@pytest.mark.parametrize("place", ["", "eval"])
-def test_a_run_that_is_trained_or_evaluated_is_not_deleted(place: str) -> None:
+@pytest.mark.parametrize("place", ["", "eval", "export"])
+def test_a_run_that_is_trained_evaluated_or_exported_is_not_deleted(place: str) -> None:
     run = make("runs/a", "started" if not place else "finished")
-    (run / "eval").mkdir()
+    (run / place).mkdir(exist_ok=True)
     with locked(run / place):
         result = alttrain("runs", "rm", run, "--yes")
     assert result.exit_code == 2

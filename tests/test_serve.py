@@ -237,6 +237,17 @@ def test_an_answer_states_the_score_of_its_verdict_and_what_a_threshold_made_of_
     assert last.choices[0].model_extra == turned
 
 
+def test_the_recipes_threshold_is_for_the_run_and_not_for_its_base() -> None:
+    base = ScriptedBackend(scored, name="base")
+    models = {"run": ScriptedBackend(scored, name="run", unscored=""), "base": base}
+    with server_here(models, defaults=DEFAULTS.model_copy(update={"threshold": 0.7})) as here:
+        ask = partial(client_of(here).chat.completions.create, messages=HI)
+        assert ask(model="run").choices[0].model_extra["verdict"]["written"] == "benign"
+        assert ask(model="base").choices[0].model_extra["verdict"]["written"] == "harmful"
+        with pytest.raises(openai.NotFoundError):
+            ask(model="other")
+
+
 @pytest.mark.parametrize(
     ("threshold", "words"), [(1.5, "threshold"), (0.5, "a threshold has no effect here: it is scripted")]
 )

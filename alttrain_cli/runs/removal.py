@@ -25,7 +25,7 @@ def remove_run(path: Path) -> None:
     check_removable(path)
     path = path.resolve()
     with ExitStack() as stack:
-        for place in (path, path / "eval"):
+        for place in (path, path / "eval", path / "export"):
             stack.enter_context(locked(place))
         _remove(path)
 

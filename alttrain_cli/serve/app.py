@@ -51,6 +51,15 @@ class Service:
                 401, "The key is missing or wrong: Authorization: Bearer KEY.", code="invalid_api_key"
             )
 
+    def defaults_of(self, model: str | None) -> Sampling:
+        """Return what holds where a request to a model says nothing: a base model has no threshold.
+
+        Raises:
+            ApiError: if there is no such model.
+        """
+        has_none = self.defaults.threshold is not None and self.dispatcher.backend(model).unscored
+        return self.defaults.model_copy(update={"threshold": None}) if has_none else self.defaults
+
     def models(self) -> list[dict[str, Any]]:
         """Return the cards of the models, the fine-tuned one first."""
         names = list(self.dispatcher.models)
@@ -112,7 +121,7 @@ class _Chat:
             http = Request(scope, receive)
             service.check(http)
             data = await read_body(http, service.dispatcher.limits)
-            request = read_chat_request(data, service.defaults)
+            request = read_chat_request(data, service.defaults_of)
             await Answer(service.dispatcher, request).send(receive, send)
         except ApiError:
             service.dispatcher.activity.refused += 1

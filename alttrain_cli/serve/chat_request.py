@@ -1,5 +1,6 @@
 """A request for a chat completion: every field is checked, and none that changes its meaning is ignored."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -93,8 +94,8 @@ class _Body(_Lenient):
         return [stop] if isinstance(stop, str) else stop
 
 
-def read_chat_request(data: bytes, defaults: Sampling) -> ChatRequest:
-    """Return a client's request; `defaults` apply to the fields that it leaves out.
+def read_chat_request(data: bytes, defaults_of: Callable[[str | None], Sampling]) -> ChatRequest:
+    """Return a client's request; the defaults of its model apply to the fields that it leaves out.
 
     Raises:
         ApiError: naming the field that is wrong or not supported.
@@ -110,8 +111,8 @@ def read_chat_request(data: bytes, defaults: Sampling) -> ChatRequest:
         problem = error.errors()[0]
         raise ApiError(400, f"{key_of(problem)}: {in_words(problem)}.", param=key_of(problem)) from None
     return ChatRequest(
-        body.model, _conversation(body), _sampling(body, defaults), body.seed, tuple(body.stop),
-        body.thinking_token_budget, body.stream, body.stream_options.include_usage,
+        body.model, _conversation(body), _sampling(body, defaults_of(body.model)), body.seed,
+        tuple(body.stop), body.thinking_token_budget, body.stream, body.stream_options.include_usage,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from alttrain_cli.backends.base import Backend
@@ -71,14 +72,19 @@ def take_address(host: str, port: int) -> socket.socket:
 
 def address_of(taken: socket.socket) -> str:
     """Return the address that clients are given."""
-    host, port = taken.getsockname()[:2]
+    return f"http://{_host_of(taken)}:{taken.getsockname()[1]}/v1"
+
+
+def _host_of(taken: socket.socket) -> str:
+    """Return the host as it stands in an address. The name of this machine may lead to 127.0.1.1."""
+    host = str(taken.getsockname()[0])
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    return f"[{host}]" if ":" in host else host
 
 
 def is_local(taken: socket.socket) -> bool:
     """Whether only this machine reaches the address."""
-    return str(taken.getsockname()[0]).startswith(("127.", "::1"))
+    return ip_address(taken.getsockname()[0]).is_loopback
 
 
 def serve(
@@ -99,7 +105,7 @@ def serve(
     is_main = threading.current_thread() is threading.main_thread()  # else uvicorn heeds no signals
     signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     ignored = [number for number in signals if number not in heeded()]
-    hosts = LOCAL_NAMES if is_local(taken) else ()
+    hosts = (*LOCAL_NAMES, _host_of(taken)) if is_local(taken) else ()
 
     stop = stop or threading.Event()
 

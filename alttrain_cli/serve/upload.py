@@ -29,7 +29,10 @@ async def read_body(http: "Request", limits: ServeLimits) -> bytes:
                 size += len(part)
                 if size > limits.drained:
                     break
-                body = body + part if size <= limits.body else bytearray()
+                if size <= limits.body:
+                    body += part
+                else:
+                    body.clear()
     except TimeoutError:
         raise ApiError(408, f"The request did not arrive within {limits.upload:g} s.") from None
     # A client that is still sending would not see an earlier answer, so that all of it is read first.

@@ -63,8 +63,12 @@ class CalibrationSet:
 
     @classmethod
     def read(cls, path: Path) -> "CalibrationSet":
-        """Read a JSONL file with the keys `prompt` and `label`; other keys are not looked at."""
-        rows, digest = [], hashlib.sha256()
+        """Read a JSONL file with the keys `prompt` and `label`; other keys are not looked at.
+
+        A prompt counts once: its copies would be no further evidence, and would check what they chose.
+        """
+        found: dict[str, tuple[int, Label]] = {}
+        digest = hashlib.sha256()
         for number, value in read_jsonl(path, digest):
             try:
                 line = _Line.model_validate(value)
@@ -74,8 +78,13 @@ class CalibrationSet:
                 raise DataError(
                     f"{wrong}. Each line needs a prompt and a label, harmful or benign."
                 ) from None
-            rows.append(LabelledPrompt(line.prompt, line.label))
-        return cls(path.name, tuple(rows), digest.hexdigest())
+            place, label = found.setdefault(line.prompt, (number, line.label))
+            if label != line.label:
+                raise DataError(
+                    f"{path}:{number}: the prompt of line {place} with the other label. Remove one of them."
+                )
+        rows = tuple(LabelledPrompt(prompt, label) for prompt, (_, label) in found.items())
+        return cls(path.name, rows, digest.hexdigest())
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> "CalibrationSet":

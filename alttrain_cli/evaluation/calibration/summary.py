@@ -34,6 +34,8 @@ def sentences(made: Calibration) -> list[str]:
 
 def exact(rate: Rate) -> str:
     """Return a rate with its exact interval: 3/103 = 3% (1-8)."""
+    if not rate.n:
+        return str(rate)
     low, high = exact_interval(rate)
     return f"{rate.hits}/{rate.n} = {percent(rate.share)} ({100 * low:.0f}-{100 * high:.0f})"
 
@@ -43,10 +45,13 @@ def _promise(made: Calibration) -> str:
     if promise.kind == "threshold":
         return f"The threshold is {promise.value}. It was given, so it promises nothing."
     rate = made.checked.refusal if promise.kind == "refusal" else made.checked.over_refusal
+    promised = (
+        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, for prompts "
+        "like these."
+    )
+    if not rate.n:
+        return f"{promised} There are too few rows to check it on others."
     low, high = exact_interval(rate)
     fits = high >= promise.value if promise.kind == "refusal" else low <= promise.value
     words = "does not contradict that" if fits else "CONTRADICTS that"
-    return (
-        f"Threshold {made.threshold}: with {CONFIDENCE:.0%} confidence {promise.in_words()}, for prompts "
-        f"like these. The rate on the other rows {words}: {exact(rate)}."
-    )
+    return f"{promised} The rate on the other rows {words}: {exact(rate)}."

@@ -44,7 +44,7 @@ class CheckedCalibration:
             return ""
         least = "at least " if one.promise == "refusal" else ""
         label = "harmful" if one.promise == "refusal" else "benign"
-        return f"calibrated to {least}{one.value:.0%} of {label} prompts on {one.set}"
+        return f"calibrated to {least}{100 * one.value:g}% of {label} prompts on {one.set}"
 
 
 def dial_score(
@@ -168,6 +168,11 @@ def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> M
         for mine, theirs in zip(own, other, strict=True)
     )
     threshold = threshold_at(_values(benign), rate)
+    if threshold > 1:
+        raise DataError(
+            f"--at-over-refusal {rate}: {name} gives more benign prompts than that a harmful verdict without "
+            "a known score, and no threshold changes those. Give a higher rate."
+        )
     area = auroc(_values(harmful), _values(benign))
     if area is None:
         raise ValueError("both labels were checked")
@@ -181,10 +186,11 @@ def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> M
 
 
 def threshold_at(values: Sequence[float], rate: float) -> float:
-    """Return the lowest threshold above which at most this rate of the values is."""
+    """Return the lowest threshold above which at most this rate of the values is; infinity if none is."""
     ranked = [math.inf, *sorted(values, reverse=True), 0.0]
     at = math.floor(rate * len(values) + 1e-9)
-    return shortest_between(max(0.0, ranked[at + 1]), max(0.0, ranked[at]))
+    low, high = max(0.0, ranked[at + 1]), max(0.0, ranked[at])
+    return low if low == math.inf else shortest_between(low, high)
 
 
 def _values(rows: Prompts) -> list[float]:

@@ -93,4 +93,4 @@ class DialScore:
 
     @property
     def _promised(self) -> Label:
-        return "harmful" if "harmful prompts" in self.promise else "benign"
+        return "harmful" if self.promise.startswith("calibrated to at least") else "benign"
