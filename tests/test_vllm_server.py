@@ -183,6 +183,19 @@ def test_an_adapter_and_its_base_are_one_paired_evaluation(
     assert card
 
 
+def test_a_servers_context_bounds_what_is_asked_for_and_the_report_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--suite", "smoke-harmful", "--limit", "2", "--no-judge-card", "--max-new-tokens", "4000"]
+    with vllm_server(lambda *_: HELP) as served:
+        done = CliRunner().invoke(app, ["eval", f"{served.base_url} base", *words])
+    assert done.exit_code == 0, done.output
+    assert {request["max_tokens"] for request in served.requests} == {1024}
+    shown = " ".join(done.output.split())
+    assert "the server's context of 2048 tokens allows 1024 new ones instead of 4000" in shown
+
+
 def run_folder(folder: Path) -> Path:
     """Write a run; return the folder of its adapter."""
     recipe = Recipe.load("smollm2-135m")

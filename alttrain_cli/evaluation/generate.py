@@ -40,9 +40,21 @@ class EvalRequest:
 
     def sampling_for(self, suite: Suite, context: int | None) -> Sampling:
         """Return the sampling with the tokens that a suite needs, as far as the context goes."""
-        wanted = self.max_new_tokens or max(self.sampling.max_new_tokens, suite.max_new_tokens or 0)
+        wanted = self._wanted(suite)
         most = max(context - PROMPT_RESERVE_TOKENS, context // 2) if context else wanted
         return self.sampling.model_copy(update={"max_new_tokens": min(wanted, most)})
+
+    def _wanted(self, suite: Suite) -> int:
+        return self.max_new_tokens or max(self.sampling.max_new_tokens, suite.max_new_tokens or 0)
+
+    def _bounded(self, suite: Suite, backend: Backend) -> list[str]:
+        """Return a line if a server's context leaves fewer tokens than are wanted."""
+        wanted, most = self._wanted(suite), self.sampling_for(suite, backend.context).max_new_tokens
+        if backend.fingerprint.server is None or most == wanted:
+            return []
+        return [
+            f"the server's context of {backend.context} tokens allows {most} new ones instead of {wanted}"
+        ]
 
     def without_threshold(self) -> "EvalRequest":
         """Return the same completions at the model's own verdicts: a base model has no other."""
@@ -58,7 +70,7 @@ class EvalRequest:
             samples=self.samples,
             published=len(reading.items),
             items=tuple(evenly_spaced_items(reading.items, self.limit)),
-            caveats=self.caveats,
+            caveats=(*self.caveats, *self._bounded(suite, backend)),
             order=backend.order,
             attack=self.attack_setup.facts(suite) if suite.attack else None,
         )
