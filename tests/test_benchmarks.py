@@ -149,3 +149,25 @@ def test_the_first_run_is_timed_by_what_appears_on_the_screen(
     assert first_run.silence(slow) == (10.0, "a")
     first_run.write_cast(slow, tmp_path / "cast")
     assert (tmp_path / "cast").read_text().splitlines()[1:] == ['[0.0, "o", "a"]', '[2.0, "o", "b"]']
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([[1, 2], [3, 4, 5], [6]], "2 of 2 completions"),
+        (
+            [[1, 2], [3, 9, 5]],
+            "1 of 2 completions; the first other one is prompt 1: token 1 of 3 is [9], not [4]",
+        ),
+        (
+            [[1], [3, 4, 5]],
+            "1 of 2 completions; the first other one is prompt 0: token 1 of 2 is [], not [2]",
+        ),
+    ],
+)
+def test_the_first_token_that_differs_is_named(
+    found: list[list[int]], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    engines: Any = import_module("engines")
+    assert engines.difference([[1, 2], [3, 4, 5]], found) == words
