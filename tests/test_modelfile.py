@@ -167,7 +167,7 @@ def test_gos_own_renderer_gives_the_prompts_of_training(tmp_path: Path) -> None:
     done = subprocess.run(
         ["go", "run", "main.go"],
         input=json.dumps(cases), capture_output=True, text=True, timeout=300, cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin:/usr/local/go/bin", "HOME": str(tmp_path), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
+        env={"PATH": "/usr/bin:/bin:/usr/local/go/bin", "HOME": str(Path.home()), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-1500:]
     assert [json.loads(line) for line in done.stdout.splitlines()] == wanted
