@@ -95,6 +95,24 @@ def test_an_annotator_of_build_data(run: Path, words: list[str], tmp_path: Path)
     assert_all_end(pids_in(tmp_path / "pids"))
 
 
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"r": 1024}, "up to rank 512; this one has 1024"),
+        ({}, "not that of a LoRA"),
+        ({"r": "x"}, "not that of a LoRA"),
+    ],
+)
+def test_an_adapter_that_vllm_cannot_take_is_an_error_before_it_starts(
+    run: Path, words: list[str], tmp_path: Path, config: dict[str, object], says: str
+) -> None:
+    (run / "adapter" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    done = CliRunner().invoke(app, ["chat", str(run), "-p", "Why?", *words])
+    assert done.exit_code == 2
+    assert says in " ".join(done.output.split())
+    assert not (tmp_path / "pids").exists()
+
+
 def test_without_vllm_the_next_step_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.endpoint import Endpoint
@@ -22,8 +21,8 @@ from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.reading import object_in
 
-EngineName = Literal["unsloth", "vllm"]
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
+_BASE, _ADAPTER = "base", "adapter"  # the names of the two models on our server
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,6 @@ def _served_name(target: Target) -> str:
     return _ADAPTER if _has_adapter(target) else _BASE
 
 
-_BASE, _ADAPTER = "base", "adapter"
-
-
 def _has_adapter(target: Target) -> bool:
     return target.adapter is not None and not target.recipe.model.full_finetuning
 
@@ -118,7 +114,11 @@ def _adapter_options(target: Target) -> list[str]:
         return []
     read_adapter(target.adapter)  # a broken one is found before the server starts
     config = object_in(target.adapter / "adapter_config.json")
-    rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+    try:
+        rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        where = target.adapter / "adapter_config.json"
+        raise ModelError(f"{where}: not that of a LoRA adapter. Copy it again from its run.") from None
     most = next((one for one in _RANKS if one >= rank), None)
     if most is None:
         raise ModelError(f"{target.name}: vLLM takes adapters up to rank {_RANKS[-1]}; this one has {rank}.")
