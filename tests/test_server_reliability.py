@@ -20,7 +20,7 @@ NO = "<think>\nThey ask.\n\nThis is harmful.\n\nI say no.\n</think>\n\nNo."
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    limits = connection.ConnectionLimits(brief=2.0, patience=5.0, silence=1.5, retries=6)
+    limits = connection.ConnectionLimits(brief=60.0, patience=60.0, retries=6)
     monkeypatch.setattr(endpoint, "LIMITS", limits)
     monkeypatch.setattr(endpoint, "_LONGEST_WAIT", 0.05)
 

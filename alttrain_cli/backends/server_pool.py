@@ -1,5 +1,6 @@
 """Several servers with the same model: one with room gets the next request, so the fastest do most."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Self, TypeVar
 from alttrain_cli.backends.base import BackendError
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.endpoint import Endpoint
+
+_PAUSE = 0.05  # seconds
 
 Got = TypeVar("Got")
 
@@ -75,17 +78,27 @@ class ServerWork:
     def ask(self, request: Callable[[Endpoint, Connection], Got]) -> Got:
         """Return what the next server with room answers. A request of one that is down goes to another.
 
+        So does, once per server, a request that fails although it was tried again.
+
         Raises:
-            BackendError: that of the last server, or one that is no server's end.
+            BackendError: that of the last server, or one that every server would give.
         """
+        failed: dict[int, BackendError] = {}
         while True:
             endpoint = self._places.get()
-            if endpoint not in self._servers.alive:
+            alive = self._servers.alive
+            if endpoint not in alive:
                 continue  # and its place is gone
             try:
-                return request(endpoint, self._connections[id(endpoint)])
+                if id(endpoint) not in failed:
+                    return request(endpoint, self._connections[id(endpoint)])
+                if all(id(one) in failed for one in alive):
+                    raise failed[id(endpoint)]
+                time.sleep(_PAUSE)  # until another one has room
             except BackendError as error:
-                if not error.down or not self._servers.leave_out(endpoint, error):
+                failed[id(endpoint)] = error
+                may_move = self._servers.leave_out(endpoint, error) if error.down else error.retries > 0
+                if not may_move or all(id(one) in failed for one in self._servers.alive):
                     raise
             finally:
                 self._places.put(endpoint)
