@@ -108,7 +108,7 @@ def test_every_step_of_a_shipped_study_is_a_command_line_that_alttrain_reads(pat
 METHODS = st.lists(
     st.sampled_from(["untrained", "alttrain", "no-pu", "no-ha", "no-cr"]), min_size=1, max_size=5, unique=True
 )
-NUMBERS = st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True)
+NUMBERS = st.lists(st.integers(1, 99), min_size=1, max_size=2, unique=True)
 
 
 @settings(max_examples=12)  # each resolves three grids
