@@ -63,7 +63,7 @@ def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
         return state != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second: it ended while the file was read
         with suppress(ProcessLookupError):
             os.kill(pid, 0)
             return not Path("/proc/self").exists()
