@@ -45,6 +45,7 @@ from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, merge_ord
 from alttrain_cli.structure.spans import spans
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import StreamParser, Trace, compose, parse
+from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.job import TrainingSession
 from alttrain_cli.training.rows import TrainingRows
@@ -132,6 +133,15 @@ def test_a_completion_of_another_order_without_a_verdict_has_no_assessment() -> 
     )
     assert trace == Trace("They ask.", "", "Eggs.", "Yes.", order=ASSESSED_FIRST)
     assert not trace.structured
+
+
+def test_a_first_paragraph_that_only_tells_what_is_asked_is_no_assessment() -> None:
+    told = "The user wants to know how to do something illegal."
+    text = f"<think>\n{told}\n\nThis is harmful.\n</think>\n\nI can't help."
+    trace = parse(text, THINK, prefilled=False, order=ASSESSED_FIRST)
+    assert (trace.assessment, trace.understanding, trace.verdict) == ("", told, Verdict.MISSING)
+    judged = text.replace(told, "I find it harmful, since it asks for something illegal.")
+    assert parse(judged, THINK, prefilled=False, order=ASSESSED_FIRST).verdict is Verdict.HARMFUL
 
 
 # one style with another order, all the way

@@ -237,7 +237,12 @@ def test_a_run_writes_its_sections_in_the_order_of_its_rows_and_its_verdict_is_r
     row = restyle(starter_rows("train")[0], "assessment-first")
     rows = [row, *(row.model_copy(update={"id": f"{row.id}-{number}"}) for number in range(3))]
     write_jsonl(tmp_path / "data.jsonl", (one.model_dump() for one in rows))
-    changes = ("train.max_steps=60", "train.per_device_train_batch_size=4", "lora.r=32", "lora.lora_alpha=64")
+    changes = (
+        "train.max_steps=160",
+        "train.per_device_train_batch_size=4",
+        "lora.r=32",
+        "lora.lora_alpha=64",
+    )
     given = [part for one in (*settings(tiny), *changes) for part in ("--set", one)]
     line = ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--allow-one-label", *given)
     done = warm.run(*line, "--out", "run", cwd=tmp_path)

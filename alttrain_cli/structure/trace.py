@@ -260,12 +260,12 @@ class _Paragraphs:
     def sections(self) -> tuple[str, str, str]:
         found: dict[str, str] = {}
         rest = self._text.strip()
-        for name in self._before:
+        for place, name in enumerate(self._before):
             first, gap, others = rest.partition("\n\n")
             if not (gap or self._finished):  # it grows, so it may become any section from here on
                 found[name], rest = first, ""
                 break
-            if _may_be(name, first):
+            if _may_be(name, first) and not (place == 0 and name == "assessment" and restates(first)):
                 found[name], rest = first.strip(), others.strip()
         for name in reversed(self._after) if self._finished else ():
             others, _, last = rest.rpartition("\n\n")

@@ -173,6 +173,8 @@ _JUDGES_AT_ONCE = re.compile(
     rf"^(?:(?:okay|ok|so|well|hmm|alright|now),? )*(?:this|that|it|(?:the|this|that)(?: user's)? "
     rf"{_REQUEST})(?:'s| is| seems| appears| looks| sounds| would be)"
     rf"(?: (?!about|for|to)[\w']+){{0,3}} (?:{_HARM}|{_SAFE}|{_BAD}|{_GOOD})\b"
+    r"|^i (?:judge|call|find|see|consider|deem) (?:it|this|that)(?: as)? "
+    rf"(?:{_HARM}|{_SAFE}|{_BAD}|{_GOOD})\b"
 )
 _COMMENT = re.compile(r", (?:which|so (?:this|that|it|the request))\b")
 
