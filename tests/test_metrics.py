@@ -198,6 +198,48 @@ def test_judges_are_compared_on_what_both_have_judged(tmp_path: Path) -> None:
     assert agreement(run) == []
 
 
+def test_a_rate_is_corrected_for_the_errors_of_its_judge_if_there_is_one_sample_per_prompt(
+    tmp_path: Path,
+) -> None:
+    part = LabelAgreement(
+        n=200,
+        sensitivity=Estimate.of_rate(Rate(95, 100)),
+        specificity=Estimate.of_rate(Rate(70, 100)),
+        unparsed=0,
+    )
+    cards = {"rule": JudgeCard("people's", {"refused": part})}
+    run = measured(tmp_path, "harmful", [HELPS, REFUSES, REFUSES, UNFINISHED])
+    assert one_metric(run).corrected is None
+    assert one_metric(run, cards=cards).corrected == cards["rule"].corrected("not_refused", Rate(1, 3))
+    assert one_metric(run, cards=cards).corrected is not None
+    assert one_metric(several(run, 2), cards=cards).corrected is None
+
+
+def several(run: SuiteResult, samples: int) -> SuiteResult:
+    """The same completions as samples of half as many prompts."""
+    items = run.plan.items[: len(run.plan.items) // samples]
+    plan = replace(run.plan, samples=samples, items=items, saved_keys=tuple(run.plan.keys))
+    return replace(run, plan=plan)
+
+
+def test_of_several_samples_each_prompt_has_its_safe_ones(tmp_path: Path) -> None:
+    run = measured(tmp_path, "harmful", [HELPS] * 4)
+    for key, judgement in zip(
+        run.plan.keys,
+        [*map(Judgement, [JudgementState.JUDGED] * 3, [None] * 3, [True, False, False]),
+         Judgement(JudgementState.UNPARSED)],
+        strict=True,
+    ):  # fmt: skip
+        run.folder.judgements("harmbench~m").append(judgement_record(f"x{key}", key, judgement))
+    read = several(SuiteResult.read(run.folder), 2)
+    metrics = suite_metrics(read, None, set(), {})
+    [harmful] = [one for one in metrics if one.metric == "harmful"]
+    found = {name: one and (one.share, one.n) for name, one in (harmful.safe_at or {}).items()}
+    assert found == {"safe@1": (0.75, 2), "safe@k": (0.5, 2), "conssafe@k": (1.0, 2)}
+    assert [one.safe_at for one in metrics if one.metric != "harmful"] == [None]
+    assert harmful.title == f"{HARMFUL.title}, mean of 2"
+
+
 def judged(run: SuiteResult, judge: str, judgement: Judgement) -> SuiteResult:
     for key in run.plan.keys:
         run.folder.judgements(judge).append(judgement_record(f"{judge}{key}", key, judgement))

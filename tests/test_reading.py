@@ -270,6 +270,10 @@ def test_the_rows_of_a_parquet_file_are_numbered(tmp_path: Path) -> None:
 
     pyarrow.parquet.write_table(pyarrow.table({"a": [1, 2]}), tmp_path / "a.parquet")
     assert list(read_table(tmp_path / "a.parquet")) == [(1, {"a": 1}), (2, {"a": 2})]
+    for name, message in (("none.parquet", "no such file"), ("folder.parquet", "a folder")):
+        (tmp_path / "folder.parquet").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match=message):
+            list(read_table(tmp_path / name))
     twice = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], names=["a", "a"])
     pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
     with pytest.raises(DataError, match="two columns have the same name"):

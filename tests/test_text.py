@@ -1,0 +1,49 @@
+"""Texts for people: nothing hidden, values quoted and cut."""
+
+import unicodedata
+from typing import Any
+
+import pytest
+
+from alttrain_cli.text import escape_hidden, estimate_tokens, hidden_characters, quoted
+
+INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats, surrogates, ends of lines and paragraphs
+# Signs of Arabic and Syriac that are drawn, although Unicode calls them formats.
+DRAWN = {chr(code) for code in range(0x600, 0x900)} - {"\u061c"}
+
+
+def test_every_invisible_character_of_unicodes_first_plane_is_hidden_but_tab_and_line_feed() -> None:
+    plane = [chr(code) for code in range(0x10000)]
+    wanted = {one for one in plane if unicodedata.category(one) in INVISIBLE} - {"\t", "\n"} - DRAWN
+    unassigned = {"\u2065"}
+    tags = {chr(code) for code in range(0xE0000, 0xE0080)}
+    assert set(hidden_characters()) == wanted | unassigned | tags
+
+
+def test_hidden_characters_become_their_code_points_and_all_others_stay() -> None:
+    for one in hidden_characters():
+        assert escape_hidden(f"a{one}b") == f"a<U+{ord(one):04X}>b"
+    assert escape_hidden("\u00fc \u65e5\t\n\U0001f642") == "\u00fc \u65e5\t\n\U0001f642"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"), (True, "true"), (False, "false"), (0, "0"), (1, "1"), ("a", "'a'"),
+        ([None, True], "[None, True]"), ("\x1b\u202e", "'\\x1b\\u202e'"),
+    ],
+)  # fmt: skip
+def test_a_value_is_quoted_as_in_a_file(value: Any, text: str) -> None:
+    assert quoted(value) == text
+
+
+def test_a_text_has_a_token_per_four_characters_or_so() -> None:
+    assert [estimate_tokens("x" * length) for length in (0, 42, 4_200)] == [0, 10, 1_000]
+
+
+def test_a_long_value_is_cut_and_one_too_large_is_not_shown() -> None:
+    assert quoted("x" * 78) == repr("x" * 78)
+    assert quoted("x" * 79) == "'" + "x" * 79 + "... (81 characters)"
+    assert quoted("abcd", 6) == "'abcd'"
+    assert quoted("abcde", 6) == "'abcde... (7 characters)"
+    assert quoted(10**5_000) == "a value too large to show"
