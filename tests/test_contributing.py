@@ -47,6 +47,20 @@ print_report(report(pair, show_completions=False))
 """
 
 
+# Runs several command lines in one process, and prints what each wrote.
+LINES = """
+import json, sys
+from typer.testing import CliRunner
+from alttrain_cli.cli import app
+said = []
+for line in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, line, prog_name="alttrain")
+    assert done.exit_code == 0, (line, done.output, done.exception)
+    said.append(done.stdout)
+print(json.dumps(said))
+"""
+
+
 class Checkout:
     """A copy of the repository's sources, and the files of it that were touched."""
 
@@ -71,6 +85,10 @@ class Checkout:
 
     def alttrain(self, *words: str) -> str:
         return self.python("-m", "alttrain_cli", *words)
+
+    def each(self, *lines: str) -> list[str]:
+        """Run several command lines, and return what each wrote."""
+        return list(json.loads(self.python("-c", LINES, json.dumps([line.split() for line in lines]))))
 
     def evaluate(self, suite: str, judge: str = "rule") -> str:
         return self.python("-c", EVALUATE, suite, judge)
@@ -115,10 +133,14 @@ model:
 
 def family(checkout: Checkout) -> None:
     checkout.add("recipes/thinker-1b.yaml", RECIPE)
-    assert "thinker-1b" in checkout.alttrain("recipes")
-    assert "someone/thinker-1b" in checkout.alttrain("recipes", "show", "thinker-1b")
-    checkout.alttrain("build-data", "--source", "starter", "--out", "d.jsonl")
-    plan = checkout.alttrain("train", "--recipe", "thinker-1b", "--data", "d.jsonl", "--plan", "--gpu", "8")
+    recipes, recipe, _, plan = checkout.each(
+        "recipes",
+        "recipes show thinker-1b",
+        "build-data --source starter:20 --suite smoke --out d.jsonl",
+        "train --recipe thinker-1b --data d.jsonl --plan --gpu 8",
+    )
+    assert "thinker-1b" in recipes
+    assert "someone/thinker-1b" in recipe
     assert "someone/thinker-1b" in plan
 
 
@@ -432,9 +454,10 @@ def subcommand(checkout: Checkout) -> None:
         "alttrain_cli/commands/shared/examples.txt",
         "\n[hello] Say hello.\nSay hello:\n    alttrain hello\n",
     )
-    assert re.search(r"hello +Say hello\.", checkout.alttrain("--help"))
-    assert "Examples:" in checkout.alttrain("hello", "--help")
-    assert checkout.alttrain("hello").split() == ["hello:", "world"]
+    every, own, said = checkout.each("--help", "hello --help", "hello")
+    assert re.search(r"hello +Say hello\.", every)
+    assert "Examples:" in own
+    assert said.split() == ["hello:", "world"]
 
 
 STATISTIC = """RATES = (
