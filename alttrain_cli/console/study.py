@@ -125,13 +125,8 @@ def _sums(plan: "StudyPlan", folder: Path, price: float | None) -> Iterator[tupl
     yield "machine:", plan.machine.in_words
     done = sum(one.done for one in plan.totals)
     yield "steps:", f"{len(plan.steps)}, of which {done} are done"
-    seconds = plan.seconds
-    yield "time left:", "unknown" if seconds is None else f"{about(seconds)}, one step after the other"
-    more = ", more than the machine has" if plan.memory_gib > plan.machine.gib else ""
-    yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{more}"
-    yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
-    if price is not None and seconds is not None:
-        yield "money:", f"{seconds / 3600 * price:.2f}, at {price:g} per hour"
+    if done < len(plan.steps):
+        yield from _left(plan, price)
     for one in plan.totals:
         if one.planned:
             off = one.took / one.planned - 1
@@ -139,6 +134,16 @@ def _sums(plan: "StudyPlan", folder: Path, price: float | None) -> Iterator[tupl
                 f"{_KINDS[one.kind]}:",
                 f"took {about(one.took)}; {about(one.planned)} was expected ({off:+.0%})",
             )
+
+
+def _left(plan: "StudyPlan", price: float | None) -> Iterator[tuple[str, object]]:
+    seconds = plan.seconds
+    more = ", more than the machine has" if plan.memory_gib > plan.machine.gib else ""
+    yield "time left:", "unknown" if seconds is None else f"{about(seconds)}, one step after the other"
+    yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{more}"
+    yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
+    if price is not None and seconds is not None:
+        yield "money:", f"{seconds / 3600 * price:.2f}, at {price:g} per hour"
 
 
 def _listed(missing: tuple[str, ...]) -> str:

@@ -69,19 +69,15 @@ class _Resolver:
     def grid(self) -> Grid:
         study = self.study
         axes = (study.models, study.methods, study.sizes or ("",), study.seeds or (None,), study.modes)
-        points = [Point(*values) for values in product(*axes)]
-        found = {
-            point: self._evaluation(point)
-            for point in points
-            if study.methods[point.method] is not None or self._is_first(point.size, point.seed)
-        }
+        points = dict.fromkeys(self._named(Point(*values)) for values in product(*axes))
+        found = {point: self._evaluation(point) for point in points}
         order = ("build", "train", "eval", "judge")
         return Grid(study, found, tuple(sorted(self.steps.values(), key=lambda one: order.index(one.kind))))
 
-    def _is_first(self, size: str, seed: int | None) -> bool:
-        """Whether an untrained model, which has no size and no seed, appears here: it appears once."""
-        first = (next(iter(self.study.sizes), ""), next(iter(self.study.seeds), None))
-        return (size, seed) == first
+    def _named(self, point: Point) -> Point:
+        """Return the point; an untrained model has no size and no seed, so it is there once."""
+        is_trained = self.study.methods[point.method] is not None
+        return point if is_trained else point._replace(size="", seed=None)
 
     @cached_property
     def _suites(self) -> tuple[Suite, ...]:

@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.published_tables import PublishedPaper, find_publis
 from alttrain_cli.runs.scores import ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent
-from alttrain_cli.study.file import UNTRAINED, Axis
+from alttrain_cli.study.file import Axis
 from alttrain_cli.study.grid import Grid, Point
 from alttrain_cli.study.steps import Status, is_by
 
@@ -118,8 +118,12 @@ class StudyTable:
             "Each rate has its 95% interval over the prompts of one run, in percent.",
             *([SEEDS] if any(cell.seeds for line in self.lines for cell in line.cells) else []),
             *([NO_HARM] if "not_refused" in counted else []),
-            *([f"Published: {self.paper.caption}."] if self.paper else []),
+            *([f"Published: {self.paper.caption}."] if self.paper and self._has_published else []),
         ]
+
+    @property
+    def _has_published(self) -> bool:
+        return any(cell.published is not None for line in self.lines for cell in line.cells)
 
     def record(self) -> dict[str, Any]:
         """Return the table as JSON."""
@@ -144,10 +148,9 @@ def study_table(grid: Grid) -> StudyTable:
     groups: dict[tuple[str, ...], list[tuple[Point, Rater]]] = {}
     for point in grid.points:
         for judge in study.judges:
-            size = "-" if study.methods[point.method] is None else point.size  # an untrained model has none
-            values = {**point._asdict(), "size": size, "judge": judge}
+            values = {**point._asdict(), "judge": judge}
             part = None if judge == "rule" else study.judge.judge_part
-            labels = tuple(str(values[axis]) for axis in study.rows)
+            labels = tuple(str(values[axis]) or "-" for axis in study.rows)
             groups.setdefault(labels, []).append((point, Rater(judge, part)))
     scores = {point: read_scorecard(step.out) for point, step in grid.points.items()}
     lines = tuple(
@@ -158,10 +161,19 @@ def study_table(grid: Grid) -> StudyTable:
         dot
         for labels, found in groups.items()
         for point, judge in found
-        if (dot := _dot(", ".join(labels), point, judge, scores[point], several=len(found) > 1))
+        if (
+            dot := _dot(
+                ", ".join(labels),
+                point,
+                judge,
+                scores[point],
+                several=len(found) > 1,
+                trained=study.methods[point.method] is not None,
+            )
+        )
     ]
     theirs = {
-        PublishedDot(", ".join(labels), refusal, harm, point.method != UNTRAINED)
+        PublishedDot(", ".join(labels), refusal, harm, study.methods[point.method] is not None)
         for labels, found in groups.items()
         for point, _ in found
         if (harm := _figure(point, "harmful", paper)) is not None
@@ -172,7 +184,9 @@ def study_table(grid: Grid) -> StudyTable:
     )
 
 
-def _dot(label: str, point: Point, judge: Rater, scores: Scores | None, *, several: bool) -> Dot | None:
+def _dot(
+    label: str, point: Point, judge: Rater, scores: Scores | None, *, several: bool, trained: bool
+) -> Dot | None:
     """Return a run in the plot, if both of its rates are known."""
     if scores is None:
         return None
@@ -180,7 +194,7 @@ def _dot(label: str, point: Point, judge: Rater, scores: Scores | None, *, sever
     if harm is None or harm.target is None or refusal is None or refusal.target is None:
         return None
     label = f"{label}, seed {point.seed}" if several and point.seed is not None else label
-    return Dot(label, harm.target, refusal.target, harm.metric == "harmful", point.method != UNTRAINED)
+    return Dot(label, harm.target, refusal.target, harm.metric == "harmful", trained)
 
 
 def _line(
