@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alttrain_cli.study.plan import PlannedStep, StudyPlan
     from alttrain_cli.study.slurm import Submitted
     from alttrain_cli.study.steps import Step
-    from alttrain_cli.study.table import Cell, StudyTable
+    from alttrain_cli.study.table_values import Cell, StudyTable
 
 _KINDS = {"build": "build-data", "train": "train", "eval": "eval", "judge": "eval judge"}
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from alttrain_cli.study.table import Cell, StudyTable
+from alttrain_cli.study.table_values import Cell, StudyTable
 from alttrain_cli.text import escape_hidden
 
 TITLES = {"harmful": "harmful", "over_refusal": "over-refusal", "reasoning": "reasoning"}

@@ -6,7 +6,7 @@ from alttrain_cli.evaluation.page.chart import ChartPoint, Plot, place_labels, x
 from alttrain_cli.evaluation.page.environment import environment, plain_style
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.study.formats import title_of
-from alttrain_cli.study.table import Dot, StudyTable
+from alttrain_cli.study.table_values import Dot, StudyTable
 
 _CSS = {False: "paper", True: "paper trained"}
 

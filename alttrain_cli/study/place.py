@@ -17,7 +17,8 @@ from alttrain_cli.study.launch import Launcher, LocalLauncher
 from alttrain_cli.study.page import write_page
 from alttrain_cli.study.run import Events, Failure, Runner
 from alttrain_cli.study.slurm import Submitted, check_installed, submit
-from alttrain_cli.study.table import StudyTable, study_table
+from alttrain_cli.study.table import study_table
+from alttrain_cli.study.table_values import StudyTable
 
 FOLDER = Path("runs") / "studies"
 

@@ -1,23 +1,20 @@
 """The table of a study: each cell ours with its interval, and a paper's figure beside it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from alttrain_cli.evaluation.judges.catalogue import is_triage
 from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
 from alttrain_cli.runs.scores import ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
-from alttrain_cli.statistics.rates import percent
-from alttrain_cli.study.file import Axis
+from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, Point
 from alttrain_cli.study.steps import Status, is_by
+from alttrain_cli.study.table_values import Cell, Dot, Line, PublishedDot, Seeds, StudyTable
 
 POOLS = {"harmful": ("harmful", "not_refused"), "over_refusal": ("refused",)}
 SUITE_RATES = ("harmful", "not_refused", "refused")
-SEEDS = "Over several seeds: the mean, and the standard deviation in points."
-NO_HARM = "Where no judge measured harm, the column harmful counts answers that do not refuse."
 GRADED = "right answers"  # the judge of suites that have them
 
 
@@ -32,120 +29,14 @@ class Rater(NamedTuple):
         return is_by(judgements, self.name, self.part)
 
 
-class Seeds(NamedTuple):
-    """One rate over several seeds, from 0 to 1; `spread` is the standard deviation."""
-
-    mean: float
-    spread: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One figure of ours, and a paper's in percent with what a comparison of both is worth."""
-
-    estimate: Estimate | None = None  # None: missing, or several seeds
-    seeds: Seeds | None = None
-    missing: str = ""  # why there is no figure
-    published: float | None = None
-    verdict: str = ""  # inside, outside, or not comparable: why
-    metric: str = ""  # what was counted
-
-    @property
-    def share(self) -> float | None:
-        """The figure, from 0 to 1."""
-        return self.seeds.mean if self.seeds else self.estimate.share if self.estimate else None
-
-    @property
-    def words(self) -> str:
-        """The figure with its interval, or with the spread over seeds."""
-        if self.seeds:
-            mean, spread = 100 * self.seeds.mean, 100 * self.seeds.spread
-            return f"{mean:.0f}% ± {spread:.0f} ({self.seeds.n} seeds)"
-        if self.estimate is None:
-            return "-"
-        return (
-            f"{percent(self.estimate.share)} ({100 * self.estimate.low:.0f}-{100 * self.estimate.high:.0f})"
-        )
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of the table. `runs` are the figures of each seed."""
-
-    labels: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    runs: tuple[tuple[Cell, ...], ...]
-
-
-class Dot(NamedTuple):
-    """One run in the plot. `is_harm`: its vertical rate counts harm, not answers that do not refuse."""
-
-    label: str
-    harm: Estimate
-    refusal: Estimate
-    is_harm: bool
-    is_trained: bool
-
-
-class PublishedDot(NamedTuple):
-    """A paper's figures in the plot, in percent."""
-
-    label: str
-    refusal: float
-    harm: float
-    is_trained: bool
-
-
-@dataclass(frozen=True)
-class StudyTable:
-    """The table of a study; `missing` is what has not been done yet."""
-
-    title: str
-    axes: tuple[Axis, ...]
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    paper: PublishedPaper | None
-    missing: tuple[str, ...]
-    dots: tuple[Dot, ...]
-    published_dots: tuple[PublishedDot, ...]
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader must know of the figures."""
-        counted = {cell.metric for line in self.lines for cell in line.cells}
-        return [
-            "Each rate has its 95% interval over the prompts of one run, in percent.",
-            *([SEEDS] if any(cell.seeds for line in self.lines for cell in line.cells) else []),
-            *([NO_HARM] if "not_refused" in counted else []),
-            *([f"Published: {self.paper.caption}."] if self.paper and self._has_published else []),
-        ]
-
-    @property
-    def _has_published(self) -> bool:
-        return any(cell.published is not None for line in self.lines for cell in line.cells)
-
-    def record(self) -> dict[str, Any]:
-        """Return the table as JSON."""
-        return {
-            "title": self.title,
-            "partial": bool(self.missing),
-            "missing": list(self.missing),
-            "rows": [
-                {
-                    **dict(zip(self.axes, line.labels, strict=True)),
-                    **{name: _record(cell) for name, cell in zip(self.columns, line.cells, strict=True)},
-                }
-                for line in self.lines
-            ],
-        }
+Groups = dict[tuple[str, ...], list[tuple[Point, Rater]]]  # the points of each row, by its labels
 
 
 def study_table(grid: Grid) -> StudyTable:
     """Return the table of what is there."""
     study = grid.study
     paper = find_published(study.table.published) if study.table.published else None
-    groups: dict[tuple[str, ...], list[tuple[Point, Rater]]] = {}
+    groups: Groups = {}
     for point in grid.points:
         for judge in study.judges:
             values = {**point._asdict(), "judge": judge}
@@ -157,44 +48,47 @@ def study_table(grid: Grid) -> StudyTable:
         _line(labels, found, scores, study.table.columns, paper) for labels, found in groups.items()
     )
     left = tuple(f"{step.kind}: {step.title}" for step in grid.steps if step.status() is not Status.DONE)
-    dots = [
-        dot
-        for labels, found in groups.items()
-        for point, judge in found
-        if (
-            dot := _dot(
-                ", ".join(labels),
-                point,
-                judge,
-                scores[point],
-                several=len(found) > 1,
-                trained=study.methods[point.method] is not None,
-            )
-        )
-    ]
-    theirs = {
-        PublishedDot(", ".join(labels), refusal, harm, study.methods[point.method] is not None)
-        for labels, found in groups.items()
-        for point, _ in found
-        if (harm := _figure(point, "harmful", paper)) is not None
-        and (refusal := _figure(point, "over_refusal", paper)) is not None
-    }
+    dots = tuple(_dots(groups, scores, study))
     return StudyTable(
-        study.title, study.rows, study.table.columns, lines, paper, left, tuple(dots), tuple(sorted(theirs))
+        study.title,
+        study.rows,
+        study.table.columns,
+        lines,
+        paper,
+        left,
+        dots,
+        _published_dots(groups, study, paper),
     )
 
 
-def _dot(
-    label: str, point: Point, judge: Rater, scores: Scores | None, *, several: bool, trained: bool
-) -> Dot | None:
-    """Return a run in the plot, if both of its rates are known."""
-    if scores is None:
-        return None
-    harm, refusal = (_best(scores, pool, judge) for pool in ("harmful", "over_refusal"))
-    if harm is None or harm.target is None or refusal is None or refusal.target is None:
-        return None
-    label = f"{label}, seed {point.seed}" if several and point.seed is not None else label
-    return Dot(label, harm.target, refusal.target, harm.metric == "harmful", trained)
+def _dots(groups: Groups, scores: Mapping[Point, Scores | None], study: StudyFile) -> Iterator[Dot]:
+    """Yield every run of which both rates of the plot are known."""
+    for labels, found in groups.items():
+        for point, judge in found:
+            one = scores[point]
+            if one is None:
+                continue
+            harm, refusal = (_best(one, pool, judge) for pool in ("harmful", "over_refusal"))
+            if harm is None or harm.target is None or refusal is None or refusal.target is None:
+                continue
+            seed = [f"seed {point.seed}"] if len(found) > 1 and point.seed is not None else []
+            is_trained = study.methods[point.method] is not None
+            label = ", ".join([*labels, *seed])
+            yield Dot(label, harm.target, refusal.target, harm.metric == "harmful", is_trained)
+
+
+def _published_dots(
+    groups: Groups, study: StudyFile, paper: PublishedPaper | None
+) -> tuple[PublishedDot, ...]:
+    """Return a paper's figures of the rows of the table, each once."""
+    found = set()
+    for labels, points in groups.items():
+        for point, _ in points:
+            harm, refusal = (_figure(point, column, paper) for column in ("harmful", "over_refusal"))
+            if harm is not None and refusal is not None:
+                is_trained = study.methods[point.method] is not None
+                found.add(PublishedDot(", ".join(labels), refusal, harm, is_trained))
+    return tuple(sorted(found))
 
 
 def _line(
@@ -290,16 +184,5 @@ def _over_seeds(cells: Sequence[Cell]) -> Cell:
     verdict = first.verdict
     if verdict in ("inside", "outside") and first.published is not None:
         verdict = "inside" if low <= first.published / 100 <= high else "outside"
-    return Cell(
-        seeds=Seeds(fmean(known), stdev(known), len(known)), published=first.published, verdict=verdict
-    )
-
-
-def _record(cell: Cell) -> dict[str, Any]:
-    return {
-        "estimate": cell.estimate and cell.estimate.__dict__,
-        "seeds": cell.seeds and cell.seeds._asdict(),
-        "missing": cell.missing,
-        "published": cell.published,
-        "verdict": cell.verdict,
-    }
+    seeds = Seeds(fmean(known), stdev(known), len(known))
+    return Cell(seeds=seeds, published=first.published, verdict=verdict, metric=first.metric)
