@@ -56,7 +56,7 @@ class Remembering:
         self._journal = journal
         self._model = model
         self._failures: dict[str, BackendError] = {}
-        _ = journal.places  # what is wrong with the file is reported before anything is requested
+        _ = journal.offsets  # what is wrong with the file is reported before anything is requested
 
     @property
     def model(self) -> str:
@@ -67,7 +67,7 @@ class Remembering:
 
     @property
     def is_empty(self) -> bool:
-        return not self._journal.places
+        return not self._journal.offsets
 
     def get(self, request: Request[Any], sampling: Sampling) -> Completion | BackendError | None:
         """Return what is kept of a request, why it failed, or None if it was not made yet."""
@@ -80,7 +80,7 @@ class Remembering:
     def has(self, request: Request[Any], sampling: Sampling) -> bool:
         """Whether `get` would return anything; reads no completion."""
         key = self.key(request, sampling)
-        return key in self._failures or key in self._journal.places
+        return key in self._failures or key in self._journal.offsets
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling

@@ -118,7 +118,7 @@ class Streams:
     def _takes_over(self, batcher: Batcher) -> bool:
         """Let the new requests wait in the batcher. Return False, for good, if nothing is left to write."""
         with self._changed:
-            self._settle()
+            self._clean_up()
             self._tokens = 0
             for request, adapter in self._new:
                 batcher.add(request, adapter=adapter)
@@ -132,12 +132,12 @@ class Streams:
     def _check(self, batcher: Batcher) -> bool:
         """Return whether the present step should end, so that a new request can join."""
         with self._changed:
-            self._settle()
+            self._clean_up()
             self._tokens += 1
             patience = len(batcher.in_flight) // PATIENCE
             return bool(self._new) and not batcher.is_full and self._tokens > patience
 
-    def _settle(self) -> None:
+    def _clean_up(self) -> None:
         """Drop what is unwanted, and forget what is done."""
         for request in self._unwanted:
             request.dropped = bool(request.left)

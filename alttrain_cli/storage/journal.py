@@ -36,7 +36,7 @@ class Journal:
         self.path = path
         self._kind = kind
         self._mended = False
-        self._places: dict[str, int] | None = None  # None: not read yet
+        self._offsets: dict[str, int] | None = None  # None: not read yet
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the records one by one; an incomplete last line is skipped."""
@@ -59,18 +59,18 @@ class Journal:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the record that counts of a key; the file is read once, then one line per call."""
-        if key not in self.places:
+        if key not in self.offsets:
             return None
         with opened(self.path) as file:
-            file.seek(self.places[key])
-            return self._parse(file.readline(), f"byte {self.places[key]}")
+            file.seek(self.offsets[key])
+            return self._parse(file.readline(), f"byte {self.offsets[key]}")
 
     @property
-    def places(self) -> dict[str, int]:
+    def offsets(self) -> dict[str, int]:
         """The keys, each with the byte at which its record starts."""
-        if self._places is None:
-            self._places = {record["key"]: place for place, record in self._lines()}
-        return self._places
+        if self._offsets is None:
+            self._offsets = {record["key"]: place for place, record in self._lines()}
+        return self._offsets
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record whole, so that a kill after this call loses nothing."""
@@ -87,8 +87,8 @@ class Journal:
                 f"{self.path}: cannot write: the disk is full. Free some space, then run the same "
                 "command again."
             )
-        if self._places is not None:
-            self._places[record["key"]] = place
+        if self._offsets is not None:
+            self._offsets[record["key"]] = place
 
     def sort_by_keys(self, keys: Sequence[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.

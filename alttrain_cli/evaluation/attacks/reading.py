@@ -55,10 +55,10 @@ def read_refusal(text: str) -> Reply | None:
 
 
 class Form(NamedTuple):
-    """What a model is asked to write: shown to it, begun for it where that is possible, and read back."""
+    """A form of JSON: as it is shown to the model, its start for a backend that continues, and its reader."""
 
     shown: str
-    begun: str
+    start: str
     read: Callable[[str], Reply | None]
 
 

@@ -59,10 +59,10 @@ class Refinement:
             log[:] = [replace(one, score=scores.get(one.number, one.score)) for one in log]
             if max(scores.values()) >= HIGHEST:
                 return AttackOutcome.ACHIEVED
-            chats = [self._told(chat, attempt.answer, reply.score) for (chat, attempt), reply in judged]
+            chats = [self._advise(chat, attempt.answer, reply.score) for (chat, attempt), reply in judged]
         return AttackOutcome.HELD
 
-    def _told(self, chat: Conversation, answer: str, score: int) -> Conversation:
+    def _advise(self, chat: Conversation, answer: str, score: int) -> Conversation:
         """Return a stream's chat with what became of its message, and without its oldest exchanges."""
         head, *exchanges = chat.messages
         recent = exchanges[-(2 * self.remembered - 1) :] if self.remembered else []

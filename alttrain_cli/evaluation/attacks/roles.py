@@ -95,7 +95,7 @@ class _Writer:
         waiting = list(asks)
         for tries in range(1, TRIES + 1):
             again = []
-            requests = [Request(one, self._begun(one[1]), one[0].seed + tries) for one in waiting]
+            requests = [Request(one, self._with_form(one[1]), one[0].seed + tries) for one in waiting]
             with closing(self.backend.complete(requests, self.sampling)) as found:
                 for one, completion in found:
                     reply = self._reply(completion)
@@ -113,12 +113,12 @@ class _Writer:
         full = reply is None and completion.finish is Finish.CONTEXT
         return Reply(failed=AttackOutcome.CONTEXT_FULL) if full else reply
 
-    def _begun(self, conversation: Conversation) -> Conversation:
-        """Return the conversation with the form, begun for the model where the backend can do that."""
+    def _with_form(self, conversation: Conversation) -> Conversation:
+        """Return the conversation with the form, and with its start where the backend continues it."""
         first, *rest = conversation.messages
         words = f"{first.content}\n\nReply with JSON alone, in this form: {self.form.shown}"
         asked = Conversation((replace(first, content=words), *rest))
-        return asked.start(self.form.begun) if Can.CONTINUE in self.backend.backend.can else asked
+        return asked.start(self.form.start) if Can.CONTINUE in self.backend.backend.can else asked
 
 
 @dataclass(frozen=True)

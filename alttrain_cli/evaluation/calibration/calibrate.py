@@ -134,7 +134,7 @@ def scores_of(
     """Return the score of each row. Those that are stored in the run's folder are not made again."""
     journal = Journal(run.calibration_path / "scores.jsonl", _RECORD)
     keys = [hash_of(weights, row.prompt) for row in rows]
-    missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in journal.places}
+    missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in journal.offsets}
     wanted = list(missing)
     if wanted:
         with closing(score([Conversation.of(missing[key].prompt) for key in wanted])) as made:
