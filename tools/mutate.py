@@ -26,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -207,16 +208,23 @@ def _write_table(options: argparse.Namespace, results: Results) -> None:
     from alttrain_cli.statistics.rates import Rate
 
     reasons = yaml.safe_load((ROOT / "tools" / "survivors.yaml").read_text(encoding="utf-8"))
-    rows, survivors, hits, n = [], [], 0, 0
+    lines, survivors = ["| module | drawn | run | killed |", "|---|---|---|---|"], []
+    total = Counter[str]()
     for module in TESTS:
-        found = [results[name] for one in drawn(module, options) if (name := one.name(module)) in results]
+        names = [one.name(module) for one in drawn(module, options)]
+        found = [results[name] for name in names if name in results]
         killed = sum(one["killed"] is not None for one in found)
-        rows.append(f"| `{module}` | {killed} | {len(found)} |")
+        lines.append(f"| `{module}` | {len(names)} | {len(found)} | {killed} |")
         survivors += [one for one in found if one["killed"] is None]
-        hits, n = hits + killed, n + len(found)
-    rows.append(f"| in all | {hits} | {n} = {Rate(hits, n)} |")
-    lines = ["| module | killed | of |", "|---|---|---|", *rows, "", f"The {n - hits} survivors:", ""]
-    lines += ["| where | change | why no test fails |", "|---|---|---|"]
+        total.update(drawn=len(names), run=len(found), killed=killed)
+    rate = Rate(total["killed"], total["run"])
+    lines += [
+        f"| in all | {total['drawn']} | {total['run']} | {rate} |",
+        "",
+        f"Survivors: {len(survivors)}",
+        "",
+    ]
+    lines += ["| where | change | why no test fails |", "|---|---|---|"] if survivors else []
     for one in survivors:
         code = one["code"].replace("|", "\\|")
         why = reasons.get(one["module"], {}).get(f"{one['deed']}: {one['code']}", "open")
