@@ -186,8 +186,9 @@ def test_a_recipe_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
         if command[0] == "train":
             assert build(tmp_path / "rows.jsonl").exit_code == 0
         before = {path.name for path in tmp_path.iterdir()}
+        # -B: within the limit Python would write torn byte code, which every later import fails on.
         done = subprocess.run(
-            [sys.executable, "-c", script, *command], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-B", "-c", script, *command], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 2, done.stderr
         assert "larger than the limit" in " ".join(done.stderr.split())
