@@ -160,20 +160,20 @@ class Warm:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def warm(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """Yield the process that forks others, with the engine imported: for tests marked `model`."""
-    yield from _started(tmp_path_factory, "engine")
+    yield from _started(pytestconfig, tmp_path_factory, "engine")
 
 
 @pytest.fixture(scope="session")
-def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def light(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """Yield the process that forks others, without the engine."""
-    yield from _started(tmp_path_factory, "commands")
+    yield from _started(pytestconfig, tmp_path_factory, "commands")
 
 
-def _started(factory: pytest.TempPathFactory, imports: str) -> Iterator[Warm]:
+def _started(config: pytest.Config, factory: pytest.TempPathFactory, imports: str) -> Iterator[Warm]:
     base = factory.getbasetemp()  # the workers of xdist have one each, in the same folder
-    found = Warm((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / imports, imports)
+    found = Warm((base.parent if hasattr(config, "workerinput") else base) / imports, imports)
     yield found
     found.close()
 
