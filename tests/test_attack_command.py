@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Can, Request
 from alttrain_cli.backends.scripted import ScriptedBackend
-from alttrain_cli.backends.target import Target
+from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.cli import app
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.errors import DataError
@@ -32,6 +32,8 @@ from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.runs.scores import read_scores
+from alttrain_cli.storage.run import EXPORTED_RECIPE
+from tests.run_folders import make
 from tests.servers import chat_server
 
 REFUSES = "<think>\nThey ask.\n\nThis is harmful.\n\nI stop.\n</think>\n\nI can't help with that."
@@ -301,6 +303,25 @@ def test_the_base_of_a_server_is_not_here() -> None:
     done = invoke("http://localhost:1/v1 m", "--suite", "crescendo", "--attacker", "base")
     assert done.exit_code == 2
     assert "--attacker base has no effect with a server" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_model_that_does_not_hold_its_base_is_not_attacked_by_itself(tmp_path: Path) -> None:
+    full = make(tmp_path / "full")
+    (full / "recipe.yaml").write_text(
+        Recipe.load("smollm2-135m").changed({"model": {"full_finetuning": True}}).to_yaml()
+    )
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    (merged / "config.json").write_text("{}")
+    Recipe.load("smollm2-135m").save(merged / EXPORTED_RECIPE)
+    commands = (("eval", "--suite", "crescendo-smoke"), ("chat", "--attack", "crescendo", "--goal", "G"))
+    for model in (full, merged):
+        for command, *words in commands:
+            done = CliRunner().invoke(app, [command, str(model), *words, "--attacker", "base"])
+            assert done.exit_code == 2, done.output
+            assert f"--attacker base: {model.name} does not hold its base" in " ".join(done.output.split())
+    assert find_target("smollm2-135m").holds_base
+    assert find_target(str(make(tmp_path / "run"))).holds_base
 
 
 def test_chat_plays_one_dialogue_turn_by_turn_and_stores_nothing(

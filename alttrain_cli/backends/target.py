@@ -35,6 +35,13 @@ class Target:
         return Target(self.recipe.model.name, self.recipe, order=self.order)
 
     @property
+    def holds_base(self) -> bool:
+        """Whether its weights are the base's, or those with an adapter that can be switched off."""
+        if self.adapter is not None:
+            return not self.recipe.model.full_finetuning
+        return not is_file(Path(self.recipe.model.name) / EXPORTED_RECIPE)  # a merged export
+
+    @property
     def run(self) -> Run | None:
         """The run that contains the adapter."""
         run = Run(self.adapter.parent) if self.adapter else None

@@ -28,6 +28,8 @@ def play(options: ChatOptions) -> None:
     settings = Settings(target.recipe.generation).set(*options.all_changes)
     progress = console.Reporter(lines=False)
     choice = AttackChoice(options.attacker, open_model=lambda word: open_later(find(word), progress))
+    if isinstance(found, Target):
+        choice.check_base(found)
     with closing(open_backend(found, progress)) as backend, choice.opened() as setup_of:
         done = play_one(
             suite, options.goal or "", backend, setup_of(backend), settings.sampling, console.print_reply

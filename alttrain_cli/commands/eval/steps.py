@@ -68,6 +68,8 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
             attack_choice=choice,
         )
         candidate = _candidate(given, progress)
+        if isinstance(candidate.model, Target):
+            choice.check_base(candidate.model)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
         problems = evaluate(pair, wanted, judging, opened, progress)

@@ -9,6 +9,7 @@ from typing import Any
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.remembering import Remembering
+from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import Attack, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of, spec_of
@@ -118,6 +119,20 @@ class AttackChoice:
                     f"--suite {suite.name}: this attack needs a model that attacks. Add --attacker base, "
                     'or a server: --attacker "http://localhost:8000/v1 MODEL"'
                 )
+
+    def check_base(self, target: Target) -> None:
+        """Make sure that the base attacks or judges where it is named, and not the trained model itself.
+
+        Raises:
+            DataError: if the target does not hold its base.
+        """
+        given = {"--attacker": self.attacker, "--attack-judge": self.judge}
+        option = next((name for name, word in given.items() if word == BASE), None)
+        if option and not target.holds_base:
+            raise DataError(
+                f"{option} base: {target.name} does not hold its base, because all weights are the trained "
+                f"ones. Name another model: {option} MODEL"
+            )
 
     def _open(self, word: str) -> Backend:
         if self.open_model is None:
