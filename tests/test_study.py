@@ -171,6 +171,14 @@ BAD = [
     (("table.columns=[harm]",), "table.columns: 'harm' is not known. Did you mean 'harmful'?"),
     (("table.published=altrain",), "table.published: 'altrain' is not known. Did you mean 'alttrain'?"),
     (("table.rows=[size]",), "table.rows: method has several values, so it must be a row."),
+    (("methods=[[1]]",), "methods.[1].style: must be a text, not [1]."),
+    (("methods=3",), "methods: must be a section with keys, not 3."),
+    (("models=[]",), "models: "),
+    (("models=[1]",), "models.1: must be a text, not 1."),
+    (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
+    (("judges=[rule, rule]",), "judges: a value is given twice."),
+    (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
+    (("train.set=5",), "train.set: must be a section with keys, not 5."),
     (("title=3",), "title: must be a text, not 3."),
     (("models=[r1-9b]",), "No recipe is called 'r1-9b'. Did you mean 'r1-8b'?"),
     (
@@ -188,6 +196,21 @@ def test_a_wrong_file_is_one_line_that_names_the_key(
         open_study("smoke", overrides, None)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[1]", "a: [", "title: x\ntitle: y\n", "&a [*a]", "\x00", ""])
+def test_a_file_that_is_no_study_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"x\.yaml"):
+        open_study(str(tmp_path / "x.yaml"), (), None)
+
+
+def test_the_study_of_the_documents_has_a_plan(here: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "study.md").read_text(encoding="utf-8")
+    Path("own.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    place = open_study("own.yaml", (), None)
+    kinds = [one.step.kind for one in plan_study(place.grid, place.folder, CARD).steps]
+    assert [kinds.count(kind) for kind in ("build", "train", "eval", "judge")] == [4, 12, 13, 13]
 
 
 def test_a_study_that_is_not_there_is_one_line() -> None:

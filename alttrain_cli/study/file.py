@@ -45,8 +45,9 @@ def _named(value: Any) -> Any:
 
 
 def _methods(value: Any) -> Any:
-    named = {one: {"style": one} for one in value} if isinstance(value, list) else value
-    return {**named, UNTRAINED: None} if isinstance(value, list) and UNTRAINED in named else named
+    if not isinstance(value, list):
+        return value
+    return {str(one): None if one == UNTRAINED else {"style": one} for one in value}
 
 
 def _flat(value: Any) -> Any:
@@ -90,9 +91,9 @@ class TrainSettings(_Section):
 class EvalSettings(_Section):
     """Options of eval."""
 
-    limit: int | None = None
-    num_samples: int | None = None
-    max_new_tokens: int | None = None
+    limit: int | None = Field(default=None, ge=1)
+    num_samples: int | None = Field(default=None, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1)
     do_sample: bool = False
     greedy: bool = False
     temperature: float | None = None
@@ -146,6 +147,14 @@ class StudyFile(_Section):
     eval: EvalSettings = EvalSettings()
     judge: JudgeSettings = JudgeSettings()
     table: Table = Table()
+
+    @model_validator(mode="after")
+    def _no_value_twice(self) -> "StudyFile":
+        for name in ("seeds", "modes", "suites", "judges"):
+            values = getattr(self, name)
+            if len({*values}) < len(values):
+                raise ValueError(f"{name}: a value is given twice")
+        return self
 
     @model_validator(mode="after")
     def _rows_tell_apart(self) -> "StudyFile":
