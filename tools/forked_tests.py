@@ -15,13 +15,14 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from plugins import SHARED, Choose, Quick, Watch
 
 # As in tests/conftest.py, which is read after the libraries.
 SETTINGS = {
@@ -31,7 +32,6 @@ LIBRARIES = (
     *("hypothesis", "httpx", "jinja2", "psutil", "pyarrow.parquet", "pydantic", "rich", "scipy.stats"),
     *("typer", "yaml"),
 )
-SHARED = ""  # what runs on import and in fixtures of a module: all tests of the file use it
 
 
 class Case(NamedTuple):
@@ -78,7 +78,9 @@ class Collected:
         self._session = session
         self._imported = imported
         self.cases = self._watch()
+        self._functions = _functions(str(place))
         gc.collect()
+        gc.freeze()  # so that a collection in a child copies no memory
 
     def fail(self, fault: Fault, chosen: Sequence[Case]) -> str | None:
         """Return why the chosen tests fail with the fault ("test", "CPU" or "time"), None if they pass.
@@ -97,7 +99,7 @@ class Collected:
             code = _wait(child, 20 * seconds + 200)
             if code == _AGAIN:
                 files = list(dict.fromkeys(case.file for case in chosen))
-                plugin = _Choose([case.name for case in chosen])
+                plugin = Choose([case.name for case in chosen])
                 child = _fork(lambda: _fresh(self._place, files, plugin, cpu))
                 code = _wait(child, 20 * seconds + 200)
         finally:
@@ -110,16 +112,31 @@ class Collected:
 
     def _run(self, fault: Fault, chosen: Sequence[Case], cpu: int) -> int:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
-        if _is_imported(fault.path) and (fault.is_early or not _exchange(fault)):
+        if _is_imported(fault.path) and (fault.is_early or not self._exchange(fault)):
             return _AGAIN
         items = {item.nodeid: item for item in self._session.items}
         self._session.config.option.maxfail = 1
         return _run_items(self._session, [items[case.name] for case in chosen])
 
+    def _exchange(self, fault: Fault) -> bool:
+        """Give the function that is loaded the changed code; return whether that was possible."""
+        if fault.function is None:
+            return False
+        module = compile(fault.source, str(fault.path), "exec", dont_inherit=True)
+        new = _codes(module).get(fault.function, [])
+        old = self._functions.get((str(fault.path), fault.function), [])
+        if len(new) != 1 or len({id(one.__code__) for one in old}) != 1:
+            return False
+        with suppress(ValueError):  # other free variables
+            for one in old:
+                one.__code__ = new[0]
+            return True
+        return False
+
     def _watch(self) -> list[Case]:
         """Run all tests in a child; return each with the functions of the package that it calls."""
         answer = self._place.parent / "calls.json"
-        watch = _Watch(str(self._place / "alttrain_cli"))
+        watch = Watch(str(self._place / "alttrain_cli"))
         self._session.config.pluginmanager.register(watch)
 
         def work() -> int:
@@ -142,26 +159,13 @@ _BROKEN = 70  # the exit code of a child in which this tool failed
 _AGAIN = 77  # the exit code of a child that cannot exchange the code
 
 
-def _exchange(fault: Fault) -> bool:
-    """Give the functions that are loaded the changed code; return whether that was possible."""
-    if fault.function is None:
-        return False
-    old = _codes(compile(fault.path.read_text(encoding="utf-8"), str(fault.path), "exec", dont_inherit=True))
-    new = old.get(fault.function, [])
-    found = [
-        one
-        for one in gc.get_objects()
-        if isinstance(one, FunctionType)
-        and one.__code__.co_filename == str(fault.path)
-        and one.__code__.co_qualname == fault.function
-    ]
-    if len(new) != 1 or len({id(one.__code__) for one in found}) != 1:
-        return False
-    with suppress(ValueError):  # other free variables
-        for one in found:
-            one.__code__ = new[0]
-        return True
-    return False
+def _functions(folder: str) -> dict[tuple[str, str], list[FunctionType]]:
+    """Return the functions that are loaded from a folder, by file and name."""
+    found: dict[tuple[str, str], list[FunctionType]] = defaultdict(list)
+    for one in gc.get_objects():
+        if isinstance(one, FunctionType) and one.__code__.co_filename.startswith(folder):
+            found[one.__code__.co_filename, one.__code__.co_qualname].append(one)
+    return found
 
 
 def _codes(code: CodeType) -> dict[str, list[CodeType]]:
@@ -190,7 +194,7 @@ def _fresh(place: Path, files: Sequence[str], plugin: object, cpu: int) -> int:
 def _pytest(place: Path, files: Sequence[str], plugin: object) -> int:
     options = ["-q", "-p", "no:cacheprovider", "-m", "not model", f"--rootdir={place}"]
     options += [f"--basetemp={place.parent / 'pytest'}", "--hypothesis-seed=0"]
-    return int(pytest.main([*options, *files], plugins=[plugin, _Quick()]))
+    return int(pytest.main([*options, *files], plugins=[plugin, Quick()]))
 
 
 def _run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> int:
@@ -232,39 +236,13 @@ def _wait(child: int, seconds: float) -> int | None:
     return None
 
 
-class _Quick:
-    """A few examples are enough; one that fails isn't made smaller, nor kept for the next mutant."""
-
-    def pytest_sessionstart(self) -> None:
-        from hypothesis import Phase, settings
-
-        phases = (Phase.explicit, Phase.generate)
-        settings.register_profile(
-            "mutants", settings.default, deadline=None, database=None, phases=phases, max_examples=30
-        )
-        settings.load_profile("mutants")
-
-
-class _Choose:
-    """Runs some tests in their order, and ends at the first failure."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._order = {name: number for number, name in enumerate(names)}
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        session.config.option.maxfail = 1
-        items[:] = [item for item in items if item.nodeid in self._order]
-        items.sort(key=lambda item: self._order[item.nodeid])
-
-
 class _Work:
     """Gives the collected tests to a function instead of running them."""
 
     def __init__(self, place: Path, work: Callable[[Collected], None]) -> None:
         self._place = place
         self._work = work
-        self._imports = _Watch(str(place / "alttrain_cli"))
+        self._imports = Watch(str(place / "alttrain_cli"))
 
     def pytest_collection(self) -> None:
         sys.settrace(self._imports.call)
@@ -278,56 +256,3 @@ class _Work:
         except Exception:
             traceback.print_exc(file=_errors)
         return True
-
-
-class _Watch:
-    """Notes the functions of a folder that each test calls."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self.found: dict[str, set[tuple[str, int]]] = defaultdict(set)
-        self._seconds: dict[str, float] = {}
-        self._files: dict[str, str] = {}
-        self._failed: set[str] = set()
-        self._now = self.found[SHARED]
-
-    def cases(self, imported: set[tuple[str, int]]) -> list[tuple[Any, ...]]:
-        """Return name, file, whether it passed, seconds and calls of each test."""
-        shared = self.found[SHARED] | imported
-        found = [(SHARED, SHARED, True, 0.0, sorted(shared))]
-        for name, seconds in self._seconds.items():
-            file, passed = self._files[name], name not in self._failed
-            found.append((name, file, passed, seconds, sorted(self.found[name])))
-        return found
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._files[item.nodeid] = item.nodeid.partition("::")[0]
-        self._now = self.found[item.nodeid]
-        begun = time.process_time()
-        sys.settrace(self.call)
-        result = yield
-        sys.settrace(None)
-        self._now = self.found[SHARED]
-        self._seconds[item.nodeid] = round(time.process_time() - begun, 3)
-        return result
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
-        now = self._now
-        if fixturedef.scope != "function":
-            self._now = self.found[SHARED]
-        try:
-            return (yield)
-        finally:
-            self._now = now
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._failed.add(report.nodeid)
-
-    def call(self, frame: Any, _event: str, _: Any) -> None:
-        """Note one call, for sys.settrace; the lines of the function are not looked at."""
-        code = frame.f_code
-        if code.co_filename.startswith(self._folder):
-            self._now.add((code.co_filename, code.co_firstlineno))

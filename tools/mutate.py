@@ -148,29 +148,36 @@ def _mutate(
     for case in tests.cases:
         if not case.passed:
             log.write(f"left out, since it fails without a fault: {case.name}\n")
-    for module, some in left.items():
-        files = _files(module, options)
-        cases = [one for one in tests.cases if one.passed and one.file in ("", *files)]
-        killed = 0
-        for one in some:
-            chosen, why = _fails(one, place / PACKAGE / f"{module}.py", tests, cases)
-            killed += why is not None
-            record = {
-                "mutant": one.name(module), "module": module, "line": one.line, "deed": one.deed,
-                "code": one.code, "tests": len(chosen), "killed": why,
-            }  # fmt: skip
-            out.write(json.dumps(record, ensure_ascii=False) + "\n")
-            out.flush()
-            if why is None:
-                log.write(f"  survives {len(chosen)}: {module}.py:{one.line}: {one.deed}: {one.code}\n")
-        log.write(f"{module}: {killed} of {len(some)} killed\n")
+    for module, one in _in_order(place, left):
+        files = ("", *_files(module, options))
+        cases = [case for case in tests.cases if case.passed and case.file in files]
+        chosen, why = _fails(one, place / PACKAGE / f"{module}.py", tests, cases)
+        record = {
+            "mutant": one.name(module), "module": module, "line": one.line, "deed": one.deed,
+            "code": one.code, "tests": len(chosen), "killed": why,
+        }  # fmt: skip
+        out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        out.flush()
+        if why is None:
+            log.write(f"survives {len(chosen)} tests: {module}.py:{one.line}: {one.deed}: {one.code}\n")
+
+
+def _in_order(place: Path, left: dict[str, list[Mutant]]) -> list[tuple[str, Mutant]]:
+    """Return all mutants, those that run on import last: each of them imports the package anew."""
+
+    def on_import(module: str, one: Mutant) -> bool:
+        return function_of((place / PACKAGE / f"{module}.py").read_text(encoding="utf-8"), one.line) is None
+
+    pairs = [(module, one) for module, some in left.items() for one in some]
+    return sorted(pairs, key=lambda pair: on_import(*pair))
 
 
 def _fails(
     one: Mutant, path: Path, tests: "Collected", cases: "list[Case]"
 ) -> "tuple[list[Case], str | None]":
     """Return the tests that were run, and why they fail."""
-    from forked_tests import SHARED, Fault
+    from forked_tests import Fault
+    from plugins import SHARED
 
     source = path.read_text(encoding="utf-8")
     function = function_of(source, one.line)
