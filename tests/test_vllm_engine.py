@@ -80,7 +80,11 @@ def test_an_evaluation_of_a_run_and_its_base_is_one_server(
     assert "base" in again.output
 
 
-def test_a_chat_that_sends_one_message(run: Path, words: list[str], tmp_path: Path) -> None:
+def test_a_chat_that_sends_one_message_past_a_proxy_of_the_environment(
+    run: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
     done = invoke("chat", str(run), "-p", "Why?", *words)
     assert done.stdout.strip() == "Sure."
     assert_all_end(pids_in(tmp_path / "pids"))

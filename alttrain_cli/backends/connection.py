@@ -153,8 +153,10 @@ class Pulse:
 class Connection:
     """An HTTP client for one server. It follows no redirects and takes no compressed answers."""
 
-    def __init__(self, base_url: str, api_key: str, limits: ConnectionLimits) -> None:
-        """Open nothing yet.
+    def __init__(
+        self, base_url: str, api_key: str, limits: ConnectionLimits, *, direct: bool = False
+    ) -> None:
+        """Open nothing yet. `direct`: never through a proxy.
 
         Raises:
             Unreachable: if the environment's proxy or certificates cannot be used.
@@ -170,7 +172,7 @@ class Connection:
                 # The watch is the limit; this one is for systems where it cannot wake a read.
                 timeout=httpx.Timeout(4 * limits.silence, connect=limits.connect),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-                trust_env=not is_isolated(),  # a proxy of the environment is another machine
+                trust_env=not (is_isolated() or direct),  # a proxy of the environment is another machine
             )
         except (httpx.InvalidURL, ImportError, OSError, ValueError):
             # Their words may hold a proxy's password.

@@ -49,6 +49,7 @@ class Endpoint:
     tell: Tell = field(default=lambda _: None, repr=False, compare=False)  # of waits and retries
     listed: ListedModel = UNLISTED  # what the server's list says of the model
     base: ListedModel | None = None  # the model that is compared with it
+    is_ours: bool = False  # this process has started it
     refused: set[str] = field(default_factory=set, repr=False, compare=False)  # fields that it does not take
 
     @property
@@ -78,7 +79,7 @@ class Endpoint:
         """Return the endpoint; where no model is named, it is the server's only model or only adapter.
 
         `base` names the model that is compared with it; the default is the base of an adapter.
-        Without a `key` it comes from ALTTRAIN_API_KEY or OPENAI_API_KEY; local servers need none.
+        A `key` is that of a server of ours. Else ALTTRAIN_API_KEY or OPENAI_API_KEY has it, or none is sent.
 
         Raises:
             BackendError: if the server cannot be reached, or the model has to be named.
@@ -93,7 +94,9 @@ class Endpoint:
                 f"{without_secrets(base_url)[:LONGEST_NAME]}: not contacted, because of --offline or "
                 "HF_HUB_OFFLINE. Leave it out, or name a server on this machine."
             )
-        endpoint = cls(base_url, model or "", key or key_of_environment(), LIMITS, tell)
+        endpoint = cls(
+            base_url, model or "", key or key_of_environment(), LIMITS, tell, is_ours=key is not None
+        )
         try:
             models = endpoint._only_model() if not model else endpoint._models()
         except Unreachable as failure:
@@ -123,7 +126,7 @@ class Endpoint:
             BackendError: if the environment's proxy or certificates cannot be used.
         """
         try:
-            return Connection(self.base_url, self.api_key, self.limits)
+            return Connection(self.base_url, self.api_key, self.limits, direct=self.is_ours)
         except Unreachable as failure:
             raise self._explained(failure) from None
 
@@ -279,7 +282,7 @@ class Endpoint:
             FAILURES: those of `connection` and `read_models`.
         """
         with (
-            closing(Connection(self.base_url, self.api_key, self.limits)) as connection,
+            closing(Connection(self.base_url, self.api_key, self.limits, direct=self.is_ours)) as connection,
             connection.watched(self.limits.models) as watch,
         ):
             most = self.limits.least_bytes
