@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from alttrain_cli.engine import batcher
 from alttrain_cli.engine import stream as module
 from alttrain_cli.engine.batch import Batch
+from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.batcher import BatchLimits
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.source import ModelSource
@@ -152,6 +155,54 @@ def test_one_that_needs_more_memory_than_there_is_fails_alone(
         with pytest.raises(ModelError, match="Out of memory on one prompt"):
             long.result()
     assert read(streams, "Short 0.") == expected[0]
+
+
+class Narrow:
+    """A batch of one token per request, whose memory is too small for a long prompt."""
+
+    together = 0  # at most
+
+    def __init__(self, *_: Any) -> None:
+        self.requests: list[BatchRequest] = []
+
+    def admit(self, chosen: list[BatchRequest], *_: Any) -> list[BatchRequest]:
+        if any(one.length > 200 for one in chosen):
+            raise MemoryError
+        self.requests += chosen
+        Narrow.together = max(Narrow.together, len(self.requests))
+        return []
+
+    def advance(self, *_: Any) -> list[BatchRequest]:
+        done = self.clear()
+        for one in done:
+            one.take(5, frozenset())
+        return done
+
+    def clear(self) -> list[BatchRequest]:
+        found, self.requests = self.requests, []
+        return found
+
+
+def test_after_a_prompt_that_is_too_long_the_others_are_written_together_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batcher, "Batch", Narrow)
+    monkeypatch.setattr(batcher, "is_out_of_memory", lambda error: isinstance(error, MemoryError))
+    monkeypatch.setattr(batcher, "release_memory", lambda: None)
+    monkeypatch.setattr(Narrow, "together", 0)
+    tokens: Any = SimpleNamespace(eos_token_id=1, terminator_id=1)
+    made = batcher.Batcher(SimpleNamespace(tokenizer=tokens, template=tokens), BatchLimits(8, 100_000))  # type: ignore[arg-type]
+    for length in (300, 3, 3, 3, 3):
+        made.add(BatchRequest(0, [7] * length, 1, GREEDY))
+    failures = 0
+    while made.is_busy:
+        try:
+            made.step()
+        except ModelError as error:
+            failures += 1
+            made.give_up(error)
+            made.purge()
+    assert (failures, Narrow.together) == (1, 4)
 
 
 def test_a_bug_ends_every_stream_with_its_error_and_the_next_one_works(

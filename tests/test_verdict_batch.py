@@ -100,6 +100,26 @@ def test_a_threshold_is_each_rows_own(loaded: LoadedModel, languages: list[Langu
     )
 
 
+def test_a_token_that_a_device_computes_once_more_is_turned_once_more() -> None:
+    class Turning(VerdictWatch):
+        """Its verdict is decided at the first token, with another one."""
+
+        def __init__(self) -> None:
+            self.is_open, self.stops, self._seen = True, False, (-1, None)
+
+        def _look(self, written: Any, token: int, logits: Any) -> int:
+            self.is_open = False
+            return 7
+
+    turning = Turning()
+    request = BatchRequest(0, [1], 9, GREEDY, watch=turning)
+    for _ in range(2):
+        assert batch._is_watched(request)
+        assert turning.see(request.written, 5, lambda: None) == 7
+    request.take(7, frozenset())
+    assert not batch._is_watched(request)
+
+
 def test_a_completion_that_is_wanted_only_to_its_verdict_ends_there(
     loaded: LoadedModel,
     languages: list[Language],

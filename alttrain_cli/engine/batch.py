@@ -208,7 +208,7 @@ class _Watching:
 
 def _is_watched(request: BatchRequest) -> bool:
     """Whether its verdict is open, and the next token is the model's own choice."""
-    if not request.watch or not request.watch.is_open or not request.left:
+    if not request.watch or not request.left or not request.watch.is_due(request.written):
         return False
     return request.streamer is None or request.streamer.forced is None
 

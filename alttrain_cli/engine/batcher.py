@@ -72,6 +72,7 @@ class Batcher:
         self._lanes = {on: _Lane(Batch(loaded, stops, on), deque()) for on in (True, False)}
         self._turn = True  # of the lane that is next
         self._limits = limits
+        self._first_limits = limits
 
     def add(self, request: BatchRequest, *, adapter: bool = True) -> None:
         """Let a request wait; the first to come are the first to join."""
@@ -123,7 +124,11 @@ class Batcher:
         return [request for request in before if not request.left] + self.purge()
 
     def give_up(self, error: ModelError) -> None:
-        """Drop the longest of the requests that wait, after a step failed; its reader gets the error."""
+        """Drop the longest of the requests that wait, after a step failed; its reader gets the error.
+
+        The limits were halved because of it, so the others get back the first ones.
+        """
+        self._limits = self._first_limits
         waiting = [request for lane in self._lanes.values() for request in lane.waiting]
         longest = max(waiting, key=lambda request: request.length)
         longest.dropped = True

@@ -81,6 +81,10 @@ class VerdictWatch:
         """The tokens that `see` must see; None: the next one, whichever it is."""
         return None if self._path or self._forced else self._tokens.first
 
+    def is_due(self, written: Sequence[int]) -> bool:
+        """Whether `see` must see the next token: the verdict is open, or was decided at this very place."""
+        return self.is_open or self._seen[0] == len(written)
+
     def see(self, written: Sequence[int], token: int, logits: Callable[[], Any]) -> int | None:
         """Look at the token that is chosen next. Return the token that must take its place, or None.
 
