@@ -19,7 +19,7 @@ def modelfile(trained: TrainedModel, weights: str) -> str:
     loaded, sampling = trained.loaded, trained.recipe.generation
     turns, markers = Turns.of(loaded.template), loaded.template.markers
     text = _template(turns, markers.open, markers.close)
-    stops = dict.fromkeys([loaded.template.terminator, str(loaded.tokenizer.eos_token)])
+    stops = dict.fromkeys(filter(None, [loaded.template.terminator, loaded.tokenizer.eos_token]))
     room = CONVERSATION_TOKENS + sampling.max_new_tokens
     parameters = {**_settings(sampling), "num_ctx": min(room, loaded.context or room)}
     lines = [
@@ -27,7 +27,7 @@ def modelfile(trained: TrainedModel, weights: str) -> str:
         f"FROM ./{weights}",
         f'TEMPLATE """{_quotable(text)}"""',
         *(f'PARAMETER stop "{stop}"' for stop in stops),
-        *(f"PARAMETER {name} {value:g}" for name, value in parameters.items()),
+        *(f"PARAMETER {name} {value:.15g}" for name, value in parameters.items()),
     ]
     return "\n".join(lines) + "\n"
 
