@@ -12,6 +12,7 @@ from alttrain_cli.backends.base import Completion, Fingerprint, Finish
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, DataError, RunError
+from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.completion import Ending, ending_of
 from alttrain_cli.evaluation.completion import record as completion_record
 from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
@@ -159,6 +160,18 @@ def test_a_plan_that_is_saved_removes_what_killed_writers_left_and_nothing_else(
 )
 def test_the_command_that_makes_an_evaluation_names_its_run(root: str, command: str) -> None:
     assert command_for(Path(root)) == command
+
+
+def test_a_dialogue_is_found_by_its_key(tmp_path: Path) -> None:
+    folder, key = SuiteDir(tmp_path), "0" * 32
+    failed = next(one for one in AttackOutcome if not one.counts)
+    record = {"key": key, "version": 1, "item": "i", "sample": 0, "outcome": failed.value}
+    folder.dialogues.append({**record, "deciding": None, "calls": {}, "attempts": []})
+    found = folder.dialogue(key)
+    assert found is not None
+    assert (found.key, found.item, found.outcome) == (key, "i", failed)
+    assert folder.dialogue("1" * 32) is None
+    assert [one.key for one in folder.played(["1" * 32, key])] == [key]
 
 
 def test_the_evaluations_of_a_folder_are_those_with_a_plan(tmp_path: Path) -> None:
