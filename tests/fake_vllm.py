@@ -103,6 +103,7 @@ def main(words: list[str]) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     if "pids" in does:
         Path(does["pids"]).write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
+    _log("INFO 11-25 20:00:00 [core.py:1] Initializing with config: compilation_config={...}")
     _log(f"INFO 11-25 20:00:00 [model.py:1] Starting to load model {words}")
     if "fault" in does and not ("once" in does and Path(does["once"]).exists()):
         if "once" in does:

@@ -99,6 +99,7 @@ def test_a_server_is_awaited_used_and_ended_with_its_children(
         "Starting vLLM: loading the weights ...",
         "Starting vLLM: importing its libraries ...",
     )
+    assert not any("compiling" in step for step in steps.seen)
     process.close()
     process.close()
     assert_all_end(pids)

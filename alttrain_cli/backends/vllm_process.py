@@ -27,7 +27,7 @@ _TRIES = 3  # where another program takes the port first
 _STAGES = (
     ("Capturing CUDA graph", "recording CUDA graphs"),
     ("KV cache size", "reserving the cache"),
-    ("ompil", "compiling"),
+    ("Dynamo bytecode", "compiling"),
     ("Loading weights took", "preparing the model"),
     ("Starting to load model", "loading the weights"),
 )
