@@ -55,13 +55,15 @@ def plain(target: Target) -> Callable[[Load], Tokens]:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from alttrain_cli.engine import quiet
     from alttrain_cli.engine.source import locate
     from alttrain_cli.structure.template import Template
 
     source, gpu = locate(target.recipe), torch.cuda.is_available()
     dtype = torch.bfloat16 if gpu else torch.float32  # as ours: on a CPU it computes in float32
-    model = AutoModelForCausalLM.from_pretrained(source.name, revision=source.commit, dtype=dtype)
-    model = PeftModel.from_pretrained(model, target.adapter) if target.adapter else model
+    with quiet.capture_output(None):
+        model = AutoModelForCausalLM.from_pretrained(source.name, revision=source.commit, dtype=dtype)
+        model = PeftModel.from_pretrained(model, target.adapter) if target.adapter else model
     model = model.to("cuda" if gpu else "cpu").eval()
     tokenizer = AutoTokenizer.from_pretrained(source.name, revision=source.commit, padding_side="left")
     template = Template.of(tokenizer, target.recipe.model.system)

@@ -85,12 +85,15 @@ def throughput(backend: Any, asking: Clients, prompts: list[str], options: argpa
     from alttrain_cli.engine.generate import complete
 
     sampling = Sampling(max_new_tokens=options.max_new_tokens, do_sample=False)
-    rendered = [backend.loaded.template.prompt(prompt) for prompt in prompts]
+    conversations = [Conversation.of(prompt) for prompt in prompts]
+    rendered = [backend._render(one) for one in conversations]
     lengths: list[list[int]] = []
 
     def alone() -> Figures:
+        watches = [backend._watch(one, sampling) for one in conversations]  # a server scores verdicts too
+        how = {"slots": options.in_flight, "watches": watches, "adapter": backend._adapter}
         wall, cpu = time.perf_counter(), time.process_time()
-        done = in_thread(lambda: dict(complete(backend.loaded, rendered, sampling, slots=options.in_flight)))
+        done = in_thread(lambda: dict(complete(backend.loaded, rendered, sampling, **how)))
         seconds, computed = time.perf_counter() - wall, time.process_time() - cpu
         lengths.append([done[at].tokens for at in range(len(prompts))])
         return _figures(lengths[-1], seconds, computed)

@@ -171,3 +171,10 @@ def test_the_first_token_that_differs_is_named(
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     engines: Any = import_module("engines")
     assert engines.difference([[1, 2], [3, 4, 5]], found) == words
+
+
+def test_every_script_has_a_line_in_the_readme() -> None:
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    scripts = [path for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    assert len(scripts) > 15
+    assert [path.name for path in scripts if path.name not in readme] == []
