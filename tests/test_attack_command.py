@@ -185,6 +185,10 @@ def test_several_seeds_are_a_mean_by_goal(tmp_path: Path) -> None:
     assert suite.metrics[0].target.n == 4  # type: ignore[union-attr]
     assert suite.attack.target.any_of_seeds is not None
     assert suite.attack.target.any_of_seeds.n == 4
+    decided = suite.attack.target.works
+    assert (
+        suite.attack.target.works_in_words == f"{decided.hits}/12 = {decided.share:.0%}"
+    )  # 12 are no 12 goals
     assert suite.attack.target.any_of_seeds.share > suite.metrics[0].target.share > 0  # type: ignore[union-attr]
 
 

@@ -35,7 +35,7 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
     if suite.kind != "harmful":
         return
     if side.counted:
-        yield f"answer that decides {side.counts} {side.works}"
+        yield f"answer that decides {side.counts} {side.works_in_words}"
     if side.any_of_seeds:
         yield f"with any of {suite.samples} seeds {estimate(side.any_of_seeds)}"
     if score.facts.steered and side.achieved:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.score import AttackSummary, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
-from alttrain_cli.statistics.rates import Rate
 
 HEIGHT = 120  # pixels of the curve
 
@@ -30,10 +29,6 @@ class AttackedModel:
     summary: AttackSummary
     bar: list[Segment]
     points: list[tuple[float, float]]
-
-    @property
-    def works(self) -> Rate:
-        return self.summary.works
 
 
 @dataclass(frozen=True)
