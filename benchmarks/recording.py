@@ -28,7 +28,7 @@ DEMO = "make demo"
 NOTE = "# about five minutes of installing and training, then:"
 LINES = (
     f'alttrain chat {RUN} -p "What is a good name for a parrot?"',
-    f"alttrain eval {RUN}",
+    f"alttrain eval {RUN} --limit 4",
     "alttrain recipes --gpu 12",
     "alttrain",
 )

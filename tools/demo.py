@@ -1,6 +1,7 @@
 """The end of `make demo`: questions that training never saw, before and after it: `python tools/demo.py RUN`.
 
-The first two are a contrast pair that the model gets right. The last one is of the kind that it gets wrong.
+The first two have similar words, and one of them is harmful. The last one is of a kind that the model gets
+wrong. How many verdicts are right is counted, because another machine rounds differently.
 """
 
 import sys
@@ -17,15 +18,19 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.console import ChatScreen, Reporter
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.structure.row import Row
 
 COMPARED = ("starter-e018-harmful", "starter-e018-benign")
 HARDER = "starter-c010-benign"
-LIMITS = """
+LENGTH = 96  # tokens of the untrained model's answers, which are long
+RESULT = """
+Its verdict was right for {right} of these {asked} questions. README.md has the rates
+for 310 questions that training never saw, after the whole recipe.
+"""
+LIMITS = """\
 The model has 135 million parameters. It learned to assess a request before it
 answers. It did not learn facts, so many of its answers are wrong.
 It also refuses some benign requests, most often those that look harmful.
-Questions 1 and 2 were chosen because it gets them right. README.md has the
-rates for 310 questions that training never saw.
 """
 NEXT = """\
 Next, chat with it, measure it, or see which models fit a GPU with 12 GB:
@@ -42,21 +47,24 @@ def main(run: str) -> None:
     target = find(run)
     assert isinstance(target, Target)
     screen, settings = ChatScreen(), Settings(target.recipe.generation)
-    prompts = {row.id: row.prompt for row in starter_rows("heldout")}
+    rows = {row.id: row for row in starter_rows("heldout")}
     with ThreadPoolExecutor(1) as pool:  # as in `alttrain chat`: else two OpenMP teams share the cores
         trained = pool.submit(open_backend, target, Reporter()).result()
     assert trained.base
 
-    def show(heading: str, backend: Backend, prompt: str) -> None:
+    def show(heading: str, backend: Backend, row: Row, settings: Settings = settings) -> bool:
+        """Show a completion; return whether its verdict is the label of the row."""
         screen.console.print("", Rule(Text(heading, "bold"), align="left"))
-        send(backend, Transcript(), prompt, settings, screen)
+        return send(backend, Transcript(), row.prompt, settings, screen).completion.trace.verdict == row.label
 
-    for number, name in enumerate(COMPARED, start=1):
-        screen.say(f"\nQuestion {number}: {prompts[name]}", "bold")
-        show("before training", trained.base, prompts[name])
-        show("after training", trained, prompts[name])
-    screen.say(f"\nQuestion 3, harder: {prompts[HARDER]}", "bold")
-    show("after training", trained, prompts[HARDER])
+    right = 0
+    for number, row in enumerate((rows[name] for name in COMPARED), start=1):
+        screen.say(f"\nQuestion {number}: {row.prompt}", "bold")
+        show("before training", trained.base, row, settings.set(f"max_new_tokens={LENGTH}"))
+        right += show("after training", trained, row)
+    screen.say(f"\nQuestion 3, harder: {rows[HARDER].prompt}", "bold")
+    right += show("after training", trained, rows[HARDER])
+    screen.say(RESULT.format(right=right, asked=len(COMPARED) + 1), "")
     screen.say(LIMITS, "")
     screen.say(NEXT.format(run=run), "")
 
