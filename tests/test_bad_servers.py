@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ FAST = ConnectionLimits(
     most_bytes=1 << 22,
 )
 SOON = 60.0  # seconds, on a machine that is busy
+PATIENT = replace(FAST, connect=SOON, silence=SOON, models=SOON)  # where no silence is what is tested
+SILENT = ("stalled", "byte by byte")  # the lists of models that never end
 GREEDY = Recipe.load("smollm2-135m").generation
 DONE = event(b"[DONE]")
 
@@ -322,8 +325,9 @@ def check_error(done: Result, says: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_server_is_one_line_in_a_chat(name: str) -> None:
+def test_a_wrong_server_is_one_line_in_a_chat(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     script, says = WRONG[name]
+    monkeypatch.setattr(endpoint, "LIMITS", FAST if "no text for" in says else PATIENT)
     with script_server(script) as served:
         done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     check_error(done, says, served.base_url)
@@ -331,8 +335,9 @@ def test_a_wrong_server_is_one_line_in_a_chat(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_server_answers_all_the_same(name: str) -> None:
+def test_an_odd_server_answers_all_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     script, says = ODD[name]
+    monkeypatch.setattr(endpoint, "LIMITS", PATIENT)
     with script_server(script) as served:
         done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     assert done.exit_code == 0, done.output
@@ -340,8 +345,9 @@ def test_an_odd_server_answers_all_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD_MODELS)
-def test_a_wrong_list_of_models_is_one_line(name: str) -> None:
+def test_a_wrong_list_of_models_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     script, says = BAD_MODELS[name]
+    monkeypatch.setattr(endpoint, "LIMITS", FAST if name in SILENT else PATIENT)
     with script_server([], script) as served:
         done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     check_error(done, says, served.base_url)
