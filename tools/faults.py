@@ -3,6 +3,7 @@
 import ast
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,10 +25,11 @@ class Mutant(NamedTuple):
     deed: str
     code: str
     source: str
+    number: int  # of the changes with the same deed and code
 
     def name(self, module: str) -> str:
-        """Return a name that is the same as long as the module is."""
-        return hashlib.sha256(f"{module}\n{self.deed}\n{self.source}".encode()).hexdigest()[:12]
+        """Return a name that stays if other lines of the module change."""
+        return hashlib.sha256(f"{module}\n{self.deed}\n{self.code}\n{self.number}".encode()).hexdigest()[:12]
 
 
 class Place(NamedTuple):
@@ -37,18 +39,21 @@ class Place(NamedTuple):
     line: int
     deed: str
     change: Change
+    number: int  # of the changes with the same deed and code
 
 
 def places(source: str) -> list[Place]:
     """Return every place at which a module can be changed."""
     tree = ast.parse(source)
     silent = {id(one) for node in ast.walk(tree) for one in _left_alone(node)}
-    return [
-        Place(number, line, deed, change)
-        for number, node in enumerate(ast.walk(tree))
-        if id(node) not in silent
-        for line, deed, change in _changes(node)
-    ]
+    found: list[Place] = []
+    alike: Counter[tuple[str, str]] = Counter()
+    for number, node in enumerate(ast.walk(tree)):
+        for line, deed, change in _changes(node) if id(node) not in silent else ():
+            code = deed, source.splitlines()[line - 1].strip()
+            found.append(Place(number, line, deed, change, alike[code]))
+            alike[code] += 1
+    return found
 
 
 def mutant(source: str, place: Place) -> Mutant:
@@ -56,7 +61,7 @@ def mutant(source: str, place: Place) -> Mutant:
     tree = copy.deepcopy(ast.parse(source))
     place.change(list(ast.walk(tree))[place.node])
     changed = ast.unparse(ast.fix_missing_locations(tree))
-    return Mutant(place.line, place.deed, source.splitlines()[place.line - 1].strip(), changed)
+    return Mutant(place.line, place.deed, source.splitlines()[place.line - 1].strip(), changed, place.number)
 
 
 class Function(NamedTuple):
