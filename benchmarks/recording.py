@@ -2,8 +2,8 @@
 
     python benchmarks/recording.py RUN FILE
 
-RUN is the run of the demo. What `make demo` prints before its questions is left out: about five minutes of
-installing and training. Needs tmux. The home folder is a new one, and no path of this machine is drawn.
+RUN is a finished run of the whole recipe smollm2-135m. What `make demo` prints before its questions, while it
+installs and trains, is left out. Needs tmux. The home folder is a new one, and no path of it is drawn.
 """
 
 import io
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 80
 RUN = Path("demo") / "run"
 DEMO = "make demo"
-NOTE = "# about five minutes of installing and training, then:"
+NOTE = "# installed and trained before, with the whole recipe:"
 LINES = (
     f'alttrain chat {RUN} -p "What is a good name for a parrot?"',
     f"alttrain eval {RUN} --limit 4",
