@@ -1,6 +1,7 @@
-"""Chat on the embedded 135M model, for real: streamed, forced, stopped, seeded, adapter off and on."""
+"""Chat on a model in memory, for real: streamed, forced, stopped, seeded, adapter off and on."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.trace import TraceState
 from tests.terminals import Terminal
+from tests.tiny import SHAPE
+from tests.trained import load_backend
 from tests.warm import Warm
 
 pytestmark = pytest.mark.model
@@ -58,22 +61,9 @@ def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
-    """The embedded model with an adapter that changes what it writes."""
-    import torch
-    import unsloth  # noqa: F401
-
-    adapter = tmp_path_factory.mktemp("adapter")
-    (adapter / "adapter_model.safetensors").touch()  # its hash is in the fingerprint
-    with quiet.capture_output(None):
-        from alttrain_cli.engine.load import load_base
-
-        loaded = load_base(RECIPE, training=True)
-        torch.manual_seed(1)
-        with torch.no_grad():
-            for name, weight in loaded.model.named_parameters():
-                if "lora_B" in name:
-                    weight.normal_(0, 0.05)
-        yield LocalBackend(Target("trained", RECIPE, adapter), loaded)
+    """A tiny model with an adapter that changes what it writes."""
+    with closing(load_backend(tmp_path_factory.mktemp("chat"))) as loaded:
+        yield loaded
 
 
 def text(backend: LocalBackend, settings: Settings = GREEDY) -> str:
@@ -106,13 +96,13 @@ def test_a_comparison_sends_both_models_the_same_seed_and_messages(backend: Loca
     assert first.text == stream_completion(base(backend), conversation, GREEDY).text
     assert second.text == stream_completion(backend, conversation, GREEDY).text
     assert exchange.completion is second
-    assert exchange.record()["aligned"]["model"] == "trained"
+    assert exchange.record()["aligned"]["model"] == "run"
 
 
 def test_a_block_that_outgrows_its_budget_is_closed_and_the_answer_forced(backend: LocalBackend) -> None:
     template = replace(backend.loaded.template, prefilled=True)  # so that it thinks from the first token
     thinker = LocalBackend(Target("thinker", RECIPE), replace(backend.loaded, template=template))
-    completion = stream_completion(thinker, PROMPT, GREEDY.set("max_new_tokens=16").set("thinking_budget=5"))
+    completion = stream_completion(thinker, PROMPT, GREEDY.set("max_new_tokens=30").set("thinking_budget=5"))
     assert completion.trace.state is TraceState.CLOSED
     assert completion.stats.forced
     assert completion.trace.thinking
@@ -176,4 +166,4 @@ def test_when_the_context_is_full_the_oldest_turns_leave_and_the_model_still_ans
 def test_tokens_of_a_conversation_are_counted_as_the_model_sees_them(backend: LocalBackend) -> None:
     template = backend.loaded.template
     assert backend.count(PROMPT) == len(template.encode_text(template.prompt(PROMPT.wire())))
-    assert backend.context == 8192
+    assert backend.context == SHAPE["max_position_embeddings"]

@@ -1,7 +1,6 @@
 """Batched generation: what stands beside a prompt, and when, changes nothing about its completion."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +12,11 @@ from alttrain_cli.engine.batch import ROUND, Batch
 from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.generate import GeneratedText, complete, generate
 from alttrain_cli.engine.load import LoadedModel
+from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.template import Template
+from tests import families
 
 QUESTIONS = (
     "Hi",
@@ -25,7 +27,7 @@ QUESTIONS = (
     "What is two plus two?",
 )
 GREEDY = Sampling(max_new_tokens=20, do_sample=False)
-BRIEF = Sampling(max_new_tokens=10, do_sample=False)
+BRIEF = Sampling(max_new_tokens=6, do_sample=False)
 SAMPLED = Sampling(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9)
 
 
@@ -48,18 +50,21 @@ def smollm() -> Iterator[LoadedModel]:
         yield load_base(Recipe.load("smollm2-135m"))
 
 
-def tiny(smollm: LoadedModel, kind: str, **options: Any) -> LoadedModel:
-    """A model of another family, two layers, random weights: what it writes is noise but its own."""
+def tiny(kind: str, **options: Any) -> LoadedModel:
+    """A model of two layers with random weights: what it writes is noise but its own."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(1)
+    tokenizer = families.tokenizer("r1-llama")  # little text follows its prompts
     config = AutoConfig.for_model(
-        kind, vocab_size=len(smollm.tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=16, initializer_range=0.3, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2, **options,
+        kind, vocab_size=len(tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16, initializer_range=0.3,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, **options,
     )  # fmt: skip
-    return replace(smollm, model=AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    return LoadedModel(model, tokenizer, Template.of(tokenizer), "cpu", ModelSource("tiny"))
 
 
 def prompts(loaded: LoadedModel) -> list[str]:
@@ -84,11 +89,11 @@ def one_at_a_time(loaded: LoadedModel, settings: Sampling) -> list[str]:
                 **inputs,
                 max_new_tokens=settings.max_new_tokens,
                 do_sample=False,
-                eos_token_id=[2],
-                pad_token_id=0,
+                eos_token_id=loaded.tokenizer.eos_token_id,
+                pad_token_id=loaded.tokenizer.pad_token_id,
             )
         text = loaded.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :])
-        texts.append(text.partition("<|im_end|>")[0])
+        texts.append(text.partition(loaded.tokenizer.eos_token)[0])
     return texts
 
 
@@ -105,8 +110,8 @@ def one_at_a_time(loaded: LoadedModel, settings: Sampling) -> list[str]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_family_completes_as_if_alone(smollm: LoadedModel, kind: str, options: dict[str, Any]) -> None:
-    loaded = tiny(smollm, kind, **options)
+def test_every_family_completes_as_if_alone(kind: str, options: dict[str, Any]) -> None:
+    loaded = tiny(kind, **options)
     expected = one_at_a_time(loaded, GREEDY)
     assert len(set(expected)) > len(QUESTIONS) // 2  # the prompts matter
     for slots in (1, 2, 4, None):
@@ -114,10 +119,8 @@ def test_every_family_completes_as_if_alone(smollm: LoadedModel, kind: str, opti
 
 
 @pytest.mark.model
-def test_a_short_completion_waits_for_no_long_one(
-    smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = tiny(smollm, "llama")
+def test_a_short_completion_waits_for_no_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("llama")
     settings = Sampling(max_new_tokens=200, do_sample=False)
     # one token in 97 ends a completion, so they end anywhere
     stops = set(range(0, len(loaded.tokenizer), 97))
@@ -162,8 +165,8 @@ def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded
 
 
 @pytest.mark.model
-def test_a_sample_depends_on_its_prompt_and_seed_alone(smollm: LoadedModel) -> None:
-    loaded = tiny(smollm, "qwen3")
+def test_a_sample_depends_on_its_prompt_and_seed_alone() -> None:
+    loaded = tiny("qwen3")
     alone = batched(loaded, SAMPLED, slots=1)
     assert batched(loaded, SAMPLED, slots=4) == alone
     shuffled = dict(complete(loaded, prompts(loaded)[::-1], SAMPLED, slots=3))
@@ -232,12 +235,10 @@ def test_closing_early_leaves_the_model_usable(smollm: LoadedModel) -> None:
 
 
 @pytest.mark.model
-def test_out_of_memory_halves_the_batch_and_loses_nothing(
-    smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    loaded = tiny(smollm, "llama")
+    loaded = tiny("llama")
     settings = Sampling(max_new_tokens=ROUND + 6, do_sample=False)  # written in two rounds
     expected = batched(loaded, settings)
     sizes: list[int] = []
@@ -263,8 +264,8 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
 
 
 @pytest.mark.model
-def test_a_batch_stays_within_its_memory(smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = tiny(smollm, "llama")
+def test_a_batch_stays_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("llama")
     settings = Sampling(max_new_tokens=2 * ROUND + 6, do_sample=False)
     expected = batched(loaded, settings)
     widths: list[int] = []
@@ -282,8 +283,8 @@ def test_a_batch_stays_within_its_memory(smollm: LoadedModel, monkeypatch: pytes
 
 
 @pytest.mark.model
-def test_a_prompt_beyond_the_model_s_context_is_unfinished(smollm: LoadedModel) -> None:
-    loaded = tiny(smollm, "llama", max_position_embeddings=40)
+def test_a_prompt_beyond_the_model_s_context_is_unfinished() -> None:
+    loaded = tiny("llama", max_position_embeddings=40)
     long = "egg and spoon " * 20
     assert len(loaded.tokenizer(long)["input_ids"]) > 40
     written = dict(complete(loaded, [long, "x"], GREEDY))[0]

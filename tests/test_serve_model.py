@@ -1,11 +1,10 @@
-"""The server on the embedded 135M model, for real: many clients of both models, and lm-eval's client."""
+"""The server on a model in memory, for real: many clients of both models, and lm-eval's client."""
 
 import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,44 +14,27 @@ from alttrain_cli.backends.base import Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.server import ServerBackend
-from alttrain_cli.backends.target import Target
-from alttrain_cli.engine import quiet
-from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.serve.served import served_models
 from tests.serve_here import Here, eventually, server_here
+from tests.trained import load_backend
 
 pytestmark = pytest.mark.model
 
-RECIPE = Recipe.load("smollm2-135m")
 GREEDY = Sampling(max_new_tokens=8, do_sample=False)
 DRAWN = Sampling(max_new_tokens=8, do_sample=True, temperature=1.0, top_p=0.9)
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[LocalBackend]:
-    """The embedded model with an adapter that changes what it writes."""
-    import torch
-
-    with quiet.capture_output(None):
-        import unsloth  # noqa: F401
-
-        from alttrain_cli.engine.load import load_base
-
-        loaded = load_base(RECIPE, training=True)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in loaded.model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(0, 0.05)
-    with closing(LocalBackend(Target("run", RECIPE, Path("adapter")), loaded)) as backend:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
+    """A tiny model with an adapter that changes what it writes."""
+    with closing(load_backend(tmp_path_factory.mktemp("serve"))) as backend:
         yield backend
 
 
 @pytest.fixture(scope="module")
 def here(local: LocalBackend) -> Iterator[Here]:
-    # a base that needs no fingerprint: this adapter is in no file
-    base = LocalBackend(Target("base", RECIPE), local.loaded)
-    base._weights = local._weights
-    with server_here({"run": local, "base": base}, in_flight=12) as running:
+    with server_here(served_models(local), in_flight=12) as running:
         yield running
     assert running.bugs == []
     assert local.streams.in_flight == 0
@@ -75,17 +57,10 @@ def test_many_clients_of_both_models_and_all_settings_get_what_complete_writes(
 
     with ThreadPoolExecutor(len(ways)) as pool:
         together = dict(zip(ways, pool.map(through_server, ways), strict=True))
+    views = served_models(local)
     for (name, sampling), found in together.items():
-        views = {"run": local, "base": local}
-        with _adapter(local, name == "run"):
-            alone = texts(views[name], sampling, prompts)
+        alone = texts(views[name], sampling, prompts)
         assert [one.strip() for one in found] == [one.strip() for one in alone]
-
-
-def _adapter(local: LocalBackend, on: bool) -> Any:
-    from alttrain_cli.engine.load import adapter_switched
-
-    return adapter_switched(local.loaded.model, on)
 
 
 def test_clients_that_leave_at_any_moment_leave_no_slot_taken(here: Here, local: LocalBackend) -> None:
@@ -115,7 +90,7 @@ def hello(**fields: Any) -> dict[str, Any]:
 
 def test_a_thinking_budget_forces_an_answer(here: Here) -> None:
     begun = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "<think>\nI"}]
-    body = hello(messages=begun, continue_final_message=True, thinking_token_budget=5, max_tokens=30)
+    body = hello(messages=begun, continue_final_message=True, thinking_token_budget=5, max_tokens=40)
     message = httpx.post(f"{here.url}/chat/completions", json=body, timeout=60).json()["choices"][0][
         "message"
     ]

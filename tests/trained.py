@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from alttrain_cli.backends.local import LocalBackend
+from alttrain_cli.backends.target import Target
 from alttrain_cli.engine import quiet
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -15,6 +17,13 @@ def write_run(folder: Path, family: str, kind: str, recipe: str, *overrides: str
     changes = (f"model.name={base}", "model.package=null", "model.shape=null", "model.load_in_4bit=false")
     found = Recipe.load(recipe, (*changes, "lora.r=4", "generation.max_new_tokens=24", *overrides))
     return write_run_of(found, folder / "run", strength=0.3)
+
+
+def load_backend(folder: Path) -> LocalBackend:
+    """Write such a run, with the tokenizer and the recipe of the embedded model, and load it."""
+    run = write_run(folder, "smollm2", "llama", "smollm2-135m")
+    with quiet.capture_output(None):
+        return LocalBackend.load(Target("run", Recipe.of_run(run), run.adapter_path))
 
 
 def write_run_of(found: Recipe, folder: Path, *, strength: float) -> Run:
