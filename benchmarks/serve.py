@@ -5,7 +5,7 @@
 In turn: `complete` with so many slots, and the server with as many clients. They are in a process of their
 own, and each sends its next prompt when it has read its answer. Same model, same prompts (the starter set),
 greedy. Then the first token, one request at a time with nothing else to do: one forward pass over the prompt,
-and the time from sending a request to its first text.
+and the time from sending a request to its first event, which comes with the first token.
 """
 
 import argparse

@@ -4,8 +4,9 @@
 
 Each line of the input is a load: {"prompts": [...], "in_flight": N, "max_tokens": N}. Its line of the output
 has the seconds from the first request to the last answer, the seconds of the processor that this process used
-for them, and for each prompt the seconds until its first text, and its tokens. Bare sockets, no HTTP library:
-on a machine with few cores the clients' work would be measured with the server's.
+for them, and for each prompt the seconds until its first event, and its tokens. The server sends that event
+with the first token; its text may come later, because a marker of reasoning is no text. Bare sockets, no HTTP
+library: on a machine with few cores the clients' work would be measured with the server's.
 """
 
 import asyncio
@@ -44,13 +45,9 @@ class Client:
         status = await self._reader.readline()
         assert b" 200 " in status, status
         while (line := await self._reader.readline()) != b"0\r\n":  # the last chunk of the body
-            if not line.startswith(b"data: {") or (first and b'"usage"' not in line):
-                continue
-            event = json.loads(line[6:])
-            usage = event.get("usage") or usage
-            deltas = [choice["delta"] for choice in event["choices"]]
-            if not first and any(one.get("content") or one.get("reasoning_content") for one in deltas):
-                first = time.perf_counter() - begun
+            if line.startswith(b"data: {"):
+                first = first or time.perf_counter() - begun
+                usage = json.loads(line[6:])["usage"] if b'"usage"' in line else usage
         await self._reader.readline()
         assert usage, "the stream ended early"
         return {"first": first, "tokens": usage["completion_tokens"]}
