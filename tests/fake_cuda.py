@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("llama", "qwen2", "qwen3")
-PROMPTS = ("Hi", "Name one colour.", "A, B", "two plus two?")
-NEW_TOKENS = 6
+PROMPTS = ("Hi", "one red?", "A, B", "2+2?")  # each token is computed by an interpreter
+NEW_TOKENS = 4
 SWAPPED = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"  # Unsloth maps it to a 4-bit repository of its own
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
 SWITCHES = {
@@ -185,7 +185,7 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
 
     start = {name: weight.detach().clone() for name, weight in _trained(loaded)}
     rendered = [loaded.template.encode_text(loaded.template.prompt(prompt)) for prompt in PROMPTS]
-    short = [ids[-length:] for ids, length in zip(rendered, (7, 12, 9, 10), strict=True)]
+    short = [ids[-length:] for ids, length in zip(rendered, (4, 8, 5, 6), strict=True)]
     rows = [EncodedRow(ids, [IGNORED, *ids[1:]]) for ids in short]
 
     def run(name: str, budget: int, watch: Any = None, stop_after: int = 0) -> list[list[float]]:
@@ -214,7 +214,7 @@ def training(loaded: Any, recipe: Any, folder: Path) -> dict[str, Any]:
         if next(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
 
-    found = {"one": run("one", 4096), "many": run("many", 12), "after_oom": run("oom", 100, fail_once)}
+    found = {"one": run("one", 4096), "many": run("many", 8), "after_oom": run("oom", 100, fail_once)}
     found["cut"] = run("cut", 4096, stop_after=1)
     for key, weight in _trained(loaded):  # a new process has other weights before it reads the checkpoint
         weight.data.copy_(start[key])

@@ -23,20 +23,27 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.rows import encode_rows
 from tests.tiny import settings
+from tests.trained import write_run
 from tests.warm import Warm
 
 pytestmark = pytest.mark.model
 
 # Enough steps to learn something, few enough for a test.
-FAST = ("train.num_train_epochs=1", "train.save_steps=4", "generation.max_new_tokens=24")
+FAST = (
+    "train.num_train_epochs=1",
+    "train.per_device_train_batch_size=2",
+    "train.warmup_steps=0",
+    "train.save_steps=3",
+    "generation.max_new_tokens=16",
+)
 OPTIONS = [part for override in FAST for part in ("--set", override)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small data file: 24 rows of the starter set."""
+    """A folder with a small data file: 8 rows of the starter set."""
     path = tmp_path_factory.mktemp("demo")
-    build([SourceConfig(Source("starter", count=24))], path / "data.jsonl", seed=1)
+    build([SourceConfig(Source("starter", count=8))], path / "data.jsonl", seed=1)
     return path
 
 
@@ -118,7 +125,7 @@ def test_training_leaves_a_whole_run_and_a_quiet_screen(
 
 
 def test_the_same_seed_gives_the_same_losses(folder: Path, warm: Warm, tiny: Path) -> None:
-    given = [part for one in settings(tiny) for part in ("--set", one)]
+    given = [part for one in settings(tiny) if one not in FAST for part in ("--set", one)]
     for out in ("one", "other"):
         line = ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, *given, "--out", out)
         done = warm.run(*line, cwd=folder)
@@ -134,7 +141,7 @@ def test_resume_refuses_other_data_and_another_recipe(folder: Path, finished: Pa
 
 
 def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path, warm: Warm) -> None:
-    done = warm.run("chat", finished, "-p", "How do I boil an egg?", "--max-new-tokens", "60", cwd=folder)
+    done = warm.run("chat", finished, "-p", "How do I boil an egg?", "--max-new-tokens", "16", cwd=folder)
     assert done.returncode in (0, 3), done.stderr
     assert "think>" not in done.stdout
     assert not set("╭│╰") & set(done.stdout)
@@ -143,27 +150,33 @@ def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path, wa
     assert asked.stdout.strip()
 
 
-def test_an_adapter_of_another_shape_is_named(folder: Path, finished: Path) -> None:
-    recipe = Recipe.load("smollm2-135m", ("lora.r=4",))
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a tiny model."""
+    return write_run(tmp_path_factory.mktemp("small"), "smollm2", "llama", "smollm2-135m")
+
+
+def test_an_adapter_of_another_shape_is_named(small: Run) -> None:
+    recipe = Recipe.of_run(small).changed({"lora": {"r": 8}})
     with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_adapter
 
         with pytest.raises(ModelError, match="does not fit"):
-            load_adapter(recipe, finished / "adapter")
+            load_adapter(recipe, small.adapter_path)
 
 
-def test_a_broken_adapter_is_never_saved(finished: Path, tmp_path: Path) -> None:
+def test_a_broken_adapter_is_never_saved(small: Run, tmp_path: Path) -> None:
     import torch
 
     with quiet.capture_output(None):
         from alttrain_cli.engine.load import load_adapter, load_base
         from alttrain_cli.training.checks import probe_logits, save_adapter
 
-        untrained = load_base(Recipe.load("smollm2-135m"), training=True)
+        untrained = load_base(Recipe.of_run(small), training=True)
         before = probe_logits(untrained)
         with pytest.raises(GateError, match="all zero"):
             save_adapter(untrained, tmp_path / "adapter", before)
-        loaded = load_adapter(Recipe.of_run(Run.open(finished)), finished / "adapter")
+        loaded = load_adapter(Recipe.of_run(small), small.adapter_path)
         weight = next(p for name, p in loaded.model.named_parameters() if "lora_B" in name)
         with torch.no_grad():
             weight[0, 0] = float("nan")
