@@ -162,6 +162,8 @@ def test_a_file_of_rows_that_changes_gives_other_keys(here: Path) -> None:
 
 
 BAD = [
+    (("sizes=[x]",), "sizes: x is no number of rows"),
+    (("sizes=[-3]",), "sizes: -3 is no number of rows"),
     (("mthods=[a]",), "mthods: unknown key. Did you mean 'methods'?"),
     (("eval.limt=3",), "eval.limt: unknown key. Did you mean 'limit'?"),
     (("methods.x.stile=no-pu",), "methods.x.stile: unknown key. Did you mean 'style'?"),
@@ -426,6 +428,12 @@ def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:
     assert plan.seconds == 0
     assert all(one.took and one.took.seconds < 60 for one in plan.steps)
     assert all(one.done == one.steps and one.took > 0 for one in plan.totals)
+
+
+def test_a_misspelt_key_is_named_before_the_key_that_is_missing_for_it(here: Path) -> None:
+    (here / "mine.yaml").write_text("title: t\nmodells: [smollm2-135m]\n")
+    with pytest.raises(DataError, match=r"modells: unknown key\. Did you mean .models."):
+        StudyFile.load("./mine.yaml")
 
 
 def test_a_model_of_unknown_size_has_an_unknown_time_and_runs_all_the_same(here: Path) -> None:

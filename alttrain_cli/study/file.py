@@ -1,6 +1,7 @@
 """The file of a study: the axes of its grid, the settings that all steps share, and its table."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,9 @@ from alttrain_cli.text import quoted, suggest
 UNTRAINED = "untrained"  # the method of a base model
 Axis = Literal["model", "method", "size", "mode", "judge"]
 AXES: tuple[Axis, ...] = ("model", "method", "size", "mode", "judge")
+
+# as after the colon of --source
+_COUNT = re.compile(r"[1-9]\d*|(harmful|benign)=\d+(,(harmful|benign)=\d+)*")
 
 
 class _Section(BaseModel):
@@ -149,6 +153,13 @@ class StudyFile(_Section):
     table: Table = Table()
 
     @model_validator(mode="after")
+    def _sizes_are_counts(self) -> "StudyFile":
+        for size in self.sizes.values():
+            if not _COUNT.fullmatch(str(size)):
+                raise ValueError(f"sizes: {size} is no number of rows; write 500, or harmful=400,benign=100")
+        return self
+
+    @model_validator(mode="after")
     def _no_value_twice(self) -> "StudyFile":
         for name in ("seeds", "modes", "suites", "judges"):
             values = getattr(self, name)
@@ -190,7 +201,8 @@ class StudyFile(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise DataError(f"{path}: {_problem(error.errors()[0])}") from None
+            wrong = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+            raise DataError(f"{path}: {_problem(wrong[0])}") from None  # a misspelt key before its absence
 
 
 def shipped_studies() -> list[Path]:
