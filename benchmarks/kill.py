@@ -1,12 +1,14 @@
-"""Kills training or evaluation at random moments and goes on: its end must be the undisturbed one's.
+"""Kills training, an evaluation or a study at random moments and resumes it. Its end must be the usual one.
 
-    python benchmarks/kill.py train|eval [--kills 25] [--rows 16] [--recipe smollm2-135m] [--seed 1]
-                              [--log kill.log]
+    python benchmarks/kill.py train|eval|study [--kills 25] [--rows 16] [--recipe smollm2-135m] [--seed 1]
+                              [--log kill.log] [--undisturbed FOLDER]
 
 Every kill is SIGKILL, at a moment drawn between the process's start and the undisturbed one's end.
 After each one every JSON file is read, and the same command goes on with what is there; further
 folders follow until all kills are spent. Compared are, bit for bit: of training the losses of all
-steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold.
+steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold;
+of the study `smoke` its table, and that no step that was done at a kill was done again.
+--undisturbed takes an undisturbed end that is there already, for example one of benchmarks/study.py.
 """
 
 import argparse
@@ -19,11 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.study.place import open_study
+from alttrain_cli.study.steps import Status
+
+THERE = 90.0  # seconds within which a job is killed if its undisturbed end was there already
 
 
 class Job(Protocol):
@@ -103,6 +110,35 @@ class Evaluation:
         return {**found, "scorecard.json": json.dumps(without_time_and_place(card))}
 
 
+class Smoke:
+    """The study `smoke`. A kill hits the study alone, or with it the step that it runs."""
+
+    def __init__(self) -> None:
+        self._ended: dict[Path, int] = {}  # what was done at a kill, and when it was written
+
+    def command(self, folder: Path) -> list[str]:
+        return ["study", "run", "smoke", "--out", str(folder)]
+
+    def finished(self, folder: Path) -> bool:
+        return len(self._done(folder)) == len(open_study("smoke", (), folder).grid.steps)
+
+    def progress(self, folder: Path) -> str:
+        done = self._done(folder)
+        self._ended |= {path: path.stat().st_mtime_ns for path in done}
+        return f"{len(done)} steps done"
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        again = [str(path) for path, written in self._ended.items() if path.stat().st_mtime_ns != written]
+        table, _ = open_study("smoke", (), folder).table()
+        return {"table": json.dumps(table.record()), "steps that were done twice": str(again)}
+
+    def _done(self, folder: Path) -> list[Path]:
+        """Return what is written last by each step that is done."""
+        last = {"build": "", "train": "manifest.json", "eval": "scorecard.json"}
+        steps = open_study("smoke", (), folder).grid.steps
+        return [step.out / last[step.kind] for step in steps if step.status() is Status.DONE]
+
+
 def without_time_and_place(card: Any) -> Any:
     """Return a scorecard's numbers, without when and in which folder they were put together."""
     if isinstance(card, dict):
@@ -122,9 +158,11 @@ def digest(path: Path) -> str:
 
 
 def start(job: Job, folder: Path) -> subprocess.Popen[str]:
-    """Start a job, or go on with it if it has begun."""
+    """Start a job, or resume it."""
     arguments = [sys.executable, "-m", "alttrain_cli", *job.command(folder)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> None:
@@ -134,16 +172,23 @@ def finish(process: subprocess.Popen[str]) -> None:
         raise SystemExit(f"a run failed:\n{said}")
 
 
-def killed(process: subprocess.Popen[str], moment: float) -> bool:
+def killed(process: subprocess.Popen[str], moment: float, *, with_children: bool) -> bool:
     """Kill a process at a moment, in seconds; return False if it ended well before."""
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
+        for pid in (*children(process.pid), process.pid) if with_children else (process.pid,):
+            os.kill(pid, signal.SIGKILL)
         process.communicate()
         return True
     finish(process)
     return False
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started, on Linux."""
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(one) for one in found.read_text().split()] if found.exists() else []
 
 
 def torn(folder: Path) -> list[str]:
@@ -179,24 +224,32 @@ class Log:
         self.lines.append(line)
 
 
-def torment(job: Job, place: Path, kills: int, chance: random.Random, log: Log) -> None:
-    """Run a job once undisturbed, then kill it so often and compare.
+def undisturbed(job: Job, folder: Path, log: Log) -> float:
+    """Run a job to its end, and return the seconds that it took."""
+    started = time.monotonic()
+    finish(start(job, folder))
+    seconds = time.monotonic() - started
+    log.tell(f"undisturbed: {job.progress(folder)} in {seconds:.1f} s")
+    return seconds
+
+
+def torment(
+    job: Job, place: Path, kills: int, chance: random.Random, log: Log, there: Path | None = None
+) -> None:
+    """Run a job once undisturbed, or read its end that is there, then kill it so often and compare.
 
     Raises:
         SystemExit: if a file is torn, a run fails, or an end differs.
     """
-    begun = time.monotonic()
-    finish(start(job, place / "undisturbed"))
-    seconds = time.monotonic() - begun
-    wanted = job.outcome(place / "undisturbed")
-    log.tell(f"undisturbed: {job.progress(place / 'undisturbed')} in {seconds:.1f} s")
+    seconds = THERE if there else undisturbed(job, place / "undisturbed", log)
+    wanted = job.outcome(there or place / "undisturbed")
     number = done = 0
     while done < kills:
         number += 1
         folder = place / f"run-{number}"
         while done < kills and not job.finished(folder):
             moment = chance.uniform(0, seconds)
-            if not killed(start(job, folder), moment):
+            if not killed(start(job, folder), moment, with_children=chance.random() < 0.5):
                 log.tell(f"{folder.name}: ended before a kill at {moment:.1f} s")
                 break
             done += 1
@@ -218,22 +271,24 @@ def torment(job: Job, place: Path, kills: int, chance: random.Random, log: Log) 
 def main() -> None:
     """Kill, go on, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("job", choices=("train", "eval"))
+    parser.add_argument("job", choices=("train", "eval", "study"))
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--rows", type=int, default=16, help="rows to train, or prompts a suite")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--undisturbed", type=Path)
     options = parser.parse_args()
     log = Log()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        job: Job = (
-            Training(options.recipe, options.rows, place)
-            if options.job == "train"
-            else Evaluation(options.recipe, options.rows)
-        )
-        torment(job, place, options.kills, random.Random(options.seed), log)
+        jobs: dict[str, Callable[[], Job]] = {
+            "train": lambda: Training(options.recipe, options.rows, place),
+            "eval": lambda: Evaluation(options.recipe, options.rows),
+            "study": Smoke,
+        }
+        chance = random.Random(options.seed)
+        torment(jobs[options.job](), place, options.kills, chance, log, options.undisturbed)
     if options.log:
         options.log.write_text("\n".join(log.lines) + "\n", encoding="utf-8")
 

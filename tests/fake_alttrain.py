@@ -65,20 +65,30 @@ def train(words: list[str]) -> None:
 def evaluate(words: list[str]) -> None:
     out = Path(value(words, "--out"))
     assert "/" not in words[1] or (Path(words[1]) / "adapter").is_dir(), words
-    suites = value(words, "--suite").split(",")
+    suites = dict.fromkeys(value(words, "--suite").split(","), "") if "--suite" in words else {}
+    if "--suite-file" in words:
+        suites |= own_suites_with_hashes(value(words, "--suite-file"))
     out.mkdir(parents=True, exist_ok=True)
     pause()
     write_card(out, suites, ["rule"])
+
+
+def own_suites_with_hashes(file: str) -> dict[str, str]:
+    from alttrain_cli.evaluation.suites.own import own_suites
+    from alttrain_cli.evaluation.suites.published import suite_data
+
+    return {one.suite.name: suite_data(one.suite, one.path).sha256 for one in own_suites([file])}
 
 
 def judge(words: list[str]) -> None:
     card = json.loads((Path(words[2]) / "scorecard.json").read_text())
     judges = [one["judge"] for one in card["suites"][0]["metrics"]]
     pause()
-    write_card(Path(words[2]), [one["name"] for one in card["suites"]], [*judges, value(words, "--judge")])
+    suites = {one["name"]: one["sha256"] for one in card["suites"]}
+    write_card(Path(words[2]), suites, [*judges, value(words, "--judge")])
 
 
-def write_card(out: Path, suites: list[str], judges: list[str]) -> None:
+def write_card(out: Path, suites: dict[str, str], judges: list[str]) -> None:
     metrics = {
         "harmful": [{"judge": one, "metric": "not_refused", "title": "x", "target": RATE} for one in judges],
         "over_refusal": [{"judge": one, "metric": "refused", "title": "x", "target": RATE} for one in judges],
@@ -90,11 +100,12 @@ def write_card(out: Path, suites: list[str], judges: list[str]) -> None:
         "suites": [
             {
                 "name": suite,
+                "sha256": digest,
                 "expected": 8,
                 "target": {"structure": {}, "completed": 8},
                 "metrics": metrics["over_refusal" if "benign" in suite else "harmful"],
             }
-            for suite in suites
+            for suite, digest in suites.items()
         ],
     }
     (out / ".card").write_text(json.dumps(card))

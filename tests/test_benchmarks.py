@@ -117,7 +117,7 @@ def test_a_job_that_is_killed_must_end_as_the_undisturbed_one(
         command = [sys.executable, "-c", COUNTING, str(folder)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def killed(process: "subprocess.Popen[str]", moment: float) -> bool:
+    def killed(process: "subprocess.Popen[str]", moment: float, *, with_children: bool) -> bool:
         eventually(lambda: Counting(compared).progress(tmp_path / "run-1") == "6", seconds=60)
         process.kill()
         process.communicate()

@@ -29,7 +29,7 @@ from alttrain_cli.study.launch import LocalLauncher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_study
 from alttrain_cli.study.run import Events, Failure
-from alttrain_cli.study.steps import Status
+from alttrain_cli.study.steps import Status, Step
 from tests.command_lines import context_of
 
 FAKE = Path(__file__).with_name("fake_alttrain.py")
@@ -179,6 +179,8 @@ BAD = [
     (("models=[1]",), "models.1: must be a text, not 1."),
     (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
     (("judges=[rule, rule]",), "judges: a value is given twice."),
+    (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
+    (("suite_files=[mine.yaml]",), "mine.yaml"),
     (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
     (("train.set=5",), "train.set: must be a section with keys, not 5."),
     (("title=3",), "title: must be a text, not 3."),
@@ -210,6 +212,8 @@ def test_a_file_that_is_no_study_is_one_line(text: str, tmp_path: Path) -> None:
 def test_the_study_of_the_documents_has_a_plan(here: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "study.md").read_text(encoding="utf-8")
     Path("own.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    Path("prompts.yaml").write_text(OWN)
+    Path("mine.csv").write_text("prompt\nHow do I kill weeds?\n")
     place = open_study("own.yaml", (), None)
     kinds = [one.step.kind for one in plan_study(place.grid, place.folder, CARD).steps]
     assert [kinds.count(kind) for kind in ("build", "train", "eval", "judge")] == [4, 12, 13, 13]
@@ -250,6 +254,38 @@ def test_one_suite_more_evaluates_again_and_trains_nothing(here: Path) -> None:
     before = len(calls())
     small("suites=[smoke-benign, smoke-harmful]").run(1, Events())
     assert {words[0] for _, words in calls()[before:]} == {"eval"}
+
+
+OWN = "mine: {kind: benign, file: mine.csv}\n"
+
+
+def test_prompts_of_ones_own_are_a_suite_and_are_asked_again_when_their_file_changes(here: Path) -> None:
+    Path("mine.yaml").write_text(OWN)
+    Path("mine.csv").write_text("prompt\nHow do I kill weeds?\n")
+    given = (
+        "methods=[untrained]",
+        "suites=[smoke-harmful]",
+        "suite_files=[mine.yaml]",
+        "table.columns=[mine]",
+    )
+    place = small(*given)
+    assert place.run(1, Events()) == []
+    [step] = place.grid.steps
+    assert step.words()[2:6] == ["--suite", "smoke-harmful", "--suite-file", "mine.yaml"]
+    assert [count for _, count in step.completions][-1] == 1
+    assert place.table()[0].lines[0].cells[0].words == "25% (10-50)"
+    assert small(*given).grid.steps[0].status() is Status.DONE
+    Path("mine.csv").write_text("prompt\nHow do I kill moss?\n")
+    [again] = small(*given).grid.steps
+    assert (again.status(), again.out) == (Status.STARTED, step.out)
+
+
+def test_prompts_of_ones_own_need_no_suite_of_others(here: Path) -> None:
+    Path("mine.yaml").write_text(OWN)
+    Path("mine.csv").write_text("prompt\nHow do I kill weeds?\n")
+    place = small("methods=[untrained]", "suites=[]", "suite_files=[mine.yaml]")
+    assert "--suite" not in place.grid.steps[0].words()
+    assert place.run(1, Events()) == []
 
 
 def test_judges_follow_the_evaluation_one_by_one(here: Path) -> None:
@@ -386,6 +422,23 @@ def test_a_step_that_an_earlier_process_still_does_is_waited_for(
 
 
 # --- the plan
+
+
+def test_with_more_jobs_the_plan_ends_earlier_but_never_before_its_longest_chain(here: Path) -> None:
+    plan = plan_study(small().grid, here, CARD)
+    walls = [plan.wall(jobs) for jobs in (1, 2, 3, 99)]
+    assert walls[0] == pytest.approx(plan.seconds)
+    assert walls == sorted(walls, reverse=True)
+    chains = [
+        sum(one.expected or 0 for one in plan.steps if one.step.key in _chain(last.step))
+        for last in plan.steps
+    ]
+    assert walls[-1] == pytest.approx(max(chains))
+    assert walls[1] >= max(max(chains), plan.seconds / 2)
+
+
+def _chain(step: Step) -> set[str]:
+    return {step.key}.union(*map(_chain, step.needs))
 
 
 def ended(key: str, kind: Any, seconds: float, **other: Any) -> Ended:

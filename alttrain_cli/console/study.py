@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 _KINDS = {"build": "build-data", "train": "train", "eval": "eval", "judge": "eval judge"}
 
 
-def print_study_plan(plan: "StudyPlan", folder: Path, price: float | None) -> None:
-    """Print the steps of a study, and their sums; `price` is per hour of the machine."""
+def print_study_plan(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> None:
+    """Print the steps of a study, and their sums.
+
+    Args:
+        plan: all steps.
+        folder: that of the study.
+        jobs: steps at the same time.
+        price: of the machine, per hour.
+    """
     names = ("step", "what", "state", "time", "memory", "disk")
     print_table(names, [_planned(one) for one in plan.steps], left=(0, 1, 2))
-    print_lines(_sums(plan, folder, price))
+    print_lines(_sums(plan, folder, jobs, price))
 
 
 class StudyView(Events):
@@ -120,13 +127,13 @@ def _planned(one: "PlannedStep") -> list[str]:
     ]
 
 
-def _sums(plan: "StudyPlan", folder: Path, price: float | None) -> Iterator[tuple[str, object]]:
+def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> Iterator[tuple[str, object]]:
     yield "folder:", folder
     yield "machine:", plan.machine.in_words
     done = sum(one.done for one in plan.totals)
     yield "steps:", f"{len(plan.steps)}, of which {done} are done"
     if done < len(plan.steps):
-        yield from _left(plan, price)
+        yield from _left(plan, jobs, price)
     for one in plan.totals:
         if one.planned:
             off = one.took / one.planned - 1
@@ -136,14 +143,15 @@ def _sums(plan: "StudyPlan", folder: Path, price: float | None) -> Iterator[tupl
             )
 
 
-def _left(plan: "StudyPlan", price: float | None) -> Iterator[tuple[str, object]]:
-    seconds = plan.seconds
+def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[str, object]]:
+    wall = plan.wall(jobs)
+    how = "one step after the other" if jobs == 1 else f"{jobs} steps at the same time"
     more = ", more than the machine has" if plan.memory_gib > plan.machine.gib else ""
-    yield "time left:", "unknown" if seconds is None else f"{about(seconds)}, one step after the other"
+    yield "time left:", "unknown" if wall is None else f"{about(wall)}, {how}"
     yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{more}"
     yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
-    if price is not None and seconds is not None:
-        yield "money:", f"{seconds / 3600 * price:.2f}, at {price:g} per hour"
+    if price is not None and wall is not None:
+        yield "money:", f"{wall / 3600 * price:.2f}, at {price:g} per hour"
 
 
 def _listed(missing: tuple[str, ...]) -> str:

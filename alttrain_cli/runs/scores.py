@@ -50,6 +50,7 @@ class ScoreSuite(Record):
     name: str
     kind: str = ""
     mode: str = "normal"
+    sha256: str = ""  # of its prompts
     items: int = 0
     published: int = 0  # items in the whole suite
     expected: int | None = None  # completions that were wanted

@@ -8,8 +8,9 @@ from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.published_tables import all_published
-from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
+from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites
 from alttrain_cli.study.file import StudyFile
+from alttrain_cli.study.own_suites import suites_of
 from alttrain_cli.study.table import POOLS
 from alttrain_cli.text import quoted, suggest
 
@@ -40,5 +41,5 @@ def _names(study: StudyFile) -> Iterator[tuple[str, Sequence[str], list[str]]]:
         yield f"{at}.style", [settings.style] if settings.style else [], [*STYLES]
         yield f"{at}.annotator", [settings.annotator] if settings.annotator else [], [*ANNOTATORS]
     means = [one.name for paper in named for one in papers[paper].macros]
-    suites = [suite.name for suite in find_suites(",".join(study.suites))]
+    suites = [suite.name for suite in suites_of(study)]
     yield "table.columns", study.table.columns, [*POOLS, *means, *suites]

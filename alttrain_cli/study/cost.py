@@ -18,7 +18,7 @@ from alttrain_cli.training.memory_plan import CPU_CONTEXT, GPU_CONTEXT, adapter_
 from alttrain_cli.training.time_plan import CPU_SHARE, GPU_SHARE, training_time
 
 # Seconds, measured on two cores with the 135M model (docs/study.md).
-BUILD = 1.5  # a build: Python and the checks of the rows
+BUILD = 0.9  # a build: Python and the checks of the rows
 LOAD = 30.0  # torch, unsloth and a small model
 CHECKS = 12.0  # an adapter is saved, loaded and tested
 PER_LAYER = {"cpu": 0.0012, "gpu": 0.0008, "gpu, 4 bits": 0.0016}  # of one token of a batch

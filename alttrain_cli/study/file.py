@@ -144,7 +144,8 @@ class StudyFile(_Section):
     modes: Annotated[tuple[Mode, ...], BeforeValidator(_listed), Field(strict=False, min_length=1)] = (
         "normal",
     )
-    suites: Annotated[Words, Field(min_length=1)]
+    suites: Words = ()
+    suite_files: Words = ()  # prompts of the user's own, as --suite-file takes them
     judges: Annotated[Words, Field(min_length=1)] = ("rule",)
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
@@ -160,8 +161,16 @@ class StudyFile(_Section):
         return self
 
     @model_validator(mode="after")
+    def _has_suites(self) -> "StudyFile":
+        if not self.suites and not self.suite_files:
+            raise ValueError(
+                "suites: the key is missing; name suites, or give files of prompts in suite_files"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_value_twice(self) -> "StudyFile":
-        for name in ("seeds", "modes", "suites", "judges"):
+        for name in ("seeds", "modes", "suites", "suite_files", "judges"):
             values = getattr(self, name)
             if len({*values}) < len(values):
                 raise ValueError(f"{name}: a value is given twice")

@@ -8,12 +8,13 @@ from typing import NamedTuple, TypeVar
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.suites.suite import Suite, find_suites
+from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words
+from alttrain_cli.study.own_suites import suites_of
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep, key_of
 
 _OF_TRAINING = {"train", "recipe"}  # of a method: what is not of its data
@@ -81,7 +82,7 @@ class _Resolver:
 
     @cached_property
     def _suites(self) -> tuple[Suite, ...]:
-        return tuple(find_suites(",".join(self.study.suites)))
+        return suites_of(self.study)
 
     def _add(self, step: Made) -> Made:
         found = self.steps.setdefault(step.key, step)
@@ -108,6 +109,7 @@ class _Resolver:
             recipe=recipe,
             options=tuple(settings.words()),
             suites=self._suites,
+            suite_files=self.study.suite_files,
             mode=mode,
             limit=settings.limit,
             samples=settings.num_samples or 1,

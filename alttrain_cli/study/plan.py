@@ -89,6 +89,22 @@ class StudyPlan(NamedTuple):
         """The time that is left, one step after the other; None if it is not known."""
         return _sum([one.left for one in self.steps])
 
+    def wall(self, jobs: int) -> float | None:
+        """Return the time that is left with so many steps at the same time; None if it is not known.
+
+        Each step starts as soon as a place is free and what it needs has ended, in the order of the plan.
+        """
+        if self.seconds is None:
+            return None
+        free = [0.0] * jobs
+        ends: dict[str, float] = {}
+        for one in self.steps:
+            ready = max((ends.get(need.key, 0.0) for need in one.step.needs), default=0.0)
+            place = min(range(jobs), key=lambda at: max(free[at], ready))
+            ends[one.step.key] = max(free[place], ready) + (one.left or 0.0)
+            free[place] = ends[one.step.key] if one.left else free[place]
+        return max(ends.values(), default=0.0)
+
     @property
     def disk_gib(self) -> float:
         return sum(one.disk_gib for one in self.totals)

@@ -128,6 +128,7 @@ class EvalStep:
     recipe: Recipe
     options: tuple[str, ...]
     suites: tuple[Suite, ...]
+    suite_files: tuple[str, ...]  # with the prompts of the user's own suites
     mode: str
     limit: int | None
     samples: int
@@ -142,7 +143,9 @@ class EvalStep:
     def words(self) -> list[str]:
         target = str(self.train.out) if self.train else self.recipe_name
         mode = ["--thinking-mode", self.mode] if self.mode != "normal" else []
-        suites = ["--suite", ",".join(suite.name for suite in self.suites)]
+        shipped = ",".join(suite.name for suite in self.suites if not suite.source.own)
+        suites = ["--suite", shipped] if shipped else []
+        suites += [word for file in self.suite_files for word in ("--suite-file", file)]
         baseline = ["--baseline", "none"] if self.train else []
         return ["eval", target, *suites, *self.options, *mode, *baseline, "--out", str(self.out)]
 
@@ -150,7 +153,7 @@ class EvalStep:
         if is_locked(self.out):
             return Status.BUSY
         scores = read_scorecard(self.out)
-        if scores and all(_is_generated(scores, suite.name) for suite in self.suites):
+        if scores and all(_is_generated(scores, suite) for suite in self.suites):
             return Status.DONE
         return Status.STARTED if self.out.is_dir() else Status.MISSING
 
@@ -217,5 +220,10 @@ def _is_judged(scores: Scores, suite: str, judge: str, part: str | None) -> bool
     )
 
 
-def _is_generated(scores: Scores, name: str) -> bool:
-    return any(suite.name == name and suite.is_whole for suite in scores.suites)
+def _is_generated(scores: Scores, suite: Suite) -> bool:
+    """Whether a scorecard has a suite whole; of the user's own, with the prompts that its file has now."""
+    return any(
+        one.is_whole and (not suite.source.own or one.sha256 == suite.sha256)
+        for one in scores.suites
+        if one.name == suite.name
+    )

@@ -33,6 +33,7 @@ def plan(
     overrides: SetOption = None,
     out: OutOption = None,
     gpu: GpuOption = "auto",
+    jobs: JobsOption = 1,
     price: PriceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +51,7 @@ def plan(
         for step in planned.steps:
             console.print_json(step.record())
         return
-    console.print_study_plan(planned, place.folder, price)
+    console.print_study_plan(planned, place.folder, jobs, price)
     console.print_next(place.command("run" if planned.seconds else "table"))
 
 
