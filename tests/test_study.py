@@ -408,8 +408,8 @@ def test_a_step_that_an_earlier_process_still_does_is_waited_for(
         def waits(self, step: Any) -> None:
             waited.append(step.title)
 
-    process = driven()
-    while not calls():
+    process = driven()  # two jobs
+    while len(calls()) < 2:
         time.sleep(0.02)
     process.kill()
     process.wait()
@@ -419,6 +419,10 @@ def test_a_step_that_an_earlier_process_still_does_is_waited_for(
     assert waited
     starts = [tuple(words) for what, words in calls() if what == "start"]
     assert len(starts) == len({*starts})
+    running = [0]
+    for what, _ in calls():
+        running.append(running[-1] + (1 if what == "start" else -1))
+    assert max(running[3:]) <= 1  # with one job, what was left behind has the place until it ends
 
 
 # --- the plan

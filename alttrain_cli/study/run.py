@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.storage.lock import is_locked
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.study.grid import Grid
 from alttrain_cli.study.history import History
@@ -101,8 +102,9 @@ class Runner:
     def _start(self, waiting: Sequence[Step], total: int) -> list[Step]:
         """Start what can be started; return what still waits."""
         left = []
+        places = self.jobs - self._left_behind(waiting)
         for step in waiting:
-            if len(self._running) >= self.jobs or not self._may_start(step):
+            if len(self._running) >= places or not self._may_start(step):
                 left.append(step)
                 continue
             match step.status():
@@ -115,6 +117,13 @@ class Runner:
                     left.append(step)
                     self._wait_for(step)
         return left
+
+    def _left_behind(self, waiting: Sequence[Step]) -> int:
+        """Count the steps that processes of an earlier run, which was killed, still do. They need a place too."""
+        found = [step for step in waiting if is_locked(log_of(self.folder, step))]
+        for step in found:
+            self._wait_for(step)
+        return len(found)
 
     def _may_start(self, step: Step) -> bool:
         return all(need.key in self._done for need in step.needs)
