@@ -119,7 +119,7 @@ class Runner:
         return left
 
     def _left_behind(self, waiting: Sequence[Step]) -> int:
-        """Count the steps that processes of an earlier run, which was killed, still do. They need a place too."""
+        """Count the steps that processes of a killed run still do. They need a place too."""
         found = [step for step in waiting if is_locked(log_of(self.folder, step))]
         for step in found:
             self._wait_for(step)
