@@ -24,6 +24,7 @@ from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.engine import quiet
 from alttrain_cli.evaluation.calibration.calibrate import scores_of
+from alttrain_cli.evaluation.calibration.job import what_scores
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, ScoredPrompt, values_of
 from alttrain_cli.evaluation.calibration.promise import Promise, choosing
 from alttrain_cli.progress import Progress
@@ -71,7 +72,8 @@ def promise(run: Run, resamplings: int) -> None:
     def missing(conversations: object) -> object:
         raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")
 
-    scores = scores_of(run, run.weights_hash(), found.rows, missing, Progress())  # type: ignore[arg-type]
+    model = what_scores(find_target(str(run.path)), run.weights_hash())
+    scores = scores_of(run, model, found.rows, missing, Progress())  # type: ignore[arg-type]
     rows = [ScoredPrompt(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
     for wanted in (Promise("over-refusal", 0.1), Promise("over-refusal", 0.2), Promise("refusal", 0.5)):
         kept, kept_apart, drawn = 0, 0, random.Random(0)

@@ -207,6 +207,16 @@ def test_a_changed_adapter_makes_a_calibration_invalid(run: Path, scores: Scores
     assert len(scores.asked) == 2 * len(ROWS)  # the scores were those of the other adapter
 
 
+@pytest.mark.parametrize(("name", "other"), [("version", "0.0"), ("weights_of", "other weights")])
+def test_scores_of_other_libraries_or_of_another_base_model_are_not_taken(
+    name: str, other: str, run: Path, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(run)
+    monkeypatch.setattr(job, name, lambda _: other)
+    assert command(run).exit_code == 0
+    assert len(scores.asked) == 2 * len(ROWS)
+
+
 def test_own_rows_need_a_prompt_and_a_label(run: Path, scores: Scores, tmp_path: Path) -> None:
     rows = [{"prompt": f"{row.prompt} Please.", "label": row.label, "more": 1} for row in ROWS]
     write_jsonl(tmp_path / "own.jsonl", rows)

@@ -129,11 +129,11 @@ def calibrate(
 
 
 def scores_of(
-    run: Run, weights: str, rows: Sequence[LabelledPrompt], score: Score, progress: Progress
+    run: Run, model: str, rows: Sequence[LabelledPrompt], score: Score, progress: Progress
 ) -> list[VerdictScore | None]:
-    """Return the score of each row. Those that are stored in the run's folder are not made again."""
+    """Return the score of each row. What this `model` scored is in the run's folder, and not scored again."""
     journal = Journal(run.calibration_path / "scores.jsonl", _RECORD)
-    keys = [hash_of(weights, row.prompt) for row in rows]
+    keys = [hash_of(model, row.prompt) for row in rows]
     missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in journal.offsets}
     wanted = list(missing)
     if wanted:

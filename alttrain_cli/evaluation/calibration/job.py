@@ -1,9 +1,11 @@
 """Calibrates a run: checks the set, scores it, chooses the threshold, and stores what was found."""
 
 from collections.abc import Generator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.identity import LIBRARIES, weights_of
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.calibrate import (
@@ -16,6 +18,7 @@ from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
 from alttrain_cli.evaluation.calibration.page import write_page
 from alttrain_cli.evaluation.calibration.promise import Promise
 from alttrain_cli.evaluation.contamination import Training, contamination
+from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.lock import locked
@@ -38,12 +41,21 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
     promise.check_count(sum(row.label == promise.label for row in found.rows))
     weights = run.weights_hash()
     with locked(run.path):
-        scores = scores_of(run, weights, found.rows, _score_with(target, progress), progress)
+        model = what_scores(target, weights)
+        scores = scores_of(run, model, found.rows, _score_with(target, progress), progress)
         made = calibrate(found, scores, promise, _overlaps(run, found))
         record = made.record(found.sha256, weights)
         run.save_calibration(record)
         write_page(page_of(run), made, record, target.name)
     return made
+
+
+def what_scores(target: Target, weights: str) -> str:
+    """Return a hash of what decides the scores: the run's weights, those of its base, and the libraries."""
+    from alttrain_cli.engine.source import locate
+
+    versions = {name: version(name) for name in LIBRARIES}
+    return hash_of(weights, weights_of(locate(target.recipe)), versions)
 
 
 def page_of(run: Run) -> Path:
