@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.study import slurm
-from alttrain_cli.study.place import open_study
+from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import planned
 from alttrain_cli.study.steps import Status
 
@@ -80,3 +81,54 @@ def test_the_study_that_a_job_reads_has_the_same_keys(here: Path) -> None:
         slurm.StudyFile.model_validate(json.loads((place.folder / "study.json").read_text())), place.folder
     )
     assert [step.key for step in again.steps] == [step.key for step in place.grid.steps]
+
+
+# Stand-ins for the programs of Slurm: sbatch numbers the jobs, and squeue lists those in a file.
+PROGRAMS = {
+    "srun": "",
+    "sbatch": """
+case "$*" in *refuse*) echo "sbatch: error: invalid partition specified: nope" >&2; exit 1;; esac
+number=$(($(cat numbers 2>/dev/null || echo 0) + 1)); echo $number > numbers; echo $number >> queue
+echo "Submitted batch job $number"
+""",
+    "squeue": "cat queue 2>/dev/null; true",
+}
+
+
+@pytest.fixture
+def cluster(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    programs = here / "bin"
+    programs.mkdir()
+    for name, script in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    return here
+
+
+def jobs(place: Place) -> dict[str, bool]:
+    """Return the job of each step that is not done, and whether it was submitted now."""
+    return {one.job: one.is_new for one in place.submit(CARD, {})}
+
+
+def test_a_job_that_is_in_the_queue_is_not_submitted_again_and_one_that_left_it_is(cluster: Path) -> None:
+    place = open_study("smoke", SMALL, None)
+    assert jobs(place) == {"1": True, "2": True, "3": True, "4": True}
+    assert jobs(place) == {"1": False, "2": False, "3": False, "4": False}
+    Path("queue").write_text("1\n3\n4\n")  # the second job failed
+    assert jobs(place) == {"1": False, "5": True, "3": False, "4": False}
+
+
+def test_a_job_that_slurm_refuses_is_one_line(cluster: Path) -> None:
+    (cluster / "bin" / "sbatch").write_text(f"#!/bin/sh\nset -- refuse\n{PROGRAMS['sbatch']}")
+    with pytest.raises(AlttrainError) as error:
+        jobs(open_study("smoke", SMALL, None))
+    assert str(error.value).endswith(
+        "Slurm refused the job: sbatch: error: invalid partition specified: nope"
+    )
+
+
+def test_without_slurm_it_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(AlttrainError, match="this machine has no Slurm"):
+        jobs(open_study("smoke", SMALL, None))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
+from shutil import which
 from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter
@@ -47,9 +48,13 @@ _JOB = TypeAdapter(_Job)
 
 
 def check_installed() -> None:
-    """Raise an error if submitit is missing."""
+    """Raise an error if submitit or Slurm is missing."""
     if find_spec("submitit") is None:
         raise AlttrainError("--on slurm needs submitit. Install it: pip install 'alttrain[slurm]'")
+    if not (which("sbatch") and which("srun") and which("squeue")):
+        raise AlttrainError(
+            "--on slurm: this machine has no Slurm (sbatch, srun, squeue). Run the command on a cluster."
+        )
 
 
 def submit(
@@ -62,7 +67,8 @@ def submit(
     import submitit
 
     jobs = Journal(folder / "jobs.jsonl")
-    known = {one.key: one.job for one in map(_JOB.validate_python, jobs)}
+    queue = _queue() if cluster == "slurm" else set()
+    known = {one.key: one.job for one in map(_JOB.validate_python, jobs) if one.job in queue}
     waiting: dict[str, str] = {}
     for plan in plan_study(grid, folder, machine).steps:
         step = plan.step
@@ -70,10 +76,15 @@ def submit(
             continue
         after = tuple(waiting[need.key] for need in step.needs if need.key in waiting)
         job, is_new = known.get(step.key, ""), False
-        executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
-        if not job or executor.job_class(folder / "jobs" / step.key, job).done():
+        if not job:
+            executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
             executor.update_parameters(**_parameters(plan, after, options, cluster))
-            started = executor.submit(do_step, str(folder), step.key)
+            try:
+                started = executor.submit(do_step, str(folder), step.key)
+            except submitit.core.utils.FailedJobError as error:
+                raise AlttrainError(
+                    f"{step.kind} {step.title}: Slurm refused the job: {_reason(error)}"
+                ) from None
             job, is_new = started.job_id, True
             jobs.append({"key": step.key, "job": job})
             if cluster == "local":  # it knows no dependencies
@@ -81,6 +92,20 @@ def submit(
                     time.sleep(LOOK)
         waiting[step.key] = job
         yield Submitted(plan, job, after, is_new)
+
+
+def _queue() -> set[str]:
+    """Return the jobs that wait or run. Unlike sacct, squeue needs no accounting."""
+    done = subprocess.run(["squeue", "--me", "--noheader", "--format=%i"], capture_output=True, text=True)
+    if done.returncode:
+        raise AlttrainError(f"--on slurm: squeue failed: {done.stderr.strip()}")
+    return {*done.stdout.split()}
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of sbatch that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if "error" in line.lower()]
+    return (lines or [str(error).strip()])[0]
 
 
 def do_step(folder: str, key: str) -> None:
