@@ -1,18 +1,20 @@
 """How long a newcomer waits: from `git clone` to the answers of the trained model, and the longest silence.
 
-    python benchmarks/first_run.py [--cast FILE.cast] [--cold] [--command "make demo"]
+    python benchmarks/first_run.py [--cores N] [--cast FILE.cast] [--cold] [--command "make demo"]
 
 Clones this checkout's last commit into a temporary folder, with a home folder of its own, and runs the
 command in a terminal of 80 x 24. The cache of packages is the machine's own, which the result names; `--cold`
-takes an empty one. `--cast` writes the recording as an asciicast (version 2), in which no pause is longer
-than two seconds.
+takes an empty one. `--cores 1` is a slower laptop. `--cast` writes the recording as an asciicast (version 2),
+in which no pause is longer than two seconds.
 """
 
 import argparse
+import codecs
 import fcntl
 import json
 import os
 import pty
+import shlex
 import struct
 import subprocess
 import sys
@@ -21,6 +23,8 @@ import termios
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+import pyte
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS, LINES = 80, 24
@@ -41,16 +45,28 @@ class Piece(NamedTuple):
     text: str
 
 
-def run(command: str, folder: Path, environment: dict[str, str]) -> tuple[list[Piece], int]:
-    """Run a command in a terminal; return what appeared, and the exit code."""
+class Silence(NamedTuple):
+    """A time in which the screen did not change, and the last line that stood there."""
+
+    seconds: float
+    line: str
+
+
+def run(
+    command: str, folder: Path, environment: dict[str, str], *, cores: int | None = None
+) -> tuple[list[Piece], int]:
+    """Run a command in a terminal; return what appeared, its end with it, and the exit code."""
     handle, inner = pty.openpty()
     fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    if cores:
+        chosen = sorted(os.sched_getaffinity(0))[:cores]
+        command = f"taskset -c {','.join(map(str, chosen))} sh -c {shlex.quote(command)}"
     started = time.monotonic()
     process = subprocess.Popen(
         command, shell=True, cwd=folder, env=environment, stdin=inner, stdout=inner, stderr=inner
     )
     os.close(inner)
-    pieces = []
+    pieces, decoder = [], codecs.getincrementaldecoder("utf-8")(errors="replace")
     while True:
         try:
             data = os.read(handle, 65536)
@@ -58,11 +74,12 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> tuple[list[P
             break
         if not data:
             break
-        pieces.append(Piece(time.monotonic() - started, data.decode(errors="replace")))
+        pieces.append(Piece(time.monotonic() - started, decoder.decode(data)))
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
     os.close(handle)
-    return pieces, process.wait()
+    code = process.wait()
+    return [*pieces, Piece(time.monotonic() - started, "")], code
 
 
 def marks(pieces: list[Piece]) -> dict[str, float]:
@@ -77,11 +94,21 @@ def marks(pieces: list[Piece]) -> dict[str, float]:
     return found
 
 
-def silence(pieces: list[Piece]) -> tuple[float, str]:
-    """Return the longest time without anything new, and what appeared before it."""
-    before = [Piece(0.0, "(start)"), *pieces]
-    gaps = [(after.seconds - one.seconds, one.text) for one, after in zip(before, pieces, strict=False)]
-    return max(gaps, default=(0.0, ""))
+def silence(pieces: list[Piece]) -> Silence:
+    """Return the longest time in which the screen did not change."""
+    screen = pyte.Screen(COLUMNS, LINES)
+    stream = pyte.Stream(screen)
+    shown, since, longest = [*screen.display], 0.0, Silence(0.0, "")
+    for number, piece in enumerate(pieces, 1):
+        stream.feed(piece.text)
+        now = [*screen.display]
+        if now == shown and number < len(pieces):
+            continue
+        if piece.seconds - since > longest.seconds:
+            line = next((line.strip() for line in reversed(shown) if line.strip()), "(nothing)")
+            longest = Silence(piece.seconds - since, line)
+        shown, since = now, piece.seconds
+    return longest
 
 
 def write_cast(pieces: list[Piece], path: Path) -> None:
@@ -103,6 +130,7 @@ def main() -> int:
     parser.add_argument("--cast", type=Path)
     parser.add_argument("--command", default="make demo")
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--cores", type=int, help="use only so many (Linux)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch, "home")
@@ -113,13 +141,15 @@ def main() -> int:
         environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "UV_CACHE_DIR": str(cache)}
         environment.pop("VIRTUAL_ENV", None)
         command = f"git clone --quiet {ROOT} alttrain && cd alttrain && {arguments.command}"
-        pieces, code = run(command, Path(scratch), environment)
-    print(f"cache of packages: {'warm' if warm else 'empty'}")
+        load = os.getloadavg()[0]
+        pieces, code = run(command, Path(scratch), environment, cores=arguments.cores)
+    cores = arguments.cores or len(os.sched_getaffinity(0))
+    print(f"cache of packages: {'warm' if warm else 'empty'}; {cores} cores; load before: {load:.1f}")
     for name, seconds in marks(pieces).items():
         print(f"{seconds:7.1f} s  {name}")
-    longest, after = silence(pieces)
-    print(f"{pieces[-1].seconds if pieces else 0:7.1f} s  end, exit code {code}")
-    print(f"{longest:7.1f} s  longest silence, after: {after.strip()[-60:]!r}")
+    longest = silence(pieces)
+    print(f"{pieces[-1].seconds:7.1f} s  end, exit code {code}")
+    print(f"{longest.seconds:7.1f} s  longest silence, at: {longest.line}")
     if arguments.cast:
         write_cast(pieces, arguments.cast)
     return code

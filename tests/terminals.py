@@ -20,7 +20,7 @@ import pyte
 
 from tests.warm import Hook, Process, Warm
 
-_STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>78]")
+STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>78]")
 
 
 class Terminal:
@@ -82,7 +82,7 @@ class Terminal:
     @property
     def text(self) -> str:
         """The same without what steers the terminal."""
-        return _STEERING.sub("", self.raw)
+        return STEERING.sub("", self.raw)
 
     def forget(self) -> None:
         """Leave out what was written so far."""

@@ -146,9 +146,18 @@ def test_the_first_run_is_timed_by_what_appears_on_the_screen(
     assert code == 3
     assert list(first_run.marks(pieces)) == ["installing", "building the data"]
     slow = [first_run.Piece(0.0, "a"), first_run.Piece(10.0, "b")]
-    assert first_run.silence(slow) == (10.0, "a")
     first_run.write_cast(slow, tmp_path / "cast")
     assert (tmp_path / "cast").read_text().splitlines()[1:] == ['[0.0, "o", "a"]', '[2.0, "o", "b"]']
+
+
+def test_only_what_changes_the_screen_ends_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    first_run: Any = import_module("first_run")
+    silence: Any = import_module("silence")
+    drawn = [(0.0, "⠋ Loading"), (4.0, "\r⠙ Loading"), (5.0, "\r⠙ Loading"), (9.0, "\r⠹ Loading"), (10.0, "")]
+    pieces = [first_run.Piece(*one) for one in drawn]
+    assert first_run.silence(pieces) == (5.0, "⠙ Loading")  # the same once more is no change
+    assert first_run.silence(silence.without_spinners(pieces)) == (10.0, "Loading")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTEBOOK = ROOT / "notebooks" / "alttrain.ipynb"
@@ -84,19 +82,14 @@ def test_the_container_gets_every_file_that_the_package_is_built_from() -> None:
     assert needed | {*wheel["packages"], *wheel.get("force-include", {})} <= names
 
 
-def notebook_commands() -> list[str]:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    lines = [line for cell in cells if cell["cell_type"] == "code" for line in cell["source"]]
-    return [line[1:].strip().replace("{RECIPE}", "smollm2-135m") for line in lines if line.startswith("!")]
-
-
 def test_the_notebook_is_saved_without_outputs() -> None:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert all(not cell["outputs"] for cell in cells if cell["cell_type"] == "code")
 
 
-@pytest.mark.parametrize("line", notebook_commands())
-def test_the_commands_of_the_notebook_are_those_of_the_documents(line: str) -> None:
-    """The documents' commands are run by tests/test_examples.py."""
-    pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
-    assert line.removesuffix(" --limit 8").replace(" --base", "") in pages
+def test_the_notebook_installs_what_the_project_names() -> None:
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {*re.findall(r"\[([a-z]+)\]\\\"", text)} == {"demo"} <= {*project["optional-dependencies"]}
+    data = (ROOT / "tools" / "data-packages.txt").read_text(encoding="utf-8").splitlines()
+    assert {*re.findall(r"[\w-]+==[\w.]+", text)} <= {*data}

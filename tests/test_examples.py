@@ -1,5 +1,6 @@
 """Every example in help, README, docs and recipes, run as it is printed, with stand-ins for models and the hub."""
 
+import json
 import os
 import pty
 import re
@@ -199,6 +200,17 @@ def test_the_examples_of_the_docs_work(path: Path, here: Path, prepared: Path, s
         return
     for line in lines:
         done(f"{line} --help" if is_name(line) else line, served)
+
+
+def test_the_cells_of_the_notebook_work_in_order(here: Path) -> None:
+    text = (ROOT / "notebooks" / "alttrain.ipynb").read_text(encoding="utf-8")
+    code = "".join("".join(cell["source"]) + "\n" for cell in json.loads(text)["cells"] if "outputs" in cell)
+    values = dict(re.findall(r'^([A-Z]+) = "?([\w-]+)', code, re.MULTILINE))
+    lines = [line.format_map(values) for line in re.findall(r"^!(alttrain .*)$", code, re.MULTILINE)]
+    assert [line.split()[1] for line in lines][:3] == ["doctor", "build-data", "train"]
+    for line in lines[1:]:  # the doctor's time is that of importing torch, and other tests run it
+        done(line)
+    assert Run(Path("runs/first")).manifest().status == "finished"
 
 
 # --- recipes

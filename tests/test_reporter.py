@@ -1,11 +1,14 @@
-"""The console's implementation of Progress, where standard error is no terminal."""
+"""The console's implementation of Progress, on a terminal and elsewhere."""
 
 import contextlib
 import io
 
+import pyte
 import pytest
+from rich.console import Console
 
-from alttrain_cli.console import Reporter
+from alttrain_cli.console import THEME, Reporter, terminal
+from tests.terminals import STEERING
 
 
 def test_bars_states_and_warnings_are_lines_and_arrive_while_output_is_captured(
@@ -25,3 +28,34 @@ def test_bars_states_and_warnings_are_lines_and_arrive_while_output_is_captured(
         "generating 2/2",
         "judging 1/1",
     ]
+
+
+def test_a_bar_moves_before_anything_is_done_and_leaves_no_line_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    console = Console(
+        file=written, force_terminal=True, width=60, theme=THEME, _environ={"TERM": "xterm-256color"}
+    )
+    monkeypatch.setattr("alttrain_cli.console.reporter.err", lambda: console)
+    with Reporter() as progress:
+        progress.show("generating", 0, 2)
+        with progress.status("Loading x ..."):
+            pass
+        before, _, after = STEERING.sub("", written.getvalue()).partition("⠋ Loading x ...")
+        for done in (1, 2):
+            progress.show("generating", done, 2)
+        progress.show("judging", 0, 2)
+    screen = pyte.Screen(60, 10)
+    screen.set_mode(pyte.modes.LNM)  # as a terminal makes of a line's end
+    pyte.Stream(screen).feed(written.getvalue())
+    lines = [line.strip() for line in screen.display if line.strip()]
+    assert [(line.split()[0], line.split()[-1]) for line in lines] == [("generating", "2/2")]
+    assert "⠋ generating" in before
+    assert "⠋ generating" in after  # it returns after the state
+    assert "⠋ judging" in STEERING.sub("", written.getvalue())
+
+
+def test_a_state_that_lasts_counts_the_seconds() -> None:
+    state = terminal._Elapsed("Loading x ...")
+    assert state.__rich__().plain == "Loading x ..."
+    state._started -= 65
+    assert state.__rich__().plain == "Loading x ... 1:05"

@@ -76,9 +76,14 @@ def test_a_server_that_is_not_there_is_left_out_with_one_line() -> None:
     assert [NOBODY in line and line.endswith("It is left out.") for line in told] == [True]
 
 
-def test_if_no_server_is_there_the_command_says_so() -> None:
-    with pytest.raises(BackendError, match="cannot be reached"):
-        ServerBackend.find(f"{NOBODY},http://127.0.0.1:7/v1")
+def test_if_no_server_is_there_one_line_names_all_of_them() -> None:
+    told: list[str] = []
+    other = "http://127.0.0.1:7/v1"
+    with pytest.raises(BackendError) as caught:
+        ServerBackend.find(f"{NOBODY},{other}", warn=told.append)
+    assert told == []
+    assert str(caught.value).startswith(f"{NOBODY}, {other}: cannot be reached: nothing listens there. ")
+    assert str(caught.value).count("cannot be reached") == 1
 
 
 def test_the_requests_of_a_server_that_dies_in_the_middle_go_to_the_others() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from base64 import b64encode
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
@@ -61,6 +62,14 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, retri
                 "Check the URL: most server URLs end in /v1.",
                 retries=min(_RETRIES, retries),
             )
+
+
+def all_down(failed: Mapping[str, BackendError]) -> BackendError:
+    """Return one error for servers that are all down; a reason that several share is in it once."""
+    sharing: dict[str, list[str]] = {}
+    for address, error in failed.items():
+        sharing.setdefault(str(error).removeprefix(address), []).append(address)
+    return BackendError(" ".join(", ".join(names) + reason for reason, names in sharing.items()), down=True)
 
 
 class _Secrets:

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from alttrain_cli.backends.address import addresses
+from alttrain_cli.backends.address import addresses, without_secrets
 from alttrain_cli.backends.base import (
     Backend,
     BackendError,
@@ -21,6 +21,7 @@ from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.continuation import NotContinued, Pieces, added, rest_of
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint, Tell
+from alttrain_cli.backends.endpoint_errors import all_down
 from alttrain_cli.backends.in_flight import in_flight
 from alttrain_cli.backends.server_pool import Servers, ServerWork
 from alttrain_cli.backends.server_tokenizer import ServerTokenizer
@@ -81,20 +82,22 @@ class ServerBackend:
         `base` is the server's model that it is compared with, by default the base of an adapter.
 
         Raises:
-            BackendError: if the server cannot be reached, or `model` is needed.
+            BackendError: if no server can be reached, or `model` is needed.
         """
-        found, failed = [], None
+        found: list[Endpoint] = []
+        failed: dict[str, BackendError] = {}
         for one in addresses(url):
             try:
                 found.append(Endpoint.find(one, model, warn, base=base))
                 model = found[0].model
             except BackendError as error:
-                failed = error
-                if not error.down or one == url:
+                if not error.down:
                     raise
-                warn(f"{error} It is left out.")
-        if failed and not found:
-            raise failed
+                failed[without_secrets(one)] = error
+        if not found:
+            raise all_down(failed)
+        for one_down in failed.values():
+            warn(f"{one_down} It is left out.")
         return cls(found[0], in_flight, found[1:])
 
     @property

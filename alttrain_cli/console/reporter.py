@@ -8,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import ProgressColumn, Task, TaskID
+from rich.spinner import Spinner
 from rich.text import Text
 
 from alttrain_cli.console.progress_line import SEPARATOR, progress_line
@@ -17,19 +18,32 @@ from alttrain_cli.text import escape_hidden
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
+_SPINNING = 20  # columns; in a narrower terminal the count needs the room of the spinner
 
 
 class _Line(ProgressColumn):
-    """The whole line of a bar. rich's own columns would cut the count in a narrow terminal."""
+    """The whole line of a bar. rich's own columns would cut the count in a narrow terminal.
+
+    It begins with a spinner while the work lasts, because a count may stand still for long.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
+        self._spinner = Spinner("dots", style="status.spinner")
+        self.is_over = False
 
     def render(self, task: Task) -> Text:
         """Return the line for the present width."""
         figures, width = task.fields["figures"], self._console.width
-        return progress_line(task.description, int(task.completed), int(task.total or 0), figures, width)
+        spinner = Text()
+        if width >= _SPINNING and not (self.is_over or task.finished):
+            frame = self._spinner.render(task.get_time())
+            assert isinstance(frame, Text)
+            spinner = frame.append(" ")
+        done, total = int(task.completed), int(task.total or 0)
+        line = progress_line(task.description, done, total, figures, width - len(spinner))
+        return Text.assemble(spinner, line, no_wrap=True)
 
 
 class Reporter(Progress):
@@ -45,6 +59,7 @@ class Reporter(Progress):
         self._bar: Bar | None = None
         self._task = TaskID(0)
         self._work: tuple[str, int] | None = None
+        self._done = 0  # as it is drawn
         self._started = self._shown = 0.0
 
     def __enter__(self) -> Self:
@@ -68,9 +83,14 @@ class Reporter(Progress):
 
     @contextmanager
     def status(self, doing: str) -> Iterator[None]:
+        """Show the state in place of the bar. One at 0 returns after it."""
+        waiting = self._work if self._done == 0 else None
         self._stop()
         with status(doing, self._console, lines=self._lines):
             yield
+        if waiting:
+            stage, total = waiting
+            self.show(stage, 0, total)
 
     def say(self, text: str) -> None:
         self._console.print(plain(text), soft_wrap=True)
@@ -79,9 +99,11 @@ class Reporter(Progress):
         print_warning(text, self._console)
 
     def _start(self, stage: str, total: int) -> None:
+        self._done = 0
         if self._console.is_terminal:
+            self._line = _Line(self._console)
             self._bar = Bar(
-                _Line(self._console),
+                self._line,
                 console=self._console,
                 redirect_stdout=False,  # the output of libraries was turned away on purpose
                 redirect_stderr=False,
@@ -91,6 +113,7 @@ class Reporter(Progress):
 
     def _draw(self, stage: str, done: int, total: int, figures: Sequence[str]) -> None:
         """Show how far it is; the most important figure is the first one."""
+        self._done = done
         if self._bar:
             self._bar.update(self._task, completed=min(done, total), total=total, figures=figures)
         elif self._lines:
@@ -99,6 +122,8 @@ class Reporter(Progress):
     def _stop(self) -> None:
         self._work = None
         if self._bar:
+            self._line.is_over = True
+            self._bar.live.transient = self._done == 0  # a bar at 0 leaves no line
             self._bar.stop()
             self._bar = None
 

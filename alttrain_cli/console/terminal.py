@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
@@ -37,6 +38,7 @@ THEME = Theme(
 USUAL = 80  # columns of a terminal; in a narrower one the last column is wrapped
 NARROW = 60
 LEAST = 3  # columns of the screen that a folded column of a table gets
+TAKES_LONG = 5.0  # seconds
 
 
 class _Console(Console):
@@ -212,12 +214,23 @@ def status(message: str, console: Console | None = None, *, lines: bool = True) 
     """
     console = console or err()
     if console.is_terminal:
-        with console.status(plain(message)):
+        with console.status(_Elapsed(message)):
             yield
     else:
         if lines:
             console.print(plain(message), soft_wrap=True)
         yield
+
+
+class _Elapsed:
+    """What is being done, with the seconds since it started once it takes long."""
+
+    def __init__(self, message: str) -> None:
+        self._message, self._started = message, time.monotonic()
+
+    def __rich__(self) -> Text:
+        seconds = time.monotonic() - self._started
+        return plain(self._message if seconds < TAKES_LONG else f"{self._message} {duration(seconds)}")
 
 
 def duration(seconds: float) -> str:

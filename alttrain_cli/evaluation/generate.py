@@ -138,6 +138,8 @@ def _complete(backend: Backend, missing: _Missing, sampling: Sampling, mode: Mod
     """Complete and store; return in words what failed, or nothing."""
     total = len(missing.requests)
     failed: list[BackendError] = []
+    stage = f"generating with {backend.name}"
+    progress.show(stage, 0, total)
     found = complete(backend, list(missing.requests.values()), sampling, mode)
     for done, (request, completion) in enumerate(found, 1):
         if isinstance(completion, BackendError):
@@ -146,7 +148,7 @@ def _complete(backend: Backend, missing: _Missing, sampling: Sampling, mode: Mod
         line = record(request, conversation_for(request.item.prompt, mode), completion)
         for folder in missing.folders[request.key]:
             folder.completions.append(line)
-        progress.show(f"generating with {backend.name}", done - len(failed), total)
+        progress.show(stage, done - len(failed), total)
     if not failed:
         return ""
     if len(failed) == total:
