@@ -5,7 +5,13 @@ from itertools import pairwise, product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.training.micro_batches import computed, length_groups, longest_first, micro_batches
+from alttrain_cli.training.micro_batches import (
+    computed,
+    length_groups,
+    longest_first,
+    micro_batches,
+    shared,
+)
 
 LENGTHS = st.lists(st.integers(1, 3_000), min_size=1, max_size=40)
 
@@ -83,3 +89,17 @@ def test_rows_are_grouped_by_length_within_fifty_updates_and_the_longest_comes_f
     falling = [stretch[1:] == sorted(stretch[1:], reverse=True) for stretch in stretches]
     assert sum(falling) >= 9  # the stretch that gave its longest row away has another one in its place
     assert all(after[1] > before[-1] for before, after in pairwise(stretches))
+
+
+@given(LENGTHS, st.integers(1, 4_000), st.integers(1, 9))
+def test_processes_share_an_update_and_none_has_a_row_more_than_it_must(
+    lengths: list[int], budget: int, ranks: int
+) -> None:
+    shares = shared(lengths, budget, 128, ranks)
+    assert len(shares) == ranks
+    assert sorted(row for batches in shares for batch in batches for row in batch) == list(
+        range(len(lengths))
+    )
+    loads = [sum(lengths[row] for batch in batches for row in batch) for batches in shares]
+    assert max(loads) - min(loads) <= max(lengths)
+    assert shared(lengths, budget, 128, 1) == [micro_batches(lengths, budget)]

@@ -56,6 +56,21 @@ def test_operations_are_counted_as_forward_backward_and_recomputed() -> None:
     assert operations_per_token(full, recomputed=True) == pytest.approx(8 * weights, rel=0.01)
 
 
+def test_four_gpus_take_a_quarter_of_the_time_and_what_they_send() -> None:
+    recipe = Recipe.load("r1-8b", ("train.per_device_train_batch_size=16",))
+    rows = [RowSize(400, 300)] * 320  # each GPU gets the same
+    one, four = (plan(recipe, rows, Machine.card(48)._replace(cards=cards)) for cards in (1, 4))
+    assert four.memory == one.memory
+    slow, fast = (training_time(recipe, planned) for planned in (one, four))
+    assert slow
+    assert fast
+    trained = 32 * 16 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    sending = four.steps * 4 * trained * 2 * 3 / 4 / 10e9
+    assert fast.seconds == pytest.approx(slow.seconds / 4 + sending, rel=0.05)
+    assert 0 < sending < slow.seconds / 20
+    assert four.machine.in_words == "4 x a GPU with 48 GB"
+
+
 def test_the_tied_head_of_a_small_model_counts_once() -> None:
     small = operations_per_token(Recipe.load("smollm2-135m"), recomputed=False)
     assert small == pytest.approx(4 * 134.5e6, rel=0.01)
@@ -224,7 +239,7 @@ def test_a_plan_as_json_holds_memory_time_and_the_card_that_would_do(rows: Path)
     assert record["rows"] == len(starter_rows("train"))
     assert record["memory"]["total"] == pytest.approx(sum(record["memory"].values()) / 2)
     assert record["time"]["seconds"] > record["instead"]["time"]["seconds"] > 0
-    assert record["instead"]["machine"] == {"name": "a GPU with 12 GB", "gib": 12, "gpu": True}
+    assert record["instead"]["machine"] == {"name": "a GPU with 12 GB", "gib": 12, "gpu": True, "cards": 1}
     assert "without --plan" in alttrain("train", "--recipe", "r1-7b", "--data", rows, "--json").output
 
 

@@ -93,7 +93,7 @@ def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequen
             ("run:", run),
             ("rows:", _rows(manifest)),
             ("loss:", f"{loss.first:.3f} -> {loss.last:.3f} in {manifest.steps} steps"),
-            ("speed:", f"{manifest.tokens_per_second:.0f} tokens/s"),
+            ("speed:", _speed(manifest)),
             ("time:", _time(manifest)),
             ("peak memory:", _memory(manifest)),
             (
@@ -109,6 +109,11 @@ def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequen
     name = shlex.quote(str(run))
     print_next(f'alttrain chat {name} -p "How do I kill a stuck process?"')
     print_next(f"alttrain eval {name}")
+
+
+def _speed(manifest: Manifest) -> str:
+    together = f", {manifest.processes} processes together" if manifest.processes > 1 else ""
+    return f"{manifest.tokens_per_second:.0f} tokens/s{together}"
 
 
 def _rows(manifest: Manifest) -> str:
@@ -127,5 +132,5 @@ def _time(manifest: Manifest) -> str:
 
 
 def _memory(manifest: Manifest) -> str:
-    peak = f"{manifest.peak_memory_gib:.1f} GiB"
+    peak = f"{manifest.peak_memory_gib:.1f} GiB{' per process' if manifest.processes > 1 else ''}"
     return f"{peak}, planned {manifest.plan.gib:.1f}" if manifest.plan else peak

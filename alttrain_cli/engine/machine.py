@@ -13,13 +13,15 @@ class Machine(NamedTuple):
     """Where a model would be trained."""
 
     name: str
-    gib: float  # of a card that is partly used: what is free
+    gib: float  # of a card that is partly used: what is free; of several cards: of the smallest
     gpu: bool
+    cards: int = 1  # that train together, each with the whole model
 
     @property
     def in_words(self) -> str:
         """The name with the memory, which some names hold already."""
-        return self.name if self.name.endswith((" GB", " free)")) else f"{self.name}, {self.gib:.1f} GiB"
+        each = self.name if self.name.endswith((" GB", " free)")) else f"{self.name}, {self.gib:.1f} GiB"
+        return f"{self.cards} x {each}" if self.cards > 1 else each
 
     @classmethod
     def card(cls, gib: float) -> "Machine":
@@ -27,9 +29,9 @@ class Machine(NamedTuple):
         return cls(f"a GPU with {gib:g} GB", gib, gpu=True)
 
     @classmethod
-    def detect(cls) -> "Machine":
-        """Return the NVIDIA GPU that a model would be loaded on, or this computer itself."""
-        return _nvidia() or cls("this computer, no GPU", _memory_bytes() / GIB, gpu=False)
+    def detect(cls, card: str | None = None) -> "Machine":
+        """Return a named NVIDIA GPU, or the one that a model would be loaded on; else this computer."""
+        return _nvidia(card) or cls("this computer, no GPU", _memory_bytes() / GIB, gpu=False)
 
 
 def computes_in_16_bits() -> bool:
@@ -78,9 +80,10 @@ class _Card(NamedTuple):
     free: float  # GiB
 
 
-def _nvidia() -> Machine | None:
+def _nvidia(chosen: str | None) -> Machine | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = None if visible is None else visible.split(",")[0].strip()
+    if chosen is None and visible is not None:
+        chosen = visible.split(",")[0].strip()
     if chosen in ("", "-1"):
         return None
     cards = _cards(chosen)

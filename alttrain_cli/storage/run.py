@@ -155,10 +155,13 @@ class Run:
 
         The run's own recipe contains every --set.
         """
-        data = self.manifest().data
+        manifest = self.manifest()
+        data = manifest.data
         if data is None or not is_file(Path(data.path)):
             return None
-        words = ("--recipe", self.recipe_path, "--data", data.path, "--out", self.path, "--resume")
+        words = ["--recipe", self.recipe_path, "--data", data.path, "--out", self.path, "--resume"]
+        if manifest.processes > 1 and manifest.device != "cpu":
+            words += ["--gpus", manifest.processes]
         return shlex.join(["alttrain", "train", *map(str, words)])
 
     def resume_hint(self) -> str:

@@ -178,6 +178,7 @@ class Manifest(Record):
     status: str
     error: str = ""
     device: str = ""
+    processes: Count = 1  # that trained together, one per GPU
     base: BaseRecord | None = None
     differences: list[str] = []  # what a resumed run was continued with that it had not started with
     dtype: str = ""

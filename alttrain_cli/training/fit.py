@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from alttrain_cli.engine.launch import Launch
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import is_variant, shipped_recipes
@@ -132,14 +133,19 @@ def estimate(recipe: Recipe, row: Row) -> RowSize:
     return RowSize(given + trained, trained)
 
 
-def parse_gpu(gpu: str) -> Machine:
-    """Return the machine of `--gpu`: `auto` is this one, a number is the memory of a GPU in GB."""
+def parse_gpu(gpu: str, gpus: str | None = None) -> Machine:
+    """Return the machine of `--gpu`: `auto` is this one, a number is the memory of a GPU in GB.
+
+    `gpus` is the number of such GPUs; `all` are those of this machine.
+    """
     if gpu == "auto":
-        return Machine.detect()
+        return Launch.on(gpus).machine() if gpus else Machine.detect()
     try:
         gib = float(gpu.lower().removesuffix("gib").removesuffix("gb"))
     except ValueError:
         gib = 0
     if not 0 < gib < 10_000:
         raise RecipeError(f"--gpu {gpu}: give auto, or the GPU's memory in GB, for example --gpu 12")
-    return Machine.card(gib)
+    if gpus == "all":
+        raise RecipeError(f"--gpus all with --gpu {gpu}: give the number of these GPUs, for example --gpus 4")
+    return Machine.card(gib)._replace(cards=int(gpus or 1))

@@ -11,7 +11,9 @@ from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import order_of
 from alttrain_cli.engine import quiet
+from alttrain_cli.engine.launch import ALONE, Launch
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import AlttrainError, RunError, stop_by
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
@@ -32,6 +34,7 @@ from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.curve import curve_svg
 from alttrain_cli.training.fit import plan_before_loading
 from alttrain_cli.training.memory_plan import Batching, plan, sizes_of, unplanned
+from alttrain_cli.training.rank import RankTask, agreed, joined
 from alttrain_cli.training.reports import Reports, TrainingEvents, TrainingStep
 from alttrain_cli.training.rows import TrainingRows, encode_rows
 from alttrain_cli.training.run_setup import check_resumed, initial_manifest, open_for_resume
@@ -46,12 +49,13 @@ LARGE = 1e9  # parameters; with fewer the speed of a CPU is not measured for a w
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, on which rows. `overrides` are the `--set` values, for the manifest."""
+    """What is trained, on which rows, by which processes. `overrides`: the `--set` values, for manifests."""
 
     recipe: Recipe
     data: TrainingRows
     canary: Canary
     overrides: Sequence[str] = ()
+    launch: Launch = ALONE
 
 
 def start(job: TrainingJob, out: Path | None, reports: Reports) -> Run:
@@ -87,34 +91,38 @@ def _finish(job: TrainingJob, run: Run, reports: Reports) -> Run:
 
 def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> None:
     started = time.monotonic()
-    machine = Machine.detect()
+    machine = job.launch.machine()
     recipe = _with_checkpointing(job, machine, reports)
-    with reports.status("Loading the model ..."), quiet.capture_output(run.log_path):
-        from alttrain_cli.engine.load import load_base
-        from alttrain_cli.training.checks import probe_logits
+    pinned = recipe.pinned(run.commit_of(recipe.model.name))
+    task = RankTask(pinned.model_dump_json(), str(job.data.path), job.data.sha256, str(run.checkpoints_path))
+    with joined(job.launch, task, run) as ranks:
+        with reports.status("Loading the model ..."), quiet.capture_output(run.log_path):
+            from alttrain_cli.engine.load import load_base
+            from alttrain_cli.training.checks import probe_logits
 
-        loaded = load_base(recipe.pinned(run.commit_of(recipe.model.name)), training=True)
-        base = _base_record(recipe, loaded)
-        differences = check_resumed(run, before, loaded, base)
-        encoded = encode_rows(job.data.rows, loaded.template, recipe.train.max_length)
-        untrained_logits = probe_logits(loaded)
-    result = "The result may differ from that of a run without interruption."
-    for warning in (*loaded.notes, *(f"{one}. {result}" for one in differences)):
-        reports.warn(warning)
-    batching, record = _planned(recipe, encoded, machine)
-    run.update_manifest(
-        device=loaded.device,
-        base=base,
-        differences=[*before.differences, *differences],
-        dtype=str(loaded.model.dtype).removeprefix("torch."),
-        template=loaded.template.fingerprint,
-        tokens_per_epoch=sum(len(row.input_ids) for row in encoded),
-        trained_tokens_per_epoch=sum(row.trained for row in encoded),
-        plan=record,
-        seconds_loading=round(time.monotonic() - started, 1),
-    )
-    session = TrainingSession(run, recipe, loaded, job.canary, reports)
-    session.train(encoded, batching)
+            loaded = load_base(pinned, training=True)
+            base = _base_record(recipe, loaded)
+            differences = check_resumed(run, before, loaded, base)
+            encoded = encode_rows(job.data.rows, loaded.template, recipe.train.max_length)
+            untrained_logits = probe_logits(loaded)
+        result = "The result may differ from that of a run without interruption."
+        for warning in (*loaded.notes, *(f"{one}. {result}" for one in differences)):
+            reports.warn(warning)
+        batching, record = _planned(recipe, encoded, machine)
+        run.update_manifest(
+            device=loaded.device,
+            processes=ranks.size,
+            base=base,
+            differences=[*before.differences, *differences],
+            dtype=str(loaded.model.dtype).removeprefix("torch."),
+            template=loaded.template.fingerprint,
+            tokens_per_epoch=sum(len(row.input_ids) for row in encoded),
+            trained_tokens_per_epoch=sum(row.trained for row in encoded),
+            plan=record,
+            seconds_loading=round(time.monotonic() - started, 1),
+        )
+        session = TrainingSession(run, recipe, loaded, job.canary, reports)
+        session.train(encoded, agreed(ranks, loaded, batching), ranks)
     with reports.status("Checking the adapter ..."), quiet.capture_output(run.log_path):
         session.finish(untrained_logits, started)
 
@@ -170,7 +178,7 @@ class TrainingSession:
         nothing = StepRecord(step=0, loss=0.0, tokens=0, seconds=0.0)
         self._before = (run.steps() or [nothing])[-1]  # the last step of an earlier process
 
-    def train(self, rows: Sequence[EncodedRow], batching: Batching) -> None:
+    def train(self, rows: Sequence[EncodedRow], batching: Batching, ranks: Ranks) -> None:
         """Train to the last step, and save the metrics.
 
         Raises:
@@ -180,7 +188,9 @@ class TrainingSession:
 
         run, events = self._run, TrainingEvents(self._log, self._reports.warn, self._test)
         with quiet.capture_output(run.log_path):
-            stopped_by = train(self._loaded, self._recipe, rows, run.checkpoints_path, batching, events)
+            stopped_by = train(
+                self._loaded, self._recipe, rows, run.checkpoints_path, batching, events, ranks
+            )
             run.has_trained = True
         save_metrics(run)
         if stopped_by:

@@ -76,7 +76,7 @@ class MemoryPlan(NamedTuple):
     tokens: int  # of one epoch, without padding
     trained: int
     padded: int  # of one epoch, with padding
-    micro_batches: int  # of one epoch
+    computed: int  # tokens of one epoch on the busiest card, with the fixed cost of its micro-batches
     longest: int
     rows_per_step: int
     steps: int
@@ -120,7 +120,7 @@ def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPl
     verdict = fit_verdict(memory, machine)
     lengths = [size.tokens for size in sizes]
     cost = fixed_cost(machine.gpu)
-    updates = [computed(update, batching.budget, cost) for update in _updates(recipe, lengths)]
+    updates = [computed(one, batching.budget, cost, machine.cards) for one in _updates(recipe, lengths)]
     return MemoryPlan(
         model=recipe.model.name,
         precision=_precision(recipe, machine),
@@ -133,7 +133,7 @@ def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPl
         tokens=sum(lengths),
         trained=sum(size.trained for size in sizes),
         padded=sum(update.tokens for update in updates),
-        micro_batches=sum(update.micro_batches for update in updates),
+        computed=sum(update.longest for update in updates),
         longest=longest,
         rows_per_step=recipe.train.rows_per_step,
         steps=steps(recipe, len(sizes)),

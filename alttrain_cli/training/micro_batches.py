@@ -41,17 +41,38 @@ def micro_batches(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> 
     return batches[::-1]
 
 
+def shared(lengths: Sequence[int], budget: int, cost: int, ranks: int) -> list[list[list[int]]]:
+    """Return the micro-batches of each of the processes that compute an update together.
+
+    The longest row goes first, each to the process that has the fewest tokens. A process may have none.
+    """
+    rows: list[list[int]] = [[] for _ in range(ranks)]
+    tokens = [0] * ranks
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        rank = tokens.index(min(tokens))
+        rows[rank].append(row)
+        tokens[rank] += lengths[row]
+    return [
+        [[own[at] for at in batch] for batch in micro_batches([lengths[row] for row in own], budget, cost)]
+        for own in rows
+    ]
+
+
 class UpdateCost(NamedTuple):
-    """What an update costs."""
+    """What an update costs, on all processes together and on the one that has most to do."""
 
     tokens: int  # padding included
     micro_batches: int
+    longest: int  # tokens of one process, with the fixed cost of its micro-batches
 
 
-def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST) -> UpdateCost:
+def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST, ranks: int = 1) -> UpdateCost:
     """Return how many tokens the model computes for one update, and in how many micro-batches."""
-    batches = micro_batches(lengths, budget, cost)
-    return UpdateCost(sum(max(lengths[i] for i in batch) * len(batch) for batch in batches), len(batches))
+    found = shared(lengths, budget, cost, ranks)
+    tokens = [sum(lengths[batch[0]] * len(batch) for batch in batches) for batches in found]
+    counts = [len(batches) for batches in found]
+    longest = max(some + cost * count for some, count in zip(tokens, counts, strict=True))
+    return UpdateCost(sum(tokens), sum(counts), longest)
 
 
 def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:

@@ -11,12 +11,12 @@ from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.speed import cpu_rate, measured_at
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.cards import GpuSpeed, card_called, usual_card
-from alttrain_cli.training.memory_plan import MemoryPlan
-from alttrain_cli.training.micro_batches import fixed_cost
+from alttrain_cli.training.memory_plan import MemoryPlan, adapter_parameters
 
 # Of a card's published rate. Published runs: a 1.5B model at 628 tokens/s on an RTX 4060 is 19%
 # (arXiv 2509.12229), an 8B model in about an hour on an A6000 22 to 54% (AltTrain's paper).
 GPU_SHARE = 0.25
+BETWEEN_CARDS = 10e9  # bytes per second between two cards on PCIe 4.0; an estimate, not measured
 DAY = 24 * 3600.0
 TOO_SLOW = DAY
 AGAIN = "; again: alttrain recipes --measure"  # where a plan names its speed test
@@ -47,15 +47,26 @@ def training_time(recipe: Recipe, plan: MemoryPlan, *, measure: bool = True) -> 
 
     None: the speed of this CPU is not known yet. With `measure` it is found out, which takes seconds.
     """
-    overhead = plan.micro_batches * fixed_cost(plan.machine.gpu)
     epochs = plan.steps / math.ceil(plan.rows / plan.rows_per_step)
-    tokens = (plan.padded + overhead) * epochs
+    tokens = plan.computed * epochs
     work = tokens * operations_per_token(recipe, recomputed=plan.batching.gradient_checkpointing)
     if not plan.machine.gpu:
         rate = cpu_rate(recipe.model.sizes.hidden_size, measure=measure)
         return Duration(work / (rate * CPU_SHARE), _tested()) if rate else None
     card = card_called(plan.machine.name) or usual_card(plan.machine.gib)
-    return Duration(work / (card.tflops * 1e12 * GPU_SHARE), _source(card, plan.machine))
+    computing = work / (card.tflops * 1e12 * GPU_SHARE)
+    return Duration(
+        computing + plan.steps * seconds_sending(recipe, plan.machine), _source(card, plan.machine)
+    )
+
+
+def seconds_sending(recipe: Recipe, machine: Machine) -> float:
+    """Return how long the cards add up the gradients of one update.
+
+    In a ring each card sends every number of 32 bits twice, but for its own part.
+    """
+    trained = recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
+    return 4 * trained * 2 * (machine.cards - 1) / machine.cards / BETWEEN_CARDS
 
 
 def operations_per_token(recipe: Recipe, *, recomputed: bool) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory, memory_gib, release_memory
+from alttrain_cli.engine.ranks import ONE_RANK, Ranks
 from alttrain_cli.errors import GateError, heeded, stop_by
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import is_last, latest_checkpoint, remove_incomplete
@@ -21,6 +22,8 @@ from alttrain_cli.training.reports import TrainingEvents, TrainingStep
 from alttrain_cli.training.trainer import make_trainer
 from alttrain_cli.training.updates import Updates
 
+ECHO = 1.0  # seconds in which a launcher repeats the Ctrl-C that the terminal has sent to all processes
+
 
 def train(
     loaded: LoadedModel,
@@ -29,21 +32,25 @@ def train(
     checkpoints: Path,
     batching: Batching,
     events: TrainingEvents,
+    ranks: Ranks = ONE_RANK,
 ) -> int:
     """Train the adapter of `loaded` on `rows`, from the latest checkpoint if there is one.
+
+    All processes in `ranks` do so at once. Only the first one writes checkpoints.
 
     Returns 0 when all steps are done. Ctrl-C, SIGTERM and SIGHUP stop after the current step, and a
     checkpoint is saved; then the number of the signal is returned. A second signal stops immediately.
     """
     _seed(recipe.train.seed)
-    trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, events.notice)
-    monitor = _callback(loaded, recipe, trainer.updates, events)
+    trainer = make_trainer(loaded, recipe, rows, checkpoints, batching, ranks, events.notice)
+    monitor = _callback(loaded, recipe, trainer.updates, events, ranks)
     trainer.add_callback(monitor)
     latest = latest_checkpoint(checkpoints)
+    ranks.check_same({f"checkpoints in {checkpoints}": latest.name if latest else ""})
     if latest and is_last(latest):  # killed after its last step: the trainer would train further epochs
         trainer._load_from_checkpoint(str(latest))
         return 0
-    with _finish_step_on_signal(monitor, events.notice), enough_memory("updating the weights"):
+    with _finish_step_on_signal(monitor, events.notice, ranks), enough_memory("updating the weights"):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     del trainer
     release_memory()
@@ -65,17 +72,23 @@ class Monitor:
     The methods `on_...` are those of transformers' TrainerCallback.
     """
 
-    def __init__(self, loaded: LoadedModel, recipe: Recipe, updates: Updates, events: TrainingEvents) -> None:
+    def __init__(
+        self, loaded: LoadedModel, recipe: Recipe, updates: Updates, events: TrainingEvents, ranks: Ranks
+    ) -> None:
         self.interrupted_by = 0  # the number of the signal
         self.failure = ""
         self._loaded = loaded
         self._learning_rate = recipe.train.learning_rate
         self._updates = updates
         self._events = events
+        self._ranks = ranks
         self._cleaned = False
         self._started = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock, with the same weights in all processes."""
+        trained = [one.data for one in self._loaded.model.parameters() if one.requires_grad]
+        self._ranks.copy_from_first(trained)
         self._started = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -100,10 +113,11 @@ class Monitor:
             control.should_save = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Remove incomplete checkpoints once, and stop if a signal arrived."""
-        if not self._cleaned:  # not earlier: a start that fails changes nothing
+        """Remove incomplete checkpoints once, and stop if a signal arrived in any process."""
+        if not self._cleaned and self._ranks.is_first:  # not earlier: a start that fails changes nothing
             remove_incomplete(Path(args.output_dir))
-            self._cleaned = True
+        self._cleaned = True
+        (self.interrupted_by,) = self._ranks.highest(self.interrupted_by)
         if self.interrupted_by:
             control.should_save = control.should_training_stop = True
 
@@ -113,7 +127,7 @@ class Monitor:
             return
         paused = time.monotonic()
         self.failure = _between_steps(self._loaded, lambda: self._events.checkpoint(state.global_step))
-        control.should_training_stop = bool(self.failure)
+        control.should_training_stop = any(self._ranks.highest(bool(self.failure)))
         self._started += time.monotonic() - paused
 
     def _why_wrong(self, step: TrainingStep) -> str:
@@ -124,11 +138,13 @@ class Monitor:
         )
 
 
-def _callback(loaded: LoadedModel, recipe: Recipe, updates: Updates, events: TrainingEvents) -> Any:
+def _callback(
+    loaded: LoadedModel, recipe: Recipe, updates: Updates, events: TrainingEvents, ranks: Ranks
+) -> Any:
     """Return a monitor that is a TrainerCallback too, whose module takes seconds to import."""
     from transformers import TrainerCallback
 
-    return type("MonitorCallback", (Monitor, TrainerCallback), {})(loaded, recipe, updates, events)
+    return type("MonitorCallback", (Monitor, TrainerCallback), {})(loaded, recipe, updates, events, ranks)
 
 
 def _between_steps(loaded: LoadedModel, work: Callable[[], str]) -> str:
@@ -144,12 +160,17 @@ def _between_steps(loaded: LoadedModel, work: Callable[[], str]) -> str:
 
 
 @contextmanager
-def _finish_step_on_signal(monitor: Monitor, notice: Callable[[str], None]) -> Iterator[None]:
+def _finish_step_on_signal(monitor: Monitor, notice: Callable[[str], None], ranks: Ranks) -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP stops after the current step. The second one stops immediately."""
+    came = float("-inf")
 
     def stop_after_step(number: int, frame: Any) -> None:
+        nonlocal came
+        if ranks.size > 1 and time.monotonic() - came < ECHO:
+            return
         if monitor.interrupted_by:
             raise stop_by(number)
+        came = time.monotonic()
         monitor.interrupted_by = number
         notice(
             "stopping: the current step will be finished and saved. Press Ctrl-C again to exit immediately."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel, match_dtype
+from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import writing
@@ -43,10 +44,12 @@ def make_trainer(
     rows: Sequence[EncodedRow],
     checkpoints: Path,
     batching: Batching,
+    ranks: Ranks,
     on_notice: Callable[[str], None],
 ) -> Any:
     """Return a trainer whose updates have the recipe's rows, also with little memory.
 
+    With several processes each trainer takes the whole updates, as if it were alone; `Updates` divides them.
     Its `updates` counts the tokens. `on_notice` gets a line when an update is cut smaller.
     """
     # isort: split  (unsloth first: it patches trl and transformers)
@@ -61,13 +64,14 @@ def make_trainer(
         processing_class=loaded.tokenizer,
         train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
         data_collator=DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED),
-        args=_arguments(loaded, recipe, checkpoints, batching),
+        args=_arguments(loaded, recipe, checkpoints, batching, ranks),
     )
     trainer.remove_callback(PrinterCallback)
     on_cpu = loaded.device == "cpu"
     trainer.loaded = loaded
     trainer.checkpoints = checkpoints
-    trainer.updates = Updates(loaded.model, batching.budget, on_cpu=on_cpu, on_notice=on_notice)
+    trainer.ranks = ranks
+    trainer.updates = Updates(loaded.model, batching.budget, ranks, on_cpu=on_cpu, on_notice=on_notice)
     trainer.order = RowOrder([len(row.input_ids) for row in rows], recipe, lambda: trainer.state.global_step)
     return trainer
 
@@ -81,6 +85,7 @@ def _trainer_class() -> Any:
     class Trainer(SFTTrainer):  # type: ignore[misc]
         loaded: LoadedModel
         checkpoints: Path
+        ranks: Ranks
         updates: Updates
         order: RowOrder
 
@@ -91,6 +96,8 @@ def _trainer_class() -> Any:
             return self.updates.loss(model, inputs, num_items_in_batch, super().training_step)
 
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+            if not self.ranks.is_first:
+                return
             with writing(self.checkpoints, self.state.global_step):
                 super()._save_checkpoint(*arguments, **options)
                 for card in self.checkpoints.glob("checkpoint-*/README.md"):
@@ -106,7 +113,9 @@ def _trainer_class() -> Any:
     return Trainer
 
 
-def _arguments(loaded: LoadedModel, recipe: Recipe, checkpoints: Path, batching: Batching) -> Any:
+def _arguments(
+    loaded: LoadedModel, recipe: Recipe, checkpoints: Path, batching: Batching, ranks: Ranks
+) -> Any:
     from trl import SFTConfig
 
     settings = recipe.train.model_dump(
@@ -137,6 +146,8 @@ def _arguments(loaded: LoadedModel, recipe: Recipe, checkpoints: Path, batching:
         "disable_tqdm": True,
         "dataloader_pin_memory": on_gpu,
     }
+    if not ranks.is_first:
+        settings["report_to"] = "none"
     try:
         return SFTConfig(**{**values, **settings})
     except (TypeError, ValueError) as error:

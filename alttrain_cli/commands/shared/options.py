@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from alttrain_cli.commands.shared.completion import complete_recipe, complete_run
+from alttrain_cli.text import quoted
 
 Options = TypeVar("Options")
+MOST_GPUS = 1024
 
 
 def takes(
@@ -93,6 +95,17 @@ GpuOption = Annotated[
         help="Estimate for this machine (auto) or for a GPU with this much memory in GB, for example 12.",
     ),
 ]
+
+
+def gpus_option(help: str, panel: str | None = None) -> Any:
+    """Return the option --gpus."""
+    return typer.Option("--gpus", metavar="N|all", callback=_gpus, help=help, rich_help_panel=panel)
+
+
+def _gpus(text: str | None) -> str | None:
+    if text is not None and text != "all" and not (text.isdecimal() and 0 < int(text) <= MOST_GPUS):
+        raise typer.BadParameter(f"{quoted(text)} is not a number of GPUs. Give a number from 1 on, or all.")
+    return text
 
 
 def untrained_recipe_option(panel: str | None = None) -> Any:

@@ -12,6 +12,7 @@ from alttrain_cli.commands.train.options import TrainOptions, train_rules
 from alttrain_cli.data.recipe_data import RecipeData
 from alttrain_cli.data.samples import read_prompts
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine.launch import Launch
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
@@ -20,6 +21,7 @@ from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.fit import parse_gpu, timed_plan
 from alttrain_cli.training.preview import render_rows
+from alttrain_cli.training.rank import run_rank
 from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import check_trackers
 
@@ -29,6 +31,11 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     """Fine-tune the recipe's model on a data file and check the resulting adapter."""
     check_not_empty(context)
     check(train_rules(context, options))
+    launch = Launch.take()
+    if launch.size > 1 and (options.plan or options.preview or options.gpus):
+        raise AlttrainError("--plan, --preview and --gpus have no effect under torchrun. Run alttrain alone.")
+    if launch.rank:
+        raise typer.Exit(run_rank(launch))
     recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
     check_trackers(recipe)
     if options.data:
@@ -46,7 +53,7 @@ def train(context: typer.Context, options: TrainOptions) -> None:
             rendered = render_rows(recipe, rows.rows, options.preview)
         console.print_previews(rendered)
     else:
-        _train(recipe, rows, options)
+        _train(recipe, rows, options, launch)
 
 
 def _data_hint(options: TrainOptions) -> str:
@@ -87,7 +94,7 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
 def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     if options.out is not None and options.out.exists():
         raise RunError(f"{options.out}: exists already. Choose another --out.")
-    machine = parse_gpu(options.gpu)
+    machine = parse_gpu(options.gpu, options.gpus)
     with console.status("Estimating memory and time ...", lines=False):
         planned = timed_plan(recipe, rows.rows, machine)
     if options.as_json:
@@ -100,18 +107,21 @@ def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
         words = ["alttrain", "train", "--recipe", options.recipe]
         words += ["--data", str(options.data)] if options.data else []
         words += ["--allow-one-label"] * options.allow_one_label
+        words += ["--gpus", options.gpus] if options.gpus and options.gpu == "auto" else []
         words += [word for one in options.overrides or () for word in ("--set", one)]
         console.print_next(shlex.join([*words, *(["--out", str(options.out)] if options.out else [])]))
 
 
-def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
+def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: Launch) -> None:
     out = options.out
     if options.stop_over_refusal is not None and options.canary == 0:
         raise AlttrainError("--stop-over-refusal needs a canary: remove --canary 0.")
     if options.resume and out is None:
         raise RunError("--resume needs the run directory: add --out runs/NAME")
     canary = Canary(starter_rows("heldout"), options.canary, options.stop_over_refusal)
-    work = job.TrainingJob(recipe, rows, canary, options.overrides or ())
+    if options.gpus:
+        launch = Launch.on(options.gpus)
+    work = job.TrainingJob(recipe, rows, canary, options.overrides or (), launch)
     with console.TrainingView() as view:
         run = job.resume(work, out, view) if options.resume and out else job.start(work, out, view)
     with console.summary():

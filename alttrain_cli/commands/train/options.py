@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from alttrain_cli.commands.shared.options import GpuOption, RecipeOption, SetOption, expanded, finite
+from alttrain_cli.commands.shared.options import (
+    GpuOption,
+    RecipeOption,
+    SetOption,
+    expanded,
+    finite,
+    gpus_option,
+)
 from alttrain_cli.commands.shared.rules import Rule, alone, is_given
 
 
@@ -59,6 +66,13 @@ class TrainOptions:
             "result may refuse or answer everything.",
         ),
     ] = False
+    gpus: Annotated[
+        str | None,
+        gpus_option(
+            "Train on N GPUs of this machine, or on all. The updates are the same as on one GPU. "
+            "Each GPU needs memory for the whole model. Default: 1."
+        ),
+    ] = None
     canary: Annotated[
         int | None,
         typer.Option(
@@ -90,6 +104,6 @@ def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
     yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
     yield from alone(
-        context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "out", "as_json"
+        context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "gpus", "out", "as_json"
     )
     yield from alone(context, "preview", "recipe", "data", "allow_one_label", "overrides")
