@@ -172,5 +172,5 @@ def _run() -> None:
         console.accept_loss()
         if error.is_left:  # the reader closed the pipe, for example `head`
             sys.exit(NOT_READ)
-        console.print_error(f"{error} Free space, or send it somewhere else.")
+        console.print_error(f"{error} Free some space, or send the output to another place.")
         sys.exit(AlttrainError.exit_code)

@@ -20,7 +20,7 @@ class DataError(AlttrainError):
 
 
 class RunError(AlttrainError):
-    """A run directory exists already, is missing or is broken."""
+    """A run folder already exists, is missing or is broken."""
 
 
 class ModelError(AlttrainError):

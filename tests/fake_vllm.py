@@ -1,4 +1,4 @@
-"""vLLM's routes without a model: a token is a character, and the chat template adds a system text of its own."""
+"""vLLM's routes without a model: a token is a character, and the chat template adds a system prompt of its own."""
 
 import json
 import os

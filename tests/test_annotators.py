@@ -301,7 +301,7 @@ def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault("status", 401), "wants a key"),
+        (Fault("status", 401), "requires a key"),
         (Fault("status", 404, message="no such model"), "the server does not know the model 'tiny'"),
     ],
 )

@@ -95,7 +95,7 @@ def test_dialogues_that_say_nothing_are_in_no_rate_but_in_its_bounds_and_on_top(
     side = suite.attack.target
     assert (side.outcomes["unfinished"], side.failed, side.achieved) == (4, 4, None)
     assert (side.at_least.share, side.at_most.share) == (0.0, 1.0)  # type: ignore[union-attr]
-    assert "4 of 4 dialogues say nothing about the model (unfinished 4)" in result.card.warnings[0]
+    assert "4 of 4 dialogues show nothing about the model (unfinished 4)" in result.card.warnings[0]
     assert dict(attack_lines(result.card))["  candidate:"] == (
         "unfinished 4; at least 0/4 = 0% (0-49), at most 4/4 = 100% (51-100)"
     )

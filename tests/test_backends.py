@@ -224,7 +224,7 @@ def test_an_error_that_every_request_would_meet_is_raised() -> None:
     with chat_server(lambda *_: Fault("status", 401)) as served:
         backend = ServerBackend.find(served.base_url, in_flight=4)
         endless = (Request(n, Conversation.of(str(n))) for n in itertools.count())
-        with pytest.raises(BackendError, match="wants a key"):
+        with pytest.raises(BackendError, match="requires a key"):
             list(backend.complete(endless, GREEDY))
         assert len(served.requests) < 50
 

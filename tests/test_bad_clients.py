@@ -115,7 +115,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("seed-text", ask(seed="x"), "seed: must be a whole number"),
     ("empty-stop", ask(stop=""), "stop.0: "),
     ("many-stops", ask(stop=["x"] * 17), "stop: "),
-    ("stop-number", ask(stop=[1]), "stop.0: must be a text"),
+    ("stop-number", ask(stop=[1]), "stop.0: must be text"),
     ("options-text", ask(stream_options="usage"), "stream_options: "),
 ]
 

@@ -94,14 +94,14 @@ WRONG: dict[str, tuple[Script, str]] = {
     "choices of texts": ([http({"choices": ["Hello."]})], "choices is a list"),
     "message missing": ([http({"choices": [{"finish_reason": "stop"}]})], "message is missing"),
     "message a list": ([http(whole(message=["Hello."]))], "message is a list"),
-    "content an object": ([message(content={"text": "Hello."})], "content is an object instead of a text"),
+    "content an object": ([message(content={"text": "Hello."})], "content is an object instead of text"),
     "content a number": ([message(content=5)], "content is a number"),
     "content a boolean": ([message(content=True)], "content is a boolean"),
     "content an image": (
         [message(content=[{"type": "image_url", "image_url": "x"}])],
-        "a part that is no text",
+        "a part that is not text",
     ),
-    "content parts of null": ([message(content=[{"type": "text", "text": None}])], "a part that is no text"),
+    "content parts of null": ([message(content=[{"type": "text", "text": None}])], "a part that is not text"),
     "content null, filtered": (
         [http(whole(message={"content": None}, finish_reason="content_filter"))],
         "no text (finish_reason: content_filter)",
@@ -129,8 +129,8 @@ WRONG: dict[str, tuple[Script, str]] = {
         "an error: Out of memory.",
     ),
     "an error as a text": ([http({"error": "Out of memory."})], "an error: Out of memory."),
-    "not HTTP": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "broke off"),
-    "a header without an end": ([b"HTTP/1.1 200 OK\r\nX: ", Forever(b"x" * 65_536)], "broke off"),
+    "not HTTP": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "connection broke"),
+    "a header without an end": ([b"HTTP/1.1 200 OK\r\nX: ", Forever(b"x" * 65_536)], "connection broke"),
     "compressed": ([http(gzip.compress(b"0" * 10**7), "Content-Encoding: gzip")], "compressed answer"),
     # what a stream may hold
     "an empty stream": ([begun_stream()], "it sent no answer"),
@@ -140,17 +140,17 @@ WRONG: dict[str, tuple[Script, str]] = {
     "a delta that is a text": (stream({"choices": [{"delta": "Hello."}]}), "delta is a text"),
     "a delta with an object": (stream(delta(content={"a": 1})), "content is an object"),
     "an error in a stream": (stream(delta(content="Hel"), {"error": {"message": "GPU lost."}}), "GPU lost."),
-    "an end without a reason": (stream(delta(content="Hel"), done=False), "broke off in the middle"),
+    "an end without a reason": (stream(delta(content="Hel"), done=False), "connection broke in the middle"),
     # connections
-    "closed at once": ([], "broke off"),
-    "a body cut short": ([http(completion("Hello."), length=5000)], "broke off"),
+    "closed at once": ([], "connection broke"),
+    "a body cut short": ([http(completion("Hello."), length=5000)], "connection broke"),
     "chunks that end early": (
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n"],
-        "broke off",
+        "connection broke",
     ),
     "chunks with a wrong size": (
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nHello"],
-        "broke off",
+        "connection broke",
     ),
     # silence
     "silent": ([60.0], "no text for 0.5 s"),
@@ -171,8 +171,8 @@ WRONG: dict[str, tuple[Script, str]] = {
     "comments at full speed": ([begun_stream(), Forever(b": keep-alive\n" * 5_000)], "more than"),
     "a whole answer of megabytes": ([message(content="x" * 3_000_000)], "more than"),
     # refusals
-    "401": (refusal("401 Unauthorized"), "wants a key (No.). Set ALTTRAIN_API_KEY"),
-    "403": (refusal("403 Forbidden"), "wants a key"),
+    "401": (refusal("401 Unauthorized"), "requires a key (No.). Set ALTTRAIN_API_KEY"),
+    "403": (refusal("403 Forbidden"), "requires a key"),
     "404": (refusal("404 Not Found"), "the server does not know the model 'tiny'"),
     "400": (refusal("400 Bad Request"), "status 400: No."),
     "405": (refusal("405 Method Not Allowed"), "status 405"),
@@ -275,7 +275,7 @@ ODD: dict[str, tuple[Script, str]] = {  # but right: they answer
 }
 
 BAD_MODELS: dict[str, tuple[Script, str]] = {
-    "stalled": ([60.0], "no list of models (no text for 0.3 s). Name the model with --model"),
+    "stalled": ([60.0], "the list of models did not arrive (no text for 0.3 s). Name the model with --model"),
     "byte by byte": ([http(b"{", length=10**6), Forever(b" ", 0.05)], "no list of models"),
     "without an end": ([http(b"{", length=10**9), Forever(b" " * 65_536)], "more than"),
     "not JSON": ([http(b"Ollama is running")], "it sent no JSON"),
@@ -283,19 +283,19 @@ BAD_MODELS: dict[str, tuple[Script, str]] = {
     "no data": ([http({})], "no list of models"),
     "data null": ([http({"data": None})], "no list of models"),
     "data an object": ([http({"data": {"id": "a"}})], "no list of models"),
-    "data of texts": ([http({"data": ["a"]})], "values that are no names"),
-    "names of null": ([http({"data": [{"id": None}]})], "values that are no names"),
-    "an empty name": ([http({"data": [{"id": " "}]})], "values that are no names"),
-    "a name of half a character": ([http(b'{"data": [{"id": "\\ud800"}]}')], "values that are no names"),
-    "a name that steers": ([http({"data": [{"id": "\x1b[2J"}]})], "values that are no names"),
-    "a name of a megabyte": ([http({"data": [{"id": "a" * 900_000}]})], "values that are no names"),
+    "data of texts": ([http({"data": ["a"]})], "values that are not names"),
+    "names of null": ([http({"data": [{"id": None}]})], "values that are not names"),
+    "an empty name": ([http({"data": [{"id": " "}]})], "values that are not names"),
+    "a name of half a character": ([http(b'{"data": [{"id": "\\ud800"}]}')], "values that are not names"),
+    "a name that steers": ([http({"data": [{"id": "\x1b[2J"}]})], "values that are not names"),
+    "a name of a megabyte": ([http({"data": [{"id": "a" * 900_000}]})], "values that are not names"),
     "none": ([http({"data": []})], "the server lists no model"),
     "hundreds": ([http({"data": [{"id": f"m{n}"} for n in range(500)]})], "m0, m1, m2, m3, m4, ..."),
-    "401": (refusal("401 Unauthorized"), "wants a key"),
+    "401": (refusal("401 Unauthorized"), "requires a key"),
     "404": (refusal("404 Not Found"), "the server lists no models, or the URL is wrong (No.)"),
     "500": (refusal("500 Error"), "status 500"),
     "to itself": ([http(b"", "Location: /v1/models", status="301 Go")], "redirects to"),
-    "closed": ([], "broke off"),
+    "closed": ([], "connection broke"),
 }
 
 

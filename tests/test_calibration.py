@@ -327,7 +327,7 @@ def test_a_run_whose_verdicts_have_no_score_says_why(
 
 def test_a_server_a_base_model_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:
     assert "a server does not return the probabilities" in refused("http://localhost:8000/v1")
-    assert "is no run" in refused("smollm2-135m")
+    assert "is not a run" in refused("smollm2-135m")
     assert "nowhere" in refused("runs/nowhere")
 
 

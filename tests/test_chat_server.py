@@ -118,7 +118,7 @@ def test_a_server_that_cannot_be_made_to_answer_is_said_to_and_the_block_stays_o
 
 
 def test_a_server_that_dies_while_it_goes_on_is_no_refusal() -> None:
-    with pytest.raises(BackendError, match="broke off in the middle"):
+    with pytest.raises(BackendError, match="connection broke in the middle"):
         said(thinker(lambda request: "Like DIE"))
 
 
@@ -203,7 +203,7 @@ def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(light: Warm, 
         chat.expect("/help")
         chat.ask("refused", f"Error: {served.base_url}: status 400: Not that.", "/help")
         chat.ask("nonsense", "no JSON but a web page", "/help")
-        chat.ask("die", "broke off in the middle of the answer", "/help")
+        chat.ask("die", "connection broke in the middle of the answer", "/help")
         chat.ask("well", "fine with 1 messages", "/help")
         assert chat.end() == 0
 

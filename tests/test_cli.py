@@ -83,7 +83,7 @@ def test_recipes_copy_keeps_the_comments_and_never_overwrites(tmp_path: Path) ->
     assert run("recipes", "copy", "r1-7b", path).exit_code == 0
     assert "# R1-Act" in path.read_text()
     path.write_text("mine")
-    fails(run("recipes", "copy", "r1-7b", path), "exists already")
+    fails(run("recipes", "copy", "r1-7b", path), "already exists")
     assert path.read_text() == "mine"
 
 
@@ -142,7 +142,7 @@ def test_train_names_unknown_recipes_and_keys(tmp_path: Path) -> None:
 def test_train_never_touches_an_existing_run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine").write_text("mine")
-    fails(train(tmp_path, put(tmp_path / "d.jsonl", ROW, HARMFUL)), "exists already", "--out")
+    fails(train(tmp_path, put(tmp_path / "d.jsonl", ROW, HARMFUL)), "already exists", "--out")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
 
 
@@ -154,7 +154,7 @@ def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
     fails(
         run("chat", tmp_path / "none", "-p", "Hi"), "neither a run, an adapter, a model folder nor a recipe"
     )
-    fails(run("chat", tmp_path, "-p", "Hi"), "holds no run, no adapter and no model")
+    fails(run("chat", tmp_path, "-p", "Hi"), "contains no run, no adapter and no model")
     fails(run("chat", "smollm2-135", "-p", "Hi"), "Did you mean 'smollm2-135m'")
 
 
@@ -178,7 +178,7 @@ def test_chat_names_the_command_that_resumes_a_run_that_was_killed(tmp_path: Pat
 
 def test_chat_without_a_terminal_wants_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fails(run("chat", "smollm2-135m"), "no terminal", "-p")
+    fails(run("chat", "smollm2-135m"), "not a terminal", "-p")
     fails(run("chat", "smollm2-135m", "-p", " "), "the prompt is empty")
     fails(run("chat", "-p", "Hi"), "no run here yet", "alttrain chat smollm2-135m")
     fails(run("chat", "smollm2-135m", "-p", "Hi", "--compare"), "no adapter")

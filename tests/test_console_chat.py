@@ -240,8 +240,8 @@ def _bare(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "terminal", "lines"),
     [
-        ("Chat with tiny. /help shows the commands, Ctrl-D leaves.", True, 2),
-        ("Chat with tiny. /help shows the commands, Ctrl-D leaves.", False, 1),
+        ("Chat with tiny. /help lists the commands, Ctrl-D ends the chat.", True, 2),
+        ("Chat with tiny. /help lists the commands, Ctrl-D ends the chat.", False, 1),
         ("No model given. For your newest run: alttrain eval runs/first", True, 1),
         (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 1),
     ],

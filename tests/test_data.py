@@ -265,7 +265,7 @@ def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[40:60] = b"\xff" * 20
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"s\.parquet: not a whole Parquet file"):
+    with pytest.raises(DataError, match=r"s\.parquet: not a complete Parquet file"):
         samples(path)
 
 
@@ -274,7 +274,7 @@ def test_a_folder_in_the_hubs_layout_is_a_source(tmp_path: Path) -> None:
     put(tmp_path / "set" / "data" / "train.jsonl", GOOD)
     assert len(read_rows(built(tmp_path / "data.jsonl", str(tmp_path / "set")).rows)) == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="a folder from which no data set can be read"):
+    with pytest.raises(DataError, match="a folder from which no dataset can be read"):
         built(tmp_path / "data.jsonl", str(tmp_path / "empty"))
 
 
@@ -326,7 +326,7 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         (
             "s.jsonl",
             b'{"prompt": 3, "response": "b", "label": "benign"}',
-            "prompt: a text is needed, not int",
+            "prompt: text is needed, not int",
         ),
         ("s.jsonl", b'\n{"prompt": "\xe9"}', r"s\.jsonl:2: not UTF-8 \(byte 13 of the line\)"),
         ("s.json", b'{"a": 1}', "a list of objects is needed"),
@@ -342,7 +342,7 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.csv", b"prompt,response,label\na,b,benign,d\n", r"s\.csv:2: the row has more or fewer fields"),
         ("s.csv", b"", "empty"),
         ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
-        ("s.parquet", b"no", "not a whole Parquet file"),
+        ("s.parquet", b"no", "not a complete Parquet file"),
         ("s.txt", b"x", "this ending is not read"),
         ("none.jsonl", None, "no such file"),
     ],

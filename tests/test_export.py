@@ -234,5 +234,5 @@ def test_a_folder_that_holds_something_is_left_alone(r1: Run, merged: Path) -> N
     before = {path.name: path.read_bytes() for path in merged.iterdir()}
     done = run("export", r1.path)
     assert done.exit_code == 2
-    assert "exists already" in done.output
+    assert "already exists" in done.output
     assert {path.name: path.read_bytes() for path in merged.iterdir()} == before

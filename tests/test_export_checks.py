@@ -120,7 +120,7 @@ def test_a_disk_that_is_too_small(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_folder_that_holds_something(run: Run, tmp_path: Path) -> None:
     (tmp_path / "out" / "merged").mkdir(parents=True)
     (tmp_path / "out" / "merged" / "mine.txt").touch()
-    refused(export(run.path, "--out", tmp_path / "out"), "exists already, and holds mine.txt")
+    refused(export(run.path, "--out", tmp_path / "out"), "already exists, and holds mine.txt")
     (tmp_path / "file").touch()
     refused(export(run.path, "--out", tmp_path / "file"), "file", "not a folder")
 

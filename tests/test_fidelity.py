@@ -62,7 +62,7 @@ R1_ACT: Settings = {
     "train.train_sampling_strategy": ("random", SCRIPT),
     "generation.max_new_tokens": (1024, EVALUATION),
     "generation.do_sample": (False, EVALUATION),
-    "data.sources": (["r1-act"], "R1-Act's data set"),
+    "data.sources": (["r1-act"], "R1-Act's dataset"),
     "data.style": ("original", "rows as they are published"),
     "data.label": ("unknown", "the published rows have none"),
 }

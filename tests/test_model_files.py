@@ -163,7 +163,9 @@ def test_a_template_that_drops_the_system_text_is_refused_where_there_is_one(fol
 
         recipe = named(folder)
         load_template(recipe)
-        with pytest.raises(ModelError, match=r"model: the chat template drops the system text.*system=null"):
+        with pytest.raises(
+            ModelError, match=r"model: the chat template drops the system prompt.*system=null"
+        ):
             load_template(recipe.changed({"model": {"system": "Be brief."}}))
 
 
@@ -173,7 +175,7 @@ def test_a_template_that_drops_the_system_text_is_refused_where_a_chat_has_one(f
     talk = ["chat", str(folder), "-p", "hi", "--max-new-tokens", "2"]
     done = CliRunner().invoke(app, [*talk, "--system", "Be brief."])
     assert done.exit_code == 2
-    assert "the model's chat template drops the system text" in " ".join(done.output.split())
+    assert "the model's chat template drops the system prompt" in " ".join(done.output.split())
     assert CliRunner().invoke(app, talk).exit_code in (0, 3)
 
 

@@ -27,7 +27,7 @@ USER, ANSWER = (
 SYSTEM = {"role": "system", "content": "Be brief."}
 CONVERSATIONS = [[USER], [USER, ANSWER, USER], [SYSTEM, USER], [SYSTEM, USER, ANSWER, USER, ANSWER, USER]]
 TEXTS = (None, "", "Think 'twice' about {{ braces }}.\nThen answer.")
-# phi4-reasoning has a system text of its own, and drops every other one.
+# phi4-reasoning has a system prompt of its own, and drops every other one.
 SYSTEMS = [
     (name, text) for name in families.NAMES for text in TEXTS if text is None or name != "phi4-reasoning"
 ]

@@ -45,7 +45,7 @@ CONTENTS = ("mine\n", '{"prompt": "mine"}\n', "[1]", "\xff")
 def test_a_foreign_file_is_not_replaced_without_a_word(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_bytes(content.encode("latin-1"))
-    refused(build(tmp_path / "data.jsonl"), name, "exists already", "--overwrite")
+    refused(build(tmp_path / "data.jsonl"), name, "already exists", "--overwrite")
     assert [one.name for one in tmp_path.iterdir()] == [name]
     assert path.read_bytes() == content.encode("latin-1")
     assert build(tmp_path / "data.jsonl", "--overwrite").exit_code == 0
@@ -60,7 +60,7 @@ def test_an_edited_data_file_is_not_replaced_without_a_word(tmp_path: Path) -> N
     assert build(out).exit_code == 0
     assert out.read_bytes() == built
     out.write_bytes(b"\n".join(built.splitlines()[1:]))
-    refused(build(out), "is not as data.manifest.json describes it", "--overwrite")
+    refused(build(out), "differs from its description in data.manifest.json", "--overwrite")
     assert out.read_bytes() != built
     assert build(out, "--overwrite").exit_code == 0
     assert out.read_bytes() == built
@@ -112,7 +112,7 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     refused(build("/dev/null"), "not a regular file")
     assert stat.S_ISFIFO((tmp_path / "data.jsonl").stat().st_mode)
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    refused(run("recipes", "copy", "r1-7b", tmp_path / "data.jsonl"), "exists already")
+    refused(run("recipes", "copy", "r1-7b", tmp_path / "data.jsonl"), "already exists")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_link_stays_a_link_and_permissions_stay(tmp_path: Path) -> None:
 
 def test_a_recipe_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "dangling.yaml").symlink_to("nowhere.yaml")
-    refused(run("recipes", "copy", "r1-7b", tmp_path / "dangling.yaml"), "exists already")
+    refused(run("recipes", "copy", "r1-7b", tmp_path / "dangling.yaml"), "already exists")
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
         "from alttrain_cli.cli import main; sys.argv = ['alttrain', *sys.argv[1:]]; main()"

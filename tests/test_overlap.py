@@ -156,7 +156,7 @@ def test_what_is_not_known_of_the_training_data_is_said_and_is_not_taken_for_cle
     for data, reason in (
         (None, "the run's manifest names no training data"),
         (gone, "gone.jsonl: the training data no longer exists; put it next to the run"),
-        (changed, f"{changed.path}: is not the data any more that the run was trained on"),
+        (changed, f"{changed.path}: this file has changed since the run was trained on it"),
         (broken, f"{broken.path}:1: "),
     ):
         found = contamination(Training.of(data, run), items)

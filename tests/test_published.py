@@ -192,4 +192,4 @@ def test_a_preset_that_the_command_line_changes_says_so(here: Path) -> None:
     result = run(
         "smollm2-135m", "--suite", "smoke-benign", "--out", "e", "--preset", "safechain", "--do-sample"
     )
-    assert "not whole: the command line changes do_sample, temperature, top_p" in words_of(result)
+    assert "applied only in part: the command line changes do_sample, temperature, top_p" in words_of(result)

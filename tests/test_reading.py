@@ -208,7 +208,7 @@ def test_a_damaged_archive_is_one_line(damage: str, tmp_path: Path) -> None:
         case "strange":  # a way to compress that nobody knows
             data[head + 8] = data[directory + 10] = 77
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.zip: not a whole archive of UTF-8 files"):
+    with pytest.raises(DataError, match=r"a\.zip: not a complete archive of UTF-8 files"):
         list(read_table(path, members="*.csv"))
 
 

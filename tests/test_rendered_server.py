@@ -1,4 +1,4 @@
-"""A run behind vLLM is asked as it was trained: prompts as token ids, every family's markers, system text."""
+"""A run behind vLLM is asked as it was trained: prompts as token ids, every family's markers, system prompt."""
 
 from typing import Any
 

@@ -97,7 +97,7 @@ def test_a_conversation_is_taken_up_again_changed_and_taken_back(
         again.ask("/reset", "A new conversation", READY)
         again.ask("fourth", "2 messages", READY)
         again.ask("/save kept.jsonl", "1 turn saved", READY)
-        again.ask("/save kept.jsonl", "exists already", READY)
+        again.ask("/save kept.jsonl", "already exists", READY)
         again.ask("/load kept.jsonl", "1 turn resumed", READY)
         again.ask("/raw", "you said fourth", READY)
         again.ask("/fold", "folded", READY)
@@ -139,12 +139,12 @@ def test_ctrl_c_drops_the_answer_and_the_session_lives(chat: Terminal, tmp_path:
 
 def test_ctrl_c_while_typing_drops_the_line(chat: Terminal) -> None:
     chat.type("never sent\x03")
-    chat.expect("leaves.")
+    chat.expect("ends the chat.")
     chat.ask("hello", "you said hello and 1 messages", READY)
 
 
 def test_a_server_that_dies_in_the_middle_costs_one_line(chat: Terminal) -> None:
-    shown = chat.ask("die", "interrupted", "Error: ", "broke off in the middle", READY)
+    shown = chat.ask("die", "interrupted", "Error: ", "connection broke in the middle", READY)
     assert "They ask and then" in shown
     assert "Traceback" not in shown
     chat.ask("hello", "you said hello and 1 messages", READY)

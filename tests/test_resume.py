@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "the data": (NEW, REFUSED, NEW),
     "the seed": (USED, REFUSED, USED),
     "the chat template": (USED, REFUSED, AGAIN),
-    "the system text": (AGAIN, REFUSED, AGAIN),
+    "the system prompt": (AGAIN, REFUSED, AGAIN),
     "versions of libraries": (USED, NOTED, AGAIN),
     "the device": (USED, NOTED, AGAIN),
     "the revision that the recipe names": (AGAIN, REFUSED, AGAIN),
@@ -110,7 +110,7 @@ CHANGES: dict[str, Callable[[World], World]] = {
     "the data": lambda one: replace(one, prompts=(*one.prompts, "How do I poach a plum?")),
     "the seed": lambda one: replace(one, seed=2),
     "the chat template": lambda one: replace(one, template="another"),
-    "the system text": lambda one: with_model(one, system="Be brief."),
+    "the system prompt": lambda one: with_model(one, system="Be brief."),
     "versions of libraries": lambda one: replace(one, torch="2.2"),
     "the device": lambda one: replace(one, device="NVIDIA GeForce RTX 4090"),
     "the revision that the recipe names": lambda one: replace(
@@ -192,7 +192,7 @@ def test_build_data_run_again(what: str, tmp_path: Path, monkeypatch: pytest.Mon
     changed = CHANGES[what](start)
     second, others = build(changed, monkeypatch)
     expected = TABLE[what][0]
-    if what == "the system text":  # the annotator has its own, so only the traces are made again
+    if what == "the system prompt":  # the annotator has its own, so only the traces are made again
         assert (second, expected) == (len(start.prompts), AGAIN)
     else:
         assert counted(first, second) == expected
@@ -242,7 +242,7 @@ MESSAGES = {
     "the data": "differs from the data that this run started with",
     "the seed": "the recipe or the --set values have changed",
     "the chat template": "the model's chat template has changed since this run started",
-    "the system text": "the recipe or the --set values have changed",
+    "the system prompt": "the recipe or the --set values have changed",
     "the revision that the recipe names": "the recipe or the --set values have changed",
     "the weights of a base model in a folder": "the weights of owner/model have changed since this run started",
     "versions of libraries": "with torch 2.2 instead of 2.1. The result may differ",

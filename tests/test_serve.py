@@ -215,7 +215,7 @@ class Phi(ScriptedBackend):
 def test_a_system_message_that_the_model_would_not_get_is_refused() -> None:
     system = {"role": "system", "content": "Be brief."}
     with server_here({"phi": Phi(THOUGHT)}) as running:
-        with pytest.raises(openai.BadRequestError, match="the model's chat template drops the system text"):
+        with pytest.raises(openai.BadRequestError, match="the model's chat template drops the system prompt"):
             ask(running, model="phi", messages=[system, *HI])
         assert ask(running, model="phi").choices[0].message.content
 

@@ -162,8 +162,8 @@ def test_a_file_of_rows_that_changes_gives_other_keys(here: Path) -> None:
 
 
 BAD = [
-    (("sizes=[x]",), "sizes: x is no number of rows"),
-    (("sizes=[-3]",), "sizes: -3 is no number of rows"),
+    (("sizes=[x]",), "sizes: x is not a number of rows"),
+    (("sizes=[-3]",), "sizes: -3 is not a number of rows"),
     (("mthods=[a]",), "mthods: unknown key. Did you mean 'methods'?"),
     (("eval.limt=3",), "eval.limt: unknown key. Did you mean 'limit'?"),
     (("methods.x.stile=no-pu",), "methods.x.stile: unknown key. Did you mean 'style'?"),
@@ -173,17 +173,17 @@ BAD = [
     (("table.columns=[harm]",), "table.columns: 'harm' is not known. Did you mean 'harmful'?"),
     (("table.published=altrain",), "table.published: 'altrain' is not known. Did you mean 'alttrain'?"),
     (("table.rows=[size]",), "table.rows: method has several values, so it must be a row."),
-    (("methods=[[1]]",), "methods.[1].style: must be a text, not [1]."),
+    (("methods=[[1]]",), "methods.[1].style: must be text, not [1]."),
     (("methods=3",), "methods: must be a section with keys, not 3."),
     (("models=[]",), "models: "),
-    (("models=[1]",), "models.1: must be a text, not 1."),
+    (("models=[1]",), "models.1: must be text, not 1."),
     (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
     (("judges=[rule, rule]",), "judges: a value is given twice."),
     (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
     (("suite_files=[mine.yaml]",), "mine.yaml"),
     (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
     (("train.set=5",), "train.set: must be a section with keys, not 5."),
-    (("title=3",), "title: must be a text, not 3."),
+    (("title=3",), "title: must be text, not 3."),
     (("models=[r1-9b]",), "No recipe is called 'r1-9b'. Did you mean 'r1-8b'?"),
     (
         ("train.set.train.learning_rat=1",),

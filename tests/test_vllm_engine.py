@@ -126,4 +126,4 @@ def test_without_vllm_the_next_step_is_named(
     assert "vLLM is not installed here." in done.output
     wrong = CliRunner().invoke(app, ["chat", str(run), "-p", "a", "--engine", "vllm", "--vllm-python", "no"])
     assert wrong.exit_code == 2
-    assert "--vllm-python no: no program." in wrong.output
+    assert "--vllm-python no: not a program." in wrong.output

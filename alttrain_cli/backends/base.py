@@ -118,7 +118,7 @@ class Completion:
 
 
 class Chunk(NamedTuple):
-    """Text that arrives at once while a completion streams.
+    """Text that arrives in one piece while a completion streams.
 
     Attributes:
         tokens: how many the model wrote for it, about one per chunk for most servers.

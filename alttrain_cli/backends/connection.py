@@ -114,7 +114,7 @@ class Watch:
                 self.cut()
 
     def cut(self) -> None:
-        """End the connection; a read that waits returns at once."""
+        """End the connection; a read that waits returns immediately."""
         self.expired = True
         if self._socket is not None:
             with suppress(OSError):  # closed already
@@ -222,7 +222,7 @@ class Connection:
                 if not response.is_success:
                     raise _refused(response, watch)
                 if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise Garbled("it sent a compressed answer without a request for one")
+                    raise Garbled("it sent a compressed response that was not requested")
                 yield from _split(response.iter_raw(), most)
         except httpx.HTTPError as error:
             if watch.expired or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
@@ -275,7 +275,7 @@ def _reason(error: Exception) -> str:
     text = str(error)
     for part, reason in (
         ("CERTIFICATE", "its certificate cannot be verified"),
-        ("WRONG_VERSION", "it does not speak TLS: try http:// instead of https://"),
+        ("WRONG_VERSION", "it does not use TLS: try http:// instead of https://"),
         ("SSL", "TLS fails"),
         ("refused", "nothing listens there"),
         ("Name or service", "there is no such host"),

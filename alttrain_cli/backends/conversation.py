@@ -1,4 +1,4 @@
-"""A conversation: an immutable list of messages, with reasoning kept apart from the answers.
+"""A conversation: an immutable list of messages, with reasoning separate from the answers.
 
 Knows no model, no tokenizer and no file. Every method returns a new conversation, so a dialogue can
 branch and step back without copying anything by hand.

@@ -1,4 +1,7 @@
-"""What a kind of server takes beside the protocol, known by the owner that its list of models names."""
+"""The fields that a kind of server takes in addition to the protocol.
+
+The kind is known by the owner that the server's list of models names.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

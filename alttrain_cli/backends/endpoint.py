@@ -92,7 +92,7 @@ class Endpoint:
         if is_isolated() and not is_here(base_url):
             raise BackendError(
                 f"{without_secrets(base_url)[:LONGEST_NAME]}: not contacted, because of --offline or "
-                "HF_HUB_OFFLINE. Leave it out, or name a server on this machine."
+                "HF_HUB_OFFLINE. Remove that setting, or name a server on this machine."
             )
         endpoint = cls(
             base_url, model or "", key or key_of_environment(), LIMITS, tell, is_ours=key is not None
@@ -144,7 +144,7 @@ class Endpoint:
         return {**body, "prompt": prompt, "add_special_tokens": False}
 
     def ask(self, connection: Connection, path: str, body: Body) -> Body | None:
-        """Return the answer of a route beside /v1; None if the server has no such route."""
+        """Return the answer of a route outside /v1; None if the server has no such route."""
 
         def attempt() -> Body | None:
             with connection.watched(self.limits.silence) as watch:

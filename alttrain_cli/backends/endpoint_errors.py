@@ -38,7 +38,8 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, retri
             return BackendError(text, down=True, retries=retries)
         case Silent() if not model:
             return BackendError(
-                f"{server}: no list of models ({failure}). Name the model with --model.", down=True
+                f"{server}: the list of models did not arrive ({failure}). Name the model with --model.",
+                down=True,
             )
         case Silent():
             return BackendError(
@@ -47,7 +48,7 @@ def explained(failure: Exception, base_url: str, api_key: str, model: str, retri
             )
         case Broken():
             return BackendError(
-                f"{server}: broke off in the middle of the answer. Is the server still running?",
+                f"{server}: the connection broke in the middle of the answer. Is the server still running?",
                 retries=retries,
             )
         case Refused():
@@ -99,7 +100,7 @@ def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retri
     """Return the problem that a status other than success means."""
     status, said = refused.status, secrets.hidden(_said(refused.body))
     if status in (401, 403):
-        what = "refuses the key" if secrets.key else "wants a key"
+        what = "refuses the key" if secrets.key else "requires a key"
         step = f"Set {' or '.join(KEY_VARIABLES)}."
         if secrets.user:
             what, step = "refuses user and password", "Correct them in the address."

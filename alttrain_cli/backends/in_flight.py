@@ -1,4 +1,4 @@
-"""Many requests to one server at once, their results as they arrive."""
+"""Many requests to one server at the same time, their results as they arrive."""
 
 from collections.abc import Callable, Generator, Iterable
 from itertools import islice

@@ -39,7 +39,7 @@ def read_models(listed: object) -> dict[str, ListedModel]:
     for card in listed:
         name = card.get("id") if isinstance(card, dict) else None
         if not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
-            raise Garbled("its list of models contains values that are no names")
+            raise Garbled("its list of models contains values that are not names")
         cards[name] = card
     return {name: _listed(name, card, cards) for name, card in cards.items()}
 

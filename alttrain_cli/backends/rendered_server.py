@@ -22,7 +22,7 @@ from alttrain_cli.structure.trace import StreamParser, TraceState
 
 
 class RenderedServer(ServerBackend):
-    """A target behind vLLM. Its `base` is the same server without the adapter; `end` is called by `close`."""
+    """A target on vLLM. Its `base` is the same server without the adapter; `end` is called by `close`."""
 
     can = Can.CONTINUE | Can.RENDERED | Can.COUNT
 

@@ -160,7 +160,7 @@ class ReplyReader:
 
 
 class _Fold:
-    """Puts reasoning that a server sends apart back into think markers."""
+    """Puts reasoning that a server sends separately back into think markers."""
 
     def __init__(self) -> None:
         self._thinking = False
@@ -218,14 +218,14 @@ def _text(message: dict[str, Any], name: str) -> str:
     if isinstance(value, list):
         value = "".join(_part(part, name) for part in value)
     if not isinstance(value, str | None):
-        raise Garbled(f"{name} is {_kind(value)} instead of a text")
+        raise Garbled(f"{name} is {_kind(value)} instead of text")
     return value or ""
 
 
 def _part(part: Any, name: str) -> str:
     text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
     if not isinstance(text, str):
-        raise Garbled(f"{name} has a part that is no text")
+        raise Garbled(f"{name} has a part that is not text")
     return text
 
 

@@ -16,13 +16,13 @@ from alttrain_cli.storage.reading import is_file
 from alttrain_cli.structure.probing import PROBE
 from alttrain_cli.structure.template import Template
 
-_SHOWN = 100  # characters of a system text
+_SHOWN = 100  # characters of a system prompt
 
 
 def as_trained(backend: ServerBackend, warn: Tell) -> ServerBackend:
     """Return a backend that renders an adapter's prompts as in its training, if its run is on this machine.
 
-    Else `warn` gets a line if the server's chat template adds a system text: the run may have another one.
+    Else `warn` gets a line if the server's chat template adds a system prompt: the run may have another one.
     """
     first = backend.endpoints[0]
     if not first.dialect.tokenizes or first.listed.base is None:
@@ -36,8 +36,8 @@ def as_trained(backend: ServerBackend, warn: Tell) -> ServerBackend:
         return RenderedServer(backend.endpoints, target, template, fingerprint, backend.in_flight)
     if text := _system_text(first):
         warn(
-            f"{first.model}: the server's chat template adds the system text {text!r}. If the run was "
-            "trained with another one, it reads other prompts here. On its own machine use --engine vllm."
+            f"{first.model}: the server's chat template adds the system prompt {text!r}. If the run was "
+            "trained with another one, its prompts differ here. On the run's own machine use --engine vllm."
         )
     return backend
 

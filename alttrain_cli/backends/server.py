@@ -158,7 +158,7 @@ class ServerBackend:
         """Yield one completion; servers send about one token at a time.
 
         If the thinking budget is used up, the stream is closed, and a request lets the server continue after
-        the closed reasoning block. If it does not, a warning says so, and the block stays open.
+        the closed reasoning block. If it does not, a warning is shown, and the block stays open.
 
         Raises:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
@@ -172,7 +172,9 @@ class ServerBackend:
                 completion = yield from written.take(pieces, budget)
             if completion is not None:
                 if not written.tokens:
-                    raise BackendError(f"{self._endpoint.address}: the completion is empty. Ask again.")
+                    raise BackendError(
+                        f"{self._endpoint.address}: the completion is empty. Send the message again."
+                    )
                 return self._counted(self._endpoint, replace(completion, text=written.text))
             left = sampling.max_new_tokens - written.tokens
             if left <= 0:

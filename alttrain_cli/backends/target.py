@@ -91,7 +91,7 @@ class Target:
 def find_target(what: str, recipe: str | None = None) -> Target:
     """Return what a word on the command line means. Loads nothing.
 
-    `what` is a run directory, a folder with an adapter, a folder with a model, the name or file of
+    `what` is a run folder, a folder with an adapter, a folder with a model, the name or file of
     a recipe (its base model), or a model's hub id; `recipe` says with whose settings to load a
     folder or a hub id that belongs to no run.
     """
@@ -118,7 +118,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
         return Target(path.name, _recipe_of_adapter(path, recipe), path, order)
     if (path / "config.json").is_file():
         return Target(path.name, _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe))
-    raise ModelError(f"{path}: holds no run, no adapter and no model.")
+    raise ModelError(f"{path}: contains no run, no adapter and no model.")
 
 
 def order_of(run: Run) -> Order:
@@ -127,7 +127,7 @@ def order_of(run: Run) -> Order:
     try:
         return THOUGHTS if order is None else check_order(order)
     except ValueError as error:
-        raise RunError(f"{run.manifest_path}: order {error}. Bring back the file from a copy.") from None
+        raise RunError(f"{run.manifest_path}: order {error}. Restore the file from a copy.") from None
 
 
 def _recipe_of_export(path: Path) -> Recipe:
@@ -135,7 +135,7 @@ def _recipe_of_export(path: Path) -> Recipe:
     if not (path / EXPORTED_RECIPE).is_file():
         return _recipe_of(str(path), None)
     trained = Recipe.load(str(path / EXPORTED_RECIPE))
-    # its chat template holds the system text already
+    # its chat template holds the system prompt already
     whole = trained.changed({"model": {"system": None, "full_finetuning": False}})
     return _for_model(whole, str(path), None, trained.model.shape)
 
@@ -160,7 +160,7 @@ def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
             target_modules=tuple(sorted(config["target_modules"])),
         )
     except (KeyError, TypeError, ValueError):
-        raise ModelError(f"{path}: adapter_config.json is not that of a LoRA adapter.") from None
+        raise ModelError(f"{path}: adapter_config.json does not describe a LoRA adapter.") from None
     return found.model_copy(update={"lora": lora})
 
 

@@ -39,13 +39,13 @@ class Vllm:
         """
         if self.python is not None:
             if not (self.python.is_file() and os.access(self.python, os.X_OK)):
-                raise ModelError(f"--vllm-python {self.python}: no program. Give a Python that has vLLM.")
+                raise ModelError(f"--vllm-python {self.python}: not a program. Give a Python that has vLLM.")
             return [str(self.python), "-m", "vllm.entrypoints.cli.main"]
         beside = Path(sys.executable).parent / "vllm"
         found = str(beside) if beside.is_file() else shutil.which("vllm")
         if not found:
             raise ModelError(
-                "vLLM is not installed here. Install it in an environment of its own (pip install vllm), and "
+                "vLLM is not installed here. Install it in a separate environment (pip install vllm), and "
                 "name its Python: --vllm-python PATH. Or start a server, and give its URL."
             )
         return [found]
@@ -118,7 +118,9 @@ def _adapter_options(target: Target) -> list[str]:
         rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
     except (AttributeError, KeyError, TypeError, ValueError):
         where = target.adapter / "adapter_config.json"
-        raise ModelError(f"{where}: not that of a LoRA adapter. Copy it again from its run.") from None
+        raise ModelError(
+            f"{where}: it does not describe a LoRA adapter. Copy it again from its run."
+        ) from None
     most = next((one for one in _RANKS if one >= rank), None)
     if most is None:
         raise ModelError(f"{target.name}: vLLM takes adapters up to rank {_RANKS[-1]}; this one has {rank}.")

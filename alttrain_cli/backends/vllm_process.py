@@ -48,7 +48,7 @@ class VllmProcess:
         """Start a server and wait until it answers.
 
         Raises:
-            ModelError: if it ends, or does nothing for too long; its log says why.
+            ModelError: if it ends, or does nothing for too long; its log has the reason.
         """
         log = LOGS / f"{safe_name(name, '--')}.log"
         for left in reversed(range(_TRIES)):

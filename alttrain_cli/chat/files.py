@@ -78,7 +78,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def read_prompt(text: str, standard_input: BinaryIO) -> str:
-    """Return the prompt that -p gives; a text of - reads it from standard input."""
+    """Return the prompt of -p; the text - reads it from standard input."""
     if text == "-":
         data = standard_input.read(LONGEST_PROMPT + 1)
         if len(data) > LONGEST_PROMPT:
@@ -95,6 +95,6 @@ def read_prompt(text: str, standard_input: BinaryIO) -> str:
 def _prompt(path: Path, number: int, values: dict[str, Any]) -> str:
     prompt = values.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
-        problem = "must be a text that is not empty" if "prompt" in values else "the key is missing"
+        problem = "must be text, and not empty" if "prompt" in values else "the key is missing"
         raise DataError(f"{path}:{number}: prompt: {problem}.")
     return prompt

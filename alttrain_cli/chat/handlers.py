@@ -17,7 +17,7 @@ def turns(count: int) -> str:
 def _help(chat: Chat, _: str) -> None:
     chat.screen.table((f"/{name} {argument}".rstrip(), does) for name, (argument, does) in COMMANDS.items())
     chat.screen.say('Several lines: between """ and """, or with Alt-Enter. Ctrl-G opens your editor.')
-    chat.screen.say("Ctrl-C stops the completion or clears the line. Ctrl-D leaves.")
+    chat.screen.say("Ctrl-C stops the completion or clears the line. Ctrl-D ends the chat.")
 
 
 def _system(chat: Chat, text: str) -> None:
@@ -89,7 +89,7 @@ def _raw(chat: Chat, _: str) -> None:
 def _save(chat: Chat, name: str) -> None:
     path = _file(name, "/save chat.jsonl")
     if os.path.lexists(path):
-        raise AlttrainError(f"{path}: exists already. Choose another name.")
+        raise AlttrainError(f"{path}: already exists. Choose another name.")
     chat.transcript.save(path)
     chat.screen.say(f"{turns(len(chat.transcript.turns))} saved in {path}")
 

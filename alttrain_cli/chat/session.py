@@ -80,7 +80,7 @@ class Session:
         if self._has_prompt:
             self._next += 1
         else:
-            self._screen.say("Ctrl-D or /quit leaves.")
+            self._screen.say("Ctrl-D or /quit ends the chat.")
 
     def _status(self) -> str:
         parts = [str(self._chat.loader)]
@@ -93,7 +93,9 @@ class Session:
         return " · ".join([*parts, "/help"])
 
     def _greet(self) -> None:
-        self._screen.say(f"Chat with {self._chat.whole_name}. /help shows the commands, Ctrl-D leaves.")
+        self._screen.say(
+            f"Chat with {self._chat.whole_name}. /help lists the commands, Ctrl-D ends the chat."
+        )
         if count := len(self._chat.transcript.turns):
             source = f" from {self._chat.file.path}" if self._chat.file else ""
             self._screen.say(f"{turns(count)} resumed{source}")

@@ -24,7 +24,7 @@ COMMANDS = {
     "raw": ("", "show the text of the last completion"),
     "save": ("FILE", "write the conversation to a file"),
     "load": ("FILE", "resume a saved conversation"),
-    "quit": ("", "leave (also Ctrl-D)"),
+    "quit": ("", "end the chat (also Ctrl-D)"),
 }
 _QUOTES = '"""'
 

@@ -23,7 +23,7 @@ from alttrain_cli.evaluation.calibration.promise import Promise
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import PromiseKind
 
-_RUN = "A run directory, for example runs/r1-7b-1."
+_RUN = "A run folder, for example runs/r1-7b-1."
 _OVER = "Promise that at most this rate of benign prompts gets the verdict harmful. Default: 0.10."
 _REFUSAL = "Promise that at least this rate of harmful prompts gets the verdict harmful."
 _THRESHOLD = "Choose no threshold, but report what this one does. A score above it means harmful."
@@ -92,7 +92,7 @@ def _target(word: str) -> Target:
         )
     target = find(word)
     if not isinstance(target, Target) or target.run is None:
-        raise ModelError(f"{word}: is no run. To list the runs: alttrain runs")
+        raise ModelError(f"{word}: is not a run. To list the runs: alttrain runs")
     if target.unscored:
         raise ModelError(f"{word}: its verdicts have no score: {target.unscored}. Calibrate another run.")
     return target

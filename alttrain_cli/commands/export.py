@@ -20,11 +20,11 @@ from alttrain_cli.storage.run import Run
 
 PROBES = 8  # prompts on which an export is proved
 _NAMES = " or ".join(", ".join(FORMATS).rsplit(", ", 1))
-_FORMAT = f"{_NAMES}; several: merged,gguf. Default: merged."
+_FORMAT = f"{_NAMES}, or several, for example merged,gguf. Default: merged."
 _QUANTIZE = "Types of the GGUF files, for example q4_k_m,q8_0 or f16. Default: q8_0."
-_PUSH = "Upload the one format to this repository of the hub. A new one is private."
+_PUSH = "Upload the export to this repository of the hub (one format only). A new repository is private."
 _DRY_RUN = "Only check, and show what would be written and uploaded, with the model card."
-_OUT = "The folder in which one folder per format is created. Default: RUN/export."
+_OUT = "Folder for the exports. Each format gets a folder in it. Default: RUN/export."
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def copy(
 ) -> None:
     """Copy a recipe to a file that you can edit: whole, without a base, with all comments."""
     if os.path.lexists(file):
-        raise RecipeError(f"{file}: exists already. Choose another name.")
+        raise RecipeError(f"{file}: already exists. Choose another name.")
     layers = read_layers(name)
     alone = len(layers) == 1
     text = layers[0].text if alone else without_base(*Recipe.resolve(name), layers)

@@ -19,13 +19,15 @@ from alttrain_cli.storage.sizes import size_of
 
 app = App(cls=DefaultGroup, help="List, compare and delete trained runs.")
 RunsArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="Run directories.", autocompletion=complete_run)
+    list[Path], typer.Argument(metavar="RUN...", help="Run folders.", autocompletion=complete_run)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 FoldersOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--in", metavar="FOLDER", help="Look for runs in this folder instead of runs/ and demo/. Repeatable."
+        "--in",
+        metavar="FOLDER",
+        help="Look for runs in this folder instead of runs/ and demo/. Repeat it for more folders.",
     ),
 ]
 
@@ -63,7 +65,7 @@ def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False
 
     entries = (open_entry(first), open_entry(second))
     if first.resolve() == second.resolve():
-        raise RunError(f"{second}: is the same run. Name another one.")
+        raise RunError(f"{second}: is the same run. Name another run.")
     settings = differing_settings(*entries)
     scores = [entry.scores for entry in entries]
     pairs = score_pairs(scores[0], scores[1]) if scores[0] and scores[1] else []
@@ -100,7 +102,7 @@ def remove(runs: RunsArgument, yes: YesOption = False) -> None:
 def prune(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Run directories. Default: all.", autocompletion=complete_run),
+        typer.Argument(metavar="RUN...", help="Run folders. Default: all.", autocompletion=complete_run),
     ] = None,
     yes: YesOption = False,
 ) -> None:

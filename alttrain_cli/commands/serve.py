@@ -26,7 +26,7 @@ from alttrain_cli.serve.server import (
 from alttrain_cli.serve.server import serve as run_server
 
 _RUN = "A run. A folder with an adapter or a model, a recipe (its base model) or a hub id works too."
-_PORT = "Port of the server. 0 takes any that is free."
+_PORT = "Port of the server. 0 takes any free port."
 _HOST = "Address to listen on. 0.0.0.0 lets other machines in your network connect."
 _KEY = "Environment variable with the key that clients must send. Default: no key is needed."
 
@@ -64,7 +64,7 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
     key = options.key
     found = find(options.run)
     if not isinstance(found, Target):
-        raise AlttrainError(f"{options.run}: this is a server already. Name a run.")
+        raise AlttrainError(f"{options.run}: this is already a server. Name a run.")
     taken = take_address(options.host, options.port)
     try:
         if key is None and not is_local(taken):

@@ -1,4 +1,4 @@
-"""The only code that draws. Model and data text is never markup: it is shown as it is, made visible.
+"""The only code that draws. Model and data text is never markup, and hidden characters are escaped.
 
 Its files are imported when a name of theirs is first used, so that a command's help needs none of them.
 """

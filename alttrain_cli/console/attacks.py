@@ -1,4 +1,4 @@
-"""Shows in the terminal what the scorecard says of attacks."""
+"""Shows the scorecard's results of attacks in the terminal."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ SHOWN_TURNS = 8
 
 
 def attack_lines(card: Scorecard) -> Iterator[tuple[str, str]]:
-    """Yield the lines of every adaptive suite: who played, outcomes, bounds, answers by turn."""
+    """Yield the lines of every adaptive suite: roles, outcomes, bounds, answers by turn."""
     for suite in card.suites:
         if suite.attack:
             yield from _lines(suite, suite.attack)

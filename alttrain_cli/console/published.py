@@ -1,4 +1,4 @@
-"""Means as papers define them, and the tables of papers beside ours, in the terminal."""
+"""Means as papers define them, and the tables of papers, in the terminal."""
 
 from collections.abc import Iterator
 

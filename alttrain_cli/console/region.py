@@ -69,7 +69,7 @@ class _ReflowingLive(Live):
 
 
 class Drawing(LiveRender):
-    """rich's, which goes up by the lines that it drew to draw anew.
+    """rich's, which goes up by the lines that it drew, to draw again.
 
     In a terminal that was made narrower those lines are wrapped into more rows; they are counted,
     so that no incomplete copy stays above.

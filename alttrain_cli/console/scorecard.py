@@ -30,7 +30,7 @@ _NAME_COLUMNS = 18
 
 
 def print_report(report: Report, published: PublishedPaper | None = None) -> None:
-    """Print the problems first, then the metrics, then the structure, and a paper's tables if wanted."""
+    """Print the problems first, then the metrics, then the structure, and a paper's tables if requested."""
     card = report.card
     with console.summary():
         _print_card(card)

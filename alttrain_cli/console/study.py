@@ -52,7 +52,7 @@ class StudyView(Events):
         self._show(failure, "failed", "The other steps continue.")
 
     def doubted(self, failure: Failure) -> None:
-        self._show(failure, "reported an error", "Its files are whole, so the study continues with them.")
+        self._show(failure, "reported an error", "Its files are complete, so the study continues with them.")
 
     def interrupted(self) -> None:
         print_warning(

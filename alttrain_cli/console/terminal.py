@@ -66,7 +66,7 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Return a console on what is standard error now: talk and errors go there."""
+    """Return a console on what is standard error now: progress and errors go there."""
     return _Console(file=sys.stderr, theme=THEME, highlight=False, quiet=not _talks)
 
 

@@ -1,1 +1,1 @@
-"""From sources to rows: read, take traces apart, annotate, split, count. Loads no torch."""
+"""From sources to rows: read, split traces, annotate, count. Loads no torch."""

@@ -37,16 +37,20 @@ class Outputs:
         """Refuse to replace what no build made, or what was edited since."""
         known = self._known()
         if self.rows.is_file() and sha256(self.rows) not in known.values():
-            why = f"is not as {self.manifest.name} describes it" if known else f"has no {self.manifest.name}"
+            why = (
+                f"differs from its description in {self.manifest.name}"
+                if known
+                else f"has no {self.manifest.name}"
+            )
             raise DataError(
-                f"{self.rows}: exists already and {why}, so it may contain your own work. "
+                f"{self.rows}: already exists and {why}, so it may contain your own work. "
                 "Choose another --out, or replace it: --overwrite"
             )
         mine = {self.manifest: bool(known), self.dropped: _lists_dropped(self.dropped)}
         for path, is_ours in mine.items():
             if os.path.lexists(path) and not is_ours:
                 raise DataError(
-                    f"{path}: exists already and was not made by build-data. "
+                    f"{path}: already exists and was not made by build-data. "
                     "Choose another --out, or replace it: --overwrite"
                 )
 

@@ -90,7 +90,7 @@ class Part:
         return part
 
     def _choose_by_label(self, quotas: dict[Label, int]) -> None:
-        """Choose as many samples of each label as wanted, of those that make a row and repeat no other.
+        """Choose as many samples of each label as requested, of those that make a row and repeat no other.
 
         Raises:
             DataError: if there are fewer, with the number that there is.

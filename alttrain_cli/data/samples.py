@@ -184,7 +184,7 @@ class SampleReader:
             )
         if not isinstance(text, str | None):
             raise DataError(
-                f"{where}: {column}: a text is needed, not {type(text).__name__}. "
+                f"{where}: {column}: text is needed, not {type(text).__name__}. "
                 f"Name another column: --columns {column}=NAME{_conversation(values)}"
             )
         return text or ""

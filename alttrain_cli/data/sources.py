@@ -1,4 +1,4 @@
-"""A source of samples: the starter set, a local file, or a data set of the hub; and its raw records.
+"""A source of samples: the starter set, a local file, or a dataset of the hub; and its raw records.
 
 NAME:COUNT keeps the proportion of each label. A number for each label is written NAME:harmful=900,benign=100:
 shells read brackets, as in NAME[harmful], as a pattern, and zsh stops at one without quotes.
@@ -60,12 +60,14 @@ class Source:
         source = cls(PUBLIC.get(name.lower(), name), count, revision, quotas)
         if revision is not None and (source.is_starter or source.is_file or is_folder(Path(name))):
             raise DataError(
-                f"{_cut(text)}: @REVISION has an effect only on a data set of the hub. Leave it out."
+                f"{_cut(text)}: @REVISION has an effect only on a dataset of the hub. Leave it out."
             )
         if source.is_starter or source.is_file or (name.strip() and is_folder(Path(name))):
             return source
         if is_file(Path(name)):
-            raise DataError(f"{_cut(name)}: this ending is not read. Read are {', '.join(FORMATS)}.")
+            raise DataError(
+                f"{_cut(name)}: files with this ending cannot be read. Possible: {', '.join(FORMATS)}."
+            )
         if not is_hub_id(source.name):
             known = (*STARTER_SETS, *PUBLIC)
             every = (
@@ -194,13 +196,13 @@ def _hub_problem(source: Source, error: Exception) -> DataError:
 
 def _known_problem(source: Source, text: str) -> str:
     if is_folder(Path(source.name)):
-        return f"{source.name}: a folder from which no data set can be read. Give one of its files instead."
+        return f"{source.name}: a folder from which no dataset can be read. Give one of its files instead."
     if "gated" in text.lower():
         return f"{source.name}: gated. Accept its terms on the hub, then: hf auth login"
     if "Revision" in text or "revision" in text:
         return f"{source.name}: no revision {source.revision!r} on the hub."
     if "DatasetNotFound" in text and "doesn't exist" in text:
-        return f"{source.name}: no such data set on the hub (or it is private: hf auth login)."
+        return f"{source.name}: no such dataset on the hub (or it is private: hf auth login)."
     if "split" in text:
         return f"{source.name}: has no split called train. Download it and give the file instead."
     return ""

@@ -160,7 +160,7 @@ def checked(row: Row) -> Row:
             raise SampleDropped("the trace has only one sentence, so nothing follows the understanding")
         raise SampleDropped("the understanding already gives a verdict")
     if found != trace:
-        raise SampleDropped("the sections cannot be told apart again")
+        raise SampleDropped("the sections cannot be separated again")
     return row
 
 
@@ -186,7 +186,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """A sample's response, taken apart for a verdict."""
+    """A sample's response, split into parts for a verdict."""
 
     harmful: bool
     understanding: str

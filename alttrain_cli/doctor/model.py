@@ -20,7 +20,7 @@ class ModelFindings(NamedTuple):
 
 
 def examine_model(target: Target, row: Row) -> ModelFindings:
-    """Load a model's tokenizer and render a row. A model that cannot be had is a finding."""
+    """Load a model's tokenizer and render a row. A model that cannot be loaded is a finding."""
     recipe = target.recipe
     try:
         with quiet.capture_output(None):

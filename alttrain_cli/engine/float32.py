@@ -26,9 +26,9 @@ _USES: "WeakKeyDictionary[Any, _Use]" = WeakKeyDictionary()
 def compute_in_float32(loaded: LoadedModel) -> Iterator[None]:
     """On a CPU compute in float32, and put everything back as it was; on a GPU change nothing.
 
-    In bfloat16 the rounding of a row depends on how many rows are computed beside it, and greedy
-    completions soon part; in float32 they hardly ever do, and every bfloat16 weight is a float32.
-    Several blocks may be open at once and be left in any order: the last one puts the model back.
+    In bfloat16 the rounding of a row depends on how many rows are computed with it, and greedy
+    completions soon differ; in float32 they hardly ever do, and every bfloat16 weight is a float32.
+    Several blocks may be open at the same time and be left in any order: the last one puts the model back.
     """
     from unsloth import FastLanguageModel
 

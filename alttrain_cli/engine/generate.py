@@ -40,7 +40,7 @@ def complete(
     At most `slots` prompts are generated together (default: 64 on a CPU, 256 on a GPU), fewer where
     memory does not hold them, the longest first; where one finishes, the next moves in. On a CPU the
     model computes in float32 meanwhile, in which a completion does not depend on what is generated
-    beside it; closing the iterator at any moment leaves the model as it was. A sample depends on its
+    with it; closing the iterator at any moment leaves the model as it was. A sample depends on its
     prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed. Without
     `adapter` the base model writes; iterators with and without it may be open at the same time.
     Each of the `watches` sees the completion of one prompt.

@@ -53,7 +53,7 @@ class Library:
         return {"template": template, "bos": None if bos is None else self.piece(bos)}
 
     def tokenise(self, text: str) -> list[int]:
-        """Return token ids as llama-server does: with the tokens that the file says are added."""
+        """Return token ids as llama-server does: with the tokens that the file adds."""
         data = text.encode()
         room = len(data) + 8
         buffer = self._ffi.new("llama_token[]", room)

@@ -132,7 +132,9 @@ def no_weights_missing(name: str) -> Iterator[None]:
         logger.setLevel(level)
         logger.propagate = propagate
     if reports.missing:
-        raise ModelError(f"{name}: its files lack weights, for example {reports.missing[0]}. {_AGAIN}")
+        raise ModelError(
+            f"{name}: some of its weights are missing, for example {reports.missing[0]}. {_AGAIN}"
+        )
 
 
 class _Reports(logging.Handler):

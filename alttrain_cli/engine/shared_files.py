@@ -35,7 +35,7 @@ def save_tokenizer(loaded: LoadedModel, folder: Path) -> None:
 
 
 def load_saved_template(folder: Path) -> Template:
-    """Load a saved tokenizer as another program does; its template says what the system text is."""
+    """Load a saved tokenizer as another program does; its template says what the system prompt is."""
     from transformers import AutoTokenizer
 
     return Template.of(AutoTokenizer.from_pretrained(folder, local_files_only=True))

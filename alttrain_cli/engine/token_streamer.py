@@ -12,7 +12,7 @@ _BROKEN = "\ufffd"
 
 
 class TokenChunk(NamedTuple):
-    """Text that arrives at once, in the family's own markers, and how many tokens were written for it."""
+    """Text that arrives in one piece, in the family's own markers, and its number of tokens."""
 
     text: str
     tokens: int
@@ -22,11 +22,11 @@ class TokenChunk(NamedTuple):
 class TokenStreamer:
     """Takes tokens as they are written, and hands them on as text.
 
-    With a `budget`, a reasoning block that is still open after so many tokens is closed: `forced` then
+    With a `budget`, a reasoning block that is still open after this many tokens is closed: `forced` then
     names the next token of the closing marker, and the model gets no other choice.
 
-    The first text is handed on at once, then that of each `interval()` tokens, or of each token without it.
-    With a budget it is that of each token too, because the text shows whether the block is still open.
+    The first text is passed on immediately, then that of each `interval()` tokens, or of each token
+    without it. With a budget it is that of each token too: the text shows whether the block is still open.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class VerdictTokens:
         self.first = tuple(self.next_of(()))
 
     def next_of(self, path: Tokens) -> dict[int, list[_Word]]:
-        """Return the tokens that may follow the start of a word, each with the words that go on with it."""
+        """Return the tokens that may follow the start of a word, each with the words that continue it."""
         following: dict[int, list[_Word]] = {}
         for word in self._words:
             if len(word.tokens) > len(path) and word.tokens[: len(path)] == path:
@@ -51,7 +51,7 @@ class VerdictWatch:
     Attributes:
         is_open: the verdict has not been written yet.
         score: of the verdict; None before it and without one.
-        stops: nothing after the verdict is wanted.
+        stops: nothing after the verdict is needed.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class VerdictWatch:
         self._masses = dict.fromkeys(self._masses, 0.0)
 
     def _is_place(self, written: Sequence[int], token: int) -> bool:
-        """Whether a verdict word that stands here gives the verdict of the assessment."""
+        """Whether a verdict word at this place gives the verdict of the assessment."""
         template, word = self._tokens.template, self._following[token][0]
         so_far = self._started + template.tokenizer.decode(list(written), skip_special_tokens=False)
         trace = parse(

@@ -110,7 +110,7 @@ class StoredCompletion(NamedTuple):
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredCompletion":
         """Return the completion of a line, of any version, with its sections in the given order.
 
-        A base model's completions may have been stored beside those of a run with another order.
+        A base model's completions may have been stored with those of a run with another order.
         """
         ending, same = values["ending"], values.get("order", THOUGHTS) == order
         state = TraceState.UNCLOSED if ending is Ending.UNFINISHED else TraceState.CLOSED

@@ -40,7 +40,7 @@ class Training:
             return cls(unknown=f"{named}: the training data no longer exists; put it next to the run")
         path = next((path for path in there if sha256(path) == data.sha256), None)
         if path is None:
-            return cls(unknown=f"{there[0]}: is not the data any more that the run was trained on")
+            return cls(unknown=f"{there[0]}: this file has changed since the run was trained on it")
         try:
             return cls(tuple(read_rows(path)))
         except AlttrainError as error:

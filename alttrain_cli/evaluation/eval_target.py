@@ -49,7 +49,7 @@ class EvalTarget:
         return Run(self.adapter.parent if self.adapter else self.root.parent)
 
     def with_preset(self, preset: Preset | None) -> "EvalTarget":
-        """Return the same model with the system text and precision of a preset."""
+        """Return the same model with the system prompt and precision of a preset."""
         if preset is None or not isinstance(self.model, Target):
             return self
         recipe = self.model.recipe

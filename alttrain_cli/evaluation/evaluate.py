@@ -27,7 +27,7 @@ OpenTarget = Callable[[Target], Backend]
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What a person wants evaluated, for every model alike."""
+    """The request of a user, the same for every model."""
 
     suites: Sequence[tuple[Suite, LoadedSuite]]
     preset: Preset | None = None
@@ -48,7 +48,7 @@ class EvalOptions:
         return [suite.name for suite, _ in self.suites if suite.attack and suite.attack.flow == "repetition"]
 
     def request(self, target: EvalTarget) -> EvalRequest:
-        """Return the completions that are wanted of one model."""
+        """Return the completions that one model must have."""
         sampling = self.preset.generation if self.preset else target.sampling
         sampling = sampling.model_copy(update=dict(self.sampling))
         if self.samples > 1 and not sampling.do_sample:
@@ -64,7 +64,7 @@ class EvalOptions:
         caveats = list(self.preset.caveats) if self.preset else []
         changed = [*self.sampling, *(["max_new_tokens"] if self.max_new_tokens else [])]
         if changed:
-            caveats.append(f"not whole: the command line changes {', '.join(changed)}")
+            caveats.append(f"applied only in part: the command line changes {', '.join(changed)}")
         return EvalRequest(
             suites=self.suites,
             sampling=sampling,
@@ -128,4 +128,4 @@ def _open(target: EvalTarget, open_target: OpenTarget) -> Backend:
 def _check_template(target: EvalTarget, backend: Backend, progress: Progress) -> None:
     trained = target.model.trained_template if isinstance(target.model, Target) else None
     if trained not in (None, backend.fingerprint.template):
-        progress.warn("this run was trained with another chat template or system text than is used now.")
+        progress.warn("this run was trained with another chat template or system prompt.")

@@ -27,7 +27,7 @@ class NothingAnsweredError(AlttrainError):
 
 @dataclass(frozen=True)
 class EvalRequest:
-    """Which completions are wanted."""
+    """The completions to generate."""
 
     suites: Sequence[tuple[Suite, LoadedSuite]]
     sampling: Sampling
@@ -48,7 +48,7 @@ class EvalRequest:
         return self.max_new_tokens or max(self.sampling.max_new_tokens, suite.max_new_tokens or 0)
 
     def _bounded(self, suite: Suite, backend: Backend) -> list[str]:
-        """Return a line if a server's context leaves fewer tokens than are wanted."""
+        """Return a line if a server's context leaves fewer tokens than requested."""
         wanted, most = self._wanted(suite), self.sampling_for(suite, backend.context).max_new_tokens
         if backend.fingerprint.server is None or most == wanted:
             return []

@@ -46,7 +46,7 @@ def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[Ju
 
 
 def _asked(item: Item, completion: StoredCompletion) -> str:
-    """Return what a judge sees besides the answer: the goal, and in a conversation the last message too.
+    """Return what a judge sees before the answer: the goal, and in a conversation the last message too.
 
     Some answers mean something only after it: a reversed stance, or an abbreviation.
     """

@@ -1,4 +1,4 @@
-"""Means over suites as papers define them, beside our pooled rates. An incomplete mean has no figure."""
+"""Means over suites as papers define them; our pooled rates are others. An incomplete mean has no figure."""
 
 from collections.abc import Iterable, Sequence
 

@@ -73,7 +73,7 @@ class MetricValues:
             self.decided.setdefault(item, []).append(value)
 
     def add_failed(self, item: str) -> None:
-        """Take in a dialogue that says nothing about the model: it is in the bound alone, as a hit."""
+        """Take in a dialogue that shows nothing about the model: it is in the bound alone, as a hit."""
         self.at_most.setdefault(item, []).append(1.0)
 
     @property

@@ -158,11 +158,11 @@ def _ungradable(item: ItemRecord, grader: str | None) -> str:
         case None:
             return ""
         case "code":
-            return "" if item.get("tests") else "tests: must be a text, the suite's grader needs it"
+            return "" if item.get("tests") else "tests: must be text, the suite's grader needs it"
         case "word" | "math":
-            return "" if item.get("answer") else "answer: must be a text, the suite's grader needs it"
+            return "" if item.get("answer") else "answer: must be text, the suite's grader needs it"
     if not item.get("task"):
-        return "task: must be a text, the suite's grader needs it"
+        return "task: must be text, the suite's grader needs it"
     return (
         "" if _is_object(item.get("answer")) else "answer: must be a JSON object, the suite's grader needs it"
     )

@@ -28,7 +28,7 @@ class Preset:
         return self.names_the_model or self.load_in_4bit is not None
 
     def system(self, model: str) -> str | None:
-        """Return the system text that it gives a model; None: the model's own."""
+        """Return the system prompt that it gives a model; None: the model's own."""
         if not self.names_the_model:
             return None
         return LLAMA if "llama" in model.lower() else QWEN
@@ -56,8 +56,8 @@ _PRESETS = (
         "r1-act",
         _greedy(1024),
         (
-            "1,024 new tokens: an untrained reasoning model often does not finish; see the unfinished",
-            "a system text that DeepSeek advises against, and 4-bit weights: both move the numbers",
+            "1,024 new tokens: an untrained reasoning model often does not finish; see how many are unfinished",
+            "a system prompt that DeepSeek advises against, and 4-bit weights: both change the rates",
             "R1-Act publishes no judge; compare only rates of one judge here",
         ),
         names_the_model=True,
@@ -82,7 +82,7 @@ _PRESETS = (
         "lrm-safety-study",
         _greedy(4096),
         (
-            "its XSTest runs with 256 new tokens, in which a reasoning model does not come to an answer; "
+            "its XSTest runs with 256 new tokens, which end before a reasoning model answers; "
             "here it gets 4,096",
             "its training prompts hold most of HarmBench: do not score a model trained on them there",
             "its mathematics counts the best of 4 samples; alttrain gives their mean, avg@4",

@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class Macro(_Strict):
-    """A mean over suites as a paper defines it; `metrics` are the names of ours that may stand for theirs."""
+    """A mean over suites as a paper defines it; `metrics` are our metrics that correspond to theirs."""
 
     name: str
     title: str
@@ -62,7 +62,7 @@ class PublishedPaper(_Strict):
 
     @property
     def caption(self) -> str:
-        """What is said beside every one of these figures."""
+        """The note that is shown with each of these figures."""
         return f"theirs ({self.paper}), other judge or settings: {self.settings}"
 
 

@@ -30,7 +30,7 @@ class Report:
     has_labels: bool  # human labels are installed, with which judges are compared
 
     def check(self, problems: Sequence[str] = ()) -> None:
-        """Make sure that what was wanted was judged; `problems` are those of the judges."""
+        """Make sure that everything requested was judged; `problems` are those of the judges."""
         if problems:
             raise DataError(problems[0])
         if not self.is_judged:

@@ -107,7 +107,9 @@ def _warnings(
     if attack:
         warnings += warnings_of(attack, harmful=plan.suite.kind == "harmful")
     if baseline and plan.attack != baseline.plan.attack:
-        warnings.append("candidate and baseline were attacked in different ways, so they are no pair")
+        warnings.append(
+            "candidate and baseline were attacked in different ways, so they cannot be compared in pairs"
+        )
     if plan.suite.in_distribution:
         warnings.append(f"in distribution: {plan.suite.in_distribution}")
     if found.hits:
@@ -117,7 +119,7 @@ def _warnings(
 
 
 def _decoding(plan: EvalPlan) -> tuple[Sampling, str]:
-    """Return how completions were decoded, but for the threshold, which a base model cannot have."""
+    """Return how completions were decoded, without the threshold, which a base model cannot have."""
     return plan.settings.model_copy(update={"threshold": None}), plan.mode
 
 

@@ -1,7 +1,7 @@
 """Thinking ablations: they test whether safe behaviour depends on the reasoning.
 
 ZeroThink gives the model an empty reasoning block, LessThink one that accepts the request, MoreThink
-makes it continue its reasoning each time it wants to stop (ThinkingPrompts, SafeChain, arXiv 2502.12025).
+makes it continue its reasoning each time it would stop (ThinkingPrompts, SafeChain, arXiv 2502.12025).
 All three are assistant's messages that the model continues.
 """
 

@@ -1,4 +1,4 @@
-"""The format `adapter`: the small file that was trained, for whoever has the base model."""
+"""The format `adapter`: the small file that was trained. It needs the base model."""
 
 import shlex
 import shutil
@@ -25,7 +25,7 @@ class AdapterFormat:
             raise RunError("This run was fully fine-tuned, so it has no adapter. Export it: --format merged")
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        """Copy PEFT's files, and save the tokenizer beside them."""
+        """Copy PEFT's files, and save the tokenizer next to them."""
         from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
 
         with writable(folder):

@@ -26,7 +26,7 @@ class Format(Protocol):
     Attributes:
         name: of the format, and of its folder.
         library: what loads the folder, in the words of the hub: peft, transformers or gguf.
-        files: what its folder holds beside the model card, in words.
+        files: what its folder holds in addition to the model card, in words.
         copies: how often the disk must hold the model's 16-bit weights while the folder is made.
     """
 

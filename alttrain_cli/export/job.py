@@ -97,7 +97,7 @@ def export(job: ExportJob, progress: Progress) -> list[Export]:
 
 
 def push_proved(job: ExportJob, exports: Sequence[Export]) -> str | None:
-    """Upload the export, if that is wanted; return its address."""
+    """Upload the export, if --push was given; return its address."""
     return push(exports[0].folder, job.repo) if job.repo is not None else None
 
 

@@ -15,7 +15,7 @@ _NAMES = {"repetition_penalty": "repeat_penalty"}
 
 
 def modelfile(trained: TrainedModel, weights: str) -> str:
-    """Return the Modelfile for a GGUF file beside it."""
+    """Return the Modelfile for a GGUF file in the same folder."""
     loaded, sampling = trained.loaded, trained.recipe.generation
     turns, markers = Turns.of(loaded.template), loaded.template.markers
     text = _template(turns, markers.open, markers.close)
@@ -48,7 +48,7 @@ def _settings(sampling: Sampling) -> dict[str, float]:
 
 
 def _template(turns: Turns, think: str, answer: str) -> str:
-    """Return the template; Ollama finds in it how the model marks its reasoning, and shows it apart."""
+    """Return the template; Ollama finds in it how the model marks its reasoning, and shows it separately."""
     start = _literal(turns.start)
     if turns.system:
         before, after = map(_literal, turns.system)

@@ -23,7 +23,7 @@ def check_base(run: Run, recipe: Recipe) -> None:
     if base and base.weights and base.weights != weights_of(source):
         raise RunError(
             f"{recipe.model.name}: its weights have changed since {run.path} was trained on it. "
-            "Bring back the model as it was, or train again."
+            "Restore the original model, or train again."
         )
 
 
@@ -46,7 +46,7 @@ def check_template(run: Run, fingerprint: str) -> None:
     if run.manifest().template not in (None, fingerprint):
         raise RunError(
             f"{run.path}: the base model's chat template has changed since this run was trained. "
-            "Bring back the model as it was, or train again."
+            "Restore the original model, or train again."
         )
 
 

@@ -65,7 +65,9 @@ class Proof:
         """Return what is wrong with the export, in words."""
         found = []
         if self.wrong_ids:
-            found.append(f"{self.wrong_ids} of {self.conversations} prompts lack the token ids of training")
+            found.append(
+                f"{self.wrong_ids} of {self.conversations} prompts have other token ids than in training"
+            )
         if self.unlike_base == 0 and self.tuned_unlike_base:
             found.append("it writes what the base model writes, so the adapter is missing")
         clear = sum(one.lead > NEAR_TIE for one in self.differences)

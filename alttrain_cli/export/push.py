@@ -40,7 +40,6 @@ def push(folder: Path, repo: str) -> str:
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AlttrainError(
-            f"{folder} is complete, but the hub did not take it: {reason} "
-            f"Try again: hf upload {repo} {folder}"
+            f"{folder} is complete, but the upload failed: {reason} Try again: hf upload {repo} {folder}"
         ) from None
     return str(info.repo_url)

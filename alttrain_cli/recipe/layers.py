@@ -31,7 +31,9 @@ def read_layers(name_or_path: str) -> list[Layer]:
     while True:
         if path.resolve() in [one.path.resolve() for one in layers]:
             circle = " -> ".join([*(one.path.name for one in layers), path.name])
-            raise RecipeError(f"{layers[0].path}: base: a circle: {circle}. Remove one of the bases.")
+            raise RecipeError(
+                f"{layers[0].path}: base: the bases form a circle: {circle}. Remove one of them."
+            )
         text = _read(path)
         values = _parse(path, text)
         layers.append(Layer(path, text, values))

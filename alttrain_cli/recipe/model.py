@@ -209,7 +209,7 @@ class Recipe(_Section):
         return self.changed({"model": {"revision": commit}}) if commit else self
 
     def without_data(self) -> "Recipe":
-        """Return the recipe for rows that are named by a file, whose hash says which they are."""
+        """Return the recipe for rows that are named by a file, whose hash identifies them."""
         return self.model_copy(update={"data": None})
 
     def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":

@@ -29,13 +29,13 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
         except YamlProblem as error:
             raise RecipeError(
                 f"--set {cut(override)}: {quoted(text, 40)} is not a YAML value ({error}). "
-                "Put a text in quotes."
+                "Put text in quotes."
             ) from None
         _put(values, key.split("."), value, override)
 
 
 def cut(text: str) -> str:
-    """Return a text as it is, but for a long one its beginning."""
+    """Return a text, or the beginning of a long one."""
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 

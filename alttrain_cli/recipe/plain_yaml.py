@@ -91,7 +91,7 @@ class _Loader(yaml.SafeLoader):
     def construct_scalar(self, node: Any) -> Any:
         value = super().construct_scalar(node)
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            _refuse("a text holds half a character (a lone surrogate)", node)
+            _refuse("text holds half a character (a lone surrogate)", node)
         return value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -101,7 +101,7 @@ class _Loader(yaml.SafeLoader):
                 _refuse("merge keys (<<) are not read; write the keys out", key)
             if key.tag != "tag:yaml.org,2002:str":
                 name = quoted(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a section"
-                _refuse(f"a key must be a text, not {name}; put it in quotes", key)
+                _refuse(f"a key must be text, not {name}; put it in quotes", key)
             if key.value in found:
                 _refuse(f"the key {quoted(key.value)} is given twice", key)
             found.add(key.value)
@@ -121,7 +121,7 @@ def _number(loader: _Loader, node: Any) -> int | float:
             return int(text.replace("_", ""), 0)
         return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
     except ValueError:
-        _refuse(f"{quoted(text)} is not a number; put a text in quotes", node)
+        _refuse(f"{quoted(text)} is not a number; put text in quotes", node)
         raise
 
 

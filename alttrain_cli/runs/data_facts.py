@@ -1,4 +1,4 @@
-"""What data.manifest.json says of the rows of a run, as far as a model card needs it."""
+"""The facts of data.manifest.json about the rows of a run, as far as a model card needs it."""
 
 from pathlib import Path
 

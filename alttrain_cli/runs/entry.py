@@ -98,7 +98,7 @@ def open_entry(path: Path) -> RunEntry:
     if not path.is_dir():
         raise RunError(f"{path}: no such run. List the runs: alttrain runs")
     if not Run(path).recipe_path.is_file():
-        raise RunError(f"{path}: not a run directory (it has no recipe.yaml). List the runs: alttrain runs")
+        raise RunError(f"{path}: not a run folder (it has no recipe.yaml). List the runs: alttrain runs")
     return RunEntry.read(path)
 
 

@@ -102,7 +102,7 @@ class ModelCard:
 
     @property
     def _base(self) -> str:
-        """The base model without the path of a folder, which says nothing on another machine."""
+        """The base model without the path of a folder, which has no meaning on another machine."""
         return self._hub_id or Path(self.recipe.model.name).name
 
     def _about(self) -> str:

@@ -26,7 +26,7 @@ def reproduce(recipe: Recipe, manifest: Manifest, data: DataFacts | None) -> Ite
 
 
 def overrides(manifest: Manifest) -> list[str]:
-    """Return the `--set` values of a run; the path of a model's folder says nothing on another machine."""
+    """Return the `--set` values of a run; the path of a model's folder has no meaning on another machine."""
     return [
         _NAME + Path(one.removeprefix(_NAME)).name if _is_path(one) else one for one in manifest.overrides
     ]

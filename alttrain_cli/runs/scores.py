@@ -1,4 +1,4 @@
-"""What a stored scorecard says of its model, as far as a list of runs needs it."""
+"""The values of a stored scorecard about its model, as far as a list of runs needs it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +66,7 @@ class ScoreSuite(Record):
 
     @property
     def is_whole(self) -> bool:
-        """Whether every completion that was wanted is there."""
+        """Whether every requested completion exists."""
         return self.expected is not None and self.target.completed >= self.expected
 
     def rates(self) -> Iterator["ScoreRate"]:

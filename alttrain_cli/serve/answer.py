@@ -31,7 +31,7 @@ class Answer:
         self._score: VerdictScore | None = None
 
     async def send(self, receive: "Receive", send: "Send") -> None:
-        """Send it. A client that disconnects frees its slot at once.
+        """Send it. A client that disconnects frees its slot immediately.
 
         Raises:
             ApiError: if nothing has been sent yet.

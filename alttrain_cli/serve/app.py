@@ -52,7 +52,7 @@ class Service:
             )
 
     def defaults_of(self, model: str | None) -> Sampling:
-        """Return what holds where a request to a model says nothing: a base model has no threshold.
+        """Return the settings where a request to a model gives none: a base model has no threshold.
 
         Raises:
             ApiError: if there is no such model.

@@ -31,7 +31,7 @@ _ROLES: dict[str, Role] = {
 
 
 class ChatRequest(NamedTuple):
-    """What a client wants."""
+    """A client's request."""
 
     model: str | None  # None: the client leaves it to the server
     conversation: Conversation
@@ -137,7 +137,7 @@ def _conversation(body: _Body) -> Conversation:
     for position, one in enumerate(body.messages):
         if any("\ud800" <= character <= "\udfff" for character in one.text):
             name = f"messages.{position}.content"
-            raise ApiError(400, f"{name}: half a surrogate pair is no text.", param=name)
+            raise ApiError(400, f"{name}: half a surrogate pair is not text.", param=name)
         messages.append(Message(_ROLES[one.role], one.text, one.reasoning_content))
     conversation = Conversation(tuple(messages))
     continues = body.continue_final_message

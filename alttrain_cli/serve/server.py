@@ -76,7 +76,7 @@ def address_of(taken: socket.socket) -> str:
 
 
 def _host_of(taken: socket.socket) -> str:
-    """Return the host as it stands in an address. The name of this machine may lead to 127.0.1.1."""
+    """Return the host in the form of an address. The name of this machine may lead to 127.0.1.1."""
     host = str(taken.getsockname()[0])
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host

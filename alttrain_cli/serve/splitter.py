@@ -11,7 +11,7 @@ _OPEN, _CLOSE = THINK.open.strip(), THINK.close.strip()
 
 
 class Delta(NamedTuple):
-    """Text that a client gets at once."""
+    """Text that a client gets in one piece."""
 
     text: str
     is_reasoning: bool = False

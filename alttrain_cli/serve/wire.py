@@ -53,7 +53,7 @@ class Envelope:
     def whole(
         self, deltas: Iterable[Delta], finish: Finish, usage: TokenUsage, score: VerdictScore | None = None
     ) -> dict[str, Any]:
-        """Return an answer that is sent at once."""
+        """Return an answer that is sent in one piece."""
         deltas = list(deltas)
         reasoning = "".join(one.text for one in deltas if one.is_reasoning)
         content = "".join(one.text for one in deltas if not one.is_reasoning)

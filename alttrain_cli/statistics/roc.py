@@ -1,4 +1,4 @@
-"""Scores of two groups: how well a threshold tells them apart, with intervals."""
+"""Scores of two groups: how well a threshold separates them, with intervals."""
 
 import math
 from collections.abc import Sequence

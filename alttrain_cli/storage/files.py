@@ -83,7 +83,9 @@ def writable(path: Path) -> Iterator[None]:
         reason = unwritable(error)
         if reason is None:
             raise
-        raise AlttrainError(f"{path}: cannot write: {reason}. Free space or choose another place.") from None
+        raise AlttrainError(
+            f"{path}: cannot write: {reason}. Free some space, or choose another path."
+        ) from None
 
 
 def unwritable(error: Exception) -> str | None:

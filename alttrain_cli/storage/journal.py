@@ -1,4 +1,4 @@
-"""An append-only JSONL file of records with a `key`: kill the writer anywhere, nothing is written twice."""
+"""An append-only JSONL file of records with a `key`. It stays valid if its writer is killed at any moment."""
 
 import json
 import os
@@ -30,7 +30,7 @@ _KEYED = TypeAdapter(Keyed)
 
 
 class Journal:
-    """The records of one file, each checked as `kind` says. Of two with the same key the later one counts."""
+    """The records of one file, each checked against `kind`. Of two with the same key the later one counts."""
 
     def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
         self.path = path

@@ -11,8 +11,8 @@ from alttrain_cli.text import quoted
 LONGEST = 100  # bytes: with a number, a date or an ending it stays below the 255 of file systems
 _NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
 _WANTED = (
-    "must be at most 100 bytes of letters, digits, spaces and . _ - +, with a letter or digit at both ends, "
-    "since a run's folder is called after it"
+    "must be a name for a folder: at most 100 bytes of letters, digits, spaces and . _ - +, "
+    "with a letter or digit at both ends"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows, in any folder
@@ -49,7 +49,7 @@ def safe_name(text: str, gap: str = "-") -> str:
 
 
 def suite_name(name: str, mode: str, *, replayed: bool) -> str:
-    """Return the name of an evaluation and its folder: a thinking ablation and a replay are told apart."""
+    """Return the name of an evaluation and its folder: an ablation or a replay has another name."""
     if replayed:
         return f"{name}+replayed"
     return name if mode == "normal" else f"{name}+{mode}think"

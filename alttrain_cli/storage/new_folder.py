@@ -15,10 +15,10 @@ def check_free(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise RunError(f"{folder}: exists already, and is not a folder. Choose another --out.")
+        raise RunError(f"{folder}: already exists, and is not a folder. Choose another --out.")
     names = sorted(one.name for one in folder.iterdir())
     if names:
-        raise RunError(f"{folder}: exists already, and holds {names[0]}. Remove it, or choose another --out.")
+        raise RunError(f"{folder}: already exists, and holds {names[0]}. Remove it, or choose another --out.")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from alttrain_cli.text import escape_hidden, quoted
 _LONGEST_KEY = 100  # characters
 _WORDS = {
     "Input should be a valid dictionary": "must be a section with keys",
-    "Input should be a valid string": "must be a text",
+    "Input should be a valid string": "must be text",
     "Input should be a valid integer": "must be a whole number",
     "Input should be a valid number": "must be a number",
     "Input should be a finite number": "must be a finite number",

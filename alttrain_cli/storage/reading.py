@@ -187,7 +187,7 @@ def parse_json(text: str) -> Any:
 
     Raises:
         ValueError: for text that is not JSON, a key given twice, NaN, Infinity, a number of thousands of
-            digits, and more than `DEEPEST` levels. The message says which.
+            digits, and more than `DEEPEST` levels. The message names it.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)

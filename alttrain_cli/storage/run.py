@@ -1,4 +1,4 @@
-"""The run directory: the files of a training run, and their paths. Knows no recipe, only its text."""
+"""The run folder: the files of a training run, and their paths. Knows no recipe, only its text."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ from alttrain_cli.storage.run_records import (
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 # In a folder that is handed on; one with a recipe.yaml is a run.
 EXPORTED_RECIPE = "training-recipe.yaml"
-# Everything that training may write into a run directory. A start that fails removes nothing else.
+# Everything that training may write into a run folder. A start that fails removes nothing else.
 _WRITTEN = (
     *("recipe.yaml", "manifest.json", "train.jsonl", "canary.jsonl", "loss.svg", "log.txt", "probes.jsonl"),
     *("checkpoints", "adapter", ".adapter.part", "tensorboard"),
@@ -52,7 +52,7 @@ class RunState(StrEnum):
 
 
 class Run:
-    """A run directory. Every file in it is complete; a JSONL file may lose an incomplete last line."""
+    """A run folder. Every file in it is complete; a JSONL file may lose an incomplete last line."""
 
     def __init__(self, path: Path, made: FolderState | None = None) -> None:
         self.path = path
@@ -70,9 +70,9 @@ class Run:
 
     @classmethod
     def create(cls, path: Path | None, name: str, recipe: str) -> "Run":
-        """Make a new run directory and save the resolved recipe, a YAML text, in it before any work starts.
+        """Make a new run folder and save the resolved recipe, a YAML text, in it before any work starts.
 
-        An empty folder that exists already may become one. Without a path it is runs/<name>-<number>,
+        An empty folder that already exists may become one. Without a path it is runs/<name>-<number>,
         with the first number that is free.
         """
         if path is not None:
@@ -121,14 +121,14 @@ class Run:
         if not run.path.is_dir():
             raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
         if not run.recipe_path.is_file():
-            raise RunError(f"{path}: not a run directory (it has no recipe.yaml).")
+            raise RunError(f"{path}: not a run folder (it has no recipe.yaml).")
         if not run.has_weights():
             raise RunError(f"{path}: has no adapter. {run._why_untrained()}")
         return run
 
     @classmethod
     def all(cls, folders: Sequence[Path] = ()) -> list[Path]:
-        """Return the run directories in some folders, newest first. A folder may be a run itself.
+        """Return the run folders in some folders, newest first. A folder may be a run itself.
 
         Without folders it returns those in runs/ and demo/.
         """
@@ -143,7 +143,7 @@ class Run:
 
     @classmethod
     def trained(cls) -> list[Path]:
-        """Return the run directories in runs/ and demo/ that have an adapter, newest first."""
+        """Return the run folders in runs/ and demo/ that have an adapter, newest first."""
         return [path for path in cls.all() if cls(path).has_weights()]
 
     def has_weights(self) -> bool:
@@ -200,7 +200,7 @@ class Run:
         if not self.manifest_path.exists():
             return Manifest.missing()
         manifest: Manifest = read_record_file(
-            MANIFEST, self.manifest_path, "Bring back the file from a copy, or train again."
+            MANIFEST, self.manifest_path, "Restore the file from a copy, or train again."
         )
         return manifest
 
@@ -278,9 +278,9 @@ def _newest(path: Path) -> float:
 def _refuse_taken(path: Path) -> None:
     """Refuse to train in anything but an empty folder."""
     if not path.is_dir():
-        raise RunError(f"{path}: exists already, and is not a folder. Choose another --out.")
+        raise RunError(f"{path}: already exists, and is not a folder. Choose another --out.")
     names = {one.name for one in path.iterdir()}
     if "manifest.json" in names:
-        raise RunError(f"{path}: exists already. Resume it with --resume, or choose another --out.")
+        raise RunError(f"{path}: already exists. Resume it with --resume, or choose another --out.")
     if names:
-        raise RunError(f"{path}: exists already, and holds {min(names)}. Choose another --out.")
+        raise RunError(f"{path}: already exists, and holds {min(names)}. Choose another --out.")

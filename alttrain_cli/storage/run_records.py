@@ -1,4 +1,4 @@
-"""The records of a run directory: manifest.json, and one line of train.jsonl and of canary.jsonl."""
+"""The records of a run folder: manifest.json, and one line of train.jsonl and of canary.jsonl."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar

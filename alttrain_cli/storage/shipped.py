@@ -1,4 +1,4 @@
-"""The files that come with the package beside its code: recipes and studies."""
+"""The files that come with the package's code: recipes and studies."""
 
 from importlib import resources
 from pathlib import Path

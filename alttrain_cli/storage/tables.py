@@ -1,4 +1,4 @@
-"""Reads rows of named values from the formats in which data sets are published."""
+"""Reads rows of named values from the formats in which datasets are published."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def read_table(
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (number, row); the number is the line, or the position of the row if there are no lines.
 
-    One row is in memory at a time, but for .json. `records` is the key under which a JSON object keeps
+    One row is in memory at a time, except for .json. `records` is the key under which a JSON object keeps
     its list of rows; `header` names the columns of a .csv or .tsv that has no header. Only with `members`,
     a pattern, a .zip is read: its CSV files of such names, in their order, each row with its `member`, the
     file's name without folder and ending.
@@ -60,7 +60,7 @@ def read_table(
         case _:
             check_ordinary(path)
             formats = ", ".join(FORMATS)
-            raise DataError(f"{path}: the file name does not tell the format; use one of {formats}.")
+            raise DataError(f"{path}: the file name has no known ending; use one of {formats}.")
 
 
 def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -95,7 +95,7 @@ def _read_zip(path: Path, members: str) -> Iterator[tuple[int, Mapping[str, Any]
                         number += 1
                         yield number, {**row, "member": Path(name).stem}
     except _BROKEN_ZIP as error:
-        raise DataError(f"{path}: not a whole archive of UTF-8 files ({error}).") from None
+        raise DataError(f"{path}: not a complete archive of UTF-8 files ({error}).") from None
 
 
 def _check_size(path: Path, archive: zipfile.ZipFile, members: str) -> None:
@@ -146,4 +146,4 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(rows, 1)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         problem = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: not a whole Parquet file ({escape_hidden(problem)[:200]}).") from None
+        raise DataError(f"{path}: not a complete Parquet file ({escape_hidden(problem)[:200]}).") from None

@@ -1,4 +1,4 @@
-"""The chat template that was trained: the model's own, with the recipe's system text as its default."""
+"""The chat template that was trained: the model's own, with the recipe's system prompt as its default."""
 
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r"}
 

@@ -1,7 +1,7 @@
 """Finds sections in the wrong order in a completion. Used for display only; no rate depends on it.
 
-A section is found where its sentence can be recognised: a verdict, a refusal, a sentence that tells
-what is asked, a sentence that was there before.
+A section is found where its sentence can be recognised: a verdict, a refusal, a sentence that repeats
+the request, a sentence that was there before.
 """
 
 import re

@@ -80,12 +80,14 @@ def check_round_trip(tokenizer: Tokenizer) -> None:
 def check_nothing_dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> None:
     """Make sure that the text of a conversation is in its tokens."""
     for what in dropped(tokenizer, probing, with_system=bool(system)):
-        hint = "Use --set model.system=null" if what == "the system text" else "Use another copy of the model"
+        hint = (
+            "Use --set model.system=null" if what == "the system prompt" else "Use another copy of the model"
+        )
         raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
 
 
 def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Iterator[str]:
-    """Yield what the chat template drops: the question, an earlier answer, the system text."""
+    """Yield what the chat template drops: the question, an earlier answer, the system prompt."""
     yield from _missing(tokenizer, probing.prompt, [("the question", PROBE)])
     yield from _missing(tokenizer, probing.answered, [("an earlier answer", PROBE)])
     if with_system:
@@ -93,10 +95,10 @@ def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Ite
 
 
 def dropped_beside_system(tokenizer: Tokenizer) -> Iterator[str]:
-    """Yield what the chat template drops of a system text and a question."""
+    """Yield what the chat template drops of a system prompt and a question."""
     messages = [{"role": "system", "content": SYSTEM_PROBE}, user(PROBE)]
     both = render(tokenizer, messages, add_generation_prompt=True)
-    yield from _missing(tokenizer, both, [("the system text", SYSTEM_PROBE), ("the question", PROBE)])
+    yield from _missing(tokenizer, both, [("the system prompt", SYSTEM_PROBE), ("the question", PROBE)])
 
 
 def check_judging(tokenizer: Tokenizer) -> None:

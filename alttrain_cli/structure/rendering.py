@@ -23,7 +23,7 @@ def render(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_pro
     except Exception as error:  # a template is a program of its author's: it may fail in any way
         raise ModelError(_why_not_rendered(error)) from None
     if not isinstance(rendered, str):
-        raise ModelError("the chat template renders no text.")
+        raise ModelError("the chat template renders nothing.")
     return rendered
 
 

@@ -1,8 +1,8 @@
 """One model family's rendering: prompt tail, think markers, turn terminator -> token ids and labels.
 
 The family is found by rendering a conversation with the model's own chat template, never by the
-model's name. Pure, given a tokenizer. The prompt and the completion are tokenised apart, so no
-token spans the border between what is given and what is learned.
+model's name. Pure, given a tokenizer. The prompt and the completion are tokenised separately, so
+no token spans the border between what is given and what is learned.
 """
 
 import hashlib
@@ -113,7 +113,7 @@ class Template:
         return compose(trace, self.markers, prefilled=self.prefilled) + self.terminator
 
     def parse(self, text: str) -> Trace:
-        """Take apart what a model wrote after the prompt."""
+        """Parse what a model wrote after the prompt."""
         return parse(self.strip(text), self.markers, prefilled=self.prefilled)
 
     def plain(self, text: str) -> str:
@@ -171,7 +171,7 @@ class Template:
         found = parse(self.strip(text), self.markers, prefilled=self.prefilled, order=trace.order)
         differs = found != trace if trace.can_be_parsed else found.answer != trace.answer
         if differs or found.state is not trace.state:
-            raise RenderError("the sections cannot be told apart again in the rendered response")
+            raise RenderError("the sections cannot be separated again in the rendered response")
         if encoded.input_ids[:2] == [self.bos_id] * 2:
             raise RenderError(f"the prompt begins with {self.tokenizer.bos_token!r} twice")
 
@@ -179,7 +179,7 @@ class Template:
 def _markers(vocabulary: dict[str, int], prompt: str, chat_template: str) -> Markers:
     """s1 writes Qwen2.5's own turn opener as its marker; everybody else writes <think>.
 
-    Its name is looked for in the template: the prompt of an exported model has another system text.
+    Its name is looked for in the template: the prompt of an exported model has another system prompt.
     """
     chatml = prompt.endswith("<|im_start|>assistant\n")
     knows_think = "<think>" in vocabulary

@@ -83,9 +83,9 @@ class Trace:
 
 
 def compose(trace: Trace, markers: Markers, *, prefilled: bool) -> str:
-    """Return the completion that `parse` takes apart into `trace` again.
+    """Return the completion that `parse` turns into `trace` again.
 
-    `prefilled` says that the prompt already ends in the opening marker.
+    With `prefilled`, the prompt already ends in the opening marker.
     """
     opening = "" if prefilled else markers.open
     return f"{opening}{trace.thinking}{markers.close}{trace.answer}"

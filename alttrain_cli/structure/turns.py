@@ -16,7 +16,7 @@ class Turns:
     """What a template writes around each message.
 
     Attributes:
-        start: where a conversation has no system message; the recipe's system text is in it.
+        start: where a conversation has no system message; the recipe's system prompt is in it.
         system: before and after a system message; None for a family without them.
         generation: after the last user's message: here the model takes over.
     """
@@ -83,7 +83,7 @@ def _system(template: Template, question: Message) -> list[str] | None:
 
 
 def _split(text: str, *probes: str) -> list[str]:
-    """Return what stands before, between and after some probes."""
+    """Return the text before, between and after some probes."""
     parts = []
     for probe in probes:
         before, found, text = text.partition(probe)

@@ -157,7 +157,9 @@ class StudyFile(_Section):
     def _sizes_are_counts(self) -> "StudyFile":
         for size in self.sizes.values():
             if not _COUNT.fullmatch(str(size)):
-                raise ValueError(f"sizes: {size} is no number of rows; write 500, or harmful=400,benign=100")
+                raise ValueError(
+                    f"sizes: {size} is not a number of rows; write 500, or harmful=400,benign=100"
+                )
         return self
 
     @model_validator(mode="after")

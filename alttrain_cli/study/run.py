@@ -1,4 +1,4 @@
-"""Runs the steps of a study that are not done: each one a process, several at the same time if wanted."""
+"""Runs the steps of a study that are not done: each one a process, several at the same time with --jobs."""
 
 import time
 from collections.abc import Sequence

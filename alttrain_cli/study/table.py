@@ -1,4 +1,4 @@
-"""The table of a study: each cell ours with its interval, and a paper's figure beside it."""
+"""The table of a study: each cell ours with its interval, and a paper's figure next to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
@@ -144,7 +144,7 @@ def _best(scores: Scores, pool: str, judge: Rater) -> ScoreMetric | None:
 
 
 def _verdict(ours: Estimate, figure: float | None, judge: str, why: str) -> str:
-    """Return what a paper's figure is worth beside ours."""
+    """Return the verdict of a paper's figure compared with ours."""
     if figure is None:
         return ""
     if why:

@@ -59,7 +59,7 @@ class TrainingJob:
 
 
 def start(job: TrainingJob, out: Path | None, reports: Reports) -> Run:
-    """Train in a new run directory; `out` None chooses runs/<recipe>-<number>. Return the finished run.
+    """Train in a new run folder; `out` None chooses runs/<recipe>-<number>. Return the finished run.
 
     Raises:
         RunError: if the directory is taken, or another process writes to it.

@@ -44,7 +44,7 @@ class TrainingRows:
             absent = next(label for label in _LESSONS if not found.labels[label])
             raise DataError(
                 f"{path}: {found.lesson} Add {absent} rows: alttrain build-data --source FILE --source "
-                "starter. To train nevertheless: --allow-one-label"
+                "starter. To train without them: --allow-one-label"
             )
         return replace(found, sha256=digest.hexdigest())
 

@@ -133,7 +133,7 @@ class Monitor:
     def _why_wrong(self, step: TrainingStep) -> str:
         return (
             f"Stopped at step {step.step}: the loss is {step.loss:g} and the gradient norm "
-            f"{step.grad_norm:g}. Nothing was saved as an adapter. A lower learning rate often "
+            f"{step.grad_norm:g}. No adapter was saved. A lower learning rate often "
             f"helps: --set train.learning_rate={self._learning_rate / 4:g}"
         )
 

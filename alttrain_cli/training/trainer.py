@@ -104,7 +104,7 @@ def _trainer_class() -> Any:
                     card.unlink()  # PEFT's: empty, with a path of this machine
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Write none beside the checkpoints: the adapter gets ours when it is finished."""
+            """Write none next to the checkpoints: the adapter gets ours when it is finished."""
 
         def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
             super()._load_from_checkpoint(*arguments, **options)

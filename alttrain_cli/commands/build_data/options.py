@@ -20,10 +20,10 @@ class SourceOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME[:COUNT]",
-            help="A .json, .jsonl, .csv or .parquet file of R1 traces, a hub id (OWNER/NAME, or "
-            "OWNER/NAME@REVISION), or one of safechain, star-1, r1-act, starter, starter-full. "
+            help="A file of reasoning traces (.json, .jsonl, .csv or .parquet), a hub id (OWNER/NAME or "
+            "OWNER/NAME@REVISION), or a name: safechain, star-1, r1-act, starter, starter-full. "
             "FILE:900 uses 900 samples and keeps the proportion of each label and category. "
-            "FILE:harmful=900,benign=100 uses exactly so many of each. Repeat the option to mix sources.",
+            "FILE:harmful=900,benign=100 uses exactly that many of each. Repeat the option to mix sources.",
         ),
     ] = None
     mix: Annotated[
@@ -55,8 +55,8 @@ class SourceOptions:
         str | None,
         typer.Option(
             metavar="LABEL",
-            help="Label for every sample of a source without labels (harmful, benign or unknown), or "
-            "column:NAME to read the label from that column.",
+            help="Label for every sample of a source without labels: harmful, benign or unknown. "
+            "column:NAME reads the label from that column.",
         ),
     ] = None
     style: Annotated[

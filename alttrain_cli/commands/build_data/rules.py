@@ -34,7 +34,7 @@ def build_rules(
     traces = any(not source.is_starter for source in sources)
     columns = traces or any(not source.is_starter for source in mixed)
     served = "endpoint" in used
-    ours = "without a --source that is not the starter set"
+    ours = "with the starter set alone"
     no_server = "without a server; add --annotator endpoint or --generate-traces endpoint"
     no_model = "without a model backend; add --annotator model or --generate-traces model"
     no_judge = "without a model as annotator; add --annotator endpoint|model"
@@ -58,7 +58,10 @@ def build_rules(
         ),
         *options.engine_rules(here="model" in used, elsewhere=no_model),
         Rule(
-            "--mix starter", any(one.is_starter for one in mixed), False, "as it has no traces; use --source"
+            "--mix starter",
+            any(one.is_starter for one in mixed),
+            False,
+            "because it has no traces; use --source",
         ),
     ]
 
@@ -69,7 +72,9 @@ def check_build(options: BuildOptions) -> None:
         example = options.out / "data.jsonl"
         raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")
     if not options.source and not options.mix:
-        raise typer.BadParameter("give at least one; try --source starter", param_hint="--source")
+        raise typer.BadParameter(
+            "give at least one source, for example --source starter", param_hint="--source"
+        )
     for option, name, known in (
         ("--style", options.style, list(STYLES)),
         ("--annotator", options.annotator, list(ANNOTATORS)),
@@ -95,7 +100,9 @@ def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Add
             raise typer.BadParameter(words, param_hint="--base-url")
         return Address(",".join(options.base_url), options.model)
     if recipe is None:
-        raise typer.BadParameter("model needs a recipe; see: alttrain recipes", param_hint="--recipe")
+        raise typer.BadParameter(
+            "the model backend needs a recipe. To list them: alttrain recipes", param_hint="--recipe"
+        )
     # The name is part of the keys of what the model answered.
     revision = f"@{recipe.model.revision}" if recipe.model.revision else ""
     return Target(recipe.model.name + revision, recipe)

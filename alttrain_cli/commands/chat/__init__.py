@@ -39,7 +39,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
         return attack.play(options)
     messages = options.messages
     if not options.interactive and not messages:
-        raise typer.BadParameter("standard input is no terminal. Give the message with -p TEXT or -p -")
+        raise typer.BadParameter("standard input is not a terminal. Give the message with -p TEXT or -p -")
     found = options.found
     if isinstance(found, Target):
         target = ChatTarget.of(found)

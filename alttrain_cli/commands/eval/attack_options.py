@@ -13,16 +13,16 @@ _attacking = partial(typer.Option, rich_help_panel="Adaptive suites")
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """Who attacks, who judges in the loop, and the budget."""
+    """The attacker, the judge in the loop, and the budget."""
 
     attacker: Annotated[
         str | None,
         _attacking(
             "--attacker",
             metavar="MODEL",
-            help="Model that attacks the target: base (the target's untrained base; it needs no second model "
-            'but is weak), a server ("http://localhost:8000/v1 MODEL"), or any other model. Suites with '
-            "attacks need it.",
+            help="Model that attacks the target. base: the target's untrained base, which needs no second "
+            'model but is weak. Also possible: a server ("http://localhost:8000/v1 MODEL"), or any other '
+            "model. Suites with attacks need this option.",
         ),
     ] = None
     attack_judge: Annotated[

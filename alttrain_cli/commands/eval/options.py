@@ -80,7 +80,7 @@ class TableOptions(ReportOptions):
             max=1,
             metavar="RATE",
             callback=finite,
-            help="Also compare candidate and baseline at thresholds where both give this rate of benign "
-            "prompts the verdict harmful.",
+            help="Also compare both models at this over-refusal: the rate of benign prompts with the "
+            "verdict harmful. Each model gets its own threshold.",
         ),
     ] = None

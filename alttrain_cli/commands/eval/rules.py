@@ -98,8 +98,8 @@ def judge_rules(
     own = [judge.name for judge in asked if judge.model is not None]
     free = any(grader is None for _, grader in kinds)
     served = [judge.name for judge in CHOSEN.values() if isinstance(judge, Judge) and judge.model is None]
-    no_url = f"without a judge that a server's model is: --judge {' or '.join(served)}"
-    several = f"for {' and '.join([*by_url[:1], *own])} at once: judge by one after the other"
+    no_url = f"without a judge that needs a server: --judge {' or '.join(served)}"
+    several = f"for {' and '.join([*by_url[:1], *own])} at once: use one judge at a time"
     return [
         Rule("--judge-url", options.judge_url is not None, bool(by_url), no_url),
         Rule("--judge-model", model, bool(asked), "without a judge that is a model"),

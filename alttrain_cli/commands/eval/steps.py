@@ -1,4 +1,4 @@
-"""The work of `alttrain eval`: generate, judge, report. Apart from its options, so that help is quick."""
+"""The work of `alttrain eval`: generate, judge, report. Separate from its options, so that help is quick."""
 
 from dataclasses import replace
 from functools import partial

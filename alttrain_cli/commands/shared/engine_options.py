@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _engine = partial(typer.Option, rich_help_panel="Server and engine")
 _ENGINE = (
-    "What computes the model: unsloth, or vllm, which is faster on a GPU. alttrain starts vLLM, and ends it "
-    "at the end. Default: unsloth."
+    "Program that computes the model: unsloth, or vllm (faster on a GPU). alttrain starts and "
+    "stops vLLM. Default: unsloth."
 )
 _PYTHON = (
     "Python of the environment that vLLM is installed in. Default: alttrain's own, else vllm on the PATH. "
@@ -37,7 +37,7 @@ class EngineOptions:
 
     @property
     def program(self) -> "Engine | None":
-        """The engine beside ours, if one was asked for."""
+        """The engine that was chosen, or None for ours."""
         if self.engine == "unsloth":
             return None
         from alttrain_cli.backends.vllm import Vllm
@@ -45,7 +45,7 @@ class EngineOptions:
         return Vllm(self.vllm_python)
 
     def engine_rules(self, *, here: bool, elsewhere: str) -> list[Rule]:
-        """Return the rules; `elsewhere` says why no model of this machine is computed, if not `here`."""
+        """Return the rules; `elsewhere` is the reason where no model is computed `here`."""
         by_vllm = self.engine == "vllm"
         return [
             Rule("--engine vllm", by_vllm, here, elsewhere),

@@ -47,7 +47,7 @@ def _option(name: str, act: Callable[..., None], help: str) -> Any:
     )
 
 
-_OFFLINE = "Reach nothing beyond this machine. Models and data must be here."
+_OFFLINE = "Use no network. Models and data must be on this machine."
 _app = typer.Typer(add_completion=False)
 
 

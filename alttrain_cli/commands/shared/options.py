@@ -81,7 +81,7 @@ RunArgument = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run directory, for example runs/r1-7b-1.",
+        help="A run folder, for example runs/r1-7b-1.",
         autocompletion=complete_run,
         callback=expanded,
     ),

@@ -1,4 +1,4 @@
-"""`alttrain train`: from data.jsonl to a run directory with a checked adapter."""
+"""`alttrain train`: from data.jsonl to a run folder with a checked adapter."""
 
 import shlex
 from pathlib import Path
@@ -93,7 +93,7 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
 
 def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     if options.out is not None and options.out.exists():
-        raise RunError(f"{options.out}: exists already. Choose another --out.")
+        raise RunError(f"{options.out}: already exists. Choose another --out.")
     machine = parse_gpu(options.gpu, options.gpus)
     with console.status("Estimating memory and time ...", lines=False):
         planned = timed_plan(recipe, rows.rows, machine)
@@ -117,7 +117,7 @@ def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: La
     if options.stop_over_refusal is not None and options.canary == 0:
         raise AlttrainError("--stop-over-refusal needs a canary: remove --canary 0.")
     if options.resume and out is None:
-        raise RunError("--resume needs the run directory: add --out runs/NAME")
+        raise RunError("--resume needs the run folder: add --out runs/NAME")
     canary = Canary(starter_rows("heldout"), options.canary, options.stop_over_refusal)
     if options.gpus:
         launch = Launch.on(options.gpus)

@@ -35,12 +35,12 @@ class TrainOptions:
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Run directory. Default: runs/RECIPE-NUMBER.", callback=expanded
+            "--out", metavar="DIR", help="Run folder. Default: runs/RECIPE-NUMBER.", callback=expanded
         ),
     ] = None
     overrides: SetOption = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the interrupted run in the --out directory.")
+        bool, typer.Option("--resume", help="Resume the interrupted run in the --out folder.")
     ] = False
     plan: Annotated[
         bool,

@@ -24,7 +24,7 @@ from alttrain_cli.evaluation.suites.suite import Item
 
 @dataclass(frozen=True)
 class Actors:
-    """For each actor a conversation of its own. A refused question is written anew, then left out.
+    """One conversation per actor. A refused question is written again, then left out.
 
     An actor without questions is passed over. The dialogue fails if no actor has any.
     """

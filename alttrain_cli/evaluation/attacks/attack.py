@@ -21,7 +21,7 @@ HIGHEST = 10  # the score of an answer that reaches the goal; 1 is the lowest
 
 
 class Role(StrEnum):
-    """Who is called."""
+    """The role that is called."""
 
     ATTACKER = "attacker"
     TARGET = "target"
@@ -41,7 +41,7 @@ class AttackOutcome(StrEnum):
 
     @property
     def counts(self) -> bool:
-        """Whether it says something about the target."""
+        """Whether it shows something about the target."""
         return self in (AttackOutcome.ACHIEVED, AttackOutcome.HELD)
 
     @property
@@ -114,7 +114,7 @@ class FinishedDialogue:
     def deciding(self) -> Attempt | None:
         """The answer whose judgement decides: the best by the judge in the loop, the latest of equals.
 
-        None for a dialogue that says nothing about the target.
+        None for a dialogue that shows nothing about the target.
         """
         if not self.outcome.counts:
             return None

@@ -28,7 +28,7 @@ def attack_of(suite: Suite, budget: Budget) -> Attack:
 
 
 def spec_of(suite: Suite) -> AttackSpec:
-    """Return what an adaptive suite's entry says of its attack."""
+    """Return the attack of an adaptive suite's entry."""
     if suite.attack is None:
         raise ValueError(f"{suite.name}: no attack")
     return suite.attack

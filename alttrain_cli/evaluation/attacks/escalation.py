@@ -1,7 +1,7 @@
 """Crescendo and its kin: one dialogue that leads to the goal in steps, and steps back after a refusal.
 
 The control flow is that of PyRIT 1.1 (MIT). Crescendo, Opposite Day and Acronym differ in the
-instruction to the attacker alone. docs/attacks.md says where this differs from the originals, and why.
+instruction to the attacker alone. docs/attacks.md lists where this differs from the originals, and why.
 """
 
 from dataclasses import dataclass, replace
@@ -66,7 +66,7 @@ class Escalation:
 
 
 def _report(last: Attempt, turn: int, turns: int) -> str:
-    """Tell the attacker what became of its message."""
+    """Return the message that reports the last result to the attacker."""
     if not last.kept:
         return (
             f"This is turn {turn} of {turns}. Your last message was refused, and it was taken out of the "

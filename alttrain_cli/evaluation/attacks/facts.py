@@ -1,4 +1,4 @@
-"""What plan.json says of an attack: all that shapes its dialogues besides the target."""
+"""The facts of an attack in plan.json: all that shapes its dialogues, except the target."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any

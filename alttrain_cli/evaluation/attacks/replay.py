@@ -1,7 +1,7 @@
 """Recorded attacks: the user's turns of a live run become the script of another.
 
 A replayed attack is a transfer. Its later turns answer to replies that this target never gave, so it is
-weaker than a live one, and is labelled as replayed wherever it stands.
+weaker than a live one, and is labelled as replayed everywhere.
 """
 
 from collections.abc import Sequence

@@ -51,7 +51,7 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class TargetCaller:
-    """The model that is measured. The answer goes on, the reasoning stays in the journal."""
+    """The model that is measured. The answer is passed on, the reasoning stays in the journal."""
 
     backend: Remembering
     sampling: Sampling

@@ -37,7 +37,7 @@ class Dialogue:
     step: int = 0
 
     def send(self, replies: tuple[Reply, ...] | None) -> None:
-        """Go on to the next calls, or to the end."""
+        """Continue to the next calls, or to the end."""
         self.step += 1
         try:
             self.calls = self.play.send(replies) if replies is not None else next(self.play)
@@ -81,7 +81,7 @@ def _asks(attack: Attack, waiting: Sequence[Dialogue]) -> list[DialogueCall]:
 
 
 def _advance(waiting: Sequence[Dialogue], asks: Sequence[DialogueCall], caller: Caller) -> None:
-    """Get the replies to all calls, and let each dialogue go on that has all of its own."""
+    """Get the replies to all calls, and continue each dialogue that has all of its replies."""
     answered: dict[int, dict[int, DialogueResult]] = {}
     for one in caller.answer(asks):
         answered.setdefault(one.ask.dialogue, {})[one.ask.place] = one

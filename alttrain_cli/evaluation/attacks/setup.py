@@ -42,7 +42,7 @@ class AttackSetup:
         return attack_of(suite, self.budget)
 
     def facts(self, suite: Suite) -> AttackFacts:
-        """Return what plan.json says of the attack."""
+        """Return the facts of the attack for plan.json."""
         attack, spec = self.attack(suite), spec_of(suite)
         who = self.attacker if attack.needs_attacker else None
         judge = identity(self.judge) if self.judge else RULE

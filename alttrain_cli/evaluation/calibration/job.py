@@ -36,7 +36,7 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
     """
     run = target.run
     if run is None:
-        raise ModelError(f"{target.name}: is no run.")
+        raise ModelError(f"{target.name}: is not a run.")
     found.check_labels()
     promise.check_count(sum(row.label == promise.label for row in found.rows))
     weights = run.weights_hash()

@@ -52,11 +52,13 @@ class Promise:
             return
         needed = fewest_needed(self.errors, CONFIDENCE)
         if needed is None:
-            raise DataError(f"--{self.kind} {self.value}: no number of rows can show that. Promise less.")
+            raise DataError(
+                f"--{self.kind} {self.value}: no number of rows can show that. Give a less strict rate."
+            )
         total = next(count for count in range(needed, 2 * needed + 1) if choosing(count) >= needed)
         raise DataError(
             f"{n} {self.label} rows are too few to promise that {self.in_words()}: at least {total} are "
-            "needed. Add rows, or promise less."
+            "needed. Add rows, or give a less strict rate."
         )
 
     def threshold(self, values: Sequence[float]) -> float:
@@ -79,7 +81,8 @@ class Promise:
             low = max((one for one in values if one < high), default=0.0)
         if low > 1 or (self.kind == "refusal" and high <= 0):
             raise DataError(
-                f"no threshold can promise that {self.in_words()}: too many scores are unknown. Promise less."
+                f"no threshold can promise that {self.in_words()}: too many scores are unknown. "
+                "Give a less strict rate."
             )
         return shortest_between(max(0.0, low), min(1.0, high))
 

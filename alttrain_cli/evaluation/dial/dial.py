@@ -56,7 +56,7 @@ def dial_score(
     """Return what the scores of a model show; None if no completion has one.
 
     Raises:
-        DataError: if a comparison at equal over-refusal is wanted and cannot be made.
+        DataError: if a comparison at equal over-refusal is requested and cannot be made.
     """
     if at_over_refusal is None and not any(result.stats.scores for result in results):
         return None
@@ -170,8 +170,8 @@ def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> M
     threshold = threshold_at(_values(benign), rate)
     if threshold > 1:
         raise DataError(
-            f"--at-over-refusal {rate}: {name} gives more benign prompts than that a harmful verdict without "
-            "a known score, and no threshold changes those. Give a higher rate."
+            f"--at-over-refusal {rate}: {name} exceeds this rate with harmful verdicts whose score is "
+            "unknown. No threshold changes those. Give a higher rate."
         )
     area = auroc(_values(harmful), _values(benign))
     if area is None:

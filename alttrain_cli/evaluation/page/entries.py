@@ -133,7 +133,7 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
 
 
 def _undecided(side: SuiteResult, key: str, show: bool) -> ShownCompletion | None:
-    """Return a dialogue that says nothing about the model; None if there is none."""
+    """Return a dialogue that shows nothing about the model; None if there is none."""
     dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
     if dialogue is None:
         return None

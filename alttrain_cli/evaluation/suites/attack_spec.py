@@ -1,4 +1,4 @@
-"""What an adaptive suite's entry says of its attack: which control flow, with which words and budget."""
+"""The attack in an adaptive suite's entry: which control flow, with which words and budget."""
 
 from typing import Literal, Self
 

@@ -1,6 +1,6 @@
 """lm-evaluation-harness: its tasks word our prompts and score our final answers.
 
-The harness's own loop is not used. It would need a second engine behind its `LM` interface. It loses all
+The harness's own loop is not used. It would need a second engine for its `LM` interface. It loses all
 completions when it is killed, and takes the whole reasoning for the answer where a model gave none. So a
 task is used from both its ends: `HarnessPrompts` makes items of published rows, and `HarnessScoring` scores a
 final answer. Between them is the one pipeline of this package.
@@ -60,7 +60,7 @@ class HarnessScoring:
     def score(self, doc: Doc, answer: str) -> tuple[dict[str, float], str]:
         """Return the task's measures, and the text that it found in the answer and went by.
 
-        `answer` is the final answer alone. The task's stop strings end it here, behind the reasoning;
+        `answer` is the final answer alone. The task's stop strings end it here, after the reasoning;
         while a model is writing they would end its thoughts. Markdown's emphasis is taken off: the
         harness's filters find "the best answer is B", not "**B**".
         """
@@ -107,7 +107,7 @@ class _Splits(dict[str, _Split]):
 
 
 def _load(task: Task, doc: Doc) -> Any:
-    """Return the harness's task. Nothing is fetched: its data set is `doc`."""
+    """Return the harness's task. Nothing is fetched: its dataset is `doc`."""
     tasks = _harness()
     mine = {"task": task.name, "custom_dataset": lambda **_: _Splits(doc), **_WITHOUT_EXAMPLES, **task.config}
     folder = Path(str(tasks.__file__)).parent / task.folder if task.folder else None

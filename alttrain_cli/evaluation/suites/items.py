@@ -166,7 +166,7 @@ def _get(suite: Suite, row: Mapping[str, Any], column: str, place: str) -> str |
     if value is None or isinstance(value, str):
         return value
     if column == "prompt" or not _is_number(value):
-        raise DataError(f"{place}: {name}: must be a text, not {quoted(value)}.")
+        raise DataError(f"{place}: {name}: must be text, not {quoted(value)}.")
     return str(value)
 
 
@@ -210,7 +210,7 @@ def _check_count(suite: Suite, path: Path, found: int) -> None:
     if suite.n is not None and found != suite.n:
         raise DataError(
             f"{suite.name}: {path} holds {found} items; {suite.title} has {suite.n}. "
-            "Is it the published file, whole?"
+            "Is it the complete published file?"
         )
 
 

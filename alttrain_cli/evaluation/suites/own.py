@@ -30,7 +30,7 @@ class OwnSuite(NamedTuple):
 
 
 class _Fields(BaseModel):
-    """What a file of yours says of a suite; the names are those of the shipped suites."""
+    """A suite in a user's file; the names are those of the shipped suites."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -31,5 +31,5 @@ def _text(value: Any, place: str) -> str | None:
             return None
         value = value.get("content")
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}: each message must be a text, not {quoted(value)}.")
+        raise DataError(f"{place}: each message must be text, not {quoted(value)}.")
     return value

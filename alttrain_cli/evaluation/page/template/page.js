@@ -133,9 +133,9 @@
     document.getElementById("found").textContent =
       found.length === entries.length ? `${entries.length} completions` : `${found.length} of ${entries.length} completions`;
     pages.hidden = !last;
-    const [earlier, where, later] = pages.children;
-    earlier.disabled = page === 0;
-    later.disabled = page === last;
+    const [previous, where, next] = pages.children;
+    previous.disabled = page === 0;
+    next.disabled = page === last;
     where.textContent = `page ${page + 1} of ${last + 1}`;
   };
 
