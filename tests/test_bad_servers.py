@@ -137,7 +137,7 @@ WRONG: dict[str, tuple[Script, str]] = {
     "only the end": (stream(), "it sent no text"),
     "an event that is no JSON": (stream(b"Hello."), "it sent no JSON"),
     "an event that is a list": (stream([1]), "a list instead of an object"),
-    "a delta that is a text": (stream({"choices": [{"delta": "Hello."}]}), "delta is a text"),
+    "a delta that is a text": (stream({"choices": [{"delta": "Hello."}]}), "delta is text"),
     "a delta with an object": (stream(delta(content={"a": 1})), "content is an object"),
     "an error in a stream": (stream(delta(content="Hel"), {"error": {"message": "GPU lost."}}), "GPU lost."),
     "an end without a reason": (stream(delta(content="Hel"), done=False), "connection broke in the middle"),

@@ -143,10 +143,10 @@ def test_the_papers_tables_are_printed_as_theirs_beside_ours(here: Path) -> None
 def test_the_terminal_and_the_page_say_which_suites_a_mean_lacks(here: Path, tmp_path: Path) -> None:
     result = run("smollm2-135m", "--suite", "gcg", "--out", "e", "--limit", "2")
     assert (
-        "no figure, missing: jbb-harmful, strongreject, wildjailbreak-250, jbc, pair, parts of gcg"
+        "no mean, missing: jbb-harmful, strongreject, wildjailbreak-250, jbc, pair, parts of gcg"
         in words_of(result)
     )
-    assert "no figure, missing: jbb-harmful" in (here / "e" / "scorecard.html").read_text()
+    assert "no mean, missing: jbb-harmful" in (here / "e" / "scorecard.html").read_text()
     card = measured(tmp_path, dict.fromkeys(HARMFUL, 1))
     assert "mean of AltTrain&#39;s 6 suites" in "".join(page(card, []))
 

@@ -166,7 +166,7 @@ WORDS = {
     r"\ba text(?! file| editor|\w)\b": "text",
     r"\b(?:says|tells|wants)\b": "software is not a person: states, reports, needs",
     r"\bso (?:many|much)\b(?= (?!that|more|less))": "this many",
-    r",? as (?:it|they|there|this|that) (?:has|have|had|would|cannot|does|do|is no|are no)\b": "because",
+    r"(?<!soon) as (?:it|they|there|this|that) (?:has|have|had|would|cannot|does|do|is no|are no)\b": "because",
     r"\b\d+ \w+ an? (?:second|minute|hour|step|row|prompt|request|core|line|page|token|suite)\b": "per",
     r"\b(?:stands|stood|lies) (?:in|at|on|between|beside|there|here)\b": "is",
     r"\b(?:goes|go|went) on (?:with|where|until|from)\b": "continue, or resume",

@@ -238,5 +238,5 @@ def token_count(value: Any) -> int | None:
 def _kind(value: object) -> str:
     if isinstance(value, list) and not value:
         return "an empty list"
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "missing"}
+    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "missing"}
     return names.get(type(value), "a number")

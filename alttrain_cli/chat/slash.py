@@ -14,7 +14,7 @@ COMMANDS = {
     "show": ("", "show model, settings, system prompt and file"),
     "compare": (
         "[TEXT|save|on|off]",
-        "ask the base and the fine-tuned model the last message (or TEXT); "
+        "send the last message (or TEXT) to the base and the fine-tuned model; "
         "on, off: for every message; save: save the last comparison",
     ),
     "retry": ("", "send the last message again, with the next seed"),

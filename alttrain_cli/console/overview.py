@@ -11,12 +11,12 @@ WHAT = "alttrain trains an open reasoning model to assess harm before it answers
 
 
 def print_overview(overview: "Overview", next_command: str) -> None:
-    """Print every step with what of it is here, and last the next command."""
+    """Print every step with its results in this folder, and last the next command."""
     out().print(plain(f"{WHAT}\n"))
     rows = [
         (f"{number}. {stage.step}", stage.command, stage.found or "-")
         for number, stage in enumerate(overview.stages(), 1)
     ]
-    print_table(("step", "command", "what is here"), rows, left=(0, 1, 2), whole=(0, 1))
+    print_table(("step", "command", "found here"), rows, left=(0, 1, 2), whole=(0, 1))
     out().print(plain("\nAll commands: alttrain --help"))
     print_next(next_command)

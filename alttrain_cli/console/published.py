@@ -17,7 +17,7 @@ def macro_lines(card: Scorecard) -> Iterator[tuple[str, str]]:
 
 def _figures(macro: MacroScore) -> str:
     if macro.missing:
-        return f"no figure, missing: {', '.join(macro.missing)}"
+        return f"no mean, missing: {', '.join(macro.missing)}"
     before = f"{estimate(macro.compared)} -> " if macro.compared else ""
     return before + estimate(macro.target)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
 _RESULTS = (*_COLUMNS[1:], "tokens/s", "training time", "peak memory")
 _ROOM = 23  # columns for the names; with them the table fits into 80
-_IN_BRACKETS = "in brackets: of the held-out prompts after training"
+_IN_BRACKETS = "in brackets: from held-out prompts after training"
 
 
 def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None:
@@ -31,7 +31,7 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
     print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
     if any(entry.structure and not entry.scores for entry in entries):
         evaluated = any(entry.scores for entry in entries)
-        print_lines([("counts:", f"of the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
+        print_lines([("counts:", f"from the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
 
 
 def print_run(entry: "RunEntry", next_step: str) -> None:
@@ -115,7 +115,7 @@ def _origin(entry: "RunEntry") -> Iterator[tuple[str, object]]:
         labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
         yield "data:", f"{data.path}: {data.rows:,} rows ({labels}), sha256 {data.sha256[:12]}"
     yield "started:", manifest.begun.replace("T", " ")
-    yield "with:", f"alttrain {manifest.alttrain}, Python {manifest.python} on {manifest.device or 'cpu'}"
+    yield "software:", f"alttrain {manifest.alttrain}, Python {manifest.python} on {manifest.device or 'cpu'}"
 
 
 def _training(entry: "RunEntry") -> Iterator[tuple[str, object]]:

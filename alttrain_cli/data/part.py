@@ -213,4 +213,4 @@ def _too_few(source: Source, label: Label, wanted: int, usable: int, counts: Cou
     there = f"{counts[label]:,} {label} samples, and {usable:,} of them make a row that repeats no other"
     if counts[None] and not counts[label]:
         there = f"no label in {counts[None]:,} samples. Name their label: --label"
-    return f"{source.name}:{label}={wanted}: the source has {there}. Ask for fewer, or add a source."
+    return f"{source.name}:{label}={wanted}: the source has {there}. Request fewer, or add a source."

@@ -56,7 +56,7 @@ _PRESETS = (
         "r1-act",
         _greedy(1024),
         (
-            "1,024 new tokens: an untrained reasoning model often does not finish; see how many are unfinished",
+            "1,024 new tokens: an untrained reasoning model is often cut; see how many are unfinished",
             "a system prompt that DeepSeek advises against, and 4-bit weights: both change the rates",
             "R1-Act publishes no judge; compare only rates of one judge here",
         ),

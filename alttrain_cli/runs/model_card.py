@@ -75,7 +75,7 @@ class ModelCard:
             "## Training",
             self._training(),
         ]
-        parts += ["## Measured", *self._measured(), "## Not tested", self._not_tested()]
+        parts += ["## Evaluation", *self._measured(), "## Not tested", self._not_tested()]
         if self.proof:
             parts += ["## Proof of this export", "\n".join(f"- {_escaped(line)}" for line in self.proof)]
         parts += ["## Use", self._use(), "## Reproduce", self._reproduce()]
@@ -108,7 +108,7 @@ class ModelCard:
     def _about(self) -> str:
         return (
             f"{_escaped(self._base)}, fine-tuned with alttrain {self.manifest.alttrain}. In its reasoning "
-            "the model states what it is asked, assesses whether that is harmful, and reasons. Then it "
+            "the model states the request, assesses whether that is harmful, and reasons. Then it "
             "answers or refuses.\n\nNo measurement below proves that the model is safe. Test it for your own "
             "use."
         )

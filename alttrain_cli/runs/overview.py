@@ -10,15 +10,15 @@ from alttrain_cli.runs.data_files import DataFile, data_files
 from alttrain_cli.runs.entry import RunEntry, find_entries
 from alttrain_cli.storage.run import RunState
 
-Step = Literal["data", "train", "chat", "evaluate", "use elsewhere"]
+Step = Literal["data", "train", "chat", "evaluate", "export"]
 
 
 class Stage(NamedTuple):
-    """One step of the way, and what of it is here."""
+    """One step, and its results in this folder."""
 
     step: Step
     command: str
-    found: str  # empty: not done yet
+    found: str  # empty: none yet
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Overview:
             Stage("train", "alttrain train", _first([f"{run.path}, {run.state}" for run in self.runs])),
             Stage("chat", "alttrain chat", f"with {finished[0]}" if finished else ""),
             Stage("evaluate", "alttrain eval", _first(list(map(str, self.evaluated)))),
-            Stage("use elsewhere", "alttrain export", _first(self._exports())),
+            Stage("export", "alttrain export", _first(self._exports())),
         ]
 
     def _exports(self) -> list[str]:
