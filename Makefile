@@ -6,7 +6,7 @@ BIN := .venv/bin
 # A process a core, each with one torch thread: two torch jobs that share two cores are 20 times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # What failed is tried once more, alone: a terminal or a signal may be late where the machine is busy. A bug fails again.
-AGAIN := (echo "Once more, alone. What passes now is flaky and must be mended:"; OMP_NUM_THREADS=1 \
+AGAIN := (echo "Once more, alone. What passes now is flaky and must be fixed:"; OMP_NUM_THREADS=1 \
 	$(BIN)/pytest -v --exitfirst --no-header --last-failed --last-failed-no-failures none)
 LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
 	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
