@@ -162,7 +162,7 @@ def test_a_plan_names_where_its_time_is_from(rows: Path) -> None:
 
 def test_what_takes_weeks_is_not_said_to_fit_and_a_gpu_that_helps_is_named(rows: Path) -> None:
     text = " ".join(alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan").output.split())
-    assert "verdict: not practical: about" in text
+    assert "fit: not practical: about" in text
     assert "days on this computer, no GPU. On a GPU with 12 GB: about" in text
     assert "fits" not in text
     listed = [line for line in alttrain("recipes").output.splitlines() if line.startswith("r1-7b ")]

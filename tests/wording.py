@@ -145,8 +145,8 @@ def sentences(text: str) -> list[str]:
     return re.split(r"(?<=[.?!:;])[\"”)]*\s+", plain)
 
 
-# What does not belong in a text for people whose first language is not English, and what to write.
-WORDS = {
+# Old words, and what to write for readers whose first language is not English. No docstring has them either.
+OLD = {
     r"\bwhom\b|\bwhoever\b|\bwhomever\b": "name the person or the program",
     r"\bupon\b": "on",
     r"\bthere(?:of|in|upon|with)\b|\bwhere(?:by|in|upon)\b|\bhence\b|\bthence\b": "write the noun again",
@@ -157,6 +157,9 @@ WORDS = {
     r"\bis had\b|\bare had\b|\bbe had\b": "name who has it",
     r"\bbut for\b": "except",
     r"\b(?:anyhow|nevertheless|whilst|amongst|thus far|anew)\b": "a common word",
+}
+# The same for words that are clear to those who change the code.
+WORDS = {
     r"\bbeside\b": "next to, or compared with",
     r"\bexists already\b": "already exists",
     r"(?<!there )(?<!There )\b(?:is|are) no (?!longer|more|such|better|worse|less)\w+": "is not a …",
@@ -166,16 +169,28 @@ WORDS = {
     r"\ba text(?! file| editor|\w)\b": "text",
     r"\b(?:says|tells|wants)\b": "software is not a person: states, reports, needs",
     r"\bso (?:many|much)\b(?= (?!that|more|less))": "this many",
-    r"(?<!soon) as (?:it|they|there|this|that) (?:has|have|had|would|cannot|does|do|is no|are no)\b": "because",
+    r"(?<!soon )\bas (?:it|they|there|this|that) (?:has|have|had|would|cannot|does|do|is no|are no)\b": "because",
     r"\b\d+ \w+ an? (?:second|minute|hour|step|row|prompt|request|core|line|page|token|suite)\b": "per",
     r"\b(?:stands|stood|lies) (?:in|at|on|between|beside|there|here)\b": "is",
     r"\b(?:goes|go|went) on (?:with|where|until|from)\b": "continue, or resume",
     r"\bby heart\b|\bsmall hours\b|\bat the mercy\b": "no idiom",
 }
-# The documents are in British English. What is code (`optimizer`) is not looked at.
-AMERICAN = re.compile(
-    r"\b(?:behaviors?|colors?|colored|judgments?|tokenize[sd]?|tokenizing|optimizers?|quantized|favorites?"
-    r"|neighbors?|licensed|analyze[sd]?|initialize[sd]?|normalize[sd]?|recognize[sd]?|summarize[sd]?"
-    r"|memorize[sd]?|artifacts?|canceled|labeled|labeling|modeling|organize[sd]?|minimize[sd]?)\b",
-    re.IGNORECASE,
+# The documents are in British English. Names of code (`optimizer`) are not looked at.
+_ENDED = (
+    "tokeni",
+    "quanti",
+    "initiali",
+    "normali",
+    "recogni",
+    "summari",
+    "memori",
+    "organi",
+    "minimi",
+    "optimi",
 )
+AMERICAN = {
+    rf"(?i)\b(?:{'|'.join(_ENDED)})z(?:e[sd]?|ing|ation)\b": "-ise",
+    r"(?i)\b(?:behavior|color|favorite|neighbor)(?:s|ed|ing)?\b": "-our",
+    r"(?i)\b(?:label|cancel|model|travel)(?:ed|ing)\b": "two l's",
+    r"(?i)\b(?:judgment|artifact|analyze|license)s?\b": "judgement, artefact, analyse, licence",
+}

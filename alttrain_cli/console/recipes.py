@@ -10,7 +10,7 @@ from alttrain_cli.training.time_plan import AGAIN
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import RecipeFit
 
-_COLUMNS = ("recipe", "memory", "time", "verdict", "model")
+_COLUMNS = ("recipe", "memory", "time", "fit", "model")
 _WIDE = 100  # columns; in fewer, the owners of models are left out, so that a recipe is one line
 
 

@@ -67,7 +67,7 @@ def print_plan(timed: "TimedPlan") -> None:
     print_table(("memory", "GiB"), [(name, f"{gib:.2f}") for name, gib in parts])
     if time:
         print_lines([("time:", f"about {time.words} of training ({time.source})")])
-    print_lines([("verdict:", _verdict(timed))])
+    print_lines([("fit:", _verdict(timed))])
 
 
 def _verdict(timed: "TimedPlan") -> str:
