@@ -41,9 +41,9 @@ class ExportOptions:
 
 @takes(ExportOptions)
 def export(context: typer.Context, options: ExportOptions) -> None:
-    """Write a run in the forms that other programs use, and prove each of them.
+    """Export a run to the formats of other programs, and prove each export.
 
-    The proof: an export gives prompts the token ids of training, and writes what base and adapter write.
+    The proof: prompts have the token ids of training, and completions are those of base and adapter.
     """
     check_not_empty(context)
     formats = choose_formats(options.format or ["merged"], options.quantize or [])

@@ -78,7 +78,7 @@ def copy(
     name: NameArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.", callback=expanded)],
 ) -> None:
-    """Copy a recipe to a file that you can edit: whole, without a base, with all comments."""
+    """Copy a recipe to a file that you can edit: complete, without a base, with all comments."""
     if os.path.lexists(file):
         raise RecipeError(f"{file}: already exists. Choose another name.")
     layers = read_layers(name)

@@ -84,7 +84,7 @@ def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False
 
 @app.command("rm")
 def remove(runs: RunsArgument, yes: YesOption = False) -> None:
-    """Delete runs with everything in their folders. Asks first; refuses a run that is in use."""
+    """Delete runs with everything in their folders. You are asked first. A run that is in use is refused."""
     for run in runs:
         open_entry(run)
         check_removable(run)
@@ -108,7 +108,7 @@ def prune(
 ) -> None:
     """Delete checkpoints that are no longer needed: all of a finished run, and all but the latest of others.
 
-    A run that is being trained is left alone.
+    A run that is being trained is not changed.
     """
     entries = [open_entry(run) for run in runs] if runs else find_entries([])
     idle = [Run(one.path) for one in entries if one.state not in (RunState.TRAINING, RunState.DAMAGED)]

@@ -59,7 +59,7 @@ class DoctorOptions:
 def doctor(context: typer.Context, options: DoctorOptions) -> None:
     """Examine this machine, the installed packages and a model's tokenizer.
 
-    Each finding has its cure. Ends with exit code 3 if there is a problem.
+    Below each problem is its solution. If there is a problem, the exit code is 3.
     """
     check_not_empty(context)
     check([recipe_rule(options.model, options.recipe)])
@@ -80,7 +80,7 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
         console.print_findings(found, row)
     problems = sum(finding.level is Level.PROBLEM for finding in found)
     if problems:
-        raise GateError(f"{problems} problem{'s' * (problems > 1)}. Below each one is what to do.")
+        raise GateError(f"{problems} problem{'s' * (problems > 1)}. The list above shows what to do.")
 
 
 def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"]:

@@ -40,7 +40,7 @@ def report_again(ctx: typer.Context, given: TableOptions) -> None:
 
 @app.command("suites")
 def list_suites(as_json: JsonOption = False) -> None:
-    """List the suites: size, source, licence, what each needs, and whether its data is here."""
+    """List the suites: size, source, licence, what each needs, and whether its data is on this machine."""
     from alttrain_cli.commands.eval import catalogue
 
     catalogue.list_suites(as_json)
@@ -48,7 +48,7 @@ def list_suites(as_json: JsonOption = False) -> None:
 
 @app.command("judges")
 def list_judges(as_json: JsonOption = False) -> None:
-    """List the judges: what each measures and needs, its licence, and whether its model is here."""
+    """List the judges: what each measures and needs, its licence, and whether its model is on this machine."""
     from alttrain_cli.commands.eval import catalogue
 
     catalogue.list_judges(as_json)

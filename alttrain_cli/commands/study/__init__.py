@@ -37,7 +37,7 @@ def plan(
     price: PriceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the steps of a study, what of them is there, and what they cost."""
+    """Show the steps of a study, which of them are done, and their cost."""
     from alttrain_cli.study.place import open_study
     from alttrain_cli.study.plan import plan_study
     from alttrain_cli.training.fit import parse_gpu
@@ -92,7 +92,7 @@ def table(
     out: OutOption = None,
     form: FormatOption = "terminal",
 ) -> None:
-    """Show the table of what is done, and write it as a page."""
+    """Show the table of the finished steps, and write it as a page."""
     from alttrain_cli.study.formats import FORMATS
     from alttrain_cli.study.place import open_study
 
