@@ -48,7 +48,7 @@ def list_suites(as_json: JsonOption = False) -> None:
 
 @app.command("judges")
 def list_judges(as_json: JsonOption = False) -> None:
-    """List the judges: what each measures and needs, its licence, and whether its model is on this machine."""
+    """List the judges: what each measures and needs, its licence, and whether it is on this machine."""
     from alttrain_cli.commands.eval import catalogue
 
     catalogue.list_judges(as_json)
