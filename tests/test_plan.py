@@ -212,7 +212,7 @@ def test_a_single_card_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_micro_batch_costs_more_on_a_gpu_so_an_update_is_cut_less_often() -> None:
     recipe = Recipe.load("r1-8b", ("train.gradient_checkpointing=true",))
     mix = [RowSize(1_500, 1_400), *[RowSize(110 + 40 * n, 60) for n in range(7)]] * 8
-    card, computer = Machine.card(80), Machine("this computer", 80, gpu=False)
+    card, computer = Machine.card(80), Machine("this machine", 80, gpu=False)
     assert plan(recipe, mix, card).padded > plan(recipe, mix, computer).padded
 
 

@@ -21,7 +21,7 @@ from alttrain_cli.training.fit import TYPICAL_ROWS, RecipeFit, fit_of, grouped, 
 from alttrain_cli.training.memory_plan import RowSize, plan
 from alttrain_cli.training.time_plan import about, operations_per_token, training_time
 
-COMPUTER = Machine("this computer, no GPU", 64, gpu=False)
+COMPUTER = Machine("this machine, no GPU", 64, gpu=False)
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +163,7 @@ def test_a_plan_names_where_its_time_is_from(rows: Path) -> None:
 def test_what_takes_weeks_is_not_said_to_fit_and_a_gpu_that_helps_is_named(rows: Path) -> None:
     text = " ".join(alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan").output.split())
     assert "fit: not practical: about" in text
-    assert "days on this computer, no GPU. On a GPU with 12 GB: about" in text
+    assert "days on this machine, no GPU. On a GPU with 12 GB: about" in text
     assert "fits" not in text
     listed = [line for line in alttrain("recipes").output.splitlines() if line.startswith("r1-7b ")]
     assert "too slow" in listed[0]

@@ -80,7 +80,7 @@ def _speed() -> Finding:
         return note("speed", "the CPU is not measured yet; alttrain recipes does it, in about 10 s")
     when = measured_at()
     words = f"up to {max(rates.values()) / 1e9:.0f} GFLOP/s in training{when and ', measured '}{when}"
-    return note("speed", words, "If the computer was busy then, measure again: alttrain recipes --measure")
+    return note("speed", words, "If the machine was busy then, measure again: alttrain recipes --measure")
 
 
 def _disk(name: str, folder: Path) -> Finding:

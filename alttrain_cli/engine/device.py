@@ -24,7 +24,7 @@ def import_unsloth() -> None:
     try:
         import unsloth
     except NotImplementedError as error:  # Unsloth knows of a GPU that torch does not drive
-        raise ModelError(f"This computer's GPU cannot be used: {first_line(error)} {ON_CPU}") from None
+        raise ModelError(f"The GPU of this machine cannot be used: {first_line(error)} {ON_CPU}") from None
     if unsloth.DEVICE_TYPE not in ("cuda", "cpu"):
         raise ModelError(
             f"Unsloth computes on {unsloth.DEVICE_TYPE!r} here. alttrain supports NVIDIA GPUs and CPUs. "

@@ -58,7 +58,7 @@ def has_room(loaded: LoadedModel) -> bool:
 def _in_float32(model: Any) -> Iterator[None]:
     halves = _halves(model)
     try:
-        with enough_memory("bringing the weights into float32"):
+        with enough_memory("converting the weights to float32"):
             for tensor, _ in halves:
                 tensor.data = tensor.data.float()
         with attending(model, grouped()):

@@ -225,7 +225,7 @@ def _check_exact(model: Any, source: ModelSource) -> None:
     loaded = getattr(model.config, "_name_or_path", None) or source.name
     if loaded != source.name:
         raise ModelError(
-            f"{source.name}: Unsloth loads {loaded} instead on this computer. Name a model that it can load: "
+            f"{source.name}: Unsloth loads {loaded} instead on this machine. Name a model that it can load: "
             f"--set model.name={loaded}"
         )
 

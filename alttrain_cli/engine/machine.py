@@ -1,4 +1,4 @@
-"""What a run may use: a GPU's memory, or this computer's. Asked without torch."""
+"""What a run may use: a GPU's memory, or this machine's. Asked without torch."""
 
 import os
 import subprocess
@@ -30,8 +30,8 @@ class Machine(NamedTuple):
 
     @classmethod
     def detect(cls, card: str | None = None) -> "Machine":
-        """Return a named NVIDIA GPU, or the one that a model would be loaded on; else this computer."""
-        return _nvidia(card) or cls("this computer, no GPU", _memory_bytes() / GIB, gpu=False)
+        """Return a named NVIDIA GPU, or the one that a model would be loaded on; else this machine itself."""
+        return _nvidia(card) or cls("this machine, no GPU", _memory_bytes() / GIB, gpu=False)
 
 
 def computes_in_16_bits() -> bool:

@@ -1,4 +1,4 @@
-"""How fast this computer trains on its CPU: measured once, in another process, and kept in the cache."""
+"""How fast this machine trains on its CPU: measured once, in another process, and kept in the cache."""
 
 import os
 import platform
