@@ -43,7 +43,7 @@ def test_every_command_shows_its_version_with_the_same_option(command: tuple[str
     [("--quiet", "runs", "show", "x"), ("runs", "--quiet", "show", "x"), ("runs", "show", "--quiet", "x"), ("runs", "show", "x", "--quiet")],
 )  # fmt: skip
 def test_an_option_of_every_command_may_stand_anywhere(words: tuple[str, ...]) -> None:
-    assert alttrain(*words).output == "Error: x: no such run. List the runs: alttrain runs\n"
+    assert alttrain(*words).output == "Error: x: no such run. To list the runs: alttrain runs\n"
 
 
 def test_quiet_leaves_the_result_and_errors_and_ends_with_the_command(

@@ -118,7 +118,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
         return Target(path.name, _recipe_of_adapter(path, recipe), path, order)
     if (path / "config.json").is_file():
         return Target(path.name, _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe))
-    raise ModelError(f"{path}: contains no run, no adapter and no model.")
+    raise ModelError(f"{path}: contains no run, no adapter and no model. To list the runs: alttrain runs")
 
 
 def order_of(run: Run) -> Order:
@@ -160,7 +160,9 @@ def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
             target_modules=tuple(sorted(config["target_modules"])),
         )
     except (KeyError, TypeError, ValueError):
-        raise ModelError(f"{path}: adapter_config.json does not describe a LoRA adapter.") from None
+        raise ModelError(
+            f"{path}: adapter_config.json does not describe a LoRA adapter. Copy it again."
+        ) from None
     return found.model_copy(update={"lora": lora})
 
 

@@ -152,7 +152,7 @@ class Chat:
 
     def _last_prompt(self) -> str:
         if not self.prompt:
-            raise AlttrainError("There is no message yet.")
+            raise AlttrainError("There is no message yet. Send one first.")
         return self.prompt
 
     def _was_answered(self) -> bool:

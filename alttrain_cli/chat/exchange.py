@@ -103,7 +103,7 @@ def send_all(
         finished = finished and exchange.finished
         yield exchange
     if not finished:
-        raise GateError("The reasoning was not finished within the limit; raise --max-new-tokens.")
+        raise GateError("The reasoning was not finished within the limit. Raise --max-new-tokens.")
 
 
 def max_prompt_tokens(backend: Backend, settings: Settings) -> int:

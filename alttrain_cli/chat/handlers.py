@@ -82,7 +82,7 @@ def _fold(chat: Chat, _: str) -> None:
 
 def _raw(chat: Chat, _: str) -> None:
     if chat.last is None:
-        raise AlttrainError("There is no completion yet.")
+        raise AlttrainError("There is no completion yet. Send a message first.")
     chat.screen.text(chat.last.completion.text)
 
 

@@ -34,7 +34,7 @@ def locate(recipe: Recipe) -> ModelSource:
         here = embedded_model(recipe.model.package)
     if here.is_dir():
         if not (here / "config.json").is_file():
-            raise ModelError(f"{here}: holds no model (no config.json).")
+            raise ModelError(f"{here}: holds no model (no config.json). Give the folder of a model.")
         return ModelSource(str(here))
     if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
         raise ModelError(f"{recipe.model.name}: no such model folder.")

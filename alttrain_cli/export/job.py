@@ -60,7 +60,9 @@ class ExportJob:
         """Find out before anything is loaded what would fail later."""
         if self.repo is not None:
             if len(self.formats) != 1:
-                raise AlttrainError("--push takes one format, because a repository holds one model.")
+                raise AlttrainError(
+                    "--push takes one format, because a repository holds one model. Give one --format."
+                )
             check_repository(self.repo)
         for one in self.formats:
             one.check(self.recipe)

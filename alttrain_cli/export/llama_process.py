@@ -73,7 +73,8 @@ class LlamaProcess:
         if not line:
             code = self._process.wait()
             raise ModelError(
-                f"llama.cpp ended while it should {do} (exit code {code}). The file may be unusable."
+                f"llama.cpp ended while it should {do} (exit code {code}). The file may be unusable. "
+                "Export it again."
             )
         answer = json.loads(line)
         if "error" in answer:

@@ -96,9 +96,9 @@ class RunEntry:
 def open_entry(path: Path) -> RunEntry:
     """Return the run in a folder."""
     if not path.is_dir():
-        raise RunError(f"{path}: no such run. List the runs: alttrain runs")
+        raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
     if not Run(path).recipe_path.is_file():
-        raise RunError(f"{path}: not a run folder (it has no recipe.yaml). List the runs: alttrain runs")
+        raise RunError(f"{path}: not a run folder (it has no recipe.yaml). To list the runs: alttrain runs")
     return RunEntry.read(path)
 
 
@@ -106,5 +106,5 @@ def find_entries(folders: list[Path]) -> list[RunEntry]:
     """Return the runs below some folders, or those that are known here, newest first."""
     for folder in folders:
         if not folder.is_dir():
-            raise RunError(f"{folder}: no such folder. List the runs in runs/ and demo/: alttrain runs")
+            raise RunError(f"{folder}: no such folder. To list the runs in runs/ and demo/: alttrain runs")
     return [RunEntry.read(path) for path in Run.all(folders)]

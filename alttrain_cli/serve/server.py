@@ -63,7 +63,9 @@ def take_address(host: str, port: int) -> socket.socket:
             taken.close()
             raise
     except socket.gaierror:
-        raise AlttrainError(f"--host {host}: this machine does not know the address.") from None
+        raise AlttrainError(
+            f"--host {host}: this machine does not know the address. Give 127.0.0.1 or 0.0.0.0."
+        ) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise AlttrainError(f"{host}:{port}: {reason}. Choose another port: --port {port + 1}") from None

@@ -121,7 +121,9 @@ class Run:
         if not run.path.is_dir():
             raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
         if not run.recipe_path.is_file():
-            raise RunError(f"{path}: not a run folder (it has no recipe.yaml).")
+            raise RunError(
+                f"{path}: not a run folder (it has no recipe.yaml). To list the runs: alttrain runs"
+            )
         if not run.has_weights():
             raise RunError(f"{path}: has no adapter. {run._why_untrained()}")
         return run

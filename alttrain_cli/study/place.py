@@ -43,7 +43,9 @@ class Place:
         """
         cards = card_ids()
         if cards and jobs > len(cards):
-            raise RunError(f"--jobs {jobs}: there are {len(cards)} GPUs, and each step needs one.")
+            raise RunError(
+                f"--jobs {jobs}: each step needs a GPU, and there are {len(cards)}. Give --jobs {len(cards)}."
+            )
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):

@@ -42,13 +42,19 @@ def check_adapter(loaded: LoadedModel, untrained_logits: Any) -> ChecksRecord:
     }
     for name, weight in trained.items():
         if not torch.isfinite(weight).all():
-            raise GateError(f"The adapter holds NaN or infinity in {name}; it was not saved.")
+            raise GateError(
+                f"The adapter holds NaN or infinity in {name}, so it was not saved. "
+                "Lower train.learning_rate."
+            )
     up = [weight for name, weight in trained.items() if "lora_B" in name] or list(trained.values())
     if not any(weight.any() for weight in up):
-        raise GateError("The adapter is all zero: nothing was learned; it was not saved.")
+        raise GateError("The adapter is all zero, so it was not saved. Raise train.learning_rate.")
     change = float((probe_logits(loaded) - untrained_logits).abs().max())
     if not change > MIN_LOGIT_CHANGE:
-        raise GateError(f"The adapter does not change the logits ({change:g}); it was not saved.")
+        raise GateError(
+            f"The adapter does not change the logits ({change:g}), so it was not saved. "
+            "Raise train.learning_rate."
+        )
     return ChecksRecord(
         tensors=len(trained),
         finite=True,

@@ -151,7 +151,7 @@ def _arguments(
     try:
         return SFTConfig(**{**values, **settings})
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"train: TRL does not take these settings: {error}") from None
+        raise RecipeError(f"train: TRL does not accept these settings: {error}") from None
 
 
 def _is_bf16(model: Any) -> bool:

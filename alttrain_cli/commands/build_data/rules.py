@@ -84,7 +84,7 @@ def check_build(options: BuildOptions) -> None:
     if options.generate_traces and options.style == "original":
         raise DataError(
             "--style original cannot be used with --generate-traces: it needs full traces, but only the "
-            "opening of a harmful trace is generated."
+            "opening of a harmful trace is generated. Leave out one of the two."
         )
 
 

@@ -112,5 +112,5 @@ def _chosen_run(interactive: bool) -> str:
     console.print_runs([RunEntry.read(path) for path in runs], numbered=True)
     number = typer.prompt("Which one", default=1, type=int)
     if not 1 <= number <= len(runs):
-        raise RunError(f"There is no run number {number}.")
+        raise RunError(f"There is no run number {number}. Give a number from 1 to {len(runs)}.")
     return str(runs[number - 1])

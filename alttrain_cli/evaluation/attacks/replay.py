@@ -35,7 +35,10 @@ def _replayed(suite: Suite, folder: SuiteDir) -> tuple[Suite, LoadedSuite]:
     turns = {name: found for name, one in recorded.items() if (found := _turns(one))}
     items = [_scripted(item, turns[item.id]) for item in plan.items if item.id in turns]
     if not items:
-        raise DataError(f"--replay: {folder.path}: no dialogue came to an end that can be replayed.")
+        raise DataError(
+            f"--replay: {folder.path}: no dialogue came to an end that can be replayed. "
+            "Evaluate that target again."
+        )
     path = folder.dialogues.path
     data = LoadedSuite(
         items, str(path), sha256(path), fingerprint(items), pinned=False, dropped=len(plan.items) - len(items)

@@ -106,7 +106,10 @@ def equal(results: Sequence[SuiteResult], baselines: Sequence[SuiteResult], rate
     others = [prompts_of(baselines, label) for label in labels]
     for label, own, other in zip(labels, mine, others, strict=True):
         if not own.keys() & other.keys():
-            raise DataError(f"{option}: both models need completions of the same {label} suite.")
+            raise DataError(
+                f"{option}: both models need completions of the same {label} suite. "
+                "Evaluate both on it first."
+            )
     one = _side(results[0].plan.target.name, mine, others, rate)
     two = _side(baselines[0].plan.target.name, others, mine, rate)
     return EqualComparison(
