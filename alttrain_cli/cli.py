@@ -58,7 +58,7 @@ class ErrorBoundary(Group):
 
 
 def _usage(error: Any, ctx: Any) -> Exception:
-    """Print what is wrong with a command line in one line; return what ends the command."""
+    """Print the problem of a command line in one line; return the exception that ends the command."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"

@@ -34,7 +34,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 def suggest(word: str, known: Iterable[str], to_list: str = "") -> str:
-    """Return what to type instead of an unknown word: the nearest of `known`, or how to see all of them.
+    """Return a suggestion for an unknown word: the nearest of `known`, or how to see all of them.
 
     `to_list` is a sentence for long lists. Without it, all words are listed.
     """

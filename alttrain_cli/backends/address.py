@@ -49,7 +49,7 @@ def is_here(url: str) -> bool:
 
 
 def check_url(text: str) -> str:
-    """Return what keeps a text from being a server's address, without the text itself; else nothing."""
+    """Return the reason why a text is not a server's address, without the text itself; else nothing."""
     import httpx
 
     try:

@@ -16,7 +16,7 @@ class NotContinued(Exception):
 
 
 def rest_of(text: str, started: str) -> str:
-    """Return what a server added to `started`.
+    """Return the text that a server added to `started`.
 
     A server that parses reasoning marks a block that is open already once more; that marker is dropped.
 
@@ -32,7 +32,7 @@ def rest_of(text: str, started: str) -> str:
 
 
 def added(first: str, pieces: Pieces, started: str) -> Pieces:
-    """Yield what a server adds to `started`, from its first word, and return the server's completion.
+    """Yield the text that a server adds to `started`, from its first word, and return its completion.
 
     Raises:
         NotContinued: before anything is yielded; also if nothing is added.

@@ -239,7 +239,7 @@ class Endpoint:
         connection.pulse.answered = True
 
     def _persist(self, connection: Connection, attempt: Callable[[], Got], patience: float) -> Got:
-        """Return what an attempt returns. Where more may help, there are more, within `patience` seconds."""
+        """Return the result of an attempt. It is repeated within `patience` seconds where that may help."""
         begun = time.monotonic()
         for number in count():
             try:

@@ -33,7 +33,7 @@ def fingerprint_of(target: Target, loaded: LoadedModel, dtype: Any = None) -> Fi
 
 
 def fingerprint_of_files(target: Target, source: ModelSource, template: Template) -> Fingerprint:
-    """Return what a model's files decide. How it is computed is left open."""
+    """Return the part of a fingerprint that the model's files decide, without how it is computed."""
     recipe = target.recipe
     whole = recipe.model.full_finetuning  # then what was trained is the model itself
     return Fingerprint(

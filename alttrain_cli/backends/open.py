@@ -62,7 +62,7 @@ class Address:
 
     @classmethod
     def read(cls, word: str) -> "Address | None":
-        """Return what a word means if it is an address, with or without a model's name."""
+        """Return the meaning of a word that is an address, with or without a model's name."""
         url, _, model = word.strip().partition(" ")
         with_scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
         return cls(url, model.strip() or None) if with_scheme else None
@@ -90,7 +90,7 @@ REMOTES: list[Callable[[str], Remote | None]] = [Address.read]
 
 
 def find(word: str, recipe: str | None = None) -> Target | Remote:
-    """Return what a word means; `recipe` gives the settings of a model that no recipe names."""
+    """Return the meaning of a word; `recipe` gives the settings of a model that no recipe names."""
     for read in REMOTES:
         if (found := read(word)) is not None:
             return found

@@ -70,7 +70,7 @@ class Remembering:
         return not self._journal.offsets
 
     def get(self, request: Request[Any], sampling: Sampling) -> Completion | BackendError | None:
-        """Return what is kept of a request, why it failed, or None if it was not made yet."""
+        """Return the stored result of a request, the reason why it failed, or None if it was not made yet."""
         key = self.key(request, sampling)
         if key in self._failures:
             return self._failures[key]
@@ -85,7 +85,7 @@ class Remembering:
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
     ) -> Generator[tuple[Key, Completion | BackendError]]:
-        """Yield what is kept and, as they arrive, the other completions; equal requests are made once.
+        """Yield the stored completions and, as they arrive, the others; equal requests are made once.
 
         Raises:
             BackendError: if every further request would fail alike.

@@ -92,7 +92,7 @@ class RenderedServer(ServerBackend):
         reply: "_Reply",
         budget: int | None,
     ) -> Generator[Chunk, None, Completion | None]:
-        """Yield what follows a rendered prompt; return the end, or None once the budget is used up."""
+        """Yield the text after a rendered prompt; return the end, or None once the budget is used up."""
         body, cut = self._body(prompt, sampling, seed, reply.tokens)
         if body is None:
             return Completion("", cut)

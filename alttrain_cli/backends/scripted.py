@@ -76,7 +76,7 @@ class ScriptedBackend:
     def score(
         self, conversations: Sequence[Conversation], sampling: Sampling
     ) -> Generator[tuple[int, VerdictScore | None]]:
-        """Yield what the function's completions have, as a model in memory does."""
+        """Yield the text of the function's completions, as a model in memory does."""
         for at, one in enumerate(conversations):
             reply = self._reply(Request(at, one), sampling)
             yield at, reply.score if isinstance(reply, Completion) else None

@@ -57,7 +57,7 @@ def _run_of(endpoint: Endpoint) -> tuple[Target, Template] | None:
 
 
 def _system_text(endpoint: Endpoint) -> str:
-    """Return what the chat template writes before the first user's message, without its markers."""
+    """Return the text of the chat template before the first user's message, without its markers."""
     rendered = ServerTokenizer(endpoint).rendered(Conversation.of(PROBE)) or ""
     text = re.sub(r"<[^<>]*>|\[/?\w+\]|^\s*(system|user)\s*$", "", rendered.partition(PROBE)[0], flags=re.M)
     words = " ".join(text.split())

@@ -183,7 +183,7 @@ class ServerBackend:
             return (yield from self._forced(connection, conversation, shorter, seed, written))
 
     def count(self, conversation: Conversation) -> int | None:
-        """Return what the server counts; None if it cannot."""
+        """Return the server's count; None if it cannot count."""
         return self._tokenizer.count(conversation)
 
     def close(self) -> None:
@@ -225,7 +225,7 @@ class ServerBackend:
     def _pieces(
         self, connection: Connection, conversation: Conversation, sampling: Sampling, seed: int | None
     ) -> Pieces:
-        """Yield what a server writes for a conversation, or adds to its last message."""
+        """Yield the text of a server for a conversation, or its addition to the last message."""
         if not conversation.started:
             body = self._endpoint.body(conversation.wire(), sampling, seed)
             return (yield from self._endpoint.pieces(connection, body))
@@ -256,7 +256,7 @@ class ServerBackend:
             return (yield from added(first, pieces, conversation.started))
 
     def _accepted(self, ask: Callable[[Mapping[str, Any]], Got]) -> Got:
-        """Return what `ask` returns for the first way to continue that the server accepts."""
+        """Return the result of `ask` for the first way to continue that the server accepts."""
         try:
             return ask(_CONTINUE)
         except BackendError as refusal:

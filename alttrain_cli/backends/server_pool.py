@@ -76,7 +76,7 @@ class ServerWork:
         return any(one.pulse.answered for one in self._connections.values())
 
     def ask(self, request: Callable[[Endpoint, Connection], Got]) -> Got:
-        """Return what the next server with room answers. A request of one that is down goes to another.
+        """Return the answer of the next server with room. A request of one that is down goes to another.
 
         So does, once per server, a request that fails although it was tried again.
 

@@ -89,7 +89,7 @@ class Target:
 
 
 def find_target(what: str, recipe: str | None = None) -> Target:
-    """Return what a word on the command line means. Loads nothing.
+    """Return the meaning of a word on the command line. Loads nothing.
 
     `what` is a run folder, a folder with an adapter, a folder with a model, the name or file of
     a recipe (its base model), or a model's hub id; `recipe` says with whose settings to load a

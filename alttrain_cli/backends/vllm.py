@@ -88,7 +88,7 @@ class Vllm:
 
 
 def _served_name(target: Target) -> str:
-    """Return what the server calls a target."""
+    """Return the server's name of a target."""
     return _ADAPTER if _has_adapter(target) else _BASE
 
 

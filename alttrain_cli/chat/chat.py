@@ -67,7 +67,7 @@ class Chat:
         return f"{backend.name} at {backend.fingerprint.server}"
 
     def facts(self) -> list[tuple[str, object]]:
-        """Return what is known about the model. Of a server's model that is what the server reports."""
+        """Return the facts about the model. For a server's model these are the server's reports."""
         if self.target.target is not None:
             return [("model", self.target.name), ("base", self.target.recipe.model.name)]
         backend = self.backend()

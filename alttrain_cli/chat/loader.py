@@ -48,7 +48,7 @@ class ChatTarget:
         return self.target.run if self.target else None
 
     def warning(self, backend: Backend) -> str:
-        """Return what a person must know about the loaded model, or nothing."""
+        """Return a warning about the loaded model, or nothing."""
         trained_with = self.target.trained_template if self.target else None
         if trained_with in (None, backend.fingerprint.template):
             return ""

@@ -15,7 +15,7 @@ class View(Protocol):
         """Draw the text so far; column 0 is the left one."""
 
     def finish(self, completions: Sequence[MeasuredCompletion], seed: int | None) -> None:
-        """Print what is left, with tokens and times. `seed` None: greedy decoding."""
+        """Print the rest, with tokens and times. `seed` None: greedy decoding."""
 
 
 class Screen(Protocol):

@@ -49,7 +49,7 @@ class Transcript:
     dropped_turns: int = 0
 
     def conversation(self, prompt: str) -> Conversation:
-        """Return what a model gets for a new message."""
+        """Return the conversation that a model gets for a new message."""
         conversation = (
             Conversation() if self.system is None else Conversation((Message("system", self.system),))
         )

@@ -9,7 +9,7 @@ from alttrain_cli.evaluation.attacks.roles import DialogueResult
 
 
 def print_reply(one: DialogueResult) -> None:
-    """Print what a role replied; errors are reported by the caller."""
+    """Print the reply of a role; errors are reported by the caller."""
     reply, role = one.reply, one.ask.call.role
     if not isinstance(reply, Reply):
         return

@@ -16,7 +16,7 @@ _CONTINUATION = ". "
 
 
 class LineEditor:
-    """Reads what a person types. The line below it shows `status()`.
+    """Reads the user's input. The line below it shows `status()`.
 
     It keeps the standard output of the moment when it was made, before any redirection.
     """

@@ -19,7 +19,7 @@ def print_exports(exports: "Sequence[Export]") -> None:
 
 
 def print_planned_exports(job: "ExportJob") -> None:
-    """Print what an export would write and upload, and its model card."""
+    """Print the planned files and uploads of an export, and its model card."""
     for one in job.formats:
         print_lines(
             [("folder:", job.out / one.name), ("files:", one.files), ("with:", "README.md, recipe.yaml")]

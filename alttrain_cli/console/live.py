@@ -57,7 +57,7 @@ class CompletionView(Region):
         _print_footer(self.console, completion, seed)
 
     def look(self, streaming: StreamingCompletion) -> None:
-        """Print what no further text can change."""
+        """Print the sections and lines that no further text can change."""
         trace, stats = self._seen = (streaming.trace, streaming.stats)
         self._print(trace, stats, trace.sections_done)
         name = streaming_section(trace)

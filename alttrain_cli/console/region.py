@@ -44,7 +44,7 @@ class Region:
             self._break_off()
 
     def _render(self) -> RenderableType:
-        """Return what the region shows now."""
+        """Return the present content of the region."""
         raise NotImplementedError
 
     def _break_off(self) -> None:

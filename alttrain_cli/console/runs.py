@@ -63,7 +63,7 @@ def print_comparison(
 
 
 def print_sizes(what: Sequence[tuple[Path, int]]) -> None:
-    """Print what would be deleted, and how large it is."""
+    """Print the folders to delete, with their sizes."""
     print_lines((f"{size(count)}:", path) for path, count in what)
 
 

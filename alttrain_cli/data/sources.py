@@ -93,7 +93,7 @@ class Source:
         return escape_hidden(Path(self.name).stem if self.is_file else self.name.rpartition("/")[2])
 
     def facts(self) -> dict[str, Any]:
-        """Return what pins the source down: the hash of a file, the revision of a hub set."""
+        """Return the pin of the source: the hash of a file, the revision of a hub set."""
         if self.is_starter:
             return {"name": self.name}
         if self.is_file:

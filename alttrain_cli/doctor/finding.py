@@ -31,10 +31,10 @@ def ok(check: str, found: str) -> Finding:
 
 
 def note(check: str, found: str, cure: str = "") -> Finding:
-    """Return what is good to know."""
+    """Return a finding that is good to know."""
     return Finding(check, Level.NOTE, found, cure)
 
 
 def problem(check: str, found: str, cure: str = "") -> Finding:
-    """Return what will fail."""
+    """Return a finding that makes a command fail."""
     return Finding(check, Level.PROBLEM, found, cure)

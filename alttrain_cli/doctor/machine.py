@@ -19,7 +19,7 @@ TORCH_SECONDS = 120
 
 
 def examine_machine() -> Iterator[Finding]:
-    """Yield what this machine has. Imports no torch."""
+    """Yield the findings about this machine. Imports no torch."""
     yield ok("system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
     yield _processor()
     yield _memory()

@@ -25,7 +25,7 @@ _OTHER_COPY = "Use another copy of the model, or correct its chat template."
 
 
 def find_traps(tokenizer: Tokenizer, system: str | None, row: Row) -> list[Finding]:
-    """Return what a tokenizer and its chat template do to a conversation, and to one row of training."""
+    """Return the findings about a tokenizer and its chat template, on a conversation and a training row."""
     found = [_checked("text", lambda: check_round_trip(tokenizer), "every character comes back")]
     try:
         probing = Probing.of(tokenizer)
@@ -48,7 +48,7 @@ def _checked(check: str, run: Callable[[], object], fine: str) -> Finding:
 
 
 def _dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> Iterator[Finding]:
-    """Yield what the chat template drops. A system prompt matters only if the recipe has one."""
+    """Yield the parts that the chat template drops. A system prompt matters only if the recipe has one."""
     try:
         lost = list(dict.fromkeys(dropped(tokenizer, probing, with_system=True)))
     except ModelError as error:
@@ -87,7 +87,7 @@ def _turn(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
 
 
 def _thinking(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
-    """Yield what happens to reasoning, and where it starts."""
+    """Yield the findings about reasoning: whether it is kept, and where it starts."""
     messages = [user("."), assistant(f"{THINK.open}{REASONING}{THINK.close}{PROBE}")]
     try:
         eaten = REASONING not in render(tokenizer, messages, add_generation_prompt=False)

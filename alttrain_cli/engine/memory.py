@@ -50,7 +50,7 @@ def _peak_bytes() -> int:
 
 
 def free_bytes() -> int:
-    """Return what can still be taken: of the GPU's memory where there is one, else of the machine's."""
+    """Return the free memory: of the GPU where there is one, else of the machine."""
     import psutil
     import torch
 

@@ -44,7 +44,7 @@ def _measured() -> dict[int, float]:
 
 
 def kept_rates() -> dict[int, float]:
-    """Return what was measured before on this very machine, with this version of torch, by hidden size."""
+    """Return earlier measurements on this machine, with this version of torch, by hidden size."""
     return _rates(_kept().get("rates"))
 
 
@@ -75,7 +75,7 @@ def _rates(rates: Any) -> dict[int, float]:
 
 
 def _machine() -> str:
-    """Return what a measurement depends on."""
+    """Return the facts that a measurement depends on."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # Windows and macOS

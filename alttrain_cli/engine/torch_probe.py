@@ -31,7 +31,7 @@ def ask_torch(question: str, seconds: float) -> dict[str, Any]:
 
 
 def gpu() -> dict[str, Any]:
-    """Return what torch makes of the GPU: it multiplies two matrices on it."""
+    """Return torch's facts about the GPU, after a product of two matrices on it."""
     import torch
 
     found: dict[str, Any] = {"torch": torch.__version__, "cuda": torch.version.cuda}

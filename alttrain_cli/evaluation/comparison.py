@@ -87,7 +87,7 @@ class Comparison:
         )
 
     def check_files(self, folders: Collection[str]) -> None:
-        """Read what is stored of earlier evaluations before a model is loaded."""
+        """Read earlier evaluations before a model is loaded."""
         for root in self.roots:
             for folder in folders:
                 stored = SuiteDir(root / folder)

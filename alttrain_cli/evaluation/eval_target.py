@@ -60,7 +60,7 @@ class EvalTarget:
         return replace(self, model=replace(self.model, recipe=changed))
 
     def training(self) -> Training | None:
-        """Return what a run was trained on; None for what was not trained here."""
+        """Return the training data of a run; None for a model that was not trained here."""
         run = self.run
         trained = self.adapter is not None or self.root.name == "eval"
         return Training.of(run.manifest().data, run.path) if trained and run.recipe_path.is_file() else None
@@ -91,7 +91,7 @@ def compared_before(root: Path) -> EvalTarget | None:
 def existing_target(
     word: str, recipe: str | None = None, out: Path | None = None, command: str = "alttrain eval"
 ) -> EvalTarget:
-    """Return what was evaluated: by its folder of evaluations, or by the word that names the model."""
+    """Return the evaluated target: by its folder of evaluations, or by the word that names the model."""
     if out and not word:
         return EvalTarget(out)
     if word and suite_dirs(Path(word)):

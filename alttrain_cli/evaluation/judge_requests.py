@@ -32,7 +32,7 @@ class JudgeRequest(NamedTuple):
 
 
 def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[JudgeRequest]:
-    """Return what is not judged yet; what has no final answer gets its state without the judge."""
+    """Return the completions to judge. One without a final answer gets its state without the judge."""
     journal = folder.judgements(run.name)
     missing = []
     for key, completion, item in run.unjudged(folder, plan):
@@ -46,7 +46,7 @@ def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[Ju
 
 
 def _asked(item: Item, completion: StoredCompletion) -> str:
-    """Return what a judge sees before the answer: the goal, and in a conversation the last message too.
+    """Return the text before the answer for a judge: the goal, and in a conversation the last message too.
 
     Some answers mean something only after it: a reversed stance, or an abbreviation.
     """

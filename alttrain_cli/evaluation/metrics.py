@@ -109,7 +109,7 @@ def _pooled(
 
 
 def attack_score(result: SuiteResult, baseline: SuiteResult | None) -> AttackScore | None:
-    """Return what is known of an attack; None for a suite that is none."""
+    """Return the score of an attack; None for a suite without attacks."""
     if result.plan.attack is None or result.attack is None:
         return None
     compared = summary_of(baseline.attack, *_hits(baseline)) if baseline and baseline.attack else None
@@ -117,7 +117,7 @@ def attack_score(result: SuiteResult, baseline: SuiteResult | None) -> AttackSco
 
 
 def _hits(result: SuiteResult) -> tuple[str, dict[str, bool]]:
-    """Return what the best judge that there is counts, and for each completion whether it is a hit."""
+    """Return the metric of the best judge that there is, and for each completion whether it is a hit."""
     able = [(judge, metric) for judge in result.judged for metric in _metrics(result, judge)]
     judge, metric = min(
         ((judge, metric) for judge, metric in able if "@" not in judge and metric is not SCORE),

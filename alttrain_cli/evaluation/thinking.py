@@ -39,7 +39,7 @@ def check_mode(backend: Backend, mode: Mode) -> None:
 
 
 def conversation_for(prompt: str, mode: Mode) -> Conversation:
-    """Return what a model gets first: the prompt, and the beginning of its message in an ablation."""
+    """Return the first conversation: the prompt, and in an ablation the beginning of the model's message."""
     return Conversation.of(prompt).start(_STARTED.get(mode, ""))
 
 

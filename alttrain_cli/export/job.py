@@ -41,7 +41,7 @@ class Export:
 
     @property
     def problems(self) -> list[str]:
-        """Return what is wrong with it, in words."""
+        """Return its problems, in words."""
         return [f"{proof.export}: {problem}" for proof in self.proofs for problem in proof.problems]
 
 
@@ -111,7 +111,7 @@ def check_proofs(exports: Sequence[Export]) -> None:
 
 
 def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
-    """Write what needs the trained model in memory; return what it wrote itself, and its base's licence."""
+    """Write the formats that need the trained model; return its completions and its base's licence."""
     with progress.status(f"Loading {job.run.path} ..."), quiet.capture_output(None):
         from alttrain_cli.engine.load import load_target
         from alttrain_cli.engine.memory import release_memory

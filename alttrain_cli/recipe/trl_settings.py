@@ -68,7 +68,7 @@ def settings() -> dict[str, str]:
 
 
 def wrong_settings(train: object, own: list[str]) -> list[str]:
-    """Return what is wrong with the settings under `train:` that are not in `own`, the recipe's fields."""
+    """Return the problems of the settings under `train:` that are not in `own`, the recipe's fields."""
     problems = []
     for key, value in train.items() if isinstance(train, dict) else ():
         if key in own:
@@ -100,7 +100,7 @@ def wrong_type(name: str, value: object) -> str:
 
 
 def wrong_value(name: str, value: object) -> str:
-    """Return what a setting must be, if its number is out of range or its word is unknown."""
+    """Return the valid values of a setting, if its number is out of range or its word is unknown."""
     if isinstance(value, bool):
         return ""
     if isinstance(value, (int, float)):

@@ -25,7 +25,7 @@ class TokenUsage:
 
     @classmethod
     def of(cls, completion: Completion) -> "TokenUsage":
-        """Return what a backend counted."""
+        """Return the counts of a backend."""
         return cls(completion.prompt_tokens, completion.tokens, completion.reasoning_tokens)
 
     def body(self) -> dict[str, Any] | None:

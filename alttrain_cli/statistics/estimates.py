@@ -145,7 +145,7 @@ def safe_at(safe: Mapping[str, Sequence[bool]]) -> dict[str, Estimate | None]:
 
 
 def corrected(found: Rate, sensitivity: Rate, specificity: Rate) -> Estimate | None:
-    """Return what the rate would be with a judge without errors (Rogan and Gladen 1978).
+    """Return the rate that a judge without errors would give (Rogan and Gladen 1978).
 
     The interval is Lang and Reiczigel's (2014), which counts that sensitivity and specificity were
     measured on few labels themselves. None if the judge is too inaccurate.

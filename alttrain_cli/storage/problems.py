@@ -25,7 +25,7 @@ def key_of(problem: Any) -> str:
 
 
 def in_words(problem: Any) -> str:
-    """Return what is wrong with the value, and the value itself, cut."""
+    """Return the problem of the value, and the value itself, cut."""
     if problem["type"] == "missing":
         return "the key is missing"
     if problem["type"] == "extra_forbidden":

@@ -63,7 +63,7 @@ PromiseKind = Literal["over-refusal", "refusal", "threshold"]
 
 
 def promise_in_words(kind: PromiseKind, value: float) -> str:
-    """Return what a calibration promises as a phrase."""
+    """Return the promise of a calibration as a phrase."""
     return {
         "over-refusal": f"at most {value:.1%} of benign prompts get the verdict harmful",
         "refusal": f"at least {value:.1%} of harmful prompts get the verdict harmful",

@@ -87,7 +87,7 @@ def check_nothing_dropped(tokenizer: Tokenizer, probing: Probing, system: str | 
 
 
 def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Iterator[str]:
-    """Yield what the chat template drops: the question, an earlier answer, the system prompt."""
+    """Yield the parts that the chat template drops: the question, an earlier answer, the system prompt."""
     yield from _missing(tokenizer, probing.prompt, [("the question", PROBE)])
     yield from _missing(tokenizer, probing.answered, [("an earlier answer", PROBE)])
     if with_system:
@@ -95,7 +95,7 @@ def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Ite
 
 
 def dropped_beside_system(tokenizer: Tokenizer) -> Iterator[str]:
-    """Yield what the chat template drops of a system prompt and a question."""
+    """Yield the parts of a system prompt and a question that the chat template drops."""
     messages = [{"role": "system", "content": SYSTEM_PROBE}, user(PROBE)]
     both = render(tokenizer, messages, add_generation_prompt=True)
     yield from _missing(tokenizer, both, [("the system prompt", SYSTEM_PROBE), ("the question", PROBE)])

@@ -122,7 +122,7 @@ class Template:
         return translator.feed(self.strip(text)) + translator.finish()
 
     def translator(self) -> Translator:
-        """Return what `plain` does for text that arrives in pieces, terminator excluded."""
+        """Return a translator like `plain` for text that arrives in pieces, without a terminator."""
         return Translator(self.markers, prefilled=self.prefilled)
 
     def own(self, text: str) -> str:

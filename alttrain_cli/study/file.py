@@ -252,7 +252,7 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 def _problem(problem: Any) -> str:
-    """Return what is wrong with a file: the key, the reason, and the key that was probably meant."""
+    """Return the problem of a file: the key, the reason, and the key that was probably meant."""
     place = [str(part) for part in problem["loc"]]
     words = f"{key_of(problem)}: {in_words(problem)}." if place else f"{in_words(problem)}."
     if problem["type"] != "extra_forbidden":

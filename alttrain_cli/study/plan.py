@@ -45,7 +45,7 @@ class PlannedStep(NamedTuple):
         }
 
     def ended(self, machine: str, seconds: float, exit_code: int) -> Ended:
-        """Return what the journal keeps of its end."""
+        """Return the journal's record of its end."""
         return Ended(
             key=self.step.key,
             kind=self.step.kind,

@@ -96,7 +96,7 @@ class MemoryPlan(NamedTuple):
         return f"no: {self.memory.gib - self.machine.gib:.1f} GiB too much. It would fit with {self.change}"
 
     def record(self, seconds: float) -> MemoryPlanRecord:
-        """Return what a manifest keeps of it; `seconds` is the time that was estimated, 0 if none was."""
+        """Return its record for a manifest; `seconds` is the estimated time, 0 without one."""
         return MemoryPlanRecord(
             machine=self.machine.name,
             gib=round(self.memory.gib, 2),

@@ -40,7 +40,7 @@ def chat_rules(options: ChatOptions) -> list[Rule]:
 
 
 def _attack_rules(options: ChatOptions) -> list[Rule]:
-    """Return what fits together with --attack, which plays one dialogue by itself."""
+    """Return the rules of --attack, which plays one dialogue by itself."""
     attack, other = options.attack is not None, "with --attack"
     return [
         Rule("--attack", attack, options.goal is not None, "without --goal TEXT"),

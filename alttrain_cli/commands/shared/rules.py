@@ -82,7 +82,7 @@ def option_of(ctx: typer.Context, name: str) -> str:
 
 
 def instead_of_missing(parameter: Any, command: str) -> str:
-    """Return what to type where a run or a recipe is missing, or nothing."""
+    """Return the next command where a run or a recipe is missing, or nothing."""
     if parameter.metavar == "RUN":
         runs = Run.trained()
         if not runs:

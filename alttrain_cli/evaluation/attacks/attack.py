@@ -147,7 +147,7 @@ class Attack(Protocol):
 
 
 def goal_of(item: Item) -> str:
-    """Return what an attack on this item is after."""
+    """Return the goal of an attack on this item."""
     return item.goal or item.prompt
 
 

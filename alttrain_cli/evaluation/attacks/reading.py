@@ -1,4 +1,4 @@
-"""Reads what an attacker or a judge in the loop wrote: JSON with one known key, or nothing.
+"""Reads the text of an attacker or a judge in the loop: JSON with one known key, or nothing.
 
 What cannot be read is None. It is never taken for a message or for a score.
 """

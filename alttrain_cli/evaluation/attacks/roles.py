@@ -106,7 +106,7 @@ class _Writer:
             waiting = again
 
     def _reply(self, completion: Completion | BackendError) -> Reply | BackendError | None:
-        """Return what was read, or None if another try may help."""
+        """Return the reply that was read, or None if another try may help."""
         if isinstance(completion, BackendError):
             return _context_full(completion)
         reply = self.form.read(completion.trace.answer)

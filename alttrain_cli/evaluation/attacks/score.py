@@ -129,7 +129,7 @@ def _counted(outcomes: list[AttackOutcome], failed: float = 0.0) -> list[float]:
 
 
 def warnings_of(score: AttackScore, *, harmful: bool) -> list[str]:
-    """Return what a reader must know before the numbers."""
+    """Return the warnings that belong before the numbers."""
     sides = [("", score.target)] + ([("baseline: ", score.compared)] if score.compared else [])
     found = [text for whose, side in sides if (text := _failed(whose, side))]
     base = score.compared.works if score.compared else Rate(0, 0)

@@ -83,7 +83,7 @@ class Calibration:
         return sum(not row.is_known for row in self.rows)
 
     def record(self, sha256: str, weights: str) -> CalibrationRecord:
-        """Return what is stored in the run's folder."""
+        """Return the record for the run's folder."""
         checked = self.checked._asdict()
         return CalibrationRecord(
             threshold=self.threshold,

@@ -64,7 +64,7 @@ def page_of(run: Run) -> Path:
 
 
 def _score_with(target: Target, progress: Progress) -> Score:
-    """Return what scores conversations; the model is loaded when it is called."""
+    """Return the function that scores conversations; it loads the model when it is called."""
 
     def score(
         conversations: Sequence[Conversation],

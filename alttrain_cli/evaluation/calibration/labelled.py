@@ -105,7 +105,7 @@ class CalibrationSet:
 
 
 def values_of(rows: Sequence[ScoredPrompt], label: Label) -> list[float]:
-    """Return what is compared with a threshold, of the rows with one label."""
+    """Return the values that are compared with a threshold, of the rows with one label."""
     return [row.value for row in rows if row.label == label]
 
 

@@ -19,7 +19,7 @@ def rates(made: Calibration) -> list[Row]:
 
 
 def sentences(made: Calibration) -> list[str]:
-    """Return what a reader must know."""
+    """Return the result and its limits as sentences."""
     said = [_promise(made), f"AUROC {made.area}."]
     if made.unknown:
         said.append(

@@ -53,7 +53,7 @@ def dial_score(
     calibrated: CheckedCalibration,
     at_over_refusal: float | None = None,
 ) -> DialScore | None:
-    """Return what the scores of a model show; None if no completion has one.
+    """Return the results of a model's scores; None if no completion has one.
 
     Raises:
         DataError: if a comparison at equal over-refusal is requested and cannot be made.

@@ -48,7 +48,7 @@ def judge_named(file_name: str) -> AnyJudge:
 
 
 def measures(file_name: str) -> tuple[str, ...]:
-    """Return what a judge measures: behaviour, harmful, score, correct, f1, rouge1, rouge2, rougeL."""
+    """Return the metrics of a judge: behaviour, harmful, score, correct, f1, rouge1, rouge2, rougeL."""
     return judge_named(file_name).measures
 
 

@@ -31,7 +31,7 @@ class Judge:
     card_fields: tuple[str, ...] = ()  # of the prompt in the model's card, where `ask` returns its fields
 
     def record(self) -> dict[str, Any]:
-        """Return what a list of judges shows, as JSON."""
+        """Return the judge's facts for a list, as JSON."""
         facts = {"model": self.model, "parameters": self.size, "licence": self.licence, "gated": self.gated}
         return {**_shared(self), **facts}
 
@@ -49,7 +49,7 @@ class InstantJudge:
     triage: bool = False  # good for a first look only
 
     def record(self) -> dict[str, Any]:
-        """Return what a list of judges shows, as JSON."""
+        """Return the judge's facts for a list, as JSON."""
         return {**_shared(self), "model": None, "first_look_only": self.triage}
 
 

@@ -90,7 +90,7 @@ def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator
 
 
 def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[StoredCompletion | None]:
-    """Yield what the other wrote for the same sample of the same item."""
+    """Yield the other model's completion for the same sample of the same item."""
     theirs = {(job.item.id, job.sample): job for job in other.plan.requests} if other else {}
     jobs = [theirs.get((job.item.id, job.sample)) for job in side.plan.requests]
     return _written(other, jobs) if other else iter([None] * len(jobs))

@@ -68,6 +68,6 @@ def _suite_name(suite: SuiteScore) -> str:
 
 
 def _count(estimate: Estimate) -> str:
-    """Return what an estimate was counted from, and its interval."""
+    """Return the counts of an estimate, and its interval."""
     counted = f"n = {estimate.n}" if estimate.hits is None else f"{estimate.hits}/{estimate.n}"
     return f"{counted} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f}%)"

@@ -16,7 +16,7 @@ class Notice:
 
 
 def notices(card: Scorecard) -> list[Notice]:
-    """Return what is wrong with this scorecard, the worst first."""
+    """Return the problems of this scorecard, the worst first."""
     missing = [f"{suite.name}: {text}" for suite in card.suites for text in suite.partial]
     unchecked = _by_reason(
         (f"not checked against the training rows: {suite.contamination.reason}", suite.name)

@@ -144,7 +144,7 @@ class Suite(_Strict):
         return "eval" if self.grader == "math" else "code" if self.grader == "code" else ""
 
     def record(self) -> dict[str, Any]:
-        """Return what a list of suites shows, as JSON."""
+        """Return the suite's facts for a list, as JSON."""
         facts = self.model_dump(mode="json", include={"name", "title", "kind", "groups", "licence"})
         return {**facts, "items": self.n, "needs": self.needs, "source": self.source.short}
 
