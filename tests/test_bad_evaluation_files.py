@@ -229,7 +229,7 @@ def test_every_key_of_every_record_is_checked(evaluation: Path, file: str, comma
             assert code == 2, where
             assert str(path) in line, where
             assert str(place[-1]) in line or str(place[0]) in line, where
-            assert "Delete" in line or "Remove" in line or "Bring back" in line, where
+            assert "Delete" in line or "Remove" in line or "Restore" in line, where
     assert tried >= 6
 
 

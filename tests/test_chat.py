@@ -324,7 +324,7 @@ def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
 
 def test_messages_of_a_script_do_not_see_one_another_and_cut_reasoning_fails_the_gate() -> None:
     backend = ScriptedBackend("<think>\nHm")
-    with pytest.raises(GateError, match="raise --max-new-tokens"):
+    with pytest.raises(GateError, match="Raise --max-new-tokens"):
         list(send_all(backend, Transcript(), ["a", "b"], GREEDY, QuietScreen()))
     assert [request.input for request in backend.received] == [Conversation.of("a"), Conversation.of("b")]
 

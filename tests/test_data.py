@@ -64,7 +64,7 @@ def test_a_file_of_another_format_is_told_the_formats_and_a_table_the_way_to_row
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/a.md").write_text("# Notes")
     shown = RUNNER.invoke(app, ["build-data", "--source", "notes/a.md"]).output
-    assert "this ending is not read" in shown
+    assert "this ending cannot be read" in shown
     assert ".parquet" in shown
     (tmp_path / "x.csv").write_text("prompt,response,label\n")
     for words in (["train", "--recipe", "r1-7b", "--data", "x.csv"], ["build-data", "--audit", "x.csv"]):
@@ -343,7 +343,7 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.csv", b"", "empty"),
         ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
         ("s.parquet", b"no", "not a complete Parquet file"),
-        ("s.txt", b"x", "this ending is not read"),
+        ("s.txt", b"x", "this ending cannot be read"),
         ("none.jsonl", None, "no such file"),
     ],
 )
@@ -360,7 +360,7 @@ def test_a_wrong_source_is_named_with_its_place(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "try --source starter"),
+        ([], "for example --source starter"),
         (["--source", "starter", "--style", "nonsense"], "'nonsense' is unknown. Choose among: alttrain"),
         (["--source", "starter", "--style", "r1-act"], "the style r1-act needs R1 traces"),
         (["--source", "starter:0"], "'0' is not a number of rows"),

@@ -69,7 +69,7 @@ def test_every_family_of_the_recipes_has_no_problem(name: str) -> None:
         ("r1-qwen", "prefilled marker", "already ends in <think>"),
         ("r1-qwen", "padding", "also ends a turn"),
         ("qwen3-thinking-2507", "prefilled marker", "already ends in <think>"),
-        ("smollm2", "family", "no known reasoning model"),
+        ("smollm2", "family", "not a known reasoning model"),
     ],
 )
 def test_the_traps_of_real_families_are_noted_with_what_to_do_elsewhere(

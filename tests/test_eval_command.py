@@ -209,7 +209,7 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
     data = DataRecord(path="data/rows.jsonl", sha256=sha256(path))
     assert len(Training.of(data, run).rows) == 2
     path.write_text("other", encoding="utf-8")
-    assert "is not the data any more" in str(Training.of(data, run).unknown)
+    assert "this file has changed since" in str(Training.of(data, run).unknown)
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,7 @@ def test_a_file_of_something_else_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"mmlu: .*:1: not a row of this suite \('question' is undefined\)"):
         read_some("mmlu", path)
     (tmp_path / "broken.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match="not a whole archive"):
+    with pytest.raises(DataError, match="not a complete archive"):
         read_some("cmmlu", tmp_path / "broken.zip")
 
 

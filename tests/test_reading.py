@@ -177,7 +177,7 @@ def test_the_files_of_an_archive_that_match_are_read_in_their_order(tmp_path: Pa
         (2, {"x": "2", "member": "a"}),
         (3, {"x": "3", "member": "b"}),
     ]
-    with pytest.raises(DataError, match="does not tell the format"):
+    with pytest.raises(DataError, match="has no known ending"):
         list(read_table(path))
 
 
@@ -239,7 +239,7 @@ def test_a_row_of_a_table_has_the_number_of_its_last_line(tmp_path: Path) -> Non
         ("a.json", "[]", r"a\.json: a list of objects is needed\.$"),
         ("a.json", '{"a": []}', r"a\.json: a list of objects is needed\.$"),
         ("a.json", '[{"a": 1}, 2]', r"a\.json: item 2: a JSON object is needed"),
-        ("a.txt", "a", r"a\.txt: the file name does not tell the format"),
+        ("a.txt", "a", r"a\.txt: the file name has no known ending"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_named(name: str, text: str, message: str, tmp_path: Path) -> None:

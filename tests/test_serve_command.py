@@ -170,7 +170,7 @@ def test_what_cannot_be_served_is_one_line_before_anything_is_loaded(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"Choose another port: --port {port + 1}" in refused(RECIPE, "--port", str(port))
-    assert "this is a server already" in refused("http://localhost:8000/v1")
+    assert "this is already a server" in refused("http://localhost:8000/v1")
     assert "holds no key" in refused(RECIPE, "--api-key-env", "NO_SUCH_KEY")
     assert "does not know the address" in refused(RECIPE, "--host", "no.such.host.invalid")
     assert "no run" in refused(str(tmp_path))

@@ -98,7 +98,7 @@ def test_an_adapter_from_elsewhere_brings_its_base_and_its_shape(here: Path) -> 
     with pytest.raises(AlttrainError, match="--recipe NAME"):
         find_target("odd")
     write_config(here / "odd", r="many")
-    with pytest.raises(AlttrainError, match="not that of a LoRA adapter"):
+    with pytest.raises(AlttrainError, match="does not describe a LoRA adapter"):
         find_target("odd", "qwen3-8b")
 
 

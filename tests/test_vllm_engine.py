@@ -103,8 +103,8 @@ def test_an_annotator_of_build_data(run: Path, words: list[str], tmp_path: Path)
     ("config", "says"),
     [
         ({"r": 1024}, "up to rank 512; this one has 1024"),
-        ({}, "not that of a LoRA"),
-        ({"r": "x"}, "not that of a LoRA"),
+        ({}, "does not describe a LoRA"),
+        ({"r": "x"}, "does not describe a LoRA"),
     ],
 )
 def test_an_adapter_that_vllm_cannot_take_is_an_error_before_it_starts(

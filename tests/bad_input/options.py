@@ -143,7 +143,9 @@ CHAT = [
         ("smollm2-135m", "--vllm-python", "p", "-p", "a"),
         "--vllm-python has no effect without",
     ),
-    _chat("vllm-gone", ("smollm2-135m", "--engine", "vllm", "--vllm-python", "p", "-p", "a"), "no program"),
+    _chat(
+        "vllm-gone", ("smollm2-135m", "--engine", "vllm", "--vllm-python", "p", "-p", "a"), "not a program"
+    ),
     _chat("base-url", (*_SERVER, "--base", "-p", "a"), "--base has no effect with a server"),
     _chat("target-url", ("smollm2-135m", *_SERVER, "-p", "a"), "TARGET", "--base-url"),
     _chat(

@@ -64,7 +64,9 @@ GRAMMAR = [
     _source("hub-long", "x" * 5000 + "/y z", "..."),
     _source("missing", "s.jsonl", "s.jsonl", "no such file"),
     _source("at-in-name", "a@b.jsonl:9", "a@b.jsonl: no such file"),
-    Case("source-suffix", ("build-data", "--source", "s.txt"), ("this ending is not read",), {"s.txt": "x"}),
+    Case(
+        "source-suffix", ("build-data", "--source", "s.txt"), ("this ending cannot be read",), {"s.txt": "x"}
+    ),
     Case("mix-starter", ("build-data", "--mix", "starter"), ("--mix starter has no effect",)),
 ]
 FILES = [
