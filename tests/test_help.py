@@ -115,7 +115,7 @@ def test_a_folder_may_have_the_name_that_is_nearly_a_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "judg").mkdir()
-    assert "judg: holds no run" in " ".join(CliRunner().invoke(app, ["eval", "judg"]).output.split())
+    assert "judg: contains no run" in " ".join(CliRunner().invoke(app, ["eval", "judg"]).output.split())
 
 
 def test_the_first_command_of_a_group_need_not_be_named() -> None:

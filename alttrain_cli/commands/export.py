@@ -20,7 +20,7 @@ from alttrain_cli.storage.run import Run
 
 PROBES = 8  # prompts on which an export is proved
 _NAMES = " or ".join(", ".join(FORMATS).rsplit(", ", 1))
-_FORMAT = f"{_NAMES}, or several, for example merged,gguf. Default: merged."
+_FORMAT = f"Format: {_NAMES}. Several are possible, for example merged,gguf. Default: merged."
 _QUANTIZE = "Types of the GGUF files, for example q4_k_m,q8_0 or f16. Default: q8_0."
 _PUSH = "Upload the export to this repository of the hub (one format only). A new repository is private."
 _DRY_RUN = "Only check, and show what would be written and uploaded, with the model card."
