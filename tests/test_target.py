@@ -115,7 +115,7 @@ def test_what_is_nothing_is_named_with_the_nearest_that_is_something(here: Path)
     with pytest.raises(AlttrainError, match="Did you mean 'r1-7b'"):
         find_target("r1-7")
     (here / "empty").mkdir()
-    with pytest.raises(AlttrainError, match="holds no run"):
+    with pytest.raises(AlttrainError, match="contains no run"):
         find_target("empty")
 
 

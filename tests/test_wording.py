@@ -62,9 +62,8 @@ def test_no_sentence_is_long(source: str) -> None:
 def test_help_is_written_in_sentences(words: tuple[str, ...]) -> None:
     """A sentence begins with a capital letter, or with the value that it explains, and ends with a full stop."""
     command = context_of(words).command
-    texts = [COMMANDS.get(words[0], ""), command.help or ""]
-    texts += [getattr(one, "help", "") or "" for one in command.params]
-    texts = [text.split("[default")[0].strip() for text in texts]
+    texts = [COMMANDS.get(words[0], ""), (command.help or "").strip()]
+    texts += [(getattr(one, "help", "") or "").strip() for one in command.params]
     wrong = [one for one in texts if one and not (one[0].isupper() or re.match(r"[\w.-]+:", one))]
     assert wrong + [one for one in texts if one and not one.endswith(".")] == []
 

@@ -34,7 +34,7 @@ class ExportOptions:
     run: RunArgument
     format: Annotated[list[str] | None, typer.Option("--format", metavar="FORMAT", help=_FORMAT)] = None
     quantize: Annotated[list[str] | None, typer.Option("--quantize", metavar="TYPE", help=_QUANTIZE)] = None
-    out: Annotated[Path | None, typer.Option("--out", help=_OUT, callback=expanded)] = None
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help=_OUT, callback=expanded)] = None
     push: Annotated[str | None, typer.Option("--push", metavar="REPO", help=_PUSH)] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False
 

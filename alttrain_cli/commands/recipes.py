@@ -66,8 +66,12 @@ def show(name: NameArgument, overrides: SetOption = None, as_json: JsonOption = 
 
 @app.command()
 def diff(
-    one: Annotated[str, typer.Argument(metavar="A", help="A recipe.", autocompletion=complete_recipe)],
-    other: Annotated[str, typer.Argument(metavar="B", help="A recipe.", autocompletion=complete_recipe)],
+    one: Annotated[
+        str, typer.Argument(metavar="A", help="Name of a recipe, or a file.", autocompletion=complete_recipe)
+    ],
+    other: Annotated[
+        str, typer.Argument(metavar="B", help="Name of a recipe, or a file.", autocompletion=complete_recipe)
+    ],
 ) -> None:
     """Print the keys in which two recipes differ, each value with the file that it comes from."""
     console.print_differences(one, other, differences(one, other))

@@ -50,7 +50,7 @@ def list_runs(folders: FoldersOption = None, as_json: JsonOption = False) -> Non
 
 @app.command()
 def show(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Show one run: where it is from, how it was trained, what was evaluated, and its size on disk."""
+    """Show one run: its origin, its training, its evaluations, and its size on disk."""
     entry = open_entry(run)
     if as_json:
         console.print_json(entry.record())

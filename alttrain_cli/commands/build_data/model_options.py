@@ -22,8 +22,8 @@ class ModelOptions:
         str,
         _model(
             metavar="NAME",
-            help="What writes the harm assessment. template: a ready-made sentence for the label, offline. "
-            "endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
+            help="How the harm assessment is written. template: a ready-made sentence for the label, "
+            "offline. endpoint: a server (--base-url). model: the recipe's base model (--recipe).",
         ),
     ] = "template"
     on_disagreement: Annotated[

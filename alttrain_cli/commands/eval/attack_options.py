@@ -71,7 +71,7 @@ class AttackOptions:
             min=1,
             max=1000,
             metavar="N",
-            help="Independent tries per goal in pair-live. Default: 3.",
+            help="Number of independent attempts per goal, in pair-live. Default: 3.",
         ),
     ] = None
     attacker_max_new_tokens: Annotated[

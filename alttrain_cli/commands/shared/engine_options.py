@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 _engine = partial(typer.Option, rich_help_panel="Server and engine")
 _ENGINE = (
-    "Program that computes the model: unsloth, or vllm (faster on a GPU). alttrain starts and "
-    "stops vLLM. Default: unsloth."
+    "Program that computes the model: unsloth, or vllm (faster on a GPU). alttrain starts and stops vLLM."
 )
 _PYTHON = (
     "Python of the environment that vLLM is installed in. Default: alttrain's own, else vllm on the PATH. "

@@ -11,9 +11,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from alttrain_cli.commands.shared.every_command import SHARED
+from alttrain_cli.commands.shared.every_command import PANEL, SHARED
 from alttrain_cli.commands.shared.examples import EXAMPLES
 
+_OPTIONS = "Options"
 _HYPHEN = "\u2011"  # replaces - while lines are wrapped, so that no line ends within --base-url
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
 
@@ -46,8 +47,9 @@ class Help:
         formatter.write_text(cleandoc(about or "").replace("-", _HYPHEN))
         _write(formatter, "Arguments", [(one.metavar, one.help or "") for one in arguments])
         options = [one for one in parameters if one.param_type_name == "option"]
-        for panel in dict.fromkeys(one.rich_help_panel or "Options" for one in options):
-            shown = [one for one in options if (one.rich_help_panel or "Options") == panel]
+        panels = dict.fromkeys([_OPTIONS, *(one.rich_help_panel or _OPTIONS for one in options)])
+        for panel in [*(one for one in panels if one != PANEL), PANEL]:
+            shown = [one for one in options if (one.rich_help_panel or _OPTIONS) == panel]
             _write(formatter, panel, [(_label(one, ctx), _text(one, ctx)) for one in shown])
         _write(formatter, "Commands", _commands(ctx))
         _write_examples(formatter, EXAMPLES.get(_path(ctx).partition(" ")[2], ()))
@@ -94,7 +96,7 @@ def _text(option: Any, ctx: Any) -> str:
     """Return the help of an option, with its default."""
     default = option.get_default(ctx, call=False)
     shown = option.show_default and not option.is_flag and default not in (None, "", [], ())
-    end = " [required]" if option.required else f" [default: {default}]" if shown else ""
+    end = " Required." if option.required else f" Default: {default}." if shown else ""
     return f"{option.help or ''}{end}"
 
 

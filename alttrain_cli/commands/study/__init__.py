@@ -66,7 +66,7 @@ def run(
     gpu: GpuOption = "auto",
     sbatch: SbatchOption = None,
 ) -> None:
-    """Run all steps that are not done, and show the table. Stop it at any time: it resumes."""
+    """Run all steps that are not done, and show the table. To resume, run the same command again."""
     from alttrain_cli.study.place import open_study
     from alttrain_cli.training.fit import parse_gpu
 

@@ -65,7 +65,7 @@ SbatchOption = Annotated[
 FormatOption = Annotated[
     Literal["terminal", "markdown", "latex", "csv", "json"],
     typer.Option(
-        "--format", metavar="NAME", help="Form of the table: terminal, markdown, latex, csv or json."
+        "--format", metavar="NAME", help="Format of the table: terminal, markdown, latex, csv or json."
     ),
 ]
 
