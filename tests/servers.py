@@ -39,14 +39,14 @@ def chat_server(
     *,
     models: Sequence[str | dict[str, Any]] = ("tiny",),
     seconds: float = 0.0,
-    pace: float = 0.0,
+    pause: Callable[[], object] = lambda: None,
     routes: Mapping[str, Route] = MappingProxyType({}),
     port: int = 0,
 ) -> Iterator[Served]:
     """Serve until the block ends; `answer(number, request)` is called for every completion.
 
-    `seconds` go by before an answer begins, `pace` between the words of a stream. `models` are names, or
-    whole entries of the list. `routes` are further paths, each with its answer.
+    `seconds` go by before an answer begins; `pause` is called before each word of a stream. `models` are
+    names, or whole entries of the list. `routes` are further paths, each with its answer.
     """
     served = Served("")
     lock = threading.Lock()
@@ -106,7 +106,7 @@ def chat_server(
             for word in text.split(" "):
                 if word == "DIE":
                     return
-                time.sleep(pace)
+                pause()
                 name = "reasoning_content" if word.startswith("~") else "content"
                 self._event({name: word.removeprefix("~") + " "}, None)
             self._event({}, "stop")

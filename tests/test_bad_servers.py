@@ -8,15 +8,16 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from alttrain_cli.backends import endpoint
+from alttrain_cli.backends import connection, endpoint
 from alttrain_cli.backends.base import BackendError, Completion, Request
-from alttrain_cli.backends.connection import ConnectionLimits
+from alttrain_cli.backends.connection import ConnectionLimits, Watch
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.server import ServerBackend
@@ -49,11 +50,12 @@ FAST = ConnectionLimits(
     brief=0.5,
     most_bytes=1 << 22,
 )
-SOON = 60.0  # seconds, on a machine that is busy
-PATIENT = replace(FAST, connect=SOON, silence=SOON, models=SOON)  # where no silence is what is tested
+LONG = 60.0  # seconds, on a machine that is busy
+PATIENT = replace(FAST, connect=LONG, silence=LONG, models=LONG)  # where no silence is what is tested
 SILENT = ("stalled", "byte by byte")  # the lists of models that never end
 GREEDY = Recipe.load("smollm2-135m").generation
 DONE = event(b"[DONE]")
+pytestmark = pytest.mark.timeout(120)  # a server that hangs hangs a test
 
 
 def complete(endpoint: Endpoint, count: int = 1, in_flight: int = 1) -> Any:
@@ -308,10 +310,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def run(*words: str) -> Result:
-    begun = time.monotonic()
-    done = CliRunner().invoke(app, [*words])
-    assert time.monotonic() - begun < SOON
-    return done
+    return CliRunner().invoke(app, [*words])
 
 
 def check_error(done: Result, says: str, address: str) -> None:
@@ -471,22 +470,74 @@ def test_text_that_no_file_can_hold_is_journaled_all_the_same() -> None:
 # time
 
 
-def test_nothing_that_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "LIMITS", ConnectionLimits(brief=2 * SOON, patience=2 * SOON))
+class Impatient(threading.Event):
+    """Lets a watch look again soon: how long it would wait is a time of the clock."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(0.005)
+
+
+class Clock:
+    """Time that passes only where a test lets it, and then until the watches of connections have seen it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now = 1000.0
+        self._looks = 0
+        self._looked = threading.Condition()
+        quiet = Watch._quiet
+
+        def counted(watch: Watch) -> float:
+            with self._looked:  # no time passes in the middle of a look
+                self._looks += 1
+                self._looked.notify_all()
+                return quiet(watch)
+
+        monkeypatch.setattr(Watch, "_quiet", counted)
+        monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: self._now))
+        threads = SimpleNamespace(Event=Impatient, Thread=threading.Thread)
+        monkeypatch.setattr(connection, "threading", threads)
+
+    def let_pass(self, seconds: float) -> None:
+        with self._looked:
+            self._now += seconds
+            until = self._looks + 10
+            self._looked.wait_for(lambda: self._looks >= until, timeout=10)  # none look where all were cut
+
+
+SILENCE, ALMOST = 60.0, 50.0  # seconds of the clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited between two tries; nothing waits."""
+    found: list[float] = []
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(monotonic=time.monotonic, sleep=found.append))
+    return found
+
+
+def test_nothing_that_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    monkeypatch.setattr(endpoint, "LIMITS", ConnectionLimits(brief=LONG, patience=LONG))
     with nothing_listens() as address:
         for more in ([], ["--model", "tiny"]):
             done = run("chat", "--base-url", address, *more, "-p", "Hi.")
             check_error(done, "cannot be reached: nothing listens there. Start the server", address)
+    assert pauses == []
 
 
-def test_a_server_that_dies_after_its_first_words_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "LIMITS", ConnectionLimits(brief=2 * SOON, patience=2 * SOON))
+def test_a_server_that_dies_after_its_first_words_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    monkeypatch.setattr(endpoint, "LIMITS", ConnectionLimits(brief=LONG, patience=LONG))
     with script_server(ODD["whole"][0]) as served:
         one = Endpoint.find(served.base_url)
-    begun = time.monotonic()
     with pytest.raises(BackendError, match="nothing listens there"):
         list(ServerBackend(one).stream(Conversation.of("a"), GREEDY))
-    assert time.monotonic() - begun < SOON
+    assert pauses == []
 
 
 def test_a_retry_is_told_and_all_together_are_bounded() -> None:
@@ -502,15 +553,14 @@ def test_a_retry_is_told_and_all_together_are_bounded() -> None:
     assert told[0].endswith("Try again later. Trying again.")
 
 
-def test_a_pause_that_a_server_asks_for_is_kept() -> None:
-    answers = [Fault("status", 429, {"Retry-After": "1"}), "Hello."]
+def test_a_pause_that_a_server_asks_for_is_kept(pauses: list[float]) -> None:
+    answers = [Fault("status", 429, {"Retry-After": "7"}), "Hello."]
     with chat_server(lambda number, _: answers[number]) as served:
-        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(patience=3, brief=3))
-        begun = time.monotonic()
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(patience=LONG, brief=LONG))
         assert [chunk.text for chunk in ServerBackend(one).stream(Conversation.of("a"), GREEDY)] == [
             "Hello. "
         ]
-        assert time.monotonic() - begun >= 1
+    assert pauses == [7]
 
 
 def test_a_wait_is_told_before_it_is_an_error() -> None:
@@ -520,38 +570,49 @@ def test_a_wait_is_told_before_it_is_an_error() -> None:
     assert "no text for 0 s; waiting for at most 0.5 s" in done.stderr
 
 
-def test_a_completion_that_arrives_is_not_cut_however_long_it_takes() -> None:
-    with chat_server(lambda *_: " ".join("word" for _ in range(12)), pace=0.25) as served:
-        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2.5))
-        ((_, reply),) = complete(one)
-    assert isinstance(reply, Completion)
-    assert reply.text.split() == ["word"] * 12
-    assert (reply.prompt_tokens, reply.tokens) == (7, 5)
+def test_a_completion_that_arrives_is_not_cut_however_long_it_takes(clock: Clock) -> None:
+    read = threading.Semaphore(1)  # the next word comes when the one before was read
+
+    def pause() -> None:
+        assert read.acquire(timeout=LONG)
+        clock.let_pass(ALMOST)
+
+    with chat_server(lambda *_: "one two three four", pause=pause) as served:
+        one = ServerBackend(Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=SILENCE)))
+        text = ""
+        for chunk in one.stream(Conversation.of("a"), GREEDY):
+            text += chunk.text
+            read.release()
+    assert text.split() == ["one", "two", "three", "four"]
     assert len(served.requests) == 1
 
 
-def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes() -> None:
+def test_who_waits_for_its_turn_is_not_silent_while_the_server_writes(clock: Clock) -> None:
     """A server with one slot: the others get nothing before it is free."""
-    slot = threading.Lock()
+    slot, read = threading.Lock(), threading.Semaphore(1)
 
     def answer(number: int, request: dict[str, Any]) -> str:
         with slot:
-            time.sleep(0.6)
+            assert read.acquire(timeout=LONG)
+            clock.let_pass(ALMOST)
             return "Hello."
 
     with chat_server(answer) as served:
-        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2.5))
-        replies = dict(complete(one, 5, 5))
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=SILENCE))
+        replies = {}
+        for key, reply in complete(one, 5, 5):
+            replies[key] = reply
+            read.release()
     assert all(isinstance(reply, Completion) for reply in replies.values())
     assert len(served.requests) == 5
 
 
-def test_a_screen_that_stands_still_does_not_end_the_completion() -> None:
+def test_a_screen_that_stands_still_does_not_end_the_completion(clock: Clock) -> None:
     with chat_server(lambda *_: "one two three four") as served:
-        one = ServerBackend(Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=2.0)))
+        one = ServerBackend(Endpoint(served.base_url, "tiny", "none", ConnectionLimits(silence=SILENCE)))
         chunks = one.stream(Conversation.of("a"), GREEDY)
         text = next(chunks).text
-        time.sleep(2.5)
+        clock.let_pass(100 * SILENCE)
         assert (text + "".join(chunk.text for chunk in chunks)).split() == ["one", "two", "three", "four"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,7 @@ def test_a_resize_while_text_streams_leaves_nothing_torn_and_loses_no_word(tmp_p
         return f"~This ~is ~harmful.\n {thoughts} {words} ."
 
     with (
-        chat_server(long, pace=0.02) as slow,
+        chat_server(long, pause=lambda: time.sleep(0.02)) as slow,
         Multiplexer("chat", "--base-url", slow.base_url, cwd=tmp_path, columns=100, lines=30) as chat,
     ):
         chat.expect(READY)

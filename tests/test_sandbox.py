@@ -281,9 +281,8 @@ ENDLESS = {
 def test_endless_code_ends_in_time_and_is_wrong(code: str) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         plain(STUB, code, CHECK, 1)
-    start, before = time.monotonic(), psutil.Process().children()
+    before = psutil.Process().children()
     assert run(STUB, code, CHECK, 1) == CodeResult(False, "timeout")
-    assert time.monotonic() - start < 60
     assert psutil.Process().children() == before
 
 

@@ -483,7 +483,7 @@ def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:
     place.run(1, Events())
     plan = plan_study(place.grid, place.folder, CARD)
     assert plan.seconds == 0
-    assert all(one.took and one.took.seconds < 60 for one in plan.steps)
+    assert all(one.took and one.took.seconds > 0 for one in plan.steps)
     assert all(one.done == one.steps and one.took > 0 for one in plan.totals)
 
 
