@@ -20,6 +20,7 @@ from typing import Any
 KINDS = ("llama", "qwen2", "qwen3")
 PROMPTS = ("Hi", "one red?", "A, B", "2+2?")  # each token is computed by an interpreter
 NEW_TOKENS = 4
+LAYERS = 1  # the kernels of each layer are computed by an interpreter
 SWAPPED = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"  # Unsloth maps it to a 4-bit repository of its own
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
 SWITCHES = {

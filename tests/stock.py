@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.fake_cuda import COMMITS, KINDS, NEW_TOKENS, PROMPTS, SWAPPED
+from tests.fake_cuda import COMMITS, KINDS, LAYERS, NEW_TOKENS, PROMPTS, SWAPPED
 from tests.tiny import write_hub_cache, write_model
 
 
@@ -16,7 +16,7 @@ def main(folder: Path) -> None:
 
     found: dict[str, list[str]] = {}
     for kind in KINDS:
-        write_model(folder / kind, kind)
+        write_model(folder / kind, kind, layers=LAYERS)
         model = AutoModelForCausalLM.from_pretrained(folder / kind, dtype=torch.float32).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder / kind)
         template = Template.of(tokenizer)
@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
             new = output[0, ids.shape[1] :].tolist()
             texts.append(tokenizer.decode([token for token in new if token != tokenizer.eos_token_id]))
         found[kind] = texts
-    write_hub_cache(folder / "hub", SWAPPED, COMMITS, kind="qwen2")
+    write_hub_cache(folder / "hub", SWAPPED, COMMITS, kind="qwen2", layers=LAYERS)
     (folder / "stock.json").write_text(json.dumps(found))
 
 

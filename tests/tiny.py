@@ -18,7 +18,9 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def write_model(folder: Path | str, kind: str = "llama", family: str = "r1-llama", seed: int = 0) -> Path:
+def write_model(
+    folder: Path | str, kind: str = "llama", family: str = "r1-llama", seed: int = 0, layers: int = 2
+) -> Path:
     """Write a model with a family's tokenizer; it is in float32, with weights that 16 bits hold too.
 
     `kind` is a model_type of transformers: llama, qwen2, qwen3 or phi3.
@@ -27,7 +29,7 @@ def write_model(folder: Path | str, kind: str = "llama", family: str = "r1-llama
     from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = families.tokenizer(family)
-    options = dict(SHAPE) if kind == "phi3" else {**SHAPE, "head_dim": 16}
+    options = {**SHAPE, "num_hidden_layers": layers, **({} if kind == "phi3" else {"head_dim": 16})}
     config = AutoConfig.for_model(
         kind,
         **options,
