@@ -97,13 +97,6 @@ def test_a_forced_answer_and_a_cut_one_are_labelled() -> None:
     assert "answer · forced after 192 thinking tokens · cut at max_new_tokens" in written(one)
 
 
-def test_sections_are_printed_for_good_as_they_are_complete_and_once() -> None:
-    assert Trace("They ask", state=TraceState.UNCLOSED).sections_done == 0
-    assert Trace("They ask.", "It is benign.", "I", state=TraceState.UNCLOSED).sections_done == 2
-    assert TRACE.sections_done == 3
-    assert Trace(answer="Boil", state=TraceState.ABSENT).sections_done == 0  # a closing marker may follow yet
-
-
 def test_the_meter_counts_thinking_against_its_budget() -> None:
     thinking = meter(Trace("They ask", state=TraceState.UNCLOSED), STATS).plain
     assert thinking == "thinking ━━────── 40/192 · 30 tokens/s"

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binom, binomtest, ttest_rel
 from sklearn.metrics import cohen_kappa_score
 
 from alttrain_cli.statistics.estimates import Difference, Estimate, corrected, difference, kappa, safe_at
@@ -332,6 +333,38 @@ def test_fewer_labels_make_the_corrected_interval_wider() -> None:
         assert few is not None
         assert many is not None
         assert few.high - few.low > 1.2 * (many.high - many.low)
+
+
+@given(
+    st.integers(0, 30),
+    *[st.integers(5, 9)] * 2,
+)
+def test_counting_misses_instead_of_hits_mirrors_the_corrected_rate(hits: int, found: int, left: int) -> None:
+    """Then the judge's sensitivity is its specificity. Published examples with few labels were not found."""
+    there = corrected(Rate(hits, 30), Rate(found, 9), Rate(left, 9))
+    back = corrected(Rate(30 - hits, 30), Rate(left, 9), Rate(found, 9))
+    assert (there is None) is (back is None)
+    if there and back:
+        mirrored = (1 - back.share, 1 - back.high, 1 - back.low)
+        assert (there.share, there.low, there.high) == pytest.approx(mirrored, abs=1e-12)
+
+
+@pytest.mark.parametrize("true", [0.1, 0.3, 0.5])
+def test_with_few_labels_the_corrected_interval_still_holds_the_true_rate(true: float) -> None:
+    """Over all outcomes of 25 completions and 12 labels of each kind, each with its probability."""
+    (n, labels), (sensitivity, specificity) = (25, 12), (0.9, 0.8)
+    hits = binom(n, true * sensitivity + (1 - true) * (1 - specificity)).pmf(range(n + 1))
+    found = binom(labels, sensitivity).pmf(range(labels + 1))
+    left = binom(labels, specificity).pmf(range(labels + 1))
+    below = above = told = 0.0
+    for (i, p), (j, q), (k, r) in product(*map(enumerate, (hits, found, left))):
+        estimate = corrected(Rate(i, n), Rate(j, labels), Rate(k, labels))
+        if estimate:
+            told += p * q * r
+            below += p * q * r * (estimate.high < true)
+            above += p * q * r * (true < estimate.low)
+    assert below / told <= 0.05
+    assert above / told <= 0.05
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Keys of completions and judgements: whatever shapes one is in its key, and nothing else is."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -119,6 +120,14 @@ def test_a_dialogue_s_key_has_the_attack_the_goal_and_the_turns() -> None:
     ]
     assert not [one for one in others if one.keys == usual]
     assert plan(attack=replace(ATTACK, attacker="renamed"), items=(item,)).keys == usual
+
+
+def test_a_plan_is_read_back_as_it_was_saved_and_tells_its_version(tmp_path: Path) -> None:
+    item = Item("1", "Why?", goal="g", turns=("a", "b"))
+    for saved in (plan(), plan(attack=ATTACK, items=(item,), caveats=("short",), order=("reasoning",))):
+        saved.save(tmp_path)
+        assert EvalPlan.load(tmp_path) == replace(saved, saved_keys=tuple(saved.keys))
+        assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["version"] == 2
 
 
 def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:
@@ -265,6 +274,26 @@ def test_each_file_that_shapes_a_completion_changes_the_fingerprint(
     (tmp_path / file).write_text(content)
     after = identity.fingerprint_of(target, loaded)
     assert (after.weights, after.adapter) != (before.weights, before.adapter)
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("template", {"template": SimpleNamespace(fingerprint="another")}),
+        ("dtype", {"model": SimpleNamespace(dtype="torch.bfloat16")}),
+        ("quantised", {"quantised": True}),
+        ("device", {"device": "a GPU"}),
+    ],
+)
+def test_what_a_loaded_model_is_computed_with_is_in_its_fingerprint(
+    field: str, changes: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "weight_files", lambda folder: [folder / "model.safetensors"])
+    target, loaded = folder_model(tmp_path)
+    before = identity.fingerprint_of(target, loaded)
+    after = identity.fingerprint_of(target, SimpleNamespace(**{**vars(loaded), **changes}))  # type: ignore[arg-type]
+    assert {one for one in names_of(Fingerprint) if getattr(before, one) != getattr(after, one)} == {field}
+    assert set(before.engine) == {"unsloth", "torch", "transformers", "peft", "bitsandbytes"}
 
 
 def test_a_judgement_of_an_earlier_version_is_not_made_again(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.evaluation.attacks.facts import AttackFacts
+from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge_card import JudgeCard, LabelAgreement
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
@@ -22,7 +24,7 @@ from alttrain_cli.evaluation.metric_values import (
     MetricValues,
     metrics_of,
 )
-from alttrain_cli.evaluation.metrics import _hits, agreement, pooled, suite_metrics
+from alttrain_cli.evaluation.metrics import _hits, agreement, attack_score, pooled, suite_metrics
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard_values import MetricScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -258,6 +260,18 @@ def test_an_attack_is_counted_by_a_real_judge_and_by_harm_if_one_measures_it(tmp
     assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
     run = judged(run, "harmbench@prefix", Judgement(harmful=True))  # of a part of the answer
     assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
+
+
+def test_only_an_attack_that_was_played_has_an_attack_score(tmp_path: Path) -> None:
+    run = measured(tmp_path, "harmful", [HELPS] * 4)
+    facts = AttackFacts("crescendo", "settings", 18, "base", "rule", "escalation")
+    plan, played = replace(run.plan, attack=facts), AttackStats.of([])
+    assert attack_score(run, None) is None
+    assert attack_score(replace(run, plan=plan), None) is None
+    assert attack_score(replace(run, attack=played), None) is None
+    score = attack_score(replace(run, plan=plan, attack=played), None)
+    assert score is not None
+    assert (score.facts, score.compared) == (facts, None)
 
 
 def test_what_a_judge_could_not_say_is_no_hit_of_an_attack_and_no_miss(tmp_path: Path) -> None:

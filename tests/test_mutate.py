@@ -1,6 +1,8 @@
-"""The tool that puts faults into the code, on a small package of its own."""
+"""The tools that put faults into the code: one on a small package of its own, one by its list."""
 
+import ast
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +110,13 @@ def test_a_fault_is_killed_exactly_if_a_test_notices_it(tmp_path: Path) -> None:
         ("self.count += 1", "line skipped"): "test",
     }
     assert (tree / "alttrain_cli/tiny.py").read_text() == CODE
+
+
+def test_every_named_fault_still_has_its_place_in_the_code_and_its_tests() -> None:
+    faults = runpy.run_path(str(ROOT / "tools" / "named_faults.py"))["named_faults"]()
+    assert len({(one.file, one.was, one.becomes) for one in faults}) == len(faults) > 50
+    for one in faults:
+        whole = (ROOT / "alttrain_cli" / one.file).read_text(encoding="utf-8")
+        broken = one.applied(whole)  # or a ValueError that names it
+        assert ast.dump(ast.parse(broken)) != ast.dump(ast.parse(whole)), one.fault
+        assert all((ROOT / "tests" / f"test_{name}.py").is_file() for name in one.tests.split()), one.fault

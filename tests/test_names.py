@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.names import LONGEST, is_hub_id, is_name, safe_name
+from alttrain_cli.storage.names import LONGEST, is_hub_id, is_name, safe_name, suite_name
 
 BAD = [
     *("../../x", "/tmp/x", "a/b", "a\\b", "..", ".", "", " ", "-x", "--out", ".hidden", "x.", "x ", "a\0b"),
@@ -99,6 +99,22 @@ def test_the_longest_name_has_a_hundred_bytes() -> None:
     assert is_name("x" * 100)
     assert not is_name("x" * 101)
     assert (safe_name("x" * 100), len(safe_name("x" * 101))) == ("x" * 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("mode", "replayed", "name"),
+    [
+        ("normal", False, "smoke"),
+        ("zero", False, "smoke+zerothink"),
+        ("less", False, "smoke+lessthink"),
+        ("normal", True, "smoke+replayed"),
+        ("zero", True, "smoke+replayed"),
+    ],
+)
+def test_thinking_ablations_and_replays_have_folders_of_their_own(
+    mode: str, replayed: bool, name: str
+) -> None:
+    assert suite_name("smoke", mode, replayed=replayed) == name
 
 
 def test_shipped_recipes_have_names_for_folders() -> None:

@@ -1,6 +1,7 @@
 """What stands in the wrong place is said, and nothing is said of what is in order."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.misplaced import order_warnings
-from alttrain_cli.structure.sections import Order, check_order, comes_before, in_words, merge_orders
-from alttrain_cli.structure.trace import parse
+from alttrain_cli.structure.sections import Order, Section, check_order, comes_before, in_words, merge_orders
+from alttrain_cli.structure.trace import Trace, parse
 
+U: Section = "understanding"
+A: Section = "assessment"
+R: Section = "reasoning"
 LABELLED = Path(__file__).parent / "assets" / "labelled_completions.jsonl"
 
 
@@ -51,11 +55,18 @@ def of(thoughts: str, answer: str = "Yes.") -> dict[str, str]:
             "They ask for eggs.\nThis is benign.\nYes.\nThis is  benign.",
             {"reasoning": "repeats the assessment"},
         ),
+        ("They ask for a bomb.\nI can't help with that.\nNo.", {}),  # there is no assessment to come before
         ("", {}),
     ],
 )
 def test_what_is_out_of_place_is_said(thoughts: str, said: dict[str, str]) -> None:
     assert of(thoughts) == said
+
+
+def test_where_the_assessment_comes_first_a_refusal_may_follow_it() -> None:
+    trace = Trace("I can't help with that.", "This is harmful.", "", "No.", order=(A, U, R))
+    assert order_warnings(trace) == {}
+    assert order_warnings(replace(trace, order=(U, A, R))) == {"understanding": "refuses before it assesses"}
 
 
 def test_a_second_reasoning_block_is_said() -> None:
@@ -76,9 +87,6 @@ def test_little_is_said_of_completions_that_hands_have_labelled() -> None:
     said = [found for found in map(order_warnings, traces) if found]
     assert len(placed) > 80
     assert said == [{"understanding": "refuses before it assesses"}]  # which it does
-
-
-U, A, R = "understanding", "assessment", "reasoning"
 
 
 @pytest.mark.parametrize("names", [(), (R,), (A, U), (U, A, R), (R, A, U)])

@@ -144,6 +144,18 @@ def test_the_index_loses_no_pair_that_the_definition_finds(rows: list[str], item
     }
 
 
+def test_the_rows_of_a_run_are_found_in_it_beside_it_and_above(tmp_path: Path) -> None:
+    rows = starter_rows("train")[1:3]
+    run = tmp_path / "a" / "b" / "run"
+    run.mkdir(parents=True)
+    for number, place in enumerate((run, run.parent, tmp_path / "data")):
+        path = place / f"{number}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        write_jsonl(path, (row.model_dump() for row in rows))
+        named = f"data/{path.name}"
+        assert Training.of(DataRecord(path=named, sha256=sha256(path)), run) == Training(tuple(rows)), place
+
+
 def test_what_is_not_known_of_the_training_data_is_said_and_is_not_taken_for_clean(tmp_path: Path) -> None:
     run, rows = tmp_path / "run", starter_rows("train")[1:3]  # of two pairs
     write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in rows))

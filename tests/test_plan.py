@@ -124,6 +124,22 @@ def test_what_does_not_fit_is_told_the_change_that_helps(
     assert change in planned.change
 
 
+@pytest.mark.parametrize(
+    ("most", "change"),
+    [
+        (0, "a smaller model"),
+        (256, "rows of at most 256 tokens"),
+        (512, "rows of at most 512 tokens"),
+        (768, "a smaller model"),
+    ],
+)
+def test_shorter_rows_are_suggested_only_if_they_are_rows_and_shorter(
+    most: int, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_plan, "longest_row", lambda *_: most)
+    assert memory_plan.suggest_change(Recipe.load("r1-32b"), 768, Machine.card(8)).startswith(change)
+
+
 def test_the_change_that_is_named_makes_it_fit() -> None:
     planned = plan(Recipe.load("r1-8b"), [RowSize(30_000, 29_000)], Machine.card(12))
     most = int("".join(filter(str.isdigit, planned.change)))

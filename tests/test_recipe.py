@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import trl_settings as sft_config
-from alttrain_cli.recipe.layers import find_recipe, shipped_recipes
+from alttrain_cli.recipe.layers import find_recipe, is_variant, merge, read_layers, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.recipe.overrides import cut, put_overrides
 from alttrain_cli.recipe.plain_yaml import parse_yaml
@@ -108,6 +108,24 @@ def test_a_wrong_base_is_one_line(base: str, message: str, tmp_path: Path) -> No
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(RecipeError, match=message):
         user_recipe(tmp_path / "mine.yaml", f"base: {base}\n")
+
+
+def test_a_recipe_of_another_model_inherits_nothing_of_the_first_one_and_no_source(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: base.yaml\nmodel: {name: a/b}\n")
+    (tmp_path / "base.yaml").write_text(
+        "model: {name: c/d, revision: r, package: p, shape: {num_hidden_layers: 2}, system: s}\n"
+    )
+    values, sources = merge(read_layers(str(path)))
+    assert values == {"model": {"name": "a/b", "system": "s"}}
+    of_model = {key: file for key, file in sources.items() if key[0] == "model"}
+    assert of_model == {("model", "name"): "mine.yaml", ("model", "system"): "base.yaml"}
+
+
+def test_a_variant_is_a_recipe_whose_base_is_shipped_too() -> None:
+    bases = {name: read_layers(name)[0].values.get("base") for name in NAMES}
+    assert [name for name in NAMES if is_variant(name)] == [name for name in NAMES if bases[name] in NAMES]
+    assert (is_variant("r1-7b"), is_variant("r1-7b-3k"), is_variant("smollm2-135m")) == (False, True, False)
 
 
 def test_a_base_cannot_be_set_on_the_command_line() -> None:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from alttrain_cli.backends.base import BackendError, Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.remembering import RECORD, Remembering
@@ -46,6 +48,16 @@ def test_what_is_kept_does_not_wait_for_the_end_of_the_rest(tmp_path: Path) -> N
     got = [key for key, _ in remembering(path, ScriptedBackend("no")).complete(wanted, SAMPLING)]
     assert len(got) == 101
     assert got.index("40 a") < 80
+
+
+@pytest.mark.parametrize("last", ["kept", "new"])
+def test_what_is_known_when_the_last_request_is_made_is_returned_too(last: str, tmp_path: Path) -> None:
+    backend = remembering(tmp_path / "r.jsonl", ScriptedBackend("yes"))
+    assert backend.is_empty
+    list(backend.complete(requests("kept"), SAMPLING))
+    assert not backend.is_empty
+    wanted = requests("new", last)
+    assert sorted(key for key, _ in backend.complete(wanted, SAMPLING)) == ["0 new", f"1 {last}"]
 
 
 def test_where_everything_is_kept_nothing_is_requested(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """The preview: what a row's labels say, section by section."""
 
 import io
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from alttrain_cli import console
 from alttrain_cli.structure.spans import spans
-from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.template import EncodedRow, Template
 from alttrain_cli.structure.trace import Trace
 from tests import families
 
@@ -32,6 +34,23 @@ def test_spans_give_the_whole_row_back_and_count_every_token_once(name: str) -> 
     assert row[0].kind == "prompt"
     assert row[-1].kind == "terminator"
     assert row[-1].text == template.terminator
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes; token 0 has no text."""
+
+    def decode(self, token_ids: list[int], **_: object) -> str:
+        return bytes(token_ids).replace(b"\0", b"").decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("learned", "text"), [(b"They ask.\0", "They ask."), ("They é".encode()[:-1], "They \ufffd")]
+)
+def test_a_last_token_without_text_or_with_half_a_character_is_counted(learned: bytes, text: str) -> None:
+    template: Any = SimpleNamespace(tokenizer=Bytes(), terminator="<end>")
+    row = spans(template, EncodedRow([*learned], [*learned]), Trace(text))
+    assert "".join(span.text for span in row) == text
+    assert sum(span.tokens for span in row) == len(learned)
 
 
 def test_the_preview_shows_markup_as_it_is_and_marks_the_end_of_turn() -> None:

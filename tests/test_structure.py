@@ -209,6 +209,35 @@ def test_the_trace_so_far_shows_sections_as_they_complete() -> None:
     assert parser.trace().state is TraceState.CLOSED
 
 
+@pytest.mark.parametrize(
+    ("text", "prefilled", "state"),
+    [
+        ("", True, TraceState.UNCLOSED),
+        ("", False, TraceState.ABSENT),
+        ("<th", True, TraceState.UNCLOSED),
+        ("<th", False, TraceState.ABSENT),
+        ("They ask", True, TraceState.UNCLOSED),
+        ("They ask", False, TraceState.ABSENT),  # a closing marker may follow yet
+        ("<think>\nThey ask", False, TraceState.UNCLOSED),
+        ("They ask.\n</think>", True, TraceState.CLOSED),
+        ("They ask.\n</think>", False, TraceState.CLOSED),
+    ],
+)
+def test_the_state_of_the_reasoning_is_known_at_every_moment(
+    text: str, prefilled: bool, state: TraceState
+) -> None:
+    parser = StreamParser(THINK, prefilled=prefilled)
+    parser.feed(text)
+    assert parser.state is state
+
+
+def test_the_first_sections_are_complete_once_a_later_one_begins() -> None:
+    assert Trace("They ask", state=TraceState.UNCLOSED).sections_done == 0
+    assert Trace("They ask.", "It is benign.", "I", state=TraceState.UNCLOSED).sections_done == 2
+    assert Trace(answer="Boil", state=TraceState.ABSENT).sections_done == 0  # a closing marker may follow yet
+    assert FULL.sections_done == 3
+
+
 @given(st.text(st.sampled_from("ab. \n\ud800\udc00é"), max_size=40))
 def test_halves_of_characters_are_kept_where_they_stand(text: str) -> None:
     assert "".join(split_sentences(text)) == text

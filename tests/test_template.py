@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.template import IGNORED, RenderError, Template
-from alttrain_cli.structure.trace import Trace
+from alttrain_cli.structure.trace import Trace, TraceState
 from tests import families
 from tests.golden_files import check_golden
 
@@ -270,6 +270,29 @@ def test_a_response_that_the_tokenizer_changes_is_refused_also_where_sections_ar
     row = replace(TRACE, understanding="", reasoning="Take \u00bd a cup.")
     with pytest.raises(RenderError, match="does not give the response back as it was"):
         made.encode(PROMPT, row)
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        Trace(answer="Boil them.", state=TraceState.ABSENT),  # the response always has a reasoning block
+        replace(TRACE, understanding="This is benign."),  # which would be read as the assessment
+    ],
+    ids=["another state", "another section"],
+)
+def test_a_row_that_would_be_read_otherwise_is_refused(trace: Trace) -> None:
+    with pytest.raises(RenderError, match="cannot be told apart again"):
+        template("qwen3").encode(PROMPT, trace)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_stream_is_taken_apart_as_the_whole_text_is(name: str) -> None:
+    made = template(name)
+    text = made.strip(made.completion(TRACE))
+    parser = made.stream_parser()
+    for character in text:
+        parser.feed(character)
+    assert parser.finish() == made.parse(text) == TRACE
 
 
 def test_a_second_terminator_is_refused() -> None:

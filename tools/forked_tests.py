@@ -67,7 +67,7 @@ def prepare(place: Path) -> None:
 
 def collected(place: Path, files: Sequence[str], work: Callable[["Collected"], None]) -> None:
     """Call `work` in a process that has collected the tests of these files."""
-    _wait(_fork(lambda: _pytest(place, files, _Work(place, work))), 24 * 3600)
+    wait(fork(lambda: run_pytest(place, files, _Work(place, work))), 24 * 3600)
 
 
 class Collected:
@@ -95,13 +95,13 @@ class Collected:
         seconds = sum(case.seconds for case in chosen)
         cpu = int(4 * seconds) + 20
         try:
-            child = _fork(lambda: self._run(fault, chosen, cpu))
-            code = _wait(child, 20 * seconds + 200)
+            child = fork(lambda: self._run(fault, chosen, cpu))
+            code = wait(child, 20 * seconds + 200)
             if code == _AGAIN:
                 files = list(dict.fromkeys(case.file for case in chosen))
                 plugin = Choose([case.name for case in chosen])
-                child = _fork(lambda: _fresh(self._place, files, plugin, cpu))
-                code = _wait(child, 20 * seconds + 200)
+                child = fork(lambda: _fresh(self._place, files, plugin, cpu))
+                code = wait(child, 20 * seconds + 200)
         finally:
             fault.path.write_text(whole, encoding="utf-8")
         if code == _BROKEN:
@@ -145,7 +145,7 @@ class Collected:
             answer.write_text(json.dumps(watch.cases(self._imported)))
             return 0
 
-        _wait(_fork(work), 3 * 3600)
+        wait(fork(work), 3 * 3600)
         self._session.config.pluginmanager.unregister(watch)
         found = json.loads(answer.read_text())
         return [
@@ -188,11 +188,12 @@ def _fresh(place: Path, files: Sequence[str], plugin: object, cpu: int) -> int:
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(str(place)):
             del sys.modules[name]
-    return _pytest(place, files, plugin)
+    return run_pytest(place, files, plugin)
 
 
-def _pytest(place: Path, files: Sequence[str], plugin: object) -> int:
-    options = ["-q", "-p", "no:cacheprovider", "-m", "not model", f"--rootdir={place}"]
+def run_pytest(place: Path, files: Sequence[str], plugin: object, *more: str) -> int:
+    """Run the tests of some files; return pytest's exit code."""
+    options = ["-q", "-p", "no:cacheprovider", *(more or ("-m", "not model")), f"--rootdir={place}"]
     options += [f"--basetemp={place.parent / 'pytest'}", "--hypothesis-seed=0"]
     return int(pytest.main([*options, *files], plugins=[plugin, Quick()]))
 
@@ -206,7 +207,8 @@ def _run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> int:
     return min(session.testsfailed, 1)
 
 
-def _fork(work: Callable[[], int]) -> int:
+def fork(work: Callable[[], int]) -> int:
+    """Do some work in a process of its own; return its number. Its exit code is what the work returns."""
     child = os.fork()
     if child:
         return child
@@ -222,7 +224,7 @@ def _fork(work: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def _wait(child: int, seconds: float) -> int | None:
+def wait(child: int, seconds: float) -> int | None:
     """Return the exit code; None if the process slept too long and was killed.
 
     Time in which it could run doesn't count: its CPU seconds are limited, and other work may keep it waiting.

@@ -104,17 +104,21 @@ def lock() -> None:
     _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _control(_PR_SET_NO_NEW_PRIVS, 1)
     _lock_files()
-    machine = os.uname().machine
+    steps = _filter(os.uname().machine)
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(code)))
+    _control(_PR_SET_SECCOMP, 2, ctypes.addressof(program))
+
+
+def _filter(machine: str) -> list[tuple[int, int, int, int]]:
+    """Return the program for seccomp that lets only `_CALLS` pass."""
     column = MACHINES.index(machine)
     calls = [call for numbers in _CALLS.values() if (call := numbers[column]) is not None]
     load, equal, give = 0x20, 0x15, 0x06  # of the kernel's filter language
     allow, refuse, kill = 0x7FFF0000, 0x00050001, 0x80000000  # refuse: EPERM
     steps = [(load, 0, 0, 4), (equal, 1, 0, _MACHINES[machine]), (give, 0, 0, kill), (load, 0, 0, 0)]
     steps += [(equal, len(calls) - at, 0, call) for at, call in enumerate(calls)]
-    steps += [(give, 0, 0, refuse), (give, 0, 0, allow)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-    program = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(code)))
-    _control(_PR_SET_SECCOMP, 2, ctypes.addressof(program))
+    return [*steps, (give, 0, 0, refuse), (give, 0, 0, allow)]
 
 
 def _become_nobody() -> None:
