@@ -172,9 +172,7 @@ class ServerBackend:
                 completion = yield from written.take(pieces, budget)
             if completion is not None:
                 if not written.tokens:
-                    raise BackendError(
-                        f"{self._endpoint.address}: the completion is empty. Send the message again."
-                    )
+                    raise BackendError(f"{self._endpoint.address}: the completion is empty. Send it again.")
                 return self._counted(self._endpoint, replace(completion, text=written.text))
             left = sampling.max_new_tokens - written.tokens
             if left <= 0:
