@@ -63,7 +63,7 @@ def training_time(recipe: Recipe, plan: MemoryPlan, *, measure: bool = True) -> 
 def seconds_sending(recipe: Recipe, machine: Machine) -> float:
     """Return how long the cards add up the gradients of one update.
 
-    In a ring each card sends every number of 32 bits twice, but for its own part.
+    In a ring each card sends every number of 32 bits twice, except its own part.
     """
     trained = recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
     return 4 * trained * 2 * (machine.cards - 1) / machine.cards / BETWEEN_CARDS

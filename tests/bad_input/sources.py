@@ -95,7 +95,7 @@ FILES = [
     _file("s.parquet", "folder", FOLDER, "folder"),
     _file("s.parquet", "fifo", FIFO, "pipe"),
     _file("s.parquet", "columns-twice", _same_names(), "same name"),
-    _file("s.parquet", "bytes", _parquet({"prompt": [b"a"], "response": ["b"]}), "prompt: a text is needed"),
+    _file("s.parquet", "bytes", _parquet({"prompt": [b"a"], "response": ["b"]}), "prompt: text is needed"),
 ]
 COLUMNS = [
     _columns("no-label", (), "s.jsonl:1", "no label", "--label"),
@@ -112,7 +112,7 @@ COLUMNS = [
     _columns("unknown", ("--columns", "promt=a"), "OURS=THEIRS", "prompt"),
     _columns("twice", ("--columns", "prompt=prompt,prompt=b"), "prompt is given twice"),
     _columns("absent", (*_LABEL, "--columns", "category=topic"), "no row has the column 'topic'"),
-    _columns("type", _LABEL, "s.jsonl:1", "prompt: a text is needed", row={**SAMPLE, "prompt": ["a"]}),
+    _columns("type", _LABEL, "s.jsonl:1", "prompt: text is needed", row={**SAMPLE, "prompt": ["a"]}),
     _columns("hidden", _LABEL, "a<U+202E>b", "no column prompt", row={"a\u202eb": "x"}),
     _columns(
         "no-row-left",
