@@ -235,7 +235,12 @@ def _bare(text: str) -> str:
     [
         ("Chat with tiny. /help lists the commands, Ctrl-D ends the chat.", True, 2),
         ("Chat with tiny. /help lists the commands, Ctrl-D ends the chat.", False, 1),
-        ("No model given. For your newest run: alttrain eval runs/first", True, 1),
+        ("No model given. For your newest run: alttrain eval runs/first", True, 2),
+        ("None is here. To chat with a base model of a recipe: alttrain chat smollm2-135m", True, 3),
+        ("No model given. For your newest run: alttrain eval runs/first", False, 1),
+        ("To resume: alttrain train --recipe smollm2-135m --out runs/first --resume", True, 2),
+        ("alttrain needs a Python that is newer than this one", True, 1),
+        (f"{'a/' * 30}b: no such file. Build it: alttrain runs", True, 1),
         (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 1),
     ],
 )

@@ -78,11 +78,20 @@ def plain(text: str, style: str = "") -> Text:
 def print_sentence(console: Console, text: Text) -> None:
     """Print a sentence that a terminal does not cut within a word.
 
-    Elsewhere it stays one line, and so does one with a command or a long path, which can be copied then.
+    Elsewhere it stays one line. A command, or a sentence with a long path, stays one line in a terminal too,
+    so that it can be copied.
     """
-    has_command = "alttrain " in text.plain
     is_long = any(cell_len(word) > console.width for word in text.plain.split())
-    console.print(text, soft_wrap=has_command or is_long or not console.is_terminal)
+    start = text.plain.find("alttrain ")
+    if is_long or not console.is_terminal or cell_len(text.plain) <= console.width:
+        console.print(text, soft_wrap=True)
+    elif len(text.plain[: max(start, 0)].split()) > 1:
+        before, command = text.divide([start])
+        before.rstrip()
+        console.print(before)
+        console.print(command, soft_wrap=True)
+    else:
+        console.print(text, soft_wrap=start >= 0)
 
 
 def print_error(message: str, console: Console | None = None) -> None:
