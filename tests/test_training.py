@@ -1,6 +1,7 @@
 """Training a tiny model with the real engine: micro-batches, memory, resuming, canary; a few steps each."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from alttrain_cli.engine import quiet
 from alttrain_cli.errors import GateError, ModelError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.training.memory_plan import Batching
 from tests.tiny import settings
@@ -202,8 +204,12 @@ def test_a_run_that_is_killed_three_times_ends_as_if_it_had_not_been(
         process.kill()
         process.communicate(60)
         assert process.returncode == -signal.SIGKILL
+    log = cut / "train.jsonl"
+    log.write_text(re.sub(r'"seconds": [\d.]+', '"seconds": 1000', log.read_text()))
     done = warm.run(*line, "--out", cut, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    manifest = Run(cut).manifest()
+    assert 1000 < manifest.seconds_training < manifest.seconds_total  # with the time of the earlier processes
     assert losses(cut) == losses(tmp_path / "whole")
     weights = [one / "adapter" / "adapter_model.safetensors" for one in (cut, tmp_path / "whole")]
     assert weights[0].read_bytes() == weights[1].read_bytes()

@@ -200,7 +200,7 @@ class TrainingSession:
             raise stop_by(stopped_by)
 
     def finish(self, untrained_logits: Any, started: float) -> None:
-        """Check and save the adapter; `started` is when the run was started, for the manifest."""
+        """Check and save the adapter; `started` is when this process started, for the manifest."""
         from alttrain_cli.engine.memory import memory_gib
         from alttrain_cli.training.checks import save_adapter
 
@@ -210,7 +210,7 @@ class TrainingSession:
             probes=self._canary.probe(self.backend, self._recipe.generation, run),
             canary=run.canaries(),
             peak_memory_gib=round(memory_gib(), 2),
-            seconds_total=round(time.monotonic() - started, 1),
+            seconds_total=round(self._before.seconds + time.monotonic() - started, 1),
         )
         self._save_card()
         run.update_manifest(status="finished")  # last: a run that is finished lacks nothing
