@@ -85,6 +85,9 @@ def ask_judge(
         progress.warn(f"{backend.name} does not fit in memory in 16 bits: it is loaded in 4 bits")
     sampling = Sampling(max_new_tokens=judge.max_new_tokens, do_sample=False)
     waiting, done, failed = list(requests), 0, []
+    stage = f"judging by {judge.name}"
+    if waiting:
+        progress.show(stage, 0, len(requests))
     for left in reversed(range(1 if judge.model else TRIES)):
         again, round_failed = [], []
         inputs = [Request(one, _input(judge, backend, one)) for one in waiting]
@@ -98,7 +101,7 @@ def ask_judge(
                 continue
             request.journal.append({**record(request.key, request.completion, judgement), **facts})
             done += 1
-            progress.show(f"judging by {judge.name}", done, len(requests))
+            progress.show(stage, done, len(requests))
         if round_failed:
             progress.warn(
                 f"{len(round_failed)} of {len(waiting)} were not judged, the last: {round_failed[-1]}"

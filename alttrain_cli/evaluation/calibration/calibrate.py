@@ -137,10 +137,12 @@ def scores_of(
     missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in journal.offsets}
     wanted = list(missing)
     if wanted:
+        stage = "scoring verdicts"
+        progress.show(stage, 0, len(wanted))
         with closing(score([Conversation.of(missing[key].prompt) for key in wanted])) as made:
             for done, (at, one) in enumerate(made, 1):
                 journal.append({"key": wanted[at], "score": one and one.record()})
-                progress.show("scoring verdicts", done, len(wanted))
+                progress.show(stage, done, len(wanted))
     stored = {line["key"]: record_of(line["score"]) for line in journal.latest(keys)}
     return [stored[key] for key in keys]
 
