@@ -14,6 +14,7 @@ from alttrain_cli.data.samples import SampleReader
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.shipped import shipped_folder
 from alttrain_cli.structure.row import read_rows
 from alttrain_cli.training.rows import TrainingRows
 from tests import stand_ins
@@ -23,6 +24,9 @@ SCRIPT = "R1-Act's training script"
 EVALUATION = "R1-Act's evaluation script"
 PAPER = "AltTrain, arXiv 2604.18946"
 STUDY = "LRM safety study, arXiv 2505.15404"
+STUDY_SCRIPT = "the LRM safety study's training script"
+DEFAULT = f"the trainer's default, which {STUDY_SCRIPT} leaves"
+STAR = "STAR-1's evaluation"
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."
 
@@ -69,12 +73,25 @@ R1_ACT: Settings = {
 FULL: Settings = {
     "model.full_finetuning": (True, STUDY),
     "model.load_in_4bit": (False, STUDY),
-    "train.learning_rate": (5e-6, STUDY),
-    "train.num_train_epochs": (1, STUDY),
-    "train.max_length": (4096, STUDY),
+    "model.system": (None, f"{STUDY}: the tokenizer's own chat template"),
+    "train.learning_rate": (5e-6, STUDY_SCRIPT),
+    "train.lr_scheduler_type": ("cosine", STUDY_SCRIPT),
+    "train.warmup_steps": (0, STUDY_SCRIPT),
+    "train.num_train_epochs": (1, STUDY_SCRIPT),
+    "train.max_length": (4096, STUDY_SCRIPT),
+    "train.max_grad_norm": (1.0, STUDY_SCRIPT),
+    "train.seed": (42, STUDY_SCRIPT),
+    "train.optim": ("adamw_torch", DEFAULT),
+    "train.adam_beta1": (0.9, DEFAULT),
+    "train.adam_beta2": (0.999, DEFAULT),
+    "train.weight_decay": (0.0, DEFAULT),
+    "train.train_sampling_strategy": ("random", DEFAULT),
     "generation.max_new_tokens": (4096, STUDY),
     "generation.do_sample": (False, STUDY),
-    "data": (None, "its rows have to be downloaded"),
+    "data.sources": (["lrm-study-short:400"], "the study's repository: 400 of a kind of 1,000 rows"),
+    "data.mix": (["lrm-study-math:4000"], "the study's repository: 4,000 rows of mathematics"),
+    "data.label": ("unknown", "the published rows have none"),
+    "data.style": ("original", "rows as they are published"),
 }
 RECIPES: dict[str, Settings] = {
     "r1-1.5b": ALTTRAIN,
@@ -99,7 +116,7 @@ ROWS_PER_STEP = {
     "r1-act-s1-14b": (8, f"{SCRIPT}, as for 14B"),
     "r1-1.5b": (16, SCRIPT),
     "r1-act-1.5b": (16, SCRIPT),
-    "lrm-study-7b": (64, STUDY),
+    "lrm-study-7b": (64, f"{STUDY_SCRIPT}: 4 GPUs, 2 rows each, 8 steps"),
 }
 PRESETS: dict[str, Settings] = {
     "r1-act": {
@@ -110,8 +127,9 @@ PRESETS: dict[str, Settings] = {
         "judge_part": (None, "no judge is published"),
     },
     "star-1": {
-        "max_new_tokens": (8000, "STAR-1's evaluation"),
-        "do_sample": (False, "STAR-1's evaluation"),
+        "max_new_tokens": (8000, STAR),
+        "do_sample": (False, STAR),
+        "repetition_penalty": (1.2, STAR),
         "judge_part": ("full", "STAR-1 judges the whole text"),
     },
     "safechain": {
@@ -124,6 +142,28 @@ PRESETS: dict[str, Settings] = {
         "judge_part": ("full", f"{STUDY}: no stripping of the reasoning"),
     },
 }
+
+
+# The ready 4-bit copies that the script loads (yeonjun-in/R1-Act, R1-Act_training_code.py, --llm).
+COPIES = {
+    "r1-act": "unsloth/DeepSeek-R1-Distill-Llama-8B-bnb-4bit",
+    **{
+        f"r1-act-{size.lower()}": f"unsloth/DeepSeek-R1-Distill-Qwen-{size}-bnb-4bit"
+        for size in ("1.5B", "7B", "14B")
+    },
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_recipe_names_the_ready_copy_that_the_script_loads(name: str) -> None:
+    text = (shipped_folder("recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    assert COPIES[name] in {word.rstrip(".,") for word in text.split()}
+
+
+@pytest.mark.parametrize("name", ["r1-act-s1-14b", *COPIES])
+def test_a_recipe_of_a_paper_says_whose_settings_it_has(name: str) -> None:
+    head = (shipped_folder("recipes") / f"{name}.yaml").read_text(encoding="utf-8").partition("base:")[0]
+    assert "script" in head
 
 
 def value(recipe: dict[str, Any], key: str) -> Any:

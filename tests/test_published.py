@@ -87,8 +87,12 @@ def test_the_suites_that_are_marked_as_the_papers_are_those_of_its_means() -> No
 SUMS = {
     ("alttrain", 0): (367.4, 71.2, 544.7),
     ("alttrain", 1): (41.0, 100.6, 413.8),
-    ("alttrain", 2): (143.7, 122.3, 25.9),
-    ("lrm-safety-study", 0): (262, 414, 630, 435.2, 168.6),
+    ("alttrain", 2): (289.9, 241.0, 54.0),
+    ("lrm-safety-study", 0): (352, 644, 1056, 683.9, 250.0),
+    ("lrm-safety-study", 1): (2700.6, 1893.4, 1471.2, 2021.7),
+    ("advchain", 0): (99.0, 91.55, 72.13, 125.2, 104.33),
+    ("sinternal", 0): (66.7, 108.0, 289.2, 253.3),
+    ("thinking-tokens", 0): (669.5, 417.4),
 }
 
 
@@ -99,10 +103,21 @@ def test_the_figures_of_a_table_are_those_that_were_copied(name: str, place: int
     assert found == [pytest.approx(one) for one in SUMS[name, place]]
 
 
-def test_the_mean_of_the_studys_attacks_is_the_mean_of_its_columns() -> None:
-    for row in find_published("lrm-safety-study").tables[0].rows:
-        attacks = [row.figures[one] for one in ("none", "pap", "pair")]
-        assert row.figures["mean"] == pytest.approx(sum(attacks) / 3, abs=0.06)
+@pytest.mark.parametrize(
+    ("place", "columns", "mean"),
+    [(0, ("none", "pap", "pair"), "mean"), (1, ("math", "aime", "code"), "reasoning")],
+)
+def test_the_means_of_the_study_are_those_of_its_columns(
+    place: int, columns: tuple[str, ...], mean: str
+) -> None:
+    for row in find_published("lrm-safety-study").tables[place].rows:
+        figures = [row.figures[one] for one in columns]
+        assert row.figures[mean] == pytest.approx(sum(figures) / 3, abs=0.06), row
+
+
+def test_every_table_of_the_papers_was_summed() -> None:
+    tables = {(name, at) for name, paper in all_published().items() for at in range(len(paper.tables))}
+    assert tables == SUMS.keys()
 
 
 def test_a_table_with_a_figure_in_no_column_is_refused(tmp_path: Path) -> None:

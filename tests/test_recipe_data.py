@@ -14,8 +14,9 @@ from alttrain_cli.cli import app
 from alttrain_cli.data import sources
 from alttrain_cli.data.build import build
 from alttrain_cli.data.part import SourceConfig
+from alttrain_cli.data.published_files import NotDownloaded
 from alttrain_cli.data.recipe_data import RecipeData
-from alttrain_cli.data.sources import HubUnreachable, Source
+from alttrain_cli.data.sources import Source
 from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -124,7 +125,7 @@ def test_a_data_file_that_was_edited_is_not_replaced(here: Path) -> None:
 
 def test_without_the_hub_one_line_has_the_exact_command(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(source: Source) -> Iterator[Any]:
-        raise HubUnreachable(source.name)
+        raise NotDownloaded(source.name)
 
     monkeypatch.setattr(sources, "_read_hub", unreachable)
     result = train(recipe="r1-7b")

@@ -11,8 +11,9 @@ from alttrain_cli.data.annotators import ANNOTATORS, BenignAnnotator, TemplateAn
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
+from alttrain_cli.data.published_files import NotDownloaded
 from alttrain_cli.data.samples import SampleReader
-from alttrain_cli.data.sources import HubUnreachable, Source
+from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.progress import Progress
@@ -85,8 +86,8 @@ class RecipeData:
         """How long the build takes, in words."""
         if all(source.is_starter for source in (*self.sources, *self.mix)):
             return "seconds"
-        fetches = any(not one.is_starter and not one.is_file for one in (*self.sources, *self.mix))
-        return "about a minute" + " after the download from the hub" * fetches
+        fetched = any(one.is_fetched for one in (*self.sources, *self.mix))
+        return "about a minute" + " after the download" * fetched
 
     def __str__(self) -> str:
         """Describe the rows in words."""
@@ -130,13 +131,13 @@ class RecipeData:
         try:
             with locked(self.path, Outputs.of(self.path).lock):
                 return build(self._configs(), self.path, self.data.seed, suites, progress=progress)
-        except HubUnreachable:
-            hub = {one.name for one in (*self.sources, *self.mix) if not one.is_starter and not one.is_file}
-            command = self.command({name: f"{name.rpartition('/')[2]}.parquet" for name in hub})
+        except NotDownloaded:
+            fetched = [one for one in (*self.sources, *self.mix) if one.is_fetched]
+            files = {one.name: one.short + (".parquet" if one.is_hub else ".json") for one in fetched}
             raise DataError(
-                f"{self.recipe}: its data is not on this machine, and the hub cannot be reached "
-                f"({', '.join(sorted(hub))}). Connect to the network, or build it from downloaded files, "
-                f"here called *.parquet: {command}"
+                f"{self.recipe}: its data is not on this machine, and cannot be downloaded "
+                f"({', '.join(sorted(files))}). Connect to the network, or build it from downloaded files, "
+                f"here called {', '.join(sorted(files.values()))}: {self.command(files)}"
             ) from None
 
     def _configs(self) -> list[SourceConfig]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from alttrain_cli.data.published_files import FILES, NOT_PUBLISHED, NotDownloaded
 from alttrain_cli.data.starter import FILES as STARTER_SETS
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.names import is_hub_id
@@ -23,14 +24,12 @@ from alttrain_cli.text import escape_hidden, quoted, suggest
 PUBLIC = {
     "safechain": "UWNSL/SafeChain",
     "star-1": "UCSC-VLAA/STAR-1",
+    "star-benign-915": "UCSC-VLAA/STAR-benign-915",
     "r1-act": "Yeonjun/R1-Act-train",
 }
+NAMES = (*STARTER_SETS, *PUBLIC, *FILES)
 # Sets without a label column; their papers give the label.
-LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful"}
-
-
-class HubUnreachable(DataError):
-    """The hub cannot be reached, and the set is not on this machine."""
+LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful", "UCSC-VLAA/STAR-benign-915": "benign"}
 
 
 Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
@@ -58,23 +57,25 @@ class Source:
         rest, count, quotas = (text, None, ()) if is_file(Path(text)) else _split_count(text)
         name, revision = _split_revision(rest)
         source = cls(PUBLIC.get(name.lower(), name), count, revision, quotas)
-        if revision is not None and (source.is_starter or source.is_file or is_folder(Path(name))):
+        own = not source.is_hub or (name.strip() and is_folder(Path(name)))
+        if revision is not None and own:
             raise DataError(
                 f"{_cut(text)}: @REVISION has an effect only on a dataset of the hub. Leave it out."
             )
-        if source.is_starter or source.is_file or (name.strip() and is_folder(Path(name))):
+        if own:
             return source
+        if name in NOT_PUBLISHED:
+            raise DataError(f"{name}: {NOT_PUBLISHED[name]}")
         if is_file(Path(name)):
             raise DataError(
                 f"{_cut(name)}: files with this ending cannot be read. Possible: {', '.join(FORMATS)}."
             )
         if not is_hub_id(source.name):
-            known = (*STARTER_SETS, *PUBLIC)
             every = (
                 f"Give a {', '.join(FORMATS)} file, a Hugging Face id (OWNER/NAME), or one of these names: "
-                f"{', '.join(known)}."
+                f"{', '.join(NAMES)}."
             )
-            raise DataError(f"{_cut(text) or '(nothing)'}: unknown source. {suggest(name, known, every)}")
+            raise DataError(f"{_cut(text) or '(nothing)'}: unknown source. {suggest(name, NAMES, every)}")
         return source
 
     @property
@@ -88,6 +89,21 @@ class Source:
         return self.name.lower().endswith(FORMATS)
 
     @property
+    def is_published_file(self) -> bool:
+        """Whether its authors publish it as a file of a repository."""
+        return self.name in FILES
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is read through the hub's library."""
+        return not (self.is_starter or self.is_file or self.is_published_file)
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it has to be downloaded, unless it was before."""
+        return self.is_published_file or self.is_hub
+
+    @property
     def short(self) -> str:
         """A name for ids and tables."""
         return escape_hidden(Path(self.name).stem if self.is_file else self.name.rpartition("/")[2])
@@ -98,15 +114,19 @@ class Source:
             return {"name": self.name}
         if self.is_file:
             return {"name": Path(self.name).name, "sha256": sha256(Path(self.name))}
+        if self.is_published_file:
+            file = FILES[self.name]
+            return {"name": self.name, "revision": file.revision, "sha256": sha256(file.path())}
         return {"name": self.name, "revision": _hub_revision(self)}
 
 
 def records(source: Source) -> Iterator[Record]:
     """Yield the raw records of a file or a hub set, one in memory at a time where the format allows."""
-    if not source.is_file:
+    if source.is_hub:
         yield from _read_hub(source)
         return
-    for number, values in read_table(Path(source.name)):
+    path = FILES[source.name].path() if source.is_published_file else Path(source.name)
+    for number, values in read_table(path):
         yield f"{source.name}:{number}", values
 
 
@@ -188,7 +208,7 @@ def _hub_problem(source: Source, error: Exception) -> DataError:
     """Return why the hub gives nothing, in one line, and what to do."""
     if words := _known_problem(source, f"{type(error).__name__} {error}"):
         return DataError(words)
-    return HubUnreachable(
+    return NotDownloaded(
         f"{source.name}: the hub cannot be reached, and the set is not on this machine. "
         "Connect to the network, or give a downloaded file: --source FILE"
     )

@@ -72,8 +72,11 @@ def r1_act(sample: Sample, note: Annotation) -> Row:
 
 
 def original(sample: Sample, note: Annotation) -> Row:
-    """Trace and answer untouched, as SafeChain (arXiv 2502.12025) and STAR-1 (2504.01903) train."""
-    thinking, answer = _open(sample)
+    """Trace and answer untouched, as SafeChain (arXiv 2502.12025) and STAR-1 (2504.01903) train.
+
+    Its trace may be empty: published sets teach refusals without reasoning (arXiv 2505.15404, "no CoT").
+    """
+    thinking, answer = _open(sample, may_be_empty=True)
     return _row(sample, note, "original", reasoning=thinking, answer=answer)
 
 
@@ -206,7 +209,7 @@ class _Parts:
         )
 
 
-def _open(sample: Sample) -> tuple[str, str]:
+def _open(sample: Sample, *, may_be_empty: bool = False) -> tuple[str, str]:
     """Return the inside of the think block, and the answer."""
     trace = parse(sample.response, _PLAIN, prefilled=False)
     if trace.state is TraceState.ABSENT:
@@ -214,7 +217,7 @@ def _open(sample: Sample) -> tuple[str, str]:
     if trace.state is TraceState.UNCLOSED:
         raise SampleDropped("the think block is not closed")
     thinking = sample.response.partition(_PLAIN.open.strip())[2].partition(_PLAIN.close.strip())[0].strip()
-    if not thinking:
+    if not thinking and not may_be_empty:
         raise SampleDropped("the think block is empty")
     if not trace.answer:
         raise SampleDropped("the answer is empty")

@@ -85,10 +85,10 @@ class JudgeSet:
         return judges_for(plan.suite.kind, plan.suite.grader, self.chosen)
 
     def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> str:
-        if judge.name == "code" and not self.allow_code:
+        if judge.runs_code and not self.allow_code:
             self.progress.warn(f"not judged: this suite {CODE_NOT_ALLOWED}")
             return ""  # what else is judged may be all that is wanted
-        if judge.name == "code" and (reason := refusal()):
+        if judge.runs_code and (reason := refusal()):
             return reason
         run = JudgeRun(judge, self.part if judge.triage else "answer")
         for folder, plan in cases:

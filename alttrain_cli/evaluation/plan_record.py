@@ -157,7 +157,7 @@ def _ungradable(item: ItemRecord, grader: str | None) -> str:
     match grader:
         case None:
             return ""
-        case "code":
+        case "code" | "program":
             return "" if item.get("tests") else "tests: must be text, the suite's grader needs it"
         case "word" | "math":
             return "" if item.get("answer") else "answer: must be text, the suite's grader needs it"

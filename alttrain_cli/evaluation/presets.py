@@ -47,8 +47,8 @@ def for_any_model() -> list[str]:
     return [preset.name for preset in _PRESETS if not preset.changes_model]
 
 
-def _greedy(max_new_tokens: int) -> Sampling:
-    return Sampling(max_new_tokens=max_new_tokens, do_sample=False)
+def _greedy(max_new_tokens: int, repetition_penalty: float | None = None) -> Sampling:
+    return Sampling(max_new_tokens=max_new_tokens, do_sample=False, repetition_penalty=repetition_penalty)
 
 
 _PRESETS = (
@@ -65,10 +65,10 @@ _PRESETS = (
     ),
     Preset(
         "star-1",
-        _greedy(8000),
+        _greedy(8000, repetition_penalty=1.2),
         (
-            "STAR-1 decodes with a repetition penalty of 1.2, which distorts safety and reasoning alike; "
-            "it is not applied here",
+            "STAR-1 decodes with a repetition penalty of 1.2, and so does this preset; it distorts safety "
+            "and reasoning alike",
             "STAR-1 judges the whole text, reasoning included, and so does this preset",
         ),
         judge_part="full",
@@ -82,10 +82,10 @@ _PRESETS = (
         "lrm-safety-study",
         _greedy(4096),
         (
-            "its XSTest runs with 256 new tokens, which end before a reasoning model answers; "
-            "here it gets 4,096",
+            "its repository runs XSTest with 256 new tokens, which end before a reasoning model answers, and the "
+            "paper's second version names 2,048; here it gets 4,096",
             "its training prompts hold most of HarmBench: do not score a model trained on them there",
-            "its mathematics counts the best of 4 samples; alttrain gives their mean, avg@4",
+            "its repository counts AIME by the best of 4 samples, the paper and alttrain by avg@4",
             "it judges the whole text, reasoning included, and so does this preset",
         ),
         judge_part="full",

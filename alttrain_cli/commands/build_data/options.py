@@ -21,7 +21,7 @@ class SourceOptions:
         typer.Option(
             metavar="NAME[:COUNT]",
             help="A file of reasoning traces (.json, .jsonl, .csv or .parquet), a hub id (OWNER/NAME or "
-            "OWNER/NAME@REVISION), or a name: safechain, star-1, r1-act, starter, starter-full. "
+            "OWNER/NAME@REVISION), or a name from docs/data.md, for example safechain. "
             "FILE:900 uses 900 samples and keeps the proportion of each label and category. "
             "FILE:harmful=900,benign=100 uses exactly that many of each. Repeat the option to mix sources.",
         ),

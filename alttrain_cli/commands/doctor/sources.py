@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
-from alttrain_cli.data.sources import PUBLIC, published_revision
+from alttrain_cli.data.published_files import FILES, PublishedFile
+from alttrain_cli.data.sources import PUBLIC, Source, published_revision, records
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.engine import quiet
 from alttrain_cli.engine.offline import is_offline
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.check import check_suite
 from alttrain_cli.evaluation.suites.suite import all_suites
 from alttrain_cli.progress import Progress
@@ -30,3 +32,17 @@ def source_findings(progress: Progress) -> Iterator[Finding]:
             yield ok(name, f"{hub_id} is at {revision[:10]}; its rows are counted when they are built")
         else:
             yield note(name, f"{hub_id}: the hub did not answer", "Give a downloaded file: --source FILE")
+    yield from map(_published_file, FILES.values())
+
+
+def _published_file(file: PublishedFile) -> Finding:
+    """Return what is wrong with a set that is published as a file: its number of rows is known."""
+    if not file.kept.is_file() and is_offline():
+        return note(file.name, "not on this machine, and not downloaded: offline")
+    try:
+        found = sum(1 for _ in records(Source(file.name)))
+    except DataError as error:
+        return problem(file.name, str(error))
+    if found != file.rows:
+        return problem(file.name, f"{file.kept}: {found:,} rows; its authors name {file.rows:,}")
+    return ok(file.name, f"{found:,} rows; revision {file.revision[:10]}")

@@ -25,7 +25,8 @@ class GenerateOptions(ReportOptions):
             "--suite",
             metavar="NAMES",
             help="Suites or groups, separated by commas. Groups: smoke, safety, attacks, adaptive, "
-            "attack-smoke, over-refusal, reasoning, general, all. To list the suites: alttrain eval suites.",
+            "attack-smoke, recorded, over-refusal, reasoning, general, all. "
+            "To list the suites: alttrain eval suites.",
         ),
     ] = "smoke"
     suite_file: Annotated[

@@ -49,8 +49,8 @@ class JudgeOptions(ReportOptions):
         bool,
         _judging(
             "--allow-code",
-            help="Allow running code that the model wrote (needed by HumanEval), confined by the kernel "
-            "(Linux).",
+            help="Allow running code that the model wrote (needed by HumanEval and LiveCodeBench), confined "
+            "by the kernel (Linux).",
         ),
     ] = False
     no_judge_card: Annotated[

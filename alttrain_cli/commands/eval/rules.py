@@ -14,7 +14,7 @@ from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_fo
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.presets import Preset, for_any_model
-from alttrain_cli.evaluation.suites.suite import Kind
+from alttrain_cli.evaluation.suites.suite import RUN_CODE, Kind
 
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
 
@@ -105,9 +105,7 @@ def judge_rules(
         Rule("--judge-model", model, bool(asked), "without a judge that is a model"),
         Rule("--judge-model", model, len([*by_url[:1], *own]) < 2, several),
         Rule("--judge-part", is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"),
-        Rule(
-            "--allow-code", options.allow_code, any(grader == "code" for _, grader in kinds), "without code"
-        ),
+        Rule("--allow-code", options.allow_code, any(one in RUN_CODE for _, one in kinds), "without code"),
         *(
             Rule(f"--judge {judge.name}", is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
             for judge in judges

@@ -8,13 +8,16 @@ from alttrain_cli.evaluation.judges.answers import MATH, WORD
 from alttrain_cli.evaluation.judges.code import CODE
 from alttrain_cli.evaluation.judges.harness import EXACT, F1, ROUGE
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
+from alttrain_cli.evaluation.judges.programs import PROGRAM
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.suites.suite import Kind, split_words
 from alttrain_cli.text import suggest
 
 AnyJudge = InstantJudge | Judge
 
-GRADERS: dict[str, InstantJudge] = {judge.name: judge for judge in (WORD, MATH, CODE, EXACT, F1, ROUGE)}
+GRADERS: dict[str, InstantJudge] = {
+    judge.name: judge for judge in (WORD, MATH, CODE, PROGRAM, EXACT, F1, ROUGE)
+}
 CHOSEN: dict[str, AnyJudge] = {judge.name: judge for judge in (RULE, *rubrics.JUDGES, *guards.JUDGES)}
 
 

@@ -45,4 +45,5 @@ CODE = InstantJudge(
     measures=("correct",),
     judge=passes,
     version="2",
+    runs_code=True,
 )

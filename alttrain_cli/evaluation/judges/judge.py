@@ -47,6 +47,7 @@ class InstantJudge:
     judge: Callable[[str, Item], Judgement]  # the text to judge, and the item
     version: str
     triage: bool = False  # good for a first look only
+    runs_code: bool = False  # that a model wrote
 
     def record(self) -> dict[str, Any]:
         """Return the judge's facts for a list, as JSON."""

@@ -2,12 +2,9 @@
 
 import json
 import math
-import os
 import re
-import urllib.request
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,16 +14,16 @@ import platformdirs
 from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import HarnessPrompts
-from alttrain_cli.evaluation.suites.suite import Item, Suite, SuiteSource, fingerprint
+from alttrain_cli.evaluation.suites.programs import program_prompt, tests_place
+from alttrain_cli.evaluation.suites.suite import RUN_CODE, Item, Suite, SuiteSource, fingerprint
 from alttrain_cli.evaluation.suites.turns import turns_of
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.download import DownloadError, download
 from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.storage.tables import read_table
 from alttrain_cli.text import quoted
 
 CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "suites"
-TIMEOUT = 60.0  # seconds
-LARGEST = 2**29  # bytes of a suite's file; the largest published one has about 50 MB
+LARGEST = 2**30  # bytes of a suite's file; the largest published one, of LiveCodeBench, has 558 MB
 MOST_ITEMS = 1_000_000
 
 
@@ -80,13 +77,16 @@ def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[li
             continue
         place = f"{suite.name}: {path}:{number}"
         turns = turns_of(row, suite.columns.get("turns", ()), place)
-        prompt = wording.prompt(row, place) if wording else _get(suite, row, "prompt", place)
+        prompt = wording.prompt(row, place) if wording else _prompt(suite, row, place)
         prompt = "\n\n".join(turns) if turns and prompt is None else prompt
         if prompt is None or not prompt.strip():
             _need_column(suite, path, row)
             dropped += 1
             continue
-        items.append(_item(suite, place, str(number), row, prompt)._replace(turns=turns))
+        item = _item(suite, place, str(number), row, prompt)._replace(turns=turns)
+        if suite.grader == "program":
+            item = item._replace(tests=tests_place(path, number, row, place))
+        items.append(item)
         if len(items) > MOST_ITEMS:
             raise DataError(
                 f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
@@ -108,7 +108,7 @@ def _check_file(suite: Suite, path: Path) -> None:
 
 def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt: str) -> Item:
     answer = _answer(suite, row, place)
-    if suite.kind == "ability" and answer is None and suite.grader != "code":
+    if suite.kind == "ability" and answer is None and suite.grader not in RUN_CODE:
         raise DataError(f"{place}: no answer ({' or '.join(suite.columns['answer'])}).")
     return Item(
         id=_get(suite, row, "id", place) or number,
@@ -119,6 +119,10 @@ def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt:
         goal=_get(suite, row, "goal", place),
         task=suite.name if suite.task else None,
     )
+
+
+def _prompt(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
+    return program_prompt(row, place) if suite.grader == "program" else _get(suite, row, "prompt", place)
 
 
 def _answer(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
@@ -243,25 +247,10 @@ def _from_hub(suite: Suite, source: SuiteSource) -> Path:
 def _from_url(suite: Suite, source: SuiteSource) -> Path:
     """Return the published file, from the cache if it is there."""
     url = str(source.url).replace("{revision}", source.revision or "")
-    path = _cached(suite)
-    if path.is_file():
-        return path
-    if is_offline():
-        raise _missing(suite, "offline")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            data = answer.read()
-    except (OSError, HTTPException) as error:  # HTTPException: an answer that broke off
+        return download(url, _cached(suite), offline=is_offline())
+    except DownloadError as error:
         raise _missing(suite, error) from None
-    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}")
-    with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return path
 
 
 def _cached(suite: Suite) -> Path:

@@ -22,13 +22,15 @@ from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 
 Kind = Literal["harmful", "benign", "ability"]
-Grader = Literal["word", "math", "code", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
+Grader = Literal["word", "math", "code", "program", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
+RUN_CODE: tuple[Grader, ...] = ("code", "program")  # graders that run what a model wrote
 
 GROUPS = {
     "smoke": "a quick first look, offline, written for alttrain",
     "safety": "harmful prompts and frozen attacks",
     "attacks": "only the frozen attacks",
     "adaptive": "attacks that react to the answers, live, and their controls",
+    "recorded": "conversations of several turns as others recorded them; no model attacks",
     "attack-smoke": "an attack towards goals that harm nobody, offline",
     "over-refusal": "prompts that only look harmful",
     "reasoning": "mathematics and code",
@@ -44,7 +46,7 @@ class Item(NamedTuple):
     prompt: str
     category: str | None = None
     answer: str | None = None
-    tests: str | None = None
+    tests: str | None = None  # of grader `program`: where they are
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
     task: str | None = None  # the suite whose task of the harness scores it; `answer` is then JSON
     turns: tuple[str, ...] | None = None  # the user's messages, where a conversation is scripted
@@ -141,7 +143,7 @@ class Suite(_Strict):
             return "login"
         if self.task:
             return "lm-eval"
-        return "eval" if self.grader == "math" else "code" if self.grader == "code" else ""
+        return "eval" if self.grader == "math" else "code" if self.grader in RUN_CODE else ""
 
     def record(self) -> dict[str, Any]:
         """Return the suite's facts for a list, as JSON."""
