@@ -5,6 +5,7 @@ The rows are ours, and harmless.
 
 import csv
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from typer.testing import CliRunner
 
+from alttrain_cli.cli import app
 from alttrain_cli.data import published_files, sources
 from alttrain_cli.data.build import build
 from alttrain_cli.data.part import SourceConfig
@@ -126,6 +129,13 @@ def test_the_studys_recipe_builds_its_mix(study: Path) -> None:
     labels = [row.label for row in read_rows(path)]
     assert (labels.count("unknown"), labels.count("benign")) == (40, 90)
     assert found.is_built
+    built = path.read_bytes()
+    path.unlink()
+    files = {name: f"{name}.json" for name in ("lrm-study-short", "lrm-study-math")}
+    for name, file in files.items():
+        Path(file).write_bytes(FILES[name].kept.read_bytes())
+    by_hand = CliRunner().invoke(app, shlex.split(found.command(files))[1:])
+    assert (by_hand.exit_code, path.read_bytes() == built) == (0, True), by_hand.output
 
 
 def test_a_set_that_is_neither_here_nor_to_be_had_is_named_with_its_address(

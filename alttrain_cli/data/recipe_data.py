@@ -92,7 +92,7 @@ class RecipeData:
     def __str__(self) -> str:
         """Describe the rows in words."""
         mixed = f", mixed with {', '.join(self.data.mix)}" if self.data.mix else ""
-        traces = any(not source.is_starter for source in self.sources)
+        traces = self.data.style != "original" and any(not source.is_starter for source in self.sources)
         annotated = f", assessments by {self.data.annotator}" if traces else ""
         return f"{' and '.join(self.data.sources)}{mixed}; style {self.data.style}{annotated}"
 
