@@ -4,6 +4,7 @@
 
 Rows: the samples of a source of traces (the full starter set by default), repeated with a changed prompt
 until there are enough. Every size is built in a process of its own, so that its peak memory is its own.
+Besides, a tenth and nine tenths of 1,000 rows are chosen by label out of as many samples in SafeChain's form.
 Requests: one builder asks a server on loopback that takes 200 ms for an answer, with 1 and with 32 requests
 in flight, in turn.
 """
@@ -11,7 +12,7 @@ in flight, in turn.
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from alttrain_cli.data.annotators import SAMPLING
 from alttrain_cli.data.starter import FULL, starter_rows
 from tests.servers import chat_server
 
+KINDS = ("vanilla_harmful", "vanilla_benign", "adversarial_harmful", "adversarial_benign")
 SECONDS = 0.2  # that the server takes
 PER_PLACE = 20  # requests, of each place in flight
 
@@ -61,15 +63,42 @@ def perturbed(samples: list[dict[str, Any]], count: int) -> Iterator[dict[str, A
         }
 
 
-def build(samples: list[dict[str, Any]], count: int, folder: Path) -> Figures:
-    """Build `count` rows."""
-    source, out = folder / f"{count}.jsonl", folder / f"{count}.data.jsonl"
+def safechain_shaped(samples: list[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Yield samples with the columns and the four kinds of SafeChain; what is benign has no refusal."""
+    for number, one in enumerate(perturbed(samples, count)):
+        thinking = one["response"].partition("</think>")[0]
+        benign = f"{thinking}</think>\n\nHere is an answer. {thinking[8:400]}"
+        kind = KINDS[number % len(KINDS)]
+        response = benign if "benign" in kind else one["response"]
+        yield {"instruction": one["prompt"], "response": response, "label": kind}
+
+
+def build(samples: Iterable[dict[str, Any]], count: int, folder: Path, quotas: str = "") -> Figures:
+    """Build rows of `count` samples: all, or as many of each label as the quotas say."""
+    source, out = folder / "traces.jsonl", folder / "data.jsonl"
     with source.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(one) + "\n" for one in perturbed(samples, count))
-    used = run_alttrain("build-data", "--source", source, "--out", out)
-    kept = json.loads((folder / f"{count}.data.manifest.json").read_text())["rows"]
+        file.writelines(json.dumps(one) + "\n" for one in samples)
+    used = run_alttrain("build-data", "--source", f"{source}{quotas}", "--out", out)
+    kept = json.loads((folder / "data.manifest.json").read_text())["rows"]
     out.unlink()
-    return {"rows": kept, "s": used.seconds, "samples/s": count / used.seconds, "MiB": used.mib}
+    return {
+        "rows": kept,
+        "s": used.seconds,
+        "CPU s": used.cpu,
+        "samples/s": count / used.seconds,
+        "MiB": used.mib,
+    }
+
+
+def build_all(samples: list[dict[str, Any]], count: int, folder: Path) -> Figures:
+    """Build a row of each of `count` samples."""
+    return build(perturbed(samples, count), count, folder)
+
+
+def build_1k(samples: list[dict[str, Any]], count: int, folder: Path) -> Figures:
+    """Build AltTrain-1K, or as much of it as the samples allow."""
+    benign = min(100, count // 20)
+    return build(safechain_shaped(samples, count), count, folder, f":harmful={9 * benign},benign={benign}")
 
 
 def ask(base_url: str, in_flight: int, per_place: int) -> Figures:
@@ -92,9 +121,13 @@ def main(given: Sequence[str] | None = None) -> None:
     source = options.source
     samples = json.loads(source.read_text(encoding="utf-8")) if source else starter_samples()
     with tempfile.TemporaryDirectory() as name:
-        sides = {f"{count:,} samples": partial(build, samples, count, Path(name)) for count in options.rows}
+        sides = {
+            f"{what} of {count:,} samples": partial(how, samples, count, Path(name))
+            for count in options.rows
+            for what, how in (("all", build_all), ("1,000", build_1k))
+        }
         measured = in_turn(options.rounds, sides)
-    print_sides(measured, {"rows": ".0f", "s": ".1f", "samples/s": ".0f", "MiB": ".0f"})
+    print_sides(measured, {"rows": ".0f", "s": ".1f", "CPU s": ".1f", "samples/s": ".0f", "MiB": ".0f"})
     with chat_server(lambda *_: "yes", seconds=SECONDS) as served:
         asking = partial(ask, served.base_url, per_place=options.per_place)
         sides = {f"{many} in flight": partial(asking, many) for many in (1, 32)}

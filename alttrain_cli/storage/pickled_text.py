@@ -28,7 +28,7 @@ def pickled_text(data: bytes) -> str:
     try:
         for operation, value, _ in pickletools.genops(data):
             if operation.name in _TEXTS and not found:
-                found.append(value)
+                found.append(str(value))
             elif operation.name not in _AROUND:
                 raise NotText(f"the pickle holds more than a text ({operation.name})")
     except NotText:
