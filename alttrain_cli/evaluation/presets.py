@@ -82,8 +82,8 @@ _PRESETS = (
         "lrm-safety-study",
         _greedy(4096),
         (
-            "its repository runs XSTest with 256 new tokens, which end before a reasoning model answers, and the "
-            "paper's second version names 2,048; here it gets 4,096",
+            "its repository runs XSTest with 256 new tokens, which end before a reasoning model answers, "
+            "and the paper's second version names 2,048; here it gets 4,096",
             "its training prompts hold most of HarmBench: do not score a model trained on them there",
             "its repository counts AIME by the best of 4 samples, the paper and alttrain by avg@4",
             "it judges the whole text, reasoning included, and so does this preset",
