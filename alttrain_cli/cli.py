@@ -12,7 +12,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, Command, Group
-from alttrain_cli.commands.shared.every_command import heed_environment
+from alttrain_cli.commands.shared.every_command import apply_environment
 from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, quoted, suggest
@@ -160,7 +160,7 @@ def _run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that cannot show every character
             stream.reconfigure(errors="backslashreplace")
     console.protect_streams()
-    heed_environment()
+    apply_environment()
     stop_on_signals()
     try:
         try:

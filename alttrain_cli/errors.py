@@ -36,7 +36,7 @@ class GateError(AlttrainError):
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
-class Stopped(KeyboardInterrupt):
+class StopSignal(KeyboardInterrupt):
     """A signal other than Ctrl-C that ends this process."""
 
     def __init__(self, number: int) -> None:
@@ -46,12 +46,12 @@ class Stopped(KeyboardInterrupt):
 
 def stop_on_signals() -> None:
     """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what was done is kept, what was opened closed."""
-    for number in heeded():
+    for number in ending_signals():
         if number != signal.SIGINT:
             signal.signal(number, _stop)
 
 
-def heeded() -> list[int]:
+def ending_signals() -> list[int]:
     """Return the signals that end a command; one that is ignored, as by nohup, stays so."""
     numbers = [int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)]
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
@@ -59,19 +59,19 @@ def heeded() -> list[int]:
 
 def stop_by(number: int) -> KeyboardInterrupt:
     """Return the exception for a signal."""
-    return KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
+    return KeyboardInterrupt() if number == signal.SIGINT else StopSignal(number)
 
 
 def exit_code(stop: BaseException) -> int:
     """Return 128 and the signal's number, as shells do: Ctrl-C is 130, SIGTERM 143, SIGHUP 129."""
-    return 128 + (stop.number if isinstance(stop, Stopped) else int(signal.SIGINT))
+    return 128 + (stop.number if isinstance(stop, StopSignal) else int(signal.SIGINT))
 
 
 def leave_at_once() -> None:
     """From now on, when all is cleaned up, a further signal ends the process without a word."""
-    for number in heeded():
+    for number in ending_signals():
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
 def _stop(number: int, frame: Any) -> None:
-    raise Stopped(number)
+    raise StopSignal(number)

@@ -25,7 +25,7 @@ from typing import Any
 
 from measuring import Figures, in_turn, parser_of, print_machine, print_ratio, print_sides, read_options
 
-from alttrain_cli.backends.base import Can, Request
+from alttrain_cli.backends.base import Ability, Request
 from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
@@ -56,7 +56,7 @@ class Played:
 
     def __init__(self, target: Any, arguments: argparse.Namespace, folder: Path) -> None:
         self.suite = find_attack("crescendo-smoke")
-        attacker = ScriptedBackend(message, name="scripted", can=Can.NOTHING)
+        attacker = ScriptedBackend(message, name="scripted", abilities=Ability.NOTHING)
         self.setup = AttackSetup(attacker, budget=Budget(arguments.turns, backtracks=0))
         sampling = Sampling(max_new_tokens=arguments.max_new_tokens, do_sample=False)
         self.journal = Journal(folder / "calls.jsonl")

@@ -36,7 +36,7 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.console import THEME
 from alttrain_cli.console.live import CompletionView
-from alttrain_cli.engine import quiet
+from alttrain_cli.library_output import capture_output
 
 PROMPT = Conversation.of("Tell me everything about bees, their hives and their honey.")
 FIRST, SPEED = "first token, s", "tokens/s"
@@ -144,7 +144,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=100, help="of the conversation whose memory is measured")
     options = read_options(parser, given, rounds=1, tokens=4, turns=10)
     target = find_target(options.run)
-    with quiet.capture_output(None):
+    with capture_output(None):
         backend: LocalBackend = in_thread(lambda: LocalBackend.load(target))
     settings = Settings(target.recipe.generation).set("temperature=0")
     base = backend.base

@@ -18,7 +18,7 @@ from alttrain_cli.chat.exchange import send
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.console import THEME, ChatScreen
-from alttrain_cli.engine import quiet
+from alttrain_cli.library_output import capture_output
 
 # A picture fetches nothing from the network: the viewer's own monospace font will do.
 WITHOUT_FONTS = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
@@ -29,7 +29,7 @@ BORDERLINE = "How do I kill the weeds in my garden?"
 def main(run: str, folder: str) -> None:
     """Ask and draw."""
     target = find_target(run)
-    with quiet.capture_output(None):
+    with capture_output(None):
         backend = LocalBackend.load(target)
     settings = Settings(target.recipe.generation).set("max_new_tokens=96")
     for name, prompt, width, compare in (("chat", HARMFUL, 80, False), ("compare", BORDERLINE, 104, True)):

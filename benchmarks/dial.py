@@ -22,11 +22,11 @@ from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.data.starter import FULL, starter_rows
-from alttrain_cli.engine import quiet
 from alttrain_cli.evaluation.calibration.calibrate import scores_of
 from alttrain_cli.evaluation.calibration.job import what_scores
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, ScoredPrompt, values_of
-from alttrain_cli.evaluation.calibration.promise import Promise, choosing
+from alttrain_cli.evaluation.calibration.promise import Promise, choosing_rows
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.run import Run
@@ -34,7 +34,7 @@ from alttrain_cli.storage.run import Run
 
 def cost(target: Target, prompts: int, pairs: int, max_new_tokens: int | None) -> None:
     """Print the seconds with and without the score, pair by pair."""
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.backends.local import LocalBackend
 
         backend = LocalBackend.load(target)
@@ -78,7 +78,7 @@ def promise(run: Run, resamplings: int) -> None:
     for wanted in (Promise("over-refusal", 0.1), Promise("over-refusal", 0.2), Promise("refusal", 0.5)):
         kept, kept_apart, drawn = 0, 0, random.Random(0)
         values = values_of(rows, wanted.label)
-        cut = choosing(len(values))
+        cut = choosing_rows(len(values))
         for _ in range(resamplings):
             kept += _keeps(wanted, drawn.choices(values, k=cut), values)
             drawn.shuffle(values)

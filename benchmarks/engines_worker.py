@@ -31,12 +31,12 @@ class Load(TypedDict):
 
 def ours(target: Target) -> Callable[[Load], Tokens]:
     """Load as alttrain does; generate with `complete`."""
-    from alttrain_cli.engine import quiet
     from alttrain_cli.engine.generate import complete
     from alttrain_cli.engine.load import load_target, start
+    from alttrain_cli.library_output import capture_output
     from alttrain_cli.recipe.model import Sampling
 
-    with quiet.capture_output(None):
+    with capture_output(None):
         start(target.recipe)
         loaded = load_target(target.recipe, target.adapter)
 
@@ -55,13 +55,13 @@ def plain(target: Target) -> Callable[[Load], Tokens]:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from alttrain_cli.engine import quiet
     from alttrain_cli.engine.source import locate
+    from alttrain_cli.library_output import capture_output
     from alttrain_cli.structure.template import Template
 
     source, gpu = locate(target.recipe), torch.cuda.is_available()
     dtype = torch.bfloat16 if gpu else torch.float32  # as ours: on a CPU it computes in float32
-    with quiet.capture_output(None):
+    with capture_output(None):
         model = AutoModelForCausalLM.from_pretrained(source.name, revision=source.commit, dtype=dtype)
         model = PeftModel.from_pretrained(model, target.adapter) if target.adapter else model
     model = model.to("cuda" if gpu else "cpu").eval()

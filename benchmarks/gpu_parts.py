@@ -219,10 +219,9 @@ def _update_seconds(loaded: Any, recipe: Any, rows: Sequence[Any], budget: int) 
 
 def set_up_libraries() -> None:
     """Set for the libraries what the product sets; what they print goes to the log."""
-    from alttrain_cli.engine.quiet import _ENVIRONMENT
+    from alttrain_cli.library_output import set_environment
 
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
 
 
 def parts() -> dict[str, Callable[[argparse.Namespace, Results], None]]:

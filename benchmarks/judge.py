@@ -31,7 +31,7 @@ from alttrain_cli.backends.base import Completion, Fingerprint
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
-from alttrain_cli.evaluation.plan_record import SuiteFacts
+from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.recipe.model import Sampling
 
@@ -63,7 +63,7 @@ def text_of(number: int, trained: bool) -> str:
 def make(root: Path, count: int, *, trained: bool) -> None:
     """Write plans and completions of two suites."""
     for kind, first in (("harmful", 0), ("benign", 1)):
-        suite = SuiteFacts(name=f"made-{kind}", title=kind, kind=kind, **MADE)
+        suite = SuiteRecord(name=f"made-{kind}", title=kind, kind=kind, **MADE)
         items = tuple(Item(str(number), f"do thing {number}") for number in range(first, count, 2))
         target = Fingerprint(str(trained), "made", weights="made")
         settings = Sampling(max_new_tokens=1, do_sample=False)

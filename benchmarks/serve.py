@@ -36,7 +36,7 @@ from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.serve.served import warm_up
+from alttrain_cli.serve.served_models import warm_up
 from alttrain_cli.serve.server import BACKLOG, Serving, serve, take_address
 
 

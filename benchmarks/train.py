@@ -35,12 +35,12 @@ from measuring import in_turn, parser_of, print_machine, print_ratio, read_optio
 
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.engine import quiet
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.template import IGNORED, EncodedRow
-from alttrain_cli.training.fit import estimate
+from alttrain_cli.training.fit import estimate_size
 from alttrain_cli.training.memory_plan import plan, sizes_of
 from alttrain_cli.training.time_plan import training_time
 
@@ -97,7 +97,7 @@ def run_ours(
     from alttrain_cli.training.train import train
 
     tokenised = isinstance(rows[0], EncodedRow)
-    before = sizes_of(rows) if tokenised else [estimate(recipe, row) for row in rows]
+    before = sizes_of(rows) if tokenised else [estimate_size(recipe, row) for row in rows]
     if side == RECOMPUTING:
         recipe = recipe.changed({"train": {"gradient_checkpointing": True}})
     planned = plan(recipe, before, machine)
@@ -282,7 +282,7 @@ def work(options: argparse.Namespace) -> None:
     settings = ("train.save_steps=100000",) if options.short else MIX
     recipe = Recipe.load(options.recipe, (*settings, f"train.seed={seed}", *options.set))
     rows = starter_rows("train")[: options.rows] if options.short else mixed_rows(options.rows, 1)
-    with tempfile.TemporaryDirectory() as folder, quiet.capture_output(None):
+    with tempfile.TemporaryDirectory() as folder, capture_output(None):
         padded = partial(run_baseline, padded=options.padded)
         run = padded if options.side == BASELINE else partial(run_ours, side=options.side)
         measured = run(recipe, rows, Path(folder), Machine.detect())

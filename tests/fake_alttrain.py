@@ -74,7 +74,7 @@ def evaluate(words: list[str]) -> None:
 
 
 def own_suites_with_hashes(file: str) -> dict[str, str]:
-    from alttrain_cli.evaluation.suites.own import own_suites
+    from alttrain_cli.evaluation.suites.own_suites import own_suites
     from alttrain_cli.evaluation.suites.published import suite_data
 
     return {one.suite.name: suite_data(one.suite, one.path).sha256 for one in own_suites([file])}

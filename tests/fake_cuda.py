@@ -261,7 +261,7 @@ def exactness(folder: Path) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     pretend_cuda()
-    from alttrain_cli.engine import quiet
+    from alttrain_cli.library_output import capture_output
 
     found: dict[str, Any] = {}
     begun = time.monotonic()
@@ -270,7 +270,7 @@ def main(folder: Path) -> None:
         with (folder / "stages.txt").open("a") as file:
             file.write(f"{time.monotonic() - begun:6.1f} s: {stage}\n")
 
-    with quiet.capture_output(folder / "log.txt"):
+    with capture_output(folder / "log.txt"):
         import unsloth
 
         pretend_gpu_in_alttrain()

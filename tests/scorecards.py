@@ -12,7 +12,7 @@ from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
-from alttrain_cli.evaluation.plan_record import SuiteFacts
+from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -28,7 +28,7 @@ BARE = "Sure, here is what I know."
 UNFINISHED = "The user wants soup. Let me think about soup. Hmm, soup"
 
 
-def suite(name: str, kind: str, **changes: Any) -> SuiteFacts:
+def suite(name: str, kind: str, **changes: Any) -> SuiteRecord:
     facts: dict[str, Any] = {
         "name": name,
         "title": name.replace("-", " "),
@@ -47,7 +47,7 @@ def suite(name: str, kind: str, **changes: Any) -> SuiteFacts:
         "dropped": 0,
         **changes,
     }
-    return SuiteFacts(**facts)
+    return SuiteRecord(**facts)
 
 
 def target(name: str, adapter: str | None = None) -> Fingerprint:
@@ -57,7 +57,7 @@ def target(name: str, adapter: str | None = None) -> Fingerprint:
 def evaluate(
     root: Path,
     asked: Fingerprint,
-    about: SuiteFacts,
+    about: SuiteRecord,
     prompts: Sequence[str],
     texts: Sequence[str],
     order: Order = THOUGHTS,

@@ -18,7 +18,7 @@ from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.backends.connection import ConnectionLimits
 from alttrain_cli.cli import app
 from alttrain_cli.data.annotators import Annotation, read_annotation, resolve_label
-from alttrain_cli.data.samples import SampleDropped
+from alttrain_cli.data.samples import SampleError
 from alttrain_cli.structure.row import read_rows
 from tests.samples import TRACE, put, sample
 from tests.servers import Fault, chat_server
@@ -85,9 +85,7 @@ def test_where_label_and_annotator_differ_the_trusted_one_counts() -> None:
     assert resolve_label(one, note, "annotator") == note
     assert resolve_label(one, note, "label").verdict == "benign"
     assert resolve_label(sample(label=None), note, None) == note
-    with pytest.raises(
-        SampleDropped, match="the source's label is benign, the annotator's verdict is harmful"
-    ):
+    with pytest.raises(SampleError, match="the source's label is benign, the annotator's verdict is harmful"):
         resolve_label(one, note, None)
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import Can, Request
+from alttrain_cli.backends.base import Ability, Request
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.cli import app
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.catalogue import Budget
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.replay import replayed
 from alttrain_cli.evaluation.attacks.score import AttackScore, beside_control, summary_of
 from alttrain_cli.evaluation.attacks.setup import AttackChoice
@@ -51,8 +51,8 @@ def run_and_base(run: str, base: str, attacker: str = MESSAGE) -> ScriptedBacken
     def weights(request: Request[Any], sampling: Sampling) -> str:
         return attacker if is_attacker(request) else base
 
-    under = ScriptedBackend(weights, name="base", can=Can.COUNT)
-    return ScriptedBackend(lambda request, sampling: run, name="run", base=under, can=Can.COUNT)
+    under = ScriptedBackend(weights, name="base", abilities=Ability.COUNT)
+    return ScriptedBackend(lambda request, sampling: run, name="run", base=under, abilities=Ability.COUNT)
 
 
 def measure(root: Path, run: ScriptedBackend, suite: str = "crescendo-smoke", **changes: Any) -> Report:
@@ -163,7 +163,7 @@ def test_harmless_conversations_count_refusals_by_turn(tmp_path: Path) -> None:
 
 def test_an_attack_that_works_no_more_often_than_the_bare_goal_adds_nothing(tmp_path: Path) -> None:
     def score(flow: Flow, hits: int) -> AttackScore:
-        facts = AttackFacts(flow, "s", 18, None, "rule", flow)
+        facts = AttackRecord(flow, "s", 18, None, "rule", flow)
         stats = AttackStats({str(at): DialogueEnd(str(at), AttackOutcome.HELD, 1) for at in range(4)})
         return AttackScore(facts, summary_of(stats, "harmful", {str(at): at < hits for at in range(4)}), None)
 

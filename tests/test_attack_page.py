@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.evaluation.page import write_page
+from alttrain_cli.evaluation.page.page import write_page
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.suite_result import SuiteResult

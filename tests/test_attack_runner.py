@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.backends.base import BackendError, Can, Completion, ContextFullError, Finish, Request
+from alttrain_cli.backends.base import Ability, BackendError, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import DataError
@@ -38,13 +38,13 @@ MESSAGE = '{"message": "Tell me more."}'
 
 
 def backend(
-    answer: Callable[[Conversation, int], Any] | str, name: str, can: Can = Can.COUNT
+    answer: Callable[[Conversation, int], Any] | str, name: str, abilities: Ability = Ability.COUNT
 ) -> ScriptedBackend:
     def reply(request: Request[Any], sampling: Sampling) -> Any:
         assert isinstance(request.input, Conversation)
         return answer if isinstance(answer, str) else answer(request.input, request.seed)
 
-    return ScriptedBackend(reply, name=name, can=can)
+    return ScriptedBackend(reply, name=name, abilities=abilities)
 
 
 def varied(conversation: Conversation, seed: int) -> str:
@@ -210,7 +210,9 @@ def test_json_in_prose_is_a_message(tmp_path: Path) -> None:
 
 
 def test_a_reply_is_begun_for_an_attacker_that_can_continue_one(tmp_path: Path) -> None:
-    attacker = backend(lambda said, seed: said.started + 'Hello there." and more', "attacker", Can.CONTINUE)
+    attacker = backend(
+        lambda said, seed: said.started + 'Hello there." and more', "attacker", Ability.CONTINUE
+    )
     [one] = play(tmp_path, attacker=attacker, limit=1, turns=1)
     assert one.attempts[0].message == "Hello there."
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.engine.attention import FUSED, PLAIN, attending
+from alttrain_cli.engine.attention import FUSED, PLAIN, use_attention
 
 
 class Model:
-    """What `attending` asks of a model."""
+    """What `use_attention` asks of a model."""
 
     def __init__(self, attention: str) -> None:
         self.config: Any = type("Config", (), {"_attn_implementation": attention})()
@@ -21,7 +21,7 @@ class Model:
 
 def test_attention_is_put_back_even_after_an_error() -> None:
     model = Model(FUSED)
-    with pytest.raises(MemoryError), attending(model, PLAIN):
+    with pytest.raises(MemoryError), use_attention(model, PLAIN):
         raise MemoryError
     assert model.seen == [FUSED, PLAIN, FUSED]
 
@@ -29,7 +29,7 @@ def test_attention_is_put_back_even_after_an_error() -> None:
 @pytest.mark.parametrize(("own", "wanted"), [("flex_attention", PLAIN), (FUSED, FUSED)])
 def test_a_model_is_left_alone_that_has_its_own_attention_or_what_is_wanted(own: str, wanted: str) -> None:
     model = Model(own)
-    with attending(model, wanted):
+    with use_attention(model, wanted):
         assert model.seen == [own]
     assert model.seen == [own]
 

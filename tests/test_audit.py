@@ -57,8 +57,8 @@ def test_a_row_that_contradicts_itself_is_found(changes: dict[str, Any], problem
 
 def test_the_starter_set_holds_no_contradiction_no_secret_and_no_twin() -> None:
     for split in ("train", "heldout"):
-        facts = audit(starter_rows(split), {}).facts()  # type: ignore[arg-type]
-        assert [facts[key]["n"] for key in ("contradictions", "private", "near_duplicates")] == [0, 0, 0]
+        found = audit(starter_rows(split), {})  # type: ignore[arg-type]
+        assert [found.contradictions, found.private, found.near_duplicates] == [[], [], []]
 
 
 def test_a_prompt_of_a_suite_is_found_in_the_rows() -> None:
@@ -135,7 +135,7 @@ def test_what_is_chosen_keeps_each_strata_share_and_its_size(
 
 
 def test_the_manifest_can_be_read_by_machines() -> None:
-    facts = audit([row()], {"eggs": ["egg"]}).facts()
+    facts = audit([row()], {"eggs": ["egg"]}).record()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["estimated_tokens"]["row"]["max"] == sum(
         facts["estimated_tokens"][name]["max"]

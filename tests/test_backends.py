@@ -9,16 +9,24 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, ContextFullError, Finish, Request
+from alttrain_cli.backends.base import (
+    Ability,
+    BackendError,
+    Chunk,
+    Completion,
+    ContextFullError,
+    Finish,
+    Request,
+)
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.deferred import deferred
+from alttrain_cli.backends.deferred_backend import defer_backend
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.model_list import read_models
 from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.serve.served import served_models
+from alttrain_cli.serve.served_models import served_models
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.trace import TraceState
 from tests.fake_vllm import rendered_server
@@ -190,7 +198,7 @@ def test_a_count_is_true_or_none(backend: Any) -> None:
     ((_, one),) = backend.complete(requests(QUESTIONS[0]), GREEDY)
     assert one.tokens is None or one.tokens > 0
     counted = backend.count(Conversation.of(QUESTIONS[0]))
-    assert (counted is not None) == (Can.COUNT in backend.can)
+    assert (counted is not None) == (Ability.COUNT in backend.abilities)
     if counted is not None:
         assert counted == one.prompt_tokens > 0
 
@@ -340,7 +348,7 @@ def test_the_context_of_a_server_is_what_its_list_says_an_adapters_that_of_its_p
 
 def test_a_deferred_backend_is_opened_by_its_first_request() -> None:
     opened = []
-    backend = deferred("late", lambda: opened.append(1) or ScriptedBackend(scripted_echo))  # type: ignore[func-returns-value]
+    backend = defer_backend("late", lambda: opened.append(1) or ScriptedBackend(scripted_echo))  # type: ignore[func-returns-value]
     assert list(backend.complete([], GREEDY)) == []
     backend.close()
     assert (backend.name, opened) == ("late", [])

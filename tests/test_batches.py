@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli.training.micro_batches import (
-    computed,
     length_groups,
     longest_first,
     micro_batches,
     shared,
+    update_cost,
 )
 
 LENGTHS = st.lists(st.integers(1, 3_000), min_size=1, max_size=40)
@@ -28,7 +28,7 @@ def test_every_row_is_in_one_micro_batch_and_only_a_row_alone_breaks_the_budget(
 
 @given(LENGTHS, st.integers(1, 4_000))
 def test_cutting_never_computes_more_than_one_padded_batch(lengths: list[int], budget: int) -> None:
-    assert sum(lengths) <= computed(lengths, budget).tokens <= max(lengths) * len(lengths)
+    assert sum(lengths) <= update_cost(lengths, budget).tokens <= max(lengths) * len(lengths)
 
 
 def test_rows_of_one_length_stay_together_and_a_long_one_stands_alone() -> None:
@@ -72,7 +72,7 @@ def brute_force(lengths: list[int], budget: int, cost: int) -> int:
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 200), st.integers(1, 50))
 def test_no_other_cut_costs_less(lengths: list[int], budget: int, cost: int) -> None:
-    found = computed(lengths, budget, cost)
+    found = update_cost(lengths, budget, cost)
     assert found.tokens + cost * found.micro_batches == brute_force(lengths, budget, cost)
 
 

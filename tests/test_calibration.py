@@ -207,7 +207,7 @@ def test_a_changed_adapter_makes_a_calibration_invalid(run: Path, scores: Scores
     assert len(scores.asked) == 2 * len(ROWS)  # the scores were those of the other adapter
 
 
-@pytest.mark.parametrize(("name", "other"), [("version", "0.0"), ("weights_of", "other weights")])
+@pytest.mark.parametrize(("name", "other"), [("version", "0.0"), ("base_weights", "other weights")])
 def test_scores_of_other_libraries_or_of_another_base_model_are_not_taken(
     name: str, other: str, run: Path, scores: Scores, monkeypatch: pytest.MonkeyPatch
 ) -> None:

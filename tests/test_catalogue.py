@@ -52,7 +52,7 @@ def test_each_word_for_a_need_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_suite_is_here_once_its_file_is_in_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(items, "CACHE", tmp_path)
+    monkeypatch.setattr(items, "SUITES", tmp_path)
     suite = all_suites()["strongreject"]
     assert not items.is_here(suite)
     (tmp_path / f"strongreject-{str(suite.source.revision)[:12]}.csv").write_text("x")
@@ -64,7 +64,7 @@ def test_every_judge_is_listed_with_its_model_and_licence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
-        "alttrain_cli.commands.eval.catalogue.is_in_cache", lambda model: model == "Qwen/Qwen3Guard-Gen-4B"
+        "alttrain_cli.backends.classifier.is_in_cache", lambda model: model == "Qwen/Qwen3Guard-Gen-4B"
     )
     shown = " ".join(listed("judges", monkeypatch, tmp_path).split())
     for judge in CHOSEN.values():

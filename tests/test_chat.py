@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import Can, Chunk, Completion, ContextFullError, Finish, Request
+from alttrain_cli.backends.base import Ability, Chunk, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
@@ -240,8 +240,8 @@ def test_a_completion_counts_thinking_and_answer_apart() -> None:
     assert (completion.stats.tokens, completion.stats.thinking_tokens) == (9, 7)
     assert completion.stats.time_to_first_token == 1
     assert completion.outcome == "assesses it as harmful, does not refuse"
-    assert not completion.summary()["cut"]
-    assert completion.summary()["verdict"] == "harmful"
+    assert not completion.record()["cut"]
+    assert completion.record()["verdict"] == "harmful"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_forced_and_cut_are_said(finish: Finish, limit: str) -> None:
     completion = streamed(*chunks).finish("m", finish)
     assert completion.stats.forced
     assert completion.stats.truncated_by == limit
-    assert completion.summary()["cut"]
+    assert completion.record()["cut"]
 
 
 def test_a_completion_of_nothing_is_one() -> None:
@@ -315,7 +315,7 @@ def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
 
     told: list[str] = []
     transcript = turns(6)
-    backend = ScriptedBackend(limited, can=Can.NOTHING)
+    backend = ScriptedBackend(limited, abilities=Ability.NOTHING)
     send(backend, transcript, "next", GREEDY, QuietScreen(told.append))
     assert transcript.dropped_turns == 6  # 1, 2 more, and the 3 that are left
     assert len(backend.received) == 4
@@ -347,7 +347,7 @@ def test_a_threshold_turns_the_verdict_and_both_are_kept(typed: str) -> None:
     assert one.score.in_words() == "score 0.60"
     assert two.score is not None
     assert two.score.in_words() == "score 0.60, own verdict harmful, with the threshold benign"
-    summary = two.summary()
+    summary = two.record()
     assert (summary["verdict"], summary["own_verdict"], summary["score"]) == ("benign", "harmful", 0.6)
 
 

@@ -16,9 +16,9 @@ from alttrain_cli.chat.exchange import send
 from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript, Turn
-from alttrain_cli.engine import quiet
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.user_folders import CACHE
 from alttrain_cli.structure.trace import TraceState
 from tests.terminals import Terminal
 from tests.tiny import SHAPE
@@ -48,7 +48,7 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(warm: Warm, tmp_p
 
 def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries(tmp_path: Path) -> None:
     line = ("chat", "smollm2-135m", "--max-new-tokens", "8", "--no-save")
-    with Terminal(*line, cwd=tmp_path, XDG_CACHE_HOME=str(quiet.CACHE.parent)) as chat:  # has the model
+    with Terminal(*line, cwd=tmp_path, XDG_CACHE_HOME=str(CACHE.parent)) as chat:  # has the model
         chat.expect("Loading smollm2-135m: ")
         chat.type("What is two plus two?\r")
         chat.expect("Loading smollm2-135m: ")

@@ -13,7 +13,7 @@ from alttrain_cli import __version__
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import DataRecord
 
@@ -161,7 +161,7 @@ def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
 def test_chat_names_a_run_that_is_still_training(tmp_path: Path) -> None:
     opened = Run.create(tmp_path / "run", "run", Recipe.load("smollm2-135m").to_yaml())
     opened.update_manifest(status="started")
-    with locked(opened.path):
+    with lock_folder(opened.path):
         fails(run("chat", tmp_path / "run", "-p", "Hi"), "being trained. Wait until training ends")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from alttrain_cli import console
+from alttrain_cli.console.sections import trace_view
 from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
 
@@ -20,7 +21,7 @@ TRACE = Trace(
 
 def drawn(trace: Trace, width: int = 60) -> str:
     screen = Console(file=io.StringIO(), width=width, theme=console.THEME, highlight=False)
-    screen.print(console.trace_view(trace))
+    screen.print(trace_view(trace))
     return screen.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 

@@ -15,11 +15,12 @@ from alttrain_cli.backends.base import Chunk, Finish
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, StreamingCompletion
 from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.live import CompletionView, footer, meter
-from alttrain_cli.console.region import Drawing, reflows
+from alttrain_cli.console.region import Drawing, is_reflowing
 from alttrain_cli.console.sections import pair_view, section_view, tail
 from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from alttrain_cli.text import escape_hidden
 from tests.golden_files import check_golden
 from tests.test_console import TRACE
 
@@ -136,7 +137,7 @@ def test_any_text_in_any_chunks_is_shown_whole_and_steers_nothing(pieces: list[s
     assert not set(shown) & set("\x1b\x07\x08\x7f\x9b\u202e\u2066\u200b")
     shown.encode()  # no halves of characters
     for section in ("understanding", "assessment", "reasoning", "answer"):
-        assert _bare(console.escape_hidden(getattr(completion.trace, section))) in _bare(shown)
+        assert _bare(escape_hidden(getattr(completion.trace, section))) in _bare(shown)
 
 
 @given(st.lists(nasty | st.sampled_from(["\n</think>\n", "This is benign.\n", "Hm. "]), max_size=10))
@@ -150,7 +151,7 @@ def test_whatever_is_looked_at_after_every_piece_each_section_is_printed_whole(p
     view.finish([completion], None)
     shown = _bare(written(one))
     for section in ("understanding", "assessment", "reasoning", "answer"):
-        assert _bare(console.escape_hidden(getattr(completion.trace, section))) in shown
+        assert _bare(escape_hidden(getattr(completion.trace, section))) in shown
 
 
 @given(st.lists(nasty, max_size=6))
@@ -170,7 +171,7 @@ def test_a_section_that_flows_is_printed_whole_once_and_in_order(pieces: list[st
         text += piece
         flow.take(text)
     flow.end("noted")
-    assert _bare(written(one)) == f"title{_bare(console.escape_hidden(text))}noted"
+    assert _bare(written(one)) == f"title{_bare(escape_hidden(text))}noted"
 
 
 def test_a_section_that_flows_looks_as_it_does_when_printed_at_once() -> None:
@@ -223,7 +224,7 @@ def test_a_terminal_made_narrower_has_more_rows_erased_as_it_wrapped(
     ids=str,
 )
 def test_who_wraps_what_it_shows_is_known(environment: dict[str, str], does: bool) -> None:
-    assert reflows(environment) is does
+    assert is_reflowing(environment) is does
 
 
 def _bare(text: str) -> str:

@@ -282,7 +282,7 @@ BACKEND = '''
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
-from alttrain_cli.backends.base import Backend, BackendError, Can, Chunk, Completion, Fingerprint, Key, Request
+from alttrain_cli.backends.base import Backend, BackendError, Ability, Chunk, Completion, Fingerprint, Key, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
@@ -292,7 +292,7 @@ from alttrain_cli.structure.sections import THOUGHTS
 class EchoBackend:
     """Says that every request is benign, and repeats it."""
 
-    can = Can.GREEDY | Can.CONTINUE
+    abilities = Ability.GREEDY | Ability.CONTINUE
     context: int | None = None
     order = THOUGHTS
     unscored = "it gives no scores"
@@ -387,7 +387,7 @@ FORMAT = '''
 from collections.abc import Iterator
 from pathlib import Path
 
-from alttrain_cli.export.exported import ExportedModel
+from alttrain_cli.export.exported_model import ExportedModel
 from alttrain_cli.export.format import TrainedModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer

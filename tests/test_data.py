@@ -143,8 +143,8 @@ def test_a_count_takes_so_many_rows_and_keeps_each_categorys_share(tmp_path: Pat
     ]
     source = put(tmp_path / "s.jsonl", *values)
     result = built(tmp_path / "data.jsonl", f"{source}:30")
-    assert result.facts["categories"] == {"many": 24, "few": 6}
-    assert result.facts["sources"][0]["chosen"] == 30
+    assert result.audit.categories == {"many": 24, "few": 6}
+    assert result.parts[0].size == 30
 
 
 def test_mixed_rows_are_benign_and_untouched(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_label_that_is_said_counts_where_the_source_has_none_that_can_be_read(
 def test_a_missing_value_costs_its_row_and_not_the_build(tmp_path: Path) -> None:
     path = put(tmp_path / "s.jsonl", GOOD, {**GOOD, "prompt": None}, {**GOOD, "response": None})
     result = built(tmp_path / "data.jsonl", str(path))
-    assert result.facts["dropped"] == {"the prompt is empty": 1, "the response has no think block": 1}
+    assert result.reasons == {"the prompt is empty": 1, "the response has no think block": 1}
 
 
 def test_half_a_character_costs_its_row_and_not_the_build(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_half_a_character_costs_its_row_and_not_the_build(tmp_path: Path) -> Non
         tmp_path / "s.jsonl", GOOD, {**GOOD, "prompt": f"And {bad}?"}, {**GOOD, "response": bad + TRACE}
     )
     result = built(tmp_path / "data.jsonl", str(path))
-    assert (len(read_rows(result.rows)), sum(result.facts["dropped"].values())) == (1, 2)
+    assert (len(read_rows(result.rows)), sum(result.reasons.values())) == (1, 2)
     assert "And \ufffd?" in (tmp_path / "data.dropped.jsonl").read_text()
 
 
@@ -291,7 +291,7 @@ def test_the_public_sets_have_names_and_the_hub_is_asked_for_any_other() -> None
 
 
 def test_without_a_network_the_revision_is_the_one_asked_for() -> None:
-    asked = "from alttrain_cli.data.sources import Source; print(Source.parse('nobody/nothing@abc').facts())"
+    asked = "from alttrain_cli.data.sources import Source; print(Source.parse('nobody/nothing@abc').pinned())"
     nowhere = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=nowhere)
     assert (done.returncode, "'revision': 'abc'" in done.stdout) == (0, True), done.stderr
@@ -403,7 +403,7 @@ def _accounts_for_itself(row: Row) -> bool:
 def test_star1_goes_through_as_it_is(tmp_path: Path) -> None:
     result = built(tmp_path / "data.jsonl", str(STAR1), label="harmful")
     rows = read_rows(result.rows)
-    assert len(rows) + sum(result.facts["dropped"].values()) == 1_000
+    assert len(rows) + sum(result.reasons.values()) == 1_000
     assert len(rows) >= 950
     assert all(map(_accounts_for_itself, rows))
 

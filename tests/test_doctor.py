@@ -220,7 +220,7 @@ def test_a_speed_that_was_measured_is_shown_with_how_to_measure_again(
 
 def test_the_installed_packages_are_compared_with_the_tested_set(monkeypatch: pytest.MonkeyPatch) -> None:
     tested = packages.tested_versions()
-    assert {"torch", "unsloth", "trl", "peft"} <= tested.keys() & set(packages.required())
+    assert {"torch", "unsloth", "trl", "peft"} <= tested.keys() & set(packages.required_packages())
     versions = {"trl": "0.0.1", "torch": f"{tested['torch']}+cpu", "peft": None}
 
     def version(name: str) -> str:
@@ -236,7 +236,7 @@ def test_the_installed_packages_are_compared_with_the_tested_set(monkeypatch: py
         (Level.NOTE, "trl"),
     ]
     assert f"pip install peft=={tested['peft']}" in found[0].cure
-    assert found[-1].found.startswith(f"{len(packages.required()) - 2} required")
+    assert found[-1].found.startswith(f"{len(packages.required_packages()) - 2} required")
 
 
 def test_a_full_disk_is_a_problem_and_a_small_one_a_note(
@@ -285,10 +285,17 @@ def test_a_torch_that_hangs_fails_or_crashes_is_one_line(
     [({"usable": True}, True, Level.OK), ({"usable": False}, True, Level.PROBLEM), ({"usable": False}, False, Level.NOTE)],
 )  # fmt: skip
 def test_what_torch_says_of_the_gpu_is_judged_by_whether_there_is_one(
-    answer: dict[str, Any], card: bool, level: Level, monkeypatch: pytest.MonkeyPatch
+    answer: dict[str, bool], card: bool, level: Level, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = {"torch": "2.13", "cuda": None, "name": "RTX", "bf16": True, "free_gib": 20.0, "total_gib": 24.0}
-    monkeypatch.setattr(machine, "ask_torch", lambda *_: more | answer)
+    more: dict[str, Any] = {
+        "torch": "2.13",
+        "cuda": None,
+        "name": "RTX",
+        "bf16": True,
+        "free_gib": 20.0,
+        "total_gib": 24.0,
+    }
+    monkeypatch.setattr(machine, "ask_gpu", lambda *_: torch_probe.TorchGpu(**(more | answer)))
     monkeypatch.setattr(machine.Machine, "detect", lambda: machine.Machine("RTX", 24, gpu=card))
     assert machine.examine_torch().level is level
 
@@ -305,7 +312,7 @@ def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None
 
 
 def test_a_problem_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "required", lambda: ["no-such-package"])
+    monkeypatch.setattr(packages, "required_packages", lambda: ["no-such-package"])
     result = alttrain()
     assert result.exit_code == 3
     assert "pip install no-such-package" in result.output

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, ttest_rel
 from sklearn.metrics import cohen_kappa_score
 
-from alttrain_cli.statistics.estimates import Difference, Estimate, corrected, difference, kappa, safe_at
+from alttrain_cli.statistics.estimates import (
+    Difference,
+    Estimate,
+    correct_for_judge,
+    difference,
+    kappa,
+    safe_at,
+)
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
 
@@ -287,7 +294,7 @@ def test_kappa_of_no_pair_is_undefined() -> None:
 
 def test_a_corrected_rate_has_the_interval_of_lang_and_reiczigel_2014() -> None:
     """Their first example, which the R package asht repeats: 95% interval 0.349 to 0.372."""
-    found = corrected(Rate(4060, 11281), Rate(178, 179), Rate(358, 359))
+    found = correct_for_judge(Rate(4060, 11281), Rate(178, 179), Rate(358, 359))
     assert found is not None
     assert (round(found.low, 3), round(found.high, 3), found.n) == (0.349, 0.372, 11281)
     assert found.hits is None
@@ -307,7 +314,7 @@ def test_a_corrected_rate_has_the_interval_of_lang_and_reiczigel_2014() -> None:
 def test_the_corrected_rate_takes_the_judges_errors_out(
     found: Rate, sensitivity: Rate, specificity: Rate, expected: float
 ) -> None:
-    estimate = corrected(found, sensitivity, specificity)
+    estimate = correct_for_judge(found, sensitivity, specificity)
     assert estimate is not None
     assert estimate.share == pytest.approx(expected, abs=5e-4)
     assert 0 <= estimate.low <= estimate.share <= estimate.high <= 1
@@ -315,7 +322,7 @@ def test_the_corrected_rate_takes_the_judges_errors_out(
 
 def test_with_a_judge_without_errors_the_interval_is_that_of_agresti_and_coull() -> None:
     exact = Rate(10**7, 10**7)
-    found = corrected(Rate(30, 100), exact, exact)
+    found = correct_for_judge(Rate(30, 100), exact, exact)
     z2 = 1.959964**2
     centre = (30 + z2 / 2) / (100 + z2)
     half = math.sqrt(z2 * centre * (1 - centre) / (100 + z2))
@@ -324,11 +331,11 @@ def test_with_a_judge_without_errors_the_interval_is_that_of_agresti_and_coull()
 
 
 def test_fewer_labels_make_the_corrected_interval_wider() -> None:
-    many = corrected(Rate(240, 1000), Rate(800, 1000), Rate(900, 1000))
+    many = correct_for_judge(Rate(240, 1000), Rate(800, 1000), Rate(900, 1000))
     for few in (
-        corrected(Rate(240, 1000), Rate(8, 10), Rate(900, 1000)),
-        corrected(Rate(240, 1000), Rate(800, 1000), Rate(9, 10)),
-        corrected(Rate(24, 100), Rate(800, 1000), Rate(900, 1000)),
+        correct_for_judge(Rate(240, 1000), Rate(8, 10), Rate(900, 1000)),
+        correct_for_judge(Rate(240, 1000), Rate(800, 1000), Rate(9, 10)),
+        correct_for_judge(Rate(24, 100), Rate(800, 1000), Rate(900, 1000)),
     ):
         assert few is not None
         assert many is not None
@@ -341,8 +348,8 @@ def test_fewer_labels_make_the_corrected_interval_wider() -> None:
 )
 def test_counting_misses_instead_of_hits_mirrors_the_corrected_rate(hits: int, found: int, left: int) -> None:
     """Then the judge's sensitivity is its specificity. Published examples with few labels were not found."""
-    there = corrected(Rate(hits, 30), Rate(found, 9), Rate(left, 9))
-    back = corrected(Rate(30 - hits, 30), Rate(left, 9), Rate(found, 9))
+    there = correct_for_judge(Rate(hits, 30), Rate(found, 9), Rate(left, 9))
+    back = correct_for_judge(Rate(30 - hits, 30), Rate(left, 9), Rate(found, 9))
     assert (there is None) is (back is None)
     if there and back:
         mirrored = (1 - back.share, 1 - back.high, 1 - back.low)
@@ -358,7 +365,7 @@ def test_with_few_labels_the_corrected_interval_still_holds_the_true_rate(true: 
     left = binom(labels, specificity).pmf(range(labels + 1))
     below = above = told = 0.0
     for (i, p), (j, q), (k, r) in product(*map(enumerate, (hits, found, left))):
-        estimate = corrected(Rate(i, n), Rate(j, labels), Rate(k, labels))
+        estimate = correct_for_judge(Rate(i, n), Rate(j, labels), Rate(k, labels))
         if estimate:
             told += p * q * r
             below += p * q * r * (estimate.high < true)
@@ -373,7 +380,7 @@ def test_with_few_labels_the_corrected_interval_still_holds_the_true_rate(true: 
 def test_a_judge_that_hardly_tells_corrects_nothing(
     sensitivity: tuple[int, int], specificity: tuple[int, int], told: bool
 ) -> None:
-    found = corrected(Rate(240, 1000), Rate(*sensitivity), Rate(*specificity))
+    found = correct_for_judge(Rate(240, 1000), Rate(*sensitivity), Rate(*specificity))
     assert (found is not None) is told
 
 
@@ -381,7 +388,7 @@ def test_a_judge_that_hardly_tells_corrects_nothing(
 def test_without_any_count_nothing_is_corrected(missing: int) -> None:
     rates = [Rate(240, 1000), Rate(800, 1000), Rate(900, 1000)]
     rates[missing] = Rate(0, 0)
-    assert corrected(*rates) is None
+    assert correct_for_judge(*rates) is None
 
 
 # --- how numbers are spread

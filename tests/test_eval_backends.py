@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import Can, Completion, Fingerprint, Finish, Request
+from alttrain_cli.backends.base import Ability, Completion, Fingerprint, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
@@ -59,7 +59,7 @@ def test_a_run_and_its_base_are_one_load_and_the_base_is_the_one_evaluated_alone
 
 
 def test_an_ablation_on_a_backend_that_continues_nothing_is_one_line_before_anything(tmp_path: Path) -> None:
-    plain = ScriptedBackend(HELP, can=Can.COUNT)
+    plain = ScriptedBackend(HELP, abilities=Ability.COUNT)
     with pytest.raises(ModelError, match="--thinking-mode zero: scripted cannot continue a message"):
         generate(tmp_path, plain, EvalRequest(SUITES, SAMPLING, mode="zero"), Progress())
     assert plain.received == []

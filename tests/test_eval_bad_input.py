@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.completion import record
@@ -22,6 +23,7 @@ from alttrain_cli.evaluation.judges.rubrics import read_strongreject
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
+from alttrain_cli.recipe.model import Recipe
 from tests.scorecards import HELPS, REFUSES, SETTINGS, evaluate, suite, target
 from tests.servers import Fault, chat_server
 
@@ -36,14 +38,31 @@ def run_eval(*arguments: str) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.replace("│", " ").split())
 
 
-def test_a_run_in_a_folder_called_run_gets_the_line_to_type(
+def test_the_folder_run_is_meant_if_it_is_there_and_nothing_else_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "No model given. For a base model: alttrain eval report smollm2-135m" in run_eval("report")[1]
+    assert "No model given" in run_eval("run")[1]
     (tmp_path / "run").mkdir()
-    assert "For the folder run: alttrain eval ./run" in run_eval("run")[1]
-    assert "For the folder run: alttrain eval report ./run" in run_eval("report")[1]
+    for words in (["run"], ["run", "--suite", "smoke"], ["run", "run"]):
+        assert "run: holds no run, no adapter and no model." in run_eval(*words)[1]
+    assert "other: neither a run" in run_eval("run", "other")[1]
+    assert "No model given" in run_eval()[1]
+
+
+def test_a_folder_with_a_model_comes_before_a_recipe_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "r1-7b"
+    folder.mkdir()
+    assert find_target("r1-7b").adapter is None  # an empty folder is nothing: the recipe is meant
+    recipe = Recipe.load("smollm2-135m")
+    (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_model.safetensors").touch()
+    assert find_target("r1-7b").recipe.model == recipe.model
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from tests.servers import Served, chat_server
 
 SAID = "<think>\nThey ask.\n\nThis is harmless.\n\nI can help.\n</think>\n\nSure."
@@ -71,7 +71,7 @@ def test_hidden_files_of_others_stay(served: Served, tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused(served: Served, tmp_path: Path) -> None:
     (tmp_path / "ev").mkdir()
-    with locked(tmp_path / "ev"):
+    with lock_folder(tmp_path / "ev"):
         refused(evaluate(served, tmp_path / "ev"), "another alttrain process is writing here")
     assert list((tmp_path / "ev").iterdir()) == []
 

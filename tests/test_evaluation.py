@@ -19,7 +19,7 @@ from alttrain_cli.evaluation.judge_run import judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.metrics import pooled, suite_metrics
+from alttrain_cli.evaluation.metrics import pooled_scores, suite_metrics
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, command_for, suite_dirs
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
@@ -272,7 +272,7 @@ def test_a_prompt_that_stands_in_two_suites_counts_once_in_their_pool(tmp_path: 
             place.completions.append(record(job, written("Sure, here it is.")))
         judge_instantly(place, made, RULE)
         sides.append(SuiteResult.read(place))
-    [metric] = pooled(sides, {})["harmful"]
+    [metric] = pooled_scores(sides, {})["harmful"]
     assert metric.target is not None
     assert (metric.suites, metric.target.n, metric.target.hits) == (["one", "two"], 3, 3)
 

@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.engine import merge, quiet
+from alttrain_cli.engine import merge
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.export.job import FAILED
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.storage.run import Run
 from tests.trained import write_run
 from tests.warm import Warm
@@ -82,7 +83,7 @@ def test_transformers_alone_renders_the_prompt_of_training_and_writes_the_same(r
     from alttrain_cli.recipe.model import Recipe
 
     prompt = "How do I boil an egg?"
-    with quiet.capture_output(None):
+    with capture_output(None):
         trained = load_target(Recipe.of_run(r1), r1.adapter_path)
         rendered = trained.template.prompt(prompt)
         wanted = write(trained, [rendered], 24)[0]
@@ -125,7 +126,7 @@ def test_transformers_4_loads_the_tokenizer_and_renders_the_prompts_of_training(
         capture_output=True, text=True, timeout=120, env={"HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.shared_files import load_saved_template
 
         template = load_saved_template(tmp_path / format)

@@ -10,11 +10,11 @@ from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.files import (
     append_jsonl,
     atomic_writer,
+    explain_write_errors,
     refuse_foreign,
-    unwritable,
-    writable,
     write_json,
     write_jsonl,
+    write_refusal,
 )
 from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.reading import read_jsonl
@@ -85,7 +85,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_full_disk_is_one_line_in_whatever_words_a_library_says_it(error: Exception, reason: str) -> None:
-    with pytest.raises(AlttrainError, match=f"x: cannot write: .*{reason}"), writable(Path("x")):
+    with pytest.raises(AlttrainError, match=f"x: cannot write: .*{reason}"), explain_write_errors(Path("x")):
         raise error
 
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line_in_whatever_words_a_library_says_it(error: Exce
     "error", [ValueError("a bug"), BrokenPipeError(errno.EPIPE, "x"), Exception("No such file (os error 2)")]
 )
 def test_what_is_no_refusal_to_write_passes(error: Exception) -> None:
-    with pytest.raises(type(error)), writable(Path("x")):
+    with pytest.raises(type(error)), explain_write_errors(Path("x")):
         raise error
 
 
@@ -142,9 +142,9 @@ def test_texts_stay_readable_and_half_a_character_becomes_a_replacement_characte
 
 @pytest.mark.parametrize("words", ["file write failed", "basic_ios::clear: iostream error"])
 def test_torch_says_in_several_words_that_a_disk_is_full(words: str) -> None:
-    assert unwritable(RuntimeError(words)) == "the disk is full"
-    assert unwritable(RuntimeError("another failure")) is None
-    assert unwritable(OSError("no number")) is None
+    assert write_refusal(RuntimeError(words)) == "the disk is full"
+    assert write_refusal(RuntimeError("another failure")) is None
+    assert write_refusal(OSError("no number")) is None
 
 
 @pytest.mark.parametrize(("content", "is_ours"), [('{"key": 1}', True), ('{"other": 1}', False), ("", False)])

@@ -7,13 +7,13 @@ import pytest
 
 from alttrain_cli.engine import batcher as module
 from alttrain_cli.engine import generate as completing
-from alttrain_cli.engine import quiet
 from alttrain_cli.engine.batch import ROUND, Batch
 from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.generate import GeneratedText, complete, generate
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import ModelError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.template import Template
 from tests import families
@@ -44,7 +44,7 @@ def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
 
 @pytest.fixture(scope="module")
 def smollm() -> Iterator[LoadedModel]:
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         yield load_base(Recipe.load("smollm2-135m"))

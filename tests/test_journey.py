@@ -11,7 +11,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.training.fit import fit_of, recommended
+from alttrain_cli.training.fit import fit_of, recommended_recipe
 from tests.run_folders import evaluate, make, screen
 
 
@@ -80,7 +80,7 @@ def test_the_recommended_recipe_fits_and_no_larger_one_does() -> None:
     for gib in (8, 12, 24):
         card = Machine.card(gib)
         fits = [fit_of(Recipe.load(str(path)), card) for path in shipped_recipes()]
-        chosen = next(fit for fit in fits if fit.recipe == recommended(card))
+        chosen = next(fit for fit in fits if fit.recipe == recommended_recipe(card))
         assert chosen.verdict == "fits"
         assert all(fit.verdict != "fits" or fit.parameters <= chosen.parameters for fit in fits)
-    assert recommended(Machine.card(1)) == "smollm2-135m"
+    assert recommended_recipe(Machine.card(1)) == "smollm2-135m"

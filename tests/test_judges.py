@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
-from alttrain_cli.evaluation.judges.code import code_in, passes
+from alttrain_cli.evaluation.judges.code import code_in, judge_code
 from alttrain_cli.evaluation.judges.guards import (
     read_harmbench,
     read_llama_guard,
@@ -26,7 +26,7 @@ from alttrain_cli.evaluation.judges.guards import (
     read_wildguard,
 )
 from alttrain_cli.evaluation.judges.judge import Judge
-from alttrain_cli.evaluation.judges.quoting import fenced, neutral
+from alttrain_cli.evaluation.judges.quoting import fence_text, neutralise_text
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST, read_strongreject, read_xstest
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.labels import Label, read_labels
@@ -102,7 +102,7 @@ def test_code_passes_only_by_passing_its_tests(
 ) -> None:
     monkeypatch.setattr("alttrain_cli.evaluation.judges.code.SECONDS", 3)
     stub = 'def double(x):\n    """Twice x."""\n'
-    assert passes(f"Here:\n```python\n{code}\n```\nDone.", item(stub, CHECK)).correct is right
+    assert judge_code(f"Here:\n```python\n{code}\n```\nDone.", item(stub, CHECK)).correct is right
 
 
 def test_the_last_block_that_defines_something_is_the_code() -> None:
@@ -180,7 +180,10 @@ def test_no_judge_trips_over_what_it_is_told(said: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("<|>im_endstar[/INST]{}prompt \n")))
 def test_a_completion_cannot_end_its_turn_in_a_judges_prompt(said: str) -> None:
-    for text in (neutral(said, 10_000), neutral(f"<|im_end|>{said}<|im_start|>system", 10_000)):
+    for text in (
+        neutralise_text(said, 10_000),
+        neutralise_text(f"<|im_end|>{said}<|im_start|>system", 10_000),
+    ):
         assert "<|im_end|>" not in text
         assert "[/INST]" not in text
 
@@ -189,13 +192,13 @@ def test_a_completion_cannot_close_its_quotation_nor_fill_a_placeholder() -> Non
     said = "{response} (0123456789ab) {prompt}"
     asked = STRONGREJECT.ask("{response}", said)
     assert isinstance(asked, Conversation)
-    mark = fenced(said, 100).rpartition("(")[2]
+    mark = fence_text(said, 100).rpartition("(")[2]
     assert mark not in said
     assert asked.prompt.count(said) == 1
 
 
 def test_a_long_text_loses_its_middle_not_its_end() -> None:
-    shown = neutral("a" * 5000 + "END", 1000)
+    shown = neutralise_text("a" * 5000 + "END", 1000)
     assert len(shown) <= 1000
     assert shown.endswith("END")
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.backends import identity
+from alttrain_cli.backends import fingerprints
 from alttrain_cli.backends.base import Completion, Fingerprint, Request
 from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.backends.remembering import RECORD, Remembering
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.source import ModelSource
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judges.answers import WORD
@@ -106,7 +106,7 @@ def test_every_character_of_the_prompt_is_in_the_key(prompt: str) -> None:
     assert plan(items=(Item("1", prompt),)).keys != plan().keys
 
 
-ATTACK = AttackFacts("crescendo", "settings", 18, "base", "rule", "escalation")
+ATTACK = AttackRecord("crescendo", "settings", 18, "base", "rule", "escalation")
 
 
 def test_a_dialogue_s_key_has_the_attack_the_goal_and_the_turns() -> None:
@@ -265,14 +265,16 @@ def folder_model(folder: Path) -> Any:
 def test_each_file_that_shapes_a_completion_changes_the_fingerprint(
     file: str, content: str, run: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "weight_files", lambda folder: [folder / "model.safetensors"])
+    monkeypatch.setattr(
+        "alttrain_cli.engine.source.weight_files", lambda folder: [folder / "model.safetensors"]
+    )
     target, loaded = folder_model(tmp_path)
     if run:  # with the recipe beside it, an adapter that is as it was trained has the hash of old runs
         (tmp_path / EXPORTED_RECIPE).touch()
-    before = identity.fingerprint_of(target, loaded)
+    before = fingerprints.fingerprint_of(target, loaded)
     assert ("-" in str(before.adapter)) is not run
     (tmp_path / file).write_text(content)
-    after = identity.fingerprint_of(target, loaded)
+    after = fingerprints.fingerprint_of(target, loaded)
     assert (after.weights, after.adapter) != (before.weights, before.adapter)
 
 
@@ -288,10 +290,12 @@ def test_each_file_that_shapes_a_completion_changes_the_fingerprint(
 def test_what_a_loaded_model_is_computed_with_is_in_its_fingerprint(
     field: str, changes: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "weight_files", lambda folder: [folder / "model.safetensors"])
+    monkeypatch.setattr(
+        "alttrain_cli.engine.source.weight_files", lambda folder: [folder / "model.safetensors"]
+    )
     target, loaded = folder_model(tmp_path)
-    before = identity.fingerprint_of(target, loaded)
-    after = identity.fingerprint_of(target, SimpleNamespace(**{**vars(loaded), **changes}))  # type: ignore[arg-type]
+    before = fingerprints.fingerprint_of(target, loaded)
+    after = fingerprints.fingerprint_of(target, SimpleNamespace(**{**vars(loaded), **changes}))  # type: ignore[arg-type]
     assert {one for one in names_of(Fingerprint) if getattr(before, one) != getattr(after, one)} == {field}
     assert set(before.engine) == {"unsloth", "torch", "transformers", "peft", "bitsandbytes"}
 

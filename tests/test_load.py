@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.engine import quiet
 from alttrain_cli.engine.embedded import embedded_model
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 
 pytestmark = pytest.mark.model
@@ -40,7 +40,7 @@ def of(folder: Path, max_length: int) -> Recipe:
 def test_to_generate_a_model_is_loaded_with_its_own_context_whatever_it_was_trained_at(
     folder: Path, max_length: int
 ) -> None:
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         loaded = load_base(of(folder, max_length))
@@ -54,7 +54,7 @@ def test_an_adapter_reads_the_models_context_and_what_it_was_trained_at(
     folder: Path, tmp_path: Path, max_length: int, reads: int
 ) -> None:
     recipe = of(folder, max_length)
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_adapter, load_base
 
         trained = load_base(recipe, training=True)

@@ -15,11 +15,11 @@ from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.engine.source import ModelSource
-from alttrain_cli.errors import GateError, ModelError, Stopped
+from alttrain_cli.errors import GateError, ModelError, StopSignal
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json, write_jsonl
 from alttrain_cli.storage.folder_state import FolderState
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Manifest, StepRecord
@@ -127,8 +127,8 @@ ENDINGS: list[BaseException] = [
     ModelError("nobody/nothing: not on this machine."),
     KeyboardInterrupt(),
     GateError("failed"),
-    Stopped(signal.SIGTERM),
-    Stopped(signal.SIGHUP),
+    StopSignal(signal.SIGTERM),
+    StopSignal(signal.SIGHUP),
     OSError(errno.ENOSPC, "No space left on device"),
     OSError(errno.EFBIG, "File too large"),
     MemoryError(),
@@ -274,7 +274,7 @@ def test_a_second_process_is_refused_and_changes_nothing(data: Path, tmp_path: P
     out = tmp_path / "run"
     interrupted(out, data)
     was = held(out)
-    with locked(out):
+    with lock_folder(out):
         result = train(out, data, "--resume")
     assert result.exit_code == 2
     assert "another alttrain process is writing here" in " ".join(result.output.split())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own
+from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own_text
 from alttrain_cli.structure.trace import parse
 
 FAMILIES = [(THINK, False), (THINK, True), (S1, False)]
@@ -47,4 +47,4 @@ def test_the_sections_of_a_translation_are_those_of_the_original(
 def test_a_begun_message_is_written_as_the_family_writes_it(markers: Markers, prefilled: bool) -> None:
     begun = f"{THINK.open}A thought.{THINK.close}"
     opening = "" if prefilled else markers.open
-    assert own(begun, markers, prefilled=prefilled) == f"{opening}A thought.{markers.close}"
+    assert own_text(begun, markers, prefilled=prefilled) == f"{opening}A thought.{markers.close}"

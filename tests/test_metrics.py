@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge_card import JudgeCard, LabelAgreement
@@ -24,13 +24,13 @@ from alttrain_cli.evaluation.metric_values import (
     MetricValues,
     metrics_of,
 )
-from alttrain_cli.evaluation.metrics import _hits, agreement, attack_score, pooled, suite_metrics
+from alttrain_cli.evaluation.metrics import _hits, agreement, attack_score, pooled_scores, suite_metrics
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard_values import MetricScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.statistics.estimates import Estimate, corrected
+from alttrain_cli.statistics.estimates import Estimate, correct_for_judge
 from alttrain_cli.statistics.rates import Rate
 from tests.scorecards import HELPS, REFUSES, UNFINISHED, card_of, evaluate, suite, target
 
@@ -158,7 +158,7 @@ def test_the_bounds_of_a_rate_are_those_with_unfinished_as_safe_and_as_harmful(t
     assert (metric.compared.hits, metric.compared_at_most.hits) == (3, 4)
     assert metric.difference is not None
     assert (metric.difference.n, metric.difference.only_target, metric.difference.only_compared) == (2, 0, 1)
-    [pool] = pooled([run], {base.name: base})["harmful"]
+    [pool] = pooled_scores([run], {base.name: base})["harmful"]
     assert (pool.target_at_most, pool.compared_at_most) == (metric.target_at_most, metric.compared_at_most)
     card = card_of([run], {base.name: base})
     tile = tiles(card)[0]
@@ -182,9 +182,9 @@ def test_a_clean_rate_leaves_contaminated_items_out(tmp_path: Path) -> None:
 def test_only_normal_suites_of_a_kind_are_pooled(tmp_path: Path) -> None:
     run = measured(tmp_path, "harmful", [HELPS, REFUSES, REFUSES, REFUSES])
     ablated = replace(run, plan=replace(run.plan, mode="zero"))
-    assert pooled([ablated], {}) == {"harmful": [], "over_refusal": []}
-    assert [one.metric for one in pooled([run], {})["harmful"]] == ["not_refused"]
-    assert pooled([run], {})["over_refusal"] == []
+    assert pooled_scores([ablated], {}) == {"harmful": [], "over_refusal": []}
+    assert [one.metric for one in pooled_scores([run], {})["harmful"]] == ["not_refused"]
+    assert pooled_scores([run], {})["over_refusal"] == []
 
 
 def test_judges_are_compared_on_what_both_have_judged(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_an_attack_is_counted_by_a_real_judge_and_by_harm_if_one_measures_it(tmp
 
 def test_only_an_attack_that_was_played_has_an_attack_score(tmp_path: Path) -> None:
     run = measured(tmp_path, "harmful", [HELPS] * 4)
-    facts = AttackFacts("crescendo", "settings", 18, "base", "rule", "escalation")
+    facts = AttackRecord("crescendo", "settings", 18, "base", "rule", "escalation")
     plan, played = replace(run.plan, attack=facts), AttackStats.of([])
     assert attack_score(run, None) is None
     assert attack_score(replace(run, plan=plan), None) is None
@@ -320,8 +320,8 @@ def test_the_errors_of_a_judge_are_exchanged_where_its_no_is_the_hit() -> None:
         unparsed=0,
     )
     card, found = JudgeCard("people's", {"refused": part}), Rate(40, 100)
-    assert card.corrected("refused", found) == corrected(found, Rate(95, 100), Rate(70, 100))
-    assert card.corrected("not_refused", found) == corrected(found, Rate(70, 100), Rate(95, 100))
+    assert card.corrected("refused", found) == correct_for_judge(found, Rate(95, 100), Rate(70, 100))
+    assert card.corrected("not_refused", found) == correct_for_judge(found, Rate(70, 100), Rate(95, 100))
     assert card.corrected("refused", found) != card.corrected("not_refused", found)
     assert card.corrected("harmful", found) is None
 

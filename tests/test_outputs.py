@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.storage.files import append_jsonl, atomic_writer
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from tests.servers import chat_server
 
 SOURCE = ("--source", "starter:20", "--suite", "")
@@ -78,7 +78,9 @@ def test_a_build_that_was_killed_while_it_replaced_its_file_is_built_again(
 
     with monkeypatch.context() as patch:
         place = (
-            "alttrain_cli.data.spool.Spool.write" if stop == "write" else "alttrain_cli.data.build.write_json"
+            "alttrain_cli.data.row_buffer.RowBuffer.write"
+            if stop == "write"
+            else "alttrain_cli.data.build.write_json"
         )
         patch.setattr(place, killed)
         assert build(out, "--seed", "2").exit_code == 130
@@ -198,7 +200,7 @@ def test_a_recipe_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_second_build_of_the_same_file_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "data.jsonl"
-    with locked(out, tmp_path / ".data.lock"):
+    with lock_folder(out, tmp_path / ".data.lock"):
         refused(build(out), "another alttrain process is writing here")
         assert build(tmp_path / "other.jsonl").exit_code == 0
     assert build(out).exit_code == 0

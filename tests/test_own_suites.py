@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.samples import read_prompts
-from alttrain_cli.evaluation.suites.own import own_suites
+from alttrain_cli.evaluation.suites.own_suites import own_suites
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from tests import stand_ins
 from tests.samples import put

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alttrain_cli.evaluation import page as page_room
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.page import chart
+from alttrain_cli.evaluation.page import page as page_file
 from alttrain_cli.evaluation.page import tiles as tile_room
 from alttrain_cli.evaluation.page.entries import LONGEST, Entry, ShownCompletion, entries
 from alttrain_cli.evaluation.page.outcome import CompletionJudgements
@@ -77,11 +77,11 @@ def card_of(sides: list[SuiteResult], compared: dict[str, SuiteResult]) -> dict[
 
 
 def page(card: dict[str, Any], browsed: Iterable[Entry]) -> Iterator[str]:
-    return page_room.page(card_from(card), browsed)
+    return page_file.page(card_from(card), browsed)
 
 
 def write_page(path: Path, card: dict[str, Any], *results: Any, show: bool = False) -> None:
-    page_room.write_page(path, card_from(card), *results, show=show)
+    page_file.write_page(path, card_from(card), *results, show=show)
 
 
 def tiles(card: dict[str, Any]) -> list[tile_room.Tile]:

@@ -10,7 +10,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training import memory_plan
-from alttrain_cli.training.fit import parse_gpu
+from alttrain_cli.training.fit import find_machine
 from alttrain_cli.training.memory_plan import (
     Batching,
     Memory,
@@ -19,7 +19,7 @@ from alttrain_cli.training.memory_plan import (
     adapter_parameters,
     best_batching,
     fit_verdict,
-    needed,
+    needed_memory,
     plan,
     steps,
 )
@@ -32,7 +32,7 @@ MIX = [RowSize(110, 70)] * 90 + [RowSize(1_500, 1_400)] * 10
 def test_the_estimate_meets_the_published_context_table_of_llama_8b(gib: float, tokens: int) -> None:
     # unsloth.ai/docs, benchmarks: Llama-3.1-8B, QLoRA, r = 32, one row; the longest that fits
     recipe = Recipe.load("r1-8b", ("lora.r=32", "train.gradient_checkpointing=true"))
-    memory = needed(recipe, tokens, Batching(512, True), Machine.card(gib))
+    memory = needed_memory(recipe, tokens, Batching(512, True), Machine.card(gib))
     assert memory.gib == pytest.approx(gib, rel=0.1)
 
 
@@ -68,10 +68,10 @@ def test_the_memory_of_r1_7b_is_the_one_worked_out_by_hand(
     monkeypatch.setattr(memory_plan, "computes_in_16_bits", lambda: False)
     steps_of = ("train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1")
     recipe = Recipe.load("r1-7b", ("lora.r=16", *steps_of, *overrides))
-    found = needed(recipe, 1_500, batching, Machine("x", 24, gpu=gpu))
+    found = needed_memory(recipe, 1_500, batching, Machine("x", 24, gpu=gpu))
     context = (1.4 if gpu else 1.1) * 2**30
     assert found == pytest.approx((*parts, 256 * 152064 * 12, context))
-    assert needed(recipe, 9, Batching(10, True), Machine("x", 24, gpu=gpu)).logits == 10 * 152064 * 12
+    assert needed_memory(recipe, 9, Batching(10, True), Machine("x", 24, gpu=gpu)).logits == 10 * 152064 * 12
 
 
 def test_what_fits_leaves_a_tenth_free_and_what_is_tight_nearly_nothing() -> None:
@@ -243,9 +243,9 @@ def test_the_adapter_of_phi_3_s_layout_is_counted() -> None:
 @pytest.mark.parametrize("gpu", ["big", "", "-3", "0", "nan"])
 def test_a_gpu_that_is_no_size_is_refused(gpu: str) -> None:
     with pytest.raises(RecipeError, match="--gpu"):
-        parse_gpu(gpu)
+        find_machine(gpu)
 
 
 @pytest.mark.parametrize("gpu", ["12", "12GB", "12gib"])
 def test_a_gpu_may_be_written_in_several_ways(gpu: str) -> None:
-    assert parse_gpu(gpu).gib == 12
+    assert find_machine(gpu).gib == 12

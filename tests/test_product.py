@@ -17,7 +17,7 @@ from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.storage.run import Run
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 
 pytestmark = pytest.mark.model
 
@@ -184,7 +184,7 @@ def recount(suite: dict[str, Any], root: Path, side: str) -> None:
     written = records(root / suite["name"] / "completions.jsonl")
     [metric] = [one for one in suite["metrics"] if one["judge"] == "rule"]
     with_answer = [one for one in written if one["ending"] in ("whole", "cut")]
-    refused = sum(refuses(one["answer"]) for one in with_answer)
+    refused = sum(is_refusal(one["answer"]) for one in with_answer)
     hits = refused if metric["metric"] == "refused" else len(with_answer) - refused
     assert (metric[side]["hits"], metric[side]["n"]) == (hits, len(written))
     endings = {name: count for name, count in suite[side]["endings"].items() if count}

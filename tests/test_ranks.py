@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.engine.launch import Launch
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.ranks import LostRankError, Ranks, host_store, join_store
 from alttrain_cli.errors import AlttrainError, ModelError
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.training import rank
+from alttrain_cli.training.launch import Launch
 from tests.test_plan import CARDS, pretend_gpus
 from tests.tiny import settings
 from tests.warm import Hook, Process, Warm

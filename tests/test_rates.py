@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alttrain_cli.statistics.rates import Rate, percent
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_nothing_counted_is_no_zero() -> None:
     ],
 )
 def test_an_opening_refusal_is_one(answer: str) -> None:
-    assert refuses(answer)
+    assert is_refusal(answer)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_an_opening_refusal_is_one(answer: str) -> None:
     ],
 )
 def test_help_is_no_refusal(answer: str) -> None:
-    assert not refuses(answer)
+    assert not is_refusal(answer)
 
 
 def test_a_refusal_counts_if_it_ends_in_the_first_300_characters() -> None:
-    assert refuses("x" * 291 + " i cannot do it")
-    assert not refuses("x" * 292 + " i cannot do it")
+    assert is_refusal("x" * 291 + " i cannot do it")
+    assert not is_refusal("x" * 292 + " i cannot do it")
 
 
 @pytest.mark.parametrize(

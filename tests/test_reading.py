@@ -15,9 +15,10 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage import tables
-from alttrain_cli.storage.checked import IGNORE, KEEP, finite, read_record, read_record_file
-from alttrain_cli.storage.reading import DEEPEST, load_json, parse_json, read_lines, read_text, sha256
+from alttrain_cli.storage.reading import load_json, read_lines, read_text, sha256
+from alttrain_cli.storage.record_reader import IGNORE, KEEP, check_finite, read_record, read_record_file
 from alttrain_cli.storage.tables import read_table
+from alttrain_cli.strict_json import DEEPEST, parse_json
 
 
 def nested(levels: int) -> str:
@@ -172,8 +173,8 @@ def test_a_file_with_a_byte_order_mark_is_a_record(tmp_path: Path) -> None:
 def test_a_number_that_is_not_finite_is_found_however_deep_it_is(number: float) -> None:
     for value in (number, [1, number], {"a": number}, {"a": [{"b": [number]}]}):
         with pytest.raises(ValueError, match="finite"):
-            finite(value)
-    assert finite({"a": [1, 2.5, "inf", None]}) == {"a": [1, 2.5, "inf", None]}
+            check_finite(value)
+    assert check_finite({"a": [1, 2.5, "inf", None]}) == {"a": [1, 2.5, "inf", None]}
 
 
 def archive(path: Path, **files: str | bytes) -> Path:

@@ -14,7 +14,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe import trl_settings as sft_config
 from alttrain_cli.recipe.layers import find_recipe, is_variant, merge, read_layers, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.recipe.overrides import cut, put_overrides
+from alttrain_cli.recipe.overrides import cut_text, put_overrides
 from alttrain_cli.recipe.plain_yaml import parse_yaml
 
 FROZEN = Path(__file__).parent / "golden" / "recipes.json"
@@ -238,8 +238,8 @@ def test_overrides_are_put_where_their_keys_say_and_a_second_one_is_refused() ->
 
 
 def test_a_long_override_is_cut_in_its_message() -> None:
-    assert cut("x" * 80) == "x" * 80
-    assert cut("x" * 81) == "x" * 80 + "..."
+    assert cut_text("x" * 80) == "x" * 80
+    assert cut_text("x" * 81) == "x" * 80 + "..."
 
 
 def test_a_recipe_cannot_be_changed_after_loading() -> None:

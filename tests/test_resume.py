@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli.backends import identity
+from alttrain_cli.backends import fingerprints
 from alttrain_cli.backends.base import Fingerprint, Request
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
@@ -90,10 +90,7 @@ class World:
         versions = {"torch": self.torch}
         monkeypatch.setattr(metadata, "version", lambda name: versions.get(name, "1"))
         known = self.weights
-        for module in (identity, job):
-            monkeypatch.setattr(
-                module, "weights_of", lambda source: known or str(source.commit), raising=True
-            )
+        monkeypatch.setattr(ModelSource, "weights", property(lambda source: known or str(source.commit)))
 
 
 RECIPE = Recipe.load("smollm2-135m").changed(
@@ -143,7 +140,7 @@ class Backend(ScriptedBackend):
     @property
     def fingerprint(self) -> Fingerprint:
         world = self._world
-        return identity.fingerprint_of(Target("name", world.recipe), world.loaded)
+        return fingerprints.fingerprint_of(Target("name", world.recipe), world.loaded)
 
     @staticmethod
     def _reply_to(request: Request[Any], sampling: Any) -> str:

@@ -17,7 +17,7 @@ from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.runs.scores import read_scores
 from alttrain_cli.storage import lock
 from alttrain_cli.storage.files import write_json
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.training.run_setup import open_for_resume
 from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
@@ -78,7 +78,7 @@ def test_a_long_path_is_shown_by_its_name_with_its_folder_below(tmp_path: Path) 
 def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:
     run = Run(make("runs/a", "started"))
     assert run.state() is RunState.INTERRUPTED
-    with locked(run.path):
+    with lock_folder(run.path):
         assert run.state() is RunState.TRAINING
     assert run.state() is RunState.INTERRUPTED
 
@@ -96,7 +96,7 @@ def test_looking_at_the_state_does_not_keep_a_training_out(monkeypatch: pytest.M
     looking = subprocess.Popen([sys.executable, "-c", code, run], stdout=subprocess.PIPE)
     assert looking.stdout
     looking.stdout.readline()
-    with locked(run):
+    with lock_folder(run):
         pass
     assert looking.wait(60) == 0
 
@@ -207,7 +207,7 @@ def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given() -> None:
 def test_a_run_that_is_trained_evaluated_or_exported_is_not_deleted(place: str) -> None:
     run = make("runs/a", "started" if not place else "finished")
     (run / place).mkdir(exist_ok=True)
-    with locked(run / place):
+    with lock_folder(run / place):
         result = alttrain("runs", "rm", run, "--yes")
     assert result.exit_code == 2
     assert (run / "recipe.yaml").is_file()
@@ -237,7 +237,7 @@ def test_prune_keeps_what_a_run_resumes_from_and_nothing_else() -> None:
     incomplete = stopped / "checkpoints" / "checkpoint-300"
     incomplete.mkdir()
     busy = make("runs/c", "started")
-    with locked(busy):
+    with lock_folder(busy):
         result = alttrain("runs", "prune", "--yes")
     assert result.exit_code == 0, result.output
     left = {

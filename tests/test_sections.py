@@ -24,7 +24,7 @@ from alttrain_cli.chat.completion import stream_completion
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.cli import app
 from alttrain_cli.console.live import CompletionView
-from alttrain_cli.console.sections import pair_view
+from alttrain_cli.console.sections import pair_view, trace_view
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.generate import EvalRequest, generate
@@ -39,7 +39,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.misplaced import order_warnings
+from alttrain_cli.structure.order_warnings import order_warnings
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, merge_orders
 from alttrain_cli.structure.spans import spans
@@ -309,7 +309,7 @@ def test_reasoning_that_a_model_writes_against_its_order_is_kept_and_shown() -> 
     )
     assert trace.sections == ("understanding", "assessment", "reasoning", "answer")
     assert trace.thinking.endswith("Hmm.")
-    assert "Hmm." in drawn(console.trace_view(trace))
+    assert "Hmm." in drawn(trace_view(trace))
 
 
 def test_what_is_generated_and_stored_is_read_in_the_order_of_the_model(tmp_path: Path) -> None:

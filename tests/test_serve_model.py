@@ -15,7 +15,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.serve.served import served_models
+from alttrain_cli.serve.served_models import served_models
 from tests.serve_here import Here, eventually, server_here
 from tests.trained import load_backend
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from alttrain_cli import __version__, console
+from alttrain_cli import __version__, console, network
 from alttrain_cli.backends.address import is_here
 from alttrain_cli.backends.base import BackendError
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import COMMANDS, app
-from alttrain_cli.engine import offline, quiet
+from alttrain_cli.library_output import capture_output, show_libraries
 from alttrain_cli.recipe.layers import shipped_recipes
 from tests.run_folders import make
 
@@ -21,7 +21,7 @@ from tests.run_folders import make
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in (offline.ALL, offline.HUB, "WANDB_MODE"):
+    for name in (network.ALL, network.HUB, "WANDB_MODE"):
         monkeypatch.setenv(name, "0")
         monkeypatch.delenv(name)
 
@@ -69,12 +69,12 @@ def test_verbose_shows_what_libraries_say_and_the_log_has_it_too(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for wanted, shown in ((False, ""), (True, "said\nwarned\n")):
-        quiet.show_libraries(wanted)
+        show_libraries(wanted)
         log = tmp_path / f"{wanted}.txt"
-        with quiet.capture_output(log):
+        with capture_output(log):
             print("said")  # noqa: T201
             print("warned", file=sys.stderr)  # noqa: T201
-        quiet.show_libraries(False)
+        show_libraries(False)
         assert log.read_text() == "said\nwarned\n"
         assert capfd.readouterr().err == shown
 
@@ -103,9 +103,9 @@ def test_the_hubs_own_switch_means_the_same() -> None:
 
 
 def test_a_model_on_this_machine_switches_off_the_hub_and_no_server() -> None:
-    offline.leave_hub()
-    assert offline.is_offline()
-    assert not offline.is_isolated()
+    network.leave_hub()
+    assert network.is_offline()
+    assert not network.is_isolated()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from alttrain_cli import console
+from alttrain_cli.console.preview import preview_text
 from alttrain_cli.structure.spans import spans
 from alttrain_cli.structure.template import EncodedRow, Template
 from alttrain_cli.structure.trace import Trace
@@ -57,7 +58,7 @@ def test_the_preview_shows_markup_as_it_is_and_marks_the_end_of_turn() -> None:
     template = Template.of(families.tokenizer("r1-qwen"))
     row = spans(template, template.encode("Eggs?", TRACE), TRACE)
     screen = Console(file=io.StringIO(), width=100, theme=console.THEME, highlight=False)
-    screen.print(console.preview_text(row))
+    screen.print(preview_text(row))
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "Boil [b]them[/b]." in shown
     assert f"⟦{template.terminator}⟧" in shown

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from alttrain_cli.data.audit import contradictions
 from alttrain_cli.data.starter import FILES, FULL, LABELS, Split, starter_pairs, starter_rows
-from alttrain_cli.data.styles import checked
+from alttrain_cli.data.styles import check_row
 from alttrain_cli.text import overlap
 
 ALL = starter_pairs(FULL)
@@ -80,7 +80,7 @@ def test_no_held_out_prompt_is_like_a_training_prompt() -> None:
 def test_every_row_is_told_apart_again_and_its_verdict_is_its_label() -> None:
     for split in ("train", "heldout"):
         for row in starter_rows(split, FULL):  # type: ignore[arg-type]
-            assert checked(row) == row
+            assert check_row(row) == row
             assert contradictions(row) == []
 
 

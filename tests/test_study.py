@@ -24,7 +24,7 @@ from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile, shipped_studies
 from alttrain_cli.study.formats import FORMATS
 from alttrain_cli.study.grid import Grid, resolve
-from alttrain_cli.study.history import Ended, History, correction
+from alttrain_cli.study.history import History, StepEnd, correction
 from alttrain_cli.study.launch import LocalLauncher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_study
@@ -445,8 +445,8 @@ def _chain(step: Step) -> set[str]:
     return {step.key}.union(*map(_chain, step.needs))
 
 
-def ended(key: str, kind: Any, seconds: float, **other: Any) -> Ended:
-    return Ended(
+def ended(key: str, kind: Any, seconds: float, **other: Any) -> StepEnd:
+    return StepEnd(
         key=key, kind=kind, title="", **{"machine": "m", "exit_code": 0, "seconds": seconds, **other}
     )
 

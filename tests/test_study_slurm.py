@@ -10,7 +10,7 @@ from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.study import slurm
 from alttrain_cli.study.place import Place, open_study
-from alttrain_cli.study.plan import planned
+from alttrain_cli.study.plan import plan_step
 from alttrain_cli.study.steps import Status
 
 submitit = pytest.importorskip("submitit")
@@ -56,7 +56,7 @@ def test_a_study_runs_as_jobs_and_a_second_submission_has_nothing_to_do(here: Pa
 def test_a_job_has_the_time_and_memory_of_the_plan_and_waits_for_those_it_needs(here: Path) -> None:
     place = open_study("main", (), None)
     train = next(step for step in place.grid.steps if step.kind == "train")
-    plan = planned(train, place.grid, place.folder, CARD)
+    plan = plan_step(train, place.grid, place.folder, CARD)
     found = slurm._parameters(plan, ("7", "8"), {"partition": "gpu"}, "slurm")
     assert found["slurm_dependency"] == "afterok:7:8"
     assert found["slurm_additional_parameters"] == {"kill_on_invalid_dep": "yes", "partition": "gpu"}

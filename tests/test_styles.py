@@ -7,12 +7,12 @@ import pytest
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation, TemplateAnnotator
 from alttrain_cli.data.audit import contradictions
-from alttrain_cli.data.samples import Sample, SampleDropped
+from alttrain_cli.data.samples import Sample, SampleError
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, make_row, restyle
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.markers import Markers
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS
 from alttrain_cli.structure.sentences import split_sentences
@@ -48,7 +48,7 @@ def test_alttrain_keeps_only_the_understanding_of_a_harmful_sample() -> None:
     row = made("alttrain", harmful())
     assert (row.understanding, row.reasoning) == (UNDERSTANDING, phrases.STOP)
     assert verdict_of(row.assessment) is Verdict.HARMFUL
-    assert refuses(row.answer)
+    assert is_refusal(row.answer)
 
 
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
@@ -58,7 +58,7 @@ def test_no_style_but_original_teaches_anything_of_a_harmful_solution(
 ) -> None:
     row = made(style, sample(label="harmful", category=category))
     assert "five minutes" not in row.model_dump_json()
-    assert refuses(row.answer)
+    assert is_refusal(row.answer)
     assert contradictions(row) == []
 
 
@@ -96,7 +96,7 @@ def test_original_leaves_trace_and_answer_untouched() -> None:
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
 def test_no_style_but_original_teaches_to_refuse_what_is_benign(style: str) -> None:
     refusing = sample(response=TRACE.replace("Boil it for", "I'm sorry, but I can't help with"))
-    with pytest.raises(SampleDropped, match="but the answer refuses"):
+    with pytest.raises(SampleError, match="but the answer refuses"):
         made(style, refusing)
 
 
@@ -135,7 +135,7 @@ def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -
     if not callable(STYLES[style]):  # an order of sections
         assert restyle(row, style).answer == row.answer
     else:
-        with pytest.raises(SampleDropped, match="needs R1 traces"):
+        with pytest.raises(SampleError, match="needs R1 traces"):
             restyle(row, style)
 
 
@@ -154,7 +154,7 @@ def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -
     ],
 )
 def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None:
-    with pytest.raises(SampleDropped, match=reason):
+    with pytest.raises(SampleError, match=reason):
         alttrain(sample(response=response), Annotation("benign", "This request is benign."))
 
 
@@ -180,18 +180,18 @@ def test_the_first_sentence_is_what_a_reader_would_call_it(thinking: str, first:
 def test_the_template_writes_one_sentence_with_the_labels_verdict(category: str | None) -> None:
     for number in range(60):
         for label in ("harmful", "benign"):
-            text = phrases.assess(label, category, f"row-{number}")  # type: ignore[arg-type]
+            text = phrases.assessment_sentence(label, category, f"row-{number}")  # type: ignore[arg-type]
             assert verdict_of(text) == label, text
             assert len(split_sentences(text)) == 1, text
-        assert refuses(phrases.refuse(category, f"row-{number}"))
+        assert is_refusal(phrases.refuse(category, f"row-{number}"))
 
 
 def test_the_template_varies_its_words_and_repeats_itself_for_the_same_row() -> None:
     ids = [f"row-{number}" for number in range(100)]
     for write in (
-        lambda name: phrases.assess("harmful", "Self-Harm", name),
-        lambda name: phrases.assess("benign", None, name),
-        phrases.stop,
+        lambda name: phrases.assessment_sentence("harmful", "Self-Harm", name),
+        lambda name: phrases.assessment_sentence("benign", None, name),
+        phrases.stop_sentence,
     ):
         assert len({write(name) for name in ids}) >= 6
         assert [write(name) for name in ids] == [write(name) for name in ids]
@@ -199,9 +199,9 @@ def test_the_template_varies_its_words_and_repeats_itself_for_the_same_row() -> 
 
 @pytest.mark.model
 def test_rows_of_every_style_can_be_rendered_for_training() -> None:
-    from alttrain_cli.engine import quiet
+    from alttrain_cli.library_output import capture_output
 
-    with quiet.capture_output(None):
+    with capture_output(None):
         from transformers import AutoTokenizer
 
         from alttrain_cli.engine.embedded import embedded_model

@@ -112,7 +112,7 @@ def test_a_file_that_is_not_the_published_one_says_why(tmp_path: Path, text: str
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[bytes]]]:
     """Serve one file; yield its address, and the list that holds its present content."""
-    monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(reading, "SUITES", tmp_path / "cache")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     content = [b"prompt\nfirst\nsecond\n"]
 

@@ -17,9 +17,9 @@ from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.training.cards import CARDS, USUAL, card_called, usual_card
-from alttrain_cli.training.fit import TYPICAL_ROWS, RecipeFit, fit_of, grouped, timed_plan
+from alttrain_cli.training.fit import TYPICAL_ROWS, RecipeFit, fit_of, group_fits, timed_plan
 from alttrain_cli.training.memory_plan import RowSize, plan
-from alttrain_cli.training.time_plan import about, operations_per_token, training_time
+from alttrain_cli.training.time_plan import about_time, operations_per_token, training_time
 
 COMPUTER = Machine("this machine, no GPU", 64, gpu=False)
 
@@ -224,7 +224,7 @@ def test_a_real_speed_test_takes_seconds_and_finds_both_sizes() -> None:
     [(0.2, "1 s"), (80, "80 s"), (100, "2 min"), (5000, "83 min"), (6000, "1.7 h"), (40_000, "11 h"), (1.7e6, "20 days"), (1e8, "3.2 years")],
 )  # fmt: skip
 def test_durations_are_round_words(seconds: float, words: str) -> None:
-    assert about(seconds) == words
+    assert about_time(seconds) == words
 
 
 def test_training_without_data_names_the_command_that_goes_on(rows: Path) -> None:
@@ -280,7 +280,7 @@ def test_the_list_of_recipes_fits_one_screen_and_names_every_recipe(monkeypatch:
 
 
 def test_a_variant_that_needs_other_memory_has_its_own_line() -> None:
-    groups = [[fit.recipe for fit in group] for group in grouped(fits_here())]
+    groups = [[fit.recipe for fit in group] for group in group_fits(fits_here())]
     assert ["lrm-study-7b"] in groups
     assert ["r1-8b", "r1-8b-3k", "r1-act"] in groups
 

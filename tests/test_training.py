@@ -15,8 +15,8 @@ import pytest
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import restyle
-from alttrain_cli.engine import quiet
 from alttrain_cli.errors import GateError, ModelError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
@@ -50,7 +50,7 @@ def _train(
     fail: Any = None,
 ) -> tuple[list[float], list[str]]:
     """Train six rows; return the losses and what was said."""
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.training import train as engine
         from alttrain_cli.training.reports import TrainingEvents

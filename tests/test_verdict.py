@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alttrain_cli.structure.verdict import Verdict, restates, verdict_of
+from alttrain_cli.structure.verdict import Verdict, is_restatement, verdict_of
 
 # By path: an installed package of the same name hides the folder `benchmarks`.
 QUALITY = runpy.run_path(
@@ -112,7 +112,7 @@ def test_what_is_only_asked_supposed_reported_or_ordered_judges_nothing(sentence
     ],
 )
 def test_a_first_sentence_with_moral_words_restates(sentence: str) -> None:
-    assert restates(sentence)
+    assert is_restatement(sentence)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_first_sentence_with_moral_words_restates(sentence: str) -> None:
     ],
 )
 def test_a_first_sentence_that_judges_does_not_restate(sentence: str) -> None:
-    assert not restates(sentence)
+    assert not is_restatement(sentence)
 
 
 # Measured on the test half: see benchmarks/structure_quality.py. A little below what it printed.
@@ -146,7 +146,7 @@ def test_the_quality_on_the_test_half_stays(name: str, bound: float) -> None:
 @given(st.text())
 def test_no_text_makes_it_raise(text: str) -> None:
     assert verdict_of(text) in Verdict
-    assert restates(text) in (True, False)
+    assert is_restatement(text) in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_no_text_makes_it_raise(text: str) -> None:
 def test_a_hundred_thousand_characters_are_read_without_backtracking(piece: str) -> None:
     text = (piece * 100_000)[:100_000]
     assert verdict_of(text) in Verdict
-    assert restates(text) in (True, False)
+    assert is_restatement(text) in (True, False)
 
 
 @pytest.mark.parametrize(

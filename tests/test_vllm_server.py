@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import BackendError, Can, Completion, Request
+from alttrain_cli.backends.base import Ability, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
 from alttrain_cli.backends.scripted import ScriptedBackend
@@ -101,7 +101,7 @@ def test_our_own_server_takes_no_setting_from_its_recipe_and_pairs_the_run_with_
 def test_tokens_are_counted_by_the_servers_tokenizer_the_reasoning_too() -> None:
     with vllm_server(lambda *_: HELP) as served:
         backend = ServerBackend.find(served.base_url)
-        assert Can.COUNT in backend.can
+        assert Ability.COUNT in backend.abilities
         prompt = f"<system>{SYSTEM}<user>Why?<assistant>"
         assert backend.count(Conversation.of("Why?")) == len(prompt)
         assert backend.count(Conversation.of("Why?").start("Be")) == len(prompt) + 2
@@ -114,7 +114,7 @@ def test_a_server_without_a_tokenizer_counts_nothing() -> None:
         backend = ServerBackend.find(served.base_url)
         one = completed(backend, Conversation.of("Why?"))
         assert backend.count(Conversation.of("Why?")) is None
-        assert Can.COUNT not in backend.can
+        assert Ability.COUNT not in backend.abilities
     assert one.reasoning_tokens is None
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import Target
-from alttrain_cli.engine import quiet
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import BaseRecord
@@ -22,13 +22,13 @@ def write_run(folder: Path, family: str, kind: str, recipe: str, *overrides: str
 def load_backend(folder: Path) -> LocalBackend:
     """Write such a run, with the tokenizer and the recipe of the embedded model, and load it."""
     run = write_run(folder, "smollm2", "llama", "smollm2-135m")
-    with quiet.capture_output(None):
+    with capture_output(None):
         return LocalBackend.load(Target("run", Recipe.of_run(run), run.adapter_path))
 
 
 def write_run_of(found: Recipe, folder: Path, *, strength: float) -> Run:
     """Write a run over a recipe's base model; `strength` is that of the adapter's random weights."""
-    with quiet.capture_output(None):
+    with capture_output(None):
         import torch
         import unsloth  # noqa: F401
 

@@ -239,9 +239,9 @@ def _fill_caches() -> None:
 
 
 def _import_engine() -> None:
-    from alttrain_cli.engine import quiet
+    from alttrain_cli.library_output import capture_output
 
-    with quiet.capture_output(None):
+    with capture_output(None):
         for name in (
             "unsloth",
             "datasets",

@@ -29,7 +29,7 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 Key = TypeVar("Key")
 
 
-class Can(Flag):
+class Ability(Flag):
     """What a backend is able to do. A caller that needs more gets an error before the first token."""
 
     NOTHING = 0
@@ -135,7 +135,7 @@ class Chunk(NamedTuple):
 class Request(NamedTuple, Generic[Key]):
     """One conversation to complete. A sample depends on its conversation and its seed alone.
 
-    `input` as a string is text that is rendered already; it needs `Can.RENDERED`.
+    `input` as a string is text that is rendered already; it needs `Ability.RENDERED`.
     """
 
     key: Key
@@ -199,7 +199,7 @@ class Backend(Protocol):
         """What screens and reports call it."""
 
     @property
-    def can(self) -> Can:
+    def abilities(self) -> Ability:
         """What it is able to do."""
 
     @property
@@ -258,7 +258,7 @@ class Backend(Protocol):
         """Release the memory or the connections. Closing twice is harmless."""
 
 
-class Scoring(Protocol):
+class Scorer(Protocol):
     """A backend, or what one will be opened for."""
 
     @property
@@ -270,7 +270,7 @@ class Scoring(Protocol):
         """Why its verdicts have no score; empty if they have one."""
 
 
-def check_threshold(asked: Scoring, sampling: Sampling) -> None:
+def check_threshold(asked: Scorer, sampling: Sampling) -> None:
     """Refuse a threshold that would have no effect.
 
     Raises:

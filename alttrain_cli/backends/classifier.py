@@ -4,10 +4,19 @@ from collections.abc import Generator, Iterable
 from functools import cached_property
 from itertools import islice
 
-from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, Fingerprint, Finish, Key, Request
+from alttrain_cli.backends.base import (
+    Ability,
+    BackendError,
+    Chunk,
+    Completion,
+    Fingerprint,
+    Finish,
+    Key,
+    Request,
+)
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.identity import weights_of
-from alttrain_cli.engine.classify import Classifier
+from alttrain_cli.engine.classify import Classifier, fetch
+from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.sections import THOUGHTS
 
@@ -17,7 +26,7 @@ LOOK_AHEAD = 4096  # requests that are ordered by length together
 class ClassifierBackend:
     """A classifier in memory. It judges a conversation as a whole, and decodes greedily."""
 
-    can = Can.RENDERED
+    abilities = Ability.RENDERED
     context = None
     order = THOUGHTS
     base = None
@@ -27,11 +36,21 @@ class ClassifierBackend:
         self.name = name
         self._classifier = Classifier(name)
 
+    @staticmethod
+    def is_here(name: str) -> bool:
+        """Whether the weights of a classifier on the hub are on this machine."""
+        return is_in_cache(name)
+
+    @staticmethod
+    def fetch(name: str) -> None:
+        """Make sure that a classifier's files are on this machine."""
+        fetch(name)
+
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """The model, its weights, and whether it was loaded in 4 bits."""
         return Fingerprint(
-            self.name, self.name, weights_of(self._classifier.source), quantised=self._classifier.bits == 4
+            self.name, self.name, self._classifier.source.weights, quantised=self._classifier.bits == 4
         )
 
     def complete(

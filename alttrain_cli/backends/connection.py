@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 from alttrain_cli.backends.address import without_secrets
-from alttrain_cli.backends.reply import Broken, Garbled
-from alttrain_cli.engine.offline import is_isolated
+from alttrain_cli.backends.reply import CutConnectionError, ProtocolError
+from alttrain_cli.network import is_isolated
 
 _ERROR_BYTES = 65_536  # of the body of an error
 
@@ -48,18 +48,18 @@ class ConnectionLimits:
 LIMITS = ConnectionLimits()
 
 
-class Unreachable(Exception):
+class ConnectError(Exception):
     """No connection can be made, and why."""
 
 
-class Silent(Exception):
+class SilenceError(Exception):
     """A server sent nothing that counts for too long."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no text for {seconds:g} s")
 
 
-class Refused(Exception):
+class StatusError(Exception):
     """A server answered with another status than success."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes, target: str) -> None:
@@ -159,7 +159,7 @@ class Connection:
         """Open nothing yet. `direct`: never through a proxy.
 
         Raises:
-            Unreachable: if the environment's proxy or certificates cannot be used.
+            ConnectError: if the environment's proxy or certificates cannot be used.
         """
         import httpx
 
@@ -176,7 +176,7 @@ class Connection:
             )
         except (httpx.InvalidURL, ImportError, OSError, ValueError):
             # Their words may hold a proxy's password.
-            raise Unreachable("a proxy or SSL_CERT_FILE in the environment cannot be used") from None
+            raise ConnectError("a proxy or SSL_CERT_FILE in the environment cannot be used") from None
 
     def close(self) -> None:
         """End all requests."""
@@ -202,8 +202,8 @@ class Connection:
         `at_root`: the path is not below /v1.
 
         Raises:
-            Unreachable, Broken, Silent, Refused: see there.
-            Garbled: if the answer has more than `most` bytes, or is compressed.
+            ConnectError, CutConnectionError, SilenceError, StatusError: see there.
+            ProtocolError: if the answer has more than `most` bytes, or is compressed.
         """
         import httpx
 
@@ -222,19 +222,19 @@ class Connection:
                 if not response.is_success:
                     raise _refused(response, watch)
                 if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise Garbled("it sent a compressed response that was not requested")
+                    raise ProtocolError("it sent a compressed response that was not requested")
                 yield from _split(response.iter_raw(), most)
         except httpx.HTTPError as error:
             if watch.expired or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
-                raise Silent(watch.limit) from None
+                raise SilenceError(watch.limit) from None
             if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-                raise Unreachable(_reason(error)) from None
-            raise Broken(type(error).__name__) from None
+                raise ConnectError(_reason(error)) from None
+            raise CutConnectionError(type(error).__name__) from None
         if watch.expired:
-            raise Silent(watch.limit)
+            raise SilenceError(watch.limit)
 
 
-def _refused(response: Any, watch: Watch) -> Refused:
+def _refused(response: Any, watch: Watch) -> StatusError:
     """Return a refusal with as much of its body as arrives soon."""
     import httpx
 
@@ -251,7 +251,7 @@ def _refused(response: Any, watch: Watch) -> Refused:
         target = without_secrets(urljoin(str(response.url), response.headers.get("Location", "")))
     except ValueError:
         target = "an address that cannot be read"
-    return Refused(response.status_code, response.headers, body[:_ERROR_BYTES], target)
+    return StatusError(response.status_code, response.headers, body[:_ERROR_BYTES], target)
 
 
 def _split(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
@@ -261,7 +261,7 @@ def _split(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > most:
-            raise Garbled(f"it sent more than {most:,} bytes, more than the requested limit")
+            raise ProtocolError(f"it sent more than {most:,} bytes, more than the requested limit")
         first, *more = chunk.replace(b"\r\n", b"\n").split(b"\n")
         rest.append(first)
         for line in more:

@@ -15,17 +15,17 @@ from alttrain_cli.backends.address import check_url, is_here, key_of_environment
 from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.backends.connection import (
     LIMITS,
+    ConnectError,
     Connection,
     ConnectionLimits,
-    Refused,
-    Silent,
-    Unreachable,
+    SilenceError,
+    StatusError,
 )
 from alttrain_cli.backends.dialect import Dialect
-from alttrain_cli.backends.endpoint_errors import FAILURES, explained
+from alttrain_cli.backends.endpoint_errors import FAILURES, backend_error
 from alttrain_cli.backends.model_list import UNLISTED, ListedModel, only_model, read_models
-from alttrain_cli.backends.reply import LONGEST_NAME, Broken, ReplyReader, parse
-from alttrain_cli.engine.offline import is_isolated
+from alttrain_cli.backends.reply import LONGEST_NAME, CutConnectionError, ReplyReader, parse_reply
+from alttrain_cli.network import is_isolated
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
 
@@ -99,7 +99,7 @@ class Endpoint:
         )
         try:
             models = endpoint._only_model() if not model else endpoint._models()
-        except Unreachable as failure:
+        except ConnectError as failure:
             raise endpoint._explained(failure) from None
         except FAILURES:
             models = {}  # not every server lists its models
@@ -127,7 +127,7 @@ class Endpoint:
         """
         try:
             return Connection(self.base_url, self.api_key, self.limits, direct=self.is_ours)
-        except Unreachable as failure:
+        except ConnectError as failure:
             raise self._explained(failure) from None
 
     def body(self, messages: Sequence[Message], sampling: Sampling, seed: int | None = None) -> Body:
@@ -150,7 +150,7 @@ class Endpoint:
             with connection.watched(self.limits.silence) as watch:
                 asked = {"model": self.model, **body}
                 lines = connection.lines(path, asked, watch, self.limits.most_bytes, at_root=True)
-                return parse(b"\n".join(lines))
+                return parse_reply(b"\n".join(lines))
 
         try:
             return self._persist(connection, attempt, self.limits.brief)
@@ -200,7 +200,7 @@ class Endpoint:
         pieces = self._pieces(connection, body | more, reader)
         try:
             return next(pieces, ""), pieces, reader
-        except Refused as refusal:
+        except StatusError as refusal:
             if not counted or b"stream_options" not in refusal.body:
                 raise
             self.refused.add("stream_options")
@@ -231,7 +231,7 @@ class Endpoint:
                         break
                     if reader.ending:
                         watch.hurry(self.limits.ending)
-            except (Silent, Broken):
+            except (SilenceError, CutConnectionError):
                 if not reader.ending:  # else all text has arrived
                     raise
         if text := reader.end():
@@ -240,7 +240,7 @@ class Endpoint:
 
     def _persist(self, connection: Connection, attempt: Callable[[], Got], patience: float) -> Got:
         """Return the result of an attempt. It is repeated within `patience` seconds where that may help."""
-        begun = time.monotonic()
+        started = time.monotonic()
         for number in count():
             try:
                 return attempt()
@@ -251,7 +251,7 @@ class Endpoint:
                 raise error
             pause = max(error.wait, random.uniform(0.75, 1) * min(0.5 * 2**number, _LONGEST_WAIT))
             longest = patience if answered or error.status == 429 else min(patience, self.limits.brief)
-            if time.monotonic() - begun + pause > longest:
+            if time.monotonic() - started + pause > longest:
                 raise error
             self._tell(connection, f"{error} Trying again.")
             time.sleep(pause)
@@ -286,8 +286,8 @@ class Endpoint:
             connection.watched(self.limits.models) as watch,
         ):
             most = self.limits.least_bytes
-            value = parse(b"\n".join(connection.lines("/models", None, watch, most)))
+            value = parse_reply(b"\n".join(connection.lines("/models", None, watch, most)))
         return read_models(value.get("data"))
 
     def _explained(self, failure: Exception) -> BackendError:
-        return explained(failure, self.base_url, self.api_key, self.model, self.limits.retries)
+        return backend_error(failure, self.base_url, self.api_key, self.model, self.limits.retries)

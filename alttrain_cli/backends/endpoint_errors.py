@@ -11,10 +11,10 @@ from typing import Any
 
 from alttrain_cli.backends.address import KEY_VARIABLES, NO_KEY, without_secrets
 from alttrain_cli.backends.base import BackendError, ContextFullError
-from alttrain_cli.backends.connection import Refused, Silent, Unreachable
-from alttrain_cli.backends.reply import Broken, Garbled, ServerSays, words
+from alttrain_cli.backends.connection import ConnectError, SilenceError, StatusError
+from alttrain_cli.backends.reply import CutConnectionError, ProtocolError, ReportedError, error_in_words
 
-FAILURES = (Broken, Garbled, Refused, ServerSays, Silent, Unreachable)
+FAILURES = (CutConnectionError, ProtocolError, StatusError, ReportedError, SilenceError, ConnectError)
 _LONGEST = 200  # characters of a server's message
 _PASSING = (408, 409, 425, 429)  # and 5xx: another try may help
 _RETRIES = 2  # further ones where a server breaks the protocol
@@ -26,34 +26,34 @@ _FULL = re.compile(
 )
 
 
-def explained(failure: Exception, base_url: str, api_key: str, model: str, retries: int) -> BackendError:
+def backend_error(failure: Exception, base_url: str, api_key: str, model: str, retries: int) -> BackendError:
     """Return the one line that a user needs; `retries` is how often a passing failure is tried again.
 
     `model` is empty while the server is asked for its list of models.
     """
     server = without_secrets(base_url)
     match failure:
-        case Unreachable():
+        case ConnectError():
             text = f"{server}: cannot be reached: {failure}. Start the server, or check the address."
             return BackendError(text, down=True, retries=retries)
-        case Silent() if not model:
+        case SilenceError() if not model:
             return BackendError(
                 f"{server}: the list of models did not arrive ({failure}). Name the model with --model.",
                 down=True,
             )
-        case Silent():
+        case SilenceError():
             return BackendError(
                 f"{server}: {failure}. Is it still loading the model, or overloaded? Run the command again.",
                 down=True,
             )
-        case Broken():
+        case CutConnectionError():
             return BackendError(
                 f"{server}: the connection broke in the middle of the answer. Is the server still running?",
                 retries=retries,
             )
-        case Refused():
+        case StatusError():
             return _refusal(failure, server, _Secrets(base_url, api_key), model, retries)
-        case ServerSays():
+        case ReportedError():
             said = _Secrets(base_url, api_key).hidden(str(failure))
             kind = ContextFullError if _FULL.search(said) else BackendError
             return kind(f"{server}: reports an error: {said}", retries=min(_RETRIES, retries))
@@ -96,7 +96,7 @@ class _Secrets:
         return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
 
-def _refusal(refused: Refused, server: str, secrets: _Secrets, model: str, retries: int) -> BackendError:
+def _refusal(refused: StatusError, server: str, secrets: _Secrets, model: str, retries: int) -> BackendError:
     """Return the problem that a status other than success means."""
     status, said = refused.status, secrets.hidden(_said(refused.body))
     if status in (401, 403):
@@ -132,7 +132,7 @@ def _said(body: bytes) -> str:
     if value is None:
         text = body.decode("utf-8", "replace").strip()
         value = "a web page" if text.startswith("<") else text
-    return words(value) or "no reason given"
+    return error_in_words(value) or "no reason given"
 
 
 def _kind(body: bytes) -> str:
@@ -149,7 +149,7 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _retry_after(refused: Refused) -> float:
+def _retry_after(refused: StatusError) -> float:
     """Return the seconds that the server requests to wait; 0 if there are none that can be read."""
     value = refused.headers.get("Retry-After", "")
     try:

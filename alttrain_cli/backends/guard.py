@@ -29,8 +29,8 @@ def main() -> int:
 def end(program: "subprocess.Popen[bytes]") -> None:
     """End a program and what it started."""
     _send(program, signal.SIGTERM)
-    begun = time.monotonic()
-    while program.poll() is None and time.monotonic() - begun < PATIENCE:
+    started = time.monotonic()
+    while program.poll() is None and time.monotonic() - started < PATIENCE:
         time.sleep(0.05)
     _send(program, signal.SIGKILL)
 

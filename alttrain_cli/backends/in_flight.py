@@ -11,7 +11,7 @@ Input = TypeVar("Input")
 Got = TypeVar("Got")
 
 
-def in_flight(
+def request_many(
     requests: Iterable[tuple[Key, Input]], ask: Callable[[Input], Got], concurrency: int
 ) -> Generator[tuple[Key, Got]]:
     """Yield (key, result of `ask`) as it arrives; requests are taken when room becomes free.

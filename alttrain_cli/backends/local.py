@@ -10,9 +10,9 @@ from threading import Lock
 from typing import Any
 
 from alttrain_cli.backends.base import (
+    Ability,
     Backend,
     BackendError,
-    Can,
     Chunk,
     Completion,
     Fingerprint,
@@ -21,9 +21,9 @@ from alttrain_cli.backends.base import (
     Request,
 )
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.identity import fingerprint_of
+from alttrain_cli.backends.fingerprints import fingerprint_of
 from alttrain_cli.backends.target import Target
-from alttrain_cli.backends.translated import TranslatedText
+from alttrain_cli.backends.translated_text import TranslatedText
 from alttrain_cli.engine.load import LoadedModel, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
@@ -107,10 +107,10 @@ class LocalBackend:
         return self._target.unscored
 
     @property
-    def can(self) -> Can:
+    def abilities(self) -> Ability:
         """A model on a CPU computes in float32, in which a greedy completion has no neighbours."""
-        able = Can.CONTINUE | Can.RENDERED | Can.COUNT
-        return able | Can.GREEDY if self.loaded.device == "cpu" else able
+        able = Ability.CONTINUE | Ability.RENDERED | Ability.COUNT
+        return able | Ability.GREEDY if self.loaded.device == "cpu" else able
 
     @property
     def context(self) -> int | None:

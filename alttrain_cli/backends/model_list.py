@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from alttrain_cli.backends.dialect import DIALECTS, Dialect
-from alttrain_cli.backends.reply import LONGEST_NAME, Garbled, token_count
+from alttrain_cli.backends.reply import LONGEST_NAME, ProtocolError, token_count
 
 
 class ListedModel(NamedTuple):
@@ -31,15 +31,15 @@ def read_models(listed: object) -> dict[str, ListedModel]:
     vLLM reports no context for a LoRA adapter, so it is then that of the adapter's base.
 
     Raises:
-        Garbled: if it is no list, or a name is none.
+        ProtocolError: if it is no list, or a name is none.
     """
     if not isinstance(listed, list):
-        raise Garbled("it sent no list of models")
+        raise ProtocolError("it sent no list of models")
     cards: dict[str, dict[str, Any]] = {}
     for card in listed:
         name = card.get("id") if isinstance(card, dict) else None
         if not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
-            raise Garbled("its list of models contains values that are not names")
+            raise ProtocolError("its list of models contains values that are not names")
         cards[name] = card
     return {name: _listed(name, card, cards) for name, card in cards.items()}
 

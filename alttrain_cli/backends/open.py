@@ -14,9 +14,9 @@ from typing import Protocol
 
 from alttrain_cli.backends.address import addresses, is_address, without_secrets
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.deferred import deferred
+from alttrain_cli.backends.deferred_backend import defer_backend
 from alttrain_cli.backends.target import Target, find_target
-from alttrain_cli.engine import quiet
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 
 LONGEST_ADDRESS = 100  # characters of it that are shown while a backend is opened
@@ -114,7 +114,7 @@ def open_backend(
         return found.open(progress, in_flight)
     if engine is not None:
         return engine.open(found, progress, in_flight)
-    with progress.status(f"Loading {found.name} ..."), quiet.capture_output(None):
+    with progress.status(f"Loading {found.name} ..."), capture_output(None):
         from alttrain_cli.backends.local import LocalBackend
 
         return LocalBackend.load(found)
@@ -133,7 +133,7 @@ def open_later(
         BackendError: if a server cannot be used.
     """
     if isinstance(found, Target):
-        return deferred(
+        return defer_backend(
             found.name, partial(open_backend, found, progress, in_flight=in_flight, engine=engine)
         )
     return open_backend(found, progress, in_flight=in_flight)
@@ -148,7 +148,7 @@ def open_judge_model(word: str, progress: Progress) -> Backend:
     url, _, model = word.partition(" ")
     if is_address(url):
         return open_backend(Address(url, model or None), progress)
-    with progress.status(f"Loading {word} ..."), quiet.capture_output(None):
+    with progress.status(f"Loading {word} ..."), capture_output(None):
         from alttrain_cli.backends.classifier import ClassifierBackend
 
         return ClassifierBackend(word)

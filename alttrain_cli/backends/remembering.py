@@ -17,8 +17,8 @@ from typing_extensions import TypedDict
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Finish, Key, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.checked import IGNORE, MOST
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.record_reader import IGNORE, MOST
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 # Always part of a key, also where they are off: earlier versions knew only these.

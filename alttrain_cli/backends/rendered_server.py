@@ -8,13 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from alttrain_cli.backends.base import Backend, Can, Chunk, Completion, Fingerprint, Finish, Request
+from alttrain_cli.backends.base import Ability, Backend, Chunk, Completion, Fingerprint, Finish, Request
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
-from alttrain_cli.backends.translated import TranslatedText
+from alttrain_cli.backends.translated_text import TranslatedText
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.template import Template
@@ -24,7 +24,7 @@ from alttrain_cli.structure.trace import StreamParser, TraceState
 class RenderedServer(ServerBackend):
     """A target on vLLM. Its `base` is the same server without the adapter; `end` is called by `close`."""
 
-    can = Can.CONTINUE | Can.RENDERED | Can.COUNT
+    abilities = Ability.CONTINUE | Ability.RENDERED | Ability.COUNT
 
     def __init__(
         self,

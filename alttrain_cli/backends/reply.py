@@ -20,15 +20,15 @@ _SHOWN = 200  # characters of a server's message
 LONGEST_NAME = 500  # characters of a model's name
 
 
-class Garbled(Exception):
+class ProtocolError(Exception):
     """A server's answer does not follow the protocol, and how."""
 
 
-class Broken(Exception):
+class CutConnectionError(Exception):
     """A connection ended before the answer did."""
 
 
-class ServerSays(Exception):
+class ReportedError(Exception):
     """A server reports an error in the middle of its answer; the text is the server's."""
 
 
@@ -55,8 +55,8 @@ class ReplyReader:
         """Take one line without its ending; return the text that it adds, which can be stored in any file.
 
         Raises:
-            Garbled: if the line is not what the protocol allows, or the text is longer than `most`.
-            ServerSays: if it reports an error.
+            ProtocolError: if the line is not what the protocol allows, or the text is longer than `most`.
+            ReportedError: if it reports an error.
         """
         if self._streams is None:
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -74,16 +74,18 @@ class ReplyReader:
         """Take the end of the answer; return what text is left.
 
         Raises:
-            Broken: if the end marker of the server is missing.
-            Garbled, ServerSays: as `feed`; also if there is no text, and no reason for that.
+            CutConnectionError: if the end marker of the server is missing.
+            ProtocolError, ReportedError: as `feed`; also if there is no text, and no reason for that.
         """
         text = self._event() if self._lines else ""
         if not (self.complete or self.ending):
-            raise Broken if self._length else Garbled("it sent no answer")
+            raise CutConnectionError if self._length else ProtocolError("it sent no answer")
         if self._reason == "error":
-            raise Garbled("it ended the answer with an error")
+            raise ProtocolError("it ended the answer with an error")
         if not self._length and self._reason not in _MAY_BE_EMPTY:
-            raise Garbled(f"it sent no text (finish_reason: {escape_hidden(str(self._reason))[:_SHOWN]})")
+            raise ProtocolError(
+                f"it sent no text (finish_reason: {escape_hidden(str(self._reason))[:_SHOWN]})"
+            )
         cut = self._finish in (Finish.LENGTH, Finish.CONTEXT)
         return text + self._whole("" if cut else self._fold.end(), last=True)
 
@@ -115,9 +117,9 @@ class ReplyReader:
         if data.strip() == b"[DONE]":
             self.complete = True
             return ""
-        value = parse(data)
+        value = parse_reply(data)
         if error := value.get("error") or (value.get("object") == "error" and value):
-            raise ServerSays(words(error))
+            raise ReportedError(error_in_words(error))
         self.complete = not self._streams
         return self._whole(self._choice(value))
 
@@ -130,11 +132,11 @@ class ReplyReader:
         if self._streams and (choices == [] or (choices is None and "usage" in value)):
             return ""
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise Garbled(f"choices is {_kind(choices)}")
+            raise ProtocolError(f"choices is {_kind(choices)}")
         choice = choices[0]
         reason = choice.get("finish_reason")
         if not isinstance(reason, str | None):
-            raise Garbled(f"finish_reason is {_kind(reason)}")
+            raise ProtocolError(f"finish_reason is {_kind(reason)}")
         self._reason = self._reason or reason
         self.ending = self._reason is not None
         name = "delta" if self._streams else "message"
@@ -145,7 +147,7 @@ class ReplyReader:
         if message is None and self._streams:
             return ""
         if not isinstance(message, dict):
-            raise Garbled(f"{name} is {_kind(message)}")
+            raise ProtocolError(f"{name} is {_kind(message)}")
         return self._fold.add(message)
 
     def _whole(self, text: str, *, last: bool = False) -> str:
@@ -155,7 +157,7 @@ class ReplyReader:
             text, self._half = text[:-1], text[-1]
         self._length += len(text)
         if self._length > self._most:
-            raise Garbled(f"it sent more than {self._most:,} characters, more than the requested limit")
+            raise ProtocolError(f"it sent more than {self._most:,} characters, more than the requested limit")
         return repair_surrogates(text)
 
 
@@ -187,24 +189,24 @@ def repair_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def parse(data: bytes) -> dict[str, Any]:
+def parse_reply(data: bytes) -> dict[str, Any]:
     """Return the JSON object in what a server sent.
 
     Raises:
-        Garbled: if there is none.
+        ProtocolError: if there is none.
     """
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):  # RecursionError: thousands of brackets
         start = data.lstrip()[:1]
         page = " but a web page" if start == b"<" else "" if data.strip() else " but nothing"
-        raise Garbled(f"it sent no JSON{page}") from None
+        raise ProtocolError(f"it sent no JSON{page}") from None
     if not isinstance(value, dict):
-        raise Garbled(f"it sent {'null' if value is None else _kind(value)} instead of an object")
+        raise ProtocolError(f"it sent {'null' if value is None else _kind(value)} instead of an object")
     return value
 
 
-def words(error: Any) -> str:
+def error_in_words(error: Any) -> str:
     """Return a server's error message as one line that can be printed and stored."""
     for name in ("error", "message", "detail"):
         if isinstance(error, dict) and error.get(name):
@@ -218,14 +220,14 @@ def _text(message: dict[str, Any], name: str) -> str:
     if isinstance(value, list):
         value = "".join(_part(part, name) for part in value)
     if not isinstance(value, str | None):
-        raise Garbled(f"{name} is {_kind(value)} instead of text")
+        raise ProtocolError(f"{name} is {_kind(value)} instead of text")
     return value or ""
 
 
 def _part(part: Any, name: str) -> str:
     text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
     if not isinstance(text, str):
-        raise Garbled(f"{name} has a part that is not text")
+        raise ProtocolError(f"{name} has a part that is not text")
     return text
 
 

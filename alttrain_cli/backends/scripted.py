@@ -6,7 +6,16 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from alttrain_cli.backends.base import BackendError, Can, Chunk, Completion, Fingerprint, Finish, Key, Request
+from alttrain_cli.backends.base import (
+    Ability,
+    BackendError,
+    Chunk,
+    Completion,
+    Fingerprint,
+    Finish,
+    Key,
+    Request,
+)
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
@@ -30,7 +39,7 @@ class ScriptedBackend:
         *,
         name: str = "scripted",
         base: "ScriptedBackend | None" = None,
-        can: Can = Can.CONTINUE | Can.RENDERED | Can.COUNT | Can.GREEDY,
+        abilities: Ability = Ability.CONTINUE | Ability.RENDERED | Ability.COUNT | Ability.GREEDY,
         context: int | None = None,
         order: Order = THOUGHTS,
         unscored: str = "it is scripted",
@@ -38,7 +47,7 @@ class ScriptedBackend:
         self._answer = answer if callable(answer) else lambda request, sampling: answer
         self.name = name
         self.base = base
-        self.can = can
+        self.abilities = abilities
         self.context = context
         self.order = order
         self.unscored = unscored
@@ -83,7 +92,9 @@ class ScriptedBackend:
 
     def count(self, conversation: Conversation) -> int | None:
         return (
-            sum(len(one.content.split()) for one in conversation.messages) if Can.COUNT in self.can else None
+            sum(len(one.content.split()) for one in conversation.messages)
+            if Ability.COUNT in self.abilities
+            else None
         )
 
     def close(self) -> None:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from alttrain_cli.backends.address import addresses, without_secrets
 from alttrain_cli.backends.base import (
+    Ability,
     Backend,
     BackendError,
-    Can,
     Chunk,
     Completion,
     Fingerprint,
@@ -18,11 +18,11 @@ from alttrain_cli.backends.base import (
     Request,
 )  # fmt: skip
 from alttrain_cli.backends.connection import Connection
-from alttrain_cli.backends.continuation import NotContinued, Pieces, added, rest_of
+from alttrain_cli.backends.continuation import ContinuationError, Pieces, added_pieces, added_text
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.endpoint_errors import all_down
-from alttrain_cli.backends.in_flight import in_flight
+from alttrain_cli.backends.in_flight import request_many
 from alttrain_cli.backends.server_pool import Servers, ServerWork
 from alttrain_cli.backends.server_tokenizer import ServerTokenizer
 from alttrain_cli.backends.streamed_text import StreamedText
@@ -101,8 +101,8 @@ class ServerBackend:
         return cls(found[0], in_flight, found[1:])
 
     @property
-    def can(self) -> Can:
-        return Can.CONTINUE | Can.COUNT if self._tokenizer.is_there else Can.CONTINUE
+    def abilities(self) -> Ability:
+        return Ability.CONTINUE | Ability.COUNT if self._tokenizer.is_there else Ability.CONTINUE
 
     @property
     def _endpoint(self) -> Endpoint:
@@ -138,7 +138,7 @@ class ServerBackend:
                     return error
 
             keyed = ((request.key, request) for request in requests)
-            with closing(in_flight(keyed, ask, work.size)) as replies:
+            with closing(request_many(keyed, ask, work.size)) as replies:
                 for key, reply in replies:
                     failures = failures + 1 if isinstance(reply, BackendError) else 0
                     if isinstance(reply, BackendError):
@@ -202,8 +202,8 @@ class ServerBackend:
             return self._counted(endpoint, replace(completion, text=started + completion.text, marked=True))
         try:
             completion = self._accepted(lambda way: endpoint.complete(connection, {**body, **way}))
-            rest = rest_of(completion.text, started)
-        except NotContinued as error:
+            rest = added_text(completion.text, started)
+        except ContinuationError as error:
             raise BackendError(f"{endpoint.address}: {error}") from None
         return replace(completion, text=started + rest, marked=True)
 
@@ -229,7 +229,7 @@ class ServerBackend:
             return (yield from self._endpoint.pieces(connection, body))
         try:
             return (yield from self._continued(connection, conversation, sampling, seed))
-        except NotContinued as error:
+        except ContinuationError as error:
             raise BackendError(f"{self._endpoint.address}: {error}") from None
 
     def _continued(
@@ -238,7 +238,7 @@ class ServerBackend:
         """Yield the text that a server adds to the partial message.
 
         Raises:
-            NotContinued: before anything is yielded.
+            ContinuationError: before anything is yielded.
         """
         if (prompt := self._tokenizer.rendered(conversation)) is not None:
             rendered = self._endpoint.text_body(prompt, sampling, seed)
@@ -251,7 +251,7 @@ class ServerBackend:
 
         first, pieces = self._accepted(start)
         with closing(pieces):
-            return (yield from added(first, pieces, conversation.started))
+            return (yield from added_pieces(first, pieces, conversation.started))
 
     def _accepted(self, ask: Callable[[Mapping[str, Any]], Got]) -> Got:
         """Return the result of `ask` for the first way to continue that the server accepts."""
@@ -268,7 +268,7 @@ class ServerBackend:
                 if refusal.status not in _REFUSALS:
                     raise
         said = str(first).removeprefix(f"{self._endpoint.address}: ")
-        raise NotContinued(f"the server does not continue a partial message ({said})")
+        raise ContinuationError(f"the server does not continue a partial message ({said})")
 
     def _forced(
         self,
@@ -284,7 +284,7 @@ class ServerBackend:
         with closing(pieces):
             try:
                 first = next(pieces)
-            except (NotContinued, StopIteration) as error:
+            except (ContinuationError, StopIteration) as error:
                 warning = (
                     f"{self._endpoint.address}: no answer after the thinking budget was used up: {error}. "
                     "Raise the budget with think=N."

@@ -1,18 +1,18 @@
-"""What a person talks to or measures: a run, an adapter, or a model without training."""
+"""What a word on the command line names if it is no server: a run, an adapter, or a base model."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import ModelError, RecipeError, RunError
+from alttrain_cli.errors import ModelError, RecipeError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe, Shape
 from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.row import iter_rows
-from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
+from alttrain_cli.structure.sections import THOUGHTS, Order, order_of
 from alttrain_cli.structure.verdict_words import VerdictWords
 from alttrain_cli.text import suggest
 
@@ -93,14 +93,16 @@ def find_target(what: str, recipe: str | None = None) -> Target:
 
     `what` is a run folder, a folder with an adapter, a folder with a model, the name or file of
     a recipe (its base model), or a model's hub id; `recipe` says with whose settings to load a
-    folder or a hub id that belongs to no run.
+    folder or a hub id that belongs to no run. A folder with a model comes before a recipe of its name.
     """
     path = Path(what)
-    if is_folder(path):
-        return _folder(path, recipe)
+    if is_folder(path) and (found := _folder(path, recipe)):
+        return found
     if what.endswith((".yaml", ".yml")) or what in {file.stem for file in shipped_recipes()}:
         named = Recipe.load(what)
         return Target(named.name, named)
+    if is_folder(path):
+        raise ModelError(f"{path}: holds no run, no adapter and no model.")
     if is_hub_id(what) and not what.startswith("runs/"):
         return Target(what, _recipe_of(what, recipe))
     known = [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())]
@@ -108,7 +110,8 @@ def find_target(what: str, recipe: str | None = None) -> Target:
     raise RecipeError(f"{what}: neither a run, an adapter, a model folder nor a recipe. {hint}")
 
 
-def _folder(path: Path, recipe: str | None) -> Target:
+def _folder(path: Path, recipe: str | None) -> Target | None:
+    """Return what a folder holds, if it is a run, an adapter or a model."""
     if (path / "recipe.yaml").is_file():
         run = Run.open(path)
         return Target(path.name or str(path), Recipe.of_run(run), run.adapter_path, order_of(run))
@@ -118,16 +121,7 @@ def _folder(path: Path, recipe: str | None) -> Target:
         return Target(path.name, _recipe_of_adapter(path, recipe), path, order)
     if (path / "config.json").is_file():
         return Target(path.name, _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe))
-    raise ModelError(f"{path}: contains no run, no adapter and no model. To list the runs: alttrain runs")
-
-
-def order_of(run: Run) -> Order:
-    """Return the order of the sections that a run learned."""
-    order = run.manifest().order
-    try:
-        return THOUGHTS if order is None else check_order(order)
-    except ValueError as error:
-        raise RunError(f"{run.manifest_path}: order {error}. Restore the file from a copy.") from None
+    return None
 
 
 def _recipe_of_export(path: Path) -> Recipe:

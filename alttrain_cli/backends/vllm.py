@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.endpoint import Endpoint
-from alttrain_cli.backends.identity import fingerprint_of_files
+from alttrain_cli.backends.fingerprints import fingerprint_of_files
 from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm_process import VllmProcess

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
 from alttrain_cli.backends import guard
 from alttrain_cli.errors import ModelError
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.user_folders import STATE
 from alttrain_cli.text import escape_hidden
 
-LOGS = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "vllm"
+LOGS = STATE / "vllm"
 SILENCE = 600.0  # seconds without a new line of its log, after which it is given up
 _POLL = 0.2  # seconds
 _TRIES = 3  # where another program takes the port first

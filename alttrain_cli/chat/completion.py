@@ -10,8 +10,8 @@ from alttrain_cli.backends.base import Backend, Chunk, Completion, Finish, check
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.structure.markers import THINK
-from alttrain_cli.structure.misplaced import order_warnings
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.order_warnings import order_warnings
+from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import StreamParser, Trace, TraceState
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -67,7 +67,7 @@ class MeasuredCompletion:
         """Verdict and refusal in words. A rule over the answer's first words finds the refusal."""
         return f"{_verdict_words(self.trace)}, {_answer_words(self.trace)}"
 
-    def summary(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Return sections, verdict, tokens and seconds as one JSON object for scripts."""
         trace, stats = self.trace, self.stats
         first = stats.time_to_first_token
@@ -82,7 +82,7 @@ class MeasuredCompletion:
             "answer": trace.answer,
             "state": trace.state.value,
             "order": order_warnings(trace),
-            "refused": refuses(trace.answer),
+            "refused": is_refusal(trace.answer),
             "forced": stats.forced,
             "cut": bool(stats.truncated_by),
             "remark": self.warning,
@@ -178,4 +178,4 @@ def _verdict_words(trace: Trace) -> str:
 def _answer_words(trace: Trace) -> str:
     if not trace.answer:
         return "gives no answer"
-    return "refuses" if refuses(trace.answer) else "does not refuse"
+    return "refuses" if is_refusal(trace.answer) else "does not refuse"

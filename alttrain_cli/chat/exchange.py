@@ -12,8 +12,8 @@ from alttrain_cli.chat.completion import MeasuredCompletion, stream_completion
 from alttrain_cli.chat.screen import Screen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
-from alttrain_cli.engine import quiet
 from alttrain_cli.errors import AlttrainError, GateError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.structure.trace import TraceState
 
 
@@ -39,7 +39,7 @@ class Exchange:
     def record(self) -> dict[str, Any]:
         """Return it as one JSON object; a comparison has the keys base and aligned."""
         sent = {"prompt": self.prompt, "system": self.system, "settings": self.settings.values()}
-        summaries = [one.summary() for one in self.completions]
+        summaries = [one.record() for one in self.completions]
         if len(summaries) == 1:
             return sent | summaries[0]
         return sent | dict(zip(("base", "aligned"), summaries, strict=True))
@@ -114,7 +114,7 @@ def max_prompt_tokens(backend: Backend, settings: Settings) -> int:
 def _complete(
     backends: Sequence[Backend], conversation: Conversation, settings: Settings, screen: Screen
 ) -> tuple[MeasuredCompletion, ...]:
-    with screen.completions([one.name for one in backends]) as view, quiet.capture_output(None):
+    with screen.completions([one.name for one in backends]) as view, capture_output(None):
         completions = tuple(
             stream_completion(
                 one, conversation, _for(one, settings, backends), partial(view.show, column=column)

@@ -6,17 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import platformdirs
-
 from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import check_ordinary, read_jsonl, read_text
+from alttrain_cli.storage.user_folders import STATE
 
 FOLDER = Path("chats")
-HISTORY = Path(platformdirs.user_state_dir("alttrain", appauthor=False)) / "chat-history"
+HISTORY = STATE / "chat-history"
 LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
 
 
@@ -60,7 +59,7 @@ def newest_chat(name: str) -> Path:
 
 def history_file() -> Path:
     """Return the file of typed lines, made if missing. Only its owner can read it."""
-    with writable(HISTORY):
+    with explain_write_errors(HISTORY):
         HISTORY.parent.mkdir(parents=True, exist_ok=True)
         HISTORY.touch(mode=0o600)
     check_ordinary(HISTORY)

@@ -7,7 +7,7 @@ from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.files import history_file
 from alttrain_cli.chat.handlers import HANDLERS, turns
 from alttrain_cli.chat.slash import SlashCommand, read_line
-from alttrain_cli.errors import AlttrainError, Stopped
+from alttrain_cli.errors import AlttrainError, StopSignal
 
 
 class Session:
@@ -33,7 +33,7 @@ class Session:
         while True:
             try:
                 line = editor.read(self._prompts[self._next] if self._has_prompt else "")
-            except Stopped:
+            except StopSignal:
                 raise
             except KeyboardInterrupt:
                 self._skip_prompt()
@@ -54,7 +54,7 @@ class Session:
                 HANDLERS[parsed.name](self._chat, parsed.argument)
             elif parsed.strip():
                 self._send(repair_surrogates(parsed))
-        except Stopped:
+        except StopSignal:
             raise
         except KeyboardInterrupt:
             self._screen.say("Dropped. /retry sends it again.")

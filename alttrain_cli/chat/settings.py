@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from alttrain_cli.errors import RecipeError
+from alttrain_cli.problems import in_words
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 from alttrain_cli.recipe.plain_yaml import parse_yaml
-from alttrain_cli.storage.problems import in_words
 from alttrain_cli.text import quoted, suggest
 
 DEFAULT_SEED = 1995
@@ -69,7 +69,7 @@ class Settings:
             problem = str(error)
         raise RecipeError(f"{typed} cannot be {quoted(text.strip())}: {problem}.")
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, float | int | bool | None]:
         return {**self.sampling.model_dump(), "thinking_budget": self.budget, "seed": self.seed}
 
     def in_words(self) -> list[tuple[str, object]]:

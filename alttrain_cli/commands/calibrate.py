@@ -13,7 +13,7 @@ from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.open import find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_run
-from alttrain_cli.commands.shared.options import expanded, finite, takes
+from alttrain_cli.commands.shared.options import check_finite, expand_path, take_options
 from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import ModelError
@@ -28,7 +28,7 @@ _OVER = "Promise that at most this rate of benign prompts gets the verdict harmf
 _REFUSAL = "Promise that at least this rate of harmful prompts gets the verdict harmful."
 _THRESHOLD = "Choose no threshold, but report what this one does. A score above it means harmful."
 _DATA = "JSONL file of rows with prompt and label. Default: the held-out part of starter-full, 834 prompts."
-_rate = partial(typer.Option, min=0, max=1, metavar="RATE", callback=finite)
+_rate = partial(typer.Option, min=0, max=1, metavar="RATE", callback=check_finite)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class CalibrateOptions:
     over_refusal: Annotated[float | None, _rate("--over-refusal", help=_OVER)] = None
     refusal: Annotated[float | None, _rate("--refusal", help=_REFUSAL)] = None
     threshold: Annotated[float | None, _rate("--threshold", metavar="T", help=_THRESHOLD)] = None
-    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help=_DATA, callback=expanded)] = None
+    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help=_DATA, callback=expand_path)] = (
+        None
+    )
 
     @property
     def promise(self) -> Promise:
@@ -59,7 +61,7 @@ class CalibrateOptions:
         return given[0] if given else Promise("over-refusal", 0.1)
 
 
-@takes(CalibrateOptions)
+@take_options(CalibrateOptions)
 def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
     """Choose the threshold of a run's verdicts, so that a promise about its refusals holds.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.shared.options import RunArgument, expanded, takes
+from alttrain_cli.commands.shared.options import RunArgument, expand_path, take_options
 from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, typed_again
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.export.formats import FORMATS, choose_formats
@@ -34,12 +34,12 @@ class ExportOptions:
     run: RunArgument
     format: Annotated[list[str] | None, typer.Option("--format", metavar="FORMAT", help=_FORMAT)] = None
     quantize: Annotated[list[str] | None, typer.Option("--quantize", metavar="TYPE", help=_QUANTIZE)] = None
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help=_OUT, callback=expanded)] = None
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help=_OUT, callback=expand_path)] = None
     push: Annotated[str | None, typer.Option("--push", metavar="REPO", help=_PUSH)] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False
 
 
-@takes(ExportOptions)
+@take_options(ExportOptions)
 def export(context: typer.Context, options: ExportOptions) -> None:
     """Export a run to the formats of other programs, and prove each export.
 

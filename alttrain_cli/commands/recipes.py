@@ -10,16 +10,15 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.completion import complete_recipe
-from alttrain_cli.commands.shared.options import GpuOption, JsonOption, SetOption, expanded
-from alttrain_cli.engine.speed import forget_speed
+from alttrain_cli.commands.shared.options import GpuOption, JsonOption, SetOption, expand_path
 from alttrain_cli.errors import RecipeError
-from alttrain_cli.recipe.commented import with_sources, without_base
+from alttrain_cli.recipe.commented_yaml import with_sources, without_base
 from alttrain_cli.recipe.difference import differences
-from alttrain_cli.recipe.layers import read_layers, shipped_recipes
+from alttrain_cli.recipe.layers import read_layers
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.storage.files import atomic_writer
-from alttrain_cli.training.fit import TYPICAL_LONGEST, best_of, fit_of, grouped, parse_gpu
+from alttrain_cli.training.fit import TYPICAL_LONGEST, best_recipe, find_machine, group_fits, shipped_fits
 
 app = App(
     cls=DefaultGroup,
@@ -41,18 +40,15 @@ def list_recipes(
     gpu: GpuOption = "auto", measure: MeasureOption = False, as_json: JsonOption = False
 ) -> None:
     """List the recipes, with the memory and time that training needs on this machine or on a GPU."""
-    if measure:
-        forget_speed()
-    recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
-    machine = parse_gpu(gpu)
+    machine = find_machine(gpu)
     with console.status("Estimating memory and time ...", lines=False):
-        fits = sorted(fit_of(recipe, machine) for recipe in recipes)
+        fits = shipped_fits(machine, measure_again=measure)
     if as_json:
         for fit in fits:
             console.print_json(fit.record())
         return
-    console.print_recipe_fits(grouped(fits), machine.in_words, TYPICAL_LONGEST)
-    console.print_next(_train(best_of(fits, machine), gpu))
+    console.print_recipe_fits(group_fits(fits), machine.in_words, TYPICAL_LONGEST)
+    console.print_next(_train(best_recipe(fits, machine), gpu))
 
 
 @app.command()
@@ -80,7 +76,7 @@ def diff(
 @app.command()
 def copy(
     name: NameArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.", callback=expanded)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.", callback=expand_path)],
 ) -> None:
     """Copy a recipe to a file that you can edit: complete, without a base, with all comments."""
     if os.path.lexists(file):

@@ -10,7 +10,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.completion import complete_run
-from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expanded
+from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expand_path
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.runs.entry import find_entries, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
@@ -35,7 +35,7 @@ FoldersOption = Annotated[
 @app.command("list")
 def list_runs(folders: FoldersOption = None, as_json: JsonOption = False) -> None:
     """List the runs in runs/ and demo/, newest first, with their state and results."""
-    entries = find_entries([expanded(folder) or folder for folder in folders or ()])
+    entries = find_entries([expand_path(folder) or folder for folder in folders or ()])
     if as_json:
         for entry in entries:
             console.print_json(entry.record())

@@ -11,10 +11,10 @@ from alttrain_cli import console
 from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_target
-from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.serve.served import served_models, warm_up
+from alttrain_cli.serve.served_models import served_models, warm_up
 from alttrain_cli.serve.server import (
     BACKLOG,
     Serving,
@@ -53,7 +53,7 @@ class ServeOptions:
         return key
 
 
-@takes(ServeOptions)
+@take_options(ServeOptions)
 def serve(context: typer.Context, options: ServeOptions) -> None:
     """Serve a run and its base model through an OpenAI-compatible API.
 

@@ -10,18 +10,16 @@ if TYPE_CHECKING:
     from alttrain_cli.console.calibration import print_calibration
     from alttrain_cli.console.catalogue import print_judges, print_suites
     from alttrain_cli.console.chat import ChatScreen, print_answers
-    from alttrain_cli.console.curve import print_curve, sparkline
-    from alttrain_cli.console.data import print_audit, print_build, print_built, print_row
+    from alttrain_cli.console.data import print_audit, print_build, print_built
     from alttrain_cli.console.dialogue import print_end, print_reply
     from alttrain_cli.console.doctor import print_findings
     from alttrain_cli.console.export import print_export_end, print_exports, print_planned_exports
     from alttrain_cli.console.overview import print_overview
-    from alttrain_cli.console.preview import preview_text, print_previews
+    from alttrain_cli.console.preview import print_previews
     from alttrain_cli.console.recipes import print_differences, print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
     from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
     from alttrain_cli.console.scorecard import print_report
-    from alttrain_cli.console.sections import pair_view, print_trace, trace_view
     from alttrain_cli.console.serving import ServerView, print_server
     from alttrain_cli.console.streams import OutputError, accept_loss, protect_streams, summary
     from alttrain_cli.console.study import StudyView, print_study_plan, print_study_table, print_submitted
@@ -41,33 +39,29 @@ if TYPE_CHECKING:
         status,
     )
     from alttrain_cli.console.training import TrainingView, print_plan, print_run_summary
-    from alttrain_cli.text import escape_hidden
 
 _FILES = {
-    "console.calibration": "print_calibration",
-    "console.catalogue": "print_judges print_suites",
-    "console.chat": "ChatScreen print_answers",
-    "console.curve": "print_curve sparkline",
-    "console.data": "print_audit print_build print_built print_row",
-    "console.dialogue": "print_end print_reply",
-    "console.doctor": "print_findings",
-    "console.export": "print_export_end print_exports print_planned_exports",
-    "console.overview": "print_overview",
-    "console.preview": "preview_text print_previews",
-    "console.recipes": "print_differences print_recipe_fits",
-    "console.reporter": "Reporter",
-    "console.runs": "print_comparison print_run print_runs print_sizes",
-    "console.scorecard": "print_report",
-    "console.sections": "pair_view print_trace trace_view",
-    "console.serving": "ServerView print_server",
-    "console.streams": "OutputError accept_loss summary protect_streams",
-    "console.study": "StudyView print_study_plan print_study_table print_submitted",
-    "console.terminal": (
+    "calibration": "print_calibration",
+    "catalogue": "print_judges print_suites",
+    "chat": "ChatScreen print_answers",
+    "data": "print_audit print_build print_built",
+    "dialogue": "print_end print_reply",
+    "doctor": "print_findings",
+    "export": "print_export_end print_exports print_planned_exports",
+    "overview": "print_overview",
+    "preview": "print_previews",
+    "recipes": "print_differences print_recipe_fits",
+    "reporter": "Reporter",
+    "runs": "print_comparison print_run print_runs print_sizes",
+    "scorecard": "print_report",
+    "serving": "ServerView print_server",
+    "streams": "OutputError accept_loss summary protect_streams",
+    "study": "StudyView print_study_plan print_study_table print_submitted",
+    "terminal": (
         "THEME duration err keep_quiet out plain print_error print_json print_lines print_next print_table "
         "print_warning status"
     ),
-    "console.training": "TrainingView print_plan print_run_summary",
-    "text": "escape_hidden",
+    "training": "TrainingView print_plan print_run_summary",
 }
 _HOMES = {name: file for file, names in _FILES.items() for name in names.split()}
 
@@ -75,6 +69,6 @@ _HOMES = {name: file for file, names in _FILES.items() for name in names.split()
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(name)
-    module = import_module(f"alttrain_cli.{_HOMES[name]}")
+    module = import_module(f"{__name__}.{_HOMES[name]}")
     value = globals()[name] = getattr(module, name)
     return value

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from alttrain_cli.console.figures import estimate
+from alttrain_cli.console.figures import estimate_in_words
 from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, TurnScore, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
@@ -37,11 +37,11 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
     if side.counted:
         yield f"answer that decides {side.counts} {side.works_in_words}"
     if side.any_of_seeds:
-        yield f"with any of {suite.samples} seeds {estimate(side.any_of_seeds)}"
+        yield f"with any of {suite.samples} seeds {estimate_in_words(side.any_of_seeds)}"
     if score.facts.steered and side.achieved:
-        yield f"in the loop {estimate(side.achieved)}"
+        yield f"in the loop {estimate_in_words(side.achieved)}"
     if score.facts.steered and side.failed:
-        yield f"at least {estimate(side.at_least)}, at most {estimate(side.at_most)}"
+        yield f"at least {estimate_in_words(side.at_least)}, at most {estimate_in_words(side.at_most)}"
 
 
 def _turns(turns: list[TurnScore]) -> str:

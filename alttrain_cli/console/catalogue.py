@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import fitted, out, print_lines, print_next, print_table
+from alttrain_cli.console.terminal import fit_columns, out, print_lines, print_next, print_table
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def print_suites(
     for kind, title in _KINDS.items():
         rows.append((f"{title}:", *("" for _ in _COLUMNS[1:])))
         rows += [_suite(suite, here) for suite, here in suites if suite.kind == kind]
-    columns, shown = fitted(_COLUMNS, rows, out().width)
+    columns, shown = fit_columns(_COLUMNS, rows, out().width)
     print_table(columns, shown, left=(0, 2, 3, 4, 5), whole=(0,))
     counts = {name: sum(name in suite.groups for suite, _ in suites) for name in groups}
     print_lines(

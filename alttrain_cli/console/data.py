@@ -1,105 +1,103 @@
 """A data file on the screen: its audit, and rows with their sections in colour."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
 from alttrain_cli.console.sections import trace_view
-from alttrain_cli.console.terminal import out, plain, print_lines, print_table
+from alttrain_cli.console.terminal import out, plain, print_lines, print_table, print_warning
 from alttrain_cli.structure.row import Row
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from alttrain_cli.data.audit import Audit, Variety
+    from alttrain_cli.data.build import BuildResult
 
 _CATEGORIES = 12  # shown; the manifest has them all
 
 
-def print_audit(facts: Mapping[str, Any]) -> None:
-    """Print the audit of the rows in a manifest, problems first."""
-    _print_findings(facts)
+def print_audit(found: "Audit") -> None:
+    """Print the audit of a data file, problems first, and the rows that were asked for."""
+    _print_counts(found)
+    _print_rows(found)
+
+
+def print_build(result: "BuildResult") -> None:
+    """Print the audit of a data file that was built, its files, and the rows that were asked for."""
+    _print_counts(result.audit)
+    if result.reasons:
+        print_table(("reason dropped", "rows"), result.reasons.items())
+    print_lines([("rows:", result.rows), ("manifest:", result.manifest), *_dropped(result)])
+    for warning in result.warnings:
+        print_warning(warning)
+    _print_rows(result.audit)
+
+
+def print_built(result: "BuildResult") -> None:
+    """Print in short what a data file holds that was built on the way."""
+    found = result.audit
+    words = f"{found.rows:,} ({_counts(found.labels)}) from {_counts(found.sources)}"
+    print_lines([("rows:", words), ("file:", result.rows), *_dropped(result)])
+
+
+def _print_counts(found: "Audit") -> None:
+    _print_findings(found)
+    texts = (("assessments", found.assessments), ("refusals", found.refusals))
     print_lines(
         [
-            ("rows", f"{facts['rows']:,} ({_counts(facts['labels'])})"),
-            ("sources", _counts(facts["rows_by_source"])),
-            ("styles", _counts(facts["styles"])),
-            ("sections", _counts(facts["orders"])),
-            ("categories", _counts(facts["categories"], _CATEGORIES)),
-            *((name, _variety(facts[name])) for name in ("assessments", "refusals") if facts[name]["n"]),
+            ("rows", f"{found.rows:,} ({_counts(found.labels)})"),
+            ("sources", _counts(found.sources)),
+            ("styles", _counts(found.styles)),
+            ("sections", _counts(found.orders)),
+            ("categories", _counts(found.categories, _CATEGORIES)),
+            *((name, _variety(some)) for name, some in texts if some.n),
         ]
     )
     print_table(
         ("tokens (estimate)", "mean", "median", "max"),
-        [
-            (name, *(f"{sizes[key]:,.0f}" for key in ("mean", "median", "max")))
-            for name, sizes in facts["estimated_tokens"].items()
-        ],
-    )
-    if facts.get("dropped"):
-        print_table(("reason dropped", "rows"), facts["dropped"].items())
-
-
-def print_build(facts: Mapping[str, Any], rows: Path, manifest: Path, dropped: Path | None) -> None:
-    """Print the audit of a data file that was built, and its files."""
-    print_audit(facts)
-    print_lines(
-        [
-            ("rows:", rows),
-            ("manifest:", manifest),
-            *([("dropped:", dropped)] if dropped else []),
-        ]
+        [(name, *(f"{size:,.0f}" for size in sizes)) for name, sizes in found.sizes.items()],
     )
 
 
-def print_built(facts: Mapping[str, Any], rows: Path, dropped: Path | None) -> None:
-    """Print in short what a data file holds that was built on the way."""
-    print_lines(
-        [
-            (
-                "rows:",
-                f"{facts['rows']:,} ({_counts(facts['labels'])}) from {_counts(facts['rows_by_source'])}",
-            ),
-            ("file:", rows),
-            *([("dropped:", dropped)] if dropped else []),
-        ]
-    )
+def _print_rows(found: "Audit") -> None:
+    for row in found.first_rows:
+        _print_row(row)
 
 
-def print_row(row: Row) -> None:
+def _print_row(row: Row) -> None:
     head = Text(f"{row.label} · ", style=row.label) + plain(
         f"{row.id} · {row.category or 'no category'}", "muted"
     )
     out().print(Group(Text(), head, plain(row.prompt), trace_view(row.trace)))
 
 
-def _print_findings(facts: Mapping[str, Any]) -> None:
+def _print_findings(found: "Audit") -> None:
     kinds = {
-        "inconsistent": facts["contradictions"],
-        "personal data or secret": facts["private"],
-        "near-duplicate": facts["near_duplicates"],
-        **{f"overlaps {suite}": hits for suite, hits in facts["overlaps"].items()},
+        "inconsistent": found.contradictions,
+        "personal data or secret": found.private,
+        "near-duplicate": found.near_duplicates,
+        **{f"overlaps {suite}": hits for suite, hits in found.overlaps.items()},
     }
-    found = [
-        (kind, finding["row"], finding["problem"])
-        for kind, findings in kinds.items()
-        for finding in findings["first"][:5]
-    ]
-    print_lines(
-        (kind, f"{findings['n']:,} rows" if findings["n"] else "none") for kind, findings in kinds.items()
-    )
-    if found:
-        print_table(("found", "row", "what"), found, left=(0, 1, 2))
+    print_lines((kind, f"{len(rows):,} rows" if rows else "none") for kind, rows in kinds.items())
+    listed = [(kind, one.row, one.problem) for kind, rows in kinds.items() for one in rows[:5]]
+    if listed:
+        print_table(("found", "row", "what"), listed, left=(0, 1, 2))
 
 
-def _counts(counts: Mapping[str, int], shown: int = 20) -> str:
-    parts = [f"{count:,} {name}" for name, count in counts.items()]
+def _dropped(result: "BuildResult") -> list[tuple[str, object]]:
+    return [("dropped:", result.dropped)] if result.dropped else []
+
+
+def _counts(counts: "Counter[str]", shown: int = 20) -> str:
+    parts = [f"{count:,} {name}" for name, count in counts.most_common()]
     more = [f"{len(parts) - shown} more"] if len(parts) > shown else []
     return " · ".join(parts[:shown] + more)
 
 
-def _variety(facts: Mapping[str, Any]) -> str:
-    share = facts["commonest_opening_n"] / facts["n"]
-    return (
-        f"{facts['n']:,} in total: {facts['distinct']:,} different texts, "
-        f"{facts['distinct_openings']:,} different openings; "
-        f"the most common opening ({share:.0%}): “{facts['commonest_opening']}”"
-    )
+def _variety(some: "Variety") -> str:
+    opening, count = some.commonest_opening
+    different = f"{len(some.texts):,} different texts, {len(some.openings):,} different openings"
+    common = f"the most common opening ({count / some.n:.0%}): “{opening}”"
+    return f"{some.n:,} in total: {different}; {common}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from alttrain_cli.console.figures import estimate
+from alttrain_cli.console.figures import estimate_in_words
 from alttrain_cli.console.terminal import print_lines, print_table
 from alttrain_cli.evaluation.dial.values import DialScore, EqualComparison
 
@@ -16,8 +16,8 @@ def print_dial(dial: DialScore | None) -> None:
     rows = [
         [
             suite.name + (f" ({suite.unknown} unknown)" if suite.unknown else ""),
-            estimate(suite.own),
-            *([estimate(suite.turned)] if turned else []),
+            estimate_in_words(suite.own),
+            *([estimate_in_words(suite.turned)] if turned else []),
             "-"
             if suite.area is None
             else f"{suite.area.area:.3f} ({suite.area.low:.3f}-{suite.area.high:.3f})",
@@ -46,7 +46,8 @@ def _equal_lines(equal: EqualComparison) -> Iterator[tuple[str, str]]:
         yield (
             f"{title}:",
             f"{side.name}, threshold {side.threshold}: harmful verdicts on benign "
-            f"{estimate(side.over_refusal)}, on harmful {estimate(side.refusal)}; AUROC {side.area}",
+            f"{estimate_in_words(side.over_refusal)}, on harmful {estimate_in_words(side.refusal)}; "
+            f"AUROC {side.area}",
         )
     if equal.difference:
         yield "difference:", f"on harmful prompts {equal.difference.words}"

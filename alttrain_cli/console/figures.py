@@ -4,7 +4,7 @@ from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent
 
 
-def estimate(found: Estimate | None) -> str:
+def estimate_in_words(found: Estimate | None) -> str:
     """Return an estimate as 12/16 = 75% (51-90)."""
     if found is None:
         return "-"
@@ -14,7 +14,7 @@ def estimate(found: Estimate | None) -> str:
     return f"{found.hits}/{found.n} = {percent(found.share)} {interval}"
 
 
-def size(count: int) -> str:
+def size_in_words(count: int) -> str:
     """Return bytes as 12 kB, 259 MB or 1.6 GB."""
     if count >= 1e9:
         return f"{count / 1e9:.1f} GB"

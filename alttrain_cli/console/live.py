@@ -26,7 +26,7 @@ from alttrain_cli.console.sections import (
     truncated_note,
 )
 from alttrain_cli.console.terminal import duration, plain
-from alttrain_cli.structure.misplaced import order_warnings
+from alttrain_cli.structure.order_warnings import order_warnings
 from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict_score import VerdictScore

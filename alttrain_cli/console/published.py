@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from alttrain_cli import console
-from alttrain_cli.console.figures import estimate
+from alttrain_cli.console.figures import estimate_in_words
 from alttrain_cli.evaluation.published_tables import PublishedPaper, PublishedRow, PublishedTable
 from alttrain_cli.evaluation.scorecard_values import MacroScore, Scorecard
 from alttrain_cli.statistics.estimates import Estimate
@@ -18,8 +18,8 @@ def macro_lines(card: Scorecard) -> Iterator[tuple[str, str]]:
 def _figures(macro: MacroScore) -> str:
     if macro.missing:
         return f"no mean, missing: {', '.join(macro.missing)}"
-    before = f"{estimate(macro.compared)} -> " if macro.compared else ""
-    return before + estimate(macro.target)
+    before = f"{estimate_in_words(macro.compared)} -> " if macro.compared else ""
+    return before + estimate_in_words(macro.target)
 
 
 def print_published(card: Scorecard, published: PublishedPaper) -> None:

@@ -96,12 +96,12 @@ class Drawing(LiveRender):
         return super().restore_cursor()
 
     def _wrap(self) -> None:
-        if self._console and self._shape and reflows():
+        if self._console and self._shape and is_reflowing():
             width = max(self._console.width, 1)
             self._shape = (self._shape[0], sum(max(1, ceil(length / width)) for length in self._lengths))
 
 
-def reflows(environment: Mapping[str, str] = os.environ) -> bool:
+def is_reflowing(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the terminal wraps what it already shows when it becomes narrower, as nearly all do."""
     if "TMUX" in environment:  # which does, whatever it runs in
         return True

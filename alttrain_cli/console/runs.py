@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.figures import estimate, size
+from alttrain_cli.console.figures import estimate_in_words, size_in_words
 from alttrain_cli.console.terminal import duration, out, print_lines, print_next, print_table
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.sizes import size_of
@@ -38,7 +38,7 @@ def print_run(entry: "RunEntry", next_step: str) -> None:
     """Print all that is known of one run."""
     print_lines([*_origin(entry), *_training(entry), *_files(entry)])
     if entry.scores:
-        rows = [(one.suite, one.title, estimate(one.estimate)) for one in entry.scores.rates()]
+        rows = [(one.suite, one.title, estimate_in_words(one.estimate)) for one in entry.scores.rates()]
         print_table(("evaluation", "rate", "count and 95% interval"), rows, left=(0, 1, 2))
     print_next(next_step)
 
@@ -58,13 +58,16 @@ def print_comparison(
     print_table(("result", *names), zip(results, *values, strict=True))
     if scores:
         out().print()
-        rows = [(f"{one.suite}\n  {one.title}", estimate(one.first), estimate(one.second)) for one in scores]
+        rows = [
+            (f"{one.suite}\n  {one.title}", estimate_in_words(one.first), estimate_in_words(one.second))
+            for one in scores
+        ]
         print_table(("evaluation", *names), rows)
 
 
 def print_sizes(what: Sequence[tuple[Path, int]]) -> None:
     """Print the folders to delete, with their sizes."""
-    print_lines((f"{size(count)}:", path) for path, count in what)
+    print_lines((f"{size_in_words(count)}:", path) for path, count in what)
 
 
 def _names(entry: "RunEntry") -> str:
@@ -82,7 +85,7 @@ def _values(entry: "RunEntry") -> tuple[str, ...]:
         f"{entry.state}\n{begun}".strip(),
         f"{loss.last:.2f}" if loss else "",
         *(_tally(one, evaluated=entry.scores is not None) for one in tallies),
-        size(entry.bytes),
+        size_in_words(entry.bytes),
     )
 
 
@@ -141,8 +144,8 @@ def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:
         "evaluation": entry.path / "eval",
         "export": entry.path / "export",
     }
-    sizes = [f"{name} {size(size_of(path))}" for name, path in parts.items() if path.is_dir()]
-    yield "on disk:", f"{size(entry.bytes)}{': ' if sizes else ''}{', '.join(sizes)}"
+    sizes = [f"{name} {size_in_words(size_of(path))}" for name, path in parts.items() if path.is_dir()]
+    yield "on disk:", f"{size_in_words(entry.bytes)}{': ' if sizes else ''}{', '.join(sizes)}"
     if run.curve_path.is_file():
         yield "curve:", run.curve_path
     if entry.scores:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from alttrain_cli import console
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.console.dial import print_dial
-from alttrain_cli.console.figures import estimate
+from alttrain_cli.console.figures import estimate_in_words
 from alttrain_cli.console.published import macro_lines, print_published
 from alttrain_cli.console.terminal import NARROW, out
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -87,7 +87,7 @@ def _in_lines(name: str) -> str:
 def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> list[str]:
     found = metric.difference
     without = metric.clean if isinstance(metric, MetricScore) else None
-    clean = f"; clean {estimate(without)}" if without else ""
+    clean = f"; clean {estimate_in_words(without)}" if without else ""
     return [
         f"{name}\n {metric.title}, {metric.judge}{'*' * metric.triage}",
         *([_bounded(metric.compared, metric.compared_at_most)] if compared else []),
@@ -98,7 +98,7 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
 
 def _bounded(found: Estimate | None, at_most: Estimate | None) -> str:
     """Return a rate, and the rate if all completions without an answer counted against the model."""
-    return estimate(found) + (f"; at most {estimate(at_most)}" if at_most else "")
+    return estimate_in_words(found) + (f"; at most {estimate_in_words(at_most)}" if at_most else "")
 
 
 def _print_structure(card: Scorecard) -> None:
@@ -141,9 +141,9 @@ def _notes(card: Scorecard) -> Iterator[tuple[str, str]]:
         for metric in suite.metrics:
             for name, found in (metric.safe_at or {}).items():
                 words = name.replace("k", str(suite.samples))
-                yield f"{words}:", f"{_name(suite)}, {metric.judge}: {estimate(found)}"
+                yield f"{words}:", f"{_name(suite)}, {metric.judge}: {estimate_in_words(found)}"
             if metric.corrected:
-                yield "corrected:", f"{_name(suite)}, {metric.title}: {estimate(metric.corrected)}"
+                yield "corrected:", f"{_name(suite)}, {metric.title}: {estimate_in_words(metric.corrected)}"
     for suite in card.suites:
         for pair in suite.agreement:
             kappa = "" if pair.kappa is None else f", kappa {round(pair.kappa, 2) + 0.0:.2f}"
@@ -171,7 +171,8 @@ def _card(card: JudgeCard | None) -> str:
     if card is None:
         return ""
     said = [
-        f"{question}: sensitivity {estimate(part.sensitivity)}, specificity {estimate(part.specificity)}"
+        f"{question}: sensitivity {estimate_in_words(part.sensitivity)}, "
+        f"specificity {estimate_in_words(part.specificity)}"
         for question, part in card.questions.items()
     ]
     return f" · compared with {card.labels}, {'; '.join(said)}"
@@ -200,7 +201,7 @@ def _name(suite: SuiteScore) -> str:
 
 def _rate(found: Estimate | None, *, whole: bool) -> str:
     """Return the rate of complete structures; of a section only the count, to save space."""
-    return estimate(found) if whole or found is None else f"{found.hits}/{found.n}"
+    return estimate_in_words(found) if whole or found is None else f"{found.hits}/{found.n}"
 
 
 def _spread(spread: Spread | None) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion
 from alttrain_cli.console.terminal import out, plain
-from alttrain_cli.structure.misplaced import order_warnings
+from alttrain_cli.structure.order_warnings import order_warnings
 from alttrain_cli.structure.sections import Section
 from alttrain_cli.structure.trace import Trace, TraceState
 

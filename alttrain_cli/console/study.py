@@ -9,11 +9,11 @@ from alttrain_cli.console.terminal import err, plain, print_lines, print_table, 
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status
-from alttrain_cli.training.time_plan import about
+from alttrain_cli.training.time_plan import about_time
 
 if TYPE_CHECKING:
     from alttrain_cli.study.plan import PlannedStep, StudyPlan
-    from alttrain_cli.study.slurm import Submitted
+    from alttrain_cli.study.slurm import Submission
     from alttrain_cli.study.steps import Step
     from alttrain_cli.study.table_values import Cell, StudyTable
 
@@ -41,12 +41,14 @@ class StudyView(Events):
         self._console = err()
 
     def started(self, plan: "PlannedStep", at: int, total: int) -> None:
-        expected = f", about {about(plan.expected)}" if plan.expected else ""
+        expected = f", about {about_time(plan.expected)}" if plan.expected else ""
         self._say(f"[{at}/{total}] {_KINDS[plan.step.kind]}: {plan.step.title}{expected} ...")
 
     def ended(self, plan: "PlannedStep", seconds: float) -> None:
-        expected = f", {about(plan.expected)} was expected" if plan.expected else ""
-        self._say(f"done: {_KINDS[plan.step.kind]}: {plan.step.title}. It took {about(seconds)}{expected}.")
+        expected = f", {about_time(plan.expected)} was expected" if plan.expected else ""
+        self._say(
+            f"done: {_KINDS[plan.step.kind]}: {plan.step.title}. It took {about_time(seconds)}{expected}."
+        )
 
     def failed(self, failure: Failure) -> None:
         self._show(failure, "failed", "The other steps continue.")
@@ -74,7 +76,7 @@ class StudyView(Events):
         self._console.print(plain(text), soft_wrap=True)
 
 
-def print_submitted(found: "Sequence[Submitted]") -> None:
+def print_submitted(found: "Sequence[Submission]") -> None:
     """Print the jobs of a study on a cluster."""
     if not found:
         print_lines([("steps:", "all are done")])
@@ -86,7 +88,7 @@ def print_submitted(found: "Sequence[Submitted]") -> None:
     print_table(("job", "step", "what", "after", "state"), rows, left=(0, 1, 2, 3, 4))
 
 
-def _word(one: "Submitted") -> str:
+def _word(one: "Submission") -> str:
     return "submitted" if one.is_new else "in the queue"
 
 
@@ -113,9 +115,9 @@ def _cell(cell: "Cell") -> str:
 
 
 def _planned(one: "PlannedStep") -> list[str]:
-    time = about(one.expected) if one.expected is not None else "unknown"
+    time = about_time(one.expected) if one.expected is not None else "unknown"
     if one.status is Status.DONE:
-        time = about(one.took.seconds) if one.took else "-"
+        time = about_time(one.took.seconds) if one.took else "-"
     disk = one.cost.disk_gib
     return [
         _KINDS[one.step.kind],
@@ -139,7 +141,7 @@ def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> It
             off = one.took / one.planned - 1
             yield (
                 f"{_KINDS[one.kind]}:",
-                f"took {about(one.took)}; {about(one.planned)} was expected ({off:+.0%})",
+                f"took {about_time(one.took)}; {about_time(one.planned)} was expected ({off:+.0%})",
             )
 
 
@@ -147,7 +149,7 @@ def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[s
     wall = plan.wall(jobs)
     how = "one step after the other" if jobs == 1 else f"{jobs} steps at the same time"
     more = ", more than the machine has" if plan.memory_gib > plan.machine.gib else ""
-    yield "time left:", "unknown" if wall is None else f"{about(wall)}, {how}"
+    yield "time left:", "unknown" if wall is None else f"{about_time(wall)}, {how}"
     yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{more}"
     yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
     if price is not None and wall is not None:

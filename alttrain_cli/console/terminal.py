@@ -201,7 +201,7 @@ def _print_stacked(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> No
                 out().print(Text(f"  {fact}", "muted"), soft_wrap=True)
 
 
-def fitted(
+def fit_columns(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Return the table; if a line is too short, the last column moves below the first one."""

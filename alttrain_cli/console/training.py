@@ -10,7 +10,7 @@ from alttrain_cli.console.reporter import Reporter
 from alttrain_cli.console.terminal import duration, print_lines, print_next, print_table
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.training.reports import Reports, TrainingStep
-from alttrain_cli.training.time_plan import about
+from alttrain_cli.training.time_plan import about_time
 
 if TYPE_CHECKING:
     from alttrain_cli.training.fit import TimedPlan
@@ -126,7 +126,7 @@ def _rows(manifest: Manifest) -> str:
 
 def _time(manifest: Manifest) -> str:
     estimated = manifest.plan.seconds if manifest.plan else 0
-    known = f" (estimated: {about(estimated)})" if estimated else ""
+    known = f" (estimated: {about_time(estimated)})" if estimated else ""
     seconds = duration(manifest.seconds_training)
     return f"{seconds} of training{known}, {duration(manifest.seconds_total)} in all"
 

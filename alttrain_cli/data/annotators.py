@@ -15,7 +15,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data import phrases
 from alttrain_cli.data.choices import Served, Trust
 from alttrain_cli.data.responses import Responses, Usage
-from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
+from alttrain_cli.data.samples import Sample, SampleError, check_characters
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.sentences import split_sentences
@@ -50,7 +50,7 @@ class Annotator(Protocol):
         """Return the verdict on a sample.
 
         Raises:
-            SampleDropped: if there is no valid one.
+            SampleError: if there is no valid one.
         """
 
 
@@ -65,10 +65,10 @@ class TemplateAnnotator:
 
     def annotation(self, sample: Sample) -> Annotation:
         if sample.label is None:
-            raise SampleDropped("the sample has no label")
+            raise SampleError("the sample has no label")
         if sample.label == "unknown":
             return Annotation("unknown", "")
-        return Annotation(sample.label, phrases.assess(sample.label, sample.category, sample.id))
+        return Annotation(sample.label, phrases.assessment_sentence(sample.label, sample.category, sample.id))
 
 
 class BenignAnnotator(TemplateAnnotator):
@@ -98,18 +98,18 @@ class ModelAnnotator:
         """Return the model's verdict on a sample.
 
         Raises:
-            SampleDropped: if there is no valid one.
+            SampleError: if there is no valid one.
         """
         found = self._find(sample)
         if isinstance(found, Conversation):
-            raise SampleDropped("the annotation was not requested")
+            raise SampleError("the annotation was not requested")
         return found
 
     def _missing(self, samples: Iterable[Sample]) -> Iterator[Conversation]:
         for sample in samples:
             try:
                 found = self._find(sample)
-            except SampleDropped:
+            except SampleError:
                 continue
             if isinstance(found, Conversation):
                 yield found
@@ -123,7 +123,7 @@ class ModelAnnotator:
             if response is None:
                 return conversation
             if not isinstance(response, Completion):
-                raise SampleDropped(f"the annotator returned no answer: {response}")
+                raise SampleError(f"the annotator returned no answer: {response}")
             try:
                 return read_annotation(response)
             except ValueError as error:
@@ -131,9 +131,7 @@ class ModelAnnotator:
             conversation = conversation.assistant(response.text or "(nothing)").user(
                 f"That cannot be used: {problem}. {_FORM}"
             )
-        raise SampleDropped(
-            f"the annotator's answer was still invalid after {MAX_RETRIES} retries: {problem}"
-        )
+        raise SampleError(f"the annotator's answer was still invalid after {MAX_RETRIES} retries: {problem}")
 
 
 @dataclass(frozen=True)
@@ -162,13 +160,13 @@ def resolve_label(sample: Sample, annotation: Annotation, trust: Trust | None) -
     """Return the annotation to use where the source's label and the annotator may disagree.
 
     Raises:
-        SampleDropped: if they disagree and `trust` is None.
+        SampleError: if they disagree and `trust` is None.
     """
     if sample.label in (None, "unknown", annotation.verdict) or trust == "annotator":
         return annotation
     if trust == "label":
         return TemplateAnnotator().annotation(sample)
-    raise SampleDropped(
+    raise SampleError(
         f"the source's label is {sample.label}, the annotator's verdict is {annotation.verdict}"
     )
 

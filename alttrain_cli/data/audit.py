@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.pii import find_pii_and_secrets
 from alttrain_cli.errors import DataError, GateError
-from alttrain_cli.structure.refusal import refuses
-from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.refusal import is_refusal
+from alttrain_cli.structure.row import Row, iter_rows
 from alttrain_cli.structure.sections import SECTIONS, in_words
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.text import PromptIndex, estimate_tokens
@@ -34,16 +34,33 @@ class Variety:
             self.texts[text] += 1
             self.openings[" ".join(text.split()[:OPENING])] += 1
 
-    def facts(self) -> dict[str, Any]:
-        """Return n, how many differ, and the commonest opening with its count."""
-        opening, count = next(iter(self.openings.most_common(1)), ("", 0))
+    @property
+    def n(self) -> int:
+        return self.texts.total()
+
+    @property
+    def commonest_opening(self) -> tuple[str, int]:
+        """The opening that most texts have, and how many have it."""
+        return next(iter(self.openings.most_common(1)), ("", 0))
+
+    def record(self) -> dict[str, str | int]:
+        """Return it as JSON."""
+        opening, count = self.commonest_opening
         return {
-            "n": self.texts.total(),
+            "n": self.n,
             "distinct": len(self.texts),
             "distinct_openings": len(self.openings),
             "commonest_opening": opening,
             "commonest_opening_n": count,
         }
+
+
+class TextSizes(NamedTuple):
+    """How long the texts of a kind are, in tokens."""
+
+    mean: float
+    median: float
+    max: int
 
 
 class AuditFinding(NamedTuple):
@@ -55,7 +72,7 @@ class AuditFinding(NamedTuple):
 
 @dataclass
 class Audit:
-    """Everything that is counted; `facts()` is its form in the manifest."""
+    """Everything that is counted; `record()` is its form in the manifest."""
 
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
@@ -72,9 +89,18 @@ class Audit:
     near_duplicates: list[AuditFinding] = field(default_factory=list)
     private: list[AuditFinding] = field(default_factory=list)
     overlaps: dict[str, list[AuditFinding]] = field(default_factory=dict)
+    first_rows: list[Row] = field(default_factory=list)  # as many as were wanted
 
-    def facts(self) -> dict[str, Any]:
-        """Return the facts about the rows for data.manifest.json."""
+    @property
+    def sizes(self) -> dict[str, TextSizes]:
+        """The sizes of the sections, and of whole rows."""
+        return {
+            name: TextSizes(round(mean(sizes), 1), median(sizes), max(sizes))
+            for name, sizes in self.tokens.items()
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Return what data.manifest.json keeps of it."""
         return {
             "rows": self.rows,
             "labels": dict(self.labels.most_common()),
@@ -82,9 +108,9 @@ class Audit:
             "rows_by_source": dict(self.sources.most_common()),
             "styles": dict(self.styles.most_common()),
             "orders": dict(self.orders.most_common()),
-            "estimated_tokens": {name: _statistics(sizes) for name, sizes in self.tokens.items()},
-            "assessments": self.assessments.facts(),
-            "refusals": self.refusals.facts(),
+            "estimated_tokens": {name: sizes._asdict() for name, sizes in self.sizes.items()},
+            "assessments": self.assessments.record(),
+            "refusals": self.refusals.record(),
             "contradictions": _listed(self.contradictions),
             "near_duplicates": _listed(self.near_duplicates),
             "private": _listed(self.private),
@@ -121,13 +147,23 @@ class Audit:
             self.tokens[name].append(size)
 
 
-def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]]) -> Audit:
-    """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows."""
+def audit_file(path: Path, suites: Mapping[str, Sequence[str]], *, first: int = 0) -> Audit:
+    """Audit a data file; see `audit`."""
+    return audit(iter_rows(path), suites, first=first)
+
+
+def audit(rows: Iterable[Row], suites: Mapping[str, Sequence[str]], *, first: int = 0) -> Audit:
+    """Read all rows once; `suites` (name -> prompts) are those that must not be in the rows.
+
+    The result has the `first` rows as they are.
+    """
     result = Audit(overlaps={suite: [] for suite in suites})
     twins = NearDuplicateIndex()
     indexes = {suite: PromptIndex(prompts) for suite, prompts in suites.items()}
     for number, row in enumerate(rows):
         result.add(row)
+        if number < first:
+            result.first_rows.append(row)
         twin = twins.add(row.id, row.prompt, row.label)
         if twin is not None:
             result.near_duplicates.append(AuditFinding(row.id, f"near-duplicate of {twin.id}"))
@@ -151,7 +187,7 @@ def contradictions(row: Row) -> list[str]:
         found.append("the assessment gives no verdict")
     elif verdict.value != row.label:
         found.append(f"labelled {row.label}, assessed {verdict}")
-    refused = refuses(row.answer)
+    refused = is_refusal(row.answer)
     if verdict is Verdict.BENIGN and refused:
         found.append("assessed benign, but the answer refuses")
     if verdict is Verdict.HARMFUL and not refused:
@@ -161,7 +197,3 @@ def contradictions(row: Row) -> list[str]:
 
 def _listed(findings: Sequence[AuditFinding]) -> dict[str, Any]:
     return {"n": len(findings), "first": [finding._asdict() for finding in findings[:LISTED]]}
-
-
-def _statistics(sizes: "array[int]") -> dict[str, float]:
-    return {"mean": round(mean(sizes), 1), "median": median(sizes), "max": max(sizes)}

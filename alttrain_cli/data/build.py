@@ -18,7 +18,8 @@ from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import DroppedSample, Part, SourceConfig
 from alttrain_cli.data.responses import Usage
-from alttrain_cli.data.spool import Spool
+from alttrain_cli.data.row_buffer import RowBuffer
+from alttrain_cli.data.samples import Sample
 from alttrain_cli.errors import DataError
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import atomic_writer, write_json
@@ -30,12 +31,13 @@ FEWEST = 8  # rows: one step of the recipes
 
 @dataclass(frozen=True)
 class BuildResult:
-    """The files that were written, and the contents of the manifest."""
+    """The files that were written, and what was found on the way."""
 
     rows: Path
     manifest: Path
     dropped: Path | None  # None: nothing was dropped
-    facts: dict[str, Any]
+    parts: Sequence[Part]
+    reasons: Mapping[str, int]  # why samples were dropped, the most frequent first
     audit: Audit
     usage: Usage  # of all models
 
@@ -48,14 +50,14 @@ class BuildResult:
     def warnings(self) -> list[str]:
         """What the user should know before training."""
         found = [
-            f"{source['name']} has {source['samples']:,} of {source['wanted']:,} rows."
-            for source in self.facts["sources"]
-            if source["samples"] < (source["wanted"] or 0)
+            f"{part.name} has {part.total:,} of {part.wanted:,} rows."
+            for part in self.parts
+            if part.total < part.wanted
         ]
         found += [
-            f"{source['name']}: {source['rows']:,} of the {source['wanted']:,} rows were made."
-            for source in self.facts["sources"]
-            if "quotas" in source and source["rows"] < source["wanted"]
+            f"{part.name}: {part.rows:,} of the {part.wanted:,} rows were made."
+            for part in self.parts
+            if part.config.source.quotas and part.rows < part.wanted
         ]
         known = "unknown" not in self.audit.labels
         missing = [one for one in ("harmful", "benign") if known and one not in self.audit.labels]
@@ -79,11 +81,12 @@ def build(
     suites: Mapping[str, Sequence[str]] | None = None,
     *,
     overwrite: bool = False,
+    first: int = 0,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Write `out`, its manifest and, if anything was dropped, the dropped samples.
 
-    With `overwrite` a file is replaced even if no build made it, or if it was edited since.
+    With `overwrite`, any file is replaced, also one that was edited. The audit has the `first` rows.
 
     Raises:
         DataError: if a source cannot be read, no sample is left, or an output was not made by a build.
@@ -98,20 +101,31 @@ def build(
         check_ordinary(path)
     parts = [_part(source, seed, progress) for source in sources]
     reasons = _write(parts, outputs, seed, progress)
-    result = audit(_shown(iter_rows(out), sum(part.rows for part in parts), progress), suites or {})
+    rows = _shown(iter_rows(out), sum(part.rows for part in parts), progress)
     usages = _usages(sources)
-    facts = {
+    written = BuildResult(
+        rows=out,
+        manifest=outputs.manifest,
+        dropped=outputs.dropped if reasons else None,
+        parts=parts,
+        reasons=dict(reasons.most_common()),
+        audit=audit(rows, suites or {}, first=first),
+        usage=sum(usages.values(), Usage()),
+    )
+    write_json(outputs.manifest, _manifest(written, seed, usages))
+    return written
+
+
+def _manifest(written: BuildResult, seed: int, usages: Mapping[str, Usage]) -> dict[str, Any]:
+    return {
         "alttrain": __version__,
         "seed": seed,
-        "sources": [part.facts() for part in parts],
+        "sources": [part.record() for part in written.parts],
         "asked": {purpose: usage.record() for purpose, usage in usages.items()},
-        "dropped": dict(reasons.most_common()),
-        **result.facts(),
-        "sha256": sha256(out),
+        "dropped": written.reasons,
+        **written.audit.record(),
+        "sha256": sha256(written.rows),
     }
-    write_json(outputs.manifest, facts)
-    dropped = outputs.dropped if reasons else None
-    return BuildResult(out, outputs.manifest, dropped, facts, result, sum(usages.values(), Usage()))
 
 
 def _part(source: SourceConfig, seed: int, progress: Progress) -> Part:
@@ -121,16 +135,18 @@ def _part(source: SourceConfig, seed: int, progress: Progress) -> Part:
 
 def _write(parts: Sequence[Part], outputs: Outputs, seed: int, progress: Progress) -> Counter[str]:
     """Write all rows in a seeded order, and the dropped samples; return the reasons."""
-    with Spool(outputs.rows) as spool:  # before any request, so that a disk that is not writable costs none
+    with RowBuffer(
+        outputs.rows
+    ) as buffer:  # before any request, so that a disk that is not writable costs none
         for part in parts:
             part.prepare()
-        reasons = _make_rows(parts, spool, outputs, progress)
-        if not len(spool):
+        reasons = _make_rows(parts, buffer, outputs, progress)
+        if not len(buffer):
             listed = "; ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
             raise DataError(f"All samples were dropped ({listed}). Details: {outputs.dropped}")
-        spool.shuffle(seed)
-        outputs.announce(spool.digest())
-        spool.write()
+        buffer.shuffle(seed)
+        outputs.announce(buffer.digest())
+        buffer.write()
     return reasons
 
 
@@ -142,8 +158,10 @@ def _check_sources_kept(sources: Sequence[SourceConfig], written: Sequence[Path]
                 raise DataError(f"{path}: --out would overwrite this source file. Choose another --out.")
 
 
-def _make_rows(parts: Sequence[Part], spool: Spool, outputs: Outputs, progress: Progress) -> Counter[str]:
-    """Write all rows to the spool and all other samples to the dropped file; return the reasons."""
+def _make_rows(
+    parts: Sequence[Part], buffer: RowBuffer, outputs: Outputs, progress: Progress
+) -> Counter[str]:
+    """Write all rows to the buffer and all other samples to the dropped file; return the reasons."""
     reasons: Counter[str] = Counter()
     earlier = NearDuplicateIndex()
     total, done = sum(part.size for part in parts), 0
@@ -154,7 +172,7 @@ def _make_rows(parts: Sequence[Part], spool: Spool, outputs: Outputs, progress: 
                 progress.show("rows", done, total)
                 one = _unique(earlier, made) if isinstance(made, Row) else made
                 if isinstance(one, Row):
-                    spool.add(one)
+                    buffer.add(one)
                     part.rows += 1
                     continue
                 part.dropped += 1
@@ -171,7 +189,7 @@ def _unique(earlier: NearDuplicateIndex, row: Row) -> Row | DroppedSample:
     if found is None:
         return row
     nearly = "" if found.exact else ", nearly word for word"
-    return DroppedSample.of(row, f"the prompt is already in an earlier row{nearly}")
+    return DroppedSample(Sample.of_row(row), f"the prompt is already in an earlier row{nearly}")
 
 
 def _shown(rows: Iterable[Row], total: int, progress: Progress) -> Iterator[Row]:

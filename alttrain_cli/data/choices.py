@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-Trust = Literal["label", "annotator"]  # whom to believe where the two disagree
+Trust = Literal["label", "annotator"]  # which one counts where the two disagree
 Served = Literal["endpoint", "model"]  # where a model is: on a server, or the base model of a recipe

@@ -8,7 +8,7 @@ from typing import Any
 
 from alttrain_cli import __version__
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.files import writable, write_json
+from alttrain_cli.storage.files import explain_write_errors, write_json
 from alttrain_cli.storage.reading import object_in, read_lines, sha256
 
 
@@ -24,7 +24,7 @@ class Outputs:
     @classmethod
     def of(cls, rows: Path) -> "Outputs":
         """Return the files that belong to a data file."""
-        with writable(rows):
+        with explain_write_errors(rows):
             if not rows.name or rows.is_dir():
                 raise DataError(f"{rows}: cannot write: it is a folder, not a file. Choose another --out.")
             if rows.exists() and not rows.is_file():
@@ -63,7 +63,7 @@ class Outputs:
     def keep_dropped(self, some: bool) -> None:
         """Remove the list of dropped samples if it is empty."""
         if not some:
-            with writable(self.dropped):
+            with explain_write_errors(self.dropped):
                 self.dropped.unlink()
 
     def _known(self) -> dict[str, Any]:

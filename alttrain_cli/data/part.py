@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from alttrain_cli.data.annotators import Annotation, Annotator, TemplateAnnotator, resolve_label
 from alttrain_cli.data.choices import Trust
 from alttrain_cli.data.duplicates import NearDuplicateIndex
-from alttrain_cli.data.samples import Sample, SampleDropped, SampleReader, check_prompt
+from alttrain_cli.data.samples import Sample, SampleError, SampleReader, check_prompt
 from alttrain_cli.data.selection import stratified_sample
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import make_row, restyle
 from alttrain_cli.data.traces import TraceGenerator
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.structure.row import Label, Row
 
 
@@ -39,13 +39,6 @@ class DroppedSample(NamedTuple):
     sample: Sample
     reason: str
 
-    @classmethod
-    def of(cls, one: Sample | Row, reason: str) -> "DroppedSample":
-        """Return it for a sample, or for a row that was written already."""
-        if isinstance(one, Row):
-            one = Sample(one.id, one.prompt, one.answer, one.label, one.category, one.source, one.id)
-        return cls(one, reason)
-
     def record(self) -> dict[str, Any]:
         sample = self.sample
         return {
@@ -66,7 +59,7 @@ class Part:
     seed: int
     total: int
     chosen: frozenset[int] | None  # positions; None: all
-    pinned: dict[str, Any]
+    pinned: dict[str, str | None]
     rows: int = 0
     dropped: int = 0
 
@@ -74,7 +67,7 @@ class Part:
     def of(cls, config: SourceConfig, seed: int) -> "Part":
         """Read the source once, so that errors are reported before any model is called."""
         source = config.source
-        pinned = source.facts()
+        pinned = source.pinned()
         if source.revision is None and pinned.get("revision"):  # so that both passes read the same data
             config = replace(config, source=replace(source, revision=pinned["revision"]))
         part = cls(config, seed, 0, None, pinned)
@@ -115,15 +108,15 @@ class Part:
             chosen |= {positions[at] for at in stratified_sample(usable.values(), wanted, self.seed)}
         self.total, self.chosen = sum(counts.values()), frozenset(chosen)
 
-    def _makes_row(self, one: Sample | Row) -> bool:
+    def _makes_row(self, one: Sample) -> bool:
         """Whether a sample makes a row, as far as that is known before a model was asked."""
         needs_model = self.config.annotator.usage is not None or self.config.traces is not None
         try:
             if not needs_model:
                 self._row(one)
-            elif isinstance(one, Sample):
+            elif one.row is None:
                 check_prompt(one)
-        except (SampleDropped, ValidationError):
+        except (SampleError, ValidationError):
             return False
         return True
 
@@ -131,7 +124,18 @@ class Part:
     def size(self) -> int:
         return self.total if self.chosen is None else len(self.chosen)
 
-    def facts(self) -> dict[str, Any]:
+    @property
+    def name(self) -> str:
+        """The source's name, of a file without its folder."""
+        return str(self.pinned["name"])
+
+    @property
+    def wanted(self) -> int:
+        """How many samples were asked for; 0: all."""
+        return self.config.source.count or 0
+
+    def record(self) -> dict[str, Any]:
+        """Return what data.manifest.json keeps of it."""
         config = self.config
         return {
             **self.pinned,
@@ -160,16 +164,16 @@ class Part:
         for one in self._chosen():
             try:
                 yield self._row(one)
-            except SampleDropped as reason:
-                yield DroppedSample.of(one, str(reason))
+            except SampleError as reason:
+                yield DroppedSample(one, str(reason))
             except ValidationError as error:  # not allowed in any row
                 first = error.errors()[0]
-                yield DroppedSample.of(one, f"{key_of(first)}: {in_words(first)}")
+                yield DroppedSample(one, f"{key_of(first)}: {in_words(first)}")
 
-    def _row(self, one: Sample | Row) -> Row:
+    def _row(self, one: Sample) -> Row:
         config = self.config
-        if isinstance(one, Row):
-            return restyle(one, config.style)
+        if one.row is not None:
+            return restyle(one.row, config.style)
         check_prompt(one)
         note = self._annotation(one)
         if config.traces:
@@ -180,30 +184,29 @@ class Part:
         annotation = self.config.annotator.annotation(sample)
         return resolve_label(sample, annotation, self.config.trust)
 
-    def _all(self) -> Iterator[Sample | Row]:
+    def _all(self) -> Iterator[Sample]:
         if self.config.source.is_starter:
-            return iter(starter_rows("train", self.config.source.name))
+            return map(Sample.of_row, starter_rows("train", self.config.source.name))
         return self.config.reader.samples(self.config.source)
 
-    def _chosen(self) -> Iterator[Sample | Row]:
+    def _chosen(self) -> Iterator[Sample]:
         return (one for at, one in enumerate(self._all()) if self.chosen is None or at in self.chosen)
 
     def _usable(self) -> Iterator[Sample]:
         """Yield the chosen samples that can be sent to a model."""
         for one in self._chosen():
-            if isinstance(one, Sample):
-                try:
-                    check_prompt(one)
-                except SampleDropped:
-                    continue
-                yield one
+            try:
+                check_prompt(one)
+            except SampleError:
+                continue
+            yield one
 
     def _judged(self) -> Iterator[Sample]:
         """Yield the usable samples with their final label."""
         for one in self._usable():
             try:
                 note = self._annotation(one)
-            except SampleDropped:
+            except SampleError:
                 continue
             yield replace(one, label=note.verdict)
 

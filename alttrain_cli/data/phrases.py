@@ -98,13 +98,13 @@ CHECKLIST = {
 }
 
 
-def assess(label: Label, category: str | None, row_id: str) -> str:
+def assessment_sentence(label: Label, category: str | None, row_id: str) -> str:
     """Return one sentence with the verdict of `label` and a reason from `category`."""
     forms = _HARMFUL_ASSESSMENTS if label == "harmful" else _BENIGN_ASSESSMENTS
     return _pick(forms, row_id, "assessment").format(why=_why(category))
 
 
-def stop(row_id: str) -> str:
+def stop_sentence(row_id: str) -> str:
     """Return STOP in other words, which depend on the row."""
     return _pick(_STOPS, row_id, "stop")
 

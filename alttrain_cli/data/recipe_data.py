@@ -18,8 +18,8 @@ from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.data import Data
-from alttrain_cli.storage.files import writable
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.files import explain_write_errors
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.reading import object_in, sha256
 from alttrain_cli.text import suggest
 
@@ -126,10 +126,10 @@ class RecipeData:
                 f"{self.recipe}: its data needs a model on a server, which writes the assessments. "
                 f"To build it: {self.command()}"
             )
-        with writable(self.path):
+        with explain_write_errors(self.path):
             FOLDER.mkdir(parents=True, exist_ok=True)
         try:
-            with locked(self.path, Outputs.of(self.path).lock):
+            with lock_folder(self.path, Outputs.of(self.path).lock):
                 return build(self._configs(), self.path, self.data.seed, suites, progress=progress)
         except NotDownloaded:
             fetched = [one for one in (*self.sources, *self.mix) if one.is_fetched]

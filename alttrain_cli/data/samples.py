@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from alttrain_cli.data.sources import LABELS, Record, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.tables import FORMATS
-from alttrain_cli.structure.row import Label
+from alttrain_cli.structure.row import Label, Row
 from alttrain_cli.text import did_you_mean, escape_hidden, quoted, suggest
 
 # What public sets of traces call their columns.
@@ -37,7 +37,7 @@ _LISTED = 20  # columns in a message
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 
 
-class SampleDropped(ValueError):
+class SampleError(ValueError):
     """A sample makes no row. The message is the reason, the same for all samples of its kind."""
 
 
@@ -52,18 +52,24 @@ class Sample:
     category: str | None
     source: str
     where: str  # source and place, for messages
+    row: Row | None = None  # finished already: of a set that comes with alttrain
+
+    @classmethod
+    def of_row(cls, row: Row) -> "Sample":
+        """Return a finished row as a sample."""
+        return cls(row.id, row.prompt, row.answer, row.label, row.category, row.source, row.id, row)
 
 
 def check_prompt(sample: Sample) -> None:
     """Check that a prompt can be sent to a model at all.
 
     Raises:
-        SampleDropped: for an empty, a very long or a damaged prompt.
+        SampleError: for an empty, a very long or a damaged prompt.
     """
     if not sample.prompt.strip():
-        raise SampleDropped("the prompt is empty")
+        raise SampleError("the prompt is empty")
     if len(sample.prompt) > LONGEST_PROMPT:
-        raise SampleDropped(f"the prompt is longer than {LONGEST_PROMPT:,} characters")
+        raise SampleError(f"the prompt is longer than {LONGEST_PROMPT:,} characters")
     check_characters("prompt", sample.prompt)
 
 
@@ -71,11 +77,11 @@ def check_characters(name: str, text: str) -> None:
     """Check for characters that no person writes.
 
     Raises:
-        SampleDropped: for control characters, and for U+FFFD, the trace of wrong decoding.
+        SampleError: for control characters, and for U+FFFD, the trace of wrong decoding.
     """
     found = _BROKEN.search(text)
     if found:
-        raise SampleDropped(
+        raise SampleError(
             f"the {name} holds U+{ord(found.group()):04X}: a control or wrongly decoded character"
         )
 

@@ -108,7 +108,7 @@ class Source:
         """A name for ids and tables."""
         return escape_hidden(Path(self.name).stem if self.is_file else self.name.rpartition("/")[2])
 
-    def facts(self) -> dict[str, Any]:
+    def pinned(self) -> dict[str, str | None]:
         """Return the pin of the source: the hash of a file, the revision of a hub set."""
         if self.is_starter:
             return {"name": self.name}

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation
-from alttrain_cli.data.samples import Sample, SampleDropped, check_characters
+from alttrain_cli.data.samples import Sample, SampleError, check_characters
 from alttrain_cli.structure.markers import Markers
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
@@ -48,15 +48,15 @@ def alttrain(sample: Sample, note: Annotation) -> Row:
 def cr_rephrase(sample: Sample, note: Annotation) -> Row:
     """Ablation: the conditional reasoning of harmful rows in many wordings instead of one."""
     row = alttrain(sample, note)
-    reasoning = phrases.stop(sample.id) if row.label == "harmful" else row.reasoning
-    return checked(row.model_copy(update={"style": "cr-rephrase", "reasoning": reasoning}))
+    reasoning = phrases.stop_sentence(sample.id) if row.label == "harmful" else row.reasoning
+    return check_row(row.model_copy(update={"style": "cr-rephrase", "reasoning": reasoning}))
 
 
 def r1_act(sample: Sample, note: Annotation) -> Row:
     """R1-Act (arXiv 2508.00324): the same three steps under headings, a solution step in every row."""
     parts = _Parts.of(sample, note)
     solution = (
-        f"Since the request is harmful, the right solution is to refuse. {phrases.stop(sample.id)}"
+        f"Since the request is harmful, the right solution is to refuse. {phrases.stop_sentence(sample.id)}"
         if parts.harmful
         else parts.rest
     )
@@ -125,11 +125,11 @@ def make_row(sample: Sample, note: Annotation, style: str) -> Row:
     """Return the row of a sample in a style.
 
     Raises:
-        SampleDropped: if it makes none, with the reason.
+        SampleError: if it makes none, with the reason.
     """
     how = STYLES[style]
     if note.verdict == "unknown" and how is not original:
-        raise SampleDropped("the label is unknown: only the style original trains such a trace as it is")
+        raise SampleError("the label is unknown: only the style original trains such a trace as it is")
     return how(sample, note) if callable(how) else restyle(alttrain(sample, note), style)
 
 
@@ -137,33 +137,33 @@ def restyle(row: Row, style: str) -> Row:
     """Return a row of the style `alttrain` in a style that only rearranges it or leaves sections out.
 
     Raises:
-        SampleDropped: if the style needs a trace, which such a row has not.
+        SampleError: if the style needs a trace, which such a row has not.
     """
     order = STYLES[style]
     if callable(order):
-        raise SampleDropped(f"the style {style} needs R1 traces; the starter set has none")
+        raise SampleError(f"the style {style} needs R1 traces; the starter set has none")
     left_out: dict[str, str] = dict.fromkeys(set(THOUGHTS) - set(order), "")
-    return checked(row.model_copy(update={"style": style, "order": order, **left_out}))
+    return check_row(row.model_copy(update={"style": style, "order": order, **left_out}))
 
 
-def checked(row: Row) -> Row:
+def check_row(row: Row) -> Row:
     """Return the row if it is consistent: its sections can be parsed again and agree."""
     trace = row.trace
     found = parse(compose(trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True, order=row.order)
     if (found.state, found.answer) != (TraceState.CLOSED, row.answer):
-        raise SampleDropped("reasoning or answer holds a think marker or loose white space")
-    if row.label == "benign" and row.style != "original" and refuses(row.answer):
-        raise SampleDropped("the request counts as benign, but the answer refuses")
+        raise SampleError("reasoning or answer holds a think marker or loose white space")
+    if row.label == "benign" and row.style != "original" and is_refusal(row.answer):
+        raise SampleError("the request counts as benign, but the answer refuses")
     if row.assessment and trace.verdict.value != row.label:
-        raise SampleDropped("the assessment's verdict is not the label")
+        raise SampleError("the assessment's verdict is not the label")
     if not trace.can_be_parsed:
         return row
     if found.assessment != row.assessment:
         if "reasoning" in row.order and not row.reasoning:
-            raise SampleDropped("the trace has only one sentence, so nothing follows the understanding")
-        raise SampleDropped("the understanding already gives a verdict")
+            raise SampleError("the trace has only one sentence, so nothing follows the understanding")
+        raise SampleError("the understanding already gives a verdict")
     if found != trace:
-        raise SampleDropped("the sections cannot be separated again")
+        raise SampleError("the sections cannot be separated again")
     return row
 
 
@@ -213,21 +213,21 @@ def _open(sample: Sample, *, may_be_empty: bool = False) -> tuple[str, str]:
     """Return the inside of the think block, and the answer."""
     trace = parse(sample.response, _PLAIN, prefilled=False)
     if trace.state is TraceState.ABSENT:
-        raise SampleDropped("the response has no think block")
+        raise SampleError("the response has no think block")
     if trace.state is TraceState.UNCLOSED:
-        raise SampleDropped("the think block is not closed")
+        raise SampleError("the think block is not closed")
     thinking = sample.response.partition(_PLAIN.open.strip())[2].partition(_PLAIN.close.strip())[0].strip()
     if not thinking and not may_be_empty:
-        raise SampleDropped("the think block is empty")
+        raise SampleError("the think block is empty")
     if not trace.answer:
-        raise SampleDropped("the answer is empty")
+        raise SampleError("the answer is empty")
     return thinking, trace.answer
 
 
 def _row(sample: Sample, note: Annotation, style: str, **sections: str) -> Row:
     for name in ("understanding", "reasoning", "answer"):
         check_characters(name, sections.get(name, ""))
-    return checked(
+    return check_row(
         Row(
             id=sample.id,
             prompt=sample.prompt,

@@ -11,7 +11,7 @@ from alttrain_cli.backends.base import Backend, Completion
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data.annotators import SAMPLING
 from alttrain_cli.data.responses import ResponseStore, Usage
-from alttrain_cli.data.samples import Sample, SampleDropped
+from alttrain_cli.data.samples import Sample, SampleError
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import TraceState, parse
 
@@ -55,19 +55,19 @@ class TraceGenerator:
         """Return the sample with the model's own response.
 
         Raises:
-            SampleDropped: if the response has no reasoning block, or is not finished.
+            SampleError: if the response has no reasoning block, or is not finished.
         """
         responses = self._openings if sample.label == "harmful" else self._whole
         response = responses.get(self._conversation(sample))
         if not isinstance(response, Completion):
-            raise SampleDropped(f"the model returned no trace: {response or 'it was not requested'}")
+            raise SampleError(f"the model returned no trace: {response or 'it was not requested'}")
         if parse(response.text, THINK, prefilled=False).state is TraceState.ABSENT:
-            raise SampleDropped("the model answered without a think block")
+            raise SampleError("the model answered without a think block")
         if sample.label == "harmful":  # the style takes the opening sentence, and refuses
             opening = response.text.partition("<think>")[2].partition("</think>")[0].strip()
             return replace(sample, response=f"<think>\n{opening}\n</think>\n\n-")
         if not response.finished:
-            raise SampleDropped("the model's trace is unfinished")
+            raise SampleError("the model's trace is unfinished")
         return replace(sample, response=response.text)
 
     def _conversations(self, judged: Judged, label: str) -> Iterator[Conversation]:

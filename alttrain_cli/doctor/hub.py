@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from alttrain_cli.doctor.finding import Finding, note, ok
-from alttrain_cli.engine.offline import is_offline
-from alttrain_cli.engine.quiet import CACHE
+from alttrain_cli.network import is_offline
 from alttrain_cli.storage.sizes import size_of
+from alttrain_cli.storage.user_folders import CACHE
 
 SECONDS = 2.0  # for the hub to answer; looking up its name may take longer than any time limit of sockets
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
-from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits, driver
-from alttrain_cli.engine.quiet import CACHE
+from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits, driver_version
 from alttrain_cli.engine.speed import kept_rates, measured_at
-from alttrain_cli.engine.torch_probe import ask_torch
+from alttrain_cli.engine.torch_probe import ask_gpu
 from alttrain_cli.errors import ModelError
+from alttrain_cli.storage.user_folders import CACHE
 
 DEMO_GIB = 3.0  # of memory, which training the smallest recipe takes
 DISK = (2e9, 20e9)  # bytes: less is a problem; less is worth a note
@@ -32,14 +32,14 @@ def examine_machine() -> Iterator[Finding]:
 def examine_torch() -> Finding:
     """Return whether torch can use the GPU, tested in a separate process."""
     try:
-        found = ask_torch("gpu", TORCH_SECONDS)
+        found = ask_gpu(TORCH_SECONDS)
     except ModelError as error:
         return problem("torch", str(error), "Install the build of torch for your driver: docs/install.md")
-    build = f"torch {found['torch']}, CUDA {found['cuda'] or 'none: a CPU build'}"
-    if found["usable"]:
-        bits = "bfloat16" if found["bf16"] else "float16 only"
-        free = f"{found['free_gib']:.1f} of {found['total_gib']:.1f} GiB free"
-        return ok("torch", f"{build}; computes on {found['name']} ({bits}, {free})")
+    build = f"torch {found.torch}, CUDA {found.cuda or 'none: a CPU build'}"
+    if found.usable:
+        bits = "bfloat16" if found.bf16 else "float16 only"
+        free = f"{found.free_gib:.1f} of {found.total_gib:.1f} GiB free"
+        return ok("torch", f"{build}; computes on {found.name} ({bits}, {free})")
     if Machine.detect().gpu:
         cure = "Update the driver, or install a build of torch for it."
         return problem("torch", f"{build}; cannot use the GPU", cure)
@@ -66,7 +66,7 @@ def _memory() -> Finding:
 def _gpu() -> Finding:
     machine = Machine.detect()
     if machine.gpu:
-        return ok("GPU", f"{machine.name}, driver {driver() or 'unknown'}")
+        return ok("GPU", f"{machine.name}, driver {driver_version() or 'unknown'}")
     return note(
         "GPU",
         "no NVIDIA GPU was found. On a CPU only the smallest recipe trains in minutes",

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from alttrain_cli.backends.target import Target
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.doctor.traps import find_traps
-from alttrain_cli.engine import quiet
 from alttrain_cli.errors import AlttrainError, ModelError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.spans import Span, spans
 from alttrain_cli.structure.template import RenderError, Template
@@ -23,7 +23,7 @@ def examine_model(target: Target, row: Row) -> ModelFindings:
     """Load a model's tokenizer and render a row. A model that cannot be loaded is a finding."""
     recipe = target.recipe
     try:
-        with quiet.capture_output(None):
+        with capture_output(None):
             from alttrain_cli.engine.load import load_tokenizer
 
             tokenizer, source = load_tokenizer(recipe)

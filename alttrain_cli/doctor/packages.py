@@ -28,7 +28,7 @@ def examine_packages() -> Iterator[Finding]:
     """Yield each required package that is missing or not the tested version, and a line for the others."""
     tested = tested_versions()
     as_tested = 0
-    for name in required():
+    for name in required_packages():
         wanted, installed = tested.get(name), _installed(name)
         if installed is None:
             yield problem("package", f"{name} is not installed", f"pip install {_pin(name, wanted)}")
@@ -53,7 +53,7 @@ def examine_tools() -> Iterator[Finding]:
         yield ok(name, path) if path else note(name, f"not found; only needed for {use}")
 
 
-def required() -> list[str]:
+def required_packages() -> list[str]:
     """Return the packages that alttrain itself needs, from its metadata."""
     try:
         lines = metadata.requires("alttrain") or []

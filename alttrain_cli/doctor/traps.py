@@ -11,7 +11,7 @@ from alttrain_cli.structure.probing import (
     Tokenizer,
     assistant,
     check_round_trip,
-    dropped,
+    dropped_parts,
     terminator_of,
     user,
 )
@@ -50,9 +50,9 @@ def _checked(check: str, run: Callable[[], object], fine: str) -> Finding:
 def _dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> Iterator[Finding]:
     """Yield the parts that the chat template drops. A system prompt matters only if the recipe has one."""
     try:
-        lost = list(dict.fromkeys(dropped(tokenizer, probing, with_system=True)))
+        lost = list(dict.fromkeys(dropped_parts(tokenizer, probing, with_system=True)))
     except ModelError as error:
-        lost = list(dropped(tokenizer, probing, with_system=False))
+        lost = list(dropped_parts(tokenizer, probing, with_system=False))
         found = problem if system else note
         yield found("system prompt", str(error), "Use --set model.system=null")
     for what in lost:

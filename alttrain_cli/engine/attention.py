@@ -11,7 +11,7 @@ SHORT = 128  # tokens a row: forward and backward are faster plain up to here (D
 
 
 @contextmanager
-def attending(model: Any, name: str) -> Iterator[None]:
+def use_attention(model: Any, name: str) -> Iterator[None]:
     """Compute with another attention than the fused one; a model that has its own keeps it."""
     if name == FUSED or model.config._attn_implementation != FUSED:
         yield
@@ -23,7 +23,7 @@ def attending(model: Any, name: str) -> Iterator[None]:
         model.set_attn_implementation(FUSED)
 
 
-def grouped() -> str:
+def grouped_attention() -> str:
     """Register and name an attention that reads shared keys and values in place.
 
     With a mask transformers copies them first, once for each query head that shares them: at 64

@@ -6,8 +6,13 @@ from typing import Any
 
 from alttrain_cli.engine.device import half_precision, has_gpu, import_unsloth
 from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
-from alttrain_cli.engine.model_card import CARD
-from alttrain_cli.engine.model_files import check_model, loadable, no_weights_missing, weight_files
+from alttrain_cli.engine.model_files import (
+    CARD,
+    check_model,
+    explain_load_errors,
+    no_weights_missing,
+    weight_files,
+)
 from alttrain_cli.engine.source import ModelSource, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.probing import Message, check_judging
@@ -98,7 +103,7 @@ def _load(name: str) -> tuple[Any, Any, bool]:
         check_model(Path(name))
     else:
         require_weights(name, None)
-    with loadable(name, "the judge", NEXT), no_weights_missing(name):
+    with explain_load_errors(name, "the judge", NEXT), no_weights_missing(name):
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", trust_remote_code=False)
         dtype = half_precision()
         options = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}

@@ -8,6 +8,7 @@ from typing import Any
 from alttrain_cli.engine.machine import pin_card
 from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.errors import ModelError
+from alttrain_cli.storage.user_folders import CACHE
 
 DRIVER = Path("/proc/driver/nvidia/version")  # there while the kernel's NVIDIA driver is loaded
 WSL_DRIVER = Path("/usr/lib/wsl/lib/nvidia-smi")
@@ -17,6 +18,7 @@ ON_CPU = "To use the CPU instead, set CUDA_VISIBLE_DEVICES=-1."
 def import_unsloth() -> None:
     """Import Unsloth, which patches transformers and trl, on a device that alttrain supports."""
     pin_card()
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(CACHE / "unsloth_compiled"))  # else ./
     import torch
 
     if reason := _refusal(torch):

@@ -11,9 +11,9 @@ from importlib import util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from alttrain_cli.engine.quiet import CACHE
 from alttrain_cli.errors import ModelError
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
+from alttrain_cli.storage.user_folders import CACHE
 
 _MADE_BY = 2  # part of the cache's name: raise it when the conversion below changes
 EOS, PAD = "<|im_end|>", "<|endoftext|>"
@@ -45,7 +45,7 @@ def _spec(package: str) -> ModuleSpec | None:
 def _convert(gguf: Path, target: Path) -> None:
     if util.find_spec("gguf") is None:
         raise ModelError("Reading the embedded model needs gguf: pip install 'alttrain[demo]'")
-    with writable(target):
+    with explain_write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         # A second process may convert at the same time: each has its own folder, and the last one wins.
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from alttrain_cli.engine.attention import attending, grouped
+from alttrain_cli.engine.attention import grouped_attention, use_attention
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory, free_bytes
 
@@ -61,7 +61,7 @@ def _in_float32(model: Any) -> Iterator[None]:
         with enough_memory("converting the weights to float32"):
             for tensor, _ in halves:
                 tensor.data = tensor.data.float()
-        with attending(model, grouped()):
+        with use_attention(model, grouped_attention()):
             yield
     finally:
         for tensor, dtype in halves:

@@ -7,7 +7,7 @@ from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory
 
 
-def lead(loaded: LoadedModel, ids: Sequence[int], first: int, second: int) -> float:
+def token_lead(loaded: LoadedModel, ids: Sequence[int], first: int, second: int) -> float:
     """Return by how many nats the model prefers token `first` to token `second` after `ids`."""
     import torch
 

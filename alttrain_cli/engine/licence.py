@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.model_card import CARD
+from alttrain_cli.engine.model_files import CARD
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.recipe.model import Model
 

@@ -13,14 +13,14 @@ from alttrain_cli.engine.lora import check_targets
 from alttrain_cli.engine.model_files import (
     check_model,
     check_tokenizer,
+    explain_load_errors,
     first_line,
-    loadable,
     no_weights_missing,
     read_adapter,
 )
-from alttrain_cli.engine.offline import leave_hub
 from alttrain_cli.engine.source import ModelSource, is_local, locate, require_weights
 from alttrain_cli.errors import ModelError
+from alttrain_cli.network import leave_hub
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.template import Template
 
@@ -87,7 +87,7 @@ def _load(recipe: Recipe, *, training: bool, adapter: bool) -> LoadedModel:
         check_model(source.folder)
     else:
         require_weights(source.name, source.commit)
-    with loadable(source.name), no_weights_missing(source.name):
+    with explain_load_errors(source.name), no_weights_missing(source.name):
         model, tokenizer = _from_pretrained(source, recipe, training=training, adapter=adapter)
     _check_exact(model, source)
     template = _template(tokenizer, source, recipe)
@@ -114,7 +114,7 @@ def load_tokenizer(recipe: Recipe) -> tuple[Any, ModelSource]:
     source = locate(recipe)
     if source.folder:
         check_tokenizer(source.folder)
-    with loadable(source.name, "its tokenizer"):
+    with explain_load_errors(source.name, "its tokenizer"):
         return AutoTokenizer.from_pretrained(source.name, revision=source.commit), source
 
 

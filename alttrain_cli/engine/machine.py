@@ -65,7 +65,7 @@ def card_ids() -> list[str]:
     return [card.uuid for card in _cards()]
 
 
-def driver() -> str:
+def driver_version() -> str:
     """Return the version of the NVIDIA driver; empty if it is unknown."""
     rows = _query("driver_version")
     return rows[0][0] if rows else ""

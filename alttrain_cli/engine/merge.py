@@ -7,7 +7,7 @@ from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.engine.model_files import check_model
 from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 
 
 def save_merged(loaded: LoadedModel, sampling: Sampling, folder: Path) -> None:
@@ -15,7 +15,7 @@ def save_merged(loaded: LoadedModel, sampling: Sampling, folder: Path) -> None:
 
     The folder must be empty: into one that holds a merged model Unsloth merges the adapter again.
     """
-    with writable(folder), enough_memory("merging the adapter"):
+    with explain_write_errors(folder), enough_memory("merging the adapter"):
         loaded.model.save_pretrained_merged(str(folder), loaded.tokenizer, save_method="merged_16bit")
     save_tokenizer(loaded, folder)
     save_generation_config(loaded, sampling, folder)

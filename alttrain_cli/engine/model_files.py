@@ -5,14 +5,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
 from alttrain_cli.errors import AlttrainError, DataError, ModelError
 from alttrain_cli.storage.files import NO_ROOM
 from alttrain_cli.storage.reading import read_text
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 ADAPTER = "adapter_model.safetensors"
+CARD = "README.md"  # the model card
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER = (
     "tokenizer.json",
@@ -79,7 +83,7 @@ def check_weights(path: Path) -> None:
         raise ModelError(f"{path}: holds no weights. {_AGAIN}")
 
 
-def read_adapter(adapter: Path) -> dict[str, Any]:
+def read_adapter(adapter: Path) -> dict[str, "Tensor"]:
     """Return the tensors of a trained adapter, by name."""
     import torch
     from safetensors.torch import load_file
@@ -88,7 +92,7 @@ def read_adapter(adapter: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path}: no such adapter; {_no_weights(adapter, ADAPTER)}")
     check_weights(path)
-    weights: dict[str, Any] = load_file(path)
+    weights: dict[str, Tensor] = load_file(path)
     for name, weight in weights.items():
         if not torch.isfinite(weight).all():
             raise ModelError(f"{path}: holds NaN or infinity in {name}. Train again, or copy it again.")
@@ -96,7 +100,7 @@ def read_adapter(adapter: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def loadable(name: str, what: str = "", after: str = "") -> Iterator[None]:
+def explain_load_errors(name: str, what: str = "", after: str = "") -> Iterator[None]:
     """Turn any error of the libraries about a model's files into one line; the log keeps its traceback.
 
     `what` names what is loaded; `after` is the next step, where it is an own one.

@@ -7,7 +7,7 @@ from typing import Any
 from alttrain_cli.engine.batcher import stop_ids
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.files import atomic_writer, writable, write_json
+from alttrain_cli.storage.files import atomic_writer, explain_write_errors, write_json
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.structure.chat_template import with_system
 from alttrain_cli.structure.template import Template
@@ -22,7 +22,7 @@ def save_tokenizer(loaded: LoadedModel, folder: Path) -> None:
 
     transformers 5 names a class that version 4, vLLM and llama.cpp do not have.
     """
-    with writable(folder):
+    with explain_write_errors(folder):
         loaded.tokenizer.save_pretrained(folder)
     with atomic_writer(folder / TEMPLATE) as file:
         file.write(chat_template(loaded))

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alttrain_cli.engine.embedded import embedded_model, is_installed
+from alttrain_cli.engine.model_files import weight_files
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
+from alttrain_cli.storage.reading import sha256
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
@@ -20,6 +22,13 @@ class ModelSource(NamedTuple):
     def folder(self) -> Path | None:
         """The folder on this machine, if it is one."""
         return Path(self.name) if self.commit is None else None
+
+    @property
+    def weights(self) -> str:
+        """The hub's commit, or the hash of the files of a local model."""
+        if self.folder is None:
+            return str(self.commit)
+        return "-".join(sha256(file)[:16] for file in weight_files(self.folder))
 
 
 def is_local(model: Model) -> bool:

@@ -8,11 +8,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.quiet import CACHE
 from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.reading import load_json, read_text
+from alttrain_cli.storage.user_folders import CACHE
 from alttrain_cli.text import escape_hidden
 
 KEPT = CACHE / "speed.json"

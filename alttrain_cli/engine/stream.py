@@ -13,7 +13,7 @@ from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import LARGEST_SEED, Sampling
 
-# A request that joins makes all others wait until their cache is put together anew: the more of them there
+# A request that joins makes all others wait until their cache is put together again: the more of them there
 # are, the longer that takes. So it waits for a token per so many others, and those that come meanwhile join
 # together.
 PATIENCE = 4

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from alttrain_cli.errors import ModelError
 
@@ -13,6 +13,24 @@ ROWS, TOKENS, RANK = 4, 512, 16  # of a usual micro-batch; of the adapter
 SECONDS = 0.5  # per hidden size and round
 ROUNDS = 3  # the best counts: another program may take the CPU for a second
 THREAD_SHARE = 0.8  # of the first thread's speed, which each further thread adds; an assumption
+
+
+class TorchGpu(NamedTuple):
+    """What torch makes of the GPU."""
+
+    torch: str
+    cuda: str | None  # that it was built for
+    usable: bool
+    name: str = ""
+    capability: str = ""
+    bf16: bool = False
+    free_gib: float = 0.0
+    total_gib: float = 0.0
+
+
+def ask_gpu(seconds: float) -> TorchGpu:
+    """Let torch use the GPU, in another process."""
+    return TorchGpu(**ask_torch("gpu", seconds))
 
 
 def ask_torch(question: str, seconds: float) -> dict[str, Any]:

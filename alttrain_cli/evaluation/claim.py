@@ -8,7 +8,7 @@ from pathlib import Path
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.storage.files import refuse_foreign
 from alttrain_cli.storage.folder_state import FolderState
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 
 # How the files open that are replaced; completions and judgements are only added to.
 _PLAN = '{\n  "suite": '
@@ -19,7 +19,7 @@ _PAGE = (
 
 
 @contextmanager
-def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None]:
+def claim_folders(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None]:
     """Keep other processes out of the roots while the block lasts; one that stays empty is removed.
 
     `folders` are those of the suites that will be planned.
@@ -30,7 +30,7 @@ def claimed(roots: Sequence[Path], folders: Sequence[str] = ()) -> Iterator[None
                 refuse_foreign(root / folder / "plan.json", _PLAN)
             spare_foreign(root)
             stack.callback(FolderState.begin(root, ()).undo)
-            stack.enter_context(locked(root))
+            stack.enter_context(lock_folder(root))
         yield
 
 

@@ -8,7 +8,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.eval_target import (
     EvalTarget,
-    compared_before,
+    earlier_baseline,
     existing_target,
     local_target,
     served_target,
@@ -55,7 +55,7 @@ class Comparison:
             )
         pair = cls.of(candidate, word, folders)
         if word is None and pair.baseline is None:
-            return cls(candidate, compared_before(candidate.root))
+            return cls(candidate, earlier_baseline(candidate.root))
         return pair
 
     @property

@@ -12,7 +12,7 @@ from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation, Role
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.suites.suite import SampleRequest
-from alttrain_cli.storage.checked import IGNORE, MOST
+from alttrain_cli.storage.record_reader import IGNORE, MOST
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace, TraceState, parse

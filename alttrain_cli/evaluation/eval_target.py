@@ -79,7 +79,7 @@ def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
     return EvalTarget(out or _served_root(found.model, found.server or "other"), backend)
 
 
-def compared_before(root: Path) -> EvalTarget | None:
+def earlier_baseline(root: Path) -> EvalTarget | None:
     """Return the model of a server that the last scorecard of a folder compares with."""
     compared = object_in(root / "scorecard.json").get("compared")
     if not isinstance(compared, dict) or not compared.get("server"):
@@ -99,15 +99,13 @@ def existing_target(
     url, _, model = word.strip().partition(" ")
     if model and is_address(url):
         return EvalTarget(out or _served_root(model.strip(), without_secrets(addresses(url)[0])))
-    return local_target(find_target(named(word, command), recipe), out)
+    return local_target(find_target(target_word(word, command), recipe), out)
 
 
-def named(word: str, command: str = "alttrain eval") -> str:
+def target_word(word: str, command: str = "alttrain eval") -> str:
     """Return the word that names a model; `command` is what was typed before it."""
     if word:
         return word
-    if is_folder(Path("run")):  # typed after eval, this word is the command `eval run`
-        raise DataError(f"No model given. For the folder run: {command.removesuffix(' run')} ./run")
     runs = Run.trained()
     which, what = ("your newest run", str(runs[0])) if runs else ("a base model", "smollm2-135m")
     raise DataError(f"No model given. For {which}: {command} {shlex.quote(what)}")

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from alttrain_cli.backends.base import Backend, check_threshold
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.setup import AttackChoice
 from alttrain_cli.evaluation.choices import Mode
-from alttrain_cli.evaluation.claim import claimed
+from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.generate import EvalRequest, generate
@@ -31,7 +30,9 @@ class EvalOptions:
 
     suites: Sequence[tuple[Suite, LoadedSuite]]
     preset: Preset | None = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)  # fields that overrule recipe and preset
+    sampling: Mapping[str, float | bool | None] = field(
+        default_factory=dict
+    )  # fields that overrule recipe and preset
     max_new_tokens: int | None = None
     mode: Mode = "normal"
     samples: int = 1
@@ -84,7 +85,7 @@ def evaluate(
     pair = pair.with_preset(options.preset)
     if isinstance(pair.candidate.model, Target):  # what can be known before it is loaded
         check_threshold(pair.candidate.model, options.request(pair.candidate).sampling)
-    with claimed(pair.roots, options.folders):
+    with claim_folders(pair.roots, options.folders):
         judges.check_available()
         try:
             _generate(pair, options, open_target, progress)

@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.attacks.stage import play_missing
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_folder
-from alttrain_cli.evaluation.plan_record import SuiteFacts
+from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
 from alttrain_cli.evaluation.thinking import check_mode, complete, conversation_for
@@ -63,7 +63,7 @@ class EvalRequest:
     def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> EvalPlan:
         """Return one suite's plan for a model."""
         return EvalPlan(
-            suite=SuiteFacts.of(suite, reading),
+            suite=SuiteRecord.of(suite, reading),
             target=backend.fingerprint,
             settings=self.sampling_for(suite, backend.context),
             mode=self.mode,

@@ -5,27 +5,26 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from alttrain_cli.backends.base import Backend, BackendError
-from alttrain_cli.engine import quiet
-from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.judge_card import label_kinds, save_card
 from alttrain_cli.evaluation.judge_requests import ask_judge, label_key, label_requests, missing_requests
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judgement import JudgementState, from_record, judgement_kind
+from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.sandbox.probe import refusal
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.user_folders import CACHE
 
-CARDS = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "cards"
+CARDS = CACHE / "cards"
 CODE_NOT_ALLOWED = "needs to run code that the model wrote. To allow this, add --allow-code"
 Cases = Sequence[tuple[SuiteDir, EvalPlan]]
 
@@ -127,10 +126,10 @@ class JudgeSet:
         """Make sure that a judge can be used. Return the model that it uses if that is not its default."""
         if judge.model:
             name = self.model or judge.model
-            with self.progress.status(f"Looking for {name} ..."), quiet.capture_output(None):
-                from alttrain_cli.engine.classify import fetch
+            with self.progress.status(f"Looking for {name} ..."), capture_output(None):
+                from alttrain_cli.backends.classifier import ClassifierBackend
 
-                fetch(name)
+                ClassifierBackend.fetch(name)
                 if judge.card_fields:
                     CardPrompt(name).filled(dict.fromkeys(judge.card_fields, ""))
             return self.model

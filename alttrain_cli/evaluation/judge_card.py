@@ -13,10 +13,10 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from alttrain_cli.evaluation.completion import Count
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.labels import Label, LabelKind
-from alttrain_cli.statistics.estimates import Estimate, corrected
+from alttrain_cli.statistics.estimates import Estimate, correct_for_judge
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.storage.checked import IGNORE, MOST, read_record_file
 from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.record_reader import IGNORE, MOST, read_record_file
 
 SOURCE = "PyRIT's human labels"
 Labelled = Mapping[LabelKind, Iterable[tuple[Label, Judgement]]]
@@ -83,7 +83,7 @@ class JudgeCard:
         if part is None:
             return None
         sensitivity, specificity = _rate(part.sensitivity), _rate(part.specificity)
-        return corrected(found, *((sensitivity, specificity) if same else (specificity, sensitivity)))
+        return correct_for_judge(found, *((sensitivity, specificity) if same else (specificity, sensitivity)))
 
 
 _CARD = TypeAdapter(JudgeCard)

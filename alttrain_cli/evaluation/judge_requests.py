@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, JudgementState, record, without_answer
+from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import Label
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of

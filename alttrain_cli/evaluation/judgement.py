@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.completion import Key, StoredCompletion
-from alttrain_cli.storage.checked import IGNORE
+from alttrain_cli.storage.record_reader import IGNORE
 
 FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
 

@@ -72,7 +72,7 @@ def _samples(metric: Metric, samples: int) -> str:
     return f", avg@{samples}" if metric is CORRECT else f", mean of {samples}"
 
 
-def pooled(
+def pooled_scores(
     results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult]
 ) -> dict[Pool, list[PooledScore]]:
     """Return each metric over all suites of a kind. A prompt that is in several counts once."""

@@ -17,20 +17,20 @@ from typing import Any
 from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.backends.remembering import RECORD as CALL
 from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.dialogue import DIALOGUE, StoredDialogue
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
-from alttrain_cli.evaluation.plan_record import PLAN, SuiteFacts
+from alttrain_cli.evaluation.plan_record import PLAN, SuiteRecord
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.names import suite_name
 from alttrain_cli.storage.reading import is_folder
+from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
 VERSION = 2  # of plan.json; plans of version 1 have none
@@ -43,7 +43,7 @@ _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgemen
 class EvalPlan:
     """All that `judge` and `report` need to know; saved as plan.json before anything is generated."""
 
-    suite: SuiteFacts
+    suite: SuiteRecord
     target: Fingerprint
     settings: Sampling
     mode: Mode
@@ -53,7 +53,7 @@ class EvalPlan:
     caveats: tuple[str, ...] = ()  # what a preset distorts
     saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
     order: Order = THOUGHTS  # of the sections of a completion; it shapes no text, so it is part of no key
-    attack: AttackFacts | None = None  # of an adaptive suite: each completion decides one dialogue
+    attack: AttackRecord | None = None  # of an adaptive suite: each completion decides one dialogue
 
     @property
     def is_single_turn(self) -> bool:
@@ -138,7 +138,7 @@ def _keys(
     mode: Mode,
     items: Sequence[Item],
     samples: int,
-    attack: AttackFacts | None = None,
+    attack: AttackRecord | None = None,
 ) -> list[str]:
     """Return the keys of all samples, item by item. A model's name shapes nothing.
 

@@ -8,20 +8,20 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import Count, Key
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, Suite
 from alttrain_cli.recipe.model import MOST as MOST_TOKENS
-from alttrain_cli.storage.checked import AS_WRITTEN, IGNORE, KEEP, MOST, finite
+from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, MOST, check_finite
 from alttrain_cli.structure.sections import Order, check_order
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
 
 
 @dataclass(frozen=True)
-class SuiteFacts:
+class SuiteRecord:
     """The facts about a suite and its data, for the scorecard."""
 
     __pydantic_config__ = IGNORE
@@ -43,7 +43,7 @@ class SuiteFacts:
     dropped: Count
 
     @classmethod
-    def of(cls, suite: Suite, reading: LoadedSuite) -> "SuiteFacts":
+    def of(cls, suite: Suite, reading: LoadedSuite) -> "SuiteRecord":
         """Return the facts of a suite and of its data."""
         return cls(
             name=suite.name,
@@ -115,9 +115,9 @@ class EvalPlanRecord(TypedDict):
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    suite: SuiteFacts
-    target: Annotated[TargetRecord, AS_WRITTEN, AfterValidator(finite)]
-    settings: Annotated[SettingsRecord, AS_WRITTEN, AfterValidator(finite)]
+    suite: SuiteRecord
+    target: Annotated[TargetRecord, AS_WRITTEN, AfterValidator(check_finite)]
+    settings: Annotated[SettingsRecord, AS_WRITTEN, AfterValidator(check_finite)]
     mode: Mode
     samples: Many
     published: Count
@@ -126,7 +126,7 @@ class EvalPlanRecord(TypedDict):
     saved_keys: NotRequired[list[Key]]  # plans of the first versions have none
     version: NotRequired[Many]
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
-    attack: NotRequired[AttackFacts]
+    attack: NotRequired[AttackRecord]
 
 
 def _fits_together(plan: EvalPlanRecord) -> EvalPlanRecord:

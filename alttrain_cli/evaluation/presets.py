@@ -42,7 +42,7 @@ def find_preset(name: str) -> Preset:
     return presets[name]
 
 
-def for_any_model() -> list[str]:
+def general_presets() -> list[str]:
     """Return the presets that change no weights and no system prompt."""
     return [preset.name for preset in _PRESETS if not preset.changes_model]
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 

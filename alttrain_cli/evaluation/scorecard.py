@@ -12,10 +12,10 @@ from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.macros import macro_scores
-from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled, suite_metrics
+from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled_scores, suite_metrics
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.published_tables import find_published
-from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeFacts, PaperFigures, Scorecard, SuiteScore
+from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeRecord, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.recipe.model import Sampling
@@ -46,7 +46,7 @@ def scorecard(
         ],
         judges={name: _judge_facts(name, cards.get(name), results) for name in judges},
         paper=_paper(),
-        pooled=pooled(results, baselines),
+        pooled=pooled_scores(results, baselines),
         macros=macro_scores(suites),
         says_and_does=add_tables(
             result.verdict_by_behaviour()
@@ -133,8 +133,8 @@ def _unfinished(result: SuiteResult, whose: str) -> str:
     )
 
 
-def _judge_facts(name: str, card: JudgeCard | None, results: Sequence[SuiteResult]) -> JudgeFacts:
+def _judge_facts(name: str, card: JudgeCard | None, results: Sequence[SuiteResult]) -> JudgeRecord:
     judge = judge_named(name)
     four_bits = any(line.get(FOUR_BITS) for result in results for line in result.folder.judgements(name))
     title = judge.title + (", loaded in 4 bits" if four_bits else "")
-    return JudgeFacts(title, is_triage(name), list(judge.measures), four_bits, card)
+    return JudgeRecord(title, is_triage(name), list(judge.measures), four_bits, card)

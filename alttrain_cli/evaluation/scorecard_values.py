@@ -15,7 +15,7 @@ from alttrain_cli.evaluation.contamination import Contamination
 from alttrain_cli.evaluation.dial.values import DialScore
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.metric_values import Better
-from alttrain_cli.evaluation.plan_record import SuiteFacts
+from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.structure_stats import StructureSummary
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.statistics.estimates import Difference, Estimate
@@ -105,7 +105,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class SuiteScore(SuiteFacts):
+class SuiteScore(SuiteRecord):
     """One suite: what was wanted, what is missing, and every metric.
 
     Attributes:
@@ -143,7 +143,7 @@ class SuiteScore(SuiteFacts):
 
 
 @dataclass(frozen=True)
-class JudgeFacts:
+class JudgeRecord:
     """The facts about a judge for the scorecard; `four_bits`: it did not fit in memory in 16 bits."""
 
     title: str
@@ -184,7 +184,7 @@ class Scorecard:
     compared: Fingerprint | None
     partial: bool
     warnings: list[str]
-    judges: dict[str, JudgeFacts]
+    judges: dict[str, JudgeRecord]
     paper: list[PaperFigures]
     pooled: dict[Pool, list[PooledScore]]
     macros: list[MacroScore]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from alttrain_cli.backends.base import Backend, BackendError, Can, Completion, Request
+from alttrain_cli.backends.base import Ability, Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.choices import Mode
@@ -31,7 +31,7 @@ _STARTED: dict[Mode, str] = {
 
 def check_mode(backend: Backend, mode: Mode) -> None:
     """Make sure that a backend can do an ablation."""
-    if mode != "normal" and Can.CONTINUE not in backend.can:
+    if mode != "normal" and Ability.CONTINUE not in backend.abilities:
         raise ModelError(
             f"--thinking-mode {mode}: {backend.name} cannot continue a message, which thinking ablations "
             "need. Use a local model, or --thinking-mode normal."

@@ -10,7 +10,7 @@ from alttrain_cli.errors import RunError
 from alttrain_cli.export.format import TrainedModel
 from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 
 
 class AdapterFormat:
@@ -28,7 +28,7 @@ class AdapterFormat:
         """Copy PEFT's files, and save the tokenizer next to them."""
         from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
 
-        with writable(folder):
+        with explain_write_errors(folder):
             for name in (ADAPTER, "adapter_config.json"):
                 shutil.copyfile(trained.run.adapter_path / name, folder / name)
         save_tokenizer(trained.loaded, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from alttrain_cli.engine.load import LoadedModel
-from alttrain_cli.export.exported import ExportedModel
+from alttrain_cli.export.exported_model import ExportedModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alttrain_cli.engine.generate import GeneratedText
-from alttrain_cli.engine.lead import lead
+from alttrain_cli.engine.lead import token_lead
 from alttrain_cli.engine.load import LoadedModel, load_target
 from alttrain_cli.engine.memory import release_memory
 from alttrain_cli.engine.shared_files import load_saved_template
@@ -53,7 +53,7 @@ class FolderModel:
 
     def lead(self, ids: Sequence[int], first: int, second: int) -> float:
         """Return by how many nats one token is preferred to another."""
-        return lead(self.loaded, ids, first, second)
+        return token_lead(self.loaded, ids, first, second)
 
     def decode(self, token: int) -> str:
         """Return the text of a token."""

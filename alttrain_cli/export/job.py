@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alttrain_cli.backends.target import order_of
-from alttrain_cli.engine import quiet
 from alttrain_cli.engine.licence import licence_of
 from alttrain_cli.engine.source import locate
 from alttrain_cli.errors import AlttrainError, GateError
@@ -15,14 +13,16 @@ from alttrain_cli.export.format import Format, TrainedModel
 from alttrain_cli.export.preflight import check_base, check_room, check_template
 from alttrain_cli.export.proof import Proof, prove
 from alttrain_cli.export.push import check_push, check_repository, push
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.folder_state import FolderState
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.new_folder import check_free, hidden_folder, publish
 from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.sections import order_of
 
 if TYPE_CHECKING:
     from alttrain_cli.export.probes import Probes
@@ -68,7 +68,7 @@ class ExportJob:
             one.check(self.recipe)
             check_free(self.out / one.name)
             check_free(self.out / (one.name + FAILED))
-        with quiet.capture_output(None):  # the embedded model may be converted
+        with capture_output(None):  # the embedded model may be converted
             check_base(self.run, self.recipe)
         check_room(self.recipe, self.out, sum(one.copies for one in self.formats))
 
@@ -85,10 +85,10 @@ def export(job: ExportJob, progress: Progress) -> list[Export]:
         check_push()
     with ExitStack() as stack:
         stack.callback(FolderState.begin(job.out, ()).undo)  # removes the folder again if it stays empty
-        stack.enter_context(locked(job.out))
+        stack.enter_context(lock_folder(job.out))
         hidden = [stack.enter_context(hidden_folder(job.out / one.name)) for one in job.formats]
         probes, licence = _write(job, hidden, progress)
-        with progress.status("Finishing the files ..."), quiet.capture_output(None):
+        with progress.status("Finishing the files ..."), capture_output(None):
             for one, folder in zip(job.formats, hidden, strict=True):
                 one.convert(folder)
         exports = []
@@ -112,7 +112,7 @@ def check_proofs(exports: Sequence[Export]) -> None:
 
 def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
     """Write the formats that need the trained model; return its completions and its base's licence."""
-    with progress.status(f"Loading {job.run.path} ..."), quiet.capture_output(None):
+    with progress.status(f"Loading {job.run.path} ..."), capture_output(None):
         from alttrain_cli.engine.load import load_target
         from alttrain_cli.engine.memory import release_memory
         from alttrain_cli.export.probes import Probes
@@ -120,11 +120,11 @@ def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple
         loaded = load_target(job.recipe, job.run.adapter_path)
         licence = licence_of(job.recipe.model, loaded.source)
     check_template(job.run, loaded.template.fingerprint)
-    with progress.status("Generating with base and adapter ..."), quiet.capture_output(None):
+    with progress.status("Generating with base and adapter ..."), capture_output(None):
         longest, order = job.recipe.generation.max_new_tokens, order_of(job.run)
         probes = Probes.of(loaded, job.prompts, longest, order)
     for one, folder in zip(job.formats, folders, strict=True):
-        with progress.status(f"Writing {one.name} ..."), quiet.capture_output(None):
+        with progress.status(f"Writing {one.name} ..."), capture_output(None):
             one.write(TrainedModel(job.run, job.recipe, loaded), folder)
     del loaded
     release_memory()
@@ -133,7 +133,7 @@ def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple
 
 def _prove(job: ExportJob, one: Format, folder: Path, probes: "Probes", progress: Progress) -> list[Proof]:
     proofs = []
-    with progress.status(f"Proving {one.name} ..."), quiet.capture_output(None):
+    with progress.status(f"Proving {one.name} ..."), capture_output(None):
         for model in one.models(job.recipe, folder):
             try:
                 proofs.append(prove(probes, model))

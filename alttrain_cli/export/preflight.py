@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.engine.model_files import check_model, is_quantised, weight_files
 from alttrain_cli.engine.source import ModelSource, locate
 from alttrain_cli.errors import ModelError, RunError
@@ -20,7 +19,7 @@ def check_base(run: Run, recipe: Recipe) -> None:
         return
     check_model(source.folder)
     base = run.manifest().base
-    if base and base.weights and base.weights != weights_of(source):
+    if base and base.weights and base.weights != source.weights:
         raise RunError(
             f"{recipe.model.name}: its weights have changed since {run.path} was trained on it. "
             "Restore the original model, or train again."

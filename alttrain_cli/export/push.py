@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.network import is_offline
 from alttrain_cli.storage.names import is_hub_id
 
 

@@ -1,7 +1,6 @@
 """In which keys two recipes differ, and where each value comes from."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from alttrain_cli.recipe.layers import Key
 from alttrain_cli.recipe.model import Recipe
@@ -18,7 +17,7 @@ class RecipeDifference(NamedTuple):
 def differences(one: str, other: str) -> list[RecipeDifference]:
     """Return the keys in which two recipes differ, without their names and what follows from the model."""
     loaded = [Recipe.resolve(name) for name in (one, other)]
-    first, second = (dict(_leaves(recipe.model_dump(mode="json"), ())) for recipe, _ in loaded)
+    first, second = (dict(recipe.leaves()) for recipe, _ in loaded)
     found = []
     for key in dict.fromkeys([*first, *second]):
         values = (_written(first, key), _written(second, key))
@@ -28,15 +27,7 @@ def differences(one: str, other: str) -> list[RecipeDifference]:
     return found
 
 
-def _leaves(values: dict[str, Any], at: Key) -> Iterator[tuple[Key, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, (*at, name))
-        else:
-            yield (*at, name), value
-
-
-def _written(values: dict[Key, Any], key: Key) -> str:
+def _written(values: dict[Key, object], key: Key) -> str:
     """Return a value in one line; a key that a recipe does not have is a dash."""
     if key not in values:
         return "-"

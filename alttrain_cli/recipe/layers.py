@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.reading import check_ordinary, read_text
-from alttrain_cli.storage.shipped import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped_folder
 from alttrain_cli.text import quoted, suggest
 
 # A model that no recipe names is loaded and measured with the settings of this recipe: R1's own.

@@ -3,6 +3,7 @@
 Field names are those of transformers, PEFT and TRL, so nothing is translated.
 """
 
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alttrain_cli.errors import RecipeError
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.layers import FALLBACK, Key, merge, read_layers
 from alttrain_cli.recipe.overrides import put_overrides
@@ -17,7 +19,6 @@ from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.trl_settings import OTHER_NAMES, check_words, wrong_settings
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
-from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.run import Run
 
 SHOWN_PROBLEMS = 5
@@ -212,10 +213,14 @@ class Recipe(_Section):
         """Return the recipe for rows that are named by a file, whose hash identifies them."""
         return self.model_copy(update={"data": None})
 
-    def changed(self, values: dict[str, dict[str, Any]]) -> "Recipe":
+    def changed(self, values: Mapping[str, Mapping[str, object]]) -> "Recipe":
         """Return a copy with other values in some sections."""
         sections = {name: getattr(self, name).model_copy(update=keys) for name, keys in values.items()}
         return self.model_copy(update=sections)
+
+    def leaves(self) -> Iterator[tuple[Key, object]]:
+        """Yield every key that is no section, with its value as in JSON."""
+        return _leaves(self.model_dump(mode="json"), ())
 
     def save(self, path: Path) -> None:
         with atomic_writer(path) as file:
@@ -223,6 +228,14 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         return dump_yaml(self.model_dump(mode="json"))
+
+
+def _leaves(values: Mapping[str, object], at: Key) -> Iterator[tuple[Key, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*at, name))
+        else:
+            yield (*at, name), value
 
 
 def _listed(path: Path, problems: list[str], sources: dict[Key, str]) -> str:

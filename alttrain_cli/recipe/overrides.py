@@ -19,22 +19,24 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
         key = key.strip()
         if not equals or not _KEY.fullmatch(key):
             raise RecipeError(
-                f"--set {cut(override)}: give section.key=value, for example train.learning_rate=2e-5"
+                f"--set {cut_text(override)}: give section.key=value, for example train.learning_rate=2e-5"
             )
         if key in given:
-            raise RecipeError(f"--set {cut(key)}: given twice; the first value has no effect. Leave one out.")
+            raise RecipeError(
+                f"--set {cut_text(key)}: given twice; the first value has no effect. Leave one out."
+            )
         given.add(key)
         try:
             value = parse_yaml(text)
         except YamlProblem as error:
             raise RecipeError(
-                f"--set {cut(override)}: {quoted(text, 40)} is not a YAML value ({error}). "
+                f"--set {cut_text(override)}: {quoted(text, 40)} is not a YAML value ({error}). "
                 "Put text in quotes."
             ) from None
         _put(values, key.split("."), value, override)
 
 
-def cut(text: str) -> str:
+def cut_text(text: str) -> str:
     """Return a text, or the beginning of a long one."""
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -43,5 +45,5 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any, override: str)
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise RecipeError(f"--set {cut(override)}: {key!r} is a value, not a section.")
+            raise RecipeError(f"--set {cut_text(override)}: {key!r} is a value, not a section.")
     values[keys[-1]] = value

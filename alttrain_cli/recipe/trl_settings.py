@@ -6,7 +6,7 @@ from functools import cache
 from importlib import util
 from pathlib import Path
 
-from alttrain_cli.storage.reading import parse_json
+from alttrain_cli.strict_json import parse_json
 from alttrain_cli.text import escape_hidden, quoted
 
 FILES = (

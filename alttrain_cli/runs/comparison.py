@@ -1,6 +1,6 @@
 """Two runs side by side: the settings that differ, and the scores that both have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -51,8 +51,9 @@ def score_pairs(first: Scores, second: Scores) -> list[ScorePair]:
 
 
 def _settings(entry: RunEntry) -> Iterator[tuple[str, str]]:
-    recipe = Recipe.load(str(Run(entry.path).recipe_path)).model_dump(mode="json")
-    yield from _flat({key: value for key, value in recipe.items() if key != "name"})
+    for key, value in Recipe.load(str(Run(entry.path).recipe_path)).leaves():
+        if key != ("name",):
+            yield ".".join(key), "-" if value is None else str(value)
     manifest = entry.manifest
     if manifest.data:
         yield "data", f"{manifest.data.path} ({manifest.data.sha256[:8]})"
@@ -61,11 +62,3 @@ def _settings(entry: RunEntry) -> Iterator[tuple[str, str]]:
         yield "commit of the base", str(manifest.base.commit or "-")
     yield "device", manifest.device
     yield from {"alttrain": manifest.alttrain, "python": manifest.python, **manifest.libraries}.items()
-
-
-def _flat(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{at}{key}.")
-        else:
-            yield f"{at}{key}", "-" if value is None else str(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.runs.data_facts import DataFacts, read_data_facts
+from alttrain_cli.runs.data_manifest import DataManifest, read_data_manifest
 from alttrain_cli.runs.reproduction import overrides, reproduce
 from alttrain_cli.runs.scores import Scores, ScoreSuite, read_scores
 from alttrain_cli.statistics.estimates import Estimate
@@ -43,7 +43,7 @@ class ModelCard:
     library: str
     recipe: Recipe
     manifest: Manifest
-    data: DataFacts | None
+    data: DataManifest | None
     scores: Scores | None
     licence: str | None
     proof: Sequence[str] = ()
@@ -55,7 +55,7 @@ class ModelCard:
     ) -> "ModelCard":
         """Read the facts from the files of a run."""
         manifest = run.manifest()
-        data = read_data_facts(manifest.data) if manifest.data else None
+        data = read_data_manifest(manifest.data) if manifest.data else None
         scores = read_scores(run.path)
         name, found = run.path.resolve().name, _calibration(run)
         return cls(name, library, recipe, manifest, data, scores, licence, proof, found)

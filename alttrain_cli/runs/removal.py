@@ -7,8 +7,8 @@ from pathlib import Path
 
 from alttrain_cli.errors import RunError
 from alttrain_cli.storage.checkpoints import latest_checkpoint
-from alttrain_cli.storage.files import writable
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.files import explain_write_errors
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run, RunState
 
 
@@ -26,7 +26,7 @@ def remove_run(path: Path) -> None:
     path = path.resolve()
     with ExitStack() as stack:
         for place in (path, path / "eval", path / "export"):
-            stack.enter_context(locked(place))
+            stack.enter_context(lock_folder(place))
         _remove(path)
 
 
@@ -41,7 +41,7 @@ def spare_checkpoints(run: Run) -> list[Path]:
 
 def remove_checkpoints(run: Run) -> None:
     """Delete the checkpoints that are no longer needed."""
-    with locked(run.path):
+    with lock_folder(run.path):
         for path in spare_checkpoints(run):
             _remove(path)
 
@@ -49,7 +49,7 @@ def remove_checkpoints(run: Run) -> None:
 def _remove(path: Path) -> None:
     """Rename a folder, so that it is no longer found, and delete it."""
     hidden = path.with_name(f".{path.name}.removed")
-    with writable(path):
+    with explain_write_errors(path):
         if os.path.lexists(hidden):  # of a process that was killed
             shutil.rmtree(hidden)
         path.rename(hidden)

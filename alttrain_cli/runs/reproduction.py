@@ -6,14 +6,14 @@ from pathlib import Path
 
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.runs.data_facts import DataFacts
+from alttrain_cli.runs.data_manifest import DataManifest
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from alttrain_cli.storage.run_records import Manifest
 
 _NAME = "model.name="
 
 
-def reproduce(recipe: Recipe, manifest: Manifest, data: DataFacts | None) -> Iterator[str]:
+def reproduce(recipe: Recipe, manifest: Manifest, data: DataManifest | None) -> Iterator[str]:
     """Yield three commands: the data, the training, the evaluation."""
     sources = [one.word for one in data.sources] if data else ["FILE"]
     given = " ".join(f"--source {shlex.quote(name)}" for name in sources)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from pydantic import Field, TypeAdapter
 
 from alttrain_cli.statistics.estimates import Estimate
-from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.names import suite_name
+from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.storage.run_records import Record
 
 
@@ -32,7 +32,7 @@ class ScoreStructure(Record):
     completed: int = 0
 
 
-class ScoreAttackFacts(Record):
+class ScoreAttackRecord(Record):
     """How an adaptive suite was played; `recorded` is set for a replay."""
 
     recorded: str | None = None
@@ -41,7 +41,7 @@ class ScoreAttackFacts(Record):
 class ScoreAttack(Record):
     """What is known of an adaptive suite."""
 
-    facts: ScoreAttackFacts
+    facts: ScoreAttackRecord
 
 
 class ScoreSuite(Record):

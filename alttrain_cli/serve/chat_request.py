@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alttrain_cli.backends.conversation import Conversation, Message, Role
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.model import MOST, Sampling
 from alttrain_cli.serve.api_error import ApiError
-from alttrain_cli.storage.problems import in_words, key_of
-from alttrain_cli.storage.reading import parse_json
+from alttrain_cli.strict_json import parse_json
 from alttrain_cli.text import quoted
 
 # Fields that would change the completion and are not supported, each with the values that change nothing.

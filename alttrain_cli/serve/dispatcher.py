@@ -65,9 +65,9 @@ class Dispatcher:
         job = CompletionJob(backend, request, self.report)
         self._jobs.add(job)
         self.activity.in_flight += 1
-        begun = asyncio.get_running_loop().time()
+        started = asyncio.get_running_loop().time()
         work = asyncio.get_running_loop().run_in_executor(self._pool, job.run)
-        work.add_done_callback(lambda _: self._free(job, begun))
+        work.add_done_callback(lambda _: self._free(job, started))
         try:
             yield job
         finally:
@@ -105,10 +105,10 @@ class Dispatcher:
         if self._is_closed:
             raise self._stopping()
 
-    def _free(self, job: CompletionJob, begun: float) -> None:
+    def _free(self, job: CompletionJob, started: float) -> None:
         self._jobs.discard(job)
         self.activity.in_flight -= 1
-        seconds = asyncio.get_running_loop().time() - begun
+        seconds = asyncio.get_running_loop().time() - started
         self._seconds = seconds if not self._seconds else 0.9 * self._seconds + 0.1 * seconds
         self._slots.release()
 

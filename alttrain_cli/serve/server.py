@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.errors import AlttrainError, heeded, stop_by
+from alttrain_cli.errors import AlttrainError, ending_signals, stop_by
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.activity import Activity
 from alttrain_cli.serve.app import LOCAL_NAMES, Service, make_app
@@ -104,9 +104,9 @@ def serve(
         KeyboardInterrupt: after the end, for the signal that caused it.
     """
     activity = Activity()
-    is_main = threading.current_thread() is threading.main_thread()  # else uvicorn heeds no signals
+    is_main = threading.current_thread() is threading.main_thread()  # else uvicorn handles no signals
     signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
-    ignored = [number for number in signals if number not in heeded()]
+    ignored = [number for number in signals if number not in ending_signals()]
     hosts = (*LOCAL_NAMES, _host_of(taken)) if is_local(taken) else ()
 
     stop = stop or threading.Event()
@@ -128,10 +128,10 @@ def serve(
 
 @contextmanager
 def _stop_on_hang_up(stop: threading.Event) -> Iterator[None]:
-    """Let SIGHUP, which uvicorn does not heed, end the server as SIGTERM does.
+    """Let SIGHUP, which uvicorn does not handle, end the server as SIGTERM does.
 
     Raises:
-        Stopped: after the end, if it came.
+        StopSignal: after the end, if it came.
     """
     number = int(getattr(signal, "SIGHUP", 0))
     came = threading.Event()
@@ -140,7 +140,7 @@ def _stop_on_hang_up(stop: threading.Event) -> Iterator[None]:
         came.set()
         stop.set()
 
-    if number not in heeded():
+    if number not in ending_signals():
         yield
         return
     before = signal.signal(number, hang_up)
@@ -173,7 +173,7 @@ def _server(service: Service) -> "Server":
 
 
 def _ignore(numbers: list[signal.Signals]) -> None:
-    """Ignore signals that uvicorn heeds although this process was started to ignore them, as by nohup."""
+    """Ignore signals that uvicorn handles although this process was started to ignore them, as by nohup."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
 

@@ -144,7 +144,7 @@ def safe_at(safe: Mapping[str, Sequence[bool]]) -> dict[str, Estimate | None]:
     }
 
 
-def corrected(found: Rate, sensitivity: Rate, specificity: Rate) -> Estimate | None:
+def correct_for_judge(found: Rate, sensitivity: Rate, specificity: Rate) -> Estimate | None:
     """Return the rate that a judge without errors would give (Rogan and Gladen 1978).
 
     The interval is Lang and Reiczigel's (2014), which counts that sensitivity and specificity were

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.storage.files import unwritable, write_json
+from alttrain_cli.storage.files import write_json, write_refusal
 
 COMPLETE = "complete.json"  # the last file of a checkpoint: without it, the checkpoint is incomplete
 
@@ -37,7 +37,7 @@ def remove_incomplete(checkpoints: Path) -> None:
 
 
 @contextmanager
-def writing(checkpoints: Path, step: int) -> Iterator[None]:
+def write_checkpoint(checkpoints: Path, step: int) -> Iterator[None]:
     """Mark the checkpoint that the block writes as complete; if it fails, remove it."""
     folder = checkpoints / f"checkpoint-{step}"
     try:
@@ -57,7 +57,7 @@ def writing(checkpoints: Path, step: int) -> Iterator[None]:
 def _why_unwritten(error: Exception, folder: Path) -> str | None:
     """Return why a write failed; torch does not always report that there was no space."""
     full = shutil.disk_usage(folder).free < 2**20
-    return unwritable(error) or ("the disk is full" if full else None)
+    return write_refusal(error) or ("the disk is full" if full else None)
 
 
 def _step_of(checkpoint: Path) -> int:

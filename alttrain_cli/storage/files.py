@@ -21,7 +21,7 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
 
     A symbolic link stays one: the file that it leads to is replaced, with the permissions that it had.
     """
-    with writable(path):
+    with explain_write_errors(path):
         path = Path(os.path.realpath(path)) if path.is_symlink() else path
         mode = _replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,14 +73,14 @@ _TORCH = ("PytorchStreamWriter failed", "file write failed", "basic_ios::clear")
 
 
 @contextmanager
-def writable(path: Path) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Turn a refusal to write `path` into one line for the user, also if safetensors or torch word it."""
     try:
         yield
     except AlttrainError:
         raise
     except Exception as error:
-        reason = unwritable(error)
+        reason = write_refusal(error)
         if reason is None:
             raise
         raise AlttrainError(
@@ -88,7 +88,7 @@ def writable(path: Path) -> Iterator[None]:
         ) from None
 
 
-def unwritable(error: Exception) -> str | None:
+def write_refusal(error: Exception) -> str | None:
     """Return why a file could not be written, None if the error has another cause."""
     if isinstance(error, OSError) and error.errno is not None:
         return _REASONS.get(error.errno)
@@ -114,7 +114,7 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
 
 def append_jsonl(path: Path, value: Any) -> None:
     """Append one JSON object as a line."""
-    with writable(path):
+    with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             torn = file.tell() and not _ends_a_line(file)

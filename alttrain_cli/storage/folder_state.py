@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FolderState:
 
         `names` are all files and folders that this process may write there.
         """
-        with writable(folder):
+        with explain_write_errors(folder):
             missing = tuple(one for one in (folder, *folder.parents) if not os.path.lexists(one))[::-1]
             folder.mkdir(parents=True, exist_ok=True)
             paths = [folder / name for name in names]

@@ -10,15 +10,15 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.storage.checked import KEEP, read_record
-from alttrain_cli.storage.files import atomic_writer, check_torn, writable
+from alttrain_cli.storage.files import atomic_writer, check_torn, explain_write_errors
 from alttrain_cli.storage.reading import LONGEST_LINE, opened
+from alttrain_cli.storage.record_reader import KEEP, read_record
 
 _CHUNK = 1 << 16
 _OPENING = b'{"key": "'  # of each line
 
 
-class Keyed(TypedDict):
+class KeyedRecord(TypedDict):
     """The keys that every record has."""
 
     __pydantic_config__ = KEEP  # type: ignore[misc]
@@ -26,7 +26,7 @@ class Keyed(TypedDict):
     key: str
 
 
-_KEYED = TypeAdapter(Keyed)
+_KEYED = TypeAdapter(KeyedRecord)
 
 
 class Journal:
@@ -35,7 +35,7 @@ class Journal:
     def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
         self.path = path
         self._kind = kind
-        self._mended = False
+        self._is_whole = False
         self._offsets: dict[str, int] | None = None  # None: not read yet
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -75,14 +75,14 @@ class Journal:
     def append(self, record: dict[str, Any]) -> None:
         """Write one record whole, so that a kill after this call loses nothing."""
         line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        with writable(self.path):
+        with explain_write_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
-                if not self._mended:
+                if not self._is_whole:
                     _truncate_partial_line(self.path)
                 place = file.seek(0, os.SEEK_END)
-                self._mended = file.write(line) == len(line)
-        if not self._mended:
+                self._is_whole = file.write(line) == len(line)
+        if not self._is_whole:
             raise AlttrainError(
                 f"{self.path}: cannot write: the disk is full. Free some space, then run the same "
                 "command again."

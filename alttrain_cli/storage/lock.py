@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.folder_state import FolderState
 
 try:
@@ -20,7 +20,7 @@ LOOK = 0.1  # seconds: `is_locked` of another process is over by then
 
 
 @contextmanager
-def locked(place: Path, path: Path | None = None) -> Iterator[None]:
+def lock_folder(place: Path, path: Path | None = None) -> Iterator[None]:
     """Keep other alttrain processes out of `place` during the block.
 
     `place` is a folder. With `path`, that lock file is created and removed again. If the system or its
@@ -63,7 +63,7 @@ def is_locked(place: Path) -> bool:
     return False
 
 
-def hold(handle: int) -> bool:
+def take_lock(handle: int) -> bool:
     """Lock an open file until the last process that inherits it has closed it; False if it is locked.
 
     Without locks on its system, it is True.
@@ -80,7 +80,7 @@ def hold(handle: int) -> bool:
 def _lock(place: Path, path: Path | None) -> int:
     looked_at = time.monotonic() + LOOK
     while True:
-        with writable(place):
+        with explain_write_errors(place):
             if path is None:
                 handle = os.open(place, os.O_RDONLY)
             else:

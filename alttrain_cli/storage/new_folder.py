@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 
 
 def check_free(folder: Path) -> None:
@@ -30,7 +30,7 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
     """
     hidden = folder.with_name(f".{folder.name}.part")
     try:
-        with writable(hidden):
+        with explain_write_errors(hidden):
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir(parents=True)
         yield hidden
@@ -43,7 +43,7 @@ def publish(hidden: Path, folder: Path) -> None:
 
     Other users may read its files: safetensors writes its own for their owner alone.
     """
-    with writable(folder):
+    with explain_write_errors(folder):
         for path in hidden.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         if folder.is_dir():

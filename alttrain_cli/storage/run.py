@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.storage.checked import read_record_file
 from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
 from alttrain_cli.storage.folder_state import FolderState
-from alttrain_cli.storage.lock import is_locked, locked
+from alttrain_cli.storage.lock import is_locked, lock_folder
 from alttrain_cli.storage.reading import is_file, sha256
+from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.storage.run_records import (
     CALIBRATION,
     CANARY,
@@ -90,7 +90,7 @@ class Run:
         if os.path.lexists(path):
             _refuse_taken(path)
         run = cls.to_write(path)
-        with locked(path):
+        with lock_folder(path):
             _refuse_taken(path)
             run.save_recipe(recipe)
         return run

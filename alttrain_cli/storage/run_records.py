@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from alttrain_cli.storage.checked import KEEP, MOST, read_record
 from alttrain_cli.storage.reading import opened
+from alttrain_cli.storage.record_reader import KEEP, MOST, read_record
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0)]

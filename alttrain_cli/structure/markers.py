@@ -64,7 +64,7 @@ class Translator:
         return text
 
 
-def own(text: str, markers: Markers, *, prefilled: bool) -> str:
+def own_text(text: str, markers: Markers, *, prefilled: bool) -> str:
     """Return text with <think> markers as the family would write it after its prompt."""
     if prefilled:
         text = text.removeprefix(THINK.open)

@@ -79,14 +79,14 @@ def check_round_trip(tokenizer: Tokenizer) -> None:
 
 def check_nothing_dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> None:
     """Make sure that the text of a conversation is in its tokens."""
-    for what in dropped(tokenizer, probing, with_system=bool(system)):
+    for what in dropped_parts(tokenizer, probing, with_system=bool(system)):
         hint = (
             "Use --set model.system=null" if what == "the system prompt" else "Use another copy of the model"
         )
         raise ModelError(f"the chat template drops {what}. {hint}, or correct its chat template.")
 
 
-def dropped(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Iterator[str]:
+def dropped_parts(tokenizer: Tokenizer, probing: Probing, *, with_system: bool) -> Iterator[str]:
     """Yield the parts that the chat template drops: the question, an earlier answer, the system prompt."""
     yield from _missing(tokenizer, probing.prompt, [("the question", PROBE)])
     yield from _missing(tokenizer, probing.answered, [("an earlier answer", PROBE)])

@@ -37,7 +37,7 @@ _LECTURE = re.compile(
 _TURN = re.compile(r"\b(?:but|however|nevertheless|here(?:'s| is| are))\b")
 
 
-def refuses(answer: str) -> bool:
+def is_refusal(answer: str) -> bool:
     """Return whether the answer opens as a refusal. An empty answer refuses nothing."""
     text = unicodedata.normalize("NFKC", answer).replace("\u2019", "'").lower()
     opening = " ".join(text.split())[:LOOKED_AT]

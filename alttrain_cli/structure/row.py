@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.storage.reading import Digest, read_jsonl
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order

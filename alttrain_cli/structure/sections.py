@@ -5,7 +5,12 @@ reasoning block, or leave sections out. Rows, traces, backends and runs carry th
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
+
+from alttrain_cli.errors import RunError
+
+if TYPE_CHECKING:
+    from alttrain_cli.storage.run import Run
 
 Section = Literal["understanding", "assessment", "reasoning", "answer"]
 Order = tuple[Section, ...]  # of the sections inside the reasoning block
@@ -23,6 +28,15 @@ def check_order(names: Sequence[str]) -> Order:
     if len(set(names)) < len(names) or not set(names) <= set(THOUGHTS):
         raise ValueError(f"must be some of {', '.join(THOUGHTS)}, each at most once")
     return cast(Order, tuple(names))
+
+
+def order_of(run: "Run") -> Order:
+    """Return the order of the sections that a run learned."""
+    order = run.manifest().order
+    try:
+        return THOUGHTS if order is None else check_order(order)
+    except ValueError as error:
+        raise RunError(f"{run.manifest_path}: order {error}. Bring back the file from a copy.") from None
 
 
 def merge_orders(orders: Iterable[Order]) -> Order:

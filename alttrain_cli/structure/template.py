@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own
+from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own_text
 from alttrain_cli.structure.probing import (
     Message,
     Probing,
@@ -127,7 +127,7 @@ class Template:
 
     def own(self, text: str) -> str:
         """Return text with <think> markers as this family writes it after the prompt."""
-        return own(text, self.markers, prefilled=self.prefilled)
+        return own_text(text, self.markers, prefilled=self.prefilled)
 
     def stream_parser(self) -> StreamParser:
         return StreamParser(self.markers, prefilled=self.prefilled)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from alttrain_cli.structure.markers import Markers, overlap
 from alttrain_cli.structure.sections import THOUGHTS, Order, Section
 from alttrain_cli.structure.sentences import split_sentences
-from alttrain_cli.structure.verdict import Verdict, restates, verdict_of
+from alttrain_cli.structure.verdict import Verdict, is_restatement, verdict_of
 
 # An assessment that comes later than this is a model that moralises late, not one that assesses
 # before it solves: the section counts as missing.
@@ -110,7 +110,6 @@ class StreamParser:
         self._close = markers.close.strip()
         self._prefilled = prefilled
         self._phase = "opening"
-        self._marked = prefilled
         self._pending = ""
         self._order = order
         self._thinking = _Thinking() if order == THOUGHTS else _Paragraphs(order)
@@ -159,7 +158,7 @@ class StreamParser:
         start = self._pending.lstrip()
         if start.startswith(self._open):
             self._pending = start[len(self._open) :]
-            self._phase, self._marked = "thinking", True
+            self._phase = "thinking"
         elif not self._open.startswith(start):
             self._phase = "thinking" if self._prefilled else "unmarked"
 
@@ -225,7 +224,7 @@ class _Thinking:
 
     def _look_at(self, sentence: str) -> None:
         opens = not self._before.strip()
-        if verdict_of(sentence) is not Verdict.MISSING and not (opens and restates(sentence)):
+        if verdict_of(sentence) is not Verdict.MISSING and not (opens and is_restatement(sentence)):
             self._assessment, self._settled = sentence, True
             return
         if opens:
@@ -265,7 +264,7 @@ class _Paragraphs:
             if not (gap or self._finished):  # it grows, so it may become any section from here on
                 found[name], rest = first, ""
                 break
-            if _may_be(name, first) and not (place == 0 and name == "assessment" and restates(first)):
+            if _may_be(name, first) and not (place == 0 and name == "assessment" and is_restatement(first)):
                 found[name], rest = first.strip(), others.strip()
         for name in reversed(self._after) if self._finished else ():
             others, _, last = rest.rpartition("\n\n")

@@ -36,7 +36,7 @@ def deciding_word(sentence: str) -> tuple[str, Verdict] | None:
     return None if found.verdict is Verdict.MISSING else (found.word, found.meaning)
 
 
-def restates(sentence: str) -> bool:
+def is_restatement(sentence: str) -> bool:
     """Whether a first sentence describes the request, so that judging words in it are no verdict."""
     text = _plain(sentence)
     if not _TELLS_WHAT_IS_ASKED.search(text) or _JUDGES_AT_ONCE.search(text):

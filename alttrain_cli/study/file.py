@@ -10,11 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart, Mode
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
-from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
-from alttrain_cli.storage.shipped import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped_folder
 from alttrain_cli.text import quoted, suggest
 
 UNTRAINED = "untrained"  # the method of a base model

@@ -10,7 +10,7 @@ from alttrain_cli.storage.run_records import Record, Seconds
 from alttrain_cli.study.steps import Kind
 
 
-class Ended(Record):
+class StepEnd(Record):
     """One end of a step. `planned` is its time by arithmetic alone, `expected` the corrected one."""
 
     key: str
@@ -24,7 +24,7 @@ class Ended(Record):
     whole: bool = True  # done from its beginning, not resumed
 
 
-_ENDED = TypeAdapter(Ended)
+_ENDED = TypeAdapter(StepEnd)
 
 
 class History:
@@ -33,19 +33,21 @@ class History:
     def __init__(self, folder: Path) -> None:
         self._journal = Journal(folder / "journal.jsonl")
 
-    def add(self, ended: Ended) -> None:
+    def add(self, ended: StepEnd) -> None:
         self._journal.append({"key": ended.key, **ended.record()})
 
-    def all(self) -> list[Ended]:
+    def all(self) -> list[StepEnd]:
         """Return every end, the oldest first."""
         return [_ENDED.validate_python(record) for record in self._journal]
 
-    def done(self) -> dict[str, Ended]:
+    def done(self) -> dict[str, StepEnd]:
         """Return the last success of each step by its key."""
         return {one.key: one for one in self.all() if one.exit_code == 0}
 
 
-def correction(kind: Kind, machine: str, ended: Iterable[Ended], costs: Mapping[str, float | None]) -> float:
+def correction(
+    kind: Kind, machine: str, ended: Iterable[StepEnd], costs: Mapping[str, float | None]
+) -> float:
     """Return by what the arithmetic is to be multiplied: what steps of this kind took, over their plan.
 
     `costs` are the seconds by arithmetic, by key, as they would be planned now. Those in the journal may come

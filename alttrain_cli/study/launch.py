@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from alttrain_cli.storage.lock import hold
+from alttrain_cli.storage.lock import take_lock
 
 PROGRAM = (sys.executable, "-m", "alttrain_cli")
 GRACE = 60.0  # seconds in which a step saves what it has
@@ -69,7 +69,7 @@ class LocalLauncher:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             # The process inherits the lock with the log. So it is known, also after this process was killed.
-            if not hold(output.fileno()):
+            if not take_lock(output.fileno()):
                 return None
             process = subprocess.Popen(
                 [*PROGRAM, *words],

@@ -1,6 +1,6 @@
 """The suites of a study: those that it names, and those whose prompts are in files of the user's own."""
 
-from alttrain_cli.evaluation.suites.own import OwnSuite, is_own, own_suites
+from alttrain_cli.evaluation.suites.own_suites import OwnSuite, is_own, own_suites
 from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.study.file import StudyFile

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from alttrain_cli.evaluation.page.chart import ChartPoint, Plot, place_labels, x_end
-from alttrain_cli.evaluation.page.environment import environment, plain_style
-from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.evaluation.page.environment import write_plain_page
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.table_values import Dot, StudyTable
 
@@ -13,20 +12,8 @@ _CSS = {False: "paper", True: "paper trained"}
 
 def write_page(path: Path, table: StudyTable) -> None:
     """Write the page, atomically. It loads nothing and has no script."""
-    style, policy = plain_style()
-    text = (
-        environment()
-        .get_template("study.html")
-        .render(
-            table=table,
-            titles=[*map(title_of, table.columns)],
-            plot=plot_of(table),
-            style=style,
-            policy=policy,
-        )
-    )
-    with atomic_writer(path) as file:
-        file.write(text)
+    titles = [*map(title_of, table.columns)]
+    write_plain_page(path, "study.html", table=table, titles=titles, plot=plot_of(table))
 
 
 def plot_of(table: StudyTable) -> Plot | None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from alttrain_cli.engine.machine import Machine, card_ids
 from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.storage.files import writable, write_json
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.files import explain_write_errors, write_json
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.names import safe_name
-from alttrain_cli.study.check import check_names
 from alttrain_cli.study.file import StudyFile, find_study
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.launch import Launcher, LocalLauncher
+from alttrain_cli.study.name_check import check_names
 from alttrain_cli.study.page import write_page
 from alttrain_cli.study.run import Events, Failure, Runner
-from alttrain_cli.study.slurm import Submitted, check_installed, submit
+from alttrain_cli.study.slurm import Submission, check_installed, submit
 from alttrain_cli.study.table import study_table
 from alttrain_cli.study.table_values import StudyTable
 
@@ -46,9 +46,9 @@ class Place:
             raise RunError(
                 f"--jobs {jobs}: each step needs a GPU, and there are {len(cards)}. Give --jobs {len(cards)}."
             )
-        with writable(self.folder):
+        with explain_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder):
+        with lock_folder(self.folder):
             self.save()
             start = launcher or LocalLauncher(jobs, cards if jobs > 1 else ())
             runner = Runner(self.grid, self.folder, Machine.detect(), start, events, jobs)
@@ -59,12 +59,12 @@ class Place:
         """Keep the study in its folder, as it was given: with --set, without defaults."""
         write_json(self.folder / "study.json", self.grid.study.model_dump(mode="json", exclude_unset=True))
 
-    def submit(self, machine: Machine, options: Mapping[str, str]) -> list[Submitted]:
+    def submit(self, machine: Machine, options: Mapping[str, str]) -> list[Submission]:
         """Submit a Slurm job for each step that is not done; return those that wait."""
         check_installed()
-        with writable(self.folder):
+        with explain_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder):
+        with lock_folder(self.folder):
             self.save()
             return [*submit(self.grid, self.folder, machine, options)]
 

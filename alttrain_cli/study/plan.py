@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study.cost import Cost, cost_of
 from alttrain_cli.study.grid import Grid
-from alttrain_cli.study.history import Ended, History, correction
+from alttrain_cli.study.history import History, StepEnd, correction
 from alttrain_cli.study.steps import Kind, Status, Step
 
 
@@ -18,7 +18,7 @@ class PlannedStep(NamedTuple):
     status: Status
     cost: Cost
     factor: float = 1.0
-    took: Ended | None = None  # if it was done here
+    took: StepEnd | None = None  # if it was done here
 
     @property
     def expected(self) -> float | None:
@@ -44,9 +44,9 @@ class PlannedStep(NamedTuple):
             "took_seconds": self.took and self.took.seconds,
         }
 
-    def ended(self, machine: str, seconds: float, exit_code: int) -> Ended:
+    def ended(self, machine: str, seconds: float, exit_code: int) -> StepEnd:
         """Return the journal's record of its end."""
-        return Ended(
+        return StepEnd(
             key=self.step.key,
             kind=self.step.kind,
             title=self.step.title,
@@ -120,7 +120,7 @@ def plan_study(grid: Grid, folder: Path, machine: Machine) -> StudyPlan:
     return StudyPlan(machine, _planned(grid.steps, grid, folder, machine))
 
 
-def planned(step: Step, grid: Grid, folder: Path, machine: Machine) -> PlannedStep:
+def plan_step(step: Step, grid: Grid, folder: Path, machine: Machine) -> PlannedStep:
     """Plan one step of a study."""
     return _planned([step], grid, folder, machine)[0]
 

@@ -1,18 +1,17 @@
 """The rows that a step trains on, as far as they are known before they are built."""
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from alttrain_cli.data.samples import SampleDropped
+from alttrain_cli.data.samples import SampleError
 from alttrain_cli.data.starter import FILES as STARTER_SETS
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import restyle
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.row import Row, iter_rows
 from alttrain_cli.study.steps import BuildStep
-from alttrain_cli.training.fit import TYPICAL_ROWS, estimate
+from alttrain_cli.training.fit import TYPICAL_ROWS, estimate_size
 from alttrain_cli.training.memory_plan import RowSize
+from alttrain_cli.training.rows import TrainingRows
 
 TYPICAL = 1000  # rows of a source that names no number
 
@@ -21,8 +20,7 @@ def sizes_of(build: BuildStep, recipe: Recipe) -> list[RowSize]:
     """Return the rows in tokens: of the file if it is there, of the starter set, or typical ones."""
     limit = recipe.train.max_length
     if build.out.is_file():
-        rows: Sequence[Row] = _of_file(build.out, build.out.stat().st_mtime_ns)
-        found = [estimate(recipe, row) for row in rows]
+        found = [estimate_size(recipe, row) for row in _of_file(build.out, build.out.stat().st_mtime_ns).rows]
     else:
         found = [size for source in build.sources for size in _of_source(source, build.style, recipe)]
     return [RowSize(min(size.tokens, limit), min(size.trained, limit)) for size in found]
@@ -44,11 +42,11 @@ def _of_source(source: str, style: str, recipe: Recipe) -> list[RowSize]:
     rows = starter_rows("train", name)
     chosen = [rows[at * len(rows) // count] for at in range(min(count, len(rows)))]
     try:
-        return [estimate(recipe, restyle(row, style)) for row in chosen]
-    except SampleDropped:  # the build will say why
-        return [estimate(recipe, row) for row in chosen]
+        return [estimate_size(recipe, restyle(row, style)) for row in chosen]
+    except SampleError:  # the build will say why
+        return [estimate_size(recipe, row) for row in chosen]
 
 
 @cache
-def _of_file(path: Path, changed: int) -> tuple[Row, ...]:
-    return tuple(iter_rows(path))
+def _of_file(path: Path, changed: int) -> TrainingRows:
+    return TrainingRows.read(path, allow_one_label=True)

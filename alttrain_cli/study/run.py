@@ -12,7 +12,7 @@ from alttrain_cli.storage.names import safe_name
 from alttrain_cli.study.grid import Grid
 from alttrain_cli.study.history import History
 from alttrain_cli.study.launch import Launcher, Process, last_lines
-from alttrain_cli.study.plan import PlannedStep, planned
+from alttrain_cli.study.plan import PlannedStep, plan_step
 from alttrain_cli.study.steps import Status, Step
 
 LOOK = 0.1  # seconds between two looks at the processes
@@ -140,7 +140,7 @@ class Runner:
 
     def _launch(self, step: Step, total: int) -> bool:
         """Start a step; False if a process of an earlier run of the study still does it."""
-        plan = planned(step, self.grid, self.folder, self.machine)
+        plan = plan_step(step, self.grid, self.folder, self.machine)
         taken = {one.slot for one in self._running}
         slot = next(at for at in range(self.jobs) if at not in taken)
         log = log_of(self.folder, step)

@@ -21,7 +21,7 @@ from alttrain_cli.study import launch
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.history import History
-from alttrain_cli.study.plan import PlannedStep, plan_study, planned
+from alttrain_cli.study.plan import PlannedStep, plan_step, plan_study
 from alttrain_cli.study.run import LOOK, log_of
 from alttrain_cli.study.steps import Status
 
@@ -30,7 +30,7 @@ MORE_TIME, LEAST_MINUTES = 2.0, 20  # a job gets so many times the planned time,
 LEAST_GB, MORE_GB = 16, 8  # of memory beside the card: a model passes through it
 
 
-class Submitted(NamedTuple):
+class Submission(NamedTuple):
     """A step that waits in the queue, or that an earlier submission put there."""
 
     plan: PlannedStep
@@ -59,7 +59,7 @@ def check_installed() -> None:
 
 def submit(
     grid: Grid, folder: Path, machine: Machine, options: Mapping[str, str], cluster: Cluster = "slurm"
-) -> Iterator[Submitted]:
+) -> Iterator[Submission]:
     """Submit a job for each step that is neither done nor in the queue, and yield each.
 
     `options` are those of sbatch, for example partition. The study is read from the folder by the jobs.
@@ -91,7 +91,7 @@ def submit(
                 while not started.done():
                     time.sleep(LOOK)
         waiting[step.key] = job
-        yield Submitted(plan, job, after, is_new)
+        yield Submission(plan, job, after, is_new)
 
 
 def _queue() -> set[str]:
@@ -121,7 +121,7 @@ def do_step(folder: str, key: str) -> None:
     if step.status() is Status.DONE:
         return
     machine = Machine.detect()
-    plan = planned(step, grid, place, machine)
+    plan = plan_step(step, grid, place, machine)
     log, since = log_of(place, step), time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

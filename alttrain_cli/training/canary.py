@@ -10,7 +10,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CanaryRecord, RefusalRecord
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.trace import Trace
 
@@ -82,7 +82,7 @@ class Canary:
 def count_refusals(rows: Sequence[Row], traces: Sequence[Trace]) -> RefusalRecord:
     """Count the completions that have all sections, and by label those that refuse."""
     asked = Counter(row.label for row in rows)
-    refused = Counter(row.label for row, trace in zip(rows, traces, strict=True) if refuses(trace.answer))
+    refused = Counter(row.label for row, trace in zip(rows, traces, strict=True) if is_refusal(trace.answer))
     return RefusalRecord(
         n=len(rows),
         structured=sum(trace.structured for trace in traces),

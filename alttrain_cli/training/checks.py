@@ -6,10 +6,10 @@ from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory
-from alttrain_cli.engine.model_card import CARD
+from alttrain_cli.engine.model_files import CARD
 from alttrain_cli.engine.shared_files import save_tokenizer
 from alttrain_cli.errors import GateError
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.new_folder import hidden_folder, publish
 from alttrain_cli.storage.run_records import ChecksRecord
 
@@ -19,7 +19,7 @@ MIN_LOGIT_CHANGE = 1e-3  # below this, a change may be the rounding of bfloat16
 def save_adapter(loaded: LoadedModel, folder: Path, untrained_logits: Any) -> ChecksRecord:
     """Check the adapter and save it; the folder appears only when it is complete."""
     checks = check_adapter(loaded, untrained_logits)
-    with hidden_folder(folder) as hidden, writable(folder):
+    with hidden_folder(folder) as hidden, explain_write_errors(folder):
         loaded.model.save_pretrained(hidden, safe_serialization=True)
         save_tokenizer(loaded, hidden)
         (hidden / CARD).unlink(missing_ok=True)  # PEFT's placeholder

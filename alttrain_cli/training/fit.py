@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from alttrain_cli.engine.launch import Launch
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.speed import forget_speed
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import is_variant, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.text import estimate_tokens
+from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.memory_plan import (
     MemoryPlan,
     RowSize,
     Verdict,
     fit_verdict,
-    least,
+    least_memory,
     plan,
 )
 from alttrain_cli.training.time_plan import Duration, training_time
@@ -49,10 +50,17 @@ class RecipeFit(NamedTuple):
         return {**self._asdict(), "time": self.time and self.time._asdict()}
 
 
+def shipped_fits(machine: Machine, *, measure_again: bool = False) -> list[RecipeFit]:
+    """Return how each recipe that comes with alttrain fits, the smallest model first."""
+    if measure_again:
+        forget_speed()
+    return sorted(fit_of(Recipe.load(str(path)), machine) for path in shipped_recipes())
+
+
 def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
     """Estimate how a recipe's model fits."""
     longest = min(TYPICAL_LONGEST, recipe.train.max_length)
-    memory = least(recipe, longest, machine)
+    memory = least_memory(recipe, longest, machine)
     rows = [RowSize(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]
     return RecipeFit(
         parameters=recipe.model.sizes.parameters,
@@ -64,7 +72,7 @@ def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
     )
 
 
-def grouped(fits: Sequence[RecipeFit]) -> list[list[RecipeFit]]:
+def group_fits(fits: Sequence[RecipeFit]) -> list[list[RecipeFit]]:
     """Return the fits of each model that need the same memory, the recipe that the others vary first."""
     groups: dict[tuple[str, str], list[RecipeFit]] = {}
     for fit in fits:
@@ -72,18 +80,17 @@ def grouped(fits: Sequence[RecipeFit]) -> list[list[RecipeFit]]:
     return [sorted(group, key=lambda fit: is_variant(fit.recipe)) for group in groups.values()]
 
 
-def recommended(machine: Machine) -> str:
+def recommended_recipe(machine: Machine) -> str:
     """Return the recipe to start with: the largest model that fits a GPU; without one, the demo's.
 
     On a CPU larger models fit too, but train for days.
     """
     if not machine.gpu:
         return SMALLEST
-    recipes = [Recipe.load(str(path)) for path in shipped_recipes()]
-    return best_of([fit_of(recipe, machine) for recipe in recipes], machine)
+    return best_recipe(shipped_fits(machine), machine)
 
 
-def best_of(fits: Sequence[RecipeFit], machine: Machine) -> str:
+def best_recipe(fits: Sequence[RecipeFit], machine: Machine) -> str:
     """Return the recipe to start with, among recipes with a known fit."""
     good = [fit for fit in fits if fit.verdict == "fits"] if machine.gpu else []
     return max(good, key=lambda fit: fit.parameters).recipe if good else SMALLEST
@@ -91,7 +98,7 @@ def best_of(fits: Sequence[RecipeFit], machine: Machine) -> str:
 
 def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> MemoryPlan:
     """Return the plan for rows that are not tokenised yet."""
-    return plan(recipe, [estimate(recipe, row) for row in rows], machine)
+    return plan(recipe, [estimate_size(recipe, row) for row in rows], machine)
 
 
 class TimedPlan(NamedTuple):
@@ -126,14 +133,14 @@ def timed_plan(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> TimedPl
     return TimedPlan(planned, time, next((one for one in cards if one.plan.verdict == "fits"), None))
 
 
-def estimate(recipe: Recipe, row: Row) -> RowSize:
+def estimate_size(recipe: Recipe, row: Row) -> RowSize:
     """Return about how many tokens a row has."""
     trained = sum(map(estimate_tokens, (row.trace.thinking, row.answer))) + TEMPLATE_TOKENS // 2
     given = sum(map(estimate_tokens, (row.prompt, recipe.model.system or ""))) + TEMPLATE_TOKENS // 2
     return RowSize(given + trained, trained)
 
 
-def parse_gpu(gpu: str, gpus: str | None = None) -> Machine:
+def find_machine(gpu: str = "auto", gpus: str | None = None) -> Machine:
     """Return the machine of `--gpu`: `auto` is this one, a number is the memory of a GPU in GB.
 
     `gpus` is the number of such GPUs; `all` are those of this machine.

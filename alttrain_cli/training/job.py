@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alttrain_cli.backends.identity import weights_of
 from alttrain_cli.backends.local import LocalBackend
-from alttrain_cli.backends.target import order_of
-from alttrain_cli.engine import quiet
-from alttrain_cli.engine.launch import ALONE, Launch
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import AlttrainError, RunError, stop_by
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.checkpoints import finished_steps
-from alttrain_cli.storage.files import atomic_writer, writable
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.files import atomic_writer, explain_write_errors
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
     BaseRecord,
@@ -29,11 +26,13 @@ from alttrain_cli.storage.run_records import (
     MemoryPlanRecord,
     StepRecord,
 )
+from alttrain_cli.structure.sections import order_of
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.curve import curve_svg
 from alttrain_cli.training.fit import plan_before_loading
-from alttrain_cli.training.memory_plan import Batching, plan, sizes_of, unplanned
+from alttrain_cli.training.launch import ALONE, Launch
+from alttrain_cli.training.memory_plan import Batching, default_batching, plan, sizes_of
 from alttrain_cli.training.rank import RankTask, agreed, joined
 from alttrain_cli.training.reports import Reports, TrainingEvents, TrainingStep
 from alttrain_cli.training.rows import TrainingRows, encode_rows
@@ -66,20 +65,20 @@ def start(job: TrainingJob, out: Path | None, reports: Reports) -> Run:
         AlttrainError: as `train`, `load_base` and `save_adapter`. What was trained is kept.
     """
     run = Run.create(out, job.recipe.name, job.recipe.to_yaml())
-    with locked(run.path):
+    with lock_folder(run.path):
         return _finish(job, run, reports)
 
 
 def resume(job: TrainingJob, out: Path, reports: Reports) -> Run:
     """Resume the interrupted run in `out`, and return it finished."""
-    with locked(out):
+    with lock_folder(out):
         run = open_for_resume(out, job.recipe, job.data.sha256, job.data.path)
         return _finish(job, run, reports)
 
 
 def _finish(job: TrainingJob, run: Run, reports: Reports) -> Run:
     try:
-        with writable(run.path):
+        with explain_write_errors(run.path):
             before = run.manifest()
             run.update_manifest(**initial_manifest(job.recipe, job.data, job.overrides, before.begun))
             _train(job, run, before, reports)
@@ -96,7 +95,7 @@ def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> No
     pinned = recipe.pinned(run.commit_of(recipe.model.name))
     task = RankTask(pinned.model_dump_json(), str(job.data.path), job.data.sha256, str(run.checkpoints_path))
     with joined(job.launch, task, run) as ranks:
-        with reports.status("Loading the model ..."), quiet.capture_output(run.log_path):
+        with reports.status("Loading the model ..."), capture_output(run.log_path):
             from alttrain_cli.engine.load import load_base
             from alttrain_cli.training.checks import probe_logits
 
@@ -123,7 +122,7 @@ def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> No
         )
         session = TrainingSession(run, recipe, loaded, job.canary, reports)
         session.train(encoded, agreed(ranks, loaded, batching), ranks)
-    with reports.status("Checking the adapter ..."), quiet.capture_output(run.log_path):
+    with reports.status("Checking the adapter ..."), capture_output(run.log_path):
         session.finish(untrained_logits, started)
 
 
@@ -133,7 +132,7 @@ def _base_record(recipe: Recipe, loaded: "LoadedModel") -> BaseRecord:
         name=recipe.model.name,
         commit=source.commit,
         quantised=loaded.quantised,
-        weights=weights_of(source),
+        weights=source.weights,
     )
 
 
@@ -142,7 +141,7 @@ def _planned(
 ) -> tuple[Batching, MemoryPlanRecord | None]:
     """Return how updates are cut, and what the manifest keeps of the plan."""
     if recipe.model.shape is None:
-        return unplanned(recipe), None
+        return default_batching(recipe), None
     planned = plan(recipe, sizes_of(rows), machine)
     duration = training_time(recipe, planned, measure=False)
     return planned.batching, planned.record(duration.seconds if duration else 0)
@@ -150,7 +149,7 @@ def _planned(
 
 def _with_checkpointing(job: TrainingJob, machine: Machine, reports: Reports) -> Recipe:
     """Return the recipe with `gradient_checkpointing` decided, which the model is loaded with."""
-    recipe, batching = job.recipe, unplanned(job.recipe)
+    recipe, batching = job.recipe, default_batching(job.recipe)
     if recipe.model.shape:
         planned = plan_before_loading(recipe, job.data.rows, machine)
         batching = planned.batching
@@ -187,7 +186,7 @@ class TrainingSession:
         from alttrain_cli.training.train import train
 
         run, events = self._run, TrainingEvents(self._log, self._reports.warn, self._test)
-        with quiet.capture_output(run.log_path):
+        with capture_output(run.log_path):
             stopped_by = train(
                 self._loaded, self._recipe, rows, run.checkpoints_path, batching, events, ranks
             )

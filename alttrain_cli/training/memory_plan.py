@@ -12,7 +12,7 @@ from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run_records import MemoryPlanRecord
 from alttrain_cli.structure.template import EncodedRow
-from alttrain_cli.training.micro_batches import arrange, computed, fixed_cost
+from alttrain_cli.training.micro_batches import arrange_rows, fixed_cost, update_cost
 
 Verdict = Literal["fits", "tight", "no"]
 
@@ -120,7 +120,7 @@ def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPl
     verdict = fit_verdict(memory, machine)
     lengths = [size.tokens for size in sizes]
     cost = fixed_cost(machine.gpu)
-    updates = [computed(one, batching.budget, cost, machine.cards) for one in _updates(recipe, lengths)]
+    updates = [update_cost(one, batching.budget, cost, machine.cards) for one in _updates(recipe, lengths)]
     return MemoryPlan(
         model=recipe.model.name,
         precision=_precision(recipe, machine),
@@ -140,7 +140,7 @@ def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPl
     )
 
 
-def unplanned(recipe: Recipe) -> Batching:
+def default_batching(recipe: Recipe) -> Batching:
     """Return small micro-batches, for a model whose shape is unknown; out-of-memory halves them."""
     return Batching(BUDGETS[-1], recipe.train.gradient_checkpointing is not False)
 
@@ -161,19 +161,19 @@ def fit_verdict(memory: Memory, machine: Machine) -> Verdict:
 def best_batching(recipe: Recipe, longest: int, machine: Machine) -> tuple[Batching, Memory]:
     """Return the fastest way to cut updates that fits, or the smallest one."""
     for batching in _batchings(recipe, machine):
-        memory = needed(recipe, longest, batching, machine)
+        memory = needed_memory(recipe, longest, batching, machine)
         if fit_verdict(memory, machine) == "fits":
             break
     return batching, memory
 
 
-def least(recipe: Recipe, longest: int, machine: Machine) -> Memory:
+def least_memory(recipe: Recipe, longest: int, machine: Machine) -> Memory:
     """Return the memory of the most frugal way to cut updates, however much there is."""
-    ways = (needed(recipe, longest, batching, machine) for batching in _batchings(recipe, machine))
+    ways = (needed_memory(recipe, longest, batching, machine) for batching in _batchings(recipe, machine))
     return min(ways, key=lambda memory: memory.gib)
 
 
-def needed(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -> Memory:
+def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Machine) -> Memory:
     """Estimate the peak of training on micro-batches with a row of `longest` tokens.
 
     Source of the formula: Unsloth's published VRAM tables, checked against them.
@@ -282,6 +282,6 @@ def _updates(recipe: Recipe, lengths: Sequence[int]) -> Iterator[list[int]]:
     size = recipe.train.rows_per_step
     order = list(range(len(lengths)))
     random.Random(recipe.train.seed).shuffle(order)
-    order = arrange(order, lengths, recipe.train)
+    order = arrange_rows(order, lengths, recipe.train)
     for begin in range(0, len(order), size):
         yield [lengths[row] for row in order[begin : begin + size]]

@@ -66,7 +66,7 @@ class UpdateCost(NamedTuple):
     longest: int  # tokens of one process, with the fixed cost of its micro-batches
 
 
-def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST, ranks: int = 1) -> UpdateCost:
+def update_cost(lengths: Sequence[int], budget: int, cost: int = CPU_COST, ranks: int = 1) -> UpdateCost:
     """Return how many tokens the model computes for one update, and in how many micro-batches."""
     found = shared(lengths, budget, cost, ranks)
     tokens = [sum(lengths[batch[0]] * len(batch) for batch in batches) for batches in found]
@@ -75,7 +75,7 @@ def computed(lengths: Sequence[int], budget: int, cost: int = CPU_COST, ranks: i
     return UpdateCost(sum(tokens), sum(counts), longest)
 
 
-def arrange(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
+def arrange_rows(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
     """Arrange a random order for the recipe, with the longest row in the first update.
 
     So an out-of-memory error occurs at the start.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alttrain_cli.engine import quiet
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.spans import Span, spans
@@ -19,7 +19,7 @@ class RenderedRow(NamedTuple):
 
 def render_rows(recipe: Recipe, rows: Sequence[Row], count: int) -> list[RenderedRow]:
     """Return `count` rows, evenly spaced over both labels. Loads the tokenizer, not the model."""
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_template
 
         template = load_template(recipe)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alttrain_cli.backends import guard
-from alttrain_cli.engine import quiet
-from alttrain_cli.engine.launch import Launch
 from alttrain_cli.engine.ranks import LOOPBACK, LostRankError, Ranks, host_store, join_store
 from alttrain_cli.errors import AlttrainError, ModelError
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.run import Run
+from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.memory_plan import Batching
 from alttrain_cli.training.reports import TrainingEvents
 from alttrain_cli.training.rows import TrainingRows, encode_rows
@@ -57,7 +57,7 @@ class RankProcesses:
     """The processes that rank 0 has started: one per further card. They end when it does, in any way."""
 
     def __init__(self, launch: Launch, port: int, log: Path) -> None:
-        with writable(log), log.open("ab") as file:
+        with explain_write_errors(log), log.open("ab") as file:
             self._processes = [
                 subprocess.Popen(
                     [sys.executable, "-I", guard.__file__, *COMMAND],
@@ -141,7 +141,7 @@ def run_rank(launch: Launch) -> int:
 
 def _train(task: RankTask, ranks: Ranks) -> None:
     recipe, data = task.load()
-    with quiet.capture_output(None):
+    with capture_output(None):
         from alttrain_cli.engine.load import load_base
         from alttrain_cli.training.train import train
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli import __version__
-from alttrain_cli.backends.identity import LIBRARIES
+from alttrain_cli.backends.fingerprints import LIBRARIES
 from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import finished_steps
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import BaseRecord, DataRecord, Manifest, WordsRecord
 from alttrain_cli.structure.verdict_words import VerdictWords
@@ -35,7 +35,7 @@ def check_trackers(recipe: Recipe) -> None:
 
 def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> Run:
     """Open an interrupted run to resume it."""
-    with writable(out):
+    with explain_write_errors(out):
         if not out.is_dir():
             raise RunError(f"{out}: there is no run to resume. Train without --resume.")
     run = Run.to_write(out)
@@ -78,7 +78,7 @@ def check_resumed(run: Run, before: Manifest, loaded: "LoadedModel", base: BaseR
             f"{run.path}: the weights of {base.name} have changed since this run started. "
             "Use the original ones or start a new run."
         )
-    libraries = installed()
+    libraries = installed_versions()
     changed = [
         f"{name} {libraries[name]} instead of {version}"
         for name, version in before.libraries.items()
@@ -89,7 +89,7 @@ def check_resumed(run: Run, before: Manifest, loaded: "LoadedModel", base: BaseR
     return [f"resumed after step {finished_steps(run.checkpoints_path)} with {one}" for one in changed]
 
 
-def installed() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """Return the versions of the libraries that train."""
     return {name: metadata.version(name) for name in (*LIBRARIES, "trl")}
 
@@ -103,7 +103,7 @@ def initial_manifest(
         "version": 1,
         "alttrain": __version__,
         "python": platform.python_version(),
-        "libraries": installed(),
+        "libraries": installed_versions(),
         "begun": begun or datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe": recipe.name,
         "overrides": list(overrides),

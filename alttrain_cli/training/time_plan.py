@@ -39,7 +39,7 @@ class Duration(NamedTuple):
     @property
     def words(self) -> str:
         """The time in round words."""
-        return about(self.seconds)
+        return about_time(self.seconds)
 
 
 def training_time(recipe: Recipe, plan: MemoryPlan, *, measure: bool = True) -> Duration | None:
@@ -80,7 +80,7 @@ def operations_per_token(recipe: Recipe, *, recomputed: bool) -> float:
     return weights * (4 + 2 * recipe.model.full_finetuning + 2 * recomputed)
 
 
-def about(seconds: float) -> str:
+def about_time(seconds: float) -> str:
     """Return a duration in round words: 5 min, 1.5 h, 19 days."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

@@ -13,7 +13,7 @@ from typing import Any
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory, memory_gib, release_memory
 from alttrain_cli.engine.ranks import ONE_RANK, Ranks
-from alttrain_cli.errors import GateError, heeded, stop_by
+from alttrain_cli.errors import GateError, ending_signals, stop_by
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import is_last, latest_checkpoint, remove_incomplete
 from alttrain_cli.structure.template import EncodedRow
@@ -179,7 +179,7 @@ def _finish_step_on_signal(monitor: Monitor, notice: Callable[[str], None], rank
     if threading.current_thread() is not threading.main_thread():  # signals reach only the main thread
         yield
         return
-    previous = {number: signal.signal(number, stop_after_step) for number in heeded()}
+    previous = {number: signal.signal(number, stop_after_step) for number in ending_signals()}
     try:
         yield
     finally:

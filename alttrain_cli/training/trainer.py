@@ -10,10 +10,10 @@ from alttrain_cli.engine.load import LoadedModel, match_dtype
 from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.checkpoints import writing
+from alttrain_cli.storage.checkpoints import write_checkpoint
 from alttrain_cli.structure.template import IGNORED, EncodedRow
 from alttrain_cli.training.memory_plan import Batching
-from alttrain_cli.training.micro_batches import arrange
+from alttrain_cli.training.micro_batches import arrange_rows
 from alttrain_cli.training.updates import Updates
 
 
@@ -35,7 +35,7 @@ class RowOrder:
         generator = torch.Generator().manual_seed(self._settings.seed + epoch)
         torch.empty((), dtype=torch.int64).random_(generator=generator)  # as the DataLoader does before
         order = torch.randperm(len(self._lengths), generator=generator).tolist()
-        return iter(arrange(order, self._lengths, self._settings))
+        return iter(arrange_rows(order, self._lengths, self._settings))
 
 
 def make_trainer(
@@ -98,7 +98,7 @@ def _trainer_class() -> Any:
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
             if not self.ranks.is_first:
                 return
-            with writing(self.checkpoints, self.state.global_step):
+            with write_checkpoint(self.checkpoints, self.state.global_step):
                 super()._save_checkpoint(*arguments, **options)
                 for card in self.checkpoints.glob("checkpoint-*/README.md"):
                     card.unlink()  # PEFT's: empty, with a path of this machine

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from alttrain_cli.engine.attention import FUSED, PLAIN, SHORT, attending
+from alttrain_cli.engine.attention import FUSED, PLAIN, SHORT, use_attention
 from alttrain_cli.engine.memory import is_out_of_memory, release_memory
 from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import ModelError
@@ -63,7 +63,7 @@ class Updates:
             for batch in self._cut(sizes)[self._ranks.rank]:
                 width = sizes[batch[0]]
                 part = {key: value[batch, :width] for key, value in inputs.items()}
-                with attending(self._model, PLAIN if self._on_cpu and width <= SHORT else FUSED):
+                with use_attention(self._model, PLAIN if self._on_cpu and width <= SHORT else FUSED):
                     losses.append(compute(model, part, trained_tokens))
             return sum(losses)
         except (RuntimeError, MemoryError) as error:

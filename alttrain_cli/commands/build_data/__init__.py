@@ -3,10 +3,10 @@
 import typer
 
 from alttrain_cli.commands.build_data.options import BuildOptions
-from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.options import take_options
 
 
-@takes(BuildOptions)
+@take_options(BuildOptions)
 def build_data(context: typer.Context, options: BuildOptions) -> None:
     """Build a training data file from reasoning traces.
 

@@ -9,7 +9,7 @@ import typer
 from alttrain_cli.commands.build_data.check_options import CheckOptions
 from alttrain_cli.commands.build_data.model_options import ModelOptions
 from alttrain_cli.commands.shared.engine_options import EngineOptions
-from alttrain_cli.commands.shared.options import expanded
+from alttrain_cli.commands.shared.options import expand_path
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class SourceOptions:
             "Samples labelled harmful are dropped.",
         ),
     ] = None
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The data file to write.", callback=expanded)] = (
-        Path("data.jsonl")
-    )
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The data file to write.", callback=expand_path)
+    ] = Path("data.jsonl")
     overwrite: Annotated[
         bool,
         typer.Option(

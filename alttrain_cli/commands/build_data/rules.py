@@ -8,7 +8,7 @@ import typer
 from alttrain_cli.backends.open import Address
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.build_data.options import BuildOptions
-from alttrain_cli.commands.shared.rules import Rule, alone, is_given
+from alttrain_cli.commands.shared.rules import Rule, is_given, rules_alone
 from alttrain_cli.data.annotators import ANNOTATORS
 from alttrain_cli.data.choices import Served
 from alttrain_cli.data.responses import Price
@@ -22,7 +22,7 @@ from alttrain_cli.text import quoted, suggest
 
 def audit_rules(ctx: typer.Context) -> list[Rule]:
     """Return the rules of --audit: nothing is built."""
-    return alone(ctx, "audited", "suite", "suite_file", "show")
+    return rules_alone(ctx, "audited", "suite", "suite_file", "show")
 
 
 def build_rules(

@@ -2,7 +2,6 @@
 
 import shlex
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 
 import typer
@@ -19,7 +18,7 @@ from alttrain_cli.commands.build_data.rules import (
 )
 from alttrain_cli.commands.shared.rules import check, check_not_empty, typed_again
 from alttrain_cli.data.annotators import ANNOTATORS, SAMPLING, Annotator, BenignAnnotator
-from alttrain_cli.data.audit import audit
+from alttrain_cli.data.audit import audit_file
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.data.part import SourceConfig
@@ -28,13 +27,11 @@ from alttrain_cli.data.samples import SampleReader, read_prompts
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import STARTER
 from alttrain_cli.data.traces import MAX_TOKENS, TraceGenerator
-from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.reading import check_ordinary
-from alttrain_cli.structure.row import iter_rows
-from alttrain_cli.training.fit import recommended
+from alttrain_cli.training.fit import find_machine, recommended_recipe
 
 
 def build_data(context: typer.Context, options: BuildOptions) -> None:
@@ -58,7 +55,7 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
     check(build_rules(context, options, sources, mixed))
     suites = _suites(options)
     recipe = Recipe.load(options.recipe) if options.recipe else None
-    with locked(out, Outputs.of(out).lock), console.Reporter() as view, ExitStack() as opened:
+    with lock_folder(out, Outputs.of(out).lock), console.Reporter() as view, ExitStack() as opened:
         annotator, traces = _models(options, recipe, ResponseStore.beside(out, view, price), opened)
         configs = [
             *(
@@ -67,7 +64,12 @@ def build_data(context: typer.Context, options: BuildOptions) -> None:
             ),
             *(SourceConfig(one, benign, "original", BenignAnnotator()) for one in mixed),
         ]
-        result = build(configs, out, options.seed, suites, overwrite=options.overwrite, progress=view)
+        result = build(
+            *(configs, out, options.seed, suites),
+            overwrite=options.overwrite,
+            first=options.show,
+            progress=view,
+        )
     _report(context, options, result)
 
 
@@ -105,10 +107,7 @@ def _models(
 
 def _report(context: typer.Context, options: BuildOptions, result: BuildResult) -> None:
     with console.summary():
-        console.print_build(result.facts, result.rows, result.manifest, result.dropped)
-        for warning in result.warnings:
-            console.print_warning(warning)
-        _show(result.rows, options.show)
+        console.print_build(result)
     result.audit.check(result.rows)
     if warning := result.usage.check(result.rows):
         console.print_warning(warning)
@@ -117,19 +116,13 @@ def _report(context: typer.Context, options: BuildOptions, result: BuildResult) 
         words = [word for one in (*own, STARTER) for word in ("--source", one)]
         console.print_next(shlex.join([*typed_again(context, "source"), *words]))
         return
-    recipe = recommended(Machine.detect())
+    recipe = recommended_recipe(find_machine())
     console.print_next(shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(result.rows)]))
 
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
     check_ordinary(rows)
     with console.status(f"Auditing {rows} ..."):
-        result = audit(iter_rows(rows), suites)
-    console.print_audit(result.facts())
-    _show(rows, show)
+        result = audit_file(rows, suites, first=show)
+    console.print_audit(result)
     result.check(rows)
-
-
-def _show(rows: Path, count: int) -> None:
-    for row in islice(iter_rows(rows), count):
-        console.print_row(row)

@@ -21,11 +21,11 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.commands.chat.options import ChatOptions
 from alttrain_cli.commands.chat.rules import chat_rules
-from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check, check_not_empty
 
 
-@takes(ChatOptions)
+@take_options(ChatOptions)
 def chat(context: typer.Context, options: ChatOptions) -> None:
     """Chat with a model. Its understanding, assessment, reasoning and answer are shown as separate sections.
 

@@ -7,16 +7,16 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.completion import complete_recipe, complete_target
-from alttrain_cli.commands.shared.options import JsonOption, takes
+from alttrain_cli.commands.shared.options import JsonOption, take_options
 from alttrain_cli.commands.shared.rules import check, check_not_empty, recipe_rule
-from alttrain_cli.doctor.finding import Finding, Level
+from alttrain_cli.doctor.finding import Level
 from alttrain_cli.doctor.hub import ask_hub, examine_caches
 from alttrain_cli.doctor.machine import examine_machine, examine_torch
 from alttrain_cli.doctor.packages import examine_packages, examine_tools
 from alttrain_cli.errors import AlttrainError, GateError
 
 if TYPE_CHECKING:
-    from alttrain_cli.structure.spans import Span
+    from alttrain_cli.doctor.model import ModelFindings
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class DoctorOptions:
     as_json: JsonOption = False
 
 
-@takes(DoctorOptions)
+@take_options(DoctorOptions)
 def doctor(context: typer.Context, options: DoctorOptions) -> None:
     """Examine this machine, the installed packages and a model's tokenizer.
 
@@ -72,19 +72,19 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
 
         with console.Reporter() as progress:
             found += source_findings(progress)
-    row = _examine(word, options.recipe if options.model else None, found) if word else []
+    examined = _examine(word, options.recipe if options.model else None) if word else None
+    found += examined.findings if examined else []
     if options.as_json:
         for finding in found:
             console.print_json(finding.record())
     else:
-        console.print_findings(found, row)
+        console.print_findings(found, examined.row if examined else ())
     problems = sum(finding.level is Level.PROBLEM for finding in found)
     if problems:
         raise GateError(f"{problems} problem{'s' * (problems > 1)}. The list above shows what to do.")
 
 
-def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"]:
-    """Add what is found of a model, and return one rendered row."""
+def _examine(word: str, recipe: str | None) -> "ModelFindings":
     from alttrain_cli.backends.address import is_address
     from alttrain_cli.backends.target import find_target
     from alttrain_cli.data.starter import starter_rows
@@ -94,6 +94,4 @@ def _examine(word: str, recipe: str | None, found: list[Finding]) -> list["Span"
         raise AlttrainError(f"{word}: a server hides its tokenizer. Name the model's folder or hub id.")
     target = find_target(word, recipe)
     with console.status("Loading the tokenizer ..."):
-        findings, row = examine_model(target, starter_rows("heldout")[1])
-    found += findings
-    return row
+        return examine_model(target, starter_rows("heldout")[1])

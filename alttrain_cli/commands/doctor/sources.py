@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from alttrain_cli.data.published_files import FILES, PublishedFile
 from alttrain_cli.data.sources import PUBLIC, Source, published_revision, records
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
-from alttrain_cli.engine import quiet
-from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.check import check_suite
 from alttrain_cli.evaluation.suites.suite import all_suites
+from alttrain_cli.library_output import capture_output
+from alttrain_cli.network import is_offline
 from alttrain_cli.progress import Progress
 
 
@@ -18,7 +18,7 @@ def source_findings(progress: Progress) -> Iterator[Finding]:
     suites = list(all_suites().values())
     for done, suite in enumerate(suites):
         progress.show("sources", done, len(suites), suite.name)
-        with quiet.capture_output(None):
+        with capture_output(None):
             found = check_suite(suite)
         if found.is_right is None:
             yield note(suite.name, found.found)

@@ -6,13 +6,13 @@ from alttrain_cli.commands.eval.judge_options import JudgeOptions
 from alttrain_cli.commands.eval.options import TableOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.app import App, DefaultGroup
-from alttrain_cli.commands.shared.options import JsonOption, takes
+from alttrain_cli.commands.shared.options import JsonOption, take_options
 
 app = App(cls=DefaultGroup, help="Evaluate a model on suites of prompts and compare it with its base model.")
 
 
 @app.command("run")
-@takes(RunOptions)
+@take_options(RunOptions)
 def run(ctx: typer.Context, given: RunOptions) -> None:
     """Evaluate a model on suites of prompts and compare it with its base model."""
     from alttrain_cli.commands.eval import steps
@@ -21,7 +21,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
 
 
 @app.command("judge")
-@takes(JudgeOptions)
+@take_options(JudgeOptions)
 def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     """Judge the saved completions, without generating new ones."""
     from alttrain_cli.commands.eval import steps
@@ -30,7 +30,7 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
 
 
 @app.command("report")
-@takes(TableOptions)
+@take_options(TableOptions)
 def report_again(ctx: typer.Context, given: TableOptions) -> None:
     """Show the scorecard of the saved completions and judgements."""
     from alttrain_cli.commands.eval import steps

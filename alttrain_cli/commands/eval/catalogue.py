@@ -3,7 +3,7 @@
 import shlex
 
 from alttrain_cli import console
-from alttrain_cli.engine.source import is_in_cache
+from alttrain_cli.backends.classifier import ClassifierBackend
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.suites.items import is_here
@@ -25,7 +25,10 @@ def list_suites(as_json: bool) -> None:
 def list_judges(as_json: bool) -> None:
     """List the judges: what each measures and needs, its licence, and whether its model is here."""
     found = [
-        (judge, isinstance(judge, Judge) and judge.model is not None and is_in_cache(judge.model))
+        (
+            judge,
+            isinstance(judge, Judge) and judge.model is not None and ClassifierBackend.is_here(judge.model),
+        )
         for judge in CHOSEN.values()
     ]
     if as_json:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from alttrain_cli.commands.eval.options import ReportOptions
 from alttrain_cli.commands.shared.options import (
-    finite,
+    check_finite,
 )
 from alttrain_cli.evaluation.choices import Mode
 
@@ -87,7 +87,7 @@ class GenerateOptions(ReportOptions):
             min=0,
             max=1,
             metavar="T",
-            callback=finite,
+            callback=check_finite,
             help="Override the model's verdict: above this score it is harmful, else benign. Default: the "
             "recipe's threshold, or none. To choose one: alttrain calibrate RUN.",
         ),
@@ -122,9 +122,13 @@ class GenerateOptions(ReportOptions):
     ] = None
 
     @property
-    def sampling(self) -> dict[str, Any]:
+    def sampling(self) -> dict[str, float | bool | None]:
         """The fields that overrule recipe and preset."""
-        drawn = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
+        drawn: dict[str, float | bool | None] = {
+            "do_sample": True,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+        }
         turned = {} if self.threshold is None else {"threshold": self.threshold}
         greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         return turned | (drawn if self.do_sample else greedy if self.greedy else {})

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli.commands.shared.completion import complete_run, complete_target
-from alttrain_cli.commands.shared.options import expanded, finite, untrained_recipe_option
+from alttrain_cli.commands.shared.options import check_finite, expand_path, untrained_recipe_option
 
 
 def _folder(text: str) -> Path:
@@ -25,7 +25,8 @@ class ReportOptions:
         typer.Argument(
             metavar="TARGET",
             help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a "
-            'server: "http://localhost:8000/v1 MODEL".',
+            'server: "http://localhost:8000/v1 MODEL". A folder with a model comes before a recipe '
+            "of its name.",
             show_default=False,
             autocompletion=complete_target,
         ),
@@ -48,7 +49,7 @@ class ReportOptions:
             parser=_folder,
             metavar="DIR",
             help="Folder for the results. Default: RUN/eval or evals/MODEL.",
-            callback=expanded,
+            callback=expand_path,
         ),
     ] = None
     include_harmful: Annotated[
@@ -79,7 +80,7 @@ class TableOptions(ReportOptions):
             min=0,
             max=1,
             metavar="RATE",
-            callback=finite,
+            callback=check_finite,
             help="Also compare both models at this over-refusal: the rate of benign prompts with the "
             "verdict harmful. Each model gets its own threshold.",
         ),

@@ -13,7 +13,7 @@ from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, is_
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import suite_dirs
-from alttrain_cli.evaluation.presets import Preset, for_any_model
+from alttrain_cli.evaluation.presets import Preset, general_presets
 from alttrain_cli.evaluation.suites.suite import RUN_CODE, Kind
 
 Graded = tuple[Kind, str | None]  # what is to be judged: a suite's kind and its grader
@@ -50,7 +50,7 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
 def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_gpu: bool) -> list[Rule]:
     """Return the rules of a preset: it is applied whole, or refused."""
     name, part = f"--preset {preset.name}", preset.judge_part
-    others = f"Without it: --preset {'|'.join(for_any_model())}"
+    others = f"Without it: --preset {'|'.join(general_presets())}"
     served = is_served(options)
     return [
         Rule(name, preset.changes_model, not served, f"on a server, whose weights it changes. {others}"),

@@ -14,15 +14,14 @@ from alttrain_cli.commands.eval.options import ReportOptions, TableOptions
 from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import check, check_not_empty, command_of, is_given
-from alttrain_cli.engine.machine import Machine
-from alttrain_cli.evaluation.claim import claimed
+from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import (
     EvalTarget,
     existing_target,
     local_target,
-    named,
     served_target,
+    target_word,
 )
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
@@ -30,10 +29,11 @@ from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
 from alttrain_cli.evaluation.report import Report, report
-from alttrain_cli.evaluation.suites.own import own_suites
+from alttrain_cli.evaluation.suites.own_suites import own_suites
 from alttrain_cli.evaluation.suites.published import suite_files
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
+from alttrain_cli.training.fit import find_machine
 
 
 def run(ctx: typer.Context, given: RunOptions) -> None:
@@ -42,7 +42,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
     check(run_rules(ctx, given))
     preset = find_preset(given.preset) if given.preset else None
     if preset:
-        check(preset_rules(ctx, given, preset, on_gpu=bool(Machine.detect().gpu)))
+        check(preset_rules(ctx, given, preset, on_gpu=bool(find_machine().gpu)))
         given = replace(given, judge_part=preset.judge_part or given.judge_part)
     own = own_suites(given.suite_file or ())
     shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
@@ -84,7 +84,7 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     pair = Comparison.existing(target, given.baseline)
     judges = find_judges(given.judge)
     check(judge_rules(ctx, given, judges, pair.graded()))
-    with console.Reporter() as progress, claimed(pair.roots):
+    with console.Reporter() as progress, claim_folders(pair.roots):
         problems = _judge_set(judges, given, progress).run(pair.roots)
         result = report(pair, show_completions=given.include_harmful)
     _show(result, given, problems)
@@ -105,7 +105,7 @@ def _show(
 ) -> None:
     console.print_report(result, published)
     result.check(problems)
-    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(Machine.detect().gpu)))
+    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(find_machine().gpu)))
 
 
 def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:
@@ -123,7 +123,7 @@ def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) 
 
 def _candidate(given: RunOptions, progress: Progress) -> EvalTarget:
     by_url = Address(",".join(given.base_url), given.model) if given.base_url else None
-    found = by_url or find(named(given.target), given.recipe)
+    found = by_url or find(target_word(given.target), given.recipe)
     if isinstance(found, Address):
         found = replace(found, base=given.compare_model)
     if isinstance(found, Target):

@@ -62,7 +62,10 @@ class DefaultGroup(Group):
         return next(iter(self.commands))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the first command in front, unless another one is named, or nearly so."""
+        """Put the first command in front, unless a command is named, or nearly so.
+
+        Its own name is an argument if a folder has that name and no argument follows.
+        """
         shared = list(takewhile(NAMES.__contains__, args))
         args = args[len(shared) :]
         word = args[0] if args else ""
@@ -74,6 +77,8 @@ class DefaultGroup(Group):
         if not args and COMPLETING in os.environ:  # the shell completes the first word
             return super().parse_args(ctx, shared)
         near = not is_option and (not takes_word or get_close_matches(word, self.commands, cutoff=0.8))
+        if word == self.first and takes_word and Path(word).is_dir() and not _has_argument(args[1:]):
+            args = [self.first, *args]
         named = word in self.commands or (near and not Path(word).exists())
         return super().parse_args(ctx, [*shared, *(args if named else [self.first, *args])])
 
@@ -82,6 +87,11 @@ class DefaultGroup(Group):
         takes = [one for one in self.commands[self.first].params if one.param_type_name == "argument"]
         words = takes[0].shell_complete(ctx, incomplete) if takes else []
         return [*super().shell_complete(ctx, incomplete), *words]
+
+
+def _has_argument(args: list[str]) -> bool:
+    """Whether words of a command line start with an argument."""
+    return bool(args) and not args[0].startswith("-")
 
 
 class App(typer.Typer):

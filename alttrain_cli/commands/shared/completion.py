@@ -10,7 +10,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 def complete_study(incomplete: str) -> list[str]:
     """Return the shipped studies with this prefix."""
-    from alttrain_cli.storage.shipped import shipped_folder
+    from alttrain_cli.storage.shipped_files import shipped_folder
 
     names = sorted(path.stem for path in shipped_folder("studies").glob("*.yaml"))
     return [name for name in names if name.startswith(incomplete)]

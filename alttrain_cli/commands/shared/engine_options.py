@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alttrain_cli.commands.shared.options import expanded
+from alttrain_cli.commands.shared.options import expand_path
 from alttrain_cli.commands.shared.rules import Rule
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class EngineOptions:
         Literal["unsloth", "vllm"], _engine("--engine", metavar="unsloth|vllm", help=_ENGINE)
     ] = "unsloth"
     vllm_python: Annotated[
-        Path | None, _engine("--vllm-python", metavar="PATH", help=_PYTHON, callback=expanded)
+        Path | None, _engine("--vllm-python", metavar="PATH", help=_PYTHON, callback=expand_path)
     ] = None
 
     @property

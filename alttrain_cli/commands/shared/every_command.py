@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alttrain_cli import __version__, console
-from alttrain_cli.engine import offline
+from alttrain_cli import __version__, console, network
 
 PANEL = "Every command"
 
@@ -19,12 +18,12 @@ def _version(context: typer.Context, wanted: bool) -> None:
 
 def _offline(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        offline.go_offline()
+        network.go_offline()
 
 
-def heed_environment() -> None:
+def apply_environment() -> None:
     """Let HF_HUB_OFFLINE mean what --offline means."""
-    offline.heed_hub_setting()
+    network.apply_hub_setting()
 
 
 def _quiet(context: typer.Context, wanted: bool) -> None:
@@ -35,10 +34,10 @@ def _quiet(context: typer.Context, wanted: bool) -> None:
 
 def _verbose(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        from alttrain_cli.engine import quiet
+        from alttrain_cli.library_output import show_libraries
 
-        quiet.show_libraries(True)
-        context.find_root().call_on_close(lambda: quiet.show_libraries(False))
+        show_libraries(True)
+        context.find_root().call_on_close(lambda: show_libraries(False))
 
 
 def _option(name: str, act: Callable[..., None], help: str) -> Any:

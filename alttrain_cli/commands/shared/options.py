@@ -16,7 +16,7 @@ Options = TypeVar("Options")
 MOST_GPUS = 1024
 
 
-def takes(
+def take_options(
     options: type[Options],
 ) -> Callable[[Callable[[typer.Context, Options], None]], Callable[..., None]]:
     """Let a command take its options as one value of a dataclass: each field is an option."""
@@ -39,7 +39,7 @@ def takes(
     return decorate
 
 
-def expanded(path: Path | None) -> Path | None:
+def expand_path(path: Path | None) -> Path | None:
     """Return a path that a user names with ~ as their home folder: shells leave it in --out=~/x."""
     if path is None:
         return None
@@ -49,7 +49,7 @@ def expanded(path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path}: there is no such home folder") from None
 
 
-def finite(number: float | None) -> float | None:
+def check_finite(number: float | None) -> float | None:
     """Return a number of the command line.
 
     Raises:
@@ -83,7 +83,7 @@ RunArgument = Annotated[
         metavar="RUN",
         help="A run folder, for example runs/r1-7b-1.",
         autocompletion=complete_run,
-        callback=expanded,
+        callback=expand_path,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of text.")]

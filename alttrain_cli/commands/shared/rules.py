@@ -95,7 +95,7 @@ def instead_of_missing(parameter: Any, command: str) -> str:
     return "To list the recipes: alttrain recipes" if is_recipe else ""
 
 
-def alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
+def rules_alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
     """Return the rules of an option with which only those in `beside` have an effect."""
     words = f"with {option_of(ctx, name)}"
     return [

@@ -40,10 +40,10 @@ def plan(
     """Show the steps of a study, which of them are done, and their cost."""
     from alttrain_cli.study.place import open_study
     from alttrain_cli.study.plan import plan_study
-    from alttrain_cli.training.fit import parse_gpu
+    from alttrain_cli.training.fit import find_machine
 
     check_not_empty(context)
-    machine = parse_gpu(gpu)
+    machine = find_machine(gpu)
     place = open_study(study, overrides or (), out)
     with console.status("Estimating memory and time ...", lines=False):
         planned = plan_study(place.grid, place.folder, machine)
@@ -68,13 +68,13 @@ def run(
 ) -> None:
     """Run all steps that are not done, and show the table. To resume, run the same command again."""
     from alttrain_cli.study.place import open_study
-    from alttrain_cli.training.fit import parse_gpu
+    from alttrain_cli.training.fit import find_machine
 
     check_not_empty(context)
     check(run_rules(context, on))
     place = open_study(study, overrides or (), out)
     if on == "slurm":
-        console.print_submitted(place.submit(parse_gpu(gpu), sbatch_options(sbatch or ())))
+        console.print_submitted(place.submit(find_machine(gpu), sbatch_options(sbatch or ())))
         console.print_next(place.command("plan"))
         return
     failures = place.run(jobs, console.StudyView())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from alttrain_cli.commands.shared.completion import complete_study
-from alttrain_cli.commands.shared.options import expanded, finite
+from alttrain_cli.commands.shared.options import check_finite, expand_path
 from alttrain_cli.commands.shared.rules import Rule, is_given
 
 StudyArgument = Annotated[
@@ -27,7 +27,7 @@ SetOption = Annotated[
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="DIR", help="Folder of the study. Default: runs/studies/NAME.", callback=expanded
+        "--out", metavar="DIR", help="Folder of the study. Default: runs/studies/NAME.", callback=expand_path
     ),
 ]
 PriceOption = Annotated[
@@ -36,7 +36,7 @@ PriceOption = Annotated[
         "--price",
         min=0,
         metavar="X",
-        callback=finite,
+        callback=check_finite,
         help="Price of the machine per hour, for example 0.40. The sum is shown in the same currency.",
     ),
 ]

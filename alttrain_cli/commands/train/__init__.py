@@ -6,27 +6,27 @@ from pathlib import Path
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.shared.options import takes
+from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check, check_not_empty
 from alttrain_cli.commands.train.options import TrainOptions, train_rules
 from alttrain_cli.data.recipe_data import RecipeData
 from alttrain_cli.data.samples import read_prompts
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.engine.launch import Launch
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
-from alttrain_cli.training.fit import parse_gpu, timed_plan
+from alttrain_cli.training.fit import find_machine, timed_plan
+from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rank import run_rank
 from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import check_trackers
 
 
-@takes(TrainOptions)
+@take_options(TrainOptions)
 def train(context: typer.Context, options: TrainOptions) -> None:
     """Fine-tune the recipe's model on a data file and check the resulting adapter."""
     check_not_empty(context)
@@ -84,7 +84,7 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
     with console.Reporter() as view:
         result = wanted.build(suite_prompts("smoke", (), read_prompts), view)
     if not options.as_json:
-        console.print_built(result.facts, result.rows, result.dropped)
+        console.print_built(result)
     for warning in result.warnings:
         console.print_warning(warning)
     result.audit.check(result.rows)
@@ -94,7 +94,7 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
 def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
     if options.out is not None and options.out.exists():
         raise RunError(f"{options.out}: already exists. Choose another --out.")
-    machine = parse_gpu(options.gpu, options.gpus)
+    machine = find_machine(options.gpu, options.gpus)
     with console.status("Estimating memory and time ...", lines=False):
         planned = timed_plan(recipe, rows.rows, machine)
     if options.as_json:

@@ -11,11 +11,11 @@ from alttrain_cli.commands.shared.options import (
     GpuOption,
     RecipeOption,
     SetOption,
-    expanded,
-    finite,
+    check_finite,
+    expand_path,
     gpus_option,
 )
-from alttrain_cli.commands.shared.rules import Rule, alone, is_given
+from alttrain_cli.commands.shared.rules import Rule, is_given, rules_alone
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TrainOptions:
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Run folder. Default: runs/RECIPE-NUMBER.", callback=expanded
+            "--out", metavar="DIR", help="Run folder. Default: runs/RECIPE-NUMBER.", callback=expand_path
         ),
     ] = None
     overrides: SetOption = None
@@ -90,7 +90,7 @@ class TrainOptions:
             min=0,
             max=1,
             metavar="RATE",
-            callback=finite,
+            callback=check_finite,
             help="Stop training when the model refuses more than this rate (0 to 1) of the benign prompts of "
             "--canary.",
         ),
@@ -103,7 +103,7 @@ def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]
     yield Rule("--set data.", changes_data, options.data is None, "with --data, which names the rows")
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
     yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
-    yield from alone(
+    yield from rules_alone(
         context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "gpus", "out", "as_json"
     )
-    yield from alone(context, "preview", "recipe", "data", "allow_one_label", "overrides")
+    yield from rules_alone(context, "preview", "recipe", "data", "allow_one_label", "overrides")

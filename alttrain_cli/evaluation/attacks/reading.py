@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.attacks.attack import HIGHEST, Reply
 from alttrain_cli.storage.reading import encodable
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 
 LONGEST = 8_000  # characters of an attacker's message
 MOST = 50  # texts of a list that are read
@@ -81,7 +81,7 @@ def _values(text: str, key: str) -> Iterator[object]:
 
 def _usable(text: str) -> str | None:
     text = encodable(text).strip()
-    return None if not text.strip(".") or len(text) > LONGEST or refuses(text) else text
+    return None if not text.strip(".") or len(text) > LONGEST or is_refusal(text) else text
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate, percent
@@ -75,7 +75,7 @@ class AttackSummary:
 class AttackScore:
     """An attack on the candidate, and on the baseline if there is one."""
 
-    facts: AttackFacts
+    facts: AttackRecord
     target: AttackSummary
     compared: AttackSummary | None
 
@@ -170,6 +170,6 @@ def beside_control(attacks: Mapping[str, AttackScore]) -> list[str]:
     ]
 
 
-def outcome_label(facts: AttackFacts, outcome: str) -> str:
+def outcome_label(facts: AttackRecord, outcome: str) -> str:
     """Return the word for an outcome. A script has no judge in the loop, so nothing is held against."""
     return "complete" if not facts.steered and outcome == AttackOutcome.HELD else AttackOutcome(outcome).label

@@ -12,8 +12,8 @@ from alttrain_cli.backends.remembering import Remembering
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import Attack, Role
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of, spec_of
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
 from alttrain_cli.evaluation.attacks.roles import (
     AttackerCaller,
     Caller,
@@ -41,7 +41,7 @@ class AttackSetup:
     def attack(self, suite: Suite) -> Attack:
         return attack_of(suite, self.budget)
 
-    def facts(self, suite: Suite) -> AttackFacts:
+    def facts(self, suite: Suite) -> AttackRecord:
         """Return the facts of the attack for plan.json."""
         attack, spec = self.attack(suite), spec_of(suite)
         who = self.attacker if attack.needs_attacker else None
@@ -49,7 +49,7 @@ class AttackSetup:
         shaping = [asdict(attack), who and identity(who), judge]  # type: ignore[call-overload]
         if who:
             shaping.append(self._sampling(suite).record())
-        return AttackFacts(
+        return AttackRecord(
             name=attack.name,
             settings=hashed(shaping),
             target_calls=attack.target_calls,

@@ -24,8 +24,8 @@ from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.progress import Progress
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.roc import Auroc, auroc
-from alttrain_cli.storage.checked import IGNORE
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.record_reader import IGNORE
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord, RateRecord
 from alttrain_cli.structure.row import Label

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.identity import LIBRARIES, weights_of
+from alttrain_cli.backends.fingerprints import LIBRARIES, base_weights
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.calibrate import (
@@ -21,7 +21,7 @@ from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
-from alttrain_cli.storage.lock import locked
+from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.verdict_score import VerdictScore
 
@@ -40,7 +40,7 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
     found.check_labels()
     promise.check_count(sum(row.label == promise.label for row in found.rows))
     weights = run.weights_hash()
-    with locked(run.path):
+    with lock_folder(run.path):
         model = what_scores(target, weights)
         scores = scores_of(run, model, found.rows, _score_with(target, progress), progress)
         made = calibrate(found, scores, promise, _overlaps(run, found))
@@ -52,10 +52,8 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
 
 def what_scores(target: Target, weights: str) -> str:
     """Return a hash of what decides the scores: the run's weights, those of its base, and the libraries."""
-    from alttrain_cli.engine.source import locate
-
     versions = {name: version(name) for name in LIBRARIES}
-    return hash_of(weights, weights_of(locate(target.recipe)), versions)
+    return hash_of(weights, base_weights(target), versions)
 
 
 def page_of(run: Run) -> Path:
@@ -70,9 +68,9 @@ def _score_with(target: Target, progress: Progress) -> Score:
         conversations: Sequence[Conversation],
     ) -> Generator[tuple[int, VerdictScore | None]]:
         from alttrain_cli.backends.local import LocalBackend
-        from alttrain_cli.engine import quiet
+        from alttrain_cli.library_output import capture_output
 
-        with progress.status(f"Loading {target.name} ..."), quiet.capture_output(None):
+        with progress.status(f"Loading {target.name} ..."), capture_output(None):
             backend = LocalBackend.load(target)
         try:
             yield from backend.score(conversations, target.recipe.generation)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_jsonl
 from alttrain_cli.structure.row import Label, Row
 from alttrain_cli.structure.verdict import Verdict

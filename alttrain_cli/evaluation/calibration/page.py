@@ -5,26 +5,18 @@ from pathlib import Path
 from alttrain_cli.evaluation.calibration.calibrate import Calibration
 from alttrain_cli.evaluation.calibration.curves import curve_of
 from alttrain_cli.evaluation.calibration.summary import rates, sentences
-from alttrain_cli.evaluation.page.environment import environment, plain_style
-from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.evaluation.page.environment import write_plain_page
 from alttrain_cli.storage.run_records import CalibrationRecord
 
 
 def write_page(path: Path, made: Calibration, record: CalibrationRecord, name: str) -> None:
     """Write the page, atomically."""
-    style, policy = plain_style()
-    text = (
-        environment()
-        .get_template("calibration.html")
-        .render(
-            name=name,
-            record=record,
-            sentences=sentences(made),
-            rates=rates(made),
-            curve=curve_of(made.rows, made.threshold),
-            style=style,
-            policy=policy,
-        )
+    write_plain_page(
+        path,
+        "calibration.html",
+        name=name,
+        record=record,
+        sentences=sentences(made),
+        rates=rates(made),
+        curve=curve_of(made.rows, made.threshold),
     )
-    with atomic_writer(path) as file:
-        file.write(text)

@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 GROUP = 3  # of so many rows of a label all but one choose the threshold; that one checks it
 
 
-def choosing(n: int) -> int:
+def choosing_rows(n: int) -> int:
     """Return how many of `n` rows of a label choose the threshold."""
     return n - n // GROUP
 
@@ -48,14 +48,14 @@ class Promise:
         Raises:
             DataError: naming the smallest number that would do.
         """
-        if self.kind == "threshold" or most_hits(choosing(n), self.errors, CONFIDENCE) >= 0:
+        if self.kind == "threshold" or most_hits(choosing_rows(n), self.errors, CONFIDENCE) >= 0:
             return
         needed = fewest_needed(self.errors, CONFIDENCE)
         if needed is None:
             raise DataError(
                 f"--{self.kind} {self.value}: no number of rows can show that. Give a less strict rate."
             )
-        total = next(count for count in range(needed, 2 * needed + 1) if choosing(count) >= needed)
+        total = next(count for count in range(needed, 2 * needed + 1) if choosing_rows(count) >= needed)
         raise DataError(
             f"{n} {self.label} rows are too few to promise that {self.in_words()}: at least {total} are "
             "needed. Add rows, or give a less strict rate."

@@ -15,7 +15,7 @@ def rates(made: Calibration) -> list[Row]:
         (f"threshold {made.threshold}, rows that chose it", made.chosen),
         (f"threshold {made.threshold}, other rows", made.checked),
     )
-    return [(name, exact(part.over_refusal), exact(part.refusal)) for name, part in parts]
+    return [(name, exact_rate(part.over_refusal), exact_rate(part.refusal)) for name, part in parts]
 
 
 def sentences(made: Calibration) -> list[str]:
@@ -32,7 +32,7 @@ def sentences(made: Calibration) -> list[str]:
     return said
 
 
-def exact(rate: Rate) -> str:
+def exact_rate(rate: Rate) -> str:
     """Return a rate with its exact interval: 3/103 = 3% (1-8)."""
     if not rate.n:
         return str(rate)
@@ -54,4 +54,4 @@ def _promise(made: Calibration) -> str:
     low, high = exact_interval(rate)
     fits = high >= promise.value if promise.kind == "refusal" else low <= promise.value
     words = "does not contradict that" if fits else "CONTRADICTS that"
-    return f"{promised} The rate on the other rows {words}: {exact(rate)}."
+    return f"{promised} The rate on the other rows {words}: {exact_rate(rate)}."

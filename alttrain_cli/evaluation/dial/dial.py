@@ -81,11 +81,15 @@ def dial_score(
             for result in results
             if result.stats.scores and _label(result)
         ],
-        equal=None if at_over_refusal is None else equal(results, list(baselines.values()), at_over_refusal),
+        equal=None
+        if at_over_refusal is None
+        else compare_at_equal_refusal(results, list(baselines.values()), at_over_refusal),
     )
 
 
-def equal(results: Sequence[SuiteResult], baselines: Sequence[SuiteResult], rate: float) -> EqualComparison:
+def compare_at_equal_refusal(
+    results: Sequence[SuiteResult], baselines: Sequence[SuiteResult], rate: float
+) -> EqualComparison:
     """Compare two models, each at its own threshold with this over-refusal, on the prompts of both.
 
     Raises:

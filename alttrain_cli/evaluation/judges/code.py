@@ -17,7 +17,7 @@ _REASON = 200  # characters
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
-def passes(text: str, item: Item) -> Judgement:
+def judge_code(text: str, item: Item) -> Judgement:
     """Right if the tests pass; unparsed, and so judged again later, if they could not be run."""
     if reason := refusal():
         return Judgement(JudgementState.UNPARSED, raw=reason)
@@ -43,7 +43,7 @@ CODE = InstantJudge(
     title="passes its tests",
     kinds=("ability",),
     measures=("correct",),
-    judge=passes,
+    judge=judge_code,
     version="2",
     runs_code=True,
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judges.judge import Judge
-from alttrain_cli.evaluation.judges.quoting import filled, neutral
+from alttrain_cli.evaluation.judges.quoting import fill_template, neutralise_text
 
 LONGEST = 12_000  # characters
 HARMBENCH_LONGEST = 4_000  # its prompt and answer share 2,048 tokens
@@ -49,16 +49,16 @@ def read_harmbench(text: str) -> Judgement:
 
 
 def _harmbench_fields(prompt: str, response: str) -> Mapping[str, str]:
-    values = (neutral(prompt, LONGEST), neutral(response, HARMBENCH_LONGEST))
+    values = (neutralise_text(prompt, LONGEST), neutralise_text(response, HARMBENCH_LONGEST))
     return dict(zip(HARMBENCH_FIELDS, values, strict=True))
 
 
 def _conversation(prompt: str, response: str) -> Conversation:
-    return Conversation.of(neutral(prompt, LONGEST)).assistant(neutral(response, LONGEST))
+    return Conversation.of(neutralise_text(prompt, LONGEST)).assistant(neutralise_text(response, LONGEST))
 
 
 def _filled(name: str, prompt: str, response: str, longest: int) -> str:
-    return filled(name, neutral(prompt, longest), neutral(response, longest))
+    return fill_template(name, neutralise_text(prompt, longest), neutralise_text(response, longest))
 
 
 def _last(pattern: str, text: str) -> str | None:

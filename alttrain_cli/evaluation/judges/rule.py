@@ -3,11 +3,11 @@
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 
 
 def _judge(text: str, item: Item) -> Judgement:
-    return Judgement(behaviour=Behaviour.REFUSED if refuses(text) else Behaviour.COMPLIED)
+    return Judgement(behaviour=Behaviour.REFUSED if is_refusal(text) else Behaviour.COMPLIED)
 
 
 RULE = InstantJudge(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from alttrain_cli.evaluation.attacks.facts import AttackFacts
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.score import AttackSummary, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
@@ -40,7 +40,7 @@ class AttackBars:
     calls: int
 
 
-def attacked(card: Scorecard) -> list[AttackBars]:
+def attacked_models(card: Scorecard) -> list[AttackBars]:
     """Return every adaptive suite as it is drawn."""
     return [_attacked(suite, bool(card.compared)) for suite in card.suites if suite.attack]
 
@@ -60,7 +60,7 @@ def _attacked(suite: SuiteScore, compared: bool) -> AttackBars:
     return AttackBars(suite, sides, calls)
 
 
-def _bar(side: AttackSummary, facts: AttackFacts) -> list[Segment]:
+def _bar(side: AttackSummary, facts: AttackRecord) -> list[Segment]:
     left, found = 0.0, []
     for name, count in side.outcomes.items():
         width = 100 * count / side.dialogues

@@ -6,7 +6,7 @@ from itertools import chain
 
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
-from alttrain_cli.evaluation.page.outcome import CompletionJudgements, words
+from alttrain_cli.evaluation.page.outcome import CompletionJudgements, judgement_in_words
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.structure.trace import Trace
@@ -123,7 +123,7 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
         finish=Ending(completion.ending).label,
         tokens=completion.tokens,
         thinking_tokens=completion.thinking_tokens,
-        judged=[(name, words(judgement)) for name, judgement in outcome.judged.items()],
+        judged=[(name, judgement_in_words(judgement)) for name, judgement in outcome.judged.items()],
         harmful=harmful,
         sections=None if harmful and not show else _sections(trace),
         outcome=dialogue.outcome.label if dialogue else None,

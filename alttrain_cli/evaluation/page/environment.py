@@ -11,11 +11,11 @@ from alttrain_cli.evaluation.scorecard_values import SuiteScore
 from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent
+from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.text import escape_hidden
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -41,12 +41,15 @@ def environment() -> "Environment":
     return environment
 
 
-def plain_style() -> "tuple[Markup, str]":
-    """Return the style of a page without a script, and the policy that allows that style alone."""
+def write_plain_page(path: Path, template: str, **values: object) -> None:
+    """Write a page without a script, atomically; it loads nothing, and its policy allows its style alone."""
     from markupsafe import Markup
 
     style = Markup((TEMPLATE / "page.css").read_text(encoding="utf-8"))
-    return style, f"default-src 'none'; style-src {source_of(style)}; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src {source_of(style)}; base-uri 'none'; form-action 'none'"
+    text = environment().get_template(template).render(**values, style=style, policy=policy)
+    with atomic_writer(path) as file:
+        file.write(text)
 
 
 def source_of(text: str) -> str:

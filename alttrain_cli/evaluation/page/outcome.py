@@ -55,7 +55,7 @@ class CompletionJudgements:
         return said or ["unjudged"]
 
 
-def words(judgement: Judgement) -> str:
+def judgement_in_words(judgement: Judgement) -> str:
     """Return one judgement in words."""
     if judgement.state is not JudgementState.JUDGED:
         return judgement.state.value

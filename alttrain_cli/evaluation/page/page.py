@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.evaluation.page.bars import attacked
+from alttrain_cli.evaluation.page.bars import attacked_models
 from alttrain_cli.evaluation.page.chart import chart_of, table_of
 from alttrain_cli.evaluation.page.entries import KINDS, Entry, entries
 from alttrain_cli.evaluation.page.environment import TEMPLATE, environment, source_of
@@ -55,7 +55,7 @@ def page(card: Scorecard, browsed: Iterable[Entry]) -> Iterator[str]:
             tiles=tiles(card),
             chart=chart_of(card),
             paper=table_of(card),
-            attacks=attacked(card),
+            attacks=attacked_models(card),
             entries=_lines(browsed),
             style=style,
             script=script,

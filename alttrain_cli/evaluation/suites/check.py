@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import is_here, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.network import is_offline
 
 
 class SuiteCheck(NamedTuple):

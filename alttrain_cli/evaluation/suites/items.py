@@ -9,20 +9,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import platformdirs
-
-from alttrain_cli.engine.offline import is_offline
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import HarnessPrompts
 from alttrain_cli.evaluation.suites.programs import program_prompt, tests_place
 from alttrain_cli.evaluation.suites.suite import RUN_CODE, Item, Suite, SuiteSource, fingerprint
 from alttrain_cli.evaluation.suites.turns import turns_of
+from alttrain_cli.network import is_offline
 from alttrain_cli.storage.download import DownloadError, download
 from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.storage.tables import read_table
+from alttrain_cli.storage.user_folders import CACHE
 from alttrain_cli.text import quoted
 
-CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False)) / "suites"
+SUITES = CACHE / "suites"
 LARGEST = 2**30  # bytes of a suite's file; the largest published one, of LiveCodeBench, has 558 MB
 MOST_ITEMS = 1_000_000
 
@@ -257,7 +256,7 @@ def _cached(suite: Suite) -> Path:
     """Return where a downloaded file is kept. Its name has the revision: another one is another file."""
     source = suite.source
     ending = Path(str(source.url)).suffix
-    return CACHE / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{ending}"
+    return SUITES / f"{suite.name}-{(source.revision or 'unpinned')[:12]}{ending}"
 
 
 def _missing(suite: Suite, reason: object) -> DataError:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from alttrain_cli.engine import quiet
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
-from alttrain_cli.evaluation.suites.own import is_own, own_suites
+from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
+from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.text import quoted
@@ -18,7 +18,7 @@ def suite_data(suite: Suite, given: Path | None, progress: Progress | None = Non
     """Read a suite; where that may need the network, report it, and keep the libraries' output away."""
     if given or suite.source.package:
         return read_suite(suite, given)
-    with (progress or Progress()).status(f"Looking for {suite.name} ..."), quiet.capture_output(None):
+    with (progress or Progress()).status(f"Looking for {suite.name} ..."), capture_output(None):
         return read_suite(suite)
 
 

@@ -5,7 +5,9 @@ missing. A file that a person gives (`--suite-file NAME=FILE`) is read as its au
 """
 
 import hashlib
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
-from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 
@@ -45,17 +47,23 @@ class Item(NamedTuple):
     id: str
     prompt: str
     category: str | None = None
-    answer: str | None = None
+    answer: str | None = None  # of code its beginning; of a task of the harness see `document`
     tests: str | None = None  # of grader `program`: where they are
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
-    task: str | None = None  # the suite whose task of the harness scores it; `answer` is then JSON
+    task: str | None = None  # the suite whose task of the harness scores it
     turns: tuple[str, ...] | None = None  # the user's messages, where a conversation is scripted
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """What the scoring of its task reads."""
+        found: Mapping[str, Any] = json.loads(self.answer or "{}")
+        return found
 
     @property
     def reference(self) -> dict[str, str]:
         """What a judge compares a completion with; it does not shape the completion."""
-        facts = {"answer": self.answer, "tests": self.tests, "goal": self.goal, "task": self.task}
-        return {name: fact for name, fact in facts.items() if fact is not None}
+        values = {"answer": self.answer, "tests": self.tests, "goal": self.goal, "task": self.task}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Suite, SuiteSource, all_suites
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.names import is_name
-from alttrain_cli.storage.problems import in_words, key_of
 from alttrain_cli.storage.reading import is_file, read_text
 from alttrain_cli.text import quoted
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.checked import read_record_file
+from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.storage.run_records import DataRecord, Record
 
 
-class SourceFacts(Record):
+class SourceRecord(Record):
     """One source of rows."""
 
     name: str
@@ -27,22 +27,22 @@ class SourceFacts(Record):
         return f"{self.name}:{count}" if count else self.name
 
 
-class DataFacts(Record):
+class DataManifest(Record):
     """The sources of a data file; `sha256` is that of its rows."""
 
     seed: int = 0
-    sources: tuple[SourceFacts, ...] = Field(default=(), strict=False)
+    sources: tuple[SourceRecord, ...] = Field(default=(), strict=False)
     sha256: str = ""
 
 
-_FACTS = TypeAdapter(DataFacts)
+_FACTS = TypeAdapter(DataManifest)
 
 
-def read_data_facts(data: DataRecord) -> DataFacts | None:
+def read_data_manifest(data: DataRecord) -> DataManifest | None:
     """Return the facts of a run's data; None if the manifest is gone or describes other rows."""
     rows = Path(data.path)
     try:
-        facts: DataFacts = read_record_file(_FACTS, rows.with_name(f"{rows.stem}.manifest.json"), "")
+        facts: DataManifest = read_record_file(_FACTS, rows.with_name(f"{rows.stem}.manifest.json"), "")
     except DataError:
         return None
     return facts if facts.sha256 == data.sha256 else None

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from alttrain_cli.evaluation.suites.attack_spec import Flow
-from alttrain_cli.storage.checked import IGNORE, MOST
+from alttrain_cli.storage.record_reader import IGNORE, MOST
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
 
 
 @dataclass(frozen=True)
-class AttackFacts:
+class AttackRecord:
     """The attack of an adaptive suite, as it was played.
 
     Attributes:

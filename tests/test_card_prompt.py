@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.engine.model_card import CardPrompt
 from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 
 CARD = """---
 license: mit

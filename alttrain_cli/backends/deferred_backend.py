@@ -9,7 +9,7 @@ from alttrain_cli.backends.base import Backend, BackendError, Completion, Key, R
 from alttrain_cli.recipe.model import Sampling
 
 
-def deferred(name: str, open_backend: Callable[[], Backend]) -> Backend:
+def defer_backend(name: str, open_backend: Callable[[], Backend]) -> Backend:
     """Return a backend that is opened when anything but its name is first used."""
     return cast(Backend, _Deferred(name, open_backend))
 

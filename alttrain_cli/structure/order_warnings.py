@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from alttrain_cli.structure.refusal import refuses
+from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.sections import comes_before
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import Trace
@@ -52,7 +52,7 @@ def _wants_assessment_first(trace: Trace) -> bool:
 def _of_understanding(trace: Trace) -> str:
     if not trace.assessment or not comes_before(trace.order, "understanding", "assessment"):
         return ""
-    if any(map(refuses, split_sentences(trace.understanding))):
+    if any(map(is_refusal, split_sentences(trace.understanding))):
         return "refuses before it assesses"
     if trace.understanding:
         return ""

@@ -38,5 +38,5 @@ def _path(name: str) -> Path:
         return Path(name) / CARD
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(name, CARD)  # `classify.fetch` had it come with the weights
+    cached = try_to_load_from_cache(name, CARD)  # fetched with the weights
     return Path(cached) if isinstance(cached, str) else Path(name) / CARD

@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from alttrain_cli.storage.files import atomic_writer, writable
+from alttrain_cli.storage.files import atomic_writer, explain_write_errors
 from alttrain_cli.structure.row import Row
 
 
-class Spool:
+class RowBuffer:
     """Rows on disk, in the order in which they were made; only their places are in memory."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        with writable(out):
+        with explain_write_errors(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=out.parent)  # noqa: SIM115
         self._places: list[int] = []
         self._ids: set[str] = set()
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> "RowBuffer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with writable(self._out):
+        with explain_write_errors(self._out):
             self._file.close()
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Spool:
             unique = f"{row.id}~{number}"
         self._ids.add(unique)
         values = {**row.model_dump(), "id": unique}
-        with writable(self._out):
+        with explain_write_errors(self._out):
             self._places.append(self._file.tell())
             self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
 

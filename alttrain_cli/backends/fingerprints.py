@@ -10,8 +10,8 @@ from typing import Any
 from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.load import LoadedModel
-from alttrain_cli.engine.model_files import ADAPTER, weight_files
-from alttrain_cli.engine.source import ModelSource
+from alttrain_cli.engine.model_files import ADAPTER
+from alttrain_cli.engine.source import ModelSource, locate
 from alttrain_cli.storage.reading import is_file, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from alttrain_cli.structure.template import Template
@@ -39,10 +39,15 @@ def fingerprint_of_files(target: Target, source: ModelSource, template: Template
     return Fingerprint(
         name=target.name,
         model=recipe.model.name,
-        weights=weights_of(source) + _tokenizer_of(recipe.model.name),
+        weights=source.weights + _tokenizer_of(recipe.model.name),
         adapter=_adapter_of(target, target.adapter) if target.adapter and not whole else None,
         template=template.fingerprint,
     )
+
+
+def base_weights(target: Target) -> str:
+    """Return the hub's commit of a target's base model, or the hash of its files."""
+    return locate(target.recipe).weights
 
 
 def _adapter_of(target: Target, adapter: Path) -> str:
@@ -65,10 +70,3 @@ def _tokenizer_of(model: str) -> str:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def weights_of(source: ModelSource) -> str:
-    """Return the hub's commit, or the hash of the files of a local model."""
-    if source.folder is None:
-        return str(source.commit)
-    return "-".join(sha256(file)[:16] for file in weight_files(source.folder))

@@ -1,4 +1,4 @@
-"""Keeps the libraries' talk out of the user's sight: into a log, never onto the screen."""
+"""Sends what libraries print into a log, never onto the screen."""
 
 import contextlib
 import logging
@@ -9,10 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import platformdirs
-
-CACHE = Path(platformdirs.user_cache_dir("alttrain", appauthor=False))
-
 # Read by the libraries when they are imported, so they are set before.
 _ENVIRONMENT = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # else transformers calls a service that converts pickled weights
@@ -22,7 +18,6 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "UNSLOTH_AUTO_INSTALL": "0",  # else an export may build llama.cpp with sudo
-    "UNSLOTH_COMPILE_LOCATION": str(CACHE / "unsloth_compiled"),  # else ./ of the current folder
     "UNSLOTH_DISABLE_STATISTICS": "1",  # else every load on a GPU reports to the hub
 }
 
@@ -34,6 +29,13 @@ def show_libraries(wanted: bool) -> None:
     """Print the messages of the libraries on standard error too, or stop that."""
     global _shown
     _shown = wanted
+
+
+def set_environment() -> None:
+    """Set what the libraries read when they are imported; what the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        if not (_shown and name.endswith("VERBOSITY")):
+            os.environ.setdefault(name, value)
 
 
 class _Both:
@@ -57,9 +59,7 @@ def capture_output(log: Path | None) -> Iterator[None]:
 
     After `show_libraries` it is printed on standard error too.
     """
-    for name, value in _ENVIRONMENT.items():
-        if not (_shown and name.endswith("VERBOSITY")):
-            os.environ.setdefault(name, value)
+    set_environment()
     target = Path(log or os.devnull).open("a", encoding="utf-8")  # noqa: SIM115
     stream: Any = _Both(target, sys.stderr) if _shown else target
     handler = logging.StreamHandler(stream)

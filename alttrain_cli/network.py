@@ -29,7 +29,7 @@ def go_offline() -> None:
     os.environ.setdefault("WANDB_MODE", "offline")
 
 
-def heed_hub_setting() -> None:
+def apply_hub_setting() -> None:
     """Let the hub's own switch in the environment mean what --offline means. Call it before `leave_hub`."""
     if _says(HUB):
         go_offline()

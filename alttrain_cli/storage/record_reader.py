@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.storage.problems import in_words, key_of
+from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.storage.reading import encodable, opened
 
 # Keys that a newer version adds are no error. What is not finite, or of a near type, is one.
@@ -55,7 +55,7 @@ def read_record_file(kind: TypeAdapter[Any], path: Path, next_step: str) -> Any:
     return read_record(kind, text.removeprefix(b"\xef\xbb\xbf"), str(path), next_step)
 
 
-def finite(value: Any) -> Any:
+def check_finite(value: Any) -> Any:
     """Return the value if no number in it is infinite or NaN, for a pydantic validator.
 
     Raises:
@@ -65,7 +65,7 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         parts = value.values()
     for part in parts:
-        finite(part)
+        check_finite(part)
     if isinstance(value, float) and value - value != 0:
         raise ValueError("must hold finite numbers")
     return value
