@@ -14,7 +14,7 @@ from alttrain_cli.data.samples import SampleReader
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.shipped import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped_folder
 from alttrain_cli.structure.row import read_rows
 from alttrain_cli.training.rows import TrainingRows
 from tests import stand_ins

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from alttrain_cli.engine.offline import is_offline
-from alttrain_cli.engine.quiet import CACHE
 from alttrain_cli.errors import DataError
+from alttrain_cli.network import is_offline
 from alttrain_cli.storage.download import DownloadError, download
+from alttrain_cli.storage.user_folders import CACHE
 
 FOLDER = CACHE / "sources"
 _REPOSITORY = "https://raw.githubusercontent.com/thu-coai/LRM-Safety-Study"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 
-from alttrain_cli.storage.files import writable
+from alttrain_cli.storage.files import explain_write_errors
 
 TIMEOUT = 60.0  # seconds of silence
 PIECE = 2**20  # bytes
@@ -27,7 +27,7 @@ def download(url: str, path: Path, *, offline: bool) -> Path:
     if offline:
         raise DownloadError("offline")
     temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}")
-    with writable(path):
+    with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
