@@ -360,8 +360,8 @@ def backend(checkout: Checkout) -> None:
     checkout.edit(path, "= [Address.read]", "= [Address.read, Echo.read]")
     checkout.edit(
         path,
-        "\nfrom alttrain_cli.engine import",
-        "\nfrom alttrain_cli.backends.echo import Echo\nfrom alttrain_cli.engine import",
+        "\nfrom alttrain_cli.backends.target import",
+        "\nfrom alttrain_cli.backends.echo import Echo\nfrom alttrain_cli.backends.target import",
     )
     assert checkout.alttrain("chat", "echo:me", "-p", "Good morning").strip() == "You said Good morning"
     shown = checkout.alttrain("eval", "echo:me", "--suite", "smoke-harmful", "--out", "evaluated")

@@ -46,7 +46,7 @@ def test_the_folder_run_is_meant_if_it_is_there_and_nothing_else_is_named(
     assert "No model given" in run_eval("run")[1]
     (tmp_path / "run").mkdir()
     for words in (["run"], ["run", "--suite", "smoke"], ["run", "run"]):
-        assert "run: holds no run, no adapter and no model." in run_eval(*words)[1]
+        assert "run: contains no run, no adapter and no model." in run_eval(*words)[1]
     assert "other: neither a run" in run_eval("run", "other")[1]
     assert "No model given" in run_eval()[1]
 

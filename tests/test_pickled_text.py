@@ -34,7 +34,7 @@ def test_a_text_of_every_protocol_comes_back(text: str, protocol: int) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_what_would_run_is_refused_and_does_not_run(protocol: int, tmp_path: Path) -> None:
     data = pickle.dumps(Runs(tmp_path / "ran"), protocol)
-    with pytest.raises(NotText, match="holds more than a text"):
+    with pytest.raises(NotText, match="contains more than text"):
         pickled_text(data)
     assert not (tmp_path / "ran").exists()
     pickle.loads(data)

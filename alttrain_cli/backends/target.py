@@ -102,7 +102,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
         named = Recipe.load(what)
         return Target(named.name, named)
     if is_folder(path):
-        raise ModelError(f"{path}: holds no run, no adapter and no model.")
+        raise ModelError(f"{path}: contains no run, no adapter and no model. To list the runs: alttrain runs")
     if is_hub_id(what) and not what.startswith("runs/"):
         return Target(what, _recipe_of(what, recipe))
     known = [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())]

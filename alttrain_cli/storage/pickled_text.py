@@ -30,13 +30,13 @@ def pickled_text(data: bytes) -> str:
             if operation.name in _TEXTS and not found:
                 found.append(str(value))
             elif operation.name not in _AROUND:
-                raise NotText(f"the pickle holds more than a text ({operation.name})")
+                raise NotText(f"the pickle contains more than text ({operation.name})")
     except NotText:
         raise
     except Exception as error:  # pickletools raises whatever the damage leads to
         raise NotText(f"not a whole pickle ({error})") from None
     if not found:
-        raise NotText("the pickle holds no text")
+        raise NotText("the pickle contains no text")
     return found[0]
 
 

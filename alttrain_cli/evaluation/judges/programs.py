@@ -1,7 +1,7 @@
 """Whether a program passes the tests of its problem, as LiveCodeBench decides it.
 
 The code is the model's: it runs in the sandbox (docs/sandbox.md), and only where a person allows it. A
-program that reads stdin is run anew for each test; its output is compared line by line, numbers by their
+program that reads stdin is run again for each test; its output is compared line by line, numbers by their
 value. A function gets its arguments as values, and its result must be equal to the expected one.
 """
 

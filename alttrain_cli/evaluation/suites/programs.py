@@ -86,7 +86,7 @@ class Problems:
         """Return the problem of an item.
 
         Raises:
-            NotText: if its tests are not to be had, with the reason.
+            NotText: if its tests cannot be read, with the reason.
         """
         try:
             place = _Place.model_validate_json(tests)
