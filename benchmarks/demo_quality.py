@@ -1,6 +1,6 @@
 """What a run bought and what it cost, on the part of the starter set that training never saw.
 
-    python benchmarks/demo_quality.py runs/smollm2-135m-1 [--out FILE.json]
+    python benchmarks/demo_quality.py runs/smollm2-135m-1 [--only trained] [--out FILE.json]
 
 Base and trained model answer the same held-out prompts with the recipe's own generation settings.
 "refused" is the opener rule of alttrain_cli/refusal.py: triage, not a judge. Every rate stands with
@@ -28,6 +28,7 @@ BLUNT_WORDS = 8  # a prompt of at most so many words is called short
 EVERYDAY = {
     pair["pair"] for pair in starter_pairs() if pair["kind"] == "everyday"
 }  # the others are contrast pairs
+MODELS = ("base", "trained")
 
 Answered = Sequence[tuple[Row, Trace]]
 
@@ -110,6 +111,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, help="write the completions here, as JSONL")
     parser.add_argument("--prompts", type=int, help="only the first ones of the held-out part")
+    parser.add_argument("--only", choices=MODELS, help="measure one of the two models")
     parser.add_argument("--max-new-tokens", type=int, help="default: the recipe's")
     arguments = read_options(parser, given, prompts=2, max_new_tokens=4)
     run, rows, most = (
@@ -117,11 +119,12 @@ def main(given: Sequence[str] | None = None) -> None:
         starter_rows("heldout")[: arguments.prompts],
         arguments.max_new_tokens,
     )
-    answered = {name: answer(run, rows, trained=name == "trained", most=most) for name in ("base", "trained")}
-    base, trained = measure(answered["base"]), measure(answered["trained"])
+    models = [arguments.only] if arguments.only else MODELS
+    answered = {name: answer(run, rows, trained=name == "trained", most=most) for name in models}
+    measured = [measure(answered[name]) for name in models]
     print_table(
-        ("held-out starter prompts", "base", "trained"),
-        [(name, base[name], trained[name]) for name in base],
+        ("held-out starter prompts", *models),
+        [(name, *(one[name] for one in measured)) for name in measured[0]],
     )
     if arguments.out:
         write_jsonl(

@@ -20,6 +20,9 @@ def _help(chat: Chat, _: str) -> None:
     chat.screen.say("Ctrl-C stops the completion or clears the line. Ctrl-D ends the chat.")
 
 
+_UNCHANGED = "not changed: that of the recipe or of the chat template"
+
+
 def _system(chat: Chat, text: str) -> None:
     chat.transcript.system = text or None
     chat.screen.say("The system prompt is set." if text else "The model's own system prompt is restored.")
@@ -36,7 +39,7 @@ def _show(chat: Chat, _: str) -> None:
     chat.screen.table(
         [
             *chat.facts(),
-            ("system", "(the model's own)" if transcript.system is None else transcript.system),
+            ("system", _UNCHANGED if transcript.system is None else transcript.system),
             ("turns", f"{len(transcript.turns)}{f', {dropped} no longer sent' if dropped else ''}"),
             ("file", chat.file.path if chat.file else "(not saved)"),
             ("compare", "on" if chat.compare else "off"),
