@@ -53,7 +53,7 @@ def print_plan(timed: "TimedPlan") -> None:
         [
             ("model:", f"{plan.model}, {plan.precision}"),
             ("machine:", plan.machine.in_words),
-            ("rows:", f"{plan.rows:,}, longest about {plan.longest:,} tokens"),
+            ("rows:", f"{plan.rows:,}, longest about {plan.longest:,} tokens, with the chat template"),
             ("tokens:", f"about {plan.tokens:,} per epoch, {plan.trained:,} of them trained"),
             ("padding:", f"{plan.waste:.1%} of all computed tokens"),
             (

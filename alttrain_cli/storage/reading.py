@@ -50,7 +50,7 @@ def load_json(text: str, where: str) -> Any:
     try:
         value = parse_json(text)
     except ValueError as error:
-        raise DataError(f"{where}: not valid JSON ({error}). Fix or remove it.") from None
+        raise DataError(f"{where}: not valid JSON ({error}). Fix or remove this line.") from None
     if "\\ud" in text.lower():
         return json.loads(encodable(json.dumps(value, ensure_ascii=False)))
     return value
