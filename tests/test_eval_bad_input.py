@@ -360,8 +360,8 @@ def huge(path: Path) -> Path:
         (table("x.jsonl", b'{"prompt": "a"}\n{"prom'), "x.jsonl:2"),
         (table("x.jsonl", b"\0" * 100), "x.jsonl:1"),
         (table("x.parquet", b"PAR1 nonsense"), "not a complete Parquet file"),
-        (table("x.zip", b"PK nonsense"), "format"),
-        (table("x.exe", b"MZ"), "format"),
+        (table("x.zip", b"PK nonsense"), "no known ending"),
+        (table("x.exe", b"MZ"), "no known ending"),
     ],
 )
 def test_a_suites_file_that_cannot_be_read_is_one_line(
