@@ -17,10 +17,11 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in RECORDS),
 ]
-# Their texts are for models or are data: rows, prompts, and the words that rules look for.
+# Their texts are for models, are programs or are data: rows, prompts, and the words that rules look for.
 FOR_MODELS = {
     *("data/annotators.py", "data/phrases.py", "data/styles.py", "data/duplicates.py"),
-    *("evaluation/attacks/roles.py", "evaluation/thinking.py", "export/modelfile.py"),
+    *("evaluation/attacks/roles.py", "evaluation/judges/programs.py", "evaluation/thinking.py"),
+    "export/modelfile.py",
     *("structure/refusal.py", "structure/verdict.py", "structure/misplaced.py", "text.py"),
     *("sandbox/confinement.py", "sandbox/probe.py", "training/curve.py"),
 }
