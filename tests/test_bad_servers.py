@@ -133,7 +133,7 @@ WRONG: dict[str, tuple[Script, str]] = {
     "an error as a text": ([http({"error": "Out of memory."})], "an error: Out of memory."),
     "not HTTP": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "connection broke"),
     "a header without an end": ([b"HTTP/1.1 200 OK\r\nX: ", Forever(b"x" * 65_536)], "connection broke"),
-    "compressed": ([http(gzip.compress(b"0" * 10**7), "Content-Encoding: gzip")], "compressed answer"),
+    "compressed": ([http(gzip.compress(b"0" * 10**7), "Content-Encoding: gzip")], "compressed response"),
     # what a stream may hold
     "an empty stream": ([begun_stream()], "it sent no answer"),
     "only the end": (stream(), "it sent no text"),
@@ -278,7 +278,7 @@ ODD: dict[str, tuple[Script, str]] = {  # but right: they answer
 
 BAD_MODELS: dict[str, tuple[Script, str]] = {
     "stalled": ([60.0], "the list of models did not arrive (no text for 0.3 s). Name the model with --model"),
-    "byte by byte": ([http(b"{", length=10**6), Forever(b" ", 0.05)], "no list of models"),
+    "byte by byte": ([http(b"{", length=10**6), Forever(b" ", 0.05)], "list of models did not arrive"),
     "without an end": ([http(b"{", length=10**9), Forever(b" " * 65_536)], "more than"),
     "not JSON": ([http(b"Ollama is running")], "it sent no JSON"),
     "a web page": ([http(b"<html>")], "a web page"),
