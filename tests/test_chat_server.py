@@ -203,7 +203,7 @@ def test_a_question_that_fails_costs_one_line_and_the_chat_goes_on(light: Warm, 
         chat.expect("/help")
         chat.ask("refused", f"Error: {served.base_url}: status 400: Not that.", "/help")
         chat.ask("nonsense", "no JSON but a web page", "/help")
-        chat.ask("die", "connection broke in the middle of the answer", "/help")
+        chat.ask("die", "connection broke in the middle", "/help")
         chat.ask("well", "fine with 1 messages", "/help")
         assert chat.end() == 0
 
