@@ -202,6 +202,13 @@ def test_a_test_that_takes_longer_than_its_time_is_failed(
 
 
 @needs_sandbox
+def test_problems_are_judged_by_their_own_tests_in_any_order(tmp_path: Path) -> None:
+    found = items(tmp_path, row(1, [("1\n", "1")]), row(2, [("1\n", "2")]), row(3, [("1\n", "3")]))
+    for at in (2, 0, 0, 1, 2):
+        assert passes(block(f"print({at + 1})"), found[at]).correct is True
+
+
+@needs_sandbox
 def test_tests_that_are_not_to_be_had_leave_the_completion_unjudged(tmp_path: Path) -> None:
     first, second = items(tmp_path)[:2]
     right = block(READS["input"])

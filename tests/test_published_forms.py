@@ -133,7 +133,7 @@ def test_the_studys_recipe_builds_its_mix(study: Path) -> None:
     path.unlink()
     files = {name: f"{name}.json" for name in ("lrm-study-short", "lrm-study-math")}
     for name, file in files.items():
-        Path(file).write_bytes(FILES[name].kept.read_bytes())
+        FILES[name].kept.rename(file)
     by_hand = CliRunner().invoke(app, shlex.split(found.command(files))[1:])
     assert (by_hand.exit_code, path.read_bytes() == built) == (0, True), by_hand.output
 
@@ -232,7 +232,7 @@ def _safemt(number: int) -> dict[str, Any]:
 
 
 def _mhj(number: int) -> dict[str, Any]:
-    texts = [f"Hello {number}.", "And then?", "And at last?"][: 2 + number % 2]
+    texts = [f"Hello {number}.", *(f"And {at}?" for at in range(11))][: 2 + 10 * (number % 2)]
     said = [{"role": "system", "body": "You are a baker."}, *({"role": "user", "body": one} for one in texts)]
     messages = {f"message_{at}": json.dumps(said[at]) if at < len(said) else "" for at in range(101)}
     facts = {"Source": "direct", "temperature": "0.5", "tactic": "Framing", "question_id": number // 2}
@@ -282,7 +282,7 @@ FORMS: dict[str, Form] = {
         _csv,
         _mhj,
         537,
-        {"turns": ("Hello 7.", "And then?", "And at last?"), "category": "Framing", "id": "3#2"},
+        {"turns": ("Hello 7.", *(f"And {at}?" for at in range(11))), "category": "Framing", "id": "3#2"},
     ),
 }
 # Suites whose form is written in another file of tests.
