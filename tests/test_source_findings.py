@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
 from alttrain_cli.commands.doctor import sources
+from alttrain_cli.data import published_files
 from alttrain_cli.evaluation.suites import items
 from alttrain_cli.evaluation.suites.check import check_suite
 from alttrain_cli.evaluation.suites.suite import all_suites
@@ -64,3 +65,19 @@ def test_a_wrong_count_is_a_problem_and_ends_with_exit_code_3(
     assert "holds 300 items; StrongREJECT has 313" in found["strongreject"]["found"]
     assert found["safechain"]["level"] == "note"
     assert result.exit_code == 3
+
+
+def test_the_rows_of_a_set_that_is_published_as_a_file_are_counted(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published_files, "FOLDER", here)
+    [math, *_] = [one for one in published_files.FILES.values() if one.name == "lrm-study-math"]
+    assert sources._published_file(math).level == "note"
+    rows = [{"prompt": "1 + 1?", "response": "<think>\ntwo\n</think>\n\n2"}] * 4000
+    for count, level, found in (
+        (4000, "ok", "4,000 rows; revision 498ef37fca"),
+        (3999, "problem", "3,999 rows; its authors name 4,000"),
+    ):
+        math.kept.write_text(json.dumps(rows[:count]), encoding="utf-8")
+        finding = sources._published_file(math)
+        assert (finding.level, found in finding.found) == (level, True), finding
