@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import JudgementState
 from alttrain_cli.evaluation.judges import programs
@@ -18,6 +20,7 @@ from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
 from alttrain_cli.sandbox import probe
 from alttrain_cli.sandbox.runner import CodeResult
+from tests import stand_ins
 
 SUITE = all_suites()["livecodebench"]
 needs_sandbox = pytest.mark.skipif(bool(probe.refusal()), reason=f"no sandbox here: {probe.refusal()}")
@@ -240,6 +243,27 @@ def test_a_row_with_damaged_tests_leaves_the_completion_unjudged(tmp_path: Path)
 def test_a_row_in_another_form_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         items(tmp_path, row(1, **changes))
+
+
+@needs_sandbox
+def test_an_evaluation_judges_by_the_file_and_stores_no_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_ins.install(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    file = published(tmp_path, row(1, [("1 2\n" * 500, "3")]))
+    words = ("--suite", "livecodebench", "--suite-file", f"livecodebench={file}", "--limit", "2")
+    evaluate = ("eval", "smollm2-135m", "--out", "e", "--no-judge-card", *words)
+    without = CliRunner().invoke(app, [*evaluate])
+    assert "not judged: this suite needs to run code" in " ".join(without.output.split())
+    result = CliRunner().invoke(app, [*evaluate, "--allow-code"])
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "e" / "livecodebench"
+    assert "1 2" not in (folder / "plan.json").read_text(encoding="utf-8")
+    lines = (folder / "judgements.program.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [(json.loads(one)["correct"], json.loads(one)["raw"]) for one in lines] == [
+        (False, "no code block")
+    ] * 2
 
 
 def test_many_tests_are_run_in_groups_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
