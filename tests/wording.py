@@ -157,6 +157,7 @@ OLD = {
     r"\btorn\b": "incomplete",
     r"\bis had\b|\bare had\b|\bbe had\b": "name who has it",
     r"\bbut for\b": "except",
+    r"\bno \w+ but\b|\bnothing but\b": "only",
     r"\b(?:anyhow|nevertheless|whilst|amongst|thus far|anew)\b": "a common word",
 }
 # The same for words that are clear to those who change the code.

@@ -126,7 +126,7 @@ class ServerBackend:
 
         Raises:
             BackendError: if every further request would fail alike: a wrong key, an unknown model, a server
-                that never answered and is down, or nothing but failures for two rounds.
+                that never answered and is down, or only failures for two rounds.
         """
         failures = 0
         with ServerWork(self._servers, self.in_flight) as work:
