@@ -11,6 +11,7 @@ from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.fingerprints import fingerprint_of_files
 from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.target import Target
+from alttrain_cli.backends.vllm_memory import VllmMemory
 from alttrain_cli.backends.vllm_process import VllmProcess
 from alttrain_cli.engine.load import fully_trained, load_template
 from alttrain_cli.engine.machine import Machine, pin_card
@@ -68,7 +69,7 @@ class Vllm:
         with progress.status(f"Reading the tokenizer of {source.name} ..."):
             template = load_template(recipe)
         pin_card()
-        gpu = Machine.detect().gpu
+        gpu = _check_memory(recipe, in_flight, progress).gpu
         options = [*_model_options(recipe, source, on_gpu=gpu), *_adapter_options(target)]
         process = VllmProcess.start([*program, "serve", source.name, *options], target.name, progress)
         try:
@@ -85,6 +86,22 @@ class Vllm:
         except BaseException:
             process.close()
             raise
+
+
+def _check_memory(recipe: Recipe, in_flight: int, progress: Progress) -> Machine:
+    """Return this machine, if it has memory for the model; say how many sequences fit, if they are few.
+
+    Raises:
+        ModelError: before anything is started.
+    """
+    machine = Machine.detect()
+    if machine.gpu and recipe.model.shape:
+        memory = VllmMemory.of(recipe, machine)
+        if problem := memory.problem(machine):
+            raise ModelError(f"{recipe.model.name}: {problem}")
+        if warning := memory.warning(in_flight):
+            progress.warn(warning)
+    return machine
 
 
 def _served_name(target: Target) -> str:

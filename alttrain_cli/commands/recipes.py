@@ -12,13 +12,21 @@ from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.completion import complete_recipe
 from alttrain_cli.commands.shared.options import GpuOption, JsonOption, SetOption, expand_path
 from alttrain_cli.errors import RecipeError
+from alttrain_cli.evaluation.judges import guards
 from alttrain_cli.recipe.commented_yaml import with_sources, without_base
 from alttrain_cli.recipe.difference import differences
 from alttrain_cli.recipe.layers import read_layers
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
 from alttrain_cli.storage.files import atomic_writer
-from alttrain_cli.training.fit import TYPICAL_LONGEST, best_recipe, find_machine, group_fits, shipped_fits
+from alttrain_cli.training.fit import (
+    TYPICAL_LONGEST,
+    best_recipe,
+    find_machine,
+    group_fits,
+    judge_bits,
+    shipped_fits,
+)
 
 app = App(
     cls=DefaultGroup,
@@ -47,7 +55,9 @@ def list_recipes(
         for fit in fits:
             console.print_json(fit.record())
         return
-    console.print_recipe_fits(group_fits(fits), machine.in_words, TYPICAL_LONGEST)
+    bits = {judge.name: judge_bits(judge.billions * 1e9, machine) for judge in guards.JUDGES}
+    judges = bits if machine.gpu else {}  # a CPU takes too long
+    console.print_recipe_fits(group_fits(fits), judges, machine.in_words, TYPICAL_LONGEST)
     console.print_next(_train(best_recipe(fits, machine), gpu))
 
 

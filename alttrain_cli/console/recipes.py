@@ -1,6 +1,6 @@
 """The table of the recipes on the screen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.terminal import out, print_lines, print_table
@@ -14,8 +14,10 @@ _COLUMNS = ("recipe", "memory", "time", "fit", "model")
 _WIDE = 100  # columns; in fewer, the owners of models are left out, so that a recipe is one line
 
 
-def print_recipe_fits(groups: Sequence[Sequence["RecipeFit"]], machine: str, longest: int) -> None:
-    """Print how recipes fit on a machine, for rows of up to `longest` tokens.
+def print_recipe_fits(
+    groups: Sequence[Sequence["RecipeFit"]], judges: Mapping[str, int | None], machine: str, longest: int
+) -> None:
+    """Print how recipes fit on a machine, for rows of up to `longest` tokens, and in how many bits judges do.
 
     Each group has a line, for its first recipe. The others are listed as its variants.
     """
@@ -30,6 +32,7 @@ def print_recipe_fits(groups: Sequence[Sequence["RecipeFit"]], machine: str, lon
             ("machine:", machine),
             ("memory:", f"at least this much, estimated, for rows of up to {longest:,} tokens"),
             ("time:", f"for 1,000 rows, {source}"),
+            *([("judges:", "; ".join(_judges(judges)))] if judges else []),
         ]
     )
 
@@ -44,6 +47,13 @@ def print_differences(one: str, other: str, found: Sequence[RecipeDifference]) -
         for key, values, sources in found
     ]
     print_table(("key", one, other), rows, left=(0, 1, 2), whole=(0,))
+
+
+def _judges(judges: Mapping[str, int | None]) -> Iterator[str]:
+    """Yield the judges that are loaded alike, in words."""
+    for bits, words in ((16, "in 16 bits"), (4, "in 4 bits"), (None, "too big")):
+        if names := [name for name, fits in judges.items() if fits == bits]:
+            yield f"{', '.join(names)} {words}"
 
 
 def _line(fit: "RecipeFit", is_wide: bool) -> tuple[str, ...]:

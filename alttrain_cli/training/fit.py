@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from alttrain_cli.engine.machine import Machine
+from alttrain_cli.engine.classify import SPARE
+from alttrain_cli.engine.machine import GIB, Machine
 from alttrain_cli.engine.speed import forget_speed
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import is_variant, shipped_recipes
@@ -27,6 +28,7 @@ TYPICAL_ROWS = (*[RowSize(110, 70)] * 940, *[RowSize(800, 700)] * 50, *[RowSize(
 TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
 
 
+FOUR_BITS = 0.75  # bytes of a weight, with the embeddings in 16 bits; computed for Llama-3.1-8B
 CARD_SIZES = (8, 12, 16, 24, 48, 80)  # GB
 SMALLEST = "smollm2-135m"
 _RECORDED = ("model", "precision", "verdict", "change", "rows", "tokens", "trained", "longest", "steps")
@@ -156,3 +158,10 @@ def find_machine(gpu: str = "auto", gpus: str | None = None) -> Machine:
     if gpus == "all":
         raise RecipeError(f"--gpus all with --gpu {gpu}: give the number of these GPUs, for example --gpus 4")
     return Machine.card(gib)._replace(cards=int(gpus or 1))
+
+
+def judge_bits(parameters: float, machine: Machine) -> int | None:
+    """Return in how many bits a local judge would be loaded: 16, or 4 on a smaller GPU; None: too big."""
+    if SPARE * 2 * parameters <= machine.gib * GIB:
+        return 16
+    return 4 if machine.gpu and SPARE * FOUR_BITS * parameters <= machine.gib * GIB else None

@@ -38,6 +38,12 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
             options.compare_model is None,
             "with --compare-model: give one of the two",
         ),
+        Rule(
+            "--gpus",
+            options.gpus is not None,
+            not (served or by_vllm),
+            words if served else "with --engine vllm",
+        ),
         *options.engine_rules(here=not served, elsewhere=words),
         Rule(
             "--threshold", options.threshold is not None, not by_vllm, "with --engine vllm: it has no scores"

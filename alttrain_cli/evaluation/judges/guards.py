@@ -85,7 +85,7 @@ LLAMA_GUARD = Judge(
     version="1",
     licence="Llama 3.1",
     model="meta-llama/Llama-Guard-3-8B",
-    size="8 B",
+    billions=8.03,
     gated=True,
 )
 WILDGUARD = Judge(
@@ -99,7 +99,7 @@ WILDGUARD = Judge(
     version="1",
     licence="Apache-2.0",
     model="allenai/wildguard",
-    size="7 B",
+    billions=7.25,
     gated=True,
 )
 QWEN3GUARD = Judge(
@@ -113,7 +113,7 @@ QWEN3GUARD = Judge(
     version="1",
     licence="Apache-2.0",
     model="Qwen/Qwen3Guard-Gen-4B",
-    size="4 B",
+    billions=4.02,
 )
 HARMBENCH = Judge(
     name="harmbench",
@@ -126,7 +126,7 @@ HARMBENCH = Judge(
     version="1",
     licence="MIT",
     model="cais/HarmBench-Llama-2-13b-cls",
-    size="13 B",
+    billions=13.02,
     card_fields=HARMBENCH_FIELDS,
 )
 

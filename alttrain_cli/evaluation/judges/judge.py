@@ -26,9 +26,14 @@ class Judge:
     version: str  # changes whenever its prompt or its reading does
     licence: str  # of the model, or of the rubric
     model: str | None = None  # local classifiers have their own; None: a server's
-    size: str = ""  # parameters of that model
+    billions: float = 0.0  # parameters of that model
     gated: bool = False  # its terms have to be accepted on the hub first
     card_fields: tuple[str, ...] = ()  # of the prompt in the model's card, where `ask` returns its fields
+
+    @property
+    def size(self) -> str:
+        """The parameters in words."""
+        return f"{self.billions:.0f} B" if self.billions else ""
 
     def record(self) -> dict[str, Any]:
         """Return the judge's facts for a list, as JSON."""

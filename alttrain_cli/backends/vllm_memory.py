@@ -1,0 +1,48 @@
+"""Whether a model fits into vLLM on a GPU, and how many sequences its cache holds: arithmetic alone."""
+
+from typing import NamedTuple
+
+from alttrain_cli.engine.machine import GIB, Machine
+from alttrain_cli.recipe.model import Recipe
+
+USED = 0.9  # of the card: vLLM's own default of gpu_memory_utilization
+OVERHEAD = 2.0  # GiB: CUDA, graphs, and the activations of one step; an estimate, not measured
+PROMPT = 512  # tokens of a prompt with room
+
+
+class VllmMemory(NamedTuple):
+    """The memory that vLLM has for a model, in GiB."""
+
+    weights: float
+    cache: float  # what is left for the cache; negative: the weights do not fit
+    sequences: int  # of the longest completions that the cache holds at the same time
+    tokens: int  # of such a sequence
+
+    @classmethod
+    def of(cls, recipe: Recipe, machine: Machine) -> "VllmMemory":
+        """Plan the recipe's model on a GPU; its shape must be known."""
+        shape = recipe.model.sizes
+        width = 2 / 3.6 if recipe.model.load_in_4bit else 2
+        weights = (width * shape.linear_parameters + 2 * shape.other_parameters) / GIB
+        cache = USED * machine.gib - OVERHEAD - weights
+        tokens = recipe.generation.max_new_tokens + PROMPT
+        per_token = 4 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim / GIB
+        return cls(weights, cache, max(0, int(cache / (per_token * tokens))), tokens)
+
+    def problem(self, machine: Machine) -> str:
+        """Return why vLLM cannot start, or nothing."""
+        if self.sequences:
+            return ""
+        return (
+            f"vLLM has no room for it on {machine.in_words}: the weights take {self.weights:.1f} GiB, and "
+            f"vLLM uses {USED * machine.gib - OVERHEAD:.1f} GiB. Use --engine unsloth, or a smaller model."
+        )
+
+    def warning(self, wanted: int) -> str:
+        """Return a line if fewer sequences fit than are wanted at the same time, else nothing."""
+        if self.sequences >= wanted:
+            return ""
+        return (
+            f"vLLM's cache has room for about {self.sequences} of {wanted} completions of {self.tokens:,} "
+            "tokens at the same time; the others wait."
+        )
