@@ -109,6 +109,18 @@ def test_an_audit_of_nothing_is_an_error() -> None:
         audit([], {})
 
 
+@pytest.mark.parametrize(("words", "near"), [(13, True), (9, False)])
+def test_four_of_five_word_triples_in_common_are_a_near_duplicate_and_fewer_are_none(
+    words: int, near: bool
+) -> None:
+    """Another last word: of 13 words, 10 of 12 triples are shared (83%), of 9 words 6 of 8 (75%)."""
+    numbered = [f"word{number}" for number in range(words)]
+    twins = NearDuplicateIndex()
+    assert twins.add("a", " ".join(numbered), "benign") is None
+    found = twins.add("b", " ".join([*numbered[:-1], "other"]), "benign")
+    assert (found is not None) is near
+
+
 def test_a_near_twin_is_found_within_a_label_and_not_across() -> None:
     text = "please tell me in plain words how a person can boil an egg at home without a pot or pan"
     near = text.replace("home", "work")

@@ -2,10 +2,13 @@
 
 from itertools import pairwise, product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.micro_batches import (
+    arrange_rows,
     length_groups,
     longest_first,
     micro_batches,
@@ -74,6 +77,15 @@ def brute_force(lengths: list[int], budget: int, cost: int) -> int:
 def test_no_other_cut_costs_less(lengths: list[int], budget: int, cost: int) -> None:
     found = update_cost(lengths, budget, cost)
     assert found.tokens + cost * found.micro_batches == brute_force(lengths, budget, cost)
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length"])
+def test_the_first_update_of_a_recipe_has_the_longest_row(strategy: str) -> None:
+    sizes = ("train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1")
+    recipe = Recipe.load("smollm2-135m", (f"train.train_sampling_strategy={strategy}", *sizes))
+    arranged = arrange_rows(range(6), [1, 1, 1, 1, 9, 1], recipe.train)
+    assert 4 in arranged[:2]
+    assert sorted(arranged) == [*range(6)]
 
 
 def test_an_update_that_is_not_full_stays_at_the_end() -> None:

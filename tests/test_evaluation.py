@@ -74,6 +74,14 @@ def test_a_torn_last_line_is_no_record_and_the_next_one_takes_its_place(tmp_path
     assert next(iter(journal))["text"] == "\u2028 ü \ufffd"  # no text of ours holds a lone surrogate
 
 
+def test_of_two_records_with_one_key_the_later_one_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    for key, text in (("a", "first"), ("b", "only"), ("a", "later")):
+        journal.append({"key": key, "text": text})
+    assert [one["text"] for one in journal.latest(["b", "a", "c"])] == ["only", "later"]
+    assert Journal(journal.path).get("a") == {"key": "a", "text": "later"}
+
+
 @given(cut=st.integers(0, 200), order=st.permutations("abcde"))
 def test_whatever_was_torn_off_and_redone_the_sorted_files_are_equal(
     tmp_path_factory: pytest.TempPathFactory, cut: int, order: list[str]

@@ -181,6 +181,15 @@ def test_code_that_reaches_out_does_so_in_a_plain_process_and_not_in_the_sandbox
     assert plain(ATTACK_STUB, code, tests).correct is True, plain(ATTACK_STUB, code, tests).reason
 
 
+def test_code_sees_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTTRAIN_API_KEY", "canary")
+    seen = "import os\nassert os.environ.get('ALTTRAIN_API_KEY') == 'canary'\n"
+    subprocess.run([sys.executable, "-I", "-S", "-c", seen], check=True)  # a plain process inherits it
+    assert run(STUB, f"{seen}{GOOD}", CHECK, SECONDS).correct is False
+    bare = "import os\nassert {*os.environ} <= {'LC_CTYPE'}\n"  # which Python sets itself
+    assert run(STUB, f"{bare}{GOOD}", CHECK, SECONDS).correct is True
+
+
 # Code that does something when it is loaded. It leaves a file where it got through, at once or later.
 LOADED = {
     "becomes another program": "os.execv('/bin/sh', ['sh', '-c', 'echo > ' + NEW])",

@@ -3,14 +3,18 @@
     python tools/named_faults.py [--only WORDS] [--table docs/mutation.md]
 
 tools/mutate.py makes changes that a machine can think of. These are mistakes of people: a key without one of
-its fields, a threshold that is moved, a check that is skipped. --table writes the result into a document.
+its fields, a threshold that is moved, a check that is skipped. --table writes the
+results into a document. They are kept: the same command tries what was not noticed, and what is new.
 """
 
 import argparse
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +38,11 @@ class NamedFault(NamedTuple):
     becomes: str
     tests: str
     model: bool = False  # the tests need one
+
+    @property
+    def name(self) -> str:
+        """What its result is kept under: another change is another fault."""
+        return hashlib.sha256("\n".join((self.file, self.was, self.becomes)).encode()).hexdigest()[:12]
 
     def applied(self, source: str) -> str:
         """Return the file with the fault.
@@ -71,12 +80,28 @@ def main() -> None:
     """Break, test, restore."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", default="", help="faults with these words")
+    parser.add_argument("--out", type=Path, default=ROOT / "tools" / "noticed.json", help="results so far")
     parser.add_argument("--table", type=Path, help="write the result into a document")
     options = parser.parse_args()
+    out, table = options.out.absolute(), options.table and options.table.absolute()
+    faults = [one for one in named_faults() if options.only in one.fault]
+    found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    left = [one for one in faults if not found.get(one.name)]  # what was not noticed is tried again
+    for one, test in _tried(left):
+        found[one.name] = test
+        out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        print(f"{one.fault}: {test or 'NOT NOTICED'}", flush=True)
+    noticed = sum(bool(found[one.name]) for one in faults)
+    print(f"{noticed} of {len(faults)} are noticed")
+    if table:
+        _write(table, [(one, found[one.name]) for one in faults], noticed)
+
+
+def _tried(faults: list[NamedFault]) -> Iterator[tuple[NamedFault, str]]:
+    """Yield each fault with the first test that fails."""
     from forked_tests import prepare
 
     sys.dont_write_bytecode = True
-    rows, noticed = [], 0
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "tree"
         listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -84,16 +109,9 @@ def main() -> None:
             if (ROOT / name).is_file():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, place / name)
-        faults = [one for one in named_faults() if options.only in one.fault]
         prepare(place)
         for one in faults:
-            test = _failing(one, place)
-            noticed += bool(test)
-            rows.append(f"| {one.fault} | `{one.file}` | {f'`{test}`' if test else '**none**'} |")
-            print(rows[-1], flush=True)
-    print(f"{noticed} of {len(rows)} are noticed")
-    if options.table:
-        _write(options.table.absolute(), rows, noticed)
+            yield one, _failing(one, place)
 
 
 def _failing(one: NamedFault, place: Path) -> str:
@@ -117,13 +135,15 @@ def _failing(one: NamedFault, place: Path) -> str:
     return "a test that never ends" if code is None else ""
 
 
-def _write(document: Path, rows: list[str], noticed: int) -> None:
-    before, rest = document.read_text(encoding="utf-8").split(MARKS[0])
+def _write(document: Path, results: list[tuple[NamedFault, str]], noticed: int) -> None:
+    rows = [
+        f"| {one.fault} | `{one.file}` | {f'`{test}`' if test else '**none**'} |" for one, test in results
+    ]
     text = "\n".join(["| fault | file | noticed by |", "|---|---|---|", *rows])
+    before, rest = document.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
     total = f"{noticed} of {len(rows)} are noticed."
-    document.write_text(
-        f"{before}{MARKS[0]}\n{text}\n\n{total}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8"
-    )
+    document.write_text(f"{before}{MARKS[0]}\n{text}\n\n{total}\n\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
