@@ -223,3 +223,14 @@ def test_an_install_shows_what_it_does_but_not_each_package(
     lines = [line for line in said if not line.startswith("  ")]
     assert lines == ["Resolved 2 packages in 1s", "error: no space left"]
     assert any(re.fullmatch(r"  \d+ s · Downloading torch \(200\.0MiB\)", line) for line in said)
+
+
+def test_a_search_that_prints_nothing_shows_that_it_works(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(install["_run"].__globals__, "HEARTBEAT", 0.01)
+    said = ""
+    with install["Ticking"]("looking"):
+        while "looking" not in said:  # or the test runs out of time
+            said += capsys.readouterr().err
+    assert re.match(r"  \d+ s · looking\n", said)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import ast
 import os
 import platform
-import queue
 import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,11 +60,14 @@ def main(extra: str | None) -> int:
     if extra is None:
         return 0
     say("Looking for the build of torch that fits this machine.")
-    settings = pip_settings(_output([PYTHON, "-m", "pip", "config", "list"]))
-    found = [KEPT] if keeps_torch() else ways(has_card(), brings_torch(settings), platform.system())
+    with Ticking("looking"):
+        settings = pip_settings(_output([PYTHON, "-m", "pip", "config", "list"]))
+        found = [KEPT] if keeps_torch() else ways(has_card(), brings_torch(settings), platform.system())
     for way in found:
         steps = commands(way, settings, extra)
-        if way.backend and not _leads(steps[0]):
+        with Ticking(f"trying {way.name}"):
+            leads = not way.backend or _leads(steps[0])
+        if not leads:
             say(f"Cannot be reached from here: {way.name}.")
             continue
         say(f"Installing with {way.name}.")
@@ -186,6 +188,35 @@ def say(line: str, end: str = "\n") -> None:
     print(line, end=end, file=sys.stderr, flush=True)
 
 
+class Ticking:
+    """Shows what is done, and for how long, while the block works: a line that is rewritten each second.
+
+    Where there is no terminal, these are plain lines now and then.
+    """
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+        self.live = sys.stderr.isatty()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Ticking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self.live:
+            say(ERASED, end="")
+
+    def _tick(self) -> None:
+        started = time.monotonic()
+        while not self._over.wait(1 if self.live else HEARTBEAT):
+            state = f"  {time.monotonic() - started:.0f} s · {self.doing}"
+            say(f"{ERASED}{state[:79]}", end="") if self.live else say(state)
+
+
 _CHECK = f"import sys; print('yes' if {FIRST} <= sys.version_info[:2] <= {LAST} else 'no')"
 
 
@@ -227,45 +258,17 @@ def _finished(command: Sequence[str], **variables: str) -> subprocess.CompletedP
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run it, and show that it works: a line that is rewritten each second, or plain lines elsewhere."""
-    started, doing = time.monotonic(), "working"
-    live = sys.stderr.isatty()
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+    """Run it, show that it works, and print its lines but those about single packages."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    with process, Ticking("working") as ticking:
         assert process.stderr
-        for line in _lines(process.stderr, 1 if live else HEARTBEAT):
+        for line in process.stderr:
             passing = re.match(r"\s*(Downloading|Downloaded|Building|Built|[+~-]) ?(.*)", line)
             if passing and passing[1].isalpha():
-                doing = line.strip()
-            if live or not line:
-                state = f"  {time.monotonic() - started:.0f} s · {doing}"
-                say(f"{ERASED}{state[:79]}", end="") if live else say(state)
-            if line and not passing:
-                say(ERASED + line if live else line)
-    if live:
-        say(ERASED, end="")
+                ticking.doing = line.strip()
+            if line.strip() and not passing:
+                say(f"{ERASED if ticking.live else ''}{line.rstrip()}")
     return process.returncode
-
-
-def _lines(stream: Iterable[str], seconds: float) -> Iterator[str]:
-    """Yield the lines of a stream, and "" whenever none has come for so long."""
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        for line in stream:
-            if line.strip():
-                lines.put(line.rstrip())
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=seconds)
-        except queue.Empty:
-            yield ""
-            continue
-        if line is None:
-            return
-        yield line
 
 
 if __name__ == "__main__":
