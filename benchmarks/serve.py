@@ -35,9 +35,10 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.served_models import warm_up
-from alttrain_cli.serve.server import BACKLOG, Serving, serve, take_address
+from alttrain_cli.serve.server import BACKLOG, Serving, check_installed, serve, take_address
 
 
 class Clients:
@@ -162,6 +163,10 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-new-tokens", type=int, default=128)
     options = read_options(parser, given, prompts=6, in_flight=3, rounds=1, max_new_tokens=6)
+    try:
+        check_installed()
+    except AlttrainError as missing:
+        raise SystemExit(str(missing)) from None
     backend: Any = in_thread(lambda: open_backend(find(options.target)))
     in_thread(lambda: warm_up(backend))
     rows = [*starter_rows("train"), *starter_rows("heldout")]

@@ -32,6 +32,14 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("measuring")
 
 
+def test_the_benchmark_of_the_server_ends_at_once_without_its_libraries(
+    shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alttrain_cli.serve.server.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"needs starlette and uvicorn: pip install 'alttrain\[serve\]'"):
+        import_module("serve").main(["--quick"])
+
+
 def test_sides_take_turns_and_a_spread_names_median_least_and_most(shared: Any) -> None:
     order: list[str] = []
     sides = {name: lambda name=name: order.append(name) or {"x": float(len(order))} for name in "AB"}

@@ -169,12 +169,17 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
     return fake
 
 
-def test_a_dry_run_needs_no_token_and_a_real_one_asks_for_it_first(
+def test_a_dry_run_says_whether_a_token_is_there_and_a_real_one_asks_for_it_first(
     run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    done = export(run.path, "--push", "me/x", "--dry-run")
+    assert "token: found." in " ".join(done.output.split())
+    assert "hf_x" not in done.output
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert done.exit_code == 0, done.output
+    assert "token: none found. The upload needs one: run hf auth login" in " ".join(done.output.split())
+    assert "token:" not in export(run.path, "--dry-run").output
     refused(export(run.path, "--push", "me/x"), "needs a token", "hf auth login")
 
 

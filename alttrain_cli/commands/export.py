@@ -15,6 +15,7 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.export.formats import FORMATS, choose_formats
 from alttrain_cli.export.job import ExportJob, check_proofs, push_proved
 from alttrain_cli.export.job import export as start
+from alttrain_cli.export.push import has_token
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
@@ -57,7 +58,7 @@ def export(context: typer.Context, options: ExportOptions) -> None:
     )
     if options.dry_run:
         job.check()
-        console.print_planned_exports(job)
+        console.print_planned_exports(job, has_token=job.repo is not None and has_token())
         console.print_next(shlex.join(typed_again(context, "dry_run")))
         return
     with console.Reporter() as reporter:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from alttrain_cli.export.proof import Proof
 
 SHOWN = 3  # first differences per model
+_FOUND = "found. The hub checks it at the upload."
+_MISSING = "none found. The upload needs one: run hf auth login, or set HF_TOKEN."
 
 
 def print_exports(exports: "Sequence[Export]") -> None:
@@ -18,14 +20,19 @@ def print_exports(exports: "Sequence[Export]") -> None:
         print_lines([("folder:", one.folder), *(line for proof in one.proofs for line in _lines(proof))])
 
 
-def print_planned_exports(job: "ExportJob") -> None:
-    """Print the planned files and uploads of an export, and its model card."""
+def print_planned_exports(job: "ExportJob", *, has_token: bool) -> None:
+    """Print the planned files and uploads of an export, and its model card. A token is never shown."""
     for one in job.formats:
         print_lines(
             [("folder:", job.out / one.name), ("files:", one.files), ("with:", "README.md, recipe.yaml")]
         )
     if job.repo is not None:
-        print_lines([("upload to:", f"{job.repo} (private if it is new)")])
+        print_lines(
+            [
+                ("upload to:", f"{job.repo} (private if it is new)"),
+                ("token:", _FOUND if has_token else _MISSING),
+            ]
+        )
     out().print()
     out().print(plain(job.card().text()), soft_wrap=True)
 

@@ -13,13 +13,20 @@ def check_repository(repo: str) -> None:
         raise AlttrainError(f"--push {repo}: not a repository. Give OWNER/NAME, for example me/my-model.")
 
 
+def has_token() -> bool:
+    """Whether this machine has a token of the hub. Nobody has asked the hub whether it is valid."""
+    from huggingface_hub import get_token
+
+    return get_token() is not None
+
+
 def check_push() -> None:
     """Find out before anything is done whether the hub would take an upload."""
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
     if is_offline():
         raise AlttrainError("--push needs the hub, but --offline or HF_HUB_OFFLINE forbids it. Leave it out.")
-    if get_token() is None:
+    if not has_token():
         raise AlttrainError("--push needs a token of the hub. Run: hf auth login, or set HF_TOKEN.")
     try:
         HfApi().whoami()
