@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 
-PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
+PATIENCE = 1.0  # seconds between SIGTERM and SIGKILL: a server has nothing to save
 
 
 def main() -> int:
