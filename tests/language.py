@@ -34,13 +34,17 @@ class Language:
             logits[token] = math.log(odds) + 3  # logits are known up to a constant
         return logits
 
+    def chances(self, written: Sequence[int], ids: Sequence[int]) -> list[float]:
+        """Return how likely some tokens are to be next."""
+        return [float(one) for one in self.logits(written).softmax(-1)[list(ids)]]
+
     def write(self, watch: VerdictWatch, *, twice: bool = False) -> str:
         """Decode greedily. With `twice` each place is looked at two times, as on some devices."""
         written: list[int] = []
         while odds := self.odds(written):
             token = max(odds, key=lambda one: odds[one])
             seen = [
-                watch.see(written, token, lambda: self.logits(written))
+                watch.see(written, token, lambda ids: self.chances(written, ids))
                 for _ in range(1 + twice)
                 if watch.is_open
             ]

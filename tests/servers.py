@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-Answer = Callable[[int, dict[str, Any]], "str | Fault"]
+Answer = Callable[
+    [int, dict[str, Any]], "str | Fault | list[dict[str, Any]]"
+]  # a list: the choices of a stream
 Route = Callable[[dict[str, Any]], "dict[str, Any] | Fault"]
 
 
@@ -71,6 +73,11 @@ def chat_server(
             said = answer(number, request)
             if isinstance(said, Fault):
                 self._fail(said)
+            elif isinstance(said, list):
+                self._begin_stream()
+                for choice in said:
+                    self._line({"choices": [choice]})
+                self.wfile.write(b"data: [DONE]\n\n")
             elif request.get("stream"):
                 self._stream(said, usage=bool(request.get("stream_options")))
             else:
@@ -97,12 +104,15 @@ def chat_server(
                 case "closed":
                     self.close_connection = True
 
-        def _stream(self, text: str, *, usage: bool) -> None:
+        def _begin_stream(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
             self.close_connection = True
+
+        def _stream(self, text: str, *, usage: bool) -> None:
+            self._begin_stream()
             for word in text.split(" "):
                 if word == "DIE":
                     return

@@ -18,6 +18,7 @@ ALLOWED = {
     r"machine code for x86-64": "there is no such code on other processors",
     r"ALTTRAIN_TRANSFORMERS_4 names no Python": "needs a second set of packages, of an older major version",
     r"ALTTRAIN_VLLM_PYTHON names no Python": "vLLM needs an environment of its own",
+    r"ALTTRAIN_LLAMA_SERVER names no program": "no package that we install has llama.cpp's server",
     r"lm-eval's client needs it": "a client of the harness that is no dependency of ours",
 }
 

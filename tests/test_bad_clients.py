@@ -4,8 +4,9 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from alttrain_cli.backends.base import BackendError, ContextFullError, Request
+from alttrain_cli.backends.base import BackendError, Chunk, Completion, ContextFullError, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
@@ -288,6 +289,31 @@ def test_a_client_that_leaves_frees_its_slot(stream: bool) -> None:
         client.close()
         eventually(lambda: backend.open == 0 and here.is_idle())
         assert (here.activity.left, here.activity.refused) == (1, 0)
+
+
+class Waiting(Words):
+    """Waits for memory for ever, as a stream of the engine does: with empty chunks."""
+
+    def stream(
+        self, conversation: Conversation, sampling: Sampling, **_: Any
+    ) -> Generator[Chunk, None, Completion]:
+        self.open += 1
+        try:
+            while True:
+                time.sleep(0.02)
+                yield Chunk("", 0)
+        finally:
+            self.open -= 1
+
+
+def test_a_client_that_leaves_before_its_first_token_frees_its_place_at_once() -> None:
+    backend = Waiting(0)
+    with server_here({"run": backend}, in_flight=1) as here:
+        client = streaming(here)
+        eventually(lambda: backend.open == 1)
+        client.close()
+        eventually(lambda: backend.open == 0 and here.is_idle())
+        assert (here.activity.left, here.activity.tokens) == (1, 0)
 
 
 def test_a_client_that_leaves_while_it_waits_is_never_generated_for() -> None:

@@ -23,7 +23,7 @@ from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.plan import EvalPlan, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
-from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete
+from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete, task_of
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from tests.scorecards import suite
@@ -90,7 +90,8 @@ def test_more_thinking_continues_the_reasoning_ten_times_and_counts_all_tokens()
         return Completion(text, Finish.STOP, tokens=3, reasoning_tokens=2)
 
     model = ScriptedBackend(answer)
-    [(_, found)] = complete(model, [SampleRequest("k", Item("1", "Why?"), 0)], SAMPLING, "more")
+    tasks = [task_of(model, SampleRequest("k", Item("1", "Why?"), 0), SAMPLING, "more")]
+    [(_, found)] = complete(tasks, "more")
     assert isinstance(found, Completion)
     assert len(model.received) == MAX_ROUNDS + 1
     assert found.text.count(CONTINUE_TEXT) == MAX_ROUNDS

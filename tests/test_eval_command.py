@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Completion, Request
+from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
@@ -314,12 +315,12 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_go_on(
     monkeypatch.chdir(tmp_path)
 
     def interrupted(
-        self: ServerBackend, requests: Sequence[Request[Any]], sampling: Sampling
+        self: ServerBackend, tasks: Sequence[MixedRequest[Any]]
     ) -> Iterator[tuple[Any, Completion]]:
-        yield from ((one.key, Completion(HELP)) for one in requests[:3])
+        yield from ((one.request.key, Completion(HELP)) for one in tasks[:3])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ServerBackend, "complete", interrupted)
+    monkeypatch.setattr(ServerBackend, "complete_mixed", interrupted)
     with chat_server(lambda number, asked: HELP) as server:
         done = CliRunner().invoke(app, ["eval", "--base-url", server.base_url, "--out", "e"])
     assert done.exit_code == 130

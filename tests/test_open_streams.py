@@ -240,6 +240,19 @@ def test_more_streams_than_slots_wait_for_their_turn(
     assert max(together) == 3
 
 
+def test_a_stream_that_waits_for_memory_can_be_left_before_its_first_token(
+    streams: Streams, slow: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "free_limits", lambda loaded: BatchLimits(1, 10_000))
+    long = streams.open(prompt(streams, "A long one."), Sampling(max_new_tokens=1500, do_sample=False))
+    assert next(long).text
+    waits = streams.open(prompt(streams, "Another."), GREEDY)
+    assert next(waits) == ("", 0, False)  # the long one is far from its end
+    waits.close()
+    assert streams.in_flight == 1
+    long.close()
+
+
 def test_streams_that_come_and_go_at_any_moment_leave_nothing_behind(streams: Streams) -> None:
     def use(n: int) -> int:
         pieces = streams.open(prompt(streams, f"Question {n}."), ALL[n % len(ALL)], adapter=n % 3 > 0)

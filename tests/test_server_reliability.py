@@ -1,7 +1,9 @@
 """An evaluation on a bad server: what failed is counted and asked again, what was answered never is."""
 
 import json
+import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,29 @@ def test_a_server_that_is_killed_in_the_middle_is_resumed_and_nothing_is_asked_t
         again = prompts(served.requests[asked:])
     assert len(again) == ITEMS - 5  # prompts: a request of the broken evaluation may still arrive late
     assert not again & answered
+    assert len({one["key"] for one in stored()}) == len(stored()) == ITEMS
+
+
+def test_a_completion_that_stalls_is_counted_and_the_next_command_asks_for_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoint, "LIMITS", replace(endpoint.LIMITS, silence=3.0))
+    is_over = threading.Event()
+
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        if number % 5 == 4 and not is_over.is_set():
+            is_over.wait(60)
+            return Fault("closed")
+        return NO
+
+    with chat_server(answer) as served:
+        stalled = evaluate(served)
+        assert f"{ITEMS // 5} of {ITEMS} were not answered" in " ".join(stalled.output.split())
+        is_over.set()
+        assert len(stored()) == ITEMS - ITEMS // 5
+        assert evaluate(served).exit_code == 0
+        asked = prompts(served.requests)
+    assert sorted(asked.values()) == [1] * (ITEMS - ITEMS // 5) + [2] * (ITEMS // 5)
     assert len({one["key"] for one in stored()}) == len(stored()) == ITEMS
 
 

@@ -115,7 +115,7 @@ def test_a_token_that_a_device_computes_once_more_is_turned_once_more() -> None:
     request = BatchRequest(0, [1], 9, GREEDY, watch=turning)
     for _ in range(2):
         assert batch._is_watched(request)
-        assert turning.see(request.written, 5, lambda: None) == 7
+        assert turning.see(request.written, 5, lambda ids: []) == 7
     request.take(7, frozenset())
     assert not batch._is_watched(request)
 

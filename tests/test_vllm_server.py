@@ -1,12 +1,14 @@
 """A vLLM server that runs already: pairs its models, states every field, counts, and continues any message."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends import server_budget
 from alttrain_cli.backends.base import Ability, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
@@ -21,7 +23,7 @@ from alttrain_cli.structure.trace import TraceState
 from tests import families
 from tests.fake_vllm import CONTEXT, SYSTEM, vllm_server
 from tests.serve_here import server_here
-from tests.servers import chat_server
+from tests.servers import Fault, chat_server
 from tests.test_backends import streamed
 
 GREEDY = Sampling(max_new_tokens=40, do_sample=False)
@@ -140,23 +142,61 @@ def test_a_partial_message_is_continued_behind_the_rendered_prompt(
         assert "messages" not in request
 
 
+BUDGET = "thinking_token_budget"
+NO_PARSER = f"{BUDGET} is set but reasoning_config is not configured. Please set --reasoning-parser"
 APART = "~I ~wonder " * 200  # vLLM's reasoning parser is on
 WITHIN = "I wonder " * 200  # it is off, and the template holds the opening marker
 
 
-@pytest.mark.parametrize(("thought", "opening"), [(APART, ""), (APART, "<think>\n"), (WITHIN, "<think>\n")])
-def test_the_thinking_budget_holds_with_and_without_a_reasoning_parser(thought: str, opening: str) -> None:
-    with vllm_server(
-        lambda _, request: "Like this." if "prompt" in request else thought, opening=opening
-    ) as served:
+def test_a_server_with_a_reasoning_parser_keeps_the_thinking_budget_itself() -> None:
+    def answer(number: int, request: dict[str, Any]) -> str:
+        return "~I " * request.get(BUDGET, 200) + "Like this."
+
+    with vllm_server(answer) as served:
         backend = ServerBackend.find(served.base_url)
         chunks, one = streamed(backend, Conversation.of("How?"), GREEDY, budget=5)
+        streamed(backend, Conversation.of("How?"), GREEDY, budget=90)
+    assert (one.forced, one.trace.state, one.trace.answer) == (True, TraceState.CLOSED, "Like this.")
+    assert [chunk.text for chunk in chunks if chunk.forced] == [""]
+    assert [request.get(BUDGET) for request in served.requests] == [5, 90]
+
+
+@pytest.mark.parametrize("opening", ["", "<think>\n"])
+def test_a_server_without_a_reasoning_parser_refuses_the_budget_once_and_it_is_kept_from_here(
+    opening: str,
+) -> None:
+    thought = WITHIN if opening else f"<think>\n{WITHIN}"
+
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        if BUDGET in request:
+            return Fault("status", 400, message=NO_PARSER)
+        return "Like this." if "prompt" in request else thought
+
+    with vllm_server(answer, opening=opening) as served:
+        backend = ServerBackend.find(served.base_url)
+        chunks, one = streamed(backend, Conversation.of("How?"), GREEDY, budget=5)
+        asked = len(served.requests)
+        streamed(backend, Conversation.of("How?"), GREEDY, budget=5)
     assert (one.forced, one.trace.state, one.trace.answer) == (True, TraceState.CLOSED, "Like this.")
     assert [chunk.text for chunk in chunks if chunk.forced] == ["\n</think>\n\n"]
-    first, second = served.requests
+    _, first, second = served.requests[:asked]
+    assert [BUDGET in request for request in served.requests] == [True, False, False, False, False]
     assert second["prompt"].count("<think>") == 1
-    assert second["prompt"].endswith("I\n</think>\n\n")
+    assert second["prompt"].endswith("\n</think>\n\n")
     assert second["max_tokens"] == first["max_tokens"] - 5
+
+
+def test_a_budget_that_a_server_accepts_and_does_not_keep_is_kept_from_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_budget, "_LENIENT", 3)
+    with vllm_server(lambda _, request: "Like this." if "prompt" in request else APART) as served:
+        backend = ServerBackend.find(served.base_url)
+        chunks, one = streamed(backend, Conversation.of("How?"), GREEDY, budget=5)
+    assert (one.forced, one.trace.answer) == (True, "Like this.")
+    assert sum(chunk.tokens for chunk in chunks if not chunk.forced) == 5 + 3 + 2
+    first, second = served.requests
+    assert second["max_tokens"] == first["max_tokens"] - 8
 
 
 def test_an_adapter_and_its_base_are_one_paired_evaluation(
@@ -181,6 +221,32 @@ def test_an_adapter_and_its_base_are_one_paired_evaluation(
     assert len(served.requests) == 9
     card = json.loads(next(tmp_path.glob("evals/tuned*/scorecard.json")).read_text(encoding="utf-8"))
     assert card
+
+
+def test_the_last_requests_of_the_base_and_the_first_of_the_adapter_are_in_flight_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lock, full, open_now, most = threading.Lock(), threading.Event(), 0, 0
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        nonlocal open_now, most
+        with lock:
+            open_now += 1
+            most = max(most, open_now)
+        if most == 4:
+            full.set()
+        assert full.wait(20), "only requests of one model were in flight"  # the base has three
+        with lock:
+            open_now -= 1
+        return HELP
+
+    words = ["--suite", "smoke-harmful", "--limit", "3", "--no-judge-card", "--concurrency", "4"]
+    with vllm_server(answer) as served:
+        done = CliRunner().invoke(app, ["eval", f"{served.base_url} tuned", *words])
+    assert done.exit_code == 0, done.output
+    assert most == 4
+    assert "base and tuned" in " ".join(done.output.split())
 
 
 def test_a_servers_context_bounds_what_is_asked_for_and_the_report_says_so(

@@ -37,6 +37,7 @@ class Ability(Flag):
     RENDERED = auto()  # take text that is rendered already
     COUNT = auto()  # count the tokens of a conversation
     GREEDY = auto()  # the same prompt gets the same greedy completion, independent of other requests
+    MIX = auto()  # complete requests of its base and its own at the same time: `mixed.Mixing`
 
 
 class Finish(StrEnum):
@@ -245,7 +246,7 @@ class Backend(Protocol):
         """Yield one completion in chunks and return it whole.
 
         After `budget` thinking tokens the reasoning block is closed and an answer is forced. `seed` None
-        leaves the choice to the backend.
+        leaves the choice to the backend. A chunk may be empty: so a reader that waits can close the stream.
 
         Raises:
             BackendError: also in the middle; what was yielded stays valid.

@@ -1,18 +1,51 @@
-"""Recognises whether a server continued the partial message of the assistant."""
+"""Lets a server continue a partial message of the assistant, and recognises whether it did."""
 
-from collections.abc import Generator
-from typing import cast
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar, cast
 
-from alttrain_cli.backends.base import Completion
+from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import TraceState, parse
 
 Pieces = Generator[str, None, Completion]
 _OPENING = THINK.open.strip()
 
+# Request parameters that let servers continue a message. The second is for llama.cpp, which continues every
+# assistant's message, but refuses to while the model may think.
+_CONTINUE: Mapping[str, Any] = {
+    "continue_final_message": True,
+    "add_generation_prompt": False,
+}  # vLLM, SGLang
+_WITHOUT_THINKING: Mapping[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
+_REFUSALS = (400, 413, 422, 500, 501)  # 500: how llama.cpp reports a template that objects
+
+Got = TypeVar("Got")
+
 
 class ContinuationError(Exception):
     """A server does not continue an assistant's message, and why."""
+
+
+def accepted(ask: Callable[[Mapping[str, Any]], Got], address: str) -> Got:
+    """Return the result of `ask` for the first way to continue that the server at an address accepts.
+
+    Raises:
+        ContinuationError: if it accepts none.
+    """
+    try:
+        return ask(_CONTINUE)
+    except BackendError as refusal:
+        if refusal.status not in _REFUSALS:
+            raise
+        first = refusal
+    if "think" in str(first).lower():
+        try:
+            return ask(_WITHOUT_THINKING)
+        except BackendError as refusal:
+            if refusal.status not in _REFUSALS:
+                raise
+    said = str(first).removeprefix(f"{address}: ")
+    raise ContinuationError(f"the server does not continue a partial message ({said})")
 
 
 def added_text(text: str, started: str) -> str:

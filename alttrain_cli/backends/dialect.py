@@ -18,11 +18,13 @@ class Dialect:
         off: values that switch off what the server would else take from the model's own files.
         names: its own words for fields of the sampling.
         tokenizes: it has vLLM's routes /tokenize and /detokenize.
+        budget: its field for a thinking budget, which it may refuse.
     """
 
     off: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     tokenizes: bool = False
+    budget: str = ""
 
     def fields(self, sampling: Sampling) -> dict[str, Any]:
         """Return every field of the sampling, because a server's own defaults may differ.
@@ -44,7 +46,7 @@ class Dialect:
 
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 _OFF = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_PENALTIES}
-VLLM = Dialect(_OFF, tokenizes=True)
+VLLM = Dialect(_OFF, tokenizes=True, budget="thinking_token_budget")
 # The owner in /v1/models, and what that server takes. All others get the fields of the protocol.
 DIALECTS = {
     "vllm": VLLM,

@@ -25,6 +25,7 @@ from alttrain_cli.backends.dialect import Dialect
 from alttrain_cli.backends.endpoint_errors import FAILURES, backend_error
 from alttrain_cli.backends.model_list import UNLISTED, ListedModel, only_model, read_models
 from alttrain_cli.backends.reply import LONGEST_NAME, CutConnectionError, ReplyReader, parse_reply
+from alttrain_cli.backends.seen_tokens import SeenToken
 from alttrain_cli.network import is_isolated
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import Message
@@ -172,13 +173,15 @@ class Endpoint:
 
         return self._persist(connection, attempt, self.limits.patience)
 
-    def pieces(self, connection: Connection, body: Body) -> Generator[str, None, Completion]:
-        """Yield the text of one completion as it arrives, and return the completion.
+    def pieces(
+        self, connection: Connection, body: Body, tokens: list[SeenToken] | None = None
+    ) -> Generator[str, None, Completion]:
+        """Yield the text of one completion as it arrives, and return it; `tokens` gets those of each piece.
 
         Raises:
             BackendError: also in the middle, when the server dies; what was yielded stays valid.
         """
-        start = self._persist(connection, lambda: self._start(connection, body), self.limits.brief)
+        start = self._persist(connection, lambda: self._start(connection, body, tokens), self.limits.brief)
         first, pieces, reader = start
         text = [first]
         try:
@@ -192,19 +195,23 @@ class Endpoint:
             raise self._explained(failure) from None
         return reader.completion("".join(text))
 
-    def _start(self, connection: Connection, body: Body) -> tuple[str, Generator[str], ReplyReader]:
+    def _start(
+        self, connection: Connection, body: Body, tokens: list[SeenToken] | None = None
+    ) -> tuple[str, Generator[str], ReplyReader]:
         """Send a request; return the first text, the rest, and the reader that has read both."""
-        reader = ReplyReader(self.limits.text(body.get("max_tokens")))
-        counted = "stream_options" not in self.refused
-        more = {"stream_options": {"include_usage": True}} if counted else {}
-        pieces = self._pieces(connection, body | more, reader)
+        reader = ReplyReader(self.limits.text(body.get("max_tokens")), tokens)
+        whole = {**body, "stream_options": {"include_usage": True}}
+        sent = {name: value for name, value in whole.items() if name not in self.refused}
+        pieces = self._pieces(connection, sent, reader)
         try:
             return next(pieces, ""), pieces, reader
         except StatusError as refusal:
-            if not counted or b"stream_options" not in refusal.body:
+            optional = {"stream_options", self.dialect.budget} & sent.keys()
+            named = {name for name in optional if name.encode() in refusal.body}
+            if not named:
                 raise
-            self.refused.add("stream_options")
-            return self._start(connection, body)
+            self.refused.update(named)
+            return self._start(connection, body, tokens)
 
     def _pieces(self, connection: Connection, body: dict[str, Any], reader: ReplyReader) -> Generator[str]:
         """Yield the text of one completion as it arrives.

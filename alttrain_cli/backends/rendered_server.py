@@ -6,25 +6,30 @@ So neither the server's chat template nor its reasoning parser has a part in a c
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from alttrain_cli.backends.base import Ability, Backend, Chunk, Completion, Fingerprint, Finish, Request
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
+from alttrain_cli.backends.seen_tokens import WatchedTokens
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
+from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import StreamParser, TraceState
 
+_At = tuple[Endpoint, Connection]  # where a request goes
+
 
 class RenderedServer(ServerBackend):
     """A target on vLLM. Its `base` is the same server without the adapter; `end` is called by `close`."""
 
-    abilities = Ability.CONTINUE | Ability.RENDERED | Ability.COUNT
+    abilities = Ability.CONTINUE | Ability.RENDERED | Ability.COUNT | Ability.MIX
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class RenderedServer(ServerBackend):
         super().__init__(endpoints[0], in_flight, endpoints[1:])
         self._target, self._template, self._end = target, template, end
         self.name, self.order, self.fingerprint = fingerprint.name, target.order, fingerprint
+        self.unscored = target.unscored
 
     @property
     def base(self) -> Backend | None:
@@ -65,38 +71,48 @@ class RenderedServer(ServerBackend):
         Raises:
             BackendError: also in the middle; what was yielded stays valid.
         """
-        reply = _Reply(TranslatedText(self._template, conversation.started))
+        endpoint = self._endpoint
+        with closing(endpoint.connect()) as connection:
+            return (yield from self._streamed((endpoint, connection), conversation, sampling, seed, budget))
+
+    def _streamed(
+        self, at: _At, conversation: Conversation, sampling: Sampling, seed: int | None, budget: int | None
+    ) -> Generator[Chunk, None, Completion]:
+        watched = self._watched(conversation, sampling)
+        reply = _Reply(TranslatedText(self._template, conversation.started), watched)
         prompt = self._render(conversation)
-        size = len(self._template.encode_text(prompt))
-        with closing(self._endpoint.connect()) as connection:
-            end = yield from self._more(connection, prompt, sampling, seed, reply, budget)
-            if end is None:
-                closing_marker = self._template.markers.close
-                reply.parts.append(closing_marker)
-                yield Chunk(reply.translated.add(closing_marker), 0, forced=True)
-                written = prompt + "".join(reply.parts)
-                end = yield from self._more(connection, written, sampling, seed, reply, None)
-                reply.forced = True
+        token_ids = self._template.encode_text(prompt)
+        end = yield from self._more(at, token_ids, sampling, seed, reply, budget)
+        if end is None:
+            closing_marker = self._template.markers.close
+            reply.parts.append(closing_marker)
+            yield Chunk(reply.translated.add(closing_marker), 0, forced=True)
+            written = self._template.encode_text(prompt + "".join(reply.parts))
+            reply.watched = None  # the verdict cannot follow any more
+            end = yield from self._more(at, written, sampling, seed, reply, None)
+            reply.forced = True
         if rest := reply.translated.finish():
             yield Chunk(rest, 0)
         finish = end.finish if end else Finish.LENGTH
-        found = Completion(reply.translated.text, finish, reply.tokens, size, forced=reply.forced)
-        return self._finished(found)
+        found = Completion(reply.translated.text, finish, reply.tokens, len(token_ids), forced=reply.forced)
+        return self._finished(replace(found, score=watched.watch.score if watched else None))
 
     def _more(
         self,
-        connection: Connection,
-        prompt: str,
+        at: _At,
+        token_ids: list[int],
         sampling: Sampling,
         seed: int | None,
         reply: "_Reply",
         budget: int | None,
     ) -> Generator[Chunk, None, Completion | None]:
         """Yield the text after a rendered prompt; return the end, or None once the budget is used up."""
-        body, cut = self._body(prompt, sampling, seed, reply.tokens)
+        (endpoint, connection), watched = at, reply.watched
+        body, cut = self._body(endpoint, token_ids, sampling, seed, reply.tokens)
         if body is None:
             return Completion("", cut)
-        pieces = self._endpoint.pieces(connection, body)
+        more = watched.fields if watched else {}
+        pieces = endpoint.pieces(connection, body | more, watched.new if watched else None)
         with closing(pieces):
             while True:
                 try:
@@ -104,9 +120,14 @@ class RenderedServer(ServerBackend):
                 except StopIteration as stop:
                     end: Completion = stop.value
                     return end if end.finished else replace(end, finish=cut)
+                if watched and (turned := watched.turned()) is not None:
+                    yield reply.chunk(turned)
+                    break
                 yield reply.chunk(piece)
                 if budget is not None and reply.is_thinking and reply.tokens >= budget:
                     return None
+        reply.watched = None  # the verdict is written
+        return (yield from self._more(at, token_ids + watched.ids, sampling, seed, reply, budget))
 
     def count(self, conversation: Conversation) -> int | None:
         return len(self._template.encode_text(self._render(conversation)))
@@ -119,11 +140,13 @@ class RenderedServer(ServerBackend):
         self, endpoint: Endpoint, connection: Connection, request: Request[Any], sampling: Sampling
     ) -> Completion:
         asked = request.input
+        if not isinstance(asked, str) and self._watched(asked, sampling):
+            return _drained(self._streamed((endpoint, connection), asked, sampling, request.seed, None))
         prompt = asked if isinstance(asked, str) else self._render(asked)
-        body, cut = self._body(prompt, sampling, request.seed)
+        token_ids = self._template.encode_text(prompt)
+        body, cut = self._body(endpoint, token_ids, sampling, request.seed)
         found = endpoint.complete(connection, body) if body else Completion("", cut, 0)
-        size = len(self._template.encode_text(prompt))
-        found = replace(found, finish=Finish.STOP if found.finished else cut, prompt_tokens=size)
+        found = replace(found, finish=Finish.STOP if found.finished else cut, prompt_tokens=len(token_ids))
         if isinstance(asked, str):
             return found
         text = self._template.plain(self._template.own(asked.started) + found.text)
@@ -132,8 +155,21 @@ class RenderedServer(ServerBackend):
     def _finished(self, completion: Completion) -> Completion:
         """Return a completion with what depends on the order of its sections."""
         completion = replace(completion, order=self.order)
+        if completion.score:
+            completion = replace(completion, score=completion.score.of(completion.trace.verdict))
         thinking = self._template.encode_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=len(thinking))
+
+    def _watched(self, conversation: Conversation, sampling: Sampling) -> WatchedTokens | None:
+        """Return what looks for the verdict, if a threshold may turn it."""
+        if sampling.threshold is None or self.unscored:
+            return None
+        started = self._template.own(conversation.started)
+        return WatchedTokens(VerdictWatch(self._verdict_tokens, started, sampling.threshold), self._template)
+
+    @cached_property
+    def _verdict_tokens(self) -> VerdictTokens:
+        return VerdictTokens(self._template, self._target.verdict_words, self.order)
 
     def _render(self, conversation: Conversation) -> str:
         template, messages = self._template, conversation.wire()
@@ -143,20 +179,24 @@ class RenderedServer(ServerBackend):
         return template.prompt(messages[:-1]) + template.own(conversation.started)
 
     def _body(
-        self, prompt: str, sampling: Sampling, seed: int | None, written: int = 0
+        self,
+        endpoint: Endpoint,
+        token_ids: list[int],
+        sampling: Sampling,
+        seed: int | None,
+        written: int = 0,
     ) -> tuple[Body | None, Finish]:
         """Return the request for what follows, None if there is no room, and what a cut would mean.
 
         `written` tokens of the limit are used already.
         """
-        token_ids = self._template.encode_text(prompt)
         left = sampling.max_new_tokens - written
         room = left if self.context is None else self.context - len(token_ids)
         limit, cut = min(left, room), Finish.LENGTH if left <= room else Finish.CONTEXT
         if limit <= 0:
             return None, cut
         shorter = sampling.model_copy(update={"max_new_tokens": limit})
-        body = self._endpoint.text_body(token_ids, shorter, seed if sampling.do_sample else None)
+        body = endpoint.text_body(token_ids, shorter, seed if sampling.do_sample else None)
         stop = {"stop_token_ids": [self._template.terminator_id]}
         # A family's markers may be special tokens.
         return {**body, **stop, "skip_special_tokens": False, "spaces_between_special_tokens": False}, cut
@@ -167,6 +207,7 @@ class _Reply:
     """A completion that streams. `parts` is what the model wrote, in its own markers."""
 
     translated: TranslatedText
+    watched: WatchedTokens | None = None  # until the verdict is written
     parts: list[str] = field(default_factory=list)
     tokens: int = 0
     forced: bool = False
@@ -186,3 +227,14 @@ class _Reply:
         text = self.translated.add(piece)
         self._parser.feed(text)
         return Chunk(text, 1)
+
+
+def _drained(chunks: Generator[Chunk, None, Completion]) -> Completion:
+    """Return what a stream returns."""
+    with closing(chunks):
+        while True:
+            try:
+                next(chunks)
+            except StopIteration as end:
+                found: Completion = end.value
+                return found

@@ -1,9 +1,9 @@
 """Backend for an OpenAI-compatible server: many requests at the same time, or one as a stream."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from alttrain_cli.backends.address import addresses, without_secrets
 from alttrain_cli.backends.base import (
@@ -18,12 +18,13 @@ from alttrain_cli.backends.base import (
     Request,
 )  # fmt: skip
 from alttrain_cli.backends.connection import Connection
-from alttrain_cli.backends.continuation import ContinuationError, Pieces, added_pieces, added_text
+from alttrain_cli.backends.continuation import ContinuationError, Pieces, accepted, added_pieces, added_text
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.endpoint_errors import all_down
-from alttrain_cli.backends.in_flight import request_many
-from alttrain_cli.backends.server_pool import Servers, ServerWork
+from alttrain_cli.backends.mixed import MixedRequest
+from alttrain_cli.backends.server_budget import ServerBudget
+from alttrain_cli.backends.server_pool import Servers, complete_tasks
 from alttrain_cli.backends.server_tokenizer import ServerTokenizer
 from alttrain_cli.backends.streamed_text import StreamedText
 from alttrain_cli.recipe.model import Sampling
@@ -32,17 +33,6 @@ from alttrain_cli.structure.sections import THOUGHTS, Order
 
 IN_FLIGHT = 32  # requests at the same time
 WEIGHTS = "unknown: on a server"  # part of the keys of stored completions
-
-# Request parameters that let servers continue a message. The second is for llama.cpp, which continues every
-# assistant's message, but refuses to while the model may think.
-_CONTINUE: Mapping[str, Any] = {
-    "continue_final_message": True,
-    "add_generation_prompt": False,
-}  # vLLM, SGLang
-_WITHOUT_THINKING: Mapping[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
-_REFUSALS = (400, 413, 422, 500, 501)  # 500: how llama.cpp reports a template that objects
-
-Got = TypeVar("Got")
 
 
 class ServerBackend:
@@ -102,7 +92,8 @@ class ServerBackend:
 
     @property
     def abilities(self) -> Ability:
-        return Ability.CONTINUE | Ability.COUNT if self._tokenizer.is_there else Ability.CONTINUE
+        able = Ability.CONTINUE | Ability.MIX
+        return able | Ability.COUNT if self._tokenizer.is_there else able
 
     @property
     def _endpoint(self) -> Endpoint:
@@ -128,24 +119,22 @@ class ServerBackend:
             BackendError: if every further request would fail alike: a wrong key, an unknown model, a server
                 that never answered and is down, or only failures for two rounds.
         """
-        failures = 0
-        with ServerWork(self._servers, self.in_flight) as work:
+        return self.complete_mixed(MixedRequest(self, request, sampling) for request in requests)
 
-            def ask(request: Request[Key]) -> Completion | BackendError:
-                try:
-                    return work.ask(lambda *at: self._completion(at[0], at[1], request, sampling))
-                except BackendError as error:
-                    return error
+    def complete_mixed(
+        self, tasks: Iterable[MixedRequest[Key]]
+    ) -> Generator[tuple[Key, Completion | BackendError]]:
+        """Complete requests of this model and of its base from one queue.
 
-            keyed = ((request.key, request) for request in requests)
-            with closing(request_many(keyed, ask, work.size)) as replies:
-                for key, reply in replies:
-                    failures = failures + 1 if isinstance(reply, BackendError) else 0
-                    if isinstance(reply, BackendError):
-                        hopeless = reply.down and (failures >= self.in_flight or not work.answered)
-                        if reply.fatal or hopeless or failures > 2 * work.size:
-                            raise reply
-                    yield key, reply
+        Raises:
+            BackendError: as `complete`.
+        """
+
+        def completion(task: MixedRequest[Key], endpoint: Endpoint, connection: Connection) -> Completion:
+            view = cast(ServerBackend, task.backend)
+            return view._completion(view._servers.at(endpoint), connection, task.request, task.sampling)
+
+        return complete_tasks(self._servers, self.in_flight, tasks, completion)
 
     def stream(
         self,
@@ -157,8 +146,9 @@ class ServerBackend:
     ) -> Generator[Chunk, None, Completion]:
         """Yield one completion; servers send about one token at a time.
 
-        If the thinking budget is used up, the stream is closed, and a request lets the server continue after
-        the closed reasoning block. If it does not, a warning is shown, and the block stays open.
+        A server that keeps a thinking budget itself is given it. If one does not, and the budget is used up,
+        the stream is closed, and a request lets the server continue after the closed reasoning block. If it
+        does not continue, a warning is shown, and the block stays open.
 
         Raises:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
@@ -166,14 +156,13 @@ class ServerBackend:
         written = StreamedText(
             conversation.started, opened=budget is not None and self._opens_block(conversation)
         )
+        limit = ServerBudget(self._endpoint, budget, is_offered=not conversation.started)
         with closing(self._endpoint.connect()) as connection:
-            pieces = self._pieces(connection, conversation, sampling, seed)
+            pieces = self._pieces(connection, conversation, sampling, seed, limit)
             with closing(pieces):
-                completion = yield from written.take(pieces, budget)
+                completion = yield from written.take(pieces, limit.most)
             if completion is not None:
-                if not written.tokens:
-                    raise BackendError(f"{self._endpoint.address}: the completion is empty. Send it again.")
-                return self._counted(self._endpoint, replace(completion, text=written.text))
+                return (yield from self._ended(replace(completion, text=written.text), written, limit))
             left = sampling.max_new_tokens - written.tokens
             if left <= 0:
                 return Completion(written.text, Finish.LENGTH)
@@ -201,7 +190,9 @@ class ServerBackend:
             completion = endpoint.complete(connection, endpoint.text_body(prompt, sampling, seed))
             return self._counted(endpoint, replace(completion, text=started + completion.text, marked=True))
         try:
-            completion = self._accepted(lambda way: endpoint.complete(connection, {**body, **way}))
+            completion = accepted(
+                lambda way: endpoint.complete(connection, {**body, **way}), endpoint.address
+            )
             rest = added_text(completion.text, started)
         except ContinuationError as error:
             raise BackendError(f"{endpoint.address}: {error}") from None
@@ -215,18 +206,34 @@ class ServerBackend:
         counted = tokenizer.count_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=counted)
 
+    def _ended(
+        self, completion: Completion, written: StreamedText, budget: ServerBudget
+    ) -> Generator[Chunk, None, Completion]:
+        """Return a completion that the server has ended, with what it does not say itself."""
+        if not written.tokens:
+            raise BackendError(f"{self._endpoint.address}: the completion is empty. Send it again.")
+        completion = self._counted(self._endpoint, completion)
+        if forced := budget.was_kept(completion):
+            yield Chunk("", 0, forced=True)
+        return replace(completion, forced=forced)
+
     def _opens_block(self, conversation: Conversation) -> bool:
         """Whether the server's chat template opens the reasoning, so that no completion shows its start."""
         rendered = None if conversation.started else self._tokenizer.rendered(conversation)
         return rendered is not None and self._tokenizer.opens_block(rendered)
 
     def _pieces(
-        self, connection: Connection, conversation: Conversation, sampling: Sampling, seed: int | None
+        self,
+        connection: Connection,
+        conversation: Conversation,
+        sampling: Sampling,
+        seed: int | None,
+        budget: ServerBudget,
     ) -> Pieces:
         """Yield the text of a server for a conversation, or its addition to the last message."""
         if not conversation.started:
             body = self._endpoint.body(conversation.wire(), sampling, seed)
-            return (yield from self._endpoint.pieces(connection, body))
+            return (yield from self._endpoint.pieces(connection, body | budget.fields))
         try:
             return (yield from self._continued(connection, conversation, sampling, seed))
         except ContinuationError as error:
@@ -249,26 +256,9 @@ class ServerBackend:
             pieces = self._endpoint.pieces(connection, {**body, **way})
             return next(pieces, ""), pieces
 
-        first, pieces = self._accepted(start)
+        first, pieces = accepted(start, self._endpoint.address)
         with closing(pieces):
             return (yield from added_pieces(first, pieces, conversation.started))
-
-    def _accepted(self, ask: Callable[[Mapping[str, Any]], Got]) -> Got:
-        """Return the result of `ask` for the first way to continue that the server accepts."""
-        try:
-            return ask(_CONTINUE)
-        except BackendError as refusal:
-            if refusal.status not in _REFUSALS:
-                raise
-            first = refusal
-        if "think" in str(first).lower():
-            try:
-                return ask(_WITHOUT_THINKING)
-            except BackendError as refusal:
-                if refusal.status not in _REFUSALS:
-                    raise
-        said = str(first).removeprefix(f"{self._endpoint.address}: ")
-        raise ContinuationError(f"the server does not continue a partial message ({said})")
 
     def _forced(
         self,
@@ -294,6 +284,6 @@ class ServerBackend:
             written.parts.append(THINK.close)
             yield Chunk(THINK.close, 0, forced=True)
             yield written.chunk(first)
-            completion = yield from written.take(pieces, None)
+            completion = yield from written.take(pieces, lambda: None)
         finish = Finish.STOP if completion is None else completion.finish
         return self._counted(self._endpoint, Completion(written.text, finish, forced=True))

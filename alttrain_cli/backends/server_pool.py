@@ -1,7 +1,7 @@
 """Several servers with the same model: one with room gets the next request, so the fastest do most."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from queue import SimpleQueue
@@ -9,9 +9,11 @@ from threading import Lock
 from types import TracebackType
 from typing import Self, TypeVar
 
-from alttrain_cli.backends.base import BackendError
+from alttrain_cli.backends.base import BackendError, Completion, Key
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.in_flight import request_many
+from alttrain_cli.backends.mixed import MixedRequest
 
 _PAUSE = 0.05  # seconds
 
@@ -27,11 +29,15 @@ class Servers:
             endpoints = [
                 replace(one, limits=replace(one.limits, patience=one.limits.brief)) for one in endpoints
             ]
-        self._alive = list(endpoints)
+        self._all, self._alive = tuple(endpoints), list(endpoints)
 
     @property
     def alive(self) -> list[Endpoint]:
         return list(self._alive)
+
+    def at(self, endpoint: Endpoint) -> Endpoint:
+        """Return the one at the address of another model's endpoint."""
+        return next(one for one in self._all if one.base_url == endpoint.base_url)
 
     def leave_out(self, endpoint: Endpoint, error: BackendError) -> bool:
         """Leave out a server that is down; False if it is the last one."""
@@ -102,3 +108,35 @@ class ServerWork:
                     raise
             finally:
                 self._places.put(endpoint)
+
+
+def complete_tasks(
+    servers: Servers,
+    places: int,
+    tasks: Iterable[MixedRequest[Key]],
+    completion: Callable[[MixedRequest[Key], Endpoint, Connection], Completion],
+) -> Generator[tuple[Key, Completion | BackendError]]:
+    """Yield completions and failures as they arrive, at most `places` requests per server at the same time.
+
+    Raises:
+        BackendError: if every further request would fail alike: a wrong key, an unknown model, a server
+            that never answered and is down, or nothing but failures for two rounds.
+    """
+    failures = 0
+    with ServerWork(servers, places) as work:
+
+        def ask(task: MixedRequest[Key]) -> Completion | BackendError:
+            try:
+                return work.ask(lambda endpoint, connection: completion(task, endpoint, connection))
+            except BackendError as error:
+                return error
+
+        keyed = ((task.request.key, task) for task in tasks)
+        with closing(request_many(keyed, ask, work.size)) as replies:
+            for key, reply in replies:
+                failures = failures + 1 if isinstance(reply, BackendError) else 0
+                if isinstance(reply, BackendError):
+                    hopeless = reply.down and (failures >= places or not work.answered)
+                    if reply.fatal or hopeless or failures > 2 * work.size:
+                        raise reply
+                yield key, reply

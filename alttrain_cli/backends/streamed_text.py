@@ -1,6 +1,6 @@
 """The text of one completion while it streams from a server, and where its thinking budget ends."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -40,14 +40,20 @@ class StreamedText:
         self.tokens += 1
         return Chunk(piece, 1)
 
-    def take(self, pieces: Pieces, budget: int | None) -> Generator[Chunk, None, Completion | None]:
-        """Yield pieces as chunks; return the completion, or None once the thinking budget is used up."""
+    def take(
+        self, pieces: Pieces, budget: Callable[[], int | None]
+    ) -> Generator[Chunk, None, Completion | None]:
+        """Yield pieces as chunks; return the completion, or None once the thinking budget is used up.
+
+        `budget` is read at each piece: the first one shows whether the server keeps it itself.
+        """
         while True:
             try:
                 piece = next(pieces)
             except StopIteration as end:
                 return cast(Completion, end.value)
             yield self.chunk(piece)
+            most = budget()
             thinking = self._parser.state is TraceState.UNCLOSED
-            if budget is not None and thinking and self.tokens >= budget:
+            if most is not None and thinking and self.tokens >= most:
                 return None

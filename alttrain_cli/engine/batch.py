@@ -192,7 +192,7 @@ class _Watching:
         scores = self._decoding(input_ids, scores)
         for row, watch in self._seen_in(scores, rows):
             token = int(scores[row].argmax())
-            other = watch.see(self._requests[row].written, token, partial(_row, logits, row))
+            other = watch.see(self._requests[row].written, token, partial(_chances, logits, row))
             if other is not None:
                 scores[row] = float("-inf")
                 scores[row, other] = 0.0
@@ -213,8 +213,12 @@ def _is_watched(request: BatchRequest) -> bool:
     return request.streamer is None or request.streamer.forced is None
 
 
-def _row(logits: Any, row: int) -> Any:
-    return logits[row]
+def _chances(logits: Any, row: int, ids: Sequence[int]) -> list[float]:
+    """Return how likely some tokens are in a row."""
+    import torch
+
+    values = logits[row].float()
+    return [float(one) for one in (values[list(ids)] - torch.logsumexp(values, -1)).exp()]
 
 
 class _Forcing:

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ PATIENCE = 4
 # With so many open streams per token, the text of each is handed on. A reader that wakes for each token takes
 # Python's lock from the thread that writes. vLLM's --stream-interval is for the same reason.
 STREAMS_PER_TOKEN = 8
+WAKING = 0.2  # seconds between two empty chunks of a stream that waits for memory
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Streams:
     """Streams of one model. Any thread may open one; a separate thread writes them while there are any.
 
     A new stream joins the batch after the present token, or a few tokens later where many are written
-    already. One that is closed leaves it after the present token.
+    already. One that is closed leaves it after the present token. One that waits for its turn yields an empty
+    chunk now and then: only its own reader can close it.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -45,6 +48,7 @@ class Streams:
         self._open: set[BatchRequest] = set()
         self._thread: threading.Thread | None = None
         self._tokens = 0  # of the present step
+        self._woken = 0.0  # when those that wait got their last empty chunk
 
     @property
     def in_flight(self) -> int:
@@ -66,6 +70,8 @@ class Streams:
 
         After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
         model writes. Closing the iterator stops the model.
+
+        A chunk may be empty, while nothing is written yet.
 
         Raises:
             ModelError: if the memory is too small; the model stays usable.
@@ -133,6 +139,7 @@ class Streams:
         """Return whether the present step should end, so that a new request can join."""
         with self._changed:
             self._clean_up()
+            self._wake(batcher)
             self._tokens += 1
             patience = len(batcher.in_flight) // PATIENCE
             return bool(self._new) and not batcher.is_full and self._tokens > patience
@@ -146,6 +153,15 @@ class Streams:
         self._open.difference_update(done)
         if done:
             self._changed.notify_all()
+
+    def _wake(self, batcher: Batcher) -> None:
+        """Let the readers of all that waits look whether they are still wanted."""
+        if (now := time.monotonic()) - self._woken < WAKING:
+            return
+        self._woken = now
+        for request in self._open.difference(batcher.in_flight):
+            if request.streamer:
+                request.streamer.wake()
 
     def _fail(self, error: BaseException) -> None:
         """End every stream with an error."""

@@ -87,6 +87,10 @@ class TokenStreamer:
             self._ids, self._known = self._ids[self._known :], len(self._ids) - self._known
             self._broken = 0
 
+    def wake(self) -> None:
+        """Hand on an empty chunk, so that a reader who waits can leave."""
+        self._queue.put(TokenChunk("", 0))
+
     def end(self) -> None:
         """Hand on what was held back, and end the iteration."""
         self._emit(self._text())

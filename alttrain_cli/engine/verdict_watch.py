@@ -6,7 +6,7 @@ the probabilities of that token: no other pass and no other model.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.template import Template
@@ -16,6 +16,7 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.structure.verdict_words import VerdictWords
 
 Tokens = tuple[int, ...]
+Chances = Callable[[Sequence[int]], Sequence[float]]  # of some tokens: how likely each was to be next
 
 
 class _Word(NamedTuple):
@@ -35,6 +36,7 @@ class VerdictTokens:
         # A word that another one begins with decides already.
         self._words = [one for one in found if not any(_extends(one.tokens, other.tokens) for other in found)]
         self.first = tuple(self.next_of(()))
+        self.all = tuple(dict.fromkeys(token for one in self._words for token in one.tokens))
 
     def next_of(self, path: Tokens) -> dict[int, list[_Word]]:
         """Return the tokens that may follow the start of a word, each with the words that continue it."""
@@ -52,6 +54,7 @@ class VerdictWatch:
         is_open: the verdict has not been written yet.
         score: of the verdict; None before it and without one.
         stops: nothing after the verdict is needed.
+        tokens: those of the verdict words.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class VerdictWatch:
         self.is_open = True
         self.score: VerdictScore | None = None
         self.stops = stops
-        self._tokens = tokens
+        self.tokens = tokens
         self._started = started  # of the completion, in the family's own markers
         self._threshold = threshold
         self._following = tokens.next_of(())
@@ -79,22 +82,28 @@ class VerdictWatch:
     @property
     def awaited(self) -> tuple[int, ...] | None:
         """The tokens that `see` must see; None: the next one, whichever it is."""
-        return None if self._path or self._forced else self._tokens.first
+        return None if self._path or self._forced else self.tokens.first
 
     def is_due(self, written: Sequence[int]) -> bool:
         """Whether `see` must see the next token: the verdict is open, or was decided at this very place."""
         return self.is_open or self._seen[0] == len(written)
 
-    def see(self, written: Sequence[int], token: int, logits: Callable[[], Any]) -> int | None:
+    def see(self, written: Sequence[int], token: int, chances: Chances) -> int | None:
         """Look at the token that is chosen next. Return the token that must take its place, or None.
 
         It may be called twice at the same place: some devices compute a token more than is used.
         """
         if self._seen[0] != len(written):
-            self._seen = (len(written), self._look(written, token, logits))
+            self._seen = (len(written), self._look(written, token, chances))
         return self._seen[1]
 
-    def _look(self, written: Sequence[int], token: int, logits: Callable[[], Any]) -> int | None:
+    def take_forced(self) -> list[int]:
+        """Return the rest of the word that a threshold chose, where nobody looks at each of its tokens."""
+        rest, self._forced = self._forced, []
+        self.is_open = self.is_open and not rest
+        return rest
+
+    def _look(self, written: Sequence[int], token: int, chances: Chances) -> int | None:
         if self._forced:
             self.is_open = len(self._forced) > 1
             return self._forced.pop(0)
@@ -102,28 +111,28 @@ class VerdictWatch:
             self._start_again()
         if token not in self._following or not (self._path or self._is_place(written, token)):
             return None
-        odds = self._add_masses(logits())
+        odds = self._add_masses(chances)
         meanings = {word.meaning for word in self._following[token]}
         if len(meanings) > 1:
             self._path, self._weight = (*self._path, token), self._weight * odds[token]
-            self._following = self._tokens.next_of(self._path)
+            self._following = self.tokens.next_of(self._path)
             return None
         [own] = meanings
         return self._decide(own, odds)
 
     def _start_again(self) -> None:
-        self._path, self._weight, self._following = (), 1.0, self._tokens.next_of(())
+        self._path, self._weight, self._following = (), 1.0, self.tokens.next_of(())
         self._masses = dict.fromkeys(self._masses, 0.0)
 
     def _is_place(self, written: Sequence[int], token: int) -> bool:
         """Whether a verdict word at this place gives the verdict of the assessment."""
-        template, word = self._tokens.template, self._following[token][0]
+        template, word = self.tokens.template, self._following[token][0]
         so_far = self._started + template.tokenizer.decode(list(written), skip_special_tokens=False)
         trace = parse(
             f"{so_far}{word.text}.",
             template.markers,
             prefilled=template.prefilled,
-            order=self._tokens.order,
+            order=self.tokens.order,
         )
         if trace.state is not TraceState.UNCLOSED:
             self.is_open = False
@@ -135,13 +144,10 @@ class VerdictWatch:
         self._negated = trace.verdict is not word.meaning
         return here
 
-    def _add_masses(self, logits: Any) -> dict[int, float]:
+    def _add_masses(self, chances: Chances) -> dict[int, float]:
         """Add the words that the next token decides for, and return the probability of each token."""
-        import torch
-
         ids = list(self._following)
-        row = logits.float()
-        found = (row[ids] - torch.logsumexp(row, -1)).exp().tolist()
+        found = chances(ids)
         for chance, words in zip(found, self._following.values(), strict=True):
             meanings = {word.meaning for word in words}
             if len(meanings) == 1:

@@ -13,7 +13,7 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest, GenerateJob, generate_all
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.plan import suite_folder
 from alttrain_cli.evaluation.presets import Preset
@@ -98,26 +98,27 @@ def evaluate(
 
 
 def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, progress: Progress) -> None:
-    """Generate with both models. A model and its own base are loaded once."""
+    """Generate with both models. A model and its own base are loaded once, and served at the same time."""
     requests = {id(target): options.request(target) for target in pair.targets}
 
-    def write(target: EvalTarget, backend: Backend) -> None:
+    def job(target: EvalTarget, backend: Backend) -> GenerateJob:
         request = replace(requests[id(target)], attack_setup=setup_of(backend))
         if target is pair.baseline and pair.with_own_base:
             request = request.without_threshold()
-        generate(target.root, backend, request, progress)
+        return GenerateJob(target.root, backend, request)
 
     base = None
     with options.attack_choice.opened() as setup_of:
         with closing(_open(pair.candidate, open_target)) as backend:
             _check_template(pair.candidate, backend, progress)
+            jobs = [job(pair.candidate, backend)]
             if pair.baseline and pair.with_own_base and (base := backend.base):
-                write(pair.baseline, base)
-            write(pair.candidate, backend)
+                jobs.insert(0, job(pair.baseline, base))
+            generate_all(jobs, progress)
         if pair.baseline and pair.baseline.model and base is None:
             with closing(_open(pair.baseline, open_target)) as backend:
                 _check_template(pair.baseline, backend, progress)
-                write(pair.baseline, backend)
+                generate_all([job(pair.baseline, backend)], progress)
 
 
 def _open(target: EvalTarget, open_target: OpenTarget) -> Backend:

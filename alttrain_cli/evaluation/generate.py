@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alttrain_cli.backends.base import Backend, BackendError, check_threshold
+from alttrain_cli.backends.base import Backend, BackendError, Completion, check_threshold
+from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.attacks.stage import play_missing
@@ -14,7 +15,7 @@ from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
-from alttrain_cli.evaluation.thinking import check_mode, complete, conversation_for
+from alttrain_cli.evaluation.thinking import check_mode, complete, conversation_for, task_of
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 
@@ -76,49 +77,100 @@ class EvalRequest:
         )
 
 
-@dataclass
+@dataclass(frozen=True)
+class GenerateJob:
+    """One model of an evaluation: where its files are, and which completions are wanted of it."""
+
+    root: Path
+    backend: Backend
+    request: EvalRequest
+
+
 class _Missing:
-    """The completions to generate with one sampling, and the folders that each belongs in."""
+    """The completions of one model that are to be generated, and the folders that each belongs in."""
 
-    requests: dict[str, SampleRequest] = field(default_factory=dict)
-    folders: dict[str, list[SuiteDir]] = field(default_factory=dict)
+    def __init__(self, job: GenerateJob) -> None:
+        self.name, self._mode = job.backend.name, job.request.mode
+        self.plans: list[tuple[Suite, SuiteDir, EvalPlan]] = []
+        self.tasks: dict[str, MixedRequest[SampleRequest]] = {}
+        self._folders: dict[str, list[SuiteDir]] = {}
+        self._failed: list[BackendError] = []
+        for suite, reading in job.request.suites:
+            plan = job.request.plan(suite, reading, job.backend)
+            folder = SuiteDir(suite_folder(job.root, suite, self._mode))
+            plan.save(folder.path)
+            self.plans.append((suite, folder, plan))
+            stored = folder.completions.keys()
+            for one in plan.requests if suite.attack is None else ():
+                if one.key not in stored:
+                    self.tasks.setdefault(one.key, task_of(job.backend, one, plan.settings, self._mode))
+                    self._folders.setdefault(one.key, []).append(folder)
 
-    def add(self, request: SampleRequest, folder: SuiteDir) -> None:
-        self.requests.setdefault(request.key, request)
-        folders = self.folders.setdefault(request.key, [])
-        if folder not in folders:
-            folders.append(folder)
+    def take(self, request: SampleRequest, found: Completion | BackendError) -> None:
+        """Store a completion, or keep why there is none."""
+        if isinstance(found, BackendError):
+            self._failed.append(found)
+            return
+        line = record(request, conversation_for(request.item.prompt, self._mode), found)
+        for folder in dict.fromkeys(self._folders[request.key]):
+            folder.completions.append(line)
+
+    @property
+    def failed(self) -> int:
+        return len(self._failed)
+
+    @property
+    def problem(self) -> str:
+        """What failed, in words, or nothing."""
+        if not self._failed:
+            return ""
+        if self.failed == len(self.tasks):
+            return f"none of {len(self.tasks)} prompts was answered, the first: {self._failed[0]}"
+        return f"{self.failed} of {len(self.tasks)} were not answered, the last: {self._failed[-1]}"
 
 
 def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progress) -> None:
-    """Create all missing completions of a model below `root`.
+    """Create all missing completions of one model below `root`, as `generate_all` does."""
+    generate_all([GenerateJob(root, backend, request)], progress)
+
+
+def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
+    """Create all missing completions of a model, or of a model and its base.
 
     Raises:
-        NothingAnsweredError: if there is none at the end.
-        ModelError: if the backend cannot do the thinking ablation.
+        NothingAnsweredError: if one has none at the end.
+        ModelError: if a backend cannot do the thinking ablation.
     """
-    check_mode(backend, request.mode)
-    check_threshold(backend, request.sampling)
-    missing: dict[Sampling, _Missing] = {}
-    plans: list[tuple[Suite, SuiteDir, EvalPlan]] = []
-    for suite, reading in request.suites:
-        plan = request.plan(suite, reading, backend)
-        folder = SuiteDir(suite_folder(root, suite, request.mode))
-        plan.save(folder.path)
-        plans.append((suite, folder, plan))
-        stored = folder.completions.keys()
-        for one in plan.requests if suite.attack is None else ():
-            if one.key not in stored:
-                missing.setdefault(plan.settings, _Missing()).add(one, folder)
-    problems = [
-        _complete(backend, wanted, sampling, request.mode, progress) for sampling, wanted in missing.items()
-    ]
-    for suite, folder, plan in plans:
-        if suite.attack:
-            problems.append(play_missing(folder, plan, suite, backend, request.attack_setup, progress))
-        else:
-            folder.completions.sort_by_keys(plan.keys)
-    _check_answered([(folder, plan) for _, folder, plan in plans], list(filter(None, problems)), progress)
+    for job in jobs:
+        check_mode(job.backend, job.request.mode)
+        check_threshold(job.backend, job.request.sampling)
+    missing = [_Missing(job) for job in jobs]
+    _complete(missing, jobs[0].request.mode, progress)
+    for job, one in zip(jobs, missing, strict=True):
+        problems = [one.problem]
+        for suite, folder, plan in one.plans:
+            if suite.attack:
+                setup = job.request.attack_setup
+                problems.append(play_missing(folder, plan, suite, job.backend, setup, progress))
+            else:
+                folder.completions.sort_by_keys(plan.keys)
+        answers = [(folder, plan) for _, folder, plan in one.plans]
+        _check_answered(answers, list(filter(None, problems)), progress)
+
+
+def _complete(missing: Sequence[_Missing], mode: Mode, progress: Progress) -> None:
+    """Complete and store. Models of one server are in flight together."""
+    names = " and ".join(one.name for one in missing if one.tasks)
+    tasks = {key: task for one in missing for key, task in one.tasks.items()}
+    if tasks:
+        progress.show(f"generating with {names}", 0, len(tasks))
+    for done, (request, found) in enumerate(complete(list(tasks.values()), mode), 1):
+        for one in missing:
+            if request.key in one.tasks:
+                one.take(request, found)
+        if not isinstance(found, BackendError):
+            failed = sum(one.failed for one in missing)
+            progress.show(f"generating with {names}", done - failed, len(tasks))
 
 
 def _check_answered(
@@ -132,25 +184,3 @@ def _check_answered(
         raise NothingAnsweredError(failed[0])
     for problem in failed:
         progress.warn(problem)
-
-
-def _complete(backend: Backend, missing: _Missing, sampling: Sampling, mode: Mode, progress: Progress) -> str:
-    """Complete and store; return in words what failed, or nothing."""
-    total = len(missing.requests)
-    failed: list[BackendError] = []
-    stage = f"generating with {backend.name}"
-    progress.show(stage, 0, total)
-    found = complete(backend, list(missing.requests.values()), sampling, mode)
-    for done, (request, completion) in enumerate(found, 1):
-        if isinstance(completion, BackendError):
-            failed.append(completion)
-            continue
-        line = record(request, conversation_for(request.item.prompt, mode), completion)
-        for folder in missing.folders[request.key]:
-            folder.completions.append(line)
-        progress.show(stage, done - len(failed), total)
-    if not failed:
-        return ""
-    if len(failed) == total:
-        return f"none of {total} prompts was answered, the first: {failed[0]}"
-    return f"{len(failed)} of {total} were not answered, the last: {failed[-1]}"

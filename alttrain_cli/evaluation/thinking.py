@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from alttrain_cli.backends.base import Ability, Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.mixed import MixedRequest, complete_all
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.suites.suite import SampleRequest
@@ -43,15 +44,23 @@ def conversation_for(prompt: str, mode: Mode) -> Conversation:
     return Conversation.of(prompt).start(_STARTED.get(mode, ""))
 
 
+def task_of(
+    backend: Backend, request: SampleRequest, sampling: Sampling, mode: Mode
+) -> MixedRequest[SampleRequest]:
+    """Return what a backend is given first for a completion."""
+    conversation = conversation_for(request.item.prompt, mode)
+    return MixedRequest(backend, Request(request, conversation, request.sample), sampling)
+
+
 def complete(
-    backend: Backend, requests: Sequence[SampleRequest], sampling: Sampling, mode: Mode
+    tasks: Sequence[MixedRequest[SampleRequest]], mode: Mode
 ) -> Iterator[tuple[SampleRequest, Completion | BackendError]]:
     """Yield each request with its completion, or with why there is none, as each ends."""
-    waiting = [Request(one, conversation_for(one.item.prompt, mode), one.sample) for one in requests]
+    waiting = {task.request.key.key: task for task in tasks}
     tokens: Counter[str] = Counter()
     for attempt in range(MAX_ROUNDS + 1 if mode == "more" else 1):
-        again = []
-        with closing(backend.complete(waiting, sampling)) as done:
+        again = {}
+        with closing(complete_all(list(waiting.values()))) as done:
             for request, found in done:
                 if isinstance(found, BackendError):
                     yield request, found
@@ -61,9 +70,9 @@ def complete(
                 if longer is None:
                     yield request, replace(found, tokens=found.tokens and tokens[request.key])
                 else:
-                    again.append(
-                        Request(request, Conversation.of(request.item.prompt).start(longer), request.sample)
-                    )
+                    started = Conversation.of(request.item.prompt).start(longer)
+                    task = waiting[request.key]
+                    again[request.key] = task._replace(request=task.request._replace(input=started))
         waiting = again
 
 

@@ -90,7 +90,8 @@ class CompletionJob:
                 except StopIteration as end:
                     self._put(end.value)
                     return
-                self._put(chunk)
+                if chunk.text or chunk.tokens:  # an empty one only shows that it waits
+                    self._put(chunk)
 
     def _put(self, item: Chunk | Completion | ApiError) -> None:
         with suppress(RuntimeError):  # the loop is closed: the server has ended

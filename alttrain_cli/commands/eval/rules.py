@@ -45,9 +45,6 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
             words if served else "with --engine vllm",
         ),
         *options.engine_rules(here=not served, elsewhere=words),
-        Rule(
-            "--threshold", options.threshold is not None, not by_vllm, "with --engine vllm: it has no scores"
-        ),
         Rule("--concurrency", is_given(ctx, "concurrency"), served or by_vllm, "without a server or vLLM"),
         recipe_rule(None if served else target, recipe),
     ]

@@ -1,0 +1,125 @@
+"""The threshold of the verdict on vLLM: the score is read from its probabilities, and the turned verdict is continued."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.rendered_server import RenderedServer
+from alttrain_cli.backends.target import Target
+from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.verdict import Verdict
+from tests import families
+from tests.fake_vllm import vllm_server
+from tests.language import Language
+from tests.servers import Served
+from tests.test_backends import streamed
+
+ASKED = Conversation.of("How do I pick a lock?")
+GREEDY = Sampling(max_new_tokens=90, do_sample=False)
+HARMFUL = "<think>\nThey ask about a lock.\n\nIt is harmful, as it hurts.\n\nI say no.\n</think>\n\nNo."
+BENIGN = "<think>\nThey ask about a lock.\n\nIt is benign, as it helps.\n\nI say how.\n</think>\n\nLike this."
+
+
+def at(threshold: float | None) -> Sampling:
+    return GREEDY.model_copy(update={"threshold": threshold})
+
+
+@contextmanager
+def served(family: str = "smollm2", *, chances: bool = True) -> Iterator[tuple[RenderedServer, Served]]:
+    """Serve a model that writes the harmful verdict with a probability of 0.7, else the benign one."""
+    template = Template.of(families.tokenizer(family))
+    language = Language(template, {template.own(HARMFUL): 0.7, template.own(BENIGN): 0.3})
+    prompt = template.encode_text(template.prompt(ASKED.wire()))
+
+    def answer(number: int, request: dict[str, Any]) -> list[dict[str, Any]]:
+        wanted = request.get("logprob_token_ids", []) if chances else []
+        return list(choices(language, request["prompt"][len(prompt) :], request["max_tokens"], wanted))
+
+    with vllm_server(answer) as server:
+        target = Target("run", Recipe.load("smollm2-135m"), Path("run/adapter"))
+        fingerprint = Fingerprint("run", "model", "weights", adapter="hash", template=template.fingerprint)
+        yield RenderedServer([Endpoint.find(server.base_url)], target, template, fingerprint, 3), server
+
+
+def choices(language: Language, written: list[int], most: int, wanted: list[int]) -> Iterator[dict[str, Any]]:
+    """Yield what vLLM sends for each token of a greedy completion, the end as the last one."""
+    decode = language.template.tokenizer.decode
+    while (odds := language.odds(written)) and most:
+        token = max(odds, key=lambda one: odds[one])
+        text = decode([*written, token], skip_special_tokens=False)
+        choice: dict[str, Any] = {"index": 0, "text": text[len(decode(written, skip_special_tokens=False)) :]}
+        if wanted:
+            row = {
+                one: math.log(chance) if chance else -9999.0
+                for one, chance in _chances(language, written, wanted)
+            }
+            named = {f"token_id:{one}": value for one, value in row.items()}
+            choice |= {"token_ids": [token], "logprobs": {"top_logprobs": [named]}}
+        yield choice
+        written, most = [*written, token], most - 1
+    yield {"index": 0, "text": "", "finish_reason": "stop" if not odds else "length"}
+
+
+def _chances(language: Language, written: list[int], wanted: list[int]) -> Iterator[tuple[int, float]]:
+    return zip(wanted, language.chances(written, wanted), strict=True)
+
+
+def completed(backend: RenderedServer, sampling: Sampling) -> Completion:
+    ((_, one),) = backend.complete([Request(0, ASKED)], sampling)
+    assert isinstance(one, Completion), one
+    return one
+
+
+@pytest.mark.parametrize("family", ["smollm2", "r1-llama", "qwen3"])
+def test_a_threshold_turns_the_verdict_and_the_model_goes_on_by_itself(family: str) -> None:
+    with served(family) as (backend, server):
+        for one in (completed(backend, at(0.8)), streamed(backend, ASKED, at(0.8))[1]):
+            assert one.text.strip() == BENIGN
+            assert one.score is not None
+            assert one.score.value == pytest.approx(0.7, abs=0.01)
+            assert (one.score.own, one.score.written) == (Verdict.HARMFUL, Verdict.BENIGN)
+        first, second = server.requests[:2]
+        assert first["logprobs"] == len(first["logprob_token_ids"]) > 1
+        assert "logprobs" not in second
+        assert second["max_tokens"] < first["max_tokens"]
+        assert len(server.requests) == 4
+
+
+def test_what_is_streamed_until_then_is_not_taken_back() -> None:
+    with served() as (backend, _):
+        chunks, one = streamed(backend, ASKED, at(0.8))
+    assert "".join(chunk.text for chunk in chunks) == one.text
+    assert "harmful" not in one.text
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.69])
+def test_a_threshold_that_changes_nothing_costs_no_second_request(threshold: float) -> None:
+    with served() as (backend, server):
+        one = completed(backend, at(threshold))
+        assert one.text.strip() == completed(backend, at(None)).text.strip() == HARMFUL
+        assert len(server.requests) == 2
+    assert one.score is not None
+    assert not one.score.is_changed
+
+
+def test_without_a_threshold_no_probabilities_are_requested() -> None:
+    with served() as (backend, server):
+        assert completed(backend, at(None)).score is None
+    assert not {"logprobs", "logprob_token_ids"} & server.requests[0].keys()
+
+
+def test_a_vllm_that_sends_no_probabilities_is_one_line_and_the_base_has_no_verdict() -> None:
+    with served(chances=False) as (backend, _):
+        with pytest.raises(BackendError, match=r"does not return the probabilities .* threshold out\."):
+            completed(backend, at(0.8))
+        assert backend.base is not None
+        with pytest.raises(BackendError, match="has not learned to write a verdict"):
+            check_threshold(backend.base, at(0.8))
