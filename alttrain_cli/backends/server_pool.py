@@ -120,7 +120,7 @@ def complete_tasks(
 
     Raises:
         BackendError: if every further request would fail alike: a wrong key, an unknown model, a server
-            that never answered and is down, or nothing but failures for two rounds.
+            that never answered and is down, or only failures for two rounds.
     """
     failures = 0
     with ServerWork(servers, places) as work:
