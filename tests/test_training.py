@@ -208,6 +208,7 @@ def test_a_run_that_is_killed_three_times_ends_as_if_it_had_not_been(
     log.write_text(re.sub(r'"seconds": [\d.]+', '"seconds": 1000', log.read_text()))
     done = warm.run(*line, "--out", cut, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"^Preparing the first step \.\.\.\nstep \d", done.stderr, re.MULTILINE)  # never silent
     manifest = Run(cut).manifest()
     assert 1000 < manifest.seconds_training < manifest.seconds_total  # with the time of the earlier processes
     assert losses(cut) == losses(tmp_path / "whole")

@@ -185,8 +185,13 @@ class TrainingSession:
         """
         from alttrain_cli.training.train import train
 
-        run, events = self._run, TrainingEvents(self._log, self._reports.warn, self._test)
-        with capture_output(run.log_path):
+        def log(step: TrainingStep) -> None:
+            waiting.close()
+            self._log(step)
+
+        run, events = self._run, TrainingEvents(log, self._reports.warn, self._test)
+        with contextlib.ExitStack() as waiting, capture_output(run.log_path):
+            waiting.enter_context(self._reports.status("Preparing the first step ..."))
             stopped_by = train(
                 self._loaded, self._recipe, rows, run.checkpoints_path, batching, events, ranks
             )
