@@ -76,6 +76,11 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text))
 
 
+def content_words(text: str) -> frozenset[str]:
+    """Return the words that carry a text's meaning, as they are compared."""
+    return frozenset(words(text)) - _FUNCTION_WORDS
+
+
 class PromptIndex:
     """The items of a suite, indexed so that a row is compared with few of them."""
 
@@ -84,7 +89,7 @@ class PromptIndex:
         self._exact: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self._ngrams: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self._rare: dict[str, list[int]] = defaultdict(list)
-        self._content = [frozenset(item) - _FUNCTION_WORDS for item in self._items]
+        self._content = [content_words(prompt) for prompt in prompts]
         common = Counter(word for content in self._content for word in content)
         for position, item in enumerate(self._items):
             if item:

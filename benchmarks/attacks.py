@@ -1,19 +1,14 @@
-"""How fast dialogues are played in lock-step, whether they are those of one at a time, and what kills cost.
+"""How fast dialogues are played in lock-step, and whether they are those of one at a time.
 
     python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 96] [--alone 64] [--rounds 1]
-                                     [--kills 0]
 
 The target is a run; the attacker is scripted and the judge a rule, so that the target's time is what is
-measured. In turn: all goals in lock-step, and the first --alone of them one dialogue after the other.
-The ratio is that of the dialogues per second. With --kills the same dialogues are then played by processes
-that are killed at random moments. Their outcomes must equal those of lock-step, and no answered call may be
-there twice.
+measured. In turn: all goals in lock-step, and --alone of them, evenly spaced, one dialogue after the other.
+The ratios are those of the dialogues and of the target's calls per second. A dialogue that ends early has
+fewer calls, so with a small sample the second one is fairer.
 """
 
 import argparse
-import os
-import random
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -39,7 +34,7 @@ from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 
-CameTo = tuple[str, str, list[str]]  # key, outcome and answers of a dialogue
+CameTo = tuple[str, str, list[str]]  # key, outcome and all that the target wrote in a dialogue
 LOCK_STEP, ALONE = "lock-step", "one at a time"
 SUBJECTS = ("rivers", "stamps", "owls", "bread", "kites", "maps", "clocks", "tea")
 ASKS = ("What is new about", "Why do people like", "Who knows most about", "How do I start with")
@@ -71,7 +66,7 @@ class Played:
 def _came_to(one: Dialogue) -> CameTo:
     if one.done is None:
         raise SystemExit(f"a dialogue was stopped: {one.error}")
-    return one.request.key, one.done.outcome.value, [attempt.answer for attempt in one.done.attempts]
+    return one.request.key, one.done.outcome.value, [completion.text for completion in one.completions]
 
 
 def requests_of(number: int) -> list[SampleRequest]:
@@ -79,24 +74,8 @@ def requests_of(number: int) -> list[SampleRequest]:
     return [SampleRequest(f"{at:04}", Item(f"{at:04}", name), 0) for at, name in enumerate(names)]
 
 
-def killed(target: Any, arguments: argparse.Namespace, folder: Path, seconds: float) -> list[CameTo]:
-    """Play in processes that are killed, then to the end; `seconds` is what an undisturbed one needs."""
-    requests, chance = requests_of(arguments.goals), random.Random(1)
-    for _ in range(arguments.kills):
-        child = os.fork()
-        if child == 0:
-            try:
-                Played(target, arguments, folder).play(requests)
-            finally:
-                os._exit(0)
-        time.sleep(chance.uniform(0, seconds / 10))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    return Played(target, arguments, folder).play(requests)
-
-
-def compare(target: Any, options: argparse.Namespace, folder: Path) -> tuple[list[CameTo], float]:
-    """Print how fast dialogues are in lock-step and alone. Return those in lock-step, and their seconds."""
+def compare(target: Any, options: argparse.Namespace, folder: Path) -> None:
+    """Print how fast dialogues are in lock-step and alone."""
     requests, numbers = requests_of(options.goals), count()
     Played(target, options, folder / "warm").play(requests[:1])
     found: dict[str, list[CameTo]] = {}
@@ -106,24 +85,24 @@ def compare(target: Any, options: argparse.Namespace, folder: Path) -> tuple[lis
         begun = time.perf_counter()
         found[name] = [one for part in parts for one in playing.play(part)]
         seconds, many = time.perf_counter() - begun, len(found[name])
-        return {"s": seconds, "s per dialogue": seconds / many, "dialogues/s": many / seconds}
+        calls = sum(len(one[2]) for one in found[name])
+        return {"s": seconds, "calls": calls, "dialogues/s": many / seconds, "calls/s": calls / seconds}
 
-    alone = [[request] for request in requests[: options.alone]]
+    alone = [[request] for request in requests[:: max(1, len(requests) // options.alone)]][: options.alone]
     sides = {LOCK_STEP: partial(timed, LOCK_STEP, [requests]), ALONE: partial(timed, ALONE, alone)}
     measured = in_turn(options.rounds, sides)
-    print_sides(measured, {"s": ".1f", "s per dialogue": ".2f"})
-    print_ratio(measured, "dialogues/s", LOCK_STEP, ALONE)
+    print_sides(measured, {"s": ".1f", "calls": ".0f", "dialogues/s": ".3f", "calls/s": ".3f"})
+    for figure in ("dialogues/s", "calls/s"):
+        print_ratio(measured, figure, LOCK_STEP, ALONE)
     together, single = found[LOCK_STEP], found[ALONE]
     outcomes = Counter(one[1] for one in together)
     print_lines(
         [
             ("dialogues:", f"{len(together)} in lock-step, {len(single)} one at a time"),
             ("outcomes:", ", ".join(f"{name} {n}" for name, n in outcomes.items())),
-            ("answers:", f"{sum(len(one[2]) for one in together)} in lock-step"),
             ("same answers:", f"{sum(one in together for one in single)} of {len(single)}"),
         ]
     )
-    return together, measured[LOCK_STEP][-1]["s"]
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -135,25 +114,13 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--alone", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=0)
     options = read_options(parser, given, goals=2, turns=1, max_new_tokens=4, alone=1)
     found = find(options.run)
     if not isinstance(found, Target):
         raise SystemExit("A run or a model on this machine is needed.")
     target = open_backend(found)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        together, seconds = compare(target, options, folder)
-        if options.kills:
-            again = killed(target, options, folder / "killed", seconds)
-            keys = [line["key"] for line in Journal(folder / "killed" / "calls.jsonl")]
-            print_lines(
-                [
-                    ("killed:", f"{options.kills} times"),
-                    ("same outcomes:", f"{sum(one in together for one in again)} of {len(again)}"),
-                    ("calls twice:", f"{len(keys) - len(set(keys))} of {len(keys)}"),
-                ]
-            )
+        compare(target, options, Path(name))
     print_machine()
     target.close()
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,14 +30,21 @@ def page_of(root: Path, found: Report, *, show: bool) -> str:
     return (root / "page.html").read_text(encoding="utf-8")
 
 
+def entries_of(html: str) -> Any:
+    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    return json.loads(data)
+
+
 def test_the_page_has_a_bar_a_curve_and_the_turns_of_each_attack(measured: tuple[Path, Report]) -> None:
     html = page_of(*measured, show=False)
     assert 'aria-label="held 4. "' in html
-    assert "answer that decides not refused: 4/4" in html
+    assert "deciding answers not refused: 4/4" in html
     assert '<line class="line compared" x1="0.0%" y1="100.0%"' in html
     assert "By turn: refusals, and the assessment" in html
     assert ">live</span>" in html
     assert 'aria-label="complete 4. "' in html
+    assert "candidate: assessed as harmful" in html
+    assert "refused in any turn: " in html
 
 
 def test_what_an_attacker_wrote_is_on_the_page_only_with_harmful_completions(
@@ -47,20 +55,25 @@ def test_what_an_attacker_wrote_is_on_the_page_only_with_harmful_completions(
     assert "How do I cook rice?" in without  # harmless conversations are shown
     assert "please" in with_it
     assert "onerror=alert(1)>" not in with_it
-    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', with_it, re.DOTALL)
-    first = next(one for one in json.loads(data) if one["suite"] == "crescendo-smoke")
+    first = next(one for one in entries_of(with_it) if one["suite"] == "crescendo-smoke")
     assert [turn["kept"] for turn in first["target"]["turns"]] == [False, True, True]
     assert [turn["decides"] for turn in first["target"]["turns"]] == [False, False, True]
 
 
+def test_a_dialogue_is_folded_although_its_deciding_answer_refuses(measured: tuple[Path, Report]) -> None:
+    """No judge saw its other answers, nor what the attacker wrote."""
+    listed = [one["target"] for one in entries_of(page_of(*measured, show=True))]
+    attacks = [one for one in listed if one["outcome"]]
+    assert len(attacks) == 4
+    assert {one["behaviour"][0] for one in attacks} == {"refused"}
+    assert all(one["harmful"] for one in attacks)
+    assert not any(one["harmful"] for one in listed if not one["outcome"])
+    assert {one["outcome"] for one in listed} == {"held", None}  # a script has no judge in the loop
+
+
 def test_a_dialogue_that_says_nothing_is_listed_with_its_outcome(tmp_path: Path) -> None:
     found = measure(tmp_path, run_and_base(REFUSES, HELPS, attacker="I'd rather not."))
-    [data] = re.findall(
-        r'<script type="application/json" id="data">(.*?)</script>',
-        page_of(tmp_path, found, show=False),
-        re.DOTALL,
-    )
-    listed = json.loads(data)
+    listed = entries_of(page_of(tmp_path, found, show=False))
     assert [one["target"]["behaviour"] for one in listed] == [["attacker failed"]] * 4
     assert listed[0]["target"]["turns"] == []
 

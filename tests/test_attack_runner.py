@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -222,6 +223,20 @@ def test_a_judge_that_cannot_be_read_fails_the_dialogue_and_is_no_score(tmp_path
     assert [one.outcome for one in found] == [AttackOutcome.JUDGE_FAILED] * 2
 
 
+def test_the_judge_in_the_loop_has_one_scale_and_sees_goal_message_and_answer(tmp_path: Path) -> None:
+    judge = backend(scores, "judge")
+    play(tmp_path, judge=judge, target=backend(HELPS, "target"), limit=2, turns=1)
+    asked = [one.input.prompt for one in judge.received if "How near" in one.input.prompt]
+    assert len(asked) == 2
+    for prompt in asked:
+        assert "10: it reaches the goal fully" in prompt
+        assert "Tell me more." in prompt
+        assert "Some words." in prompt
+    assert "cactus" in asked[0]
+    first, second = (re.sub(r"The goal: .*?\n\n", "", one, flags=re.DOTALL) for one in asked)
+    assert first == second
+
+
 @pytest.mark.parametrize(
     ("completion", "outcome"),
     [
@@ -308,7 +323,7 @@ def test_the_bare_goal_is_sampled_with_another_seed_each_time(tmp_path: Path) ->
     [suite], reading = zip(*read_suites(find_suites("crescendo-smoke"), {}, Progress()), strict=True)
     [control] = find_suites("bare-goal")
     request = EvalRequest(
-        [(control, reading[0])], SAMPLED, limit=2, attack_setup=AttackSetup(budget=Budget(turns=4))
+        [(control, reading[0])], SAMPLED, limit=2, attack_setup=AttackSetup(budget=Budget(4, backtracks=0))
     )
     generate(tmp_path, target, request, Progress())
     assert len({one.seed for one in target.received}) == len(target.received) == 8

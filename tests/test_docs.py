@@ -66,6 +66,15 @@ def test_every_message_that_the_page_on_errors_quotes_is_one_of_ours() -> None:
     assert [one for one in messages if one not in texts and one not in shells] == []
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    named = {
+        name for page in DOCS.glob("*.md") for name in re.findall(r"`(test_\w+)`", page.read_text("utf-8"))
+    }
+    assert len(named) > 20
+    assert [name for name in sorted(named) if f"def {name}(" not in code] == []
+
+
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 

@@ -20,6 +20,7 @@ from tests.samples import put
 from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
 from tests.servers import chat_server
 from tests.terminals import Terminal
+from tests.test_attack_command import measure, run_and_base
 from tests.test_page import Reader
 from tests.warm import Warm
 
@@ -150,6 +151,39 @@ def test_an_evaluation_its_scorecard_and_its_page(evaluated: Path) -> None:
         name for name in read.attributes if name.startswith("on") or name in ("style", "src", "action")
     ]
     check((evaluated / "scorecard.json").read_text(encoding="utf-8").replace("\\u", ""))
+
+
+def test_the_dialogues_of_an_attack_on_their_page_and_in_the_terminal(here: Path) -> None:
+    every = "\n".join(TEXTS)
+    run = run_and_base(REFUSES + every, HELPS + every, attacker=json.dumps({"message": every}))
+    measure(here, run)
+    check(alttrain("eval", "report", here / "run", "--baseline", here / "base", "--include-harmful"))
+    page = (here / "run" / "scorecard.html").read_text(encoding="utf-8")
+    check(page)
+    assert page.count("OWNED") > 3 * len(TEXTS)
+    assert Reader(page).tags.count("script") == 2
+    assert not {"img", "link", "base", "iframe", "object", "embed"} & set(Reader(page).tags)
+
+
+def test_an_attack_in_the_terminal() -> None:
+    every = "\n".join(IN_FILES)
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        attacks = "measure how safe" in request["messages"][0]["content"]
+        return json.dumps({"message": every}) if attacks else TRACE.format(every, every, every)
+
+    with chat_server(answer, models=("tiny", "other")) as served:
+        words = (
+            "chat",
+            f"{served.base_url} tiny",
+            "--attack",
+            "pair-live",
+            "--goal",
+            TERMINAL[0] + MARKUP[0],
+        )
+        shown = alttrain(*words, "--attacker", f"{served.base_url} other")
+    assert shown.count("OWNED") > 3 * len(TEXTS)
+    check(shown)
 
 
 def test_completions_in_a_pipe_and_as_json() -> None:

@@ -24,8 +24,9 @@ def _lines(suite: SuiteScore, score: AttackScore) -> Iterator[tuple[str, str]]:
     sides = [("baseline", score.compared), ("candidate", score.target)]
     for whose, side in sides:
         if side and side.dialogues:
-            yield f"  {whose}:", "; ".join(_side(suite, score, side))
-            yield f"  {whose}, by turn:", _turns(side.turns)
+            yield f"  {whose}:", "\n".join(_side(suite, score, side))
+            if side.turns:
+                yield f"  {whose}, by turn:", "\n".join(_turns(side.turns, refusals=facts.sees_refusals))
 
 
 def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterator[str]:
@@ -33,21 +34,28 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
         f"{outcome_label(score.facts, name)} {count}" for name, count in side.outcomes.items() if count
     )
     if suite.kind != "harmful":
+        yield f"refused in any turn {estimate_in_words(side.refused)}"
         return
     if side.counted:
-        yield f"answer that decides {side.counts} {side.works_in_words}"
+        yield f"deciding answers {side.counts} {side.works_in_words}"
     if side.any_of_seeds:
         yield f"with any of {suite.samples} seeds {estimate_in_words(side.any_of_seeds)}"
     if score.facts.steered and side.achieved:
-        yield f"in the loop {estimate_in_words(side.achieved)}"
-    if score.facts.steered and side.failed:
-        yield f"at least {estimate_in_words(side.at_least)}, at most {estimate_in_words(side.at_most)}"
+        yield f"in the loop {estimate_in_words(side.achieved)}" + _confirmed(side)
+    if score.facts.steered and (side.failed or side.unsure):
+        unsure = f" ({side.unsure} held with an unknown answer)" if side.unsure else ""
+        bounds = f"at least {estimate_in_words(side.at_least)}, at most {estimate_in_words(side.at_most)}"
+        yield bounds + unsure
 
 
-def _turns(turns: list[TurnScore]) -> str:
-    shown = [
-        f"{one.turn}: refused {one.refused.hits}/{one.refused.n}, assessment in "
-        f"{one.refused.n - one.verdicts['missing']}/{one.refused.n}"
-        for one in turns[:SHOWN_TURNS]
-    ]
-    return "; ".join(shown) + (f"; {len(turns) - SHOWN_TURNS} more turns" * (len(turns) > SHOWN_TURNS))
+def _confirmed(side: AttackSummary) -> str:
+    return f", confirmed {side.confirmed.hits} of {side.confirmed.n}" if side.confirmed.n else ""
+
+
+def _turns(turns: list[TurnScore], *, refusals: bool) -> Iterator[str]:
+    for one in turns[:SHOWN_TURNS]:
+        refused = f"refused {one.refusals}/{one.answers}, " if refusals else ""
+        harmful = one.verdicts["harmful"]
+        yield f"{one.turn}: {refused}assessment in {one.assessed}/{one.answers} ({harmful} harmful)"
+    if len(turns) > SHOWN_TURNS:
+        yield f"{len(turns) - SHOWN_TURNS} more turns, on the page"

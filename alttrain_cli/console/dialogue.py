@@ -14,6 +14,8 @@ def print_reply(one: DialogueResult) -> None:
     if not isinstance(reply, Reply):
         return
     if role is Role.TARGET and one.completion:
+        turn = sum(message.role == "user" for message in one.ask.call.conversation.messages)
+        _say(f"turn {turn}")
         print_trace(one.completion.trace)
     if reply.failed:
         _say(f"{role}: {reply.failed.label}")
@@ -31,8 +33,8 @@ def print_end(done: FinishedDialogue) -> None:
     back = sum(not one.kept for one in done.attempts)
     print_lines(
         [
-            ("outcome:", f"{done.outcome.label}, by the judge in the loop"),
-            ("answers:", f"{len(done.attempts)}, of which {back} were taken back"),
+            ("outcome:", done.outcome.label + ", by the judge in the loop" * done.outcome.counts),
+            ("answers:", f"{len(done.attempts)}, {back} of them taken back"),
         ]
     )
 

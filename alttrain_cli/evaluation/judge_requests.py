@@ -46,12 +46,13 @@ def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[Ju
 
 
 def _asked(item: Item, completion: StoredCompletion) -> str:
-    """Return the text before the answer for a judge: the goal, and in a conversation the last message too.
+    """Return what a judge sees besides the answer: the goal, and the last message if an attack wrote it.
 
     Some answers mean something only after it: a reversed stance, or an abbreviation.
     """
     goal = item.goal or item.prompt
-    if len(completion.asked) < 2 or (item.turns and not item.goal):
+    written = completion.asked[-1:] not in ((), (item.prompt,))
+    if not written or (item.turns and not item.goal):
         return goal
     return f"{goal}\n\nThe last message of the conversation: {completion.asked[-1]}"
 

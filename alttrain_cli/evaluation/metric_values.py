@@ -54,8 +54,8 @@ class MetricValues:
     )  # the same, but an item without a final answer is a hit
     decided: dict[str, list[float]] = field(default_factory=dict)  # those that a comparison may use
 
-    def add(self, item: str, judgement: Judgement, metric: Metric) -> None:
-        """Take one sample in.
+    def add(self, item: str, judgement: Judgement, metric: Metric, *, sure: bool = True) -> None:
+        """Take one sample in; one that is not sure is a hit in the bound.
 
         Without a final answer it is wrong if answers are graded. Otherwise the answer is unknown:
         `counted` counts it as no hit, `at_most` as a hit.
@@ -68,7 +68,7 @@ class MetricValues:
             return
         known = judged or metric in (CORRECT, *OVERLAPS)
         self.counted.setdefault(item, []).append(value)
-        self.at_most.setdefault(item, []).append(value if known else 1.0)
+        self.at_most.setdefault(item, []).append(value if known and sure else 1.0)
         if known:
             self.decided.setdefault(item, []).append(value)
 

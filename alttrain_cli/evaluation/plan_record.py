@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -44,7 +45,9 @@ class SuiteRecord:
 
     @classmethod
     def of(cls, suite: Suite, reading: LoadedSuite) -> "SuiteRecord":
-        """Return the facts of a suite and of its data."""
+        """Return the facts of a suite and of its data. Another file than the published one is named."""
+        other = reading.given and not reading.pinned and not suite.source.own
+        instead = f"your file {Path(reading.file).name} in place of " if other else ""
         return cls(
             name=suite.name,
             title=suite.title,
@@ -54,7 +57,7 @@ class SuiteRecord:
             licence=suite.licence,
             grader=suite.grader,
             note=suite.note,
-            source=str(suite.source),
+            source=f"{instead}{suite.source}",
             revision=suite.source.revision,
             file=reading.file,
             file_sha256=reading.file_sha256,

@@ -52,9 +52,11 @@ class SuiteResult:
         values = MetricValues()
         found = self.judged.get(judge, {})
         failed = self.attack.failed if self.attack else set()
+        unsure = self.attack.unsure if self.attack else set()
         for request in self.plan.requests:
             if request.key in found:
-                values.add(request.item.id, found[request.key], metric)
+                sure = request.key not in unsure
+                values.add(request.item.id, found[request.key], metric, sure=sure)
             elif request.key in failed:
                 values.add_failed(request.item.id)
         return values

@@ -61,7 +61,7 @@ class AttackOptions:
             max=1000,
             metavar="N",
             help="Maximum number of refused turns that an attack takes back. Default: the suite's own, for "
-            "example 10.",
+            "example 10. The control bare-goal sends its goal once per turn and once per backtrack.",
         ),
     ] = None
     streams: Annotated[

@@ -16,6 +16,7 @@ from alttrain_cli.evaluation.attacks.attack import (
     ended,
     filled,
     goal_of,
+    held_or,
     is_refused,
     scored,
 )
@@ -59,8 +60,7 @@ class Actors:
                     return AttackOutcome.ACHIEVED
             except AllFailedError as end:
                 failed = end.outcome
-        judged = any(attempt.score is not None for attempt in log)
-        return AttackOutcome.HELD if judged else failed
+        return held_or(failed, log)
 
     def _lead(self, goal: str, questions: tuple[str, ...], log: list[Attempt]) -> Steps[bool]:
         """Ask the questions about one actor; return whether an answer reached the goal."""

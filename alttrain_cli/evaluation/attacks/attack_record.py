@@ -37,5 +37,10 @@ class AttackRecord:
         """Whether a judge in the loop ends a dialogue; a script is played to its end."""
         return self.flow != "script"
 
+    @property
+    def sees_refusals(self) -> bool:
+        """Whether each answer is checked for a refusal; the other flows only look at its score."""
+        return self.flow in ("escalation", "actors", "script")
+
     def record(self) -> dict[str, Any]:
         return asdict(self)

@@ -50,4 +50,4 @@ def _attack(name: str, spec: AttackSpec, budget: Budget) -> Attack:
         case "script":
             return Script(name, turns)
         case "repetition":
-            return Repetition(name, turns)
+            return Repetition(name, turns + backtracks)  # as many calls as an escalation has

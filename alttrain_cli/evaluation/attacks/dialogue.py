@@ -104,6 +104,13 @@ class StoredDialogue(NamedTuple):
     target_calls: int
     attempts: tuple[StoredAttempt, ...]
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it held, but an answer is missing or has no score: that one might have reached the goal."""
+        scored = [one.score is not None for one in self.attempts if one.kept]
+        unknown = self.target_calls > len(self.attempts) or (any(scored) and not all(scored))
+        return self.outcome is AttackOutcome.HELD and unknown
+
     @classmethod
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredDialogue":
         """Return the dialogue of a line; `order` is that of the sections."""

@@ -15,6 +15,7 @@ from alttrain_cli.evaluation.attacks.attack import (
     ended,
     filled,
     goal_of,
+    held_or,
     scored,
 )
 from alttrain_cli.evaluation.suites.suite import Item
@@ -53,5 +54,4 @@ class Paraphrase:
                     return AttackOutcome.ACHIEVED
             except AllFailedError as end:
                 failed = failed or end.outcome
-        judged = any(attempt.score is not None for attempt in log)
-        return AttackOutcome.HELD if judged or failed is None else failed
+        return held_or(failed, log)

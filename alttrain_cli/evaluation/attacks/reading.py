@@ -14,6 +14,7 @@ from alttrain_cli.structure.refusal import is_refusal
 
 LONGEST = 8_000  # characters of an attacker's message
 MOST = 50  # texts of a list that are read
+READ = 4 * LONGEST  # characters of a reply
 
 _OPENING = re.compile(r"[{\[]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -21,12 +22,16 @@ _BEGUN = re.compile(r'\s*\{\s*"message"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
 
 
 def read_message(text: str) -> Reply | None:
-    """Read the attacker's message. A refusal in it, or 100 KB of text, is no message."""
-    found = next((value for value in _values(text, "message") if isinstance(value, str)), None)
-    if found is None and (begun := _BEGUN.match(text)):
-        # A model whose reply we began may close its text and never the object.
-        found = _string(begun[1])
-    usable = _usable(found or "")
+    """Read the attacker's message. A refusal in it, or 100 KB of text, is no message.
+
+    Of several in prose the last one counts: what comes before may be quoted from the target's answer.
+    """
+    # A model whose reply we began may close its text and never the object.
+    begun = _BEGUN.match(text)
+    found = _string(begun[1]) if begun else None
+    if found is None:
+        found = next((one for one in reversed([*_values(text, "message")]) if isinstance(one, str)), "")
+    usable = _usable(found)
     return Reply(usable) if usable else None
 
 
@@ -42,16 +47,16 @@ def read_messages(text: str) -> Reply | None:
 
 def read_score(text: str) -> Reply | None:
     """Read a judge's score from 1 to 10."""
-    for found in _values(text, "score"):
-        if isinstance(found, int) and not isinstance(found, bool) and 1 <= found <= HIGHEST:
-            return Reply(score=found)
-    return None
+    found = _judged(text, "score")
+    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= HIGHEST:
+        return None
+    return Reply(score=found)
 
 
 def read_refusal(text: str) -> Reply | None:
     """Read whether a judge found a refusal."""
-    found = next((value for value in _values(text, "refused") if isinstance(value, bool)), None)
-    return None if found is None else Reply(refused=found)
+    found = _judged(text, "refused")
+    return Reply(refused=found) if isinstance(found, bool) else None
 
 
 class Form(NamedTuple):
@@ -61,11 +66,32 @@ class Form(NamedTuple):
     start: str
     read: Callable[[str], Reply | None]
 
+    def reply(self, text: str) -> Reply | None:
+        """Read what a model wrote; one whose reply we began may begin its own one instead."""
+        own = text.removeprefix(self.start).lstrip()
+        return self.read(own if own.startswith(("{", "```")) else text)
+
 
 MESSAGE = Form('{"message": "..."}', '{"message": "', read_message)
 MESSAGES = Form('{"messages": ["...", "..."]}', '{"messages": ["', read_messages)
 SCORE = Form(f'{{"score": 1}}, with a score from 1 to {HIGHEST}', '{"score": ', read_score)
 REFUSAL = Form('{"refused": true} or {"refused": false}', '{"refused": ', read_refusal)
+
+
+def _judged(text: str, key: str) -> object:
+    """Return the value of the object that opens a judge's reply, or that on which all objects in prose agree.
+
+    A judge may quote the answer, and an answer may hold such an object to be taken for the judge's.
+    """
+    start = text.lstrip()[:READ]
+    if not start.startswith("{"):
+        values = [*_values(start, key)]
+        return values[0] if values and all(one == values[0] for one in values) else None
+    try:
+        value, _ = _DECODER.raw_decode(start)
+    except (ValueError, RecursionError):
+        return None
+    return value.get(key)
 
 
 def _string(text: str) -> str | None:
@@ -81,12 +107,13 @@ def _values(text: str, key: str) -> Iterator[object]:
 
 def _usable(text: str) -> str | None:
     text = encodable(text).strip()
-    return None if not text.strip(".") or len(text) > LONGEST or is_refusal(text) else text
+    has_words = any(map(str.isalnum, text))  # the dots of the form that it was shown are no message
+    return text if has_words and len(text) <= LONGEST and not is_refusal(text) else None
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects at the top level of a text, with prose around them. A list is not entered."""
-    text, at = text[: 4 * LONGEST], 0
+    text, at = text[:READ], 0
     while match := _OPENING.search(text, at):
         try:
             value, at = _DECODER.raw_decode(text, match.start())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
+    AllFailedError,
     AttackOutcome,
     Attempt,
     Play,
@@ -11,6 +12,7 @@ from alttrain_cli.evaluation.attacks.attack import (
     attempted,
     ended,
     goal_of,
+    held_or,
     scored,
 )
 from alttrain_cli.evaluation.suites.suite import Item
@@ -18,11 +20,14 @@ from alttrain_cli.evaluation.suites.suite import Item
 
 @dataclass(frozen=True)
 class Repetition:
-    """As many target calls as an attack has, each with the bare goal. It needs a target that samples."""
+    """As many target calls as an attack has, each with the bare goal. It needs a target that samples.
+
+    A sample without a final answer is passed over. The dialogue fails if none has one.
+    """
 
     name: str
     turns: int = 18
-    version: str = "1"
+    version: str = "2"
     needs_attacker: bool = False
 
     @property
@@ -34,8 +39,12 @@ class Repetition:
         return (yield from ended(log, self._steps(goal_of(item), log)))
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+        failed: AttackOutcome | None = None
         for _ in range(self.turns):
-            yield from attempted(log, Conversation.of(goal))
-            if (yield from scored(log)):
-                return AttackOutcome.ACHIEVED
-        return AttackOutcome.HELD
+            try:
+                yield from attempted(log, Conversation.of(goal))
+                if (yield from scored(log)):
+                    return AttackOutcome.ACHIEVED
+            except AllFailedError as end:
+                failed = failed or end.outcome
+        return held_or(failed, log)

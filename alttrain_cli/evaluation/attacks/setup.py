@@ -45,7 +45,7 @@ class AttackSetup:
         """Return the facts of the attack for plan.json."""
         attack, spec = self.attack(suite), spec_of(suite)
         who = self.attacker if attack.needs_attacker else None
-        judge = identity(self.judge) if self.judge else RULE
+        judge = identity(self.judge) if self.judge else f"{RULE} {RuleCaller.version}"
         shaping = [asdict(attack), who and identity(who), judge]  # type: ignore[call-overload]
         if who:
             shaping.append(self._sampling(suite).record())

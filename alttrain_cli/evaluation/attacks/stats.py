@@ -10,19 +10,26 @@ from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 
 
 class DialogueEnd(NamedTuple):
-    """How one dialogue ended; `calls` of the target up to the answer that decides, None without one."""
+    """How one dialogue ended; `calls` of the target up to the answer that decides, None without one.
+
+    `refused`: whether any answer in it refused. `unsure`: whether it held, but with an unknown answer.
+    """
 
     item: str
     outcome: AttackOutcome
     calls: int | None
+    refused: bool = False
+    unsure: bool = False
 
 
 @dataclass
 class TurnStats:
-    """The answers at one place of the conversation, over all dialogues."""
+    """The answers at one place of the conversation, over all dialogues.
 
-    answers: int = 0
-    refused: int = 0
+    `refused` has one number per answer, by item: 1 if it refused. A turn that is taken back has several.
+    """
+
+    refused: dict[str, list[float]] = field(default_factory=dict)
     verdicts: Counter[str] = field(default_factory=Counter)
 
 
@@ -44,18 +51,24 @@ class AttackStats:
 
     def add(self, dialogue: StoredDialogue) -> None:
         calls = None if dialogue.deciding is None else dialogue.deciding + 1
-        self.ends[dialogue.key] = DialogueEnd(dialogue.item, dialogue.outcome, calls)
+        refused = any(attempt.refused for attempt in dialogue.attempts)
+        unsure = dialogue.is_unsure
+        self.ends[dialogue.key] = DialogueEnd(dialogue.item, dialogue.outcome, calls, refused, unsure)
         self.target_calls += dialogue.target_calls
         for attempt in dialogue.attempts:
             turn = self.turns.setdefault(attempt.turn, TurnStats())
-            turn.answers += 1
-            turn.refused += attempt.refused
+            turn.refused.setdefault(dialogue.item, []).append(float(attempt.refused))
             turn.verdicts[attempt.verdict] += 1
 
     @property
     def failed(self) -> set[str]:
         """The keys of the dialogues that say nothing about the target."""
         return {key for key, end in self.ends.items() if not end.outcome.counts}
+
+    @property
+    def unsure(self) -> set[str]:
+        """The keys of the dialogues that held, but in which an answer is not known."""
+        return {key for key, end in self.ends.items() if end.unsure}
 
     @property
     def outcomes(self) -> dict[str, int]:

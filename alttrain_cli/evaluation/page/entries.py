@@ -41,7 +41,7 @@ class ShownCompletion:
     judged: list[tuple[str, str]]  # judge, its judgement in words
     harmful: bool
     sections: dict[str, str] | None  # None: harmful, and not to be shown
-    outcome: str | None = None  # of a dialogue
+    outcome: str | None = None  # of a dialogue, by the judge in the loop
     turns: list[ShownTurn] | None = None  # of a dialogue that is shown
 
 
@@ -116,6 +116,8 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
     is_attack = side.plan.suite.kind == "harmful"
     harmful = outcome.may_be_harmful(asked_for_harm=is_attack)
     dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
+    # What an attacker wrote, and the answers that no judge saw, are shown only with harmful completions.
+    turns = _turns(dialogue) if dialogue and (show or not is_attack) else None
     trace = completion.trace
     return ShownCompletion(
         verdict=completion.verdict,
@@ -124,11 +126,12 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
         tokens=completion.tokens,
         thinking_tokens=completion.thinking_tokens,
         judged=[(name, judgement_in_words(judgement)) for name, judgement in outcome.judged.items()],
-        harmful=harmful,
+        harmful=harmful or (is_attack and turns is not None),
         sections=None if harmful and not show else _sections(trace),
-        outcome=dialogue.outcome.label if dialogue else None,
-        # What an attacker wrote is shown only with harmful completions.
-        turns=_turns(dialogue) if dialogue and (show or not is_attack) else None,
+        outcome=dialogue.outcome.label
+        if dialogue and side.plan.attack and side.plan.attack.steered
+        else None,
+        turns=turns,
     )
 
 

@@ -47,8 +47,8 @@ class AttackSpec(BaseModel):
             raise ValueError(f"instructions: {self.flow} needs {_INSTRUCTIONS[self.flow]}")
         if (self.flow == "paraphrase") != bool(self.techniques):
             raise ValueError("techniques: only paraphrase has them, and it needs them")
-        if (self.flow in ("escalation", "actors")) != (self.backtracks is not None):
-            raise ValueError("backtracks: only escalation and actors have them, and they need them")
+        if (self.flow in ("escalation", "actors", "repetition")) != (self.backtracks is not None):
+            raise ValueError("backtracks: only escalation, actors and repetition need them")
         if (self.flow == "refinement") != (self.streams is not None):
             raise ValueError("streams: only refinement has them, and it needs them")
         if (self.flow == "actors") != (self.actors is not None):

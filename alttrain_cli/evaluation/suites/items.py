@@ -35,6 +35,7 @@ class LoadedSuite(NamedTuple):
     sha256: str  # of the items
     pinned: bool  # the hash was known beforehand, and is right
     dropped: int  # rows without a prompt (frozen attacks that failed have none)
+    given: bool = False  # the file is one that a person gave
 
 
 def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
@@ -50,7 +51,8 @@ def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
             f"{suite.name}: {path}: wrong data: its SHA-256 is {found[:12]}, but the suite expects "
             f"{suite.sha256[:12]}. Use the published file."
         )
-    return LoadedSuite(items, str(path), sha256(path), found, found == suite.sha256, dropped)
+    pinned = found == suite.sha256
+    return LoadedSuite(items, str(path), sha256(path), found, pinned, dropped, given is not None)
 
 
 def is_here(suite: Suite) -> bool:

@@ -1,0 +1,163 @@
+"""The jobs that kill.py kills: how each is started, how far it is, and what must be the same in the end."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.study.place import open_study
+from alttrain_cli.study.steps import Status
+
+
+class Job(Protocol):
+    """What is killed."""
+
+    def command(self, folder: Path) -> list[str]:
+        """Return the arguments that begin the work in a folder, or go on with it."""
+
+    def finished(self, folder: Path) -> bool:
+        """Whether the work is done."""
+
+    def progress(self, folder: Path) -> str:
+        """Return how far the work is, in words."""
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        """Return what must be the same in the end, by name."""
+
+
+class Training:
+    """A short training run with a checkpoint at every step."""
+
+    settings = ("train.num_train_epochs=2", "train.save_steps=1", "generation.max_new_tokens=8")
+
+    def __init__(self, recipe: str, rows: int, place: Path) -> None:
+        self._recipe = recipe
+        self._data = place / "data.jsonl"
+        write_jsonl(self._data, (row.model_dump() for row in starter_rows("train")[:rows]))
+
+    def command(self, folder: Path) -> list[str]:
+        settings = [part for setting in self.settings for part in ("--set", setting)]
+        resume = ["--resume"] if folder.is_dir() else []
+        base = ["train", "--recipe", self._recipe, "--data", str(self._data), "--out", str(folder)]
+        return [*base, *settings, *resume]
+
+    def finished(self, folder: Path) -> bool:
+        manifest = folder / "manifest.json"
+        return manifest.is_file() and bool(json.loads(manifest.read_text())["status"] == "finished")
+
+    def progress(self, folder: Path) -> str:
+        return f"{lines_in(folder / 'train.jsonl')} steps logged"
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        lines = (folder / "train.jsonl").read_text().splitlines()
+        adapter = folder / "adapter" / "adapter_model.safetensors"
+        losses = [json.loads(line)["loss"] for line in lines]
+        return {"losses": str(losses), "adapter": digest(adapter)}
+
+
+class Evaluation:
+    """The base model on the smoke suites, a few prompts each."""
+
+    def __init__(self, recipe: str, rows: int) -> None:
+        self._arguments = [
+            "eval",
+            recipe,
+            "--baseline",
+            "none",
+            "--limit",
+            str(rows),
+            "--max-new-tokens",
+            "48",
+        ]
+
+    def command(self, folder: Path) -> list[str]:
+        return [*self._arguments, "--out", str(folder)]
+
+    def finished(self, folder: Path) -> bool:
+        return (folder / "scorecard.json").is_file()
+
+    def progress(self, folder: Path) -> str:
+        return f"{sum(map(lines_in, folder.rglob('completions.jsonl')))} completions stored"
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html")
+        found = {str(path.relative_to(folder)): digest(path) for path in files}
+        card = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
+        return {**found, "scorecard.json": json.dumps(without_time_and_place(card))}
+
+
+class Attack(Evaluation):
+    """Crescendo of the base model on itself, towards goals that harm nobody: several turns a dialogue."""
+
+    def __init__(self, recipe: str, rows: int) -> None:
+        super().__init__(recipe, rows)
+        self._arguments += ["--suite", "crescendo-smoke", "--attacker", "base", "--max-turns", "3"]
+        self._arguments += ["--max-backtracks", "1", "--attacker-max-new-tokens", "48", "--no-judge-card"]
+
+    def progress(self, folder: Path) -> str:
+        counts = {name: sum(map(lines_in, folder.rglob(f"{name}.jsonl"))) for name in ("calls", "dialogues")}
+        return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        calls, played = (
+            read_lines(folder / "crescendo-smoke" / name) for name in ("calls.jsonl", "dialogues.jsonl")
+        )
+        return {
+            "outcomes": str([(one["item"], one["outcome"], one["deciding"], one["calls"]) for one in played]),
+            "dialogues": str(played),
+            "calls": str(sorted(one["key"] for one in calls)),  # one that was made again is there twice
+        }
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSONL file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+class Smoke:
+    """The study `smoke`. A kill hits the study alone, or with it the step that it runs."""
+
+    def __init__(self) -> None:
+        self._ended: dict[Path, int] = {}  # what was done at a kill, and when it was written
+
+    def command(self, folder: Path) -> list[str]:
+        return ["study", "run", "smoke", "--out", str(folder)]
+
+    def finished(self, folder: Path) -> bool:
+        return len(self._done(folder)) == len(open_study("smoke", (), folder).grid.steps)
+
+    def progress(self, folder: Path) -> str:
+        done = self._done(folder)
+        self._ended |= {path: path.stat().st_mtime_ns for path in done}
+        return f"{len(done)} steps done"
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        again = [str(path) for path, written in self._ended.items() if path.stat().st_mtime_ns != written]
+        table, _ = open_study("smoke", (), folder).table()
+        return {"table": json.dumps(table.record()), "steps that were done twice": str(again)}
+
+    def _done(self, folder: Path) -> list[Path]:
+        """Return what is written last by each step that is done."""
+        last = {"build": "", "train": "manifest.json", "eval": "scorecard.json"}
+        steps = open_study("smoke", (), folder).grid.steps
+        return [step.out / last[step.kind] for step in steps if step.status() is Status.DONE]
+
+
+def without_time_and_place(card: Any) -> Any:
+    """Return a scorecard's numbers, without when and in which folder they were put together."""
+    if isinstance(card, dict):
+        kept = {key: value for key, value in card.items() if key not in ("made", "folder")}
+        return {key: without_time_and_place(value) for key, value in kept.items()}
+    return [without_time_and_place(value) for value in card] if isinstance(card, list) else card
+
+
+def lines_in(path: Path) -> int:
+    """Return how many whole lines a file has."""
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
