@@ -22,7 +22,7 @@ FOR_MODELS = {
     *("data/annotators.py", "data/phrases.py", "data/styles.py", "data/duplicates.py"),
     *("evaluation/attacks/roles.py", "evaluation/judges/programs.py", "evaluation/thinking.py"),
     "export/modelfile.py",
-    *("structure/refusal.py", "structure/verdict.py", "structure/misplaced.py", "text.py"),
+    *("structure/refusal.py", "structure/verdict.py", "structure/order_warnings.py", "text.py"),
     *("sandbox/confinement.py", "sandbox/probe.py", "training/curve.py"),
 }
 
