@@ -46,7 +46,7 @@ def test_a_recipe_is_not_called_what_is_no_folders_name(name: str, tmp_path: Pat
     values = Recipe.load("smollm2-135m").model_dump(mode="json") | {"name": name}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(values))
-    with pytest.raises(RecipeError, match=r"mine\.yaml: name: must be at most 100 bytes") as refusal:
+    with pytest.raises(RecipeError, match=r"mine\.yaml: name: must be a name for a folder") as refusal:
         Recipe.load(str(path))
     assert "\n" not in str(refusal.value)
 
