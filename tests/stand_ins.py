@@ -23,7 +23,7 @@ from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
 from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.data import sources
-from alttrain_cli.engine import classify, speed
+from alttrain_cli.engine import speed
 from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
@@ -58,12 +58,22 @@ FILES = ("traces.csv", "TRACES.jsonl")
 DESCRIBED = Path(__file__).parent.parent / "docs" / "evaluation.md"  # holds a prompts.yaml
 
 
+class Guard(ScriptedBackend):
+    """A classifier that calls every answer harmful."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(WILDGUARD, name=name)
+
+    @staticmethod
+    def fetch(name: str) -> None:
+        """Download nothing."""
+
+
 def install(patch: pytest.MonkeyPatch) -> None:
     """Put all stand-ins in place."""
     patch.setattr(LocalBackend, "load", classmethod(lambda cls, target, *_: model(target)))
     patch.setattr(Vllm, "open", lambda engine, target, *_: model(target))
-    patch.setattr(classifier, "ClassifierBackend", lambda name: ScriptedBackend(WILDGUARD, name=name))
-    patch.setattr(classify, "fetch", lambda name: None)
+    patch.setattr(classifier, "ClassifierBackend", Guard)
     patch.setattr(job, "_train", trained)
     patch.setattr(sources, "_read_hub", traces)
     patch.setattr(sources, "_hub_revision", lambda source: "c" * 40)

@@ -94,7 +94,7 @@ class Loop:
         self.last = 0
 
     def __call__(self, *arguments: Any) -> int:
-        events: TrainingEvents = arguments[-1]
+        events: TrainingEvents = arguments[-2]  # before the ranks
         for step in range(self.first, 5):
             events.step(TrainingStep(step, 4, step / 4, 1.0, 1e-3, 1.0, 9 * step, float(step), 0.0))
             self.last, self.first = step, step + 1
