@@ -84,10 +84,6 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["smollm2-135m", "--compare-model", "a"], "--compare-model has no effect without a server"),
         (["smollm2-135m", "--vllm-python", "p"], "--vllm-python has no effect without --engine vllm"),
         (["http://127.0.0.1:9/v1 a", "--engine", "vllm"], "--engine vllm has no effect with a server"),
-        (
-            ["smollm2-135m", "--engine", "vllm", "--threshold", "0.5"],
-            "--threshold has no effect with --engine",
-        ),
         (["smollm2-135m", "--recipe", "r1-7b"], "--recipe has no effect on smollm2-135m"),
         (["smollm2-135m", "--judge-url", URL], "--judge-url has no effect without a judge"),
         (["smollm2-135m", "--judge-model", "m"], "--judge-model has no effect without a judge"),
