@@ -16,7 +16,11 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("judge", ["0 (help alone)", "report MiB"]), ("build_data", ["32 in flight / 1 in flight"])],
+    [
+        ("judge", ["0 (help alone)", "report MiB"]),
+        ("build_data", ["32 in flight / 1 in flight"]),
+        ("memory", ["plan is off by"]),
+    ],
 )
 def test_a_benchmark_without_a_model_runs(name: str, words: list[str], tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick"]
