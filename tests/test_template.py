@@ -281,7 +281,7 @@ def test_a_response_that_the_tokenizer_changes_is_refused_also_where_sections_ar
     ids=["another state", "another section"],
 )
 def test_a_row_that_would_be_read_otherwise_is_refused(trace: Trace) -> None:
-    with pytest.raises(RenderError, match="cannot be told apart again"):
+    with pytest.raises(RenderError, match="cannot be separated again"):
         template("qwen3").encode(PROMPT, trace)
 
 
