@@ -22,7 +22,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
 from alttrain_cli.commands import serve as serve_command
-from alttrain_cli.data import sources
+from alttrain_cli.data import published_files, sources
 from alttrain_cli.engine import speed
 from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import LoadedSuite
@@ -68,6 +68,11 @@ class Guard(ScriptedBackend):
     def fetch(name: str) -> None:
         """Download nothing."""
 
+    @staticmethod
+    def is_here(name: str) -> bool:
+        """Its weights are on this machine."""
+        return True
+
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Put all stand-ins in place."""
@@ -77,6 +82,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(job, "_train", trained)
     patch.setattr(sources, "_read_hub", traces)
     patch.setattr(sources, "_hub_revision", lambda source: "c" * 40)
+    patch.setattr(published_files, "download", downloaded)
     read_suite = published.read_suite
     patch.setattr(
         published,
@@ -180,6 +186,14 @@ def traces(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
         for number in range(count):
             prompt = f"How do I {label} " + " ".join(f"{source.short}{number}{word}" for word in "abc")
             yield f"{source.name}:{label}{number}", {"prompt": prompt, "response": TRACE, "label": label}
+
+
+def downloaded(url: str, path: Path, *, offline: bool) -> Path:
+    """Write a file of traces as the LRM safety study publishes them, in the folder of the test."""
+    kept = Path(path.name)
+    rows = [{"prompt": f"What is {number} plus {path.stem}?", "response": TRACE} for number in range(4000)]
+    kept.write_text(json.dumps(rows), encoding="utf-8")
+    return kept
 
 
 def made_up(suite: Suite) -> LoadedSuite:

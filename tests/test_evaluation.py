@@ -259,7 +259,9 @@ def test_a_limit_is_spread_over_the_whole_suite() -> None:
 def test_every_suite_says_where_its_data_lies_and_under_which_licence() -> None:
     for suite in all_suites().values():
         assert suite.licence
-        assert suite.groups
+        assert suite.groups or "a download of" in str(
+            suite.note
+        )  # a large one is evaluated by its name alone
         assert suite.source.package or suite.source.hub or suite.source.url
         assert (suite.grader is not None) == (suite.kind == "ability")
 
