@@ -23,7 +23,7 @@ from tests.servers import Served
 from tests.test_backends import streamed
 
 ASKED = Conversation.of("How do I pick a lock?")
-GREEDY = Sampling(max_new_tokens=90, do_sample=False)
+GREEDY = Sampling(max_new_tokens=120, do_sample=False)
 HARMFUL = "<think>\nThey ask about a lock.\n\nIt is harmful, as it hurts.\n\nI say no.\n</think>\n\nNo."
 BENIGN = "<think>\nThey ask about a lock.\n\nIt is benign, as it helps.\n\nI say how.\n</think>\n\nLike this."
 
@@ -50,21 +50,24 @@ def served(family: str = "smollm2", *, chances: bool = True) -> Iterator[tuple[R
 
 
 def choices(language: Language, written: list[int], most: int, wanted: list[int]) -> Iterator[dict[str, Any]]:
-    """Yield what vLLM sends for each token of a greedy completion, the end as the last one."""
-    decode = language.template.tokenizer.decode
+    """Yield what vLLM sends for a greedy completion, here three tokens at a time, and its end."""
+    decode, before, tokens, rows = language.template.tokenizer.decode, list(written), [], []
     while (odds := language.odds(written)) and most:
-        token = max(odds, key=lambda one: odds[one])
-        text = decode([*written, token], skip_special_tokens=False)
-        choice: dict[str, Any] = {"index": 0, "text": text[len(decode(written, skip_special_tokens=False)) :]}
-        if wanted:
-            row = {
-                one: math.log(chance) if chance else -9999.0
+        tokens.append(max(odds, key=lambda one: odds[one]))
+        rows.append(
+            {
+                f"token_id:{one}": math.log(chance) if chance else -9999.0
                 for one, chance in _chances(language, written, wanted)
             }
-            named = {f"token_id:{one}": value for one, value in row.items()}
-            choice |= {"token_ids": [token], "logprobs": {"top_logprobs": [named]}}
-        yield choice
-        written, most = [*written, token], most - 1
+        )
+        written, most = [*written, tokens[-1]], most - 1
+        if len(tokens) == 3 or not most or not language.odds(written):
+            text = decode(written, skip_special_tokens=False)[
+                len(decode(before, skip_special_tokens=False)) :
+            ]
+            more = {"token_ids": tokens, "logprobs": {"top_logprobs": rows}} if wanted else {}
+            yield {"index": 0, "text": text, **more}
+            before, tokens, rows = written, [], []
     yield {"index": 0, "text": "", "finish_reason": "stop" if not odds else "length"}
 
 
@@ -86,10 +89,12 @@ def test_a_threshold_turns_the_verdict_and_the_model_goes_on_by_itself(family: s
             assert one.score is not None
             assert one.score.value == pytest.approx(0.7, abs=0.01)
             assert (one.score.own, one.score.written) == (Verdict.HARMFUL, Verdict.BENIGN)
+            assert one.finished
         first, second = server.requests[:2]
         assert first["logprobs"] == len(first["logprob_token_ids"]) > 1
         assert "logprobs" not in second
-        assert second["max_tokens"] < first["max_tokens"]
+        written = len(second["prompt"]) - len(first["prompt"])
+        assert second["max_tokens"] == first["max_tokens"] - written
         assert len(server.requests) == 4
 
 

@@ -221,12 +221,13 @@ class _Reply:
         return self._parser.state is TraceState.UNCLOSED
 
     def chunk(self, piece: str) -> Chunk:
-        """Add a piece, about one token, and return it as a chunk."""
+        """Add a piece and return it as a chunk. It is about one token, where the tokens are not known."""
         self.parts.append(piece)
-        self.tokens += 1
+        count = len(self.watched.ids) - self.tokens if self.watched else 1
+        self.tokens += count
         text = self.translated.add(piece)
         self._parser.feed(text)
-        return Chunk(text, 1)
+        return Chunk(text, count)
 
 
 def _drained(chunks: Generator[Chunk, None, Completion]) -> Completion:
