@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -137,13 +138,13 @@ def test_a_job_that_is_killed_must_end_as_the_undisturbed_one(
 
     monkeypatch.setattr(kill, "start", start)
     monkeypatch.setattr(kill, "killed", killed)
-    log = kill.Log()
+    log, options = kill.Log(), Namespace(kills=1, undisturbed=None, seed=1, within=None)
     if is_equal:
-        kill.torment(Counting(compared), tmp_path, 1, kill.random.Random(1), log)
+        kill.torment(Counting(compared), tmp_path, options, log)
         assert log.lines[-1].endswith("all as in undisturbed")
     else:
         with pytest.raises(SystemExit):
-            kill.torment(Counting(compared), tmp_path, 1, kill.random.Random(1), log)
+            kill.torment(Counting(compared), tmp_path, options, log)
         assert "starts DIFFERS from undisturbed" in log.lines[-1]
     assert sum(line.startswith("kill ") for line in log.lines) == 1
 
