@@ -89,12 +89,11 @@ def test_an_evaluation_does_its_work(out: str, err: str, tmp_path: Path, served:
     assert card.is_file()
 
 
-@pytest.mark.parametrize("command", ["recipes", "show", "chat"])
+@pytest.mark.parametrize("command", ["show", "chat"])
 def test_a_command_whose_product_is_what_it_prints_says_that_it_was_not_read(
     command: str, tmp_path: Path, served: Served
 ) -> None:
     line = {
-        "recipes": ("recipes",),
         "show": ("recipes", "show", "r1-7b"),
         "chat": ("chat", "--base-url", served.base_url, "-p", "Hi"),
     }[command]
