@@ -135,9 +135,10 @@ def test_the_end_of_the_last_process_is_one_error(opened: Any, monkeypatch: pyte
 
 
 def test_a_gpu_that_cannot_load_the_model_ends_the_start_and_all_processes(opened: Any) -> None:
+    before = psutil.Process().children()
     with pytest.raises(ModelError, match="GPU GPU-b: Out of memory while loading"):
         opened(small="GPU-b")
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= set(before)
 
 
 def test_different_gpus_are_refused_since_completions_would_depend_on_which_is_free(opened: Any) -> None:
@@ -156,8 +157,7 @@ def test_a_call_that_is_left_stops_and_the_next_one_is_whole(opened: Any) -> Non
 
 def test_the_processes_end_with_their_starter(opened: Any) -> None:
     backend = opened()
-    children = psutil.Process().children()
-    assert len(children) == 2
+    children = [psutil.Process(worker._process.pid) for worker in backend._pool.workers]
     for worker in backend._pool.workers:
         worker._process.stdin.close()  # as the kernel does when the starter is killed
     _, alive = psutil.wait_procs(children, timeout=60)
