@@ -43,10 +43,11 @@ def program(line: str) -> list[str]:
 
 def seen(line: str, home: Path) -> str:
     """Return what a command leaves on a terminal, with its colours."""
+    socket = home / f"tmux-{time.monotonic_ns()}"  # the last server may still be ending on its own
     environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
     def tmux(*words: str) -> str:
-        command = ["tmux", "-S", str(home / "tmux"), *words]
+        command = ["tmux", "-S", str(socket), *words]
         return subprocess.run(command, capture_output=True, check=True, env=environment, text=True).stdout
 
     tmux(
