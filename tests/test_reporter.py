@@ -30,12 +30,34 @@ def test_bars_states_and_warnings_are_lines_and_arrive_while_output_is_captured(
     ]
 
 
-def test_a_bar_moves_before_anything_is_done_and_leaves_no_line_then(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is written to a terminal of 60 columns."""
     written = io.StringIO()
     console = Console(
         file=written, force_terminal=True, width=60, theme=THEME, _environ={"TERM": "xterm-256color"}
     )
     monkeypatch.setattr("alttrain_cli.console.reporter.err", lambda: console)
+    return written
+
+
+def screen(written: io.StringIO) -> list[str]:
+    """Return the lines that stand on that terminal."""
+    found = pyte.Screen(60, 10)
+    found.set_mode(pyte.modes.LNM)  # as a terminal makes of a line's end
+    pyte.Stream(found).feed(written.getvalue())
+    return [line.strip() for line in found.display if line.strip()]
+
+
+def test_the_echo_of_ctrl_c_leaves_no_line_of_the_bar_behind(written: io.StringIO) -> None:
+    with Reporter() as progress:
+        progress.show("generating with a model whose name is long", 0, 3)
+        written.write("^C")
+        progress.warn("stopping")
+    assert screen(written) == ["Warning: stopping"]
+
+
+def test_a_bar_moves_before_anything_is_done_and_leaves_no_line_then(written: io.StringIO) -> None:
     with Reporter() as progress:
         progress.show("generating", 0, 2)
         with progress.status("Loading x ..."):
@@ -44,11 +66,7 @@ def test_a_bar_moves_before_anything_is_done_and_leaves_no_line_then(monkeypatch
         for done in (1, 2):
             progress.show("generating", done, 2)
         progress.show("judging", 0, 2)
-    screen = pyte.Screen(60, 10)
-    screen.set_mode(pyte.modes.LNM)  # as a terminal makes of a line's end
-    pyte.Stream(screen).feed(written.getvalue())
-    lines = [line.strip() for line in screen.display if line.strip()]
-    assert [(line.split()[0], line.split()[-1]) for line in lines] == [("generating", "2/2")]
+    assert [(line.split()[0], line.split()[-1]) for line in screen(written)] == [("generating", "2/2")]
     assert "⠋ generating" in before
     assert "⠋ generating" in after  # it returns after the state
     assert "⠋ judging" in STEERING.sub("", written.getvalue())

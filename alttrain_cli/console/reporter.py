@@ -18,6 +18,7 @@ from alttrain_cli.text import escape_hidden
 
 _REDRAWN = 0.1  # seconds
 _LINE = 5.0  # seconds between plain lines
+_ECHO = "^C"  # what a terminal shows of Ctrl-C; in a full line it would push the bar up, where it stays
 _SPINNING = 20  # columns; in a narrower terminal the count needs the room of the spinner
 
 
@@ -41,6 +42,7 @@ class _Line(ProgressColumn):
             frame = self._spinner.render(task.get_time())
             assert isinstance(frame, Text)
             spinner = frame.append(" ")
+            width -= len(_ECHO)
         done, total = int(task.completed), int(task.total or 0)
         line = progress_line(task.description, done, total, figures, width - len(spinner))
         return Text.assemble(spinner, line, no_wrap=True)
