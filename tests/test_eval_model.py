@@ -15,7 +15,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
-from alttrain_cli.evaluation.thinking import complete
+from alttrain_cli.evaluation.thinking import complete, task_of
 from alttrain_cli.recipe.model import Sampling
 
 pytestmark = pytest.mark.model
@@ -48,8 +48,8 @@ def test_the_base_model_is_measured_told_apart_and_judged(
     model = LocalBackend.load(find_target("smollm2-135m"))
     assert EvalPlan.load(root / "smoke-harmful").target == model.fingerprint
     request = SampleRequest("k", Item("1", "What is the capital of France?"), 0)
-    [(_, zero)] = complete(model, [request], SETTINGS, "zero")
-    [(_, less)] = complete(model, [request], SETTINGS, "less")
+    [(_, zero)] = complete([task_of(model, request, SETTINGS, "zero")], "zero")
+    [(_, less)] = complete([task_of(model, request, SETTINGS, "less")], "less")
     model.close()
     assert isinstance(zero, Completion)
     assert isinstance(less, Completion)

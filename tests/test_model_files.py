@@ -100,7 +100,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "no weights": (gone("model.safetensors"), "holds no weights"),
     "pickled weights": (pickled, "pytorch_model.bin"),
     "weights of another shape": (set_config(hidden_size=64, intermediate_size=96), "cannot be loaded"),
-    "weights missing": (fewer, "lack weights"),
+    "weights missing": (fewer, "some of its weights are missing"),
     "a shard missing": (sharded({"lm_head.weight": "other.safetensors"}), "other.safetensors: missing"),
     "a shard elsewhere": (sharded({"lm_head.weight": "../x.safetensors"}), "not a safetensors file"),
     "a pickled shard": (sharded({"lm_head.weight": "x.bin"}), "not a safetensors file"),
