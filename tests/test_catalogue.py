@@ -43,6 +43,17 @@ def test_every_suite_is_listed_with_its_size_licence_source_and_needs(
         )
 
 
+def test_suites_that_are_here_come_first_and_those_that_need_an_attacker_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = listed("suites", monkeypatch, tmp_path)
+    names = [name for name in all_suites() if all_suites()[name].kind == "harmful"]
+    names.sort(key=lambda name: shown.index(f"\n{name} "))
+    assert names[0] == "smoke-harmful"
+    needy = [all_suites()[name].needs == "attacker" for name in names]
+    assert needy == sorted(needy)
+
+
 def test_each_word_for_a_need_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shown = listed("suites", monkeypatch, tmp_path)
     for need in {suite.needs for suite in all_suites().values()} - {""}:
