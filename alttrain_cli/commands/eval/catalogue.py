@@ -15,14 +15,14 @@ from alttrain_cli.training.fit import SMALLEST
 def list_suites(as_json: bool) -> None:
     """List the suites: size, source, licence, what each needs, and whether its data is here.
 
-    Those that are here come first, and those that need an attacker last.
+    In the table, those that are here come first, and those that need an attacker last.
     """
     found = [(suite, is_here(suite)) for suite in all_suites().values()]
-    found.sort(key=lambda one: (one[0].needs == "attacker", not one[1]))
     if as_json:
         for suite, here in found:
             console.print_json({**suite.record(), "here": here})
     else:
+        found.sort(key=lambda one: (one[0].needs == "attacker", not one[1]))
         console.print_suites(found, GROUPS, _next("--suite smoke"))
 
 
