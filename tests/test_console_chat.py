@@ -241,6 +241,7 @@ def _bare(text: str) -> str:
         ("No model given. For your newest run: alttrain eval runs/first", False, 1),
         ("To resume: alttrain train --recipe smollm2-135m --out runs/first --resume", True, 2),
         ("alttrain needs a Python that is newer than this one", True, 1),
+        ("To try it, and to see what it does: .venv/bin/alttrain chat runs/first", True, 2),
         (f"{'a/' * 30}b: no such file. Build it: alttrain runs", True, 1),
         (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 1),
     ],
@@ -253,3 +254,12 @@ def test_a_sentence_on_a_terminal_is_cut_between_words_and_a_command_stays_one_l
     shown = [line.rstrip() for line in written(one).splitlines()]
     assert len(shown) == lines
     assert " ".join(shown) == text
+
+
+def test_lines_stay_as_they_are() -> None:
+    one, text = (
+        screen(40, live=True),
+        "Next, chat with it:\n\n    .venv/bin/alttrain chat demo/run\n    .venv/bin/alttrain eval demo/run",
+    )
+    console.ChatScreen(one).say(text, "")
+    assert [line.rstrip() for line in written(one).splitlines()] == text.splitlines()

@@ -1,6 +1,7 @@
 """The terminal: its theme, standard output and error, text made safe, lines and tables."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ USUAL = 80  # columns of a terminal; in a narrower one the last column is wrappe
 NARROW = 60
 LEAST = 3  # columns of the screen that a folded column of a table gets
 TAKES_LONG = 5.0  # seconds
+_COMMAND = re.compile(r"(?<!\S)\S*alttrain ")  # with the path before it
 
 
 class _Console(Console):
@@ -76,22 +78,27 @@ def plain(text: str, style: str = "") -> Text:
 
 
 def print_sentence(console: Console, text: Text) -> None:
-    """Print a sentence that a terminal does not cut within a word.
+    """Print a sentence, or lines of them, that a terminal does not cut within a word.
 
-    Elsewhere it stays one line. A command, or a sentence with a long path, stays one line in a terminal too,
+    Elsewhere each stays one line. A command, or a sentence with a long path, stays one line everywhere,
     so that it can be copied.
     """
-    is_long = any(cell_len(word) > console.width for word in text.plain.split())
-    start = text.plain.find("alttrain ")
-    if is_long or not console.is_terminal or cell_len(text.plain) <= console.width:
-        console.print(text, soft_wrap=True)
-    elif len(text.plain[: max(start, 0)].split()) > 1:
-        before, command = text.divide([start])
+    for line in text.split("\n", allow_blank=True) or [text]:
+        _print_sentence(console, line)
+
+
+def _print_sentence(console: Console, line: Text) -> None:
+    is_long = any(cell_len(word) > console.width for word in line.plain.split())
+    found = _COMMAND.search(line.plain)
+    if is_long or not console.is_terminal or cell_len(line.plain) <= console.width:
+        console.print(line, soft_wrap=True)
+    elif found and len(line.plain[: found.start()].split()) > 1:
+        before, command = line.divide([found.start()])
         before.rstrip()
         console.print(before)
         console.print(command, soft_wrap=True)
     else:
-        console.print(text, soft_wrap=start >= 0)
+        console.print(line, soft_wrap=found is not None)
 
 
 def print_error(message: str, console: Console | None = None) -> None:
