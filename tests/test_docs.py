@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTEBOOK = ROOT / "notebooks" / "alttrain.ipynb"
@@ -75,8 +77,9 @@ def test_every_test_that_a_page_names_exists() -> None:
     assert [name for name in sorted(named) if f"def {name}(" not in code] == []
 
 
-def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+@pytest.mark.parametrize(("name", "lines"), [("README.md", 130), ("DESIGN.md", 200)])
+def test_what_is_read_first_stays_short(name: str, lines: int) -> None:
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= lines
 
 
 def test_the_container_gets_every_file_that_the_package_is_built_from() -> None:
