@@ -14,9 +14,9 @@ from tests.trained import write_run
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-def make_run(folder: str) -> None:
+def make_run(folder: str, family: str = "r1-llama", recipe: str = "r1-8b") -> None:
     """Write a run of a tiny model with an adapter of random weights."""
-    write_run(Path(folder), "r1-llama", "llama", "r1-8b", "train.max_length=512")
+    write_run(Path(folder), family, "llama", recipe, "train.max_length=512")
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
