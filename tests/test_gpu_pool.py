@@ -81,7 +81,8 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said) -> Any:
     pools: list[Any] = []
 
     def open_(**plan: Any) -> PooledBackend:
-        target = Target(json.dumps(plan), Recipe.load("r1-8b"), tmp_path)
+        adapter = tmp_path if plan.get("adapter", True) else None
+        target = Target(json.dumps(plan), Recipe.load("r1-8b"), adapter)
         pools.append(Gpus(CARDS).open(target, said, 1))
         return pools[-1]  # type: ignore[no-any-return]
 
@@ -107,6 +108,11 @@ def test_all_gpus_share_one_queue_and_the_base_is_the_same_processes(opened: Any
     assert backend.base.name == "base"
     assert [one.text for _, one in backend.base.complete(requests(3), sampling)] == ["the base"] * 3
     assert backend.base.base is None
+
+
+def test_a_model_without_an_adapter_completes_too(opened: Any) -> None:
+    [(_, found)] = opened(adapter=False).complete(requests(1), Recipe.load("r1-8b").generation)
+    assert found.text.startswith("prompt 0")
 
 
 def test_a_prompt_that_fails_is_an_error_of_its_own(opened: Any) -> None:
@@ -188,7 +194,7 @@ def test_a_worker_completes_as_the_engine_in_this_process_and_under_the_same_fin
     asked = [request_of(number) for number in range(6)]
     expected = dict(backend.complete(asked, sampling))
     order = {
-        "call": 0, "adapter": True, "sampling": sampling.model_dump(mode="json"),
+        "call": 0, "base": False, "sampling": sampling.model_dump(mode="json"),
         "requests": [gpu_worker.request_record(one.key, one) for one in asked],
     }  # fmt: skip
     sent: list[Any] = []

@@ -61,7 +61,7 @@ class Gpus:
                     f"--gpus: {', '.join(names)} are different GPUs, so completions would depend on "
                     "which of them is free. Name equal ones with CUDA_VISIBLE_DEVICES."
                 )
-            return PooledBackend(pool, target.name, views[0], adapter=target.adapter is not None)
+            return PooledBackend(pool, target.name, views[0])
         except BaseException:
             pool.close()
             raise
@@ -175,20 +175,20 @@ class _Pool:
 class PooledBackend:
     """A model on several GPUs. Its `base` is the same processes without the adapter."""
 
-    def __init__(self, pool: _Pool, name: str, view: Message, *, adapter: bool) -> None:
+    def __init__(self, pool: _Pool, name: str, view: Message, *, is_base: bool = False) -> None:
         self.name = name
         self.fingerprint, can = read_fingerprint(view)
         self.abilities = can & ~Ability.COUNT
         self.context = view["context"]
         self.order = tuple(view["order"])
         self.unscored = view["unscored"]
-        self._pool, self._view, self._adapter = pool, view, adapter
+        self._pool, self._view, self._is_base = pool, view, is_base
 
     @property
     def base(self) -> Backend | None:
         """The same weights without the adapter; None where there is none to switch off."""
         view = self._view["base"]
-        return PooledBackend(self._pool, view["fingerprint"]["name"], view, adapter=False) if view else None
+        return PooledBackend(self._pool, view["fingerprint"]["name"], view, is_base=True) if view else None
 
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
@@ -223,7 +223,7 @@ class PooledBackend:
             return
         records = [request_record(key, request) for key, request in chunk.items()]
         settings = sampling.model_dump(mode="json")
-        worker.send({"call": call, "adapter": self._adapter, "sampling": settings, "requests": records})
+        worker.send({"call": call, "base": self._is_base, "sampling": settings, "requests": records})
 
     def _lose(self, worker: Worker, queue: WorkQueue[Key]) -> None:
         """Give the requests of a worker that has ended back to the queue.

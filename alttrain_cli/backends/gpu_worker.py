@@ -125,7 +125,7 @@ def work(backend: Backend, orders: Orders, send: Send) -> None:
 
 def _complete(backend: Backend, order: Message, orders: Orders, send: Send) -> None:
     call = order["call"]
-    view = backend if order["adapter"] else backend.base
+    view = backend.base if order["base"] else backend
     assert view
     requests = [read_request(one) for one in order["requests"]]
     sampling = Sampling.model_validate_json(json.dumps(order["sampling"]))
