@@ -3,7 +3,8 @@
 
 Makes FOLDER with an environment of its own, a wheel of this checkout and `constraints.txt`. There Jupyter
 executes every cell, the one that installs too. `--quick` trains for 6 steps and evaluates 1 prompt per suite.
-Each cell's output is in FOLDER/done.ipynb. The exit code is 1 if a cell printed an error.
+Each cell's output is in FOLDER/work/done.ipynb. What an earlier execution left in FOLDER/work is removed.
+The exit code is 1 if a cell printed an error.
 """
 
 import argparse
@@ -27,15 +28,17 @@ def prepare(folder: Path, *, quick: bool) -> Path:
     programs = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
     if not programs.exists():
         venv.create(folder / "env", with_pip=True)
+    shutil.rmtree(work := folder / "work", ignore_errors=True)
+    work.mkdir()
     pip = [str(programs / "python"), "-m", "pip", "--quiet"]
     subprocess.run([*pip, "install", *JUPYTER], check=True)
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True)
-    shutil.copy(ROOT / "constraints.txt", folder)
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(work), str(ROOT)], check=True)
+    shutil.copy(ROOT / "constraints.txt", work)
     text = (ROOT / "notebooks" / NAME).read_text(encoding="utf-8")
     if quick:
         text = text.replace("STEPS = 180", "STEPS = 6")
         text = text.replace("--limit 8", "--limit 1")
-    (folder / NAME).write_text(text, encoding="utf-8")
+    (work / NAME).write_text(text, encoding="utf-8")
     return programs
 
 
@@ -57,10 +60,10 @@ def main() -> int:
     programs = prepare(folder, quick=arguments.quick)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", "")])
     command = [str(programs / "jupyter-execute"), "--timeout=-1", "--output=done", NAME]
-    code = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}).returncode
+    code = subprocess.run(command, cwd=folder / "work", env={**os.environ, "PATH": path}).returncode
     if code:
         return code
-    cells = json.loads((folder / "done.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((folder / "work" / "done.ipynb").read_text(encoding="utf-8"))["cells"]
     printed = [output(cell) for cell in cells if cell["cell_type"] == "code"]
     for number, text in enumerate(printed, 1):
         print(f"--- code cell {number}", *text.rstrip().splitlines()[-6:], sep="\n")

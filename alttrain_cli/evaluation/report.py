@@ -17,6 +17,7 @@ from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.reading import object_in
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,24 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))
     calibrated = CheckedCalibration.of(pair.candidate.run, card.target.adapter)
-    card = replace(card, dial=dial_score(results, baselines, calibrated, at_over_refusal))
     path, page = root / "scorecard.json", root / "scorecard.html"
+    card = replace(
+        card,
+        dial=dial_score(results, baselines, calibrated, at_over_refusal),
+        warnings=[*_lost_baseline(pair, path, found=bool(others)), *card.warnings],
+    )
     spare_foreign(root)
     write_json(path, card.record())
     write_page(page, card, results, baselines, show=show_completions)
     is_judged = any(result.judged for result in results) or not any(result.stats.n for result in results)
     return Report(card, path, page, is_judged, bool(read_labels("refused")))
+
+
+def _lost_baseline(pair: Comparison, last: Path, *, found: bool) -> list[str]:
+    """Return a warning if the last scorecard compared with a baseline whose evaluation is no longer there."""
+    if found or pair.baseline is None or not object_in(last).get("compared"):
+        return []
+    return [
+        f"nothing is compared: the last scorecard had a baseline, but "
+        f"{pair.baseline.root} has no evaluation. If that folder was moved: --baseline FOLDER"
+    ]
