@@ -77,7 +77,8 @@ def chat_server(
                 self._begin_stream()
                 for choice in said:
                     self._line({"choices": [choice]})
-                self.wfile.write(b"data: [DONE]\n\n")
+                if said[-1].get("finish_reason"):
+                    self.wfile.write(b"data: [DONE]\n\n")
             elif request.get("stream"):
                 self._stream(said, usage=bool(request.get("stream_options")))
             else:

@@ -1,9 +1,11 @@
 """The threshold of the verdict on vLLM: the score is read from its probabilities, and the turned verdict is continued."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -33,15 +35,21 @@ def at(threshold: float | None) -> Sampling:
 
 
 @contextmanager
-def served(family: str = "smollm2", *, chances: bool = True) -> Iterator[tuple[RenderedServer, Served]]:
-    """Serve a model that writes the harmful verdict with a probability of 0.7, else the benign one."""
+def served(
+    family: str = "smollm2", *, chances: bool = True, broken: Mapping[int, int] = MappingProxyType({})
+) -> Iterator[tuple[RenderedServer, Served]]:
+    """Serve a model that writes the harmful verdict with a probability of 0.7, else the benign one.
+
+    `broken` has the events after which a request breaks off, by its number.
+    """
     template = Template.of(families.tokenizer(family))
     language = Language(template, {template.own(HARMFUL): 0.7, template.own(BENIGN): 0.3})
     prompt = template.encode_text(template.prompt(ASKED.wire()))
 
     def answer(number: int, request: dict[str, Any]) -> list[dict[str, Any]]:
         wanted = request.get("logprob_token_ids", []) if chances else []
-        return list(choices(language, request["prompt"][len(prompt) :], request["max_tokens"], wanted))
+        found = choices(language, request["prompt"][len(prompt) :], request["max_tokens"], wanted)
+        return list(islice(found, broken.get(number)))
 
     with vllm_server(answer) as server:
         target = Target("run", Recipe.load("smollm2-135m"), Path("run/adapter"))
@@ -128,3 +136,22 @@ def test_a_vllm_that_sends_no_probabilities_is_one_line_and_the_base_has_no_verd
         assert backend.base is not None
         with pytest.raises(BackendError, match="has not learned to write a verdict"):
             check_threshold(backend.base, at(0.8))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_that_breaks_in_the_middle_is_sent_again_from_its_start(number: int) -> None:
+    with served(broken={number: 2}) as (backend, server):
+        one = completed(backend, at(0.8))
+    assert one.text.strip() == BENIGN
+    assert one.score is not None
+    assert one.score.is_changed
+    assert len(server.requests) == 3 + number
+
+
+def test_one_that_breaks_while_it_is_shown_is_an_error_at_once() -> None:
+    with (
+        served(broken={0: 2}) as (backend, server),
+        pytest.raises(BackendError, match="broke in the middle"),
+    ):
+        streamed(backend, ASKED, at(0.8))
+    assert len(server.requests) == 1

@@ -149,9 +149,8 @@ class Endpoint:
 
         def attempt() -> Body | None:
             with connection.watched(self.limits.silence) as watch:
-                asked = {"model": self.model, **body}
-                lines = connection.lines(path, asked, watch, self.limits.most_bytes, at_root=True)
-                return parse_reply(b"\n".join(lines))
+                asked, most = {"model": self.model, **body}, self.limits.most_bytes
+                return parse_reply(b"\n".join(connection.lines(path, asked, watch, most, at_root=True)))
 
         try:
             return self._persist(connection, attempt, self.limits.brief)
@@ -172,6 +171,11 @@ class Endpoint:
             return reader.completion(first + "".join(pieces))
 
         return self._persist(connection, attempt, self.limits.patience)
+
+    def repeated(self, connection: Connection, attempt: Callable[["Endpoint"], Completion]) -> Completion:
+        """Return a completion of several requests; all are sent again where one fails for a while."""
+        once = replace(self, limits=replace(self.limits, brief=0.0))
+        return self._persist(connection, lambda: attempt(once), self.limits.patience)
 
     def pieces(
         self, connection: Connection, body: Body, tokens: list[SeenToken] | None = None
@@ -219,18 +223,15 @@ class Endpoint:
         Raises:
             FAILURES: those of `connection` and `reply`.
         """
-        most = self.limits.bytes(body.get("max_tokens"))
 
         def told(quiet: float) -> None:
-            limit = self.limits.silence
-            self._tell(
-                connection, f"{self.address}: no text for {quiet:.0f} s; waiting for at most {limit:g} s."
-            )
+            rest = f"waiting for at most {self.limits.silence:g} s."
+            self._tell(connection, f"{self.address}: no text for {quiet:.0f} s; {rest}")
 
         with connection.watched(self.limits.silence, told) as watch:
             try:
                 path = "/completions" if "prompt" in body else "/chat/completions"
-                for line in connection.lines(path, body, watch, most):
+                for line in connection.lines(path, body, watch, self.limits.bytes(body.get("max_tokens"))):
                     if text := reader.feed(line):
                         with watch.held():
                             yield text
@@ -251,8 +252,8 @@ class Endpoint:
         for number in count():
             try:
                 return attempt()
-            except FAILURES as failure:
-                error = self._explained(failure)
+            except (BackendError, *FAILURES) as failure:
+                error = failure if isinstance(failure, BackendError) else self._explained(failure)
             answered = connection.pulse.answered
             if number >= error.retries or (error.down and not answered):
                 raise error
@@ -273,9 +274,8 @@ class Endpoint:
 
     def _only_model(self) -> dict[str, ListedModel]:
         with closing(self.connect()) as connection:
-            models = self._persist(connection, self._models, self.limits.brief)
-        if only_model(models):
-            return models
+            if only_model(models := self._persist(connection, self._models, self.limits.brief)):
+                return models
         if not models:
             raise BackendError(f"{self.address}: the server lists no model. Name it after the URL.")
         names = ", ".join(list(models)[:SHOWN_MODELS])
@@ -292,8 +292,8 @@ class Endpoint:
             closing(Connection(self.base_url, self.api_key, self.limits, direct=self.is_ours)) as connection,
             connection.watched(self.limits.models) as watch,
         ):
-            most = self.limits.least_bytes
-            value = parse_reply(b"\n".join(connection.lines("/models", None, watch, most)))
+            lines = connection.lines("/models", None, watch, self.limits.least_bytes)
+            value = parse_reply(b"\n".join(lines))
         return read_models(value.get("data"))
 
     def _explained(self, failure: Exception) -> BackendError:

@@ -141,7 +141,12 @@ class RenderedServer(ServerBackend):
     ) -> Completion:
         asked = request.input
         if not isinstance(asked, str) and self._watched(asked, sampling):
-            return _drained(self._streamed((endpoint, connection), asked, sampling, request.seed, None))
+            return endpoint.repeated(
+                connection,
+                lambda once: _drained(
+                    self._streamed((once, connection), asked, sampling, request.seed, None)
+                ),
+            )
         prompt = asked if isinstance(asked, str) else self._render(asked)
         token_ids = self._template.encode_text(prompt)
         body, cut = self._body(endpoint, token_ids, sampling, request.seed)
