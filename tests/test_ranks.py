@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -163,6 +164,42 @@ def test_two_processes_make_the_adapter_of_one_and_resume_each_others_runs(
     assert largest_difference(tmp_path / "one", tmp_path / "cut") < 1e-5
 
 
+def note_masks(path: str) -> None:
+    """Let this process add the beginning of each dropout's mask to a file."""
+    import torch
+
+    before = torch.nn.Dropout.forward
+
+    def forward(self: Any, input: Any) -> Any:
+        output = before(self, input)
+        if self.training and self.p:
+            mask = "".join(str(int(one)) for one in (output == 0).flatten()[:32].tolist())
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(mask + "\n")
+        return output
+
+    torch.nn.Dropout.forward = forward  # type: ignore[method-assign]
+
+
+@pytest.mark.model
+def test_each_process_drops_other_numbers_and_the_same_ones_after_a_resume(
+    train: Train, tmp_path: Path
+) -> None:
+    def masks(name: str, *more: str, end: Sequence[Hook] = ()) -> list[list[str]]:
+        files = [tmp_path / f"{name}-{number}" for number in range(2)]
+        notes = [("tests.test_ranks", "note_masks", {"path": str(one)}) for one in files]
+        train(name, 2, "--set", "lora.lora_dropout=0.5", *more, hooks=([notes[0]], [notes[1], *end]))
+        return [one.read_text(encoding="utf-8").split() for one in files]
+
+    first, second = whole = masks("whole")
+    assert len(first) > len(second) > 20
+    assert all("0" in one and "1" in one for one in first)
+    assert not set(first) & set(second)
+    assert len(set(first)) > len(first) // 2  # not the same in each step and layer
+    assert masks("cut", end=(at(2, signal.SIGTERM),)) != whole
+    assert masks("cut", "--resume") == whole
+
+
 @pytest.mark.model
 def test_a_killed_process_ends_the_run_with_one_line_and_it_can_be_resumed(
     train: Train, tmp_path: Path
@@ -282,6 +319,30 @@ def test_torchruns_variables_are_taken_away_and_each_process_gets_its_card(
     assert found.address.startswith("127.0.0.1:")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-b"
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(os.environ)
+
+
+TAKEN = """
+import os
+from alttrain_cli.training.launch import Launch
+found = Launch.take()
+print(found.rank, found.size, found.address, "WORLD_SIZE" in os.environ, flush=True)
+"""
+
+
+@pytest.mark.model
+def test_accelerate_launch_is_understood_as_torchrun_is(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
+    (tmp_path / "taken.py").write_text(TAKEN, encoding="utf-8")
+    script = ("--main_process_port", "0", "--no_python", sys.executable, tmp_path / "taken.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*command, *script], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
+    first, second = sorted(line.split() for line in done.stdout.splitlines())
+    assert (first[:2], second[:2]) == (["0", "2"], ["1", "2"])
+    assert first[2:] == second[2:]
+    assert first[3] == "False"
+    assert first[2].rpartition(":")[2].isdigit()
 
 
 @pytest.mark.parametrize(

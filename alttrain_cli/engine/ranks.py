@@ -127,12 +127,19 @@ class Ranks:
     def check_same(self, values: Mapping[str, str]) -> None:
         """Make sure that all processes have the same values."""
         for name, value in values.items():
-            number = int.from_bytes(hashlib.sha256(value.encode()).digest()[:7], "big")
+            number = _hash(value)
             high, low = self.highest(number, -number)
             if high != -low:
                 raise AlttrainError(
                     f"The processes of this run have different {name}. They need the same files and versions."
                 )
+
+    def draw_apart(self, seed: int, step: int) -> None:
+        """Let each process draw other numbers for dropout in this step, and the same ones after a resume."""
+        if self.size > 1:
+            import torch
+
+            torch.manual_seed(_hash(f"{seed} {step} {self.rank}"))
 
     def add_up(self, parameters: Sequence[Any]) -> None:
         """Replace each gradient by its sum over the processes, computed in 32 bits.
@@ -205,6 +212,10 @@ class Ranks:
 
 
 ONE_RANK = Ranks()
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def _pieces(gradients: Sequence[Any]) -> Iterator[list[Any]]:

@@ -93,6 +93,7 @@ def _trainer_class() -> Any:
             return self.order
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            self.ranks.draw_apart(self.args.seed, self.state.global_step)
             return self.updates.loss(model, inputs, num_items_in_batch, super().training_step)
 
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
