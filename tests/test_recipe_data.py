@@ -21,6 +21,10 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.row import read_rows
+from alttrain_cli.study.file import StudyFile
+from alttrain_cli.study.grid import resolve
+from alttrain_cli.study.rows import expected_sizes
+from alttrain_cli.study.steps import BuildStep
 from tests import stand_ins
 from tests.samples import TRACE, put
 
@@ -142,6 +146,29 @@ def test_without_the_hub_one_line_has_the_exact_command(here: Path, monkeypatch:
     found = train("--plan", recipe="r1-7b")
     assert (found.exit_code, "It is built first" in found.output) == (0, False), found.output
     assert "1,000" in found.output
+
+
+@pytest.mark.parametrize("more", [(), ("--set", "data.annotator=endpoint")])
+def test_a_plan_downloads_nothing_and_says_that_the_sizes_of_the_rows_are_a_guess(
+    here: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sources, "_read_hub", lambda source: pytest.fail("downloaded"))
+    recipe = "r1-7b" if not more else "smollm2-135m"
+    found = train("--plan", "--gpu", "24", *more, recipe=recipe)
+    assert found.exit_code == 0, found.output
+    said = " ".join(found.output.split())
+    assert "It is not built yet: the size of its rows is a guess." in said
+    assert "fit: fits" in said
+    assert not Path("runs").exists()
+
+
+def test_whole_traces_are_planned_longer_than_short_rows_and_mixed_rows_are_counted() -> None:
+    short, whole = (expected_sizes(["star-1:400"], s, Recipe.load("r1-7b")) for s in ("alttrain", "original"))
+    assert sum(size.tokens for size in whole) > 2 * sum(size.tokens for size in short)
+    assert len(expected_sizes(["a:400", "b:harmful=30,benign=10"], "original", Recipe.load("r1-7b"))) == 440
+    study = StudyFile.load("smoke", ("methods.x={mix: star-1:40, style: original}",))
+    builds = [step for step in resolve(study, Path("x")).steps if isinstance(step, BuildStep)]
+    assert builds[-1].sources == ("starter:96", "star-1:40")
 
 
 def test_an_annotator_that_needs_a_server_is_named_with_the_command(here: Path) -> None:

@@ -8,16 +8,18 @@ import pytest
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.study import slurm
+from alttrain_cli.study import cost, slurm
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_step
 from alttrain_cli.study.steps import Status
+from alttrain_cli.training import time_plan
 
 submitit = pytest.importorskip("submitit")
 
 FAKE = Path(__file__).with_name("fake_alttrain.py")
 SMALL = ("methods=[untrained, alttrain]", "sizes=[8]")
 CARD = Machine.card(24)
+COMPUTER = Machine("this machine, no GPU", 64, gpu=False)
 # What the job's own process needs: it imports alttrain anew.
 SETUP = f"""
 import sys
@@ -36,6 +38,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = Path(__file__).parent.parent
     monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), str(root), *filter(None, sys.path)]))
     monkeypatch.setenv("CALLS", str(tmp_path / "calls.jsonl"))
+    for module in (cost, time_plan):
+        monkeypatch.setattr(module, "cpu_rate", lambda hidden, measure: 1e11)
     return tmp_path
 
 
@@ -57,7 +61,7 @@ def test_a_job_has_the_time_and_memory_of_the_plan_and_waits_for_those_it_needs(
     place = open_study("main", (), None)
     train = next(step for step in place.grid.steps if step.kind == "train")
     plan = plan_step(train, place.grid, place.folder, CARD)
-    found = slurm._parameters(plan, ("7", "8"), {"partition": "gpu"}, "slurm")
+    found = slurm._parameters(plan, CARD, ("7", "8"), {"partition": "gpu"}, "slurm")
     assert found["slurm_dependency"] == "afterok:7:8"
     assert found["slurm_additional_parameters"] == {"kill_on_invalid_dep": "yes", "partition": "gpu"}
     assert found["timeout_min"] >= 2 * (plan.expected or 0) / 60
@@ -117,6 +121,32 @@ def test_a_job_that_is_in_the_queue_is_not_submitted_again_and_one_that_left_it_
     assert jobs(place) == {"1": False, "2": False, "3": False, "4": False}
     Path("queue").write_text("1\n3\n4\n")  # the second job failed
     assert jobs(place) == {"1": False, "5": True, "3": False, "4": False}
+
+
+def asks_for_a_gpu(place: Place, machine: Machine) -> dict[str, bool]:
+    """Submit a study; return by kind of step whether the scripts that sbatch gets ask for a GPU."""
+    kinds = {step.key: step.kind for step in place.grid.steps}
+    place.submit(machine, {})
+    scripts = place.folder.glob("jobs/*/*.sh")
+    return {kinds[one.parent.name]: "#SBATCH --gpus-per-node=1" in one.read_text() for one in scripts}
+
+
+def test_jobs_ask_for_a_gpu_where_the_plan_has_one_and_the_step_loads_a_model(
+    cluster: Path,
+) -> None:
+    served = ("judges=[strongreject]", "judge={judge_url: 'http://localhost:1/v1', judge_model: x}")
+    with_model = {"build": False, "train": True, "eval": True}
+    assert asks_for_a_gpu(open_study("smoke", SMALL, Path("a")), CARD) == with_model
+    judged = asks_for_a_gpu(open_study("smoke", (*SMALL, *served), Path("b")), CARD)
+    assert judged == {**with_model, "judge": False}
+    here = asks_for_a_gpu(open_study("smoke", SMALL, Path("c")), COMPUTER)
+    assert here == {"build": False, "train": False, "eval": False}
+
+
+def test_a_step_that_takes_days_without_a_gpu_is_refused_with_the_option(cluster: Path) -> None:
+    with pytest.raises(AlttrainError, match=r"train R1-7B, AltTrain: about .* days .* --gpu 80"):
+        open_study("main", (), None).submit(COMPUTER, {})
+    assert not Path("queue").exists()
 
 
 def test_a_job_that_slurm_refuses_is_one_line(cluster: Path) -> None:

@@ -17,7 +17,7 @@ from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.training.cards import CARDS, USUAL, card_called, usual_card
-from alttrain_cli.training.fit import TYPICAL_ROWS, RecipeFit, fit_of, group_fits, timed_plan
+from alttrain_cli.training.fit import TYPICAL_ROWS, RecipeFit, estimate_sizes, fit_of, group_fits, timed_plan
 from alttrain_cli.training.memory_plan import RowSize, plan
 from alttrain_cli.training.time_plan import about_time, operations_per_token, training_time
 
@@ -94,8 +94,10 @@ def test_time_grows_with_rows_and_epochs_and_shrinks_with_the_rate(kept: Path) -
 
 def test_a_limit_of_steps_is_in_the_plan_and_in_its_time(kept: Path) -> None:
     rows = list(starter_rows("train"))
-    whole = timed_plan(Recipe.load("smollm2-135m"), rows, COMPUTER)
-    few = timed_plan(Recipe.load("smollm2-135m", ("train.max_steps=4",)), rows, COMPUTER)
+    recipe = Recipe.load("smollm2-135m")
+    whole = timed_plan(recipe, estimate_sizes(recipe, rows), COMPUTER)
+    short = Recipe.load("smollm2-135m", ("train.max_steps=4",))
+    few = timed_plan(short, estimate_sizes(short, rows), COMPUTER)
     assert few.plan.steps == 4
     assert few.time
     assert whole.time
@@ -170,7 +172,8 @@ def test_what_takes_weeks_is_not_said_to_fit_and_a_gpu_that_helps_is_named(rows:
 
 
 def test_the_gpu_that_is_named_fits(rows: Path) -> None:
-    timed = timed_plan(Recipe.load("r1-14b"), starter_rows("train"), COMPUTER)
+    recipe = Recipe.load("r1-14b")
+    timed = timed_plan(recipe, estimate_sizes(recipe, starter_rows("train")), COMPUTER)
     assert timed.instead
     assert timed.instead.plan.verdict == "fits"
     assert timed.instead.time

@@ -82,12 +82,16 @@ class RecipeData:
         return ANNOTATORS[self.data.annotator].backend is not None
 
     @property
+    def is_fetched(self) -> bool:
+        """Whether a source has to be downloaded, unless it was before."""
+        return any(one.is_fetched for one in (*self.sources, *self.mix))
+
+    @property
     def effort(self) -> str:
         """How long the build takes, in words."""
         if all(source.is_starter for source in (*self.sources, *self.mix)):
             return "seconds"
-        fetched = any(one.is_fetched for one in (*self.sources, *self.mix))
-        return "about a minute" + " after the download" * fetched
+        return "about a minute" + " after the download" * self.is_fetched
 
     def __str__(self) -> str:
         """Describe the rows in words."""

@@ -168,7 +168,7 @@ class _Resolver:
         style = wanted.style or "alttrain"
         out = self.folder / "data" / f"{safe_name(style)}-{key[:6]}.jsonl"
         options = tuple(wanted.words(*_OF_TRAINING))
-        return self._add(BuildStep(key, point.of_data, out, options, wanted.source, style))
+        return self._add(BuildStep(key, point.of_data, out, options, (*wanted.source, *wanted.mix), style))
 
 
 def _names(data: Method) -> list[str]:

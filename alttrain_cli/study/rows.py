@@ -1,5 +1,6 @@
 """The rows that a step trains on, as far as they are known before they are built."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -9,21 +10,34 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import restyle
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.steps import BuildStep
-from alttrain_cli.training.fit import TYPICAL_ROWS, estimate_size
+from alttrain_cli.training.fit import TYPICAL_LONGEST, TYPICAL_ROWS, estimate_sizes
 from alttrain_cli.training.memory_plan import RowSize
 from alttrain_cli.training.rows import TrainingRows
 
 TYPICAL = 1000  # rows of a source that names no number
+# Traces that stay as they are: the middle of each tenth of STAR-1's, and some as long as in other sets.
+WHOLE_TRACES = (
+    *(RowSize(n + 44, n) for n in (251, 288, 320, 350, 377, 411, 449, 498, 593, 818) for _ in range(99)),
+    *[RowSize(TYPICAL_LONGEST, 4000)] * 10,
+)
 
 
 def sizes_of(build: BuildStep, recipe: Recipe) -> list[RowSize]:
     """Return the rows in tokens: of the file if it is there, of the starter set, or typical ones."""
-    limit = recipe.train.max_length
     if build.out.is_file():
-        found = [estimate_size(recipe, row) for row in _of_file(build.out, build.out.stat().st_mtime_ns).rows]
-    else:
-        found = [size for source in build.sources for size in _of_source(source, build.style, recipe)]
-    return [RowSize(min(size.tokens, limit), min(size.trained, limit)) for size in found]
+        rows = _of_file(build.out, build.out.stat().st_mtime_ns).rows
+        return _cut(estimate_sizes(recipe, rows), recipe)
+    return expected_sizes(build.sources, build.style, recipe)
+
+
+def expected_sizes(sources: Sequence[str], style: str, recipe: Recipe) -> list[RowSize]:
+    """Return the rows of sources, as --source names them, in tokens: of the starter set, or typical ones."""
+    return _cut([size for source in sources for size in _of_source(source, style, recipe)], recipe)
+
+
+def _cut(sizes: Sequence[RowSize], recipe: Recipe) -> list[RowSize]:
+    limit = recipe.train.max_length
+    return [RowSize(min(size.tokens, limit), min(size.trained, limit)) for size in sizes]
 
 
 def count_of(source: str) -> int:
@@ -38,13 +52,14 @@ def count_of(source: str) -> int:
 def _of_source(source: str, style: str, recipe: Recipe) -> list[RowSize]:
     name, count = source.partition(":")[0], max(1, count_of(source))
     if name not in STARTER_SETS:
-        return [TYPICAL_ROWS[at * len(TYPICAL_ROWS) // count] for at in range(count)]
+        typical = WHOLE_TRACES if style == "original" else TYPICAL_ROWS
+        return [typical[at * len(typical) // count] for at in range(count)]
     rows = starter_rows("train", name)
     chosen = [rows[at * len(rows) // count] for at in range(min(count, len(rows)))]
     try:
-        return [estimate_size(recipe, restyle(row, style)) for row in chosen]
+        return estimate_sizes(recipe, [restyle(row, style) for row in chosen])
     except SampleError:  # the build will say why
-        return [estimate_size(recipe, row) for row in chosen]
+        return estimate_sizes(recipe, chosen)
 
 
 @cache

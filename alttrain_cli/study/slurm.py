@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -24,6 +24,7 @@ from alttrain_cli.study.history import History
 from alttrain_cli.study.plan import PlannedStep, plan_step, plan_study
 from alttrain_cli.study.run import LOOK, log_of
 from alttrain_cli.study.steps import Status
+from alttrain_cli.training.time_plan import DAY, about_time
 
 Cluster = Literal["slurm", "local"]  # local: processes of this machine, for tests
 MORE_TIME, LEAST_MINUTES = 2.0, 20  # a job gets so many times the planned time, and no less than that
@@ -63,14 +64,20 @@ def submit(
     """Submit a job for each step that is neither done nor in the queue, and yield each.
 
     `options` are those of sbatch, for example partition. The study is read from the folder by the jobs.
+    A job asks for a GPU if `machine` has one and the step loads a model.
+
+    Raises:
+        AlttrainError: if Slurm refuses a job, or a step would take more than a day without a GPU.
     """
     import submitit
 
+    plans = plan_study(grid, folder, machine).steps
+    _check_practical(plans, machine)
     jobs = Journal(folder / "jobs.jsonl")
     queue = _queue() if cluster == "slurm" else set()
     known = {one.key: one.job for one in map(_JOB.validate_python, jobs) if one.job in queue}
     waiting: dict[str, str] = {}
-    for plan in plan_study(grid, folder, machine).steps:
+    for plan in plans:
         step = plan.step
         if plan.status is Status.DONE:
             continue
@@ -78,7 +85,7 @@ def submit(
         job, is_new = known.get(step.key, ""), False
         if not job:
             executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
-            executor.update_parameters(**_parameters(plan, after, options, cluster))
+            executor.update_parameters(**_parameters(plan, machine, after, options, cluster))
             try:
                 started = executor.submit(do_step, str(folder), step.key)
             except submitit.core.utils.FailedJobError as error:
@@ -92,6 +99,16 @@ def submit(
                     time.sleep(LOOK)
         waiting[step.key] = job
         yield Submission(plan, job, after, is_new)
+
+
+def _check_practical(plans: Sequence[PlannedStep], machine: Machine) -> None:
+    slow = [one for one in plans if not machine.gpu and (one.left or 0) > DAY]
+    if slow:
+        step, time = slow[0].step, about_time(slow[0].left or 0)
+        raise AlttrainError(
+            f"{step.kind} {step.title}: about {time} on {machine.name}, so its job would have none. "
+            "For jobs with a GPU, give its memory: --gpu 80"
+        )
 
 
 def _queue() -> set[str]:
@@ -134,15 +151,16 @@ def do_step(folder: str, key: str) -> None:
 
 
 def _parameters(
-    plan: PlannedStep, after: tuple[str, ...], options: Mapping[str, str], cluster: Cluster
+    plan: PlannedStep, machine: Machine, after: tuple[str, ...], options: Mapping[str, str], cluster: Cluster
 ) -> dict[str, Any]:
     minutes = max(LEAST_MINUTES, ceil(MORE_TIME * (plan.expected or 0) / 60))
     found: dict[str, Any] = {
         "name": f"alttrain-{plan.step.kind}-{plan.step.key[:6]}",
         "timeout_min": minutes,
         "mem_gb": max(LEAST_GB, ceil(plan.cost.memory_gib) + MORE_GB),
-        "gpus_per_node": 0 if plan.step.kind == "build" else 1,
     }
+    if machine.gpu and plan.step.kind != "build" and "--judge-url" not in plan.step.words():
+        found["gpus_per_node"] = 1
     if cluster == "slurm":
         more = {"kill_on_invalid_dep": "yes"} if after else {}
         found["slurm_additional_parameters"] = {**more, **options}

@@ -100,7 +100,7 @@ def best_recipe(fits: Sequence[RecipeFit], machine: Machine) -> str:
 
 def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> MemoryPlan:
     """Return the plan for rows that are not tokenised yet."""
-    return plan(recipe, [estimate_size(recipe, row) for row in rows], machine)
+    return plan(recipe, estimate_sizes(recipe, rows), machine)
 
 
 class TimedPlan(NamedTuple):
@@ -122,17 +122,22 @@ class TimedPlan(NamedTuple):
         }
 
 
-def timed_plan(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> TimedPlan:
-    """Return the plan for rows that are not tokenised yet, with its time.
+def timed_plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> TimedPlan:
+    """Return the plan for rows of these sizes, with its time.
 
     The first time, this measures the speed of this CPU, which takes seconds.
     """
-    planned = plan_before_loading(recipe, rows, machine)
+    planned = plan(recipe, sizes, machine)
     time = training_time(recipe, planned)
     if machine.gpu or time is None or time.is_practical:
         return TimedPlan(planned, time)
-    cards = (timed_plan(recipe, rows, Machine.card(gib)) for gib in CARD_SIZES)
+    cards = (timed_plan(recipe, sizes, Machine.card(gib)) for gib in CARD_SIZES)
     return TimedPlan(planned, time, next((one for one in cards if one.plan.verdict == "fits"), None))
+
+
+def estimate_sizes(recipe: Recipe, rows: Sequence[Row]) -> list[RowSize]:
+    """Return about how many tokens the rows have."""
+    return [estimate_size(recipe, row) for row in rows]
 
 
 def estimate_size(recipe: Recipe, row: Row) -> RowSize:

@@ -1,6 +1,7 @@
 """`alttrain train`: from data.jsonl to a run folder with a checked adapter."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -16,10 +17,12 @@ from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files
+from alttrain_cli.study.rows import expected_sizes
 from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
-from alttrain_cli.training.fit import find_machine, timed_plan
+from alttrain_cli.training.fit import estimate_sizes, find_machine, timed_plan
 from alttrain_cli.training.launch import Launch
+from alttrain_cli.training.memory_plan import RowSize
 from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rank import run_rank
 from alttrain_cli.training.rows import TrainingRows
@@ -42,12 +45,15 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         recipe = recipe.without_data()
         if not options.data.exists():
             raise AlttrainError(f"{options.data}: no such file. {_data_hint(options)}")
+    if options.plan and (expected := _expected_rows(recipe, options)):
+        _plan(recipe, expected, options)
+        return
     data = options.data or _recipe_data(recipe, options)
     rows = TrainingRows.read(data, allow_one_label=options.allow_one_label)
     if rows.lesson:
         console.print_warning(rows.lesson)
     if options.plan:
-        _plan(recipe, rows, options)
+        _plan(recipe, estimate_sizes(recipe, rows.rows), options)
     elif options.preview:
         with console.status("Loading the tokenizer ..."):
             rendered = render_rows(recipe, rows.rows, options.preview)
@@ -91,12 +97,24 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
     return result.rows
 
 
-def _plan(recipe: Recipe, rows: TrainingRows, options: TrainOptions) -> None:
+def _expected_rows(recipe: Recipe, options: TrainOptions) -> list[RowSize]:
+    """Return about how long the rows of the recipe will be, if a download or a server has to give them."""
+    if recipe.data is None:
+        return []
+    wanted = RecipeData.of(options.recipe, recipe.data)
+    if wanted.is_built or not (wanted.is_fetched or wanted.needs_server):
+        return []
+    if not options.as_json:
+        console.print_lines([("data:", f"{wanted}. It is not built yet: the size of its rows is a guess.")])
+    return expected_sizes((*recipe.data.sources, *recipe.data.mix), recipe.data.style, recipe)
+
+
+def _plan(recipe: Recipe, sizes: Sequence[RowSize], options: TrainOptions) -> None:
     if options.out is not None and options.out.exists():
         raise RunError(f"{options.out}: already exists. Choose another --out.")
     machine = find_machine(options.gpu, options.gpus)
     with console.status("Estimating memory and time ...", lines=False):
-        planned = timed_plan(recipe, rows.rows, machine)
+        planned = timed_plan(recipe, sizes, machine)
     if options.as_json:
         console.print_json(planned.record())
         return
