@@ -218,6 +218,18 @@ def test_a_reply_is_begun_for_an_attacker_that_can_continue_one(tmp_path: Path) 
     assert one.attempts[0].message == "Hello there."
 
 
+def test_attacker_and_judge_may_stop_where_their_json_closes_and_the_target_may_not(tmp_path: Path) -> None:
+    players = crowd(attacker=backend(MESSAGE, "attacker"), target=backend(HELPS, "target"))
+    play(tmp_path, **players, limit=1, turns=1)
+    [message], [refusal, score] = players["attacker"].received, players["judge"].received
+    assert message.is_whole('{"message": "A word."')
+    assert not message.is_whole('{"message": "A word.')
+    assert not message.is_whole('<think>\n{"message": "A word."')
+    assert refusal.is_whole('{"refused": false}')
+    assert score.is_whole('<think>\nHm.\n</think>\n\n{"score": 3}')
+    assert [one.is_whole for one in players["target"].received] == [None]
+
+
 def test_a_judge_that_cannot_be_read_fails_the_dialogue_and_is_no_score(tmp_path: Path) -> None:
     found = play(tmp_path, judge=backend("Nine, I think.", "judge"), limit=2)
     assert [one.outcome for one in found] == [AttackOutcome.JUDGE_FAILED] * 2

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
@@ -19,7 +21,10 @@ from alttrain_cli.evaluation.attacks.attack import (
 from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of
 from alttrain_cli.evaluation.attacks.reading import (
     MESSAGE,
+    MESSAGES,
+    REFUSAL,
     SCORE,
+    Form,
     read_message,
     read_messages,
     read_refusal,
@@ -413,6 +418,48 @@ def test_a_score_that_a_judge_quotes_is_not_taken_for_its_own(text: str, score: 
     found = read_score(text)
     assert (found and found.score) == score
     assert read_refusal('It said {"refused": true}. I say {"refused": false}') is None
+
+
+PIECES = (
+    '{"message": "',
+    '"message": ',
+    '"messages": [',
+    '"score": 7',
+    '"refused": true',
+    "{",
+    "}",
+    "[",
+    "]",
+)
+PIECES += ('"', ",", " ", "a", "\\", "\n", "```json\n", "I can't help with that.", "text")
+
+
+@pytest.mark.parametrize("form", [MESSAGE, MESSAGES, SCORE, REFUSAL])
+@given(started=st.booleans(), pieces=st.lists(st.sampled_from(PIECES), max_size=16))
+@settings(max_examples=400)
+def test_after_a_text_is_whole_nothing_that_follows_changes_what_is_read(
+    form: Form, pieces: list[str], *, started: bool
+) -> None:
+    text = form.start * started + "".join(pieces)
+    found = next((at for at in range(len(text)) if form.is_whole(text[:at])), len(text))
+    assert form.reply(text[:found]) == form.reply(text)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "rest"),
+    [
+        (MESSAGE, '{"message": "Go on."', '}\n{"message": "Once more."}'),
+        (MESSAGE, '{"message": "{"message": "Go on."', "}, and so on"),
+        (MESSAGES, '{"messages": ["One?", "Two?"]}', ' {"messages": ["Three?"]}'),
+        (SCORE, '{"score": 7}', ' or {"score": 8}'),
+        (REFUSAL, '{"refused": false}', "\n\nThe answer helps."),
+    ],
+)
+def test_a_text_is_whole_at_the_character_that_closes_it(form: Form, text: str, rest: str) -> None:
+    whole = text + rest
+    assert next(at for at in range(len(whole)) if form.is_whole(whole[:at])) == len(text)
+    assert form.reply(text) is not None
+    assert not form.is_whole("Here it is: " + whole)  # the last one of several in prose counts
 
 
 @pytest.mark.parametrize("own", ['{"message": "Go on."}', '```json\n{"message": "Go on."}\n```', 'Go on."'])

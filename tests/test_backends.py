@@ -203,6 +203,29 @@ def test_a_count_is_true_or_none(backend: Any) -> None:
         assert counted == one.prompt_tokens > 0
 
 
+def test_a_text_that_is_whole_is_no_other_text(backend: Any) -> None:
+    for prompt, text in texts(backend).items():
+        wanted = [Request(0, Conversation.of(prompt), is_whole=lambda found: len(found) >= 4)]
+        ((_, completion),) = backend.complete(wanted, GREEDY)
+        assert text.startswith(completion.text)
+        assert len(completion.text) >= min(4, len(text))
+
+
+@pytest.mark.model
+def test_a_model_in_memory_stops_where_its_text_is_whole(local: Any) -> None:
+    """What was begun is part of that text."""
+    conversation, seen = Conversation.of("How many?").start("<think>\nTwo"), []
+
+    def is_whole(text: str) -> bool:
+        seen.append(text)
+        return len(seen) == 3
+
+    ((_, completion),) = local.complete([Request(0, conversation, is_whole=is_whole)], GREEDY)
+    assert (completion.tokens, completion.finish) == (3, Finish.STOP)
+    assert completion.text == seen[-1]
+    assert all(text.startswith("<think>\nTwo") for text in seen)
+
+
 def test_a_fingerprint_has_a_record_that_is_read_back(backend: Any) -> None:
     record = backend.fingerprint.record()
     assert type(backend.fingerprint).from_record(record) == backend.fingerprint

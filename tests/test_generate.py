@@ -145,6 +145,22 @@ def test_a_short_completion_waits_for_no_long_one(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.model
+def test_a_completion_that_is_whole_ends_there_and_those_beside_it_go_on() -> None:
+    loaded = tiny("llama")
+    to_the_end = batched(loaded)
+    lengths = [len(one.ids) for one in to_the_end]
+    assert min(lengths) > 5
+    ends = [lambda ids: len(ids) == 5, None, lambda ids: False, lambda ids: len(ids) == 1, None, None]
+    cut = batched(loaded, slots=3, ends=ends)
+    wanted = [5, *lengths[1:3], 1, *lengths[4:]]
+    assert [one.ids for one in cut] == [
+        one.ids[:length] for one, length in zip(to_the_end, wanted, strict=True)
+    ]
+    assert cut[0].finished
+    assert not cut[0].context_full
+
+
+@pytest.mark.model
 def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: LoadedModel) -> None:
     import torch
 

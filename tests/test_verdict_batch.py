@@ -1,11 +1,13 @@
 """Scores and thresholds in the real batch: many rows, each with its own settings, that join and leave."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from alttrain_cli.backends.local import _is_decided
 from alttrain_cli.engine import batch
-from alttrain_cli.engine.batch_request import BatchRequest
+from alttrain_cli.engine.batch_request import BatchRequest, IsWhole
 from alttrain_cli.engine.batcher import Batcher, BatchLimits
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.verdict_watch import VerdictWatch
@@ -56,6 +58,7 @@ def written(
     loaded: LoadedModel,
     watches: list[VerdictWatch | None],
     settings: Sampling | None = None,
+    ends: Sequence[IsWhole | None] = (None,) * 6,
 ) -> list[list[int]]:
     """Complete six prompts, three at a time, greedy and drawn ones side by side."""
     batcher = Batcher(loaded, BatchLimits(slots=3, tokens=100_000))
@@ -68,8 +71,8 @@ def written(
         )
         for index in range(6)
     ]
-    for request, one in zip(requests, watches, strict=True):
-        request.watch = one
+    for request, one, end in zip(requests, watches, ends, strict=True):
+        request.watch, request.is_whole = one, end
         batcher.add(request)
     while batcher.is_busy:
         batcher.step()
@@ -105,7 +108,7 @@ def test_a_token_that_a_device_computes_once_more_is_turned_once_more() -> None:
         """Its verdict is decided at the first token, with another one."""
 
         def __init__(self) -> None:
-            self.is_open, self.stops, self._seen = True, False, (-1, None)
+            self.is_open, self._seen = True, (-1, None)
 
         def _look(self, written: Any, token: int, logits: Any) -> int:
             self.is_open = False
@@ -125,9 +128,8 @@ def test_a_completion_that_is_wanted_only_to_its_verdict_ends_there(
     languages: list[Language],
 ) -> None:
     watches: list[Any] = [watch(loaded.template) for _ in languages]
-    for one in watches:
-        one.stops = True
-    texts = [loaded.tokenizer.decode(ids) for ids in written(loaded, watches, GREEDY)]
+    ends = [_is_decided(one) for one in watches]
+    texts = [loaded.tokenizer.decode(ids) for ids in written(loaded, watches, GREEDY, ends)]
     assert all(
         text.rpartition("It is ")[2][0] in "hb" and len(text.rpartition("It is ")[2]) == 1 for text in texts
     )

@@ -12,7 +12,7 @@ Values and a protocol; imports neither torch nor openai. `local.py` and `server.
 - An unknown count is None, never 0.
 """
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Flag, StrEnum, auto
 from functools import cached_property
@@ -43,7 +43,7 @@ class Ability(Flag):
 class Finish(StrEnum):
     """Why generation ended. What that means for the structure is `evaluation`'s business."""
 
-    STOP = "stop"  # the model ended its turn
+    STOP = "stop"  # the model ended its turn, or its text was whole
     LENGTH = "length"  # max_new_tokens
     CONTEXT = "context"  # the model's context is full
     FILTERED = "filtered"  # a server withheld the rest
@@ -137,11 +137,14 @@ class Request(NamedTuple, Generic[Key]):
     """One conversation to complete. A sample depends on its conversation and its seed alone.
 
     `input` as a string is text that is rendered already; it needs `Ability.RENDERED`.
+    `is_whole` is given the text so far, and says whether nothing after it is needed. A model in memory
+    stops there, all others write on: so a reader must read the same from both.
     """
 
     key: Key
     input: Conversation | str
     seed: int = 0
+    is_whole: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from threading import Lock
 from typing import Any
@@ -24,6 +24,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.fingerprints import fingerprint_of
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
+from alttrain_cli.engine.batch_request import IsWhole
 from alttrain_cli.engine.load import LoadedModel, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
@@ -139,8 +140,17 @@ class LocalBackend:
             rendered = [self._render(one.input) for one in chunk]
             seeds = [one.seed for one in chunk]
             watches = [self._watch(one.input, sampling) for one in chunk]
+            ends = [self._end(one) for one in chunk]
             with closing(
-                complete(self.loaded, rendered, sampling, seeds=seeds, adapter=self._adapter, watches=watches)
+                complete(
+                    self.loaded,
+                    rendered,
+                    sampling,
+                    seeds=seeds,
+                    adapter=self._adapter,
+                    watches=watches,
+                    ends=ends,
+                )
             ) as written:
                 for index, text in written:
                     yield chunk[index].key, self._completion(chunk[index].input, text)
@@ -155,8 +165,9 @@ class LocalBackend:
         from alttrain_cli.engine.generate import complete
 
         rendered = [self._render(one) for one in conversations]
-        watches = [self._watch(one, sampling, stops=True) for one in conversations]
-        with closing(complete(self.loaded, rendered, sampling, watches=watches)) as written:
+        watches = [self._watch(one, sampling) for one in conversations]
+        ends = [_is_decided(one) if one else None for one in watches]
+        with closing(complete(self.loaded, rendered, sampling, watches=watches, ends=ends)) as written:
             yield from ((index, text.score) for index, text in written)
 
     def stream(
@@ -240,13 +251,20 @@ class LocalBackend:
         thinking = self.loaded.template.encode_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=len(thinking))
 
-    def _watch(
-        self, conversation: Conversation | str, sampling: Sampling, *, stops: bool = False
-    ) -> VerdictWatch | None:
+    def _watch(self, conversation: Conversation | str, sampling: Sampling) -> VerdictWatch | None:
         if isinstance(conversation, str) or self.unscored:
             return None
         started = self.loaded.template.own(conversation.started)
-        return VerdictWatch(self._verdict_tokens, started, sampling.threshold, stops=stops)
+        return VerdictWatch(self._verdict_tokens, started, sampling.threshold)
+
+    def _end(self, request: Request[Any]) -> IsWhole | None:
+        """Return what ends a completion before the model does."""
+        if request.is_whole is None:
+            return None
+        template, is_whole = self.loaded.template, request.is_whole
+        started = "" if isinstance(request.input, str) else template.own(request.input.started)
+        decode = partial(template.tokenizer.decode, skip_special_tokens=False)
+        return lambda ids: is_whole(template.plain(started + decode(list(ids))))
 
     @cached_property
     def _verdict_tokens(self) -> VerdictTokens:
@@ -265,6 +283,10 @@ class LocalBackend:
             if not weights.is_float32 and has_room(loaded):
                 weights.float32.enter_context(compute_in_float32(loaded))
                 weights.is_float32 = True
+
+
+def _is_decided(watch: VerdictWatch) -> IsWhole:
+    return lambda ids: not watch.is_open
 
 
 def _finish(written: Any) -> Finish:

@@ -102,7 +102,7 @@ class Remembering:
                     waiting[key].append(request.key)
                 else:
                     waiting[key] = [request.key]
-                    yield Request(key, request.input, request.seed)
+                    yield Request(key, request.input, request.seed, request.is_whole)
 
         def known() -> Iterator[tuple[Key, Completion | BackendError]]:
             while kept:

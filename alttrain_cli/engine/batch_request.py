@@ -1,5 +1,6 @@
 """A prompt in a batch, on its way to a completion."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,8 @@ from alttrain_cli.engine.draws import uniforms
 from alttrain_cli.engine.token_streamer import TokenStreamer
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
+
+IsWhole = Callable[[Sequence[int]], bool]  # of the tokens so far: nothing after them is needed
 
 
 @dataclass(eq=False)
@@ -20,8 +23,9 @@ class BatchRequest:
     seed: int = 0
     streamer: TokenStreamer | None = None  # gets each token when it is written
     watch: VerdictWatch | None = None  # sees each token when it is chosen, until the verdict is written
+    is_whole: IsWhole | None = None  # is asked after each token
     written: list[int] = field(default_factory=list)  # without the token that stopped it
-    stopped: bool = False  # by the model itself
+    stopped: bool = False  # by the model itself, or because it is whole
     dropped: bool = False  # the rest is not needed; set between two tokens, by the thread that writes them
 
     @property
@@ -49,7 +53,6 @@ class BatchRequest:
             self.written.append(token)
             if self.streamer:
                 self.streamer.put(token)
-            if self.watch and self.watch.stops and not self.watch.is_open:
-                self.dropped = True
+            self.stopped = self.is_whole is not None and self.is_whole(self.written)
         if self.streamer and not self.left:
             self.streamer.end()

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
-from alttrain_cli.engine.batch_request import BatchRequest
+from alttrain_cli.engine.batch_request import BatchRequest, IsWhole
 from alttrain_cli.engine.batcher import Batcher, free_limits
 from alttrain_cli.engine.float32 import compute_in_float32
 from alttrain_cli.engine.load import LoadedModel
@@ -18,7 +18,7 @@ class GeneratedText(NamedTuple):
 
     text: str
     tokens: int
-    finished: bool  # False: a limit came first
+    finished: bool  # False: a limit came before its end
     prompt_tokens: int
     context_full: bool  # that limit was the model's context, not max_new_tokens
     ids: tuple[int, ...] = ()  # the tokens of the text
@@ -34,6 +34,7 @@ def complete(
     seeds: Sequence[int] | None = None,
     adapter: bool = True,
     watches: Sequence[VerdictWatch | None] = (),
+    ends: Sequence[IsWhole | None] = (),
 ) -> Generator[tuple[int, GeneratedText], None, None]:
     """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
 
@@ -43,13 +44,14 @@ def complete(
     with it; closing the iterator at any moment leaves the model as it was. A sample depends on its
     prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed. Without
     `adapter` the base model writes; iterators with and without it may be open at the same time.
-    Each of the `watches` sees the completion of one prompt.
+    Each of the `watches` sees the completion of one prompt, and each of the `ends` may end one.
     """
     with compute_in_float32(loaded):
         batcher = Batcher(loaded, free_limits(loaded, slots))
         requests = _requests(loaded, rendered, settings, seeds or [0] * len(rendered))
-        for request in requests if watches else ():
-            request.watch = watches[request.index]
+        for request in requests:
+            request.watch = watches[request.index] if watches else None
+            request.is_whole = ends[request.index] if ends else None
         yield from _written(loaded, [one for one in requests if not one.left], settings.max_new_tokens)
         for request in requests:
             if request.left:

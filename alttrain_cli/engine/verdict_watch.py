@@ -53,7 +53,6 @@ class VerdictWatch:
     Attributes:
         is_open: the verdict has not been written yet.
         score: of the verdict; None before it and without one.
-        stops: nothing after the verdict is needed.
         tokens: those of the verdict words.
     """
 
@@ -62,12 +61,9 @@ class VerdictWatch:
         tokens: VerdictTokens,
         started: str = "",
         threshold: float | None = None,
-        *,
-        stops: bool = False,
     ) -> None:
         self.is_open = True
         self.score: VerdictScore | None = None
-        self.stops = stops
         self.tokens = tokens
         self._started = started  # of the completion, in the family's own markers
         self._threshold = threshold

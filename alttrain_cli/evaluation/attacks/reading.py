@@ -26,9 +26,7 @@ def read_message(text: str) -> Reply | None:
 
     Of several in prose the last one counts: what comes before may be quoted from the target's answer.
     """
-    # A model whose reply we began may close its text and never the object.
-    begun = _BEGUN.match(text)
-    found = _string(begun[1]) if begun else None
+    found = _begun(text)
     if found is None:
         found = next((one for one in reversed([*_values(text, "message")]) if isinstance(one, str)), "")
     usable = _usable(found)
@@ -60,22 +58,69 @@ def read_refusal(text: str) -> Reply | None:
 
 
 class Form(NamedTuple):
-    """A form of JSON: as it is shown to the model, its start for a backend that continues, and its reader."""
+    """A form of JSON.
+
+    Attributes:
+        shown: to the model.
+        start: of a reply, for a backend that continues it.
+        read: the reader.
+        closes: whether a text holds all that the reader reads, whatever is written after it.
+    """
 
     shown: str
     start: str
     read: Callable[[str], Reply | None]
+    closes: Callable[[str], bool]
 
     def reply(self, text: str) -> Reply | None:
-        """Read what a model wrote; one whose reply we began may begin its own one instead."""
+        """Read what a model wrote."""
+        return self.read(self._own(text))
+
+    def is_whole(self, text: str) -> bool:
+        """Whether `reply` reads the same, however the model goes on."""
+        return self.closes(self._own(text))
+
+    def _own(self, text: str) -> str:
+        """Return the reply; a model whose reply we began may begin its own one instead."""
         own = text.removeprefix(self.start).lstrip()
-        return self.read(own if own.startswith(("{", "```")) else text)
+        return own if own.startswith(("{", "```")) else text
 
 
-MESSAGE = Form('{"message": "..."}', '{"message": "', read_message)
-MESSAGES = Form('{"messages": ["...", "..."]}', '{"messages": ["', read_messages)
-SCORE = Form(f'{{"score": 1}}, with a score from 1 to {HIGHEST}', '{"score": ', read_score)
-REFUSAL = Form('{"refused": true} or {"refused": false}', '{"refused": ', read_refusal)
+def _has_message(text: str) -> bool:
+    return _begun(text) is not None
+
+
+def _has_messages(text: str) -> bool:
+    return isinstance((_opening(text) or {}).get("messages"), list)
+
+
+def _has_closed(text: str) -> bool:
+    return _opening(text) is not None
+
+
+MESSAGE = Form('{"message": "..."}', '{"message": "', read_message, _has_message)
+MESSAGES = Form('{"messages": ["...", "..."]}', '{"messages": ["', read_messages, _has_messages)
+SCORE = Form(f'{{"score": 1}}, with a score from 1 to {HIGHEST}', '{"score": ', read_score, _has_closed)
+REFUSAL = Form('{"refused": true} or {"refused": false}', '{"refused": ', read_refusal, _has_closed)
+
+
+def _begun(text: str) -> str | None:
+    """Return the message that opens a text, closed; a model may close it and never the object around it."""
+    begun = _BEGUN.match(text)
+    try:
+        return str(_DECODER.decode(begun[1])) if begun else None
+    except ValueError:
+        return None
+
+
+def _opening(text: str) -> dict[str, Any] | None:
+    """Return the object that opens a text; None if it is not closed, or something else is there."""
+    text = text[:READ].lstrip()
+    try:
+        value, _ = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _judged(text: str, key: str) -> object:
@@ -84,21 +129,10 @@ def _judged(text: str, key: str) -> object:
     A judge may quote the answer, and an answer may hold such an object to be taken for the judge's.
     """
     start = text.lstrip()[:READ]
-    if not start.startswith("{"):
-        values = [*_values(start, key)]
-        return values[0] if values and all(one == values[0] for one in values) else None
-    try:
-        value, _ = _DECODER.raw_decode(start)
-    except (ValueError, RecursionError):
-        return None
-    return value.get(key)
-
-
-def _string(text: str) -> str | None:
-    try:
-        return str(_DECODER.decode(text))
-    except ValueError:
-        return None
+    if start.startswith("{"):
+        return (_opening(start) or {}).get(key)
+    values = [*_values(start, key)]
+    return values[0] if values and all(one == values[0] for one in values) else None
 
 
 def _values(text: str, key: str) -> Iterator[object]:

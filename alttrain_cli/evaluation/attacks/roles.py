@@ -94,7 +94,9 @@ class _Writer:
         waiting = list(asks)
         for tries in range(1, TRIES + 1):
             again = []
-            requests = [Request(one, self._with_form(one[1]), one[0].seed + tries) for one in waiting]
+            requests = [
+                Request(one, self._with_form(one[1]), one[0].seed + tries, self._is_whole) for one in waiting
+            ]
             with closing(self.backend.complete(requests, self.sampling)) as found:
                 for one, completion in found:
                     reply = self._reply(completion)
@@ -103,6 +105,9 @@ class _Writer:
                     else:
                         yield DialogueResult(one[0], reply or Reply(failed=self.failed))
             waiting = again
+
+    def _is_whole(self, text: str) -> bool:
+        return self.form.is_whole(Completion(text).trace.answer)
 
     def _reply(self, completion: Completion | BackendError) -> Reply | BackendError | None:
         """Return the reply that was read, or None if another try may help."""
