@@ -100,6 +100,7 @@ def test_every_sample_is_a_row_or_is_set_aside_with_a_reason(tmp_path: Path) -> 
         "the prompt is longer than 32,000 characters",
         "the response has no think block",
     ]
+    assert [one["where"].rpartition(":")[2] for one in dropped] == ["2", "3", "4", "5", "6"]
     manifest = json.loads(result.manifest.read_text())
     assert manifest["rows"] == 1
     assert sum(manifest["dropped"].values()) == 5

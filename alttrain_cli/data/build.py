@@ -16,10 +16,10 @@ from alttrain_cli import __version__
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.outputs import Outputs
-from alttrain_cli.data.part import DroppedSample, Part, SourceConfig
+from alttrain_cli.data.part import Part, SourceConfig
 from alttrain_cli.data.responses import Usage
 from alttrain_cli.data.row_buffer import RowBuffer
-from alttrain_cli.data.samples import Sample
+from alttrain_cli.data.samples import Sample, SampleError
 from alttrain_cli.errors import DataError
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import atomic_writer, write_json
@@ -167,29 +167,47 @@ def _make_rows(
     total, done = sum(part.size for part in parts), 0
     with atomic_writer(outputs.dropped) as file:
         for part in parts:
-            for made in part.rows_and_drops():
+            for sample in part.samples():
                 done += 1
                 progress.show("rows", done, total)
-                one = _unique(earlier, made) if isinstance(made, Row) else made
-                if isinstance(one, Row):
-                    buffer.add(one)
-                    part.rows += 1
+                try:
+                    row = part.row(sample)
+                    _check_new(row, earlier)
+                except SampleError as reason:
+                    part.dropped += 1
+                    reasons[str(reason)] += 1
+                    file.write(json.dumps(_dropped(sample, str(reason)), ensure_ascii=False) + "\n")
                     continue
-                part.dropped += 1
-                reasons[one.reason] += 1
-                file.write(json.dumps(one.record(), ensure_ascii=False) + "\n")
+                buffer.add(row)
+                part.rows += 1
     outputs.keep_dropped(bool(reasons))
     return reasons
 
 
-def _unique(earlier: NearDuplicateIndex, row: Row) -> Row | DroppedSample:
+def _check_new(row: Row, earlier: NearDuplicateIndex) -> None:
+    """Check that a row repeats no earlier one.
+
+    Raises:
+        SampleError: if it does.
+    """
     if row.label == "unknown":  # trained as its authors publish it, with whatever it repeats
-        return row
+        return
     found = earlier.add(row.id, row.prompt, row.label)
-    if found is None:
-        return row
-    nearly = "" if found.exact else ", nearly word for word"
-    return DroppedSample(Sample.of_row(row), f"the prompt is already in an earlier row{nearly}")
+    if found is not None:
+        nearly = "" if found.exact else ", nearly word for word"
+        raise SampleError(f"the prompt is already in an earlier row{nearly}")
+
+
+def _dropped(sample: Sample, reason: str) -> dict[str, Any]:
+    """Return the line of data.dropped.jsonl for a sample that makes no row."""
+    return {
+        "where": sample.where,
+        "reason": reason,
+        "prompt": sample.prompt,
+        "label": sample.label,
+        "category": sample.category,
+        "response": sample.response,
+    }
 
 
 def _shown(rows: Iterable[Row], total: int, progress: Progress) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,24 +31,6 @@ class SourceConfig:
     annotator: Annotator = field(default_factory=TemplateAnnotator)
     trust: Trust | None = None
     traces: TraceGenerator | None = None
-
-
-class DroppedSample(NamedTuple):
-    """A sample that makes no row, and why."""
-
-    sample: Sample
-    reason: str
-
-    def record(self) -> dict[str, Any]:
-        sample = self.sample
-        return {
-            "where": sample.where,
-            "reason": self.reason,
-            "prompt": sample.prompt,
-            "label": sample.label,
-            "category": sample.category,
-            "response": sample.response,
-        }
 
 
 @dataclass
@@ -113,10 +95,10 @@ class Part:
         needs_model = self.config.annotator.usage is not None or self.config.traces is not None
         try:
             if not needs_model:
-                self._row(one)
+                self.row(one)
             elif one.row is None:
                 check_prompt(one)
-        except (SampleError, ValidationError):
+        except SampleError:
             return False
         return True
 
@@ -159,26 +141,28 @@ class Part:
         if self.config.traces:
             self.config.traces.prepare(self._judged)
 
-    def rows_and_drops(self) -> Iterator[Row | DroppedSample]:
-        """Yield a row for each chosen sample, or the sample and why it makes none."""
-        for one in self._chosen():
-            try:
-                yield self._row(one)
-            except SampleError as reason:
-                yield DroppedSample(one, str(reason))
-            except ValidationError as error:  # not allowed in any row
-                first = error.errors()[0]
-                yield DroppedSample(one, f"{key_of(first)}: {in_words(first)}")
+    def samples(self) -> Iterator[Sample]:
+        """Yield the chosen samples."""
+        return (one for at, one in enumerate(self._all()) if self.chosen is None or at in self.chosen)
 
-    def _row(self, one: Sample) -> Row:
+    def row(self, one: Sample) -> Row:
+        """Return the row that a sample makes.
+
+        Raises:
+            SampleError: if it makes none, with the reason.
+        """
         config = self.config
-        if one.row is not None:
-            return restyle(one.row, config.style)
-        check_prompt(one)
-        note = self._annotation(one)
-        if config.traces:
-            one = config.traces.with_trace(replace(one, label=note.verdict))
-        return make_row(one, note, config.style)
+        try:
+            if one.row is not None:
+                return restyle(one.row, config.style)
+            check_prompt(one)
+            note = self._annotation(one)
+            if config.traces:
+                one = config.traces.with_trace(replace(one, label=note.verdict))
+            return make_row(one, note, config.style)
+        except ValidationError as error:  # not allowed in any row
+            first = error.errors()[0]
+            raise SampleError(f"{key_of(first)}: {in_words(first)}") from None
 
     def _annotation(self, sample: Sample) -> Annotation:
         annotation = self.config.annotator.annotation(sample)
@@ -189,12 +173,9 @@ class Part:
             return map(Sample.of_row, starter_rows("train", self.config.source.name))
         return self.config.reader.samples(self.config.source)
 
-    def _chosen(self) -> Iterator[Sample]:
-        return (one for at, one in enumerate(self._all()) if self.chosen is None or at in self.chosen)
-
     def _usable(self) -> Iterator[Sample]:
         """Yield the chosen samples that can be sent to a model."""
-        for one in self._chosen():
+        for one in self.samples():
             try:
                 check_prompt(one)
             except SampleError:
