@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
@@ -123,14 +124,20 @@ class Commands(ErrorBoundary):
         name = args[0]
         if name not in COMMANDS:
             ctx.fail(f"No such command {quoted(name)}. {did_you_mean(name, COMMANDS)}".strip())
-        file = import_module(f"alttrain_cli.commands.{name.replace('-', '_')}")
-        commands = getattr(file, "app", None)
-        if commands is None:
-            commands = App()
-            commands.command(name)(getattr(file, name.replace("-", "_")))
-        command = typer.main.get_command(commands)
-        command.name = name
-        return name, command, args[1:]
+        return name, _imported(name), args[1:]
+
+
+@cache
+def _imported(name: str) -> Any:
+    """Return a command with its options, made once in a process: that takes longer than most commands."""
+    file = import_module(f"alttrain_cli.commands.{name.replace('-', '_')}")
+    commands = getattr(file, "app", None)
+    if commands is None:
+        commands = App()
+        commands.command(name)(getattr(file, name.replace("-", "_")))
+    command = typer.main.get_command(commands)
+    command.name = name
+    return command
 
 
 app = App(

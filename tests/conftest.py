@@ -1,8 +1,10 @@
 """One torch thread: two on two cores, with anything beside them, are 20 times slower."""
 
+import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -35,6 +37,22 @@ hypothesis.settings.load_profile("unhurried")
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are cores: many tests wait for a server, a terminal or a process."""
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Leave the engine out too, as soon as it is imported: Unsloth collects garbage after every step."""
+    had = "unsloth" in sys.modules
+    yield
+    if not had and "unsloth" in sys.modules:
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

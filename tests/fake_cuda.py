@@ -5,6 +5,7 @@ computes its kernels. A few functions of torch.cuda are replaced, and CUDA devic
 does not show: 4 bits, 16 bits, torch.compile, the real allocator, and CUDA's own kernels.
 """
 
+import gc
 import importlib.abc
 import json
 import os
@@ -274,6 +275,8 @@ def main(folder: Path) -> None:
         import unsloth
 
         pretend_gpu_in_alttrain()
+        gc.collect()
+        gc.freeze()  # Unsloth collects after every step: what was imported need not be looked at each time
         found["device"] = unsloth.DEVICE_TYPE
         tell("imported")
         for kind in KINDS:

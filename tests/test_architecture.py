@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -91,26 +92,32 @@ def rooms_of(path: Path) -> set[str]:
     return own - {"__version__", room(path)} - GROUND
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found.update(name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "alttrain_cli":
             found.update(f"alttrain_cli.{name.name}" for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
-    return found
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down_only(path: Path) -> None:
-    assert rooms_of(path) <= LAYERS[room(path)]
-    others = {name for name in imports(path) if name.startswith("alttrain_cli.")}
-    if room(path) in GROUND:
-        assert others <= {"alttrain_cli.text"}
-    if room(path) == "sandbox":
-        assert all(name.startswith("alttrain_cli.sandbox") for name in others)
+def test_imports_point_down_only() -> None:
+    for path in MODULES:
+        assert rooms_of(path) <= LAYERS[room(path)], path
+        others = {name for name in imports(path) if name.startswith("alttrain_cli.")}
+        if room(path) in GROUND:
+            assert others <= {"alttrain_cli.text"}, path
+        if room(path) == "sandbox":
+            assert all(name.startswith("alttrain_cli.sandbox") for name in others), path
 
 
 def test_every_arrow_is_used_and_there_are_at_most_80() -> None:
@@ -125,7 +132,7 @@ def test_what_passes_from_room_to_room_has_a_type() -> None:
     taken = {
         (node.module, alias.name)
         for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[1:2] != [room(path)]
         for alias in node.names
     }
@@ -133,8 +140,7 @@ def test_what_passes_from_room_to_room_has_a_type() -> None:
     for path in MODULES:
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         if room(path) != "storage":  # it reads and writes JSON of every kind
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            names = [node for node in tree.body if (module, getattr(node, "name", "")) in taken]
+            names = [node for node in tree_of(path).body if (module, getattr(node, "name", "")) in taken]
             found += [f"{module}: {text}" for node in names for text in untyped(node)]
     assert set(found) == UNCHECKED
 
@@ -161,26 +167,24 @@ def test_files_import_one_another_in_no_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_engine_touches_heavy_libraries_and_only_the_console_draws(path: Path) -> None:
-    names = {name.split(".")[0] for name in imports(path)}
-    assert names & HEAVY <= MAY_USE.get(room(path), set())
-    if room(path) != "console":
-        assert "rich" not in names
-    if room(path) not in ("commands", "cli"):
-        assert "typer" not in names
+def test_only_the_engine_touches_heavy_libraries_and_only_the_console_draws() -> None:
+    for path in MODULES:
+        names = {name.split(".")[0] for name in imports(path)}
+        assert names & HEAVY <= MAY_USE.get(room(path), set()), path
+        assert room(path) == "console" or "rich" not in names, path
+        assert room(path) in ("commands", "cli") or "typer" not in names, path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_has_at_most_300_lines_one_of_a_command_150_and_a_function_40(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= (LONGEST_COMMAND if room(path) == "commands" else LONGEST_FILE)
-    sizes = {
-        node.name: (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}
+def test_a_file_has_at_most_300_lines_one_of_a_command_150_and_a_function_40() -> None:
+    for path in MODULES:
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= (LONGEST_COMMAND if room(path) == "commands" else LONGEST_FILE), path
+        sizes = {
+            node.name: (node.end_lineno or 0) - node.lineno + 1
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}, path
 
 
 def test_no_room_has_more_than_a_quarter_of_the_lines() -> None:
@@ -206,7 +210,7 @@ def test_a_command_imports_no_other_command() -> None:
 def test_a_public_class_has_a_name_of_its_own() -> None:
     homes: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
@@ -271,8 +275,9 @@ def test_help_of_a_large_command_loads_its_options_alone(words: list[str]) -> No
 
 
 def test_the_console_has_every_name_that_it_declares() -> None:
-    tree = ast.parse((PACKAGE / "console" / "__init__.py").read_text(encoding="utf-8"))
-    [declared] = [node for node in tree.body if isinstance(node, ast.If)]
+    [declared] = [
+        node for node in tree_of(PACKAGE / "console" / "__init__.py").body if isinstance(node, ast.If)
+    ]
     names = {alias.name for node in declared.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names == set(console._HOMES)
     assert all(hasattr(console, name) for name in names)
@@ -289,7 +294,7 @@ def test_no_remote_code_and_no_pickle() -> None:
     "path", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=lambda path: path.name
 )
 def test_a_benchmark_imports_only_names_that_there_are(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("alttrain_cli"):
             module = import_module(str(node.module))
             for alias in node.names:

@@ -88,17 +88,18 @@ def test_a_family_without_traps_has_no_note_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokenizer", "check", "words"),
+    ("template", "check", "words"),
     [
-        (broken(CHATML.replace("{{ m.content }}", "{% if m.role != 'user' %}{{ m.content }}{% endif %}")), "conversation", "drops the question"),
-        (broken(CHATML.replace("{{ m.content }}", "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}")), "conversation", "drops an earlier answer"),
-        (broken(""), "conversation", "drops the question"),
-        (broken("{{ 1 / 0 }}"), "chat template", "fails"),
-        (broken("{{ 9**9999999 }}"), "chat template", "huge numbers"),
-        (broken(CHATML.replace("<|im_end|>", "END"), eos_token="NONE"), "end of turn", "no single token"),
+        (CHATML.replace("{{ m.content }}", "{% if m.role != 'user' %}{{ m.content }}{% endif %}"), "conversation", "drops the question"),
+        (CHATML.replace("{{ m.content }}", "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}"), "conversation", "drops an earlier answer"),
+        ("", "conversation", "drops the question"),
+        ("{{ 1 / 0 }}", "chat template", "fails"),
+        ("{{ 9**9999999 }}", "chat template", "huge numbers"),
+        (CHATML.replace("<|im_end|>", "END"), "end of turn", "no single token"),
     ],
 )  # fmt: skip
-def test_a_broken_chat_template_is_a_problem_with_a_cure(tokenizer: Any, check: str, words: str) -> None:
+def test_a_broken_chat_template_is_a_problem_with_a_cure(template: str, check: str, words: str) -> None:
+    tokenizer = broken(template, eos_token="NONE") if "END" in template else broken(template)
     found = [one for one in find_traps(tokenizer, None, ROW) if one.level is Level.PROBLEM]
     assert any(one.check == check and words in one.found for one in found), found
     assert all(one.cure or one.check == "chat template" for one in found)
