@@ -50,14 +50,32 @@ def test_what_is_kept_does_not_wait_for_the_end_of_the_rest(tmp_path: Path) -> N
     assert got.index("40 a") < 80
 
 
+class OneByOne(ScriptedBackend):
+    """Takes a request only when the one before is answered, as a server with one slot does."""
+
+    def complete(self, requests: Any, sampling: Sampling) -> Any:
+        for request in requests:
+            yield from super().complete([request], sampling)
+
+
+@pytest.mark.parametrize("kind", [ScriptedBackend, OneByOne])
 @pytest.mark.parametrize("last", ["kept", "new"])
-def test_what_is_known_when_the_last_request_is_made_is_returned_too(last: str, tmp_path: Path) -> None:
-    backend = remembering(tmp_path / "r.jsonl", ScriptedBackend("yes"))
+def test_what_is_known_when_the_last_request_is_made_is_returned_too(
+    last: str, kind: type[ScriptedBackend], tmp_path: Path
+) -> None:
+    backend = remembering(tmp_path / "r.jsonl", kind("yes"))
     assert backend.is_empty
     list(backend.complete(requests("kept"), SAMPLING))
     assert not backend.is_empty
     wanted = requests("new", last)
     assert sorted(key for key, _ in backend.complete(wanted, SAMPLING)) == ["0 new", f"1 {last}"]
+
+
+def test_what_is_kept_is_returned_as_soon_as_its_turn_comes(tmp_path: Path) -> None:
+    backend = remembering(tmp_path / "r.jsonl", OneByOne("yes"))
+    list(backend.complete(requests("kept"), SAMPLING))
+    got = [key for key, _ in backend.complete(requests("a", "kept", "b", "c"), SAMPLING)]
+    assert got.index("1 kept") < got.index("3 c")
 
 
 def test_where_everything_is_kept_nothing_is_requested(tmp_path: Path) -> None:

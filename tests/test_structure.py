@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alttrain_cli.structure.markers import S1, Markers
+from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import (
     WINDOW_CHARACTERS,
@@ -207,6 +208,19 @@ def test_the_trace_so_far_shows_sections_as_they_complete() -> None:
     parser.feed("swer.\n</think>\n\nDone")
     assert parser.trace().answer == "Done"
     assert parser.trace().state is TraceState.CLOSED
+
+
+def test_a_block_that_is_closed_has_its_sections_while_the_answer_is_written() -> None:
+    parser = StreamParser(THINK, prefilled=False)
+    parser.feed(f"<think>{UNDERSTANDING} {ASSESSMENT}</think>Sweep")
+    assert parser.trace() == Trace(UNDERSTANDING, ASSESSMENT, "", "Sweep")
+
+
+def test_in_another_order_each_section_is_a_paragraph_before_or_after_the_reasoning() -> None:
+    order: Order = ("understanding", "reasoning", "assessment")
+    text = f"<think>\n{UNDERSTANDING}\n\n{REASONING}\n\nMore.\n\n{ASSESSMENT}\n</think>\n\n{ANSWER}"
+    trace = parse(text, THINK, prefilled=False, order=order)
+    assert trace == Trace(UNDERSTANDING, ASSESSMENT, f"{REASONING}\n\nMore.", ANSWER, order=order)
 
 
 @pytest.mark.parametrize(
