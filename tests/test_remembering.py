@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_what_is_kept_does_not_wait_for_the_end_of_the_rest(tmp_path: Path) -> N
 class OneByOne(ScriptedBackend):
     """Takes a request only when the one before is answered, as a server with one slot does."""
 
-    def complete(self, requests: Any, sampling: Sampling) -> Any:
+    def complete(self, requests: Iterable[Request[Any]], sampling: Sampling) -> Any:
         for request in requests:
             yield from super().complete([request], sampling)
 
