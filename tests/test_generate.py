@@ -293,7 +293,7 @@ def test_a_batch_stays_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> Non
         return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
-    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots: module.BatchLimits(6, 500))
+    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots, reserved: module.BatchLimits(6, 500))
     assert batched(loaded, settings) == expected
     assert max(widths) <= 500
 

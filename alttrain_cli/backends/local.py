@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
-from threading import Lock
 from typing import Any
 
 from alttrain_cli.backends.base import (
@@ -24,6 +23,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.fingerprints import fingerprint_of
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
+from alttrain_cli.backends.weights import Weights
 from alttrain_cli.engine.batch_request import IsWhole
 from alttrain_cli.engine.load import LoadedModel, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
@@ -37,23 +37,12 @@ LOOK_AHEAD = 4096  # requests that are ordered by length together
 Tell = Callable[[str], None]
 
 
-class _Weights:
-    """A model that several views share, with its streams; `loaded` is None once it is closed."""
-
-    def __init__(self, loaded: LoadedModel) -> None:
-        self.loaded: LoadedModel | None = loaded
-        self.streams: Streams | None = Streams(loaded)
-        self.lock = Lock()  # for the two that follow
-        self.float32 = ExitStack()
-        self.is_float32 = False
-
-
 class LocalBackend:
     """A loaded model. Its `base` is a second view of the same weights, and both may be used in turn."""
 
     def __init__(self, target: Target, loaded: LoadedModel, fingerprint: Fingerprint | None = None) -> None:
         self._target = target
-        self._weights = _Weights(loaded)  # shared with the view without an adapter
+        self._weights = Weights(loaded)  # shared with the view without an adapter
         self._adapter = target.adapter is not None
         self.name = target.name
         self.order = target.order
@@ -78,7 +67,9 @@ class LocalBackend:
         tell("importing torch and unsloth")
         start(target.recipe)
         tell(f"loading {target.recipe.model.name}")
-        return cls(target, load_target(target.recipe, target.adapter))
+        backend = cls(target, load_target(target.recipe, target.adapter))
+        backend._weights.keep_prefixes()
+        return backend
 
     @property
     def loaded(self) -> LoadedModel:
@@ -141,6 +132,7 @@ class LocalBackend:
             seeds = [one.seed for one in chunk]
             watches = [self._watch(one.input, sampling) for one in chunk]
             ends = [self._end(one) for one in chunk]
+            goes_on = any(_has_turns(one.input) for one in chunk)
             with closing(
                 complete(
                     self.loaded,
@@ -150,6 +142,7 @@ class LocalBackend:
                     adapter=self._adapter,
                     watches=watches,
                     ends=ends,
+                    prefixes=self._weights.prefixes.get(self._adapter) if goes_on else None,
                 )
             ) as written:
                 for index, text in written:
@@ -183,7 +176,7 @@ class LocalBackend:
         Raises:
             ModelError: if the memory is too small; the model stays usable.
         """
-        self._use_float32()
+        self._weights.use_float32(self.loaded)
         template = self.loaded.template
         token_ids = template.encode_text(self._render(conversation))
         prompt_tokens = len(token_ids)
@@ -216,12 +209,7 @@ class LocalBackend:
 
     def close(self) -> None:
         """Release the model's memory. Views of it are closed with it."""
-        if self._weights.loaded is not None:
-            from alttrain_cli.engine.memory import release_memory
-
-            self._weights.float32.close()
-            self._weights.loaded = self._weights.streams = None
-            release_memory()
+        self._weights.close()
 
     def _closed(self) -> BackendError:
         return BackendError(f"{self.name}: this model was closed.", fatal=True)
@@ -270,19 +258,12 @@ class LocalBackend:
     def _verdict_tokens(self) -> VerdictTokens:
         return VerdictTokens(self.loaded.template, self._target.verdict_words, self.order)
 
-    def _use_float32(self) -> None:
-        """From the first stream on compute as `complete` does, so that both give the same text.
 
-        It stays so until `close`, because changing all weights per message would take longer than a short
-        answer. Where the memory is too small for that, a stream is computed as the model was loaded.
-        """
-        from alttrain_cli.engine.float32 import compute_in_float32, has_room
-
-        weights, loaded = self._weights, self.loaded
-        with weights.lock:
-            if not weights.is_float32 and has_room(loaded):
-                weights.float32.enter_context(compute_in_float32(loaded))
-                weights.is_float32 = True
+def _has_turns(conversation: Conversation | str) -> bool:
+    """Whether it is a dialogue, which may go on."""
+    if isinstance(conversation, str):
+        return False
+    return sum(one.role == "user" for one in conversation.messages) > 1
 
 
 def _is_decided(watch: VerdictWatch) -> IsWhole:

@@ -9,6 +9,7 @@ from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.cache import can_join, layers_of, roomy_layer, stack
 from alttrain_cli.engine.draws import Decoding
 from alttrain_cli.engine.load import LoadedModel, adapter_switched
+from alttrain_cli.engine.prefixes import Prefixes, begun
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 
 ROUND = 64  # tokens per row, at most, between two checks for finished rows
@@ -38,10 +39,17 @@ class Batch:
     cache lacks each row's last token: that is what `generate` reads first.
     """
 
-    def __init__(self, loaded: LoadedModel, stops: frozenset[int], adapter: bool = True) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        stops: frozenset[int],
+        adapter: bool = True,
+        prefixes: Prefixes | None = None,
+    ) -> None:
         self._loaded = loaded
         self._stops = stops
         self._adapter = adapter
+        self._prefixes = prefixes
         self._joins = can_join(loaded.model.config.get_text_config())
         self._parts: list[_Part] = []
 
@@ -52,14 +60,18 @@ class Batch:
 
     def admit(self, requests: list[BatchRequest], check: Check = never) -> list[BatchRequest]:
         """Read new prompts and write their first token. Return those that are done with it."""
-        from transformers import DynamicCache
-
         if not self._joins:  # its memory cannot be cut: these run to their end, and no other row joins
             most = max(request.left for request in requests)
             self._write(requests, None, most, len(requests), lambda: check() and False)
             return requests
-        cache = self._write(requests, DynamicCache(), 1, len(requests), check)
-        self._parts.append(_Part(requests, layers_of(cache)))
+        width = max(request.length for request in requests)
+        ends = [width - len(request.written) for request in requests]
+        layers = layers_of(self._write(requests, begun(requests), 1, len(requests), check))
+        if self._prefixes:
+            self._prefixes.keep([request.prompt for request in requests], ends, layers)
+            for request in requests:
+                request.known = None
+        self._parts.append(_Part(requests, layers))
         return [request for request in requests if not request.left]
 
     def advance(self, tokens: int = ROUND, check: Check = never) -> list[BatchRequest]:
@@ -84,9 +96,11 @@ class Batch:
         return _join(self._parts, max(request.length for request in requests) - 1, ROUND), ROUND
 
     def clear(self) -> list[BatchRequest]:
-        """Forget the cache and return the requests that are not done; their text is kept."""
+        """Forget all but the text of the requests that are not done, and return these."""
         requests = self.requests
         self._parts = []
+        if self._prefixes:
+            self._prefixes.clear()
         return requests
 
     def _write(

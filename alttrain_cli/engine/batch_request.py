@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alttrain_cli.engine.draws import uniforms
+from alttrain_cli.engine.prefixes import Known
 from alttrain_cli.engine.token_streamer import TokenStreamer
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
@@ -24,6 +25,7 @@ class BatchRequest:
     streamer: TokenStreamer | None = None  # gets each token when it is written
     watch: VerdictWatch | None = None  # sees each token when it is chosen, until the verdict is written
     is_whole: IsWhole | None = None  # is asked after each token
+    known: Known | None = None  # of the prompt: it is not read again
     written: list[int] = field(default_factory=list)  # without the token that stopped it
     stopped: bool = False  # by the model itself, or because it is whole
     dropped: bool = False  # the rest is not needed; set between two tokens, by the thread that writes them
@@ -32,6 +34,11 @@ class BatchRequest:
     def length(self) -> int:
         """Tokens so far, the prompt's included."""
         return len(self.prompt) + len(self.written)
+
+    @property
+    def unread(self) -> int:
+        """The tokens that must be read before the next one is written."""
+        return self.length - (self.known.tokens if self.known else 0)
 
     @property
     def left(self) -> int:

@@ -1,7 +1,7 @@
 """Continuous batching: requests wait, join a batch, and leave it, within the memory that is free."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from alttrain_cli.engine.batch import ROUND, Batch, Check, never
@@ -9,9 +9,10 @@ from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory, release_memory
 from alttrain_cli.engine.model_files import first_line
+from alttrain_cli.engine.prefixes import Prefixes
 from alttrain_cli.errors import ModelError
 
-PREFILL = 2048  # prompt tokens, padding included, that are read at a time
+PREFILL = 2048  # prompt tokens, padding included, that are read at a time; those that are known are not read
 SHORT_ROUND = 8  # tokens, while the base model and the fine-tuned one take turns
 SLOTS_ON_CPU, SLOTS_ON_GPU = 64, 256
 SPARE = 513  # columns that Unsloth's buffer has beyond what it holds
@@ -36,15 +37,15 @@ class BatchLimits(NamedTuple):
         return self._replace(slots=max(1, min(self.slots, rows or self.slots) // 2), tokens=self.tokens // 2)
 
 
-def free_limits(loaded: LoadedModel, slots: int | None = None) -> BatchLimits:
-    """Bound a batch by the memory that is free: a fifth of it is left for all but the cache."""
+def free_limits(loaded: LoadedModel, slots: int | None = None, reserved: int = 0) -> BatchLimits:
+    """Bound a batch by the free memory: a fifth of it and `reserved` bytes are left for all but the cache."""
     config, size = loaded.model.config.get_text_config(), loaded.model.dtype.itemsize
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     bytes_a_token = 2 * config.num_hidden_layers * heads * head_dim * size
     gpu = loaded.device != "cpu"
     # On a CPU half as much again covers what is copied of a layer, and the logits.
-    tokens = int(0.8 * free_bytes() / ((1 if gpu else 1.5) * bytes_a_token))
+    tokens = int((0.8 * free_bytes() - reserved) / ((1 if gpu else 1.5) * bytes_a_token))
     return BatchLimits(slots or (SLOTS_ON_GPU if gpu else SLOTS_ON_CPU), tokens, gpu)
 
 
@@ -67,15 +68,21 @@ class Batcher:
     The adapter is on or off for a whole batch, so there are two, which share the memory and take turns.
     """
 
-    def __init__(self, loaded: LoadedModel, limits: BatchLimits) -> None:
-        stops = frozenset(stop_ids(loaded))
-        self._lanes = {on: _Lane(Batch(loaded, stops, on), deque()) for on in (True, False)}
+    def __init__(
+        self, loaded: LoadedModel, limits: BatchLimits, prefixes: Mapping[bool, Prefixes] | None = None
+    ) -> None:
+        stops, self._prefixes = frozenset(stop_ids(loaded)), prefixes or {}
+        self._lanes = {
+            on: _Lane(Batch(loaded, stops, on, self._prefixes.get(on)), deque()) for on in (True, False)
+        }
         self._turn = True  # of the lane that is next
         self._limits = limits
         self._first_limits = limits
 
     def add(self, request: BatchRequest, *, adapter: bool = True) -> None:
         """Let a request wait; the first to come are the first to join."""
+        if adapter in self._prefixes:
+            request.known = self._prefixes[adapter].find(request.prompt)
         self._lanes[adapter].waiting.append(request)
 
     @property
@@ -160,7 +167,7 @@ class Batcher:
         """Yield the requests that join now, read together: as many as fit in memory."""
         width = 0
         for count, request in enumerate(lane.waiting):
-            longest, width = max(longest, request.length), max(width, request.length)
+            longest, width = max(longest, request.length), max(width, request.unread)
             # a quarter of room to grow, so that a row that joins need not leave soon
             if flying + count >= self._limits.rows(longest, growth=longest // 4):
                 return
@@ -172,4 +179,6 @@ class Batcher:
         """Let all requests wait again. Each will be read again with the text that it has so far."""
         for lane in self._lanes.values():
             lane.waiting.extendleft(sorted(lane.batch.clear(), key=lambda request: request.length))
+            for request in lane.waiting:
+                request.known = None
         release_memory()

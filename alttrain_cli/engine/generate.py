@@ -8,6 +8,7 @@ from alttrain_cli.engine.batch_request import BatchRequest, IsWhole
 from alttrain_cli.engine.batcher import Batcher, free_limits
 from alttrain_cli.engine.float32 import compute_in_float32
 from alttrain_cli.engine.load import LoadedModel
+from alttrain_cli.engine.prefixes import Prefixes
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -35,6 +36,7 @@ def complete(
     adapter: bool = True,
     watches: Sequence[VerdictWatch | None] = (),
     ends: Sequence[IsWhole | None] = (),
+    prefixes: Prefixes | None = None,
 ) -> Generator[tuple[int, GeneratedText], None, None]:
     """Complete rendered prompts, yielding (index, completion) as each is finished: in no order.
 
@@ -44,10 +46,12 @@ def complete(
     with it; closing the iterator at any moment leaves the model as it was. A sample depends on its
     prompt and its seed (default: 0) alone: to sample a prompt again, give it another seed. Without
     `adapter` the base model writes; iterators with and without it may be open at the same time.
-    Each of the `watches` sees the completion of one prompt, and each of the `ends` may end one.
+    Each of the `watches` sees the completion of one prompt, and each of the `ends` may end one. What
+    `prefixes` has of the same model, with or without its adapter, is not read again.
     """
     with compute_in_float32(loaded):
-        batcher = Batcher(loaded, free_limits(loaded, slots))
+        limits = free_limits(loaded, slots, prefixes.left if prefixes else 0)
+        batcher = Batcher(loaded, limits, {adapter: prefixes} if prefixes else None)
         requests = _requests(loaded, rendered, settings, seeds or [0] * len(rendered))
         for request in requests:
             request.watch = watches[request.index] if watches else None
