@@ -1,11 +1,12 @@
 """How fast dialogues are played in lock-step, and whether they are those of one at a time.
 
-    python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 96] [--alone 64] [--rounds 1]
+    python benchmarks/attacks.py RUN [--goals 64] [--turns 8] [--max-new-tokens 96] [--alone 4] [--rounds 1]
 
 The target is a run; the attacker is scripted and the judge a rule, so that the target's time is what is
 measured. In turn: all goals in lock-step, and --alone of them, evenly spaced, one dialogue after the other.
-The ratios are those of the dialogues and of the target's calls per second. A dialogue that ends early has
-fewer calls, so with a small sample the second one is fairer.
+Outcomes and answers of these are compared. One dialogue alone takes as long as half a dozen in lock-step, so
+few are played, and a rate is per dialogue or per call of the target. A dialogue that ends early has fewer
+calls, so with a small sample the rate per call is fairer; on a busy machine that per second of its processor.
 """
 
 import argparse
@@ -82,17 +83,19 @@ def compare(target: Any, options: argparse.Namespace, folder: Path) -> None:
 
     def timed(name: str, parts: list[list[SampleRequest]]) -> Figures:
         playing = Played(target, options, folder / f"{name} {next(numbers)}")
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         found[name] = [one for part in parts for one in playing.play(part)]
-        seconds, many = time.perf_counter() - begun, len(found[name])
-        calls = sum(len(one[2]) for one in found[name])
-        return {"s": seconds, "calls": calls, "dialogues/s": many / seconds, "calls/s": calls / seconds}
+        seconds, used = time.perf_counter() - begun, time.process_time() - busy
+        calls, many = sum(len(one[2]) for one in found[name]), len(found[name])
+        rates = {"dialogues/s": many / seconds, "calls/s": calls / seconds, "calls/CPU s": calls / used}
+        return {"s": seconds, "CPU s": used, "calls": calls, **rates}
 
     alone = [[request] for request in requests[:: max(1, len(requests) // options.alone)]][: options.alone]
     sides = {LOCK_STEP: partial(timed, LOCK_STEP, [requests]), ALONE: partial(timed, ALONE, alone)}
     measured = in_turn(options.rounds, sides)
-    print_sides(measured, {"s": ".1f", "calls": ".0f", "dialogues/s": ".3f", "calls/s": ".3f"})
-    for figure in ("dialogues/s", "calls/s"):
+    rates = ("dialogues/s", "calls/s", "calls/CPU s")
+    print_sides(measured, {"s": ".1f", "CPU s": ".1f", "calls": ".0f", **dict.fromkeys(rates, ".3f")})
+    for figure in rates:
         print_ratio(measured, figure, LOCK_STEP, ALONE)
     together, single = found[LOCK_STEP], found[ALONE]
     outcomes = Counter(one[1] for one in together)
@@ -100,7 +103,7 @@ def compare(target: Any, options: argparse.Namespace, folder: Path) -> None:
         [
             ("dialogues:", f"{len(together)} in lock-step, {len(single)} one at a time"),
             ("outcomes:", ", ".join(f"{name} {n}" for name, n in outcomes.items())),
-            ("same answers:", f"{sum(one in together for one in single)} of {len(single)}"),
+            ("same outcome and answers:", f"{sum(one in together for one in single)} of {len(single)}"),
         ]
     )
 
@@ -112,7 +115,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--goals", type=int, default=64)
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int, default=96)
-    parser.add_argument("--alone", type=int, default=64)
+    parser.add_argument("--alone", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)
     options = read_options(parser, given, goals=2, turns=1, max_new_tokens=4, alone=1)
     found = find(options.run)

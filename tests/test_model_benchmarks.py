@@ -23,7 +23,7 @@ def tiny_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("attacks", ["RUN"], ["lock-step / one at a time", "same answers:", "1 of 1"]),
+        ("attacks", ["RUN"], ["lock-step / one at a time", "same outcome and answers:", "1 of 1"]),
         ("attention", [], ["fused / plain"]),
         ("chat", ["RUN"], ["tokens/s, chat / bare", "resident memory"]),
         ("demo_quality", ["RUN"], ["verdict is the label"]),
