@@ -64,7 +64,7 @@ def submit(
     """Submit a job for each step that is neither done nor in the queue, and yield each.
 
     `options` are those of sbatch, for example partition. The study is read from the folder by the jobs.
-    A job asks for a GPU if `machine` has one and the step loads a model. Without one, a step of days is an error.
+    A step that loads a model gets a GPU if `machine` has one. Without one, a step of days is an error.
     """
     import submitit
 
