@@ -64,7 +64,7 @@ def evaluate(
 ) -> SuiteResult:
     """Store what `asked` wrote on the prompts, in sections of this order, judge it, and read it back."""
     right = "4" if about.kind == "ability" else None
-    items = tuple(Item(f"{about.name}-{place}", prompt, None, right) for place, prompt in enumerate(prompts))
+    items = tuple(Item(f"{about.name}-{place}", prompt, answer=right) for place, prompt in enumerate(prompts))
     plan = EvalPlan(about, asked, SETTINGS, "normal", 1, len(items), items, order=order)
     place = SuiteDir(root / about.name)
     plan.save(place.path)

@@ -179,7 +179,7 @@ MAY_BE_NULL = {
     "file_sha256",
     "tokens",
 }
-OLD_PLANS_LACK = {"category", "answer", "tests", "goal", "task", "caveats", "saved_keys", "version"} | {
+OLD_PLANS_LACK = {"category", "answer", "goal", "task", "caveats", "saved_keys", "version"} | {
     *("template", "dtype", "quantised", "device")
 }
 KNOWN_WORDS = {"kind", "grader", "mode", "ending", "verdict", "state", "behaviour"}

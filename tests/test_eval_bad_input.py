@@ -250,7 +250,7 @@ def test_a_grader_that_fails_on_one_text_judges_the_others(
     def grade(text: str, item: Item) -> Any:
         return WORD.judge(text, item) if "4" in text else {}["none"]
 
-    items = (Item("1", "p", None, "4"), Item("2", "q", None, "4"))
+    items = (Item("1", "p", answer="4"), Item("2", "q", answer="4"))
     about = suite("a", "ability")
     plan = EvalPlan(about, target("t"), SETTINGS, "normal", 1, 2, items)
     place = SuiteDir(tmp_path)

@@ -90,7 +90,7 @@ def test_mmlu_is_asked_without_its_answer_and_judged_by_the_letter_that_the_answ
     [item] = reading.items
     assert "Question: Two and two?\nA. one\nB. six\nC. four\nD. ten\n" in item.prompt
     assert "always conclude with:\nThe best answer is" in item.prompt
-    assert (item.category, item.answer, item.task) == ("sums", '{"answer": 2}', "mmlu")
+    assert (item.category, item.document, item.task) == ("sums", {"answer": 2}, "mmlu")
     assert EXACT.judge("The best answer is A? No.\n\nThe best answer is C.", item).correct
     assert EXACT.judge("**The best answer is **C**.**", item).correct
     wrong = EXACT.judge("The best answer is B.", item)

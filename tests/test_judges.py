@@ -40,8 +40,8 @@ from tests.scorecards import BARE, evaluate, suite, target
 MATH500 = Path(__file__).parents[2] / "shared" / "data" / "math500.jsonl"
 
 
-def item(answer: str, tests: str | None = None) -> Item:
-    return Item("1", "p", None, answer, tests)
+def item(answer: str) -> Item:
+    return Item("1", "p", answer=answer)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,8 @@ def test_code_passes_only_by_passing_its_tests(
 ) -> None:
     monkeypatch.setattr("alttrain_cli.evaluation.judges.code.SECONDS", 3)
     stub = 'def double(x):\n    """Twice x."""\n'
-    assert judge_code(f"Here:\n```python\n{code}\n```\nDone.", item(stub, CHECK)).correct is right
+    one = Item("1", "p", stub=stub, tests=CHECK)
+    assert judge_code(f"Here:\n```python\n{code}\n```\nDone.", one).correct is right
 
 
 def test_the_last_block_that_defines_something_is_the_code() -> None:

@@ -16,13 +16,14 @@ from alttrain_cli.backends.remembering import RECORD, Remembering
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.source import ModelSource
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
-from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.suites.suite import Item, ProblemPlace
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
@@ -35,6 +36,13 @@ SETTINGS = Sampling(
     max_new_tokens=9, do_sample=True, temperature=0.6, top_p=0.95, top_k=20, repetition_penalty=1.1
 )
 ITEM = Item("1", "Why?")
+PLACE = ProblemPlace(file="/f/test5.jsonl", row=3, sha256="ab", function=None)
+DOCUMENT = {"answer": ["Ann", "Mr \u00e9"], "n": 1.0}
+TYPED: dict[str, tuple[Any, Any]] = {
+    "stub": ("one", "two"),
+    "problem": (PLACE, PLACE.model_copy(update={"row": 4})),
+    "document": (DOCUMENT, {}),
+}
 
 
 def plan(**changes: Any) -> EvalPlan:
@@ -65,7 +73,7 @@ SETTINGS_CHANGES: dict[str, list[Any]] = {
 def test_the_tables_below_name_every_field() -> None:
     assert names_of(Fingerprint) == TARGET_CHANGES.keys() | {"name"}
     assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
-    assert set(Item._fields) == {"prompt", "id", "category", "turns", *REFERENCES}
+    assert set(Item._fields) == {"prompt", "id", "category", "turns", *REFERENCES, *TYPED}
     assert names_of(EvalPlan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
         "published", "caveats", "saved_keys", "order", "attack",
     }  # fmt: skip
@@ -127,7 +135,7 @@ def test_a_plan_is_read_back_as_it_was_saved_and_tells_its_version(tmp_path: Pat
     for saved in (plan(), plan(attack=ATTACK, items=(item,), caveats=("short",), order=("reasoning",))):
         saved.save(tmp_path)
         assert EvalPlan.load(tmp_path) == replace(saved, saved_keys=tuple(saved.keys))
-        assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["version"] == 2
+        assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["version"] == 3
 
 
 def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:
@@ -145,7 +153,11 @@ def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:
         {"published": 99},
         {"caveats": ("a preset's",)},
         {"order": ("assessment", "understanding", "reasoning")},  # how completions are read, not written
-        *({"items": (ITEM._replace(**{name: "x"}),)} for name in sorted({*Item._fields} - {"prompt"})),
+        *(
+            {"items": (ITEM._replace(**{name: "x"}),)}
+            for name in sorted({*Item._fields} - {"prompt", *TYPED})
+        ),
+        *({"items": (ITEM._replace(**{name: values[0]}),)} for name, values in TYPED.items()),
     ],
     ids=str,
 )
@@ -169,6 +181,25 @@ def test_the_keys_of_runs_that_exist_stay_as_they_are(found: EvalPlan, keys: lis
 # --- judgements
 
 REFERENCES = ("answer", "tests", "goal", "task")
+# grader -> an item as plan.json of version 2 has it, the same today, the key of its judgement in version 2
+GRADED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "code": (
+        {"answer": "def f():\n", "tests": "def check(c): ...\n\ncheck(f)\n"},
+        {"stub": "def f():\n", "tests": "def check(c): ...\n\ncheck(f)\n"},
+        "556826d2f26e",
+    ),
+    "program": (
+        {"tests": '{"file":"/f/test5.jsonl","row":3,"sha256":"ab","function":null}'},
+        {"problem": PLACE},
+        "fe524b22cce4",
+    ),
+    "lm-eval-f1": (
+        {"answer": '{"answer": ["Ann", "Mr \u00e9"], "n": 1.0}', "task": "nq"},
+        {"document": DOCUMENT, "task": "nq"},
+        "8dad96ce2b86",
+    ),
+    "word": ({"answer": "4|four"}, {"answer": "4|four"}, "1844f42bff0f"),
+}
 RUN = JudgeRun(RULE, "answer", "m")
 JUDGE_CHANGES: list[JudgeRun] = [
     replace(RUN, judge=replace(RULE, name="another")),
@@ -192,6 +223,51 @@ def test_what_a_completion_is_compared_with_changes_the_key_of_a_judgement(name:
     assert RUN.key("k", ITEM._replace(**{name: "one"})) not in {
         RUN.key("k", ITEM._replace(**{other: "one"})) for other in REFERENCES if other != name
     }
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_code_problem_and_document_change_the_key_of_a_judgement(name: str) -> None:
+    assert len({RUN.key("k", ITEM._replace(**{name: value})) for value in (None, *TYPED[name])}) == 3
+
+
+@pytest.mark.parametrize("grader", GRADED)
+def test_an_item_of_version_2_has_its_fields_and_its_keys_today(grader: Any, tmp_path: Path) -> None:
+    before, values, key = GRADED[grader]
+    item = ITEM._replace(**values)
+    saved = plan(suite=suite("s", "ability", grader=grader), items=(item,))
+    saved.save(tmp_path)
+    assert EvalPlan.load(tmp_path).items == (item,)
+    file = tmp_path / "plan.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    old = {"category": None, "answer": None, "tests": None, "goal": None, "task": None, **before}
+    write_json(file, {**record, "items": [{"id": "1", "prompt": "Why?", **old}], "version": 2})
+    read = EvalPlan.load(tmp_path)
+    assert read.items == (item,)
+    assert read.keys == saved.keys
+    assert RUN.key("k", item)[:12] == key
+
+
+@pytest.mark.parametrize(
+    ("grader", "item", "says"),
+    [
+        ("code", {"stub": "def f():"}, "items.0.tests: must be text"),
+        ("program", {"tests": "f.jsonl"}, "items.0.tests: must be a JSON object"),
+        ("program", {}, "items.0.problem: must be a JSON object"),
+        ("lm-eval", {"answer": "[4]", "task": "nq"}, "items.0.answer: must be a JSON object"),
+        ("lm-eval", {"task": "nq"}, "items.0.document: must be a JSON object"),
+        ("lm-eval", {"document": {}}, "items.0.task: must be text"),
+        ("math", {"document": {}}, "items.0.answer: must be text"),
+    ],
+)
+def test_an_item_without_what_its_grader_needs_is_named(
+    grader: Any, item: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    plan(suite=suite("s", "ability", grader=grader)).save(tmp_path)
+    file = tmp_path / "plan.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, {**record, "items": [{"id": "1", "prompt": "Why?", **item}]})
+    with pytest.raises(DataError, match=rf"{says}, the suite's grader needs it\. Delete "):
+        EvalPlan.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["id", "prompt", "category"])

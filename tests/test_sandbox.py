@@ -442,7 +442,7 @@ def test_a_line_that_is_no_value_is_a_literal_error(line: bytes) -> None:
 )
 @example("```python\n\0\ud800\n```")
 def test_no_text_raises_or_is_right(text: str) -> None:
-    judgement = code_judge.judge_code(text, Item("1", "p", None, STUB.removesuffix("    pass\n"), CHECK))
+    judgement = code_judge.judge_code(text, Item("1", "p", stub=STUB.removesuffix("    pass\n"), tests=CHECK))
     assert judgement.correct is False
     json.dumps(judgement._asdict()).encode()
     (judgement.raw or "").encode()
@@ -495,7 +495,7 @@ def test_where_nothing_confines_code_it_does_not_run(
     monkeypatch.setattr(platform, name, lambda: value)
     monkeypatch.setattr(sys, "platform", "darwin" if value == "Darwin" else sys.platform)
     monkeypatch.setattr(code_judge, "run", lambda *_: pytest.fail("code was run"))
-    judgement = code_judge.judge_code(GOOD, Item("1", "p", None, STUB, CHECK))
+    judgement = code_judge.judge_code(GOOD, Item("1", "p", stub=STUB, tests=CHECK))
     assert (judgement.state, judgement.correct) == (JudgementState.UNPARSED, None)
     assert value in (judgement.raw or "")
     assert "WSL" in (judgement.raw or "")

@@ -91,7 +91,7 @@ def test_humanevals_tests_call_the_function(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps({**row, "task_id": n}) + "\n" for n in range(164)), encoding="utf-8")
     first = read_suite(all_suites()["humaneval"], path).items[0]
     assert first.tests == "def check(c): ...\n\ncheck(f)\n"
-    assert first.answer == "def f():\n"
+    assert (first.stub, first.answer) == ("def f():\n", None)
 
 
 @pytest.mark.parametrize(

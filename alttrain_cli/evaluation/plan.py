@@ -33,7 +33,7 @@ from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
-VERSION = 2  # of plan.json; plans of version 1 have none
+VERSION = 3  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
 # Files that remain if a writer is killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
@@ -121,10 +121,8 @@ class EvalPlan:
 
 
 def _item_record(item: Item) -> dict[str, Any]:
-    values = item._asdict()
-    if item.turns is None:
-        del values["turns"]
-    return values
+    values = {name: value for name, value in item._asdict().items() if value is not None}
+    return {**values, "problem": item.problem.model_dump()} if item.problem else values
 
 
 def _item(values: dict[str, Any]) -> Item:
@@ -155,7 +153,8 @@ def _keys(
     for item in items:
         # A dialogue is shaped by its goal and turns.
         text = item.prompt if attack is None else hash_of(item.goal or item.prompt, item.turns)
-        differs = first.setdefault(text, item).reference != item.reference
+        earlier = first.setdefault(text, item)
+        differs = earlier is not item and earlier.reference != item.reference
         own = [item.reference] if differs else []
         keys += [hash_of(shaping, text, sample, *own) for sample in range(samples)]
     return keys

@@ -1,24 +1,24 @@
 """plan.json as it is read back: every key that judging and reporting need, and what must fit together."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import Count, Key
 from alttrain_cli.evaluation.suites.items import LoadedSuite
-from alttrain_cli.evaluation.suites.suite import Grader, Kind, Suite
+from alttrain_cli.evaluation.suites.suite import Grader, Kind, ProblemPlace, Suite
 from alttrain_cli.recipe.model import MOST as MOST_TOKENS
 from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, MOST, check_finite
 from alttrain_cli.structure.sections import Order, check_order
 
 Many = Annotated[int, Field(ge=1, le=MOST)]
+_DOCUMENT = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,14 @@ class ItemRecord(TypedDict):
     id: Key
     prompt: Key
     category: NotRequired[str | None]
-    answer: NotRequired[str | None]
-    tests: NotRequired[str | None]
     goal: NotRequired[str | None]
-    task: NotRequired[str | None]
     turns: NotRequired[Annotated[list[str], Field(min_length=1)] | None]
+    answer: NotRequired[str | None]
+    stub: NotRequired[str | None]
+    tests: NotRequired[str | None]
+    problem: NotRequired[ProblemPlace | None]
+    task: NotRequired[str | None]
+    document: NotRequired[Annotated[dict[str, Any], AfterValidator(check_finite)] | None]
 
 
 class EvalPlanRecord(TypedDict):
@@ -150,9 +153,24 @@ def _fits_together(plan: EvalPlanRecord) -> EvalPlanRecord:
     if "saved_keys" in plan and len(plan["saved_keys"]) != len(plan["items"]) * plan["samples"]:
         raise ValueError("saved_keys: there must be one for each sample of each item")
     for place, item in enumerate(plan["items"]):
-        if problem := _ungradable(item, grader):
-            raise ValueError(f"items.{place}.{problem}")
+        if problem := _upgrade(item, grader) or _ungradable(item, grader):
+            raise ValueError(f"items.{place}.{problem}, the suite's grader needs it")
     return plan
+
+
+def _upgrade(item: ItemRecord, grader: str | None) -> str:
+    """Give what plans before version 3 have in `answer` or `tests` its own key; return what is wrong."""
+    try:
+        match grader, item:
+            case "code", {"answer": str(stub)}:
+                item["stub"], item["answer"] = stub, None
+            case "program", {"tests": str(text)}:
+                item["problem"], item["tests"] = ProblemPlace.model_validate_json(text), None
+            case "lm-eval" | "lm-eval-f1" | "lm-eval-rouge", {"answer": str(text)}:
+                item["document"], item["answer"] = _DOCUMENT.validate_json(text), None
+    except ValidationError:
+        return f"{'tests' if grader == 'program' else 'answer'}: must be a JSON object"
+    return ""
 
 
 def _ungradable(item: ItemRecord, grader: str | None) -> str:
@@ -160,23 +178,15 @@ def _ungradable(item: ItemRecord, grader: str | None) -> str:
     match grader:
         case None:
             return ""
-        case "code" | "program":
-            return "" if item.get("tests") else "tests: must be text, the suite's grader needs it"
+        case "code":
+            return "" if item.get("tests") else "tests: must be text"
+        case "program":
+            return "" if item.get("problem") else "problem: must be a JSON object"
         case "word" | "math":
-            return "" if item.get("answer") else "answer: must be text, the suite's grader needs it"
+            return "" if item.get("answer") else "answer: must be text"
     if not item.get("task"):
-        return "task: must be text, the suite's grader needs it"
-    return (
-        "" if _is_object(item.get("answer")) else "answer: must be a JSON object, the suite's grader needs it"
-    )
-
-
-def _is_object(text: str | None) -> bool:
-    try:
-        value: Any = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict)
+        return "task: must be text"
+    return "" if item.get("document") is not None else "document: must be a JSON object"
 
 
 PLAN = TypeAdapter(Annotated[EvalPlanRecord, AfterValidator(_fits_together)])

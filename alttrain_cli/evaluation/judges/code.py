@@ -21,7 +21,7 @@ def judge_code(text: str, item: Item) -> Judgement:
     """Right if the tests pass; unparsed, and so judged again later, if they could not be run."""
     if reason := refusal():
         return Judgement(JudgementState.UNPARSED, raw=reason)
-    stub = f"{item.answer or ''}\n    pass\n"
+    stub = f"{item.stub or ''}\n    pass\n"
     correct, reason = run(stub, code_in(text), item.tests or "", SECONDS)
     raw = None if reason is None else escape_hidden(reason)[:_REASON]
     return (

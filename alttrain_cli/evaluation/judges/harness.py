@@ -24,7 +24,7 @@ def is_exact(text: str, item: Item) -> Judgement:
 def is_exact_or_near(text: str, item: Item) -> Judgement:
     """Like `is_exact`, with the F1 of the words: the best over all right answers."""
     scores, found = _score(text, item)
-    near = {"f1": f1(found, item.document["answer"])}
+    near = {"f1": f1(found, (item.document or {})["answer"])}
     return Judgement(correct=bool(scores["exact_match"] == 1), raw=found, overlap=near)
 
 
@@ -52,7 +52,7 @@ def rouge(text: str, item: Item) -> Judgement:
 
 
 def _score(text: str, item: Item) -> tuple[dict[str, float], str]:
-    return _scoring(item.task or "").score(item.document, text)
+    return _scoring(item.task or "").score(item.document or {}, text)
 
 
 @cache

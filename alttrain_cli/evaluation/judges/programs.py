@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.programs import Case, Problem, Problems
@@ -100,8 +101,10 @@ def passes(text: str, item: Item) -> Judgement:
     """Right if all tests pass; unparsed, and so judged again later, if they cannot be run."""
     if reason := refusal():
         return Judgement(JudgementState.UNPARSED, raw=reason)
+    if item.problem is None:
+        raise DataError(f"{item.id}: the item does not say where its tests are.")
     try:
-        problem = _problems.problem(item.tests or "")
+        problem = _problems.problem(item.problem)
     except NotText as missing:
         return Judgement(JudgementState.UNPARSED, raw=escape_hidden(str(missing))[:_REASON])
     correct, reason = _run(program_in(text), problem)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import HarnessPrompts
-from alttrain_cli.evaluation.suites.programs import program_prompt, tests_place
-from alttrain_cli.evaluation.suites.suite import RUN_CODE, Item, Suite, SuiteSource, fingerprint
+from alttrain_cli.evaluation.suites.programs import problem_place, program_prompt
+from alttrain_cli.evaluation.suites.suite import Item, Suite, SuiteSource, Task, fingerprint
 from alttrain_cli.evaluation.suites.turns import turns_of
 from alttrain_cli.network import is_offline
 from alttrain_cli.storage.download import DownloadError, download
@@ -86,7 +86,7 @@ def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[li
             continue
         item = _item(suite, place, str(number), row, prompt)._replace(turns=turns)
         if suite.grader == "program":
-            item = item._replace(tests=tests_place(path, number, row, place))
+            item = item._replace(problem=problem_place(path, number, row, place))
         items.append(item)
         if len(items) > MOST_ITEMS:
             raise DataError(
@@ -108,17 +108,19 @@ def _check_file(suite: Suite, path: Path) -> None:
 
 
 def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt: str) -> Item:
-    answer = _answer(suite, row, place)
-    if suite.kind == "ability" and answer is None and suite.grader not in RUN_CODE:
+    answer = _last_answer(_get(suite, row, "answer", place))
+    if suite.grader in ("word", "math") and answer is None:
         raise DataError(f"{place}: no answer ({' or '.join(suite.columns['answer'])}).")
     return Item(
         id=_get(suite, row, "id", place) or number,
         prompt=suite.instruction.replace("{prompt}", prompt) if suite.instruction else prompt,
         category=_get(suite, row, "category", place),
-        answer=answer,
-        tests=_tests(suite, row, place),
         goal=_get(suite, row, "goal", place),
+        answer=answer,
+        stub=_get(suite, row, "stub", place),
+        tests=_tests(suite, row, place),
         task=suite.name if suite.task else None,
+        document=_document(suite.task, row, place) if suite.task else None,
     )
 
 
@@ -126,17 +128,12 @@ def _prompt(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
     return program_prompt(row, place) if suite.grader == "program" else _get(suite, row, "prompt", place)
 
 
-def _answer(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
-    """Return the right answer; for a task of the harness all that its scoring reads, as JSON."""
-    if suite.task:
-        return _as_json({name: row[name] for name in suite.task.reads}, place)
-    answer = _get(suite, row, "answer", place)
-    return answer if suite.grader == "code" else _last_answer(answer)
-
-
-def _as_json(values: Mapping[str, Any], place: str) -> str:
+def _document(task: Task, row: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    """Return what the task's scoring reads of a row, as it will be read back from plan.json."""
+    values = {name: row[name] for name in task.reads}
     try:
-        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+        found: Mapping[str, Any] = json.loads(json.dumps(values, allow_nan=False))
+        return found
     except (TypeError, ValueError):
         raise DataError(
             f"{place}: {', '.join(values)}: only texts, finite numbers and lists are read."

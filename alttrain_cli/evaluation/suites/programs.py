@@ -11,9 +11,10 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suites.suite import ProblemPlace
 from alttrain_cli.storage.pickled_text import NotText, packed_text
 from alttrain_cli.storage.tables import read_table
 from alttrain_cli.text import quoted
@@ -44,15 +45,6 @@ class Problem(NamedTuple):
     cases: list[Case]
 
 
-class _Place(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str
-    row: int
-    sha256: str  # of the tests as they are published
-    function: str | None
-
-
 class _Test(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -67,11 +59,11 @@ def program_prompt(row: Mapping[str, Any], place: str) -> str:
     return wording.format(question=question.strip(), starter=starter.rstrip())
 
 
-def tests_place(path: Path, number: int, row: Mapping[str, Any], place: str) -> str:
-    """Return where the tests of a row are, as the text that an item keeps."""
+def problem_place(path: Path, number: int, row: Mapping[str, Any], place: str) -> ProblemPlace:
+    """Return where the tests of a row are."""
     digest = _digest([_text(row, name, place) for name in _TESTS])
     function = _function(_text(row, "metadata", place), place)
-    return _Place(file=str(path.resolve()), row=number, sha256=digest, function=function).model_dump_json()
+    return ProblemPlace(file=str(path.resolve()), row=number, sha256=digest, function=function)
 
 
 class Problems:
@@ -82,22 +74,18 @@ class Problems:
         self._rows: Iterator[tuple[int, Mapping[str, Any]]] = iter(())
         self._at = 0
 
-    def problem(self, tests: str) -> Problem:
+    def problem(self, place: ProblemPlace) -> Problem:
         """Return the problem of an item.
 
         Raises:
             NotText: if its tests cannot be read, with the reason.
         """
-        try:
-            place = _Place.model_validate_json(tests)
-        except ValidationError:
-            raise NotText("the item does not say where its tests are") from None
         texts = self._texts(place)
         if _digest(texts) != place.sha256:
             raise NotText(f"{place.file} was changed since the evaluation")
         return Problem(place.function, [case for text in texts for case in _cases(text)])
 
-    def _texts(self, place: _Place) -> list[str]:
+    def _texts(self, place: ProblemPlace) -> list[str]:
         if place.file != self._file or place.row <= self._at:
             self._file, self._rows = place.file, read_table(Path(place.file))
         try:

@@ -41,28 +41,42 @@ GROUPS = {
 }
 
 
+class ProblemPlace(BaseModel):
+    """Where the published tests of a programming problem are: they can have many megabytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    row: int
+    sha256: str  # of the tests as they are published
+    function: str | None  # None: a program that reads stdin
+
+
 class Item(NamedTuple):
-    """One prompt; abilities have the right answer, code has its tests."""
+    """One prompt. What a completion is compared with is in the fields of the suite's grader."""
 
     id: str
     prompt: str
     category: str | None = None
-    answer: str | None = None  # of code its beginning; of a task of the harness see `document`
-    tests: str | None = None  # of grader `program`: where they are
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
-    task: str | None = None  # the suite whose task of the harness scores it
     turns: tuple[str, ...] | None = None  # the user's messages, where a conversation is scripted
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """What the scoring of its task reads."""
-        found: Mapping[str, Any] = json.loads(self.answer or "{}")
-        return found
+    answer: str | None = None  # graders `word` and `math`: what is right
+    stub: str | None = None  # grader `code`: the code that a completion continues
+    tests: str | None = None  # grader `code`: the code that checks it
+    problem: ProblemPlace | None = None  # grader `program`
+    task: str | None = None  # graders `lm-eval`: the suite whose task of the harness scores it
+    document: Mapping[str, Any] | None = None  # graders `lm-eval`: what that task's scoring reads
 
     @property
     def reference(self) -> dict[str, str]:
-        """What a judge compares a completion with; it does not shape the completion."""
-        values = {"answer": self.answer, "tests": self.tests, "goal": self.goal, "task": self.task}
+        """What a judge compares a completion with; it does not shape the completion.
+
+        Keys are hashes of it, so it stays as plan.json had it before version 3: texts, and two names for all.
+        """
+        document = None if self.document is None else json.dumps(self.document, ensure_ascii=False)
+        answers = (one for one in (self.answer, self.stub, document) if one is not None)
+        tests = self.problem.model_dump_json() if self.problem else self.tests
+        values = {"answer": next(answers, None), "tests": tests, "goal": self.goal, "task": self.task}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -209,7 +223,7 @@ def fingerprint(items: list[Item]) -> str:
     """Return the hash of the prompts and answers, in their order."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(f"{item.prompt}\0{item.answer or ''}\0".encode("utf-8", "surrogatepass"))
+        digest.update(f"{item.prompt}\0{item.reference.get('answer', '')}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
