@@ -8,7 +8,6 @@ import pytest
 
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.files import (
-    append_jsonl,
     atomic_writer,
     explain_write_errors,
     refuse_foreign,
@@ -17,6 +16,7 @@ from alttrain_cli.storage.files import (
     write_refusal,
 )
 from alttrain_cli.storage.folder_state import FolderState
+from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.reading import read_jsonl
 
 
@@ -131,9 +131,11 @@ def test_a_file_that_is_gone_when_a_write_fails_is_no_second_error(tmp_path: Pat
 
 
 def test_texts_stay_readable_and_half_a_character_becomes_a_replacement_character(tmp_path: Path) -> None:
-    append_jsonl(tmp_path / "new" / "a.jsonl", {"a": "f\u00fcr \ud800"})
-    append_jsonl(tmp_path / "new" / "a.jsonl", {"b": 2})
-    assert (tmp_path / "new" / "a.jsonl").read_text("utf-8") == '{"a": "f\u00fcr \ufffd"}\n{"b": 2}\n'
+    log = Log(tmp_path / "new" / "a.jsonl")
+    log.append({"a": "f\u00fcr \ud800"})
+    log.append({"b": 2})
+    assert log.path.read_text("utf-8") == '{"a": "f\u00fcr \\ud800"}\n{"b": 2}\n'
+    assert list(log) == [{"a": "f\u00fcr \ufffd"}, {"b": 2}]
     write_json(tmp_path / "b" / "c" / "b.json", {"a": ["f\u00fcr \ud800"]})
     assert (tmp_path / "b" / "c" / "b.json").read_text(
         "utf-8"

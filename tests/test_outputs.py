@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.storage.files import append_jsonl, atomic_writer
+from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.lock import lock_folder
 from tests.servers import chat_server
 
@@ -207,12 +208,15 @@ def test_a_second_build_of_the_same_file_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_line_is_not_appended_to_a_torn_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("before", "kept"), [('{"torn": ', ""), ('{"whole": 1}', '{"whole": 1}\n')])
+def test_a_torn_line_is_cut_off_and_a_whole_one_that_lacks_its_end_is_kept(
+    before: str, kept: str, tmp_path: Path
+) -> None:
     path = tmp_path / "compare.jsonl"
-    path.write_text('{"torn": ')
-    append_jsonl(path, {"a": 1})
-    append_jsonl(path, {"b": 2})
-    assert path.read_text() == '{"torn": \n{"a": 1}\n{"b": 2}\n'
+    path.write_text(before)
+    Log(path).append({"a": 1})
+    Log(path).append({"b": 2})
+    assert path.read_text() == kept + '{"a": 1}\n{"b": 2}\n'
 
 
 def test_a_build_that_fails_leaves_no_folder(tmp_path: Path) -> None:

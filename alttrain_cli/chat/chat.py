@@ -12,7 +12,7 @@ from alttrain_cli.chat.screen import Terminal
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.storage.files import append_jsonl
+from alttrain_cli.storage.journal import Log
 
 
 class Chat:
@@ -120,7 +120,7 @@ class Chat:
             raise AlttrainError("There is no comparison to save. Run /compare first.")
         run = self.target.run
         path = (run.path if run else FOLDER) / "compare.jsonl"
-        append_jsonl(path, self._comparison.record())
+        Log(path).append(self._comparison.record())
         return path
 
     def undo(self) -> Turn:

@@ -1,4 +1,4 @@
-"""Writes files atomically, and JSON Lines that stay valid after an incomplete last line."""
+"""Writes files atomically."""
 
 import errno
 import json
@@ -109,31 +109,7 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> None:
     """Write one JSON object a line, atomically."""
     with atomic_writer(path) as file:
         for value in values:
-            file.write(_line(value))
-
-
-def append_jsonl(path: Path, value: Any) -> None:
-    """Append one JSON object as a line."""
-    with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            torn = file.tell() and not _ends_a_line(file)
-            file.write((("\n" if torn else "") + _line(value)).encode())
-
-
-def _line(value: Any) -> str:
-    return encodable(json.dumps(value, ensure_ascii=False)) + "\n"
-
-
-def _ends_a_line(file: IO[bytes]) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
-
-
-def check_torn(path: Path, line: bytes, opening: bytes) -> None:
-    """Check that an incomplete last line, which will be cut off, is the start of one of our lines."""
-    if not opening.startswith(line[: len(opening)]):
-        raise DataError(f"{path}: was not written by alttrain. Move it, or choose another path.")
+            file.write(encodable(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def refuse_foreign(path: Path, opening: str) -> None:

@@ -1,4 +1,4 @@
-"""An append-only JSONL file of records with a `key`. It stays valid if its writer is killed at any moment."""
+"""Append-only JSONL files. They stay valid if their writer is killed at any moment."""
 
 import json
 import os
@@ -10,16 +10,15 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.storage.files import atomic_writer, check_torn, explain_write_errors
+from alttrain_cli.storage.files import atomic_writer, explain_write_errors
 from alttrain_cli.storage.reading import LONGEST_LINE, opened
 from alttrain_cli.storage.record_reader import KEEP, read_record
 
 _CHUNK = 1 << 16
-_OPENING = b'{"key": "'  # of each line
 
 
 class KeyedRecord(TypedDict):
-    """The keys that every record has."""
+    """The keys that every record of a journal has."""
 
     __pydantic_config__ = KEEP  # type: ignore[misc]
 
@@ -27,20 +26,105 @@ class KeyedRecord(TypedDict):
 
 
 _KEYED = TypeAdapter(KeyedRecord)
+_ANY = TypeAdapter(dict[str, Any])
 
 
-class Journal:
-    """The records of one file, each checked against `kind`. Of two with the same key the later one counts."""
+class Log:
+    """The lines of one file, each checked against `kind`."""
 
-    def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
+    opening = b'{"'  # of each line
+    next_step = "Remove line {number}."
+
+    def __init__(self, path: Path, kind: TypeAdapter[Any] = _ANY) -> None:
         self.path = path
         self._kind = kind
         self._is_whole = False
-        self._offsets: dict[str, int] | None = None  # None: not read yet
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Any]:
         """Yield the records one by one; an incomplete last line is skipped."""
         return (record for _, record in self._lines())
+
+    def append(self, record: dict[str, Any]) -> int:
+        """Write one record whole, so that a kill after this call loses nothing.
+
+        Returns the place of its first byte in the file.
+        """
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        with explain_write_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                if not self._is_whole:
+                    self._end_last_line()
+                place = file.seek(0, os.SEEK_END)
+                self._is_whole = file.write(line) == len(line)
+        if not self._is_whole:
+            raise AlttrainError(
+                f"{self.path}: cannot write: the disk is full. Free some space, then run the same "
+                "command again."
+            )
+        return place
+
+    def _end_last_line(self) -> None:
+        """Cut off an incomplete last line, left by a writer that was killed or ran out of disk.
+
+        A complete record that lacks only its end, as some editors leave it, gets its end.
+        """
+        with self.path.open("rb+") as file:
+            end = place = file.seek(0, os.SEEK_END)
+            while place and not _ends_a_line(file, place):
+                start = max(0, place - _CHUNK)
+                file.seek(start)
+                place = start + file.read(place - start).rfind(b"\n") + 1
+            if place == end:
+                return
+            file.seek(place)
+            line = file.read(LONGEST_LINE)
+            if not self.opening.startswith(line[: len(self.opening)]):
+                raise DataError(f"{self.path}: was not written by alttrain. Move it, or choose another path.")
+            if _is_json(line):
+                file.write(b"\n")
+            else:
+                file.truncate(place)
+
+    def _lines(self) -> Iterator[tuple[int, Any]]:
+        if not self.path.exists():
+            return
+        with opened(self.path) as file:
+            place = number = 0
+            while line := file.readline(LONGEST_LINE):
+                number += 1
+                if not line.endswith(b"\n"):
+                    self._check_torn(line, number)
+                    return
+                if line.strip():
+                    yield place, self._parse(line, str(number))
+                place += len(line)
+
+    def _check_torn(self, line: bytes, number: int) -> None:
+        if len(line) == LONGEST_LINE:
+            next_step = self.next_step.format(number=number)
+            raise DataError(f"{self.path}:{number}: the line is too long. {next_step}")
+
+    def _parse(self, line: bytes, number: str) -> Any:
+        return read_record(self._kind, line, f"{self.path}:{number}", self.next_step.format(number=number))
+
+
+class Journal(Log):
+    """A log of records with a `key`. Of two with the same key the later one counts."""
+
+    opening = b'{"key": "'
+    next_step = "Remove line {number}, or delete the file: the same command makes it again."
+
+    def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
+        super().__init__(path, kind)
+        self._offsets: dict[str, int] | None = None  # None: not read yet
+
+    def append(self, record: dict[str, Any]) -> int:
+        """Write one record whole; return the place of its first byte."""
+        place = super().append(record)
+        if self._offsets is not None:
+            self._offsets[record["key"]] = place
+        return place
 
     def latest(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the record that counts of each key, in the order of the keys; those without are left out."""
@@ -63,7 +147,8 @@ class Journal:
             return None
         with opened(self.path) as file:
             file.seek(self.offsets[key])
-            return self._parse(file.readline(), f"byte {self.offsets[key]}")
+            record: dict[str, Any] = self._parse(file.readline(), f"byte {self.offsets[key]}")
+        return record
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -71,24 +156,6 @@ class Journal:
         if self._offsets is None:
             self._offsets = {record["key"]: place for place, record in self._lines()}
         return self._offsets
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Write one record whole, so that a kill after this call loses nothing."""
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        with explain_write_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab", buffering=0) as file:
-                if not self._is_whole:
-                    _truncate_partial_line(self.path)
-                place = file.seek(0, os.SEEK_END)
-                self._is_whole = file.write(line) == len(line)
-        if not self._is_whole:
-            raise AlttrainError(
-                f"{self.path}: cannot write: the disk is full. Free some space, then run the same "
-                "command again."
-            )
-        if self._offsets is not None:
-            self._offsets[record["key"]] = place
 
     def sort_by_keys(self, keys: Sequence[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
@@ -107,48 +174,15 @@ class Journal:
                 source.seek(places[key])
                 target.write(source.readline().decode("utf-8"))
 
-    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        if not self.path.exists():
-            return
-        with opened(self.path) as file:
-            place = number = 0
-            while line := file.readline(LONGEST_LINE):
-                number += 1
-                if not line.endswith(b"\n"):
-                    self._check_torn(line, number)
-                    return
-                if line.strip():
-                    yield place, self._parse(line, str(number))
-                place += len(line)
-
-    def _check_torn(self, line: bytes, number: int) -> None:
-        if len(line) == LONGEST_LINE:
-            raise DataError(f"{self.path}:{number}: the line is too long. {_next_step(str(number))}")
-
-    def _parse(self, line: bytes, number: str) -> dict[str, Any]:
-        place = f"{self.path}:{number}"
-        record: dict[str, Any] = read_record(self._kind, line, place, _next_step(number))
-        return record
-
-
-def _next_step(number: str) -> str:
-    return f"Remove line {number}, or delete the file: the same command makes it again."
-
-
-def _truncate_partial_line(path: Path) -> None:
-    """Cut off an incomplete last line, left by a writer that was killed or ran out of disk."""
-    with path.open("rb+") as file:
-        end = place = file.seek(0, os.SEEK_END)
-        while place and not _ends_a_line(file, place):
-            start = max(0, place - _CHUNK)
-            file.seek(start)
-            place = start + file.read(place - start).rfind(b"\n") + 1
-        if place < end:
-            file.seek(place)
-            check_torn(path, file.read(len(_OPENING)), _OPENING)
-            file.truncate(place)
-
 
 def _ends_a_line(file: IO[bytes], place: int) -> bool:
     file.seek(place - 1)
     return file.read(1) == b"\n"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

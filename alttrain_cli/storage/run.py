@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.storage.files import append_jsonl, atomic_writer, write_json, write_jsonl
+from alttrain_cli.storage.files import atomic_writer, write_json, write_jsonl
 from alttrain_cli.storage.folder_state import FolderState
+from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.lock import is_locked, lock_folder
 from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.storage.record_reader import read_record_file
@@ -23,7 +24,6 @@ from alttrain_cli.storage.run_records import (
     CanaryRecord,
     Manifest,
     StepRecord,
-    read_log,
 )
 
 # One of these files shows that training has ended: an adapter, or a whole model in one file or several.
@@ -249,10 +249,10 @@ class Run:
         return shlex.join(["alttrain", "calibrate", str(self.path)])
 
     def steps(self) -> list[StepRecord]:
-        return read_log(self.steps_path, STEP)
+        return list(Log(self.steps_path, STEP))
 
     def canaries(self) -> list[CanaryRecord]:
-        return read_log(self.canary_path, CANARY)
+        return list(Log(self.canary_path, CANARY))
 
     def keep_steps(self, last: int) -> None:
         """Drop what was logged after step `last`, which will be run again."""
@@ -263,10 +263,10 @@ class Run:
 
     def add_step(self, step: StepRecord) -> None:
         self.has_trained = True
-        append_jsonl(self.steps_path, step.record())
+        Log(self.steps_path).append(step.record())
 
     def add_canary(self, canary: CanaryRecord) -> None:
-        append_jsonl(self.canary_path, canary.record())
+        Log(self.canary_path).append(canary.record())
 
 
 def _newest(path: Path) -> float:

@@ -1,12 +1,10 @@
 """The records of a run folder: manifest.json, and one line of train.jsonl and of canary.jsonl."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from alttrain_cli.storage.reading import opened
-from alttrain_cli.storage.record_reader import KEEP, MOST, read_record
+from alttrain_cli.storage.record_reader import KEEP, MOST
 
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -222,17 +220,3 @@ MANIFEST = TypeAdapter(Manifest)
 STEP = TypeAdapter(StepRecord)
 CANARY = TypeAdapter(CanaryRecord)
 CALIBRATION = TypeAdapter(CalibrationRecord)
-Line = TypeVar("Line", bound=Record)
-
-
-def read_log(path: Path, kind: TypeAdapter[Line]) -> list[Line]:
-    """Return the lines of a log, none if there is no file; an incomplete last line is left out."""
-    if not path.exists():
-        return []
-    with opened(path) as file:
-        lines = [line for line in file if line.endswith(b"\n")]
-    return [
-        read_record(kind, line, f"{path}:{number}", f"Remove line {number}.")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
