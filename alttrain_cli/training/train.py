@@ -48,7 +48,7 @@ def train(
     latest = latest_checkpoint(checkpoints)
     ranks.check_same({f"checkpoints in {checkpoints}": latest.name if latest else ""})
     if latest and is_last(latest):  # killed after its last step: the trainer would train further epochs
-        trainer._load_from_checkpoint(str(latest))
+        trainer.load(latest)
         return 0
     with _finish_step_on_signal(monitor, events.notice, ranks), enough_memory("updating the weights"):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)

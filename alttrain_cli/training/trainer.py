@@ -107,6 +107,10 @@ def _trainer_class() -> Any:
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """Write none next to the checkpoints: the adapter gets ours when it is finished."""
 
+        def load(self, checkpoint: Path) -> None:
+            """Load the adapter of a checkpoint, without the state of the training."""
+            self._load_from_checkpoint(str(checkpoint))
+
         def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
             super()._load_from_checkpoint(*arguments, **options)
             match_dtype(self.loaded)  # a resumed adapter keeps its dtype
