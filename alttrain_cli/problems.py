@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from alttrain_cli.text import escape_hidden, quoted
 
 _LONGEST_KEY = 100  # characters
@@ -17,6 +19,12 @@ _WORDS = {
     "Tuple should have": "must have",
     "Input should be": "must be",
 }
+
+
+def first_problem(error: ValidationError, *within: str) -> str:
+    """Return the first problem of a value in words, after its key; `within` are the keys around the value."""
+    problem = error.errors()[0]
+    return f"{'.'.join(filter(None, (*within, key_of(problem))))}: {in_words(problem)}"
 
 
 def key_of(problem: Any) -> str:

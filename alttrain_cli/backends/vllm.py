@@ -15,8 +15,8 @@ from alttrain_cli.backends.vllm_memory import VllmMemory
 from alttrain_cli.backends.vllm_process import VllmProcess
 from alttrain_cli.engine.load import fully_trained, load_template
 from alttrain_cli.engine.machine import Machine, pin_card
-from alttrain_cli.engine.model_files import check_model, read_adapter
-from alttrain_cli.engine.source import ModelSource, locate, require_weights
+from alttrain_cli.engine.model_files import read_adapter
+from alttrain_cli.engine.source import ModelSource, check_source, locate
 from alttrain_cli.errors import ModelError
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
@@ -62,10 +62,7 @@ class Vllm:
         if target.adapter and recipe.model.full_finetuning:
             recipe = fully_trained(recipe, target.adapter)
         source = locate(recipe)
-        if source.folder:
-            check_model(source.folder)
-        else:
-            require_weights(source.name, source.commit)
+        check_source(source)
         with progress.status(f"Reading the tokenizer of {source.name} ..."):
             template = load_template(recipe)
         pin_card()

@@ -6,17 +6,18 @@ from itertools import pairwise
 from alttrain_cli.console.terminal import out
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
+ROWS, COLUMNS = 6, 60
 
 
-def print_curve(losses: Sequence[float], rows: int = 6, columns: int = 60) -> None:
+def print_curve(losses: Sequence[float]) -> None:
     """Print the curve in block characters, each column the mean of its steps."""
     if len(losses) < 2:
         return
-    means = _means(losses, min(columns, len(losses)))
+    means = _means(losses, min(COLUMNS, len(losses)))
     top, bottom = max(means), min(means)
-    levels = [round((mean - bottom) / ((top - bottom) or 1) * (rows * 8 - 1)) + 1 for mean in means]
-    for row in reversed(range(rows)):
-        label = {rows - 1: f"{top:.2f}", 0: f"{bottom:.2f}"}.get(row, "")
+    levels = [round((mean - bottom) / ((top - bottom) or 1) * (ROWS * 8 - 1)) + 1 for mean in means]
+    for row in reversed(range(ROWS)):
+        label = {ROWS - 1: f"{top:.2f}", 0: f"{bottom:.2f}"}.get(row, "")
         bars = "".join(BLOCKS[min(8, max(0, level - 8 * row))] for level in levels)
         out().print(f"{label:>6} {bars}", style="cyan", markup=False)
     out().print(f"{'loss':>6} step 1 to {len(losses)}", style="muted")

@@ -17,7 +17,7 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import make_row, restyle
 from alttrain_cli.data.traces import TraceGenerator
 from alttrain_cli.errors import DataError
-from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.problems import first_problem
 from alttrain_cli.structure.row import Label, Row
 
 
@@ -161,8 +161,7 @@ class Part:
                 one = config.traces.with_trace(replace(one, label=note.verdict))
             return make_row(one, note, config.style)
         except ValidationError as error:  # not allowed in any row
-            first = error.errors()[0]
-            raise SampleError(f"{key_of(first)}: {in_words(first)}") from None
+            raise SampleError(first_problem(error)) from None
 
     def _annotation(self, sample: Sample) -> Annotation:
         annotation = self.config.annotator.annotation(sample)

@@ -11,14 +11,13 @@ from weakref import WeakKeyDictionary
 from alttrain_cli.engine.device import device_name, has_gpu, import_unsloth
 from alttrain_cli.engine.lora import check_targets
 from alttrain_cli.engine.model_files import (
-    check_model,
     check_tokenizer,
     explain_load_errors,
     first_line,
     no_weights_missing,
     read_adapter,
 )
-from alttrain_cli.engine.source import ModelSource, is_local, locate, require_weights
+from alttrain_cli.engine.source import ModelSource, check_source, is_local, locate
 from alttrain_cli.errors import ModelError
 from alttrain_cli.network import leave_hub
 from alttrain_cli.recipe.model import Recipe
@@ -83,10 +82,7 @@ def load_base(recipe: Recipe, *, training: bool = False) -> LoadedModel:
 def _load(recipe: Recipe, *, training: bool, adapter: bool) -> LoadedModel:
     start(recipe)
     source = locate(recipe)
-    if source.folder:
-        check_model(source.folder)
-    else:
-        require_weights(source.name, source.commit)
+    check_source(source)
     with explain_load_errors(source.name), no_weights_missing(source.name):
         model, tokenizer = _from_pretrained(source, recipe, training=training, adapter=adapter)
     _check_exact(model, source)

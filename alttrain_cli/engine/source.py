@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alttrain_cli.engine.embedded import embedded_model, is_installed
-from alttrain_cli.engine.model_files import weight_files
+from alttrain_cli.engine.model_files import check_model, weight_files
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
 from alttrain_cli.storage.reading import sha256
@@ -76,6 +76,14 @@ def require_weights(name: str, commit: str | None) -> None:
             f"{name}: has no safetensors weights on the hub. Pickled weights are never opened. "
             "Name a model that has them."
         )
+
+
+def check_source(source: ModelSource) -> None:
+    """Make sure that a model can be loaded, before anything of it is."""
+    if source.folder:
+        check_model(source.folder)
+    else:
+        require_weights(source.name, source.commit)
 
 
 def _commit(model: Model) -> str:

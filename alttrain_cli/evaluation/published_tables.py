@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.problems import first_problem
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 
@@ -87,5 +87,4 @@ def _read(path: Path) -> PublishedPaper:
     except (yaml.YAMLError, TypeError):
         raise DataError(f"{path}: not valid YAML. Correct the file.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: {key_of(first)}: {in_words(first)}. Correct the file.") from None
+        raise DataError(f"{path}: {first_problem(error)}. Correct the file.") from None

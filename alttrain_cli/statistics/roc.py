@@ -68,11 +68,9 @@ def _share(scores: Sequence[float], cut: float) -> float:
     return sum(score > cut for score in scores) / len(scores) if scores else math.nan
 
 
-def reliability(
-    positives: Sequence[float], negatives: Sequence[float], bins: int = 5
-) -> list[tuple[float, float, Rate]]:
+def reliability(positives: Sequence[float], negatives: Sequence[float]) -> list[tuple[float, float, Rate]]:
     """Return the calibration curve: ranges of the score, each with the rate of positives in it."""
-    edges = [at / bins for at in range(bins + 1)]
+    edges = [at / 5 for at in range(6)]
     found = []
     for low, high in pairwise(edges):
         hits, others = (

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.problems import first_problem
 from alttrain_cli.storage.reading import Digest, read_jsonl
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
@@ -110,8 +110,7 @@ def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
         try:
             row = Row.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            wrong = f"{path}:{number}: {key_of(first)}: {in_words(first)}"
+            wrong = f"{path}:{number}: {first_problem(error)}"
             raise DataError(f"{wrong}. Data rows come from: alttrain build-data") from None
         if row.id in lines:
             raise DataError(

@@ -89,12 +89,12 @@ class LocalLauncher:
         return {}
 
 
-def last_lines(log: Path, count: int = 5) -> list[str]:
-    """Return the last lines of a log that say something."""
+def last_lines(log: Path) -> list[str]:
+    """Return the last five lines of a log that say something."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-5:]

@@ -7,24 +7,21 @@ from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
     AttackOutcome,
     Attempt,
-    Play,
+    Flow,
     Role,
     Steps,
     ask_list,
     ask_one,
     attempted,
-    ended,
     filled,
-    goal_of,
     held_or,
     is_refused,
     scored,
 )
-from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Actors:
+class Actors(Flow):
     """One conversation per actor. A refused question is written again, then left out.
 
     An actor without questions is passed over. The dialogue fails if no actor has any.
@@ -43,10 +40,6 @@ class Actors:
     @property
     def target_calls(self) -> int:
         return self.actors * self.turns * (1 + self.backtracks)
-
-    def play(self, item: Item) -> Play:
-        log: list[Attempt] = []
-        return (yield from ended(log, self._steps(goal_of(item), log)))
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         prompt = Conversation.of(filled(self.find, goal=goal, actors=str(self.actors)))

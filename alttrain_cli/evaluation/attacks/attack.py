@@ -204,6 +204,18 @@ def ended(log: list[Attempt], steps: Steps[AttackOutcome]) -> Play:
     return FinishedDialogue(outcome, tuple(log))
 
 
+class Flow:
+    """An attack whose dialogue is shaped by its goal alone."""
+
+    def play(self, item: Item) -> Play:
+        log: list[Attempt] = []
+        return (yield from ended(log, self._steps(goal_of(item), log)))
+
+    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+        """Call the roles, log every attempt, and return how it ended."""
+        raise NotImplementedError
+
+
 def scored(log: list[Attempt]) -> Steps[bool]:
     """Let the judge score the latest attempt; return whether it reaches the goal.
 

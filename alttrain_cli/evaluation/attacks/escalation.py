@@ -11,23 +11,20 @@ from alttrain_cli.evaluation.attacks.attack import (
     HIGHEST,
     AttackOutcome,
     Attempt,
-    Play,
+    Flow,
     Role,
     Steps,
     ask_one,
     attempted,
-    ended,
     filled,
-    goal_of,
     is_refused,
     scored,
     shown,
 )
-from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Escalation:
+class Escalation(Flow):
     """Turns that stay in the conversation, and refused ones that are taken back, up to a number.
 
     A refusal beyond the last backtrack stays in the conversation and uses up a turn.
@@ -43,10 +40,6 @@ class Escalation:
     @property
     def target_calls(self) -> int:
         return self.turns + self.backtracks
-
-    def play(self, item: Item) -> Play:
-        log: list[Attempt] = []
-        return (yield from ended(log, self._steps(goal_of(item), log)))
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         chat = Conversation.of(filled(self.instruction, goal=goal, turns=str(self.turns)))

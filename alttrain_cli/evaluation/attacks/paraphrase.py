@@ -7,22 +7,19 @@ from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
     AttackOutcome,
     Attempt,
-    Play,
+    Flow,
     Role,
     Steps,
     ask_one,
     attempted,
-    ended,
     filled,
-    goal_of,
     held_or,
     scored,
 )
-from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Paraphrase:
+class Paraphrase(Flow):
     """One message per technique. The target sees no history.
 
     A technique that fails is passed over. The dialogue fails if all have.
@@ -38,10 +35,6 @@ class Paraphrase:
     @property
     def target_calls(self) -> int:
         return min(self.turns, len(self.techniques))
-
-    def play(self, item: Item) -> Play:
-        log: list[Attempt] = []
-        return (yield from ended(log, self._steps(goal_of(item), log)))
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         failed: AttackOutcome | None = None

@@ -7,20 +7,17 @@ from alttrain_cli.evaluation.attacks.attack import (
     HIGHEST,
     AttackOutcome,
     Attempt,
-    Play,
+    Flow,
     Role,
     Steps,
     ask,
-    ended,
     filled,
-    goal_of,
     shown,
 )
-from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Refinement:
+class Refinement(Flow):
     """Streams side by side. The target sees one message and no history.
 
     A stream that fails ends. The dialogue fails if all streams have.
@@ -37,10 +34,6 @@ class Refinement:
     @property
     def target_calls(self) -> int:
         return self.streams * self.turns
-
-    def play(self, item: Item) -> Play:
-        log: list[Attempt] = []
-        return (yield from ended(log, self._steps(goal_of(item), log)))
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         heads = [self.instructions[at % len(self.instructions)] for at in range(self.streams)]

@@ -7,19 +7,16 @@ from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
     AttackOutcome,
     Attempt,
-    Play,
+    Flow,
     Steps,
     attempted,
-    ended,
-    goal_of,
     held_or,
     scored,
 )
-from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Repetition:
+class Repetition(Flow):
     """As many target calls as an attack has, each with the bare goal. It needs a target that samples.
 
     A sample without a final answer is passed over. The dialogue fails if none has one.
@@ -33,10 +30,6 @@ class Repetition:
     @property
     def target_calls(self) -> int:
         return self.turns
-
-    def play(self, item: Item) -> Play:
-        log: list[Attempt] = []
-        return (yield from ended(log, self._steps(goal_of(item), log)))
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         failed: AttackOutcome | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.problems import first_problem
 from alttrain_cli.storage.reading import read_jsonl
 from alttrain_cli.structure.row import Label, Row
 from alttrain_cli.structure.verdict import Verdict
@@ -73,8 +73,7 @@ class CalibrationSet:
             try:
                 line = _Line.model_validate(value)
             except ValidationError as error:
-                first = error.errors()[0]
-                wrong = f"{path}:{number}: {key_of(first)}: {in_words(first)}"
+                wrong = f"{path}:{number}: {first_problem(error)}"
                 raise DataError(
                     f"{wrong}. Each line needs a prompt and a label, harmful or benign."
                 ) from None

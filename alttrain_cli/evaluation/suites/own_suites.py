@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Suite, SuiteSource, all_suites
-from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.problems import first_problem
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.names import is_name
 from alttrain_cli.storage.reading import is_file, read_text
@@ -102,7 +102,5 @@ def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
             **given.model_dump(exclude={"file", "title", "columns", "judge"}),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(filter(None, (name, key_of(first))))
-        raise DataError(f"--suite-file {path}: {key}: {in_words(first)}. {_HELP}") from None
+        raise DataError(f"--suite-file {path}: {first_problem(error, name)}. {_HELP}") from None
     return OwnSuite(suite, path.parent / given.file, given.judge)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
-from alttrain_cli.problems import in_words, key_of
+from alttrain_cli.problems import first_problem
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 
@@ -256,9 +256,7 @@ def _suite(path: Path, name: str, fields: dict[str, Any]) -> Suite:
     try:
         return Suite.model_validate({**fields, "name": name})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(filter(None, (name, key_of(first))))
-        raise DataError(f"{path}: {key}: {in_words(first)}. Correct the file.") from None
+        raise DataError(f"{path}: {first_problem(error, name)}. Correct the file.") from None
 
 
 def _hint(word: str) -> str:
