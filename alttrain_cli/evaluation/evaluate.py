@@ -52,15 +52,11 @@ class EvalOptions:
         """Return the completions that one model must have."""
         sampling = self.preset.generation if self.preset else target.sampling
         sampling = sampling.model_copy(update=dict(self.sampling))
-        if self.samples > 1 and not sampling.do_sample:
+        repeats = [f"--num-samples {self.samples}"] if self.samples > 1 else []
+        repeats += [f"--suite {name}" for name in self._repeats]
+        if repeats and not sampling.do_sample:
             raise DataError(
-                f"--num-samples {self.samples}: greedy decoding gives the same completion every time. "
-                "Add --do-sample."
-            )
-        if self._repeats and not sampling.do_sample:
-            raise DataError(
-                f"--suite {self._repeats[0]}: greedy decoding gives the same completion every time. "
-                "Add --do-sample."
+                f"{repeats[0]}: greedy decoding gives the same completion every time. Add --do-sample."
             )
         caveats = list(self.preset.caveats) if self.preset else []
         changed = [*self.sampling, *(["max_new_tokens"] if self.max_new_tokens else [])]

@@ -95,11 +95,7 @@ class RunEntry:
 
 def open_entry(path: Path) -> RunEntry:
     """Return the run in a folder."""
-    if not path.is_dir():
-        raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
-    if not Run(path).recipe_path.is_file():
-        raise RunError(f"{path}: not a run folder (it has no recipe.yaml). To list the runs: alttrain runs")
-    return RunEntry.read(path)
+    return RunEntry.read(Run.existing(path).path)
 
 
 def find_entries(folders: list[Path]) -> list[RunEntry]:

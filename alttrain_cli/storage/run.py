@@ -115,8 +115,8 @@ class Run:
             self.made.undo()
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
-        """Open a finished run."""
+    def existing(cls, path: Path) -> "Run":
+        """Return the run in a folder, also one that is not finished."""
         run = cls(path)
         if not run.path.is_dir():
             raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
@@ -124,6 +124,12 @@ class Run:
             raise RunError(
                 f"{path}: not a run folder (it has no recipe.yaml). To list the runs: alttrain runs"
             )
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open a finished run."""
+        run = cls.existing(path)
         if not run.has_weights():
             raise RunError(f"{path}: has no adapter. {run._why_untrained()}")
         return run
