@@ -2,6 +2,7 @@
 
     python benchmarks/kill.py train|eval|attack|study [--kills 25] [--rows 16] [--recipe smollm2-135m]
                               [--seed 1] [--log kill.log] [--undisturbed FOLDER] [--within SECONDS]
+                              [--set KEY=VALUE]
 
 Every kill is SIGKILL, at a moment drawn between the process's start and --within, by default the time of the
 undisturbed one.
@@ -10,7 +11,8 @@ folders follow until all kills are spent. Compared are, bit for bit: of training
 steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold;
 of an attack its dialogues with their outcomes, and that no answered call was made again;
 of the study `smoke` its table, and that no step that was done at a kill was done again.
---undisturbed takes an undisturbed end that is there already, for example one of benchmarks/study.py.
+--set changes a key of the study. --undisturbed takes an undisturbed end that is there already, for example
+one of benchmarks/study.py.
 """
 
 import argparse
@@ -151,6 +153,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path)
     parser.add_argument("--undisturbed", type=Path)
     parser.add_argument("--within", type=float)
+    parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     log = Log()
     with tempfile.TemporaryDirectory() as name:
@@ -159,7 +162,7 @@ def main() -> None:
             "train": lambda: Training(options.recipe, options.rows, place),
             "eval": lambda: Evaluation(options.recipe, options.rows),
             "attack": lambda: Attack(options.recipe, options.rows),
-            "study": Smoke,
+            "study": lambda: Smoke(options.set),
         }
         torment(jobs[options.job](), place, options, log)
     if options.log:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
-from alttrain_cli.study.place import open_study
+from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.steps import Status
 
 
@@ -119,14 +120,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 class Smoke:
     """The study `smoke`. A kill hits the study alone, or with it the step that it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, sets: Sequence[str] = ()) -> None:
+        self._sets = sets  # keys of the study, as --set takes them
         self._ended: dict[Path, int] = {}  # what was done at a kill, and when it was written
 
     def command(self, folder: Path) -> list[str]:
-        return ["study", "run", "smoke", "--out", str(folder)]
+        sets = [word for one in self._sets for word in ("--set", one)]
+        return ["study", "run", "smoke", *sets, "--out", str(folder)]
 
     def finished(self, folder: Path) -> bool:
-        return len(self._done(folder)) == len(open_study("smoke", (), folder).grid.steps)
+        return len(self._done(folder)) == len(self._place(folder).grid.steps)
 
     def progress(self, folder: Path) -> str:
         done = self._done(folder)
@@ -135,14 +138,17 @@ class Smoke:
 
     def outcome(self, folder: Path) -> dict[str, str]:
         again = [str(path) for path, written in self._ended.items() if path.stat().st_mtime_ns != written]
-        table, _ = open_study("smoke", (), folder).table()
+        table, _ = self._place(folder).table()
         return {"table": json.dumps(table.record()), "steps that were done twice": str(again)}
 
     def _done(self, folder: Path) -> list[Path]:
         """Return what is written last by each step that is done."""
         last = {"build": "", "train": "manifest.json", "eval": "scorecard.json"}
-        steps = open_study("smoke", (), folder).grid.steps
+        steps = self._place(folder).grid.steps
         return [step.out / last[step.kind] for step in steps if step.status() is Status.DONE]
+
+    def _place(self, folder: Path) -> Place:
+        return open_study("smoke", self._sets, folder)
 
 
 def without_time_and_place(card: Any) -> Any:

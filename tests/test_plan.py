@@ -93,7 +93,7 @@ def test_the_memory_of_r1_7b_is_the_one_worked_out_by_hand(
 
 def test_what_fits_leaves_a_tenth_free_and_what_is_tight_nearly_nothing() -> None:
     memory = Memory(10 * 2**30, 0, 0, 0, 0, 0)
-    assert [fit_verdict(memory, Machine.card(gib)) for gib in (11.01, 10.99, 10, 9.99)] == [
+    assert [fit_verdict(memory.gib, Machine.card(gib)) for gib in (11.01, 10.99, 10, 9.99)] == [
         *("fits", "tight", "tight", "no")
     ]
 
@@ -161,7 +161,8 @@ def test_the_change_that_is_named_makes_it_fit() -> None:
     planned = plan(Recipe.load("r1-8b"), [RowSize(30_000, 29_000)], Machine.card(12))
     most = int("".join(filter(str.isdigit, planned.change)))
     assert (
-        fit_verdict(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1], Machine.card(12)) != "no"
+        fit_verdict(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1].gib, Machine.card(12))
+        != "no"
     )
 
 

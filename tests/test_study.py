@@ -19,15 +19,16 @@ from alttrain_cli.cli import app
 from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.storage.run import Run
 from alttrain_cli.study import launch
 from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile, shipped_studies
 from alttrain_cli.study.formats import FORMATS
 from alttrain_cli.study.grid import Grid, resolve
-from alttrain_cli.study.history import History, StepEnd, correction
+from alttrain_cli.study.history import Corrections, History, StepEnd
 from alttrain_cli.study.launch import LocalLauncher
 from alttrain_cli.study.place import Place, open_study
-from alttrain_cli.study.plan import plan_study
+from alttrain_cli.study.plan import plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status, Step
 from tests.command_lines import context_of
@@ -451,13 +452,45 @@ def ended(key: str, kind: Any, seconds: float, **other: Any) -> StepEnd:
     )
 
 
+PARTS = {"load": 4.0, "updates": 5.0, "check": 1.0}  # of ten seconds
+
+
 def test_the_plan_is_corrected_by_what_whole_steps_of_a_kind_took_on_this_machine() -> None:
-    costs = {"a": 10.0, "b": 10.0, "c": 10.0, "d": None}
+    costs: dict[str, dict[str, float]] = {"a": PARTS, "b": PARTS, "c": PARTS, "d": {}}
     found = [ended("a", "train", 20), ended("b", "train", 40), ended("c", "eval", 5), ended("d", "train", 9)]
     found += [ended("c", "train", 99, whole=False), ended("c", "train", 99, exit_code=2)]
-    assert correction("train", "m", found, costs) == 3
-    assert correction("eval", "m", found, costs) == 0.5
-    assert correction("judge", "m", found, costs) == correction("train", "other", found, costs) == 1
+    found += [ended("c", "train", 99, machine="other")]
+    corrections = Corrections("m", found, costs)
+    assert corrections.seconds("train", PARTS) == pytest.approx(30)
+    assert corrections.seconds("eval", PARTS) == pytest.approx(5)
+    assert corrections.seconds("judge", PARTS) == pytest.approx(10)
+    assert corrections.seconds("train", {}) is None
+
+
+def test_each_part_of_a_training_is_corrected_and_loading_a_model_also_for_evaluations() -> None:
+    took = {"load": 8.0, "updates": 5.0, "check": 3.0}
+    corrections = Corrections("m", [ended("a", "train", 16, parts=took)], {"a": PARTS})
+    assert corrections.seconds("train", {"load": 1.0, "updates": 100.0, "check": 1.0}) == pytest.approx(105)
+    assert corrections.seconds("eval", {"load": 1.0, "generate": 7.0}) == pytest.approx(9)
+
+
+def test_one_step_beside_which_another_program_ran_does_not_move_the_plan_of_the_fourth() -> None:
+    found = [ended(key, "train", seconds) for key, seconds in (("a", 25), ("b", 10), ("c", 11))]
+    corrections = Corrections("m", found, dict.fromkeys("abc", PARTS))
+    assert corrections.seconds("train", PARTS) == pytest.approx(11)
+
+
+def test_the_parts_of_a_training_are_its_manifests_and_are_in_the_journal(here: Path) -> None:
+    place = small()
+    [first, *_] = [step for step in place.grid.steps if step.kind == "train"]
+    plan = plan_step(first, place.grid, place.folder, CARD)
+    run = Run.create(first.out, "x", "name: x\n")
+    run.update_manifest(status="finished", seconds_training=50.0, seconds_checking=8.0)
+    end = plan.ended("m", 90.0, 0)
+    assert end.parts == {"load": 32.0, "updates": 50.0, "check": 8.0}
+    History(place.folder).add(end)
+    assert History(place.folder).all() == [end]
+    assert plan._replace(status=Status.STARTED).ended("m", 90.0, 0).parts == {}  # resumed: of two processes
 
 
 def test_another_measurement_of_the_machine_changes_no_corrected_time(
@@ -471,7 +504,7 @@ def test_another_measurement_of_the_machine_changes_no_corrected_time(
         one.expected for one in plan_study(place.grid, place.folder, CARD).steps if one.step.kind == "train"
     ]
     cost_of = plans.cost_of
-    monkeypatch.setattr(plans, "cost_of", lambda step, machine: cost_of(step, machine)._replace(seconds=7.0))
+    monkeypatch.setattr(plans, "cost_of", lambda step, machine: cost_of(step, machine)._replace(parts=PARTS))
     after = [
         one.expected for one in plan_study(place.grid, place.folder, CARD).steps if one.step.kind == "train"
     ]
@@ -511,7 +544,16 @@ def test_money_is_time_times_price(here: Path) -> None:
         sum(one.expected or 0 for one in plan_study(open_study("main", (), None).grid, Path("x"), CARD).steps)
         / 3600
     )
-    assert f"money:      {hours * 0.4:.2f}, at 0.4 per hour" in done.output
+    said = " ".join(done.output.split())
+    assert f"money: {hours * 0.4:.2f}, for {hours:.1f} hours at 0.4 each" in said
+
+
+def test_a_plan_for_a_card_says_how_its_speed_is_known_and_that_the_largest_step_is_tight(here: Path) -> None:
+    said = " ".join(CliRunner().invoke(app, ["study", "plan", "main", "--gpu", "24"]).output.split())
+    assert "speed: not measured: 25% of the published 71.2 TFLOPS, as an RTX 3090 has it" in said
+    assert "23.7 GiB at the peak of the largest step that is left, which is tight" in said
+    said = " ".join(CliRunner().invoke(app, ["study", "plan", "smoke", "--gpu", "24"]).output.split())
+    assert "at the peak of the largest step that is left disk:" in said
 
 
 def test_a_plan_is_also_json(here: Path) -> None:

@@ -9,7 +9,8 @@ from alttrain_cli.console.terminal import err, plain, print_lines, print_table, 
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status
-from alttrain_cli.training.time_plan import about_time
+from alttrain_cli.training.memory_plan import fit_verdict
+from alttrain_cli.training.time_plan import about_time, speed_source
 
 if TYPE_CHECKING:
     from alttrain_cli.study.plan import PlannedStep, StudyPlan
@@ -148,12 +149,14 @@ def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> It
 def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[str, object]]:
     wall = plan.wall(jobs)
     how = "one step after the other" if jobs == 1 else f"{jobs} steps at the same time"
-    more = ", more than the machine has" if plan.memory_gib > plan.machine.gib else ""
+    fit = {"fits": "", "tight": ", which is tight", "no": ", more than the machine has"}
+    verdict = fit_verdict(plan.memory_gib, plan.machine)
     yield "time left:", "unknown" if wall is None else f"{about_time(wall)}, {how}"
-    yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{more}"
+    yield "speed:", speed_source(plan.machine)
+    yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{fit[verdict]}"
     yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
     if price is not None and wall is not None:
-        yield "money:", f"{wall / 3600 * price:.2f}, at {price:g} per hour"
+        yield "money:", f"{wall / 3600 * price:.2f}, for {wall / 3600:.1f} hours at {price:g} each"
 
 
 def _listed(missing: tuple[str, ...]) -> str:

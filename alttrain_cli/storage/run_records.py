@@ -191,6 +191,7 @@ class Manifest(Record):
     steps: Count = 0
     tokens_per_second: AnyFloat = 0.0
     seconds_training: Seconds = 0.0
+    seconds_checking: Seconds = 0.0  # of the adapter, after training
     checks: ChecksRecord | None = None
     probes: RefusalRecord | None = None
     canary: list[CanaryRecord] = []

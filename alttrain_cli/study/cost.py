@@ -6,21 +6,23 @@ multiplies, and a fixed time per layer and token, since a batch waits for its sl
 
 from math import ceil
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.engine.speed import cpu_rate
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.study.history import CHECK, GENERATE, LOAD, TRAIN, Times
 from alttrain_cli.study.rows import count_of, sizes_of
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep
+from alttrain_cli.training.canary import PROBED_PAIRS
 from alttrain_cli.training.cards import card_called, usual_card
 from alttrain_cli.training.memory_plan import CPU_CONTEXT, GPU_CONTEXT, adapter_parameters, plan
 from alttrain_cli.training.time_plan import CPU_SHARE, GPU_SHARE, training_time
 
 # Seconds, measured on two cores with the 135M model (docs/study.md).
 BUILD = 0.9  # a build: Python and the checks of the rows
-LOAD = 30.0  # torch, unsloth and a small model
-CHECKS = 12.0  # an adapter is saved, loaded and tested
+START = 30.0  # torch, unsloth and a small model
+SAVE = 3.0  # an adapter is tested and saved
 PER_LAYER = {"cpu": 0.0012, "gpu": 0.0008, "gpu, 4 bits": 0.0016}  # of one token of a batch
 READ = 1.0 * GIB  # bytes of weights that are loaded per second
 FREE = 0.8  # of the memory that the weights leave: the engine fills so much with a batch
@@ -34,14 +36,23 @@ DATA_ROW, COMPLETION = 1500, 2500  # bytes of a row with its facts, of a complet
 
 
 class Cost(NamedTuple):
-    """The cost of one step. `seconds` None: the speed of this machine or the size of a model is unknown."""
+    """The cost of one step. No `parts`: the speed of this machine or the size of a model is unknown."""
 
-    seconds: float | None
+    parts: Times
     memory_gib: float  # 0: not known
     disk_gib: float
 
+    @property
+    def seconds(self) -> float | None:
+        """The time by arithmetic alone."""
+        return sum(self.parts.values()) if self.parts else None
 
-UNKNOWN = Cost(None, 0.0, 0.0)  # of a model whose recipe has no shape
+    def record(self) -> dict[str, Any]:
+        """Return the cost as JSON."""
+        return {"seconds": self.seconds, "memory_gib": self.memory_gib, "disk_gib": self.disk_gib}
+
+
+UNKNOWN = Cost({}, 0.0, 0.0)  # of a model whose recipe has no shape
 
 
 def cost_of(step: Step, machine: Machine) -> Cost:
@@ -49,7 +60,7 @@ def cost_of(step: Step, machine: Machine) -> Cost:
     match step:
         case BuildStep():
             rows = sum(map(count_of, step.sources))
-            return Cost(BUILD + rows / 500, 1.0, rows * DATA_ROW / GIB)
+            return Cost({"build": BUILD + rows / 500}, 1.0, rows * DATA_ROW / GIB)
         case TrainStep():
             return _training(step, machine) if step.recipe.model.shape else UNKNOWN
         case EvalStep():
@@ -61,12 +72,17 @@ def cost_of(step: Step, machine: Machine) -> Cost:
 
 def _training(step: TrainStep, machine: Machine) -> Cost:
     recipe = step.recipe
-    planned = plan(recipe, sizes_of(step.build, recipe), machine)
+    sizes = sizes_of(step.build, recipe)
+    planned = plan(recipe, sizes, machine)
     time = training_time(recipe, planned)
-    seconds = time and LOAD + _bytes(recipe, machine) / READ + time.seconds + CHECKS
+    cap, mean = recipe.generation.max_new_tokens, fmean(size.trained for size in sizes)
+    check = _generation(recipe, machine, 2 * PROBED_PAIRS, 2 * PROBED_PAIRS, _lengths(mean, cap))
+    parts = (
+        {LOAD: _loading(recipe, machine), TRAIN: time.seconds, CHECK: SAVE + check} if time and check else {}
+    )
     trained = recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
     checkpoints = 2 * 12 * trained  # the two latest: weights, and two states of the optimiser
-    return Cost(seconds, planned.memory.gib, (4 * trained + checkpoints) / GIB)
+    return Cost(parts, planned.memory.gib, (4 * trained + checkpoints) / GIB)
 
 
 def _evaluation(step: EvalStep, machine: Machine) -> Cost:
@@ -86,18 +102,18 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
     room = max(row, FREE * (machine.gib * GIB - weights))
     slots = min(n, SLOTS[machine.gpu], int(room / row))
     time = _generation(recipe, machine, n, slots, (mean, longest))
-    seconds = time and LOAD + _bytes(recipe, machine) / READ + time
-    return Cost(seconds, (weights + slots * row) / GIB, n * COMPLETION / GIB)
+    parts = {LOAD: _loading(recipe, machine), GENERATE: time} if time else {}
+    return Cost(parts, (weights + slots * row) / GIB, n * COMPLETION / GIB)
 
 
 def _judgement(step: JudgeStep, machine: Machine) -> Cost:
     n = sum(count for suite, count in step.evaluation.completions if suite.grader is None)
     if any(word == "--judge-url" for word in step.options):
-        return Cost(BUILD + n * SERVED, 1.0, n * COMPLETION / GIB)
+        return Cost({"judge": BUILD + n * SERVED}, 1.0, n * COMPLETION / GIB)
     rate = _rate(machine, 4096)
     work = 2 * JUDGE_PARAMETERS * n * (3 * PROMPT + JUDGE_TOKENS)
-    seconds = rate and LOAD + 2 * JUDGE_PARAMETERS / READ + work / rate
-    return Cost(seconds, 2 * JUDGE_PARAMETERS / GIB * 1.1, n * COMPLETION / GIB)
+    parts = {LOAD: START + 2 * JUDGE_PARAMETERS / READ, "judge": work / rate} if rate else {}
+    return Cost(parts, 2 * JUDGE_PARAMETERS / GIB * 1.1, n * COMPLETION / GIB)
 
 
 def _generation(
@@ -113,6 +129,15 @@ def _generation(
     passes = max(ceil(n / slots) * mean, longest)
     kind = "cpu" if not machine.gpu else "gpu, 4 bits" if recipe.model.load_in_4bit else "gpu"
     return work / rate + passes * shape.num_hidden_layers * PER_LAYER[kind]
+
+
+def _loading(recipe: Recipe, machine: Machine) -> float:
+    return START + _bytes(recipe, machine) / READ
+
+
+def _lengths(mean: float, cap: int) -> tuple[float, float]:
+    """Return the usual and the largest number of tokens of completions, of which some repeat themselves."""
+    return min(cap, mean), min(cap, 2 * mean)
 
 
 def _rate(machine: Machine, hidden: int) -> float | None:

@@ -1,13 +1,18 @@
-"""What the steps of a study took: one record for each that ended, and how far the plan was off."""
+"""What the steps of a study took: one record for each that ended, and what that says of the others."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Record, Seconds
-from alttrain_cli.study.steps import Kind
+from alttrain_cli.study.steps import Kind, Step, TrainStep
+
+Times = Mapping[str, float]  # seconds of the parts of a step
+LOAD, TRAIN, CHECK, GENERATE = "load", "updates", "check", "generate"  # the parts
 
 
 class StepEnd(Record):
@@ -21,6 +26,7 @@ class StepEnd(Record):
     seconds: Seconds
     planned: Seconds | None = None
     expected: Seconds | None = None
+    parts: dict[str, Seconds] = Field(default_factory=dict)  # of `seconds`, where they are known
     whole: bool = True  # done from its beginning, not resumed
 
 
@@ -45,18 +51,39 @@ class History:
         return {one.key: one for one in self.all() if one.exit_code == 0}
 
 
-def correction(
-    kind: Kind, machine: str, ended: Iterable[StepEnd], costs: Mapping[str, float | None]
-) -> float:
-    """Return by what the arithmetic is to be multiplied: what steps of this kind took, over their plan.
+class Corrections:
+    """By what the arithmetic is multiplied: the median of what finished steps took over their arithmetic.
 
-    `costs` are the seconds by arithmetic, by key, as they would be planned now. Those in the journal may come
-    from another measurement of this machine.
+    The median of three is not moved by one step beside which another program ran. What the parts of a step
+    took is known by part, also for steps of another kind: each loads a model. `costs` are the seconds of the
+    parts by arithmetic, by key, as they would be planned now: those of the journal may come from another
+    measurement of this machine.
     """
-    known = [
-        (one.seconds, planned)
-        for one in ended
-        if one.kind == kind and one.machine == machine and one.whole and one.exit_code == 0
-        if (planned := costs.get(one.key))
-    ]
-    return sum(took for took, _ in known) / sum(planned for _, planned in known) if known else 1.0
+
+    def __init__(self, machine: str, ended: Iterable[StepEnd], costs: Mapping[str, Times]) -> None:
+        found: dict[str, list[float]] = {}
+        for one in ended:
+            planned = costs.get(one.key) or {}
+            if planned and one.machine == machine and one.whole and one.exit_code == 0:
+                known = {part: (took, planned[part]) for part, took in one.parts.items() if part in planned}
+                for name, (took, expected) in (
+                    known or {one.kind: (one.seconds, sum(planned.values()))}
+                ).items():
+                    found.setdefault(name, []).append(took / expected)
+        self._factors = {name: median(ratios) for name, ratios in found.items()}
+
+    def seconds(self, kind: Kind, planned: Times) -> float | None:
+        """Return the corrected time of a step; None if there is no arithmetic for it."""
+        whole = self._factors.get(kind)
+        parts = (seconds * (whole or self._factors.get(part, 1.0)) for part, seconds in planned.items())
+        return sum(parts) if planned else None
+
+
+def parts_of(step: Step, seconds: float) -> dict[str, float]:
+    """Return what the parts of a step took that ended after so many seconds; nothing if they are unknown."""
+    if not isinstance(step, TrainStep):
+        return {}
+    manifest = Run(step.out).manifest()
+    trained, checked = manifest.seconds_training, manifest.seconds_checking
+    loaded = round(seconds - trained - checked, 2)
+    return {LOAD: loaded, TRAIN: trained, CHECK: checked} if checked and loaded > 0 else {}

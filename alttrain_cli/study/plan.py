@@ -2,28 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study.cost import Cost, cost_of
 from alttrain_cli.study.grid import Grid
-from alttrain_cli.study.history import History, StepEnd, correction
+from alttrain_cli.study.history import Corrections, History, StepEnd, parts_of
 from alttrain_cli.study.steps import Kind, Status, Step
 
 
 class PlannedStep(NamedTuple):
-    """One step. `factor` corrects the arithmetic of `cost`: from the steps of its kind that ended here."""
+    """One step. `expected` is its time from its beginning, corrected by the steps that ended here."""
 
     step: Step
     status: Status
     cost: Cost
-    factor: float = 1.0
+    expected: float | None
     took: StepEnd | None = None  # if it was done here
-
-    @property
-    def expected(self) -> float | None:
-        """The seconds that it takes, from its beginning."""
-        return None if self.cost.seconds is None else self.cost.seconds * self.factor
 
     @property
     def left(self) -> float | None:
@@ -39,13 +34,14 @@ class PlannedStep(NamedTuple):
             "status": self.status.value,
             "out": str(self.step.out),
             "command": ["alttrain", *self.step.words()],
-            **self.cost._asdict(),
+            **self.cost.record(),
             "expected_seconds": self.expected,
             "took_seconds": self.took and self.took.seconds,
         }
 
     def ended(self, machine: str, seconds: float, exit_code: int) -> StepEnd:
         """Return the journal's record of its end."""
+        is_whole = self.status is Status.MISSING
         return StepEnd(
             key=self.step.key,
             kind=self.step.kind,
@@ -55,7 +51,8 @@ class PlannedStep(NamedTuple):
             seconds=round(seconds, 2),
             planned=self.cost.seconds,
             expected=self.expected,
-            whole=self.status is Status.MISSING,
+            parts=parts_of(self.step, seconds) if is_whole else {},
+            whole=is_whole,
         )
 
 
@@ -130,11 +127,11 @@ def _planned(steps: Sequence[Step], grid: Grid, folder: Path, machine: Machine) 
     done = {one.key: one for one in history if one.exit_code == 0}
     needed = {step.key for step in steps} | done.keys()
     costs = {step.key: cost_of(step, machine) for step in grid.steps if step.key in needed}
-    seconds = {key: cost.seconds for key, cost in costs.items()}
-    factors = {kind: correction(kind, machine.name, history, seconds) for kind in get_args(Kind)}
+    corrections = Corrections(machine.name, history, {key: cost.parts for key, cost in costs.items()})
+    found = [(step, costs[step.key]) for step in steps]
     return [
-        PlannedStep(step, step.status(), costs[step.key], factors[step.kind], done.get(step.key))
-        for step in steps
+        PlannedStep(step, step.status(), cost, corrections.seconds(step.kind, cost.parts), done.get(step.key))
+        for step, cost in found
     ]
 
 

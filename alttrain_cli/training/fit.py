@@ -68,7 +68,7 @@ def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
         parameters=recipe.model.sizes.parameters,
         recipe=recipe.name,
         memory_gib=memory.gib,
-        verdict=fit_verdict(memory, machine),
+        verdict=fit_verdict(memory.gib, machine),
         time=training_time(recipe, plan(recipe, rows, machine)),
         model=recipe.model.name,
     )

@@ -208,12 +208,13 @@ class TrainingSession:
         from alttrain_cli.engine.memory import memory_gib
         from alttrain_cli.training.checks import save_adapter
 
-        run = self._run
+        run, begun = self._run, time.monotonic()
         run.update_manifest(
             checks=save_adapter(self._loaded, run.adapter_path, untrained_logits),
             probes=self._canary.probe(self.backend, self._recipe.generation, run),
             canary=run.canaries(),
             peak_memory_gib=round(memory_gib(), 2),
+            seconds_checking=round(time.monotonic() - begun, 1),
             seconds_total=round(self._before.seconds + time.monotonic() - started, 1),
         )
         self._save_card()

@@ -119,7 +119,7 @@ def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPl
     """Plan a run on rows of these sizes."""
     longest = max(size.tokens for size in sizes)
     batching, memory = best_batching(recipe, longest, machine)
-    verdict = fit_verdict(memory, machine)
+    verdict = fit_verdict(memory.gib, machine)
     lengths = [size.tokens for size in sizes]
     cost = fixed_cost(machine.gpu)
     updates = [update_cost(one, batching.budget, cost, machine.cards) for one in _updates(recipe, lengths)]
@@ -153,18 +153,18 @@ def steps(recipe: Recipe, rows: int) -> int:
     return int(most) if most > 0 else math.ceil(recipe.train.num_train_epochs * per_epoch)
 
 
-def fit_verdict(memory: Memory, machine: Machine) -> Verdict:
+def fit_verdict(gib: float, machine: Machine) -> Verdict:
     """Compare the memory that is needed with the machine's."""
-    if memory.gib * MARGIN <= machine.gib:
+    if gib * MARGIN <= machine.gib:
         return "fits"
-    return "tight" if memory.gib <= machine.gib else "no"
+    return "tight" if gib <= machine.gib else "no"
 
 
 def best_batching(recipe: Recipe, longest: int, machine: Machine) -> tuple[Batching, Memory]:
     """Return the fastest way to cut updates that fits, or the smallest one."""
     for batching in _batchings(recipe, machine):
         memory = needed_memory(recipe, longest, batching, machine)
-        if fit_verdict(memory, machine) == "fits":
+        if fit_verdict(memory.gib, machine) == "fits":
             break
     return batching, memory
 
@@ -233,14 +233,14 @@ def longest_row(recipe: Recipe, machine: Machine) -> int:
     while low < high:
         middle = (low + high + 1) // 2
         _, memory = best_batching(recipe, middle * 256, machine)
-        low, high = (low, middle - 1) if fit_verdict(memory, machine) == "no" else (middle, high)
+        low, high = (low, middle - 1) if fit_verdict(memory.gib, machine) == "no" else (middle, high)
     return low * 256
 
 
 def suggest_change(recipe: Recipe, longest: int, machine: Machine) -> str:
     """Return the smallest change that makes it fit."""
     for setting, changed in _changes(recipe):
-        if fit_verdict(best_batching(changed, longest, machine)[1], machine) == "fits":
+        if fit_verdict(best_batching(changed, longest, machine)[1].gib, machine) == "fits":
             return f"--set {setting}"
     most = longest_row(recipe, machine)
     if 0 < most < longest:

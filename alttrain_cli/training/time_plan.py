@@ -10,7 +10,7 @@ from typing import NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.speed import cpu_rate, measured_at
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.training.cards import GpuSpeed, card_called, usual_card
+from alttrain_cli.training.cards import card_called, usual_card
 from alttrain_cli.training.memory_plan import MemoryPlan, adapter_parameters
 
 # Of a card's published rate. Published runs: a 1.5B model at 628 tokens/s on an RTX 4060 is 19%
@@ -52,12 +52,11 @@ def training_time(recipe: Recipe, plan: MemoryPlan, *, measure: bool = True) -> 
     work = tokens * operations_per_token(recipe, recomputed=plan.batching.gradient_checkpointing)
     if not plan.machine.gpu:
         rate = cpu_rate(recipe.model.sizes.hidden_size, measure=measure)
-        return Duration(work / (rate * CPU_SHARE), _tested()) if rate else None
+        return Duration(work / (rate * CPU_SHARE), speed_source(plan.machine)) if rate else None
     card = card_called(plan.machine.name) or usual_card(plan.machine.gib)
     computing = work / (card.tflops * 1e12 * GPU_SHARE)
-    return Duration(
-        computing + plan.steps * seconds_sending(recipe, plan.machine), _source(card, plan.machine)
-    )
+    sending = plan.steps * seconds_sending(recipe, plan.machine)
+    return Duration(computing + sending, speed_source(plan.machine))
 
 
 def seconds_sending(recipe: Recipe, machine: Machine) -> float:
@@ -93,11 +92,11 @@ def about_time(seconds: float) -> str:
     return f"{days:.0f} days" if days < 365 else f"{days / 365:.1f} years"
 
 
-def _tested() -> str:
-    when = measured_at()
-    return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
-
-
-def _source(card: GpuSpeed, machine: Machine) -> str:
+def speed_source(machine: Machine) -> str:
+    """Return how the speed of a machine is known, in words."""
+    if not machine.gpu:
+        when = measured_at()
+        return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
+    card = card_called(machine.name) or usual_card(machine.gib)
     known = "" if card.name in machine.name else f", as an {card.name} has it"
     return f"not measured: {GPU_SHARE:.0%} of the published {card.tflops:g} TFLOPS{known}"
