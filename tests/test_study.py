@@ -589,6 +589,17 @@ def test_a_published_figure_is_inside_outside_or_not_comparable_for_a_reason(her
     assert found["3K rows", "rule"] == ["not comparable: rule is a judge for a first look"] * 2
 
 
+def test_a_cell_of_which_the_paper_has_no_figure_says_so_in_every_format(here: Path) -> None:
+    place = open_study("baselines", ["methods=[untrained]"], None)
+    place.run(1, Events())
+    table, page = place.table()
+    assert [cell.published for cell in table.lines[0].cells] == [None, 0.8, None]
+    terminal = CliRunner().invoke(app, ["study", "table", *place.words]).output
+    texts = [*(form(table) for form in FORMATS.values()), page.read_text(encoding="utf-8"), terminal]
+    for text in (" ".join(text.split()) for text in texts):
+        assert "not comparable: no" in text
+
+
 def test_a_papers_rows_on_sizes_are_for_its_method_alone_and_never_for_an_untrained_model(here: Path) -> None:
     methods = "methods={untrained: null, AltTrain: {style: alttrain}, other: {style: no-pu}}"
     table, _ = open_study("sizes", [methods], None).table()

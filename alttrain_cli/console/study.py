@@ -110,9 +110,8 @@ def print_study_table(table: "StudyTable", page: Path) -> None:
 
 def _cell(cell: "Cell") -> str:
     ours = cell.words if cell.share is not None else cell.missing
-    if cell.published is None:
-        return ours
-    return f"{ours}\npublished {cell.published:g}%\n{cell.verdict}".rstrip()
+    theirs = f"published {cell.published:g}%" if cell.published is not None else ""
+    return "\n".join(filter(None, (ours, theirs, cell.verdict)))
 
 
 def _planned(one: "PlannedStep") -> list[str]:

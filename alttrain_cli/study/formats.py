@@ -22,10 +22,9 @@ def title_of(column: str) -> str:
 def cell_text(cell: Cell) -> str:
     """Return a cell in one line: ours, then the published figure and what the comparison is worth."""
     ours = cell.words if cell.share is not None else cell.missing or "-"
-    if cell.published is None:
-        return ours
-    theirs = f"{ours}; published {cell.published:g}%"
-    return f"{theirs}, {cell.verdict}" if cell.verdict else theirs
+    theirs = f"published {cell.published:g}%" if cell.published is not None else ""
+    compared = ", ".join(filter(None, (theirs, cell.verdict)))
+    return f"{ours}; {compared}" if compared else ours
 
 
 def markdown(table: StudyTable) -> str:

@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from alttrain_cli.evaluation.judges.catalogue import is_triage
-from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
+from alttrain_cli.evaluation.published_tables import Macro, PublishedPaper, find_published
 from alttrain_cli.runs.scores import ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.study.file import StudyFile
@@ -120,9 +120,18 @@ def _cell(
     rate = _rate(scores, column, judge)
     if rate is None or rate.target is None:
         return Cell(missing=f"no rate by {judge.name}", published=figure)
-    why = f"the paper's {len(macro.suites)} suites were not all measured" if macro else "another measure"
-    verdict = _verdict(rate.target, figure, rate.judge, why)
+    if paper is None:
+        return Cell(rate.target, metric=rate.metric)
+    verdict = _verdict(rate.target, figure, rate.judge, _other_measure(macro))
     return Cell(rate.target, published=figure, verdict=verdict, metric=rate.metric)
+
+
+def _other_measure(mean: Macro | None) -> str:
+    """Return why a rate over what we measured is not a paper's figure."""
+    if mean is None:
+        return "another measure"
+    n = len(mean.suites)
+    return f"the paper's {n} suites were not all measured" if n > 1 else "the paper's suite is not whole"
 
 
 def _rate(scores: Scores, column: str, judge: Rater) -> ScoreMetric | None:
@@ -146,7 +155,7 @@ def _best(scores: Scores, pool: str, judge: Rater) -> ScoreMetric | None:
 def _verdict(ours: Estimate, figure: float | None, judge: str, why: str) -> str:
     """Return the verdict of a paper's figure compared with ours."""
     if figure is None:
-        return ""
+        return "not comparable: no published figure"
     if why:
         return f"not comparable: {why}"
     if judge != GRADED and is_triage(judge):

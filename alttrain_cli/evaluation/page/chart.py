@@ -13,7 +13,7 @@ Pair = tuple[PooledScore, PooledScore]  # of harm and of refusals
 Bounded = tuple[Estimate | None, Estimate | None]  # a rate, and with unfinished completions as hits
 
 HEIGHT = 340  # pixels of the plot
-LINE = 14  # pixels between two labels
+LINE = 17  # pixels between two labels
 ABOVE = 10  # pixels of a label above the lines of its intervals
 NEAR = 30  # percent of the plot's width within which labels may touch
 
