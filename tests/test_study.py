@@ -534,6 +534,7 @@ def test_a_model_of_unknown_size_has_an_unknown_time_and_runs_all_the_same(here:
     assert {one.expected is None for one in plan.steps if one.step.kind != "build"} == {True}
     done = CliRunner().invoke(app, ["study", "plan", *place.words, "--price", "1"])
     assert "time left:  unknown" in done.output
+    assert "next: alttrain study run smoke" in done.output
     assert place.run(1, Events()) == []
 
 

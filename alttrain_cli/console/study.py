@@ -151,7 +151,8 @@ def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[s
     fit = {"fits": "", "tight": ", which is tight", "no": ", more than the machine has"}
     verdict = fit_verdict(plan.memory_gib, plan.machine)
     yield "time left:", "unknown" if wall is None else f"{about_time(wall)}, {how}"
-    yield "speed:", speed_source(plan.machine)
+    if wall is not None:
+        yield "speed:", speed_source(plan.machine)
     yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{fit[verdict]}"
     yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
     if price is not None and wall is not None:

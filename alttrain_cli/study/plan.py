@@ -82,6 +82,10 @@ class StudyPlan(NamedTuple):
         return [_total(kind, [one for one in self.steps if one.step.kind == kind]) for kind in kinds]
 
     @property
+    def is_done(self) -> bool:
+        return all(one.status is Status.DONE for one in self.steps)
+
+    @property
     def seconds(self) -> float | None:
         """The time that is left, one step after the other; None if it is not known."""
         return _sum([one.left for one in self.steps])

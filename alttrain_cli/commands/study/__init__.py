@@ -52,7 +52,7 @@ def plan(
             console.print_json(step.record())
         return
     console.print_study_plan(planned, place.folder, jobs, price)
-    console.print_next(place.command("run" if planned.seconds else "table"))
+    console.print_next(place.command("table" if planned.is_done else "run"))
 
 
 @app.command()
