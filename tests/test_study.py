@@ -485,7 +485,13 @@ def test_the_parts_of_a_training_are_its_manifests_and_are_in_the_journal(here: 
     [first, *_] = [step for step in place.grid.steps if step.kind == "train"]
     plan = plan_step(first, place.grid, place.folder, CARD)
     run = Run.create(first.out, "x", "name: x\n")
-    run.update_manifest(status="finished", seconds_training=50.0, seconds_checking=8.0)
+    run.update_manifest(
+        status="finished",
+        seconds_loading=20.0,
+        seconds_training=48.0,
+        seconds_checking=8.0,
+        seconds_total=78.0,
+    )
     end = plan.ended("m", 90.0, 0)
     assert end.parts == {"load": 32.0, "updates": 50.0, "check": 8.0}
     History(place.folder).add(end)

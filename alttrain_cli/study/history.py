@@ -84,6 +84,7 @@ def parts_of(step: Step, seconds: float) -> dict[str, float]:
     if not isinstance(step, TrainStep):
         return {}
     manifest = Run(step.out).manifest()
-    trained, checked = manifest.seconds_training, manifest.seconds_checking
-    loaded = round(seconds - trained - checked, 2)
-    return {LOAD: loaded, TRAIN: trained, CHECK: checked} if checked and loaded > 0 else {}
+    checked = manifest.seconds_checking
+    trained = round(manifest.seconds_total - manifest.seconds_loading - checked, 2)  # with the canaries
+    loaded = round(seconds - trained - checked, 2)  # with the start of Python
+    return {LOAD: loaded, TRAIN: trained, CHECK: checked} if checked and min(loaded, trained) > 0 else {}
