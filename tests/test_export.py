@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.trained import write_run
 from tests.warm import Warm
 
 pytestmark = pytest.mark.model
+ALL = bool(os.environ.get("ALTTRAIN_ALL_FAULTS"))  # make faults
 
 # What transformers alone, in a process without our code, renders and writes for one prompt.
 STOCK = """
@@ -214,21 +216,29 @@ def test_an_export_that_is_interrupted_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def kill_near_the_end() -> None:
-    """Kill this process once the weights are merged: a hook of `tests.warm`."""
-    merge.save_generation_config = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
-
-
-def test_a_killed_export_leaves_no_folder_that_looks_whole_and_the_next_one_works(
+def test_an_export_killed_at_any_point_leaves_no_folder_that_looks_whole_and_the_next_one_works(
     r1: Run, tmp_path: Path, warm: Warm
 ) -> None:
-    hooks = [("tests.test_export", "kill_near_the_end", {})]
-    killed = warm.run("export", r1.path, "--out", tmp_path, cwd=tmp_path, hooks=hooks)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert [path.name for path in tmp_path.iterdir()] == [".merged.part"]
-    assert (tmp_path / ".merged.part" / "model.safetensors").is_file()
-    assert run("export", r1.path, "--out", tmp_path).exit_code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+    log, folder = tmp_path / "log", tmp_path / "in"
+
+    def export(at: int) -> int:
+        """Export; killed just before it changes a file for the `at`-th time, if that is not 0."""
+        where = {"root": str(folder), "log": str(log), "kind": "kill" if at else "", "at": at}
+        hooks = [("tests.faults", "install", where)]
+        return warm.run("export", r1.path, "--out", folder / "out", cwd=tmp_path, hooks=hooks).returncode
+
+    folder.mkdir()
+    assert export(0) == 0
+    points = log.read_text(encoding="utf-8").splitlines()
+    points = points[: points.index("replace out/merged") + 1]
+    whole = sorted(path.name for path in (folder / "out/merged").iterdir())
+    shutil.rmtree(folder / "out")
+    for at in range(len(points), 0, -1 if ALL else -6):
+        assert export(at) == -signal.SIGKILL
+        assert not list(folder.glob("out/[!.]*")), points[at - 1]
+    assert export(0) == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["merged"]
+    assert sorted(path.name for path in (folder / "out/merged").iterdir()) == whole
 
 
 def test_a_folder_that_holds_something_is_left_alone(r1: Run, merged: Path) -> None:
