@@ -362,3 +362,18 @@ def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
     assert "<｜Assistant｜><think>" in text
     assert f"{ROW.answer}⟦<｜end▁of▁sentence｜>⟧" in text
     assert "no shipped recipe names this model" in text
+    assert "TORCH False" in text
+
+
+def test_torch_and_transformers_can_be_imported_after_a_model_was_examined(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    families.tokenizer("r1-qwen").save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "qwen2"}')
+    code = (
+        "from alttrain_cli.cli import app\n"
+        f"try: app(['doctor', '--model', {str(folder)!r}])\n"
+        "except SystemExit: pass\n"
+        "import torch; from transformers import Qwen2ForCausalLM; print(issubclass(Qwen2ForCausalLM, torch.nn.Module))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"

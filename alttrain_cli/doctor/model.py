@@ -5,6 +5,8 @@ from typing import NamedTuple
 from alttrain_cli.backends.target import Target
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.doctor.traps import find_traps
+from alttrain_cli.engine.source import locate
+from alttrain_cli.engine.torch_probe import without_torch
 from alttrain_cli.errors import AlttrainError, ModelError
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.structure.row import Row
@@ -21,6 +23,16 @@ class ModelFindings(NamedTuple):
 
 def examine_model(target: Target, row: Row) -> ModelFindings:
     """Load a model's tokenizer and render a row. A model that cannot be loaded is a finding."""
+    try:
+        with capture_output(None):
+            locate(target.recipe)  # makes the embedded model, which needs torch
+    except AlttrainError as error:
+        return ModelFindings([problem("model", str(error))], [])
+    with without_torch():
+        return _examined(target, row)
+
+
+def _examined(target: Target, row: Row) -> ModelFindings:
     recipe = target.recipe
     try:
         with capture_output(None):

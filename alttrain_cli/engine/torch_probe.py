@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from alttrain_cli.errors import ModelError
@@ -46,6 +48,23 @@ def ask_torch(question: str, seconds: float) -> dict[str, Any]:
         raise ModelError(f"torch failed: {reason[:200]}")
     answer: dict[str, Any] = json.loads(lines[-1])
     return answer
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Let transformers load a tokenizer as if torch were not installed: importing it takes seconds.
+
+    Afterwards both can be imported as before. Where one of them is imported already, nothing changes.
+    """
+    if {"torch", "transformers"} & sys.modules.keys():
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in [one for one in sys.modules if one.partition(".")[0] in ("torch", "transformers")]:
+            del sys.modules[name]
 
 
 def gpu() -> dict[str, Any]:
