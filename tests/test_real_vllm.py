@@ -52,9 +52,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @contextmanager
 def serving(model: Path | str, monkeypatch: pytest.MonkeyPatch, *options: str) -> Iterator[ServerBackend]:
-    """Serve a model as anybody would, with its own chat template."""
+    """Serve a model as anybody would, with its own chat template. To compile it takes minutes, and is left out."""
     command = [*Vllm(Path(PYTHON)).command(), "serve", str(model), "--dtype", "float32"]
-    more = ("--host", "127.0.0.1", "--max-model-len", "1024", "--generation-config", "vllm", *options)
+    more = (
+        "--host",
+        "127.0.0.1",
+        "--max-model-len",
+        "1024",
+        "--generation-config",
+        "vllm",
+        "--enforce-eager",
+        *options,
+    )
     with closing(VllmProcess.start([*command, *more], "test", Progress())) as process:
         monkeypatch.setenv("ALTTRAIN_API_KEY", process.key)
         yield ServerBackend.find(process.url)
