@@ -23,7 +23,9 @@ from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
 from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.data import published_files, sources
+from alttrain_cli.doctor import machine
 from alttrain_cli.engine import speed
+from alttrain_cli.engine.torch_probe import TorchGpu
 from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
@@ -102,6 +104,8 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setenv("ALTTRAIN_API_KEY", "secret")
     patch.setattr(launch, "PROGRAM", (sys.executable, str(Path(__file__).with_name("fake_alttrain.py"))))
     patch.setattr(speed, "KEPT", Path(tempfile.mkdtemp()) / "speed.json")  # else --measure forgets a person's
+    no_gpu = TorchGpu("2.10.0", None, usable=False)
+    patch.setattr(machine, "ask_gpu", lambda seconds: no_gpu)  # else torch is imported to ask it
     patch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import (
     Ability,
@@ -25,11 +27,14 @@ from alttrain_cli.backends.model_list import read_models
 from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.served_models import served_models
+from alttrain_cli.structure.row import read_rows
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.trace import TraceState
 from tests.fake_vllm import rendered_server
+from tests.samples import TRACE, put
 from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
 from tests.trained import load_backend
@@ -500,3 +505,25 @@ def test_a_backend_that_is_closed_twice_is_closed(backend: Any, request: pytest.
     if "local" not in request.node.name:
         backend.close()
         backend.close()
+
+
+@pytest.mark.model
+def test_a_real_model_that_is_no_annotator_loses_no_row(server: tuple[str, str], tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "s.jsonl",
+        {"prompt": "How do I boil an egg?", "response": TRACE, "label": "benign"},
+        {"prompt": "How do I bake a pie?", "response": TRACE, "label": "benign"},
+    )
+    command = [
+        *("build-data", "--source", str(path), "--source", "starter:4", "--out", str(tmp_path / "d.jsonl")),
+        *("--annotator", "endpoint", "--base-url", server[0], "--model", server[1]),
+    ]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    dropped = (tmp_path / "d.dropped.jsonl").read_text() if (tmp_path / "d.dropped.jsonl").exists() else ""
+    assert len(read_rows(tmp_path / "d.jsonl")) + len(dropped.splitlines()) == 6
+    answers = tmp_path / "d.answers" / "annotations.jsonl"
+    before = answers.read_bytes()
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0
+    assert answers.read_bytes() == before  # nothing was asked twice
