@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.errors import RunError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.markers import S1, THINK
 from alttrain_cli.structure.order_warnings import order_warnings
-from alttrain_cli.structure.sections import Order, Section, check_order, comes_before, in_words, merge_orders
+from alttrain_cli.structure.sections import (
+    Order,
+    Section,
+    check_order,
+    comes_before,
+    in_words,
+    merge_orders,
+    order_of,
+)
 from alttrain_cli.structure.trace import Trace, parse
 
 U: Section = "understanding"
@@ -127,3 +138,14 @@ def test_a_section_comes_before_another_if_both_are_there() -> None:
     assert not comes_before(order, "assessment", "assessment")
     assert not comes_before(order, "understanding", "reasoning")
     assert not comes_before(order, "assessment", "understanding")
+
+
+def test_the_order_of_a_run_is_that_of_its_manifest_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", "mine", Recipe.load("smollm2-135m").to_yaml())
+    run.update_manifest(status="finished")
+    assert order_of(run) == (U, A, R)
+    run.update_manifest(order=(A, U))
+    assert order_of(run) == (A, U)
+    run.manifest_path.write_text(run.manifest_path.read_text().replace(U, "answer"))
+    with pytest.raises(RunError, match=r"manifest\.json: order must be some of .*Bring back the file"):
+        order_of(run)
