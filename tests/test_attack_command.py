@@ -367,7 +367,7 @@ def test_target_attacker_and_judge_are_servers(tmp_path: Path, monkeypatch: pyte
         ("--attacker base", "--attacker has no effect without an adaptive suite"),
         ("--attack-judge rule", "--attack-judge has no effect without an adaptive suite"),
         ("--max-turns 3", "--max-turns has no effect without an adaptive suite"),
-        ("--suite benign-turns --attacker base", "--attacker has no effect"),
+        ("--suite benign-turns --attacker base", "with benign-turns, where no model attacks"),
         ("--suite pair-live --attacker base --max-backtracks 1", "--max-backtracks has no effect"),
         ("--suite crescendo --attacker base --streams 2", "--streams has no effect"),
         (

@@ -50,8 +50,9 @@ def attack_rules(
     names = " and ".join(suite.name for suite in suites if suite.attack)
     attacked = any(spec.needs_attacker for spec in specs)
     without = "with --replay" if replay else "without an adaptive suite, for example --suite crescendo"
+    alone = f"with {names}, where no model attacks" if specs and not replay else without
     return [
-        Rule("--attacker", options.attacker is not None, attacked, without),
+        Rule("--attacker", options.attacker is not None, attacked, alone),
         Rule("--attacker base", options.attacker == BASE, not served, "with a server"),
         Rule("--attack-judge", is_given(ctx, "attack_judge"), bool(specs), without),
         Rule("--attack-judge base", options.attack_judge == BASE, not served, "with a server"),
@@ -69,7 +70,7 @@ def attack_rules(
             any(one.streams is not None for one in specs),
             "with --replay" if replay else "without --suite pair-live",
         ),
-        Rule("--attacker-max-new-tokens", is_given(ctx, "attacker_max_new_tokens"), attacked, without),
+        Rule("--attacker-max-new-tokens", is_given(ctx, "attacker_max_new_tokens"), attacked, alone),
         Rule("--suite-file", bool(options.suite_file), not replay, "with --replay"),
         Rule("--thinking-mode", options.thinking_mode != "normal", not specs, f"with {names}"),
     ]
