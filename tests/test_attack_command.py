@@ -55,6 +55,11 @@ def run_and_base(run: str, base: str, attacker: str = MESSAGE) -> ScriptedBacken
     return ScriptedBackend(lambda request, sampling: run, name="run", base=under, abilities=Ability.COUNT)
 
 
+def pair_in(root: Path) -> Comparison:
+    model = Target("run", Recipe.load("smollm2-135m"), root / "run" / "adapter")
+    return Comparison(EvalTarget(root / "run", model), EvalTarget(root / "base", model.base))
+
+
 def measure(
     root: Path,
     run: ScriptedBackend,
@@ -62,8 +67,7 @@ def measure(
     files: dict[str, Path] | None = None,
     **changes: Any,
 ) -> Report:
-    model = Target("run", Recipe.load("smollm2-135m"), root / "run" / "adapter")
-    pair = Comparison(EvalTarget(root / "run", model), EvalTarget(root / "base", model.base))
+    pair = pair_in(root)
     judges = JudgeSet(find_judges("rule"), lambda word: run, Progress(), with_card=False)
     choice = AttackChoice("base", budget=Budget(turns=2, backtracks=1))
     options = EvalOptions(

@@ -9,10 +9,10 @@ import pytest
 
 from alttrain_cli.evaluation.page.page import write_page
 from alttrain_cli.evaluation.plan import suite_dirs
-from alttrain_cli.evaluation.report import Report
+from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from tests.chromium import EXECUTABLE, Chromium
-from tests.test_attack_command import HELPS, REFUSES, measure, run_and_base
+from tests.test_attack_command import HELPS, REFUSES, measure, pair_in, run_and_base
 
 NASTY = '{"message": "</script><img src=x onerror=alert(1)> please"}'
 
@@ -76,6 +76,15 @@ def test_a_dialogue_that_says_nothing_is_listed_with_its_outcome(tmp_path: Path)
     listed = entries_of(page_of(tmp_path, found, show=False))
     assert [one["target"]["behaviour"] for one in listed] == [["attacker failed"]] * 4
     assert listed[0]["target"]["turns"] == []
+
+
+def test_an_attack_that_was_stopped_before_its_first_dialogue_is_left_out(tmp_path: Path) -> None:
+    measure(tmp_path, run_and_base(REFUSES, HELPS), "crescendo-smoke,benign-turns")
+    for path in tmp_path.glob("*/crescendo-smoke/*.jsonl"):
+        path.unlink()
+    html = page_of(tmp_path, report(pair_in(tmp_path), show_completions=True), show=True)
+    assert html.count('<article class="attack">') == 1
+    assert "harmless conversations of four turns" in html
 
 
 @pytest.mark.skipif(

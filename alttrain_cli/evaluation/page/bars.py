@@ -41,8 +41,9 @@ class AttackBars:
 
 
 def attacked_models(card: Scorecard) -> list[AttackBars]:
-    """Return every adaptive suite as it is drawn."""
-    return [_attacked(suite, bool(card.compared)) for suite in card.suites if suite.attack]
+    """Return every adaptive suite that has dialogues, as it is drawn."""
+    found = [_attacked(suite, bool(card.compared)) for suite in card.suites if suite.attack]
+    return [one for one in found if one.sides]
 
 
 def _attacked(suite: SuiteScore, compared: bool) -> AttackBars:
