@@ -22,13 +22,15 @@ def judge_code(text: str, item: Item) -> Judgement:
     if reason := refusal():
         return Judgement(JudgementState.UNPARSED, raw=reason)
     stub = f"{item.stub or ''}\n    pass\n"
-    correct, reason = run(stub, code_in(text), item.tests or "", SECONDS)
+    return code_judgement(*run(stub, code_in(text), item.tests or "", SECONDS))
+
+
+def code_judgement(correct: bool | None, reason: str | None) -> Judgement:
+    """Return the judgement of code; `correct` is None if its tests could not be run."""
     raw = None if reason is None else escape_hidden(reason)[:_REASON]
-    return (
-        Judgement(JudgementState.UNPARSED, raw=raw)
-        if correct is None
-        else Judgement(correct=correct, raw=raw)
-    )
+    if correct is None:
+        return Judgement(JudgementState.UNPARSED, raw=raw)
+    return Judgement(correct=correct, raw=raw)
 
 
 def code_in(text: str) -> str:

@@ -13,19 +13,18 @@ from contextlib import suppress
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState
+from alttrain_cli.evaluation.judges.code import code_judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.programs import Case, Problem, Problems
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.sandbox.probe import refusal
 from alttrain_cli.sandbox.runner import CodeResult, run
 from alttrain_cli.storage.pickled_text import NotText
-from alttrain_cli.text import escape_hidden
 
 SECONDS = 6  # for one test, as LiveCodeBench gives
 MOST_SECONDS = 120  # for the tests that are run together
 START = 4  # seconds for two processes on a busy machine
 TOGETHER = 2**23  # characters of tests that are run together: a process has 1 GiB
-_REASON = 200  # characters
 _BLOCK = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 # What LiveCodeBench imports for every program. The last one restores what the others replace.
@@ -106,12 +105,8 @@ def passes(text: str, item: Item) -> Judgement:
     try:
         problem = _problems.problem(item.problem)
     except NotText as missing:
-        return Judgement(JudgementState.UNPARSED, raw=escape_hidden(str(missing))[:_REASON])
-    correct, reason = _run(program_in(text), problem)
-    raw = None if reason is None else escape_hidden(reason)[:_REASON]
-    if correct is None:
-        return Judgement(JudgementState.UNPARSED, raw=raw)
-    return Judgement(correct=correct, raw=raw)
+        return code_judgement(None, str(missing))
+    return code_judgement(*_run(program_in(text), problem))
 
 
 def program_in(text: str) -> str:
