@@ -19,6 +19,7 @@ ALLOWED = {
     r"ALTTRAIN_TRANSFORMERS_4 names no Python": "needs a second set of packages, of an older major version",
     r"ALTTRAIN_VLLM_PYTHON names no Python": "vLLM needs an environment of its own",
     r"ALTTRAIN_LLAMA_SERVER names no program": "no package that we install has llama.cpp's server",
+    r"ALTTRAIN_PYRIT_PYTHON names no Python": "PyRIT needs an environment of its own",
     r"lm-eval's client needs it": "a client of the harness that is no dependency of ours",
 }
 
