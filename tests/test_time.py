@@ -30,6 +30,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "speed.json"
     monkeypatch.setattr(speed, "KEPT", path)
     monkeypatch.setattr(speed, "_machine", lambda: "mine")
+    monkeypatch.setattr(speed, "_FAILED", set())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     monkeypatch.setenv("COLUMNS", "80")
@@ -184,14 +185,19 @@ def test_an_unknown_speed_is_no_time_and_nothing_fails(
     kept: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> dict[str, object]:
+        tries.append(_)
         raise ModelError("torch failed")
 
+    tries: list[object] = []
     monkeypatch.setattr(speed, "ask_torch", fails)
     kept.unlink()
     output = alttrain("train", "--recipe", "smollm2-135m", "--data", rows, "--plan").output
     assert "time:" not in output
     assert "fits" in output
     assert alttrain("recipes").exit_code == 0
+    assert len(tries) == 1  # not for each recipe: a busy computer fails after a minute
+    assert alttrain("recipes", "--measure").exit_code == 0
+    assert len(tries) == 2
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from alttrain_cli.text import escape_hidden
 
 KEPT = CACHE / "speed.json"
 LONGEST = 60  # seconds for a probe; it takes about 8, most of them to import torch
+_FAILED: set[str] = set()  # what this process could not measure: each try may take LONGEST
 
 
 def cpu_rate(hidden: int, *, measure: bool) -> float | None:
@@ -34,11 +35,14 @@ def cpu_rate(hidden: int, *, measure: bool) -> float | None:
 
 
 def _measured() -> dict[int, float]:
+    if _machine() in _FAILED:
+        return {}
     try:
         rates = ask_torch("speed", LONGEST)["rates"]
         now = datetime.now().isoformat(timespec="minutes")
         write_json(KEPT, {"machine": _machine(), "measured": now, "rates": rates})
     except AlttrainError:  # torch cannot be used, or the cache not be written
+        _FAILED.add(_machine())
         return {}
     return _rates(rates)
 
@@ -56,6 +60,7 @@ def measured_at() -> str:
 
 def forget_speed() -> None:
     """Let the next estimate measure this CPU again."""
+    _FAILED.clear()
     with suppress(OSError):
         KEPT.unlink()
 
