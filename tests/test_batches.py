@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.micro_batches import (
+    CPU_COST,
+    GPU_COST,
     arrange_rows,
+    fixed_cost,
     length_groups,
     longest_first,
     micro_batches,
@@ -115,3 +118,22 @@ def test_processes_share_an_update_and_none_has_a_row_more_than_it_must(
     loads = [sum(lengths[row] for batch in batches for row in batch) for batches in shares]
     assert max(loads) - min(loads) <= max(lengths)
     assert shared(lengths, budget, 128, 1) == [micro_batches(lengths, budget)]
+
+
+def test_what_an_update_costs_is_counted_on_all_processes_and_on_the_busiest() -> None:
+    assert update_cost([10, 10], 10, cost=5) == (20, 2, 30)
+    assert update_cost([10, 10, 4], 10, cost=5, ranks=2) == (24, 3, 24)
+    assert (fixed_cost(gpu=False), fixed_cost(gpu=True)) == (CPU_COST, GPU_COST)
+
+
+def test_a_recipe_says_how_rows_are_arranged() -> None:
+    order, lengths = [3, 0, 2, 1, 5, 4, 7, 6], [1, 9, 2, 8, 3, 7, 4, 6]
+    for strategy, arranged in (("random", longest_first), ("group_by_length", length_groups)):
+        recipe = Recipe.load("smollm2-135m", (f"train.train_sampling_strategy={strategy}",))
+        rows = recipe.train.rows_per_step
+        assert arrange_rows(order, lengths, recipe.train) == arranged(order, lengths, rows)
+    assert longest_first(order, lengths, rows) != length_groups(order, lengths, rows)
+
+
+def test_a_short_epoch_has_stretches_of_a_quarter() -> None:
+    assert length_groups(range(16), range(16), 2) == [15, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 3, 14, 13, 12]

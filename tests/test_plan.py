@@ -267,3 +267,21 @@ def test_a_gpu_that_is_no_size_is_refused(gpu: str) -> None:
 @pytest.mark.parametrize("gpu", ["12", "12GB", "12gib"])
 def test_a_gpu_may_be_written_in_several_ways(gpu: str) -> None:
     assert find_machine(gpu).gib == 12
+
+
+def test_the_parts_of_a_memory_plan_are_all_of_it() -> None:
+    memory = needed_memory(Recipe.load("r1-8b"), 1024, Batching(1024, True), Machine.card(24))
+    assert list(memory.parts) == list(Memory._fields)
+    assert sum(memory.parts.values()) == pytest.approx(memory.gib)
+
+
+def test_the_longest_row_fits_and_one_that_is_a_step_longer_does_not() -> None:
+    recipe, machine = Recipe.load("r1-7b"), Machine.card(12)
+    longest = memory_plan.longest_row(recipe, machine)
+    assert 0 < longest < 1024 * 256
+    fits = [
+        fit_verdict(best_batching(recipe, length, machine)[1].gib, machine)
+        for length in (longest, longest + 256)
+    ]
+    assert fits[0] != "no"
+    assert fits[1] == "no"
