@@ -111,6 +111,17 @@ def test_a_data_manifest_of_other_rows_is_not_used(run: Run, tmp_path: Path) -> 
     assert "--source FILE" in card(run)
 
 
+def test_the_data_is_found_from_every_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = run.manifest().data
+    assert record is not None
+    run.update_manifest(data=record.model_copy(update={"path": "own.jsonl"}))
+    for folder in (tmp_path, run.path):
+        monkeypatch.chdir(folder)
+        assert "--source starter --seed 7" in card(run)
+
+
 def test_names_of_others_are_no_markup(run: Run) -> None:
     run.update_manifest(overrides=["model.system=<b>|x|](javascript:a)"])
     text = card(run).partition("```")[0]

@@ -196,7 +196,8 @@ def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(run: Run, hu
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    for words in ("export/merged", "model.safetensors", "me/x (private if it is new)", "## Not tested"):
+    files = "model.safetensors", "README.md, training-recipe.yaml"
+    for words in ("export/merged", *files, "me/x (private if it is new)", "## Not tested"):
         assert words in said, words
     assert done.output.splitlines()[-1] == f"next: alttrain export {run.path} --push me/x"
     assert hub.calls == []

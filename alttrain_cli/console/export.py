@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.terminal import out, plain, print_lines, print_next
+from alttrain_cli.storage.run import EXPORTED_RECIPE
 
 if TYPE_CHECKING:
     from alttrain_cli.export.job import Export, ExportJob
@@ -24,7 +25,11 @@ def print_planned_exports(job: "ExportJob", *, has_token: bool) -> None:
     """Print the planned files and uploads of an export, and its model card. A token is never shown."""
     for one in job.formats:
         print_lines(
-            [("folder:", job.out / one.name), ("files:", one.files), ("with:", "README.md, recipe.yaml")]
+            [
+                ("folder:", job.out / one.name),
+                ("files:", one.files),
+                ("with:", f"README.md, {EXPORTED_RECIPE}"),
+            ]
         )
     if job.repo is not None:
         print_lines(

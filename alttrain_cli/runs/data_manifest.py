@@ -1,5 +1,6 @@
 """The facts of data.manifest.json about the rows of a run, as far as a model card needs it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter
@@ -38,11 +39,16 @@ class DataManifest(Record):
 _FACTS = TypeAdapter(DataManifest)
 
 
-def read_data_manifest(data: DataRecord) -> DataManifest | None:
-    """Return the facts of a run's data; None if the manifest is gone or describes other rows."""
+def read_data_manifest(data: DataRecord, run: Path) -> DataManifest | None:
+    """Return the facts of the data of the run in a folder; None if the manifest is gone or of other rows.
+
+    The path of the data is that of the folder in which the run was started: this one, or one above the run.
+    """
     rows = Path(data.path)
-    try:
-        facts: DataManifest = read_record_file(_FACTS, rows.with_name(f"{rows.stem}.manifest.json"), "")
-    except DataError:
-        return None
-    return facts if facts.sha256 == data.sha256 else None
+    for folder in (Path(), *run.resolve().parents):
+        path = folder / rows.with_name(f"{rows.stem}.manifest.json")
+        with suppress(DataError):
+            facts: DataManifest = read_record_file(_FACTS, path, "")
+            if facts.sha256 == data.sha256:
+                return facts
+    return None

@@ -55,7 +55,7 @@ class ModelCard:
     ) -> "ModelCard":
         """Read the facts from the files of a run."""
         manifest = run.manifest()
-        data = read_data_manifest(manifest.data) if manifest.data else None
+        data = read_data_manifest(manifest.data, run.path) if manifest.data else None
         scores = read_scores(run.path)
         name, found = run.path.resolve().name, _calibration(run)
         return cls(name, library, recipe, manifest, data, scores, licence, proof, found)
