@@ -20,7 +20,7 @@ from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.run import Run
-from alttrain_cli.study import launch
+from alttrain_cli.study import cost, launch
 from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile, shipped_studies
 from alttrain_cli.study.formats import FORMATS
@@ -31,6 +31,7 @@ from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status, Step
+from alttrain_cli.training import time_plan
 from tests.command_lines import context_of
 
 FAKE = Path(__file__).with_name("fake_alttrain.py")
@@ -515,6 +516,34 @@ def test_another_measurement_of_the_machine_changes_no_corrected_time(
         one.expected for one in plan_study(place.grid, place.folder, CARD).steps if one.step.kind == "train"
     ]
     assert (before[0], after[0]) == pytest.approx((60, 60))
+
+
+# Seconds on two quiet cores, with two torch threads. Beside the first training, packages were installed.
+TRAINED = {"AltTrain": 81, "without PU": 70, "without HA": 67, "without CR": 57}
+EVALUATED = {"untrained": 33, "AltTrain": 34, "without PU": 35, "without HA": 33, "without CR": 35}
+COMPUTER = Machine("this machine, no GPU", 16, gpu=False)
+
+
+def test_steps_that_were_timed_are_planned_within_a_quarter_and_evaluations_after_three_within_a_tenth(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (cost, time_plan):
+        monkeypatch.setattr(module, "cpu_rate", lambda hidden, measure: 233e9)  # of that day
+    place = open_study("smoke", ("train.set.generation.max_new_tokens=256",), None)
+    of_kind = {"train": TRAINED, "eval": EVALUATED}
+    took = {
+        step.key: float(next(took for name, took in of_kind[step.kind].items() if name in step.title))
+        for step in place.grid.steps
+        if step.kind in of_kind
+    }
+    plan = [one for one in plan_study(place.grid, place.folder, COMPUTER).steps if one.step.key in took]
+    assert len(plan) == 9
+    for one in plan:
+        assert one.expected == pytest.approx(took[one.step.key], rel=0.25), one.step.title
+    for one in plan[:-2]:
+        History(place.folder).add(one.ended(COMPUTER.name, took[one.step.key], 0))
+    for one in plan_study(place.grid, place.folder, COMPUTER).steps[-2:]:
+        assert one.expected == pytest.approx(took[one.step.key], rel=0.1), one.step.title
 
 
 def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:

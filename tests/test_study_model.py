@@ -1,7 +1,11 @@
-"""A study with the real commands and the small model: what they leave is what its steps look for."""
+"""A study with the real commands and a real model: what they leave is what its steps look for."""
 
+import os
+import random
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -71,3 +75,53 @@ def test_real_commands_leave_what_the_steps_look_for(
     assert [one.whole and one.exit_code == 0 for one in History(place.folder).all()] == [True] * 4
     place.run(1, Events(), launcher)
     assert len(launcher.words) == 4
+
+
+KILLS = 10
+
+
+class KillingLauncher(WarmLauncher):
+    """Kills steps by SIGKILL, each at a random moment after its start, until all kills are spent."""
+
+    def __init__(self, warm: Warm, within: float) -> None:
+        super().__init__(warm)
+        self._within = within
+        self._chance = random.Random(1)
+        self.kills = 0
+
+    def start(self, words: Sequence[str], log: Path, slot: int) -> Forked:
+        started = super().start(words, log, slot)
+        if self.kills < KILLS:
+            Timer(self._chance.uniform(0, self._within), self._kill, [started]).start()
+        return started
+
+    def _kill(self, step: Forked) -> None:
+        if self.kills < KILLS and step._process.returncode is None:
+            self.kills += 1
+            os.kill(step._process.pid, signal.SIGKILL)
+
+
+@pytest.mark.model
+def test_real_steps_killed_at_random_moments_end_in_the_same_table_and_none_that_is_done_runs_twice(
+    warm: Warm, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(speed, "KEPT", tmp_path / "speed.json")
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
+    Path("own.yaml").write_text(f"base: smollm2-135m\nmodel: {{name: {tiny}, package: null}}\n")
+    more = "train.set={train.max_steps: 3, train.save_steps: 1, train.warmup_steps: 0, train.learning_rate: 0.01, generation.max_new_tokens: 8}"
+    given = ("models=[own.yaml]", *SMALL[:3], more)
+    whole = open_study("smoke", given, Path("whole"))
+    assert whole.run(1, Events(), WarmLauncher(warm)) == []
+    usual = max(one.seconds for one in History(whole.folder).all())
+    launcher, number = KillingLauncher(warm, usual), 0
+    while launcher.kills < KILLS:
+        number += 1
+        place = open_study("smoke", given, Path(f"killed-{number}"))
+        before = launcher.kills
+        while place.run(1, Events(), launcher):
+            assert launcher.kills > before, "a step failed that was not killed"
+            before = launcher.kills
+        assert place.table()[0].record() == whole.table()[0].record()
+        done = [one.key for one in History(place.folder).all() if one.exit_code == 0]
+        assert sorted(done) == sorted(step.key for step in place.grid.steps)

@@ -21,9 +21,9 @@ from alttrain_cli.training.time_plan import CPU_SHARE, GPU_SHARE, training_time
 
 # Seconds, measured on two cores with the 135M model (docs/study.md).
 BUILD = 0.9  # a build: Python and the checks of the rows
-START = 30.0  # torch, unsloth and a small model
+START = 20.0  # torch, unsloth and a small model
 SAVE = 3.0  # an adapter is tested and saved
-PER_LAYER = {"cpu": 0.0012, "gpu": 0.0008, "gpu, 4 bits": 0.0016}  # of one token of a batch
+PER_LAYER = {"cpu": 0.0027, "gpu": 0.0008, "gpu, 4 bits": 0.0016}  # of one token of a batch
 READ = 1.0 * GIB  # bytes of weights that are loaded per second
 FREE = 0.8  # of the memory that the weights leave: the engine fills so much with a batch
 SLOTS = {True: 256, False: 64}  # prompts at the same time, with a GPU and without
