@@ -40,6 +40,11 @@ def test_machines_have_the_numbers_of_the_kernels_audit() -> None:
     } == confinement._MACHINES
 
 
+def test_what_a_process_asks_of_prctl_has_the_kernels_numbers() -> None:
+    own = confinement._PR_SET_PDEATHSIG, confinement._PR_SET_SECCOMP, confinement._PR_SET_NO_NEW_PRIVS
+    assert own == (1, 22, 38)  # of linux/prctl.h
+
+
 def filtered(machine: str, audit: int, call: int) -> int:
     """Run the filter as the kernel does on one call, and return what it decides."""
     steps, at, value = confinement._filter(machine), 0, 0
@@ -91,8 +96,9 @@ def test_landlock_refuses_what_its_version_knows(
     made: list[bytes] = []
 
     class Kernel:
-        def syscall(self, number: int, rules: object, *_: object) -> int:
+        def syscall(self, number: int, rules: object, size: object, flags: int = 0) -> int:
             if number == 444 and rules is None:
+                assert flags == 1  # LANDLOCK_CREATE_RULESET_VERSION of linux/landlock.h
                 return version
             if isinstance(rules, bytes):
                 made.append(rules)
