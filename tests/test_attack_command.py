@@ -92,6 +92,7 @@ def test_a_run_and_its_base_are_attacked_by_the_base_and_compared_by_goal(tmp_pa
     assert not result.card.warnings
     assert result.card.pooled == {"harmful": [], "over_refusal": []}
     shown = dict(attack_lines(result.card))
+    assert shown["crescendo-smoke:"] == "live, attacker base, in the loop rule, at most 3 target calls"
     assert "held 4" in shown["  candidate:"]
     assert "deciding answers not refused 0/4" in shown["  candidate:"]
     assert "deciding answers not refused 4/4" in shown["  baseline:"]
@@ -321,7 +322,7 @@ def test_a_recorded_attack_is_played_against_another_target_and_labelled(tmp_pat
     assert (suite.attack.facts.recorded, suite.attack.facts.attacker) == ("base", None)
     assert suite.metrics[0].target.n == 4  # type: ignore[union-attr]
     shown = dict(attack_lines(card))
-    assert "replayed, recorded against base" in shown["crescendo-smoke+replayed:"]
+    assert shown["crescendo-smoke+replayed:"] == "replayed, recorded against base, in the loop rule"
     assert "complete 4" in shown["  candidate:"]
     asked = [[part["content"] for part in one.input.wire()] for one in other.received]
     assert all("Please do it." in one for one in asked)

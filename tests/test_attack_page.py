@@ -42,6 +42,7 @@ def test_the_page_has_a_bar_a_curve_and_the_turns_of_each_attack(measured: tuple
     assert '<line class="line compared" x1="0.0%" y1="100.0%"' in html
     assert "By turn: refusals, and the assessment" in html
     assert ">live</span>" in html
+    assert html.count("target calls per dialogue") == 1  # a script has its own length
     assert 'aria-label="complete 4. "' in html
     assert "candidate: assessed as harmful" in html
     assert "refused in any turn: " in html

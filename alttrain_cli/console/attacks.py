@@ -20,7 +20,9 @@ def _lines(suite: SuiteScore, score: AttackScore) -> Iterator[tuple[str, str]]:
     name, facts = f"{suite.full_name}:", score.facts
     mode = f"replayed, recorded against {facts.recorded}" if facts.recorded else "live"
     attacker = f", attacker {facts.attacker}" if facts.attacker else ""
-    yield name, f"{mode}{attacker}, in the loop {facts.judge}, at most {facts.target_calls} target calls"
+    # A script has its own length.
+    calls = f", at most {facts.target_calls} target calls" if facts.steered else ""
+    yield name, f"{mode}{attacker}, in the loop {facts.judge}{calls}"
     sides = [("baseline", score.compared), ("candidate", score.target)]
     for whose, side in sides:
         if side and side.dialogues:
