@@ -149,11 +149,12 @@ def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[s
     wall = plan.wall(jobs)
     how = "one step after the other" if jobs == 1 else f"{jobs} steps at the same time"
     fit = {"fits": "", "tight": ", which is tight", "no": ", more than the machine has"}
-    verdict = fit_verdict(plan.memory_gib, plan.machine)
+    peak, verdict = plan.memory_gib, fit_verdict(plan.memory_gib, plan.machine)
+    largest = f"{peak:.1f} GiB at the peak of the largest step that is left{fit[verdict]}"
     yield "time left:", "unknown" if wall is None else f"{about_time(wall)}, {how}"
     if wall is not None:
         yield "speed:", speed_source(plan.machine)
-    yield "memory:", f"{plan.memory_gib:.1f} GiB at the peak of the largest step that is left{fit[verdict]}"
+    yield "memory:", largest if peak else "unknown"
     yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
     if price is not None and wall is not None:
         yield "money:", f"{wall / 3600 * price:.2f}, for {wall / 3600:.1f} hours at {price:g} each"
