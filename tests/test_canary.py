@@ -125,7 +125,7 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
         device="cpu", model=SimpleNamespace(dtype="torch.float32"), notes=(),
     )  # fmt: skip
     monkeypatch.setattr(load, "load_base", lambda *_, **__: loaded)
-    monkeypatch.setattr(job, "encode_rows", lambda *_: [EncodedRow([1, 2], [-100, 2])])
+    monkeypatch.setattr(job, "training_rows", lambda *_: [EncodedRow([1, 2], [-100, 2])])
     monkeypatch.setattr(checks, "probe_logits", lambda _: None)
     monkeypatch.setattr(checks, "save_adapter", lambda *_: ChecksRecord())
     monkeypatch.setattr(LocalBackend, "over", lambda *_: Learner(made))

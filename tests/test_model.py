@@ -14,6 +14,7 @@ from alttrain_cli.data.build import build
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.data.styles import restyle
 from alttrain_cli.engine.embedded import EOS, PAD, embedded_model
 from alttrain_cli.errors import DataError, GateError, ModelError
 from alttrain_cli.library_output import capture_output
@@ -21,7 +22,8 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
 from alttrain_cli.text import estimate_tokens
-from alttrain_cli.training.rows import encode_rows
+from alttrain_cli.training.fit import estimate_sizes
+from alttrain_cli.training.rows import encode_rows, training_rows
 from tests.tiny import settings
 from tests.trained import write_run
 from tests.warm import Warm
@@ -95,6 +97,43 @@ def test_every_starter_row_passes_the_checks_of_the_real_tokenizer(tokenizer: An
 def test_rows_that_do_not_fit_are_listed_and_nothing_is_cut(tokenizer: Any) -> None:
     with pytest.raises(DataError, match=r"row 'starter-.*tokens, but train\.max_length is 60"):
         encode_rows(starter_rows("train")[:5], Template.of(tokenizer), 60)
+
+
+def test_a_share_of_the_rows_ends_with_the_word_of_its_verdict(tokenizer: Any) -> None:
+    rows, template = starter_rows("train")[:400], Template.of(tokenizer)
+    settings = Recipe.load("smollm2-135m", ("train.until_verdict=0.5",)).train
+    whole = encode_rows(rows, template, settings.max_length)
+    cut = {"harmful": 0, "benign": 0}
+    for row, before, after in zip(rows, whole, training_rows(rows, template, settings), strict=True):
+        if after == before:
+            continue
+        cut[row.label] += 1
+        assert (after.input_ids, after.labels) == (
+            before.input_ids[: len(after.input_ids)],
+            before.labels[: len(after.labels)],
+        )
+        assert tokenizer.decode(after.input_ids).endswith(f" {row.label}")
+    assert all(75 <= count <= 125 for count in cut.values()), cut
+
+
+def test_no_row_is_cut_unless_the_recipe_says_so(tokenizer: Any) -> None:
+    rows, template = starter_rows("train")[:20], Template.of(tokenizer)
+    settings = Recipe.load("smollm2-135m", ("train.until_verdict=0",)).train
+    assert training_rows(rows, template, settings) == encode_rows(rows, template, settings.max_length)
+
+
+def test_a_row_without_a_verdict_stays_whole(tokenizer: Any) -> None:
+    rows = [restyle(row, "no-ha") for row in starter_rows("train")[:20]]
+    settings = Recipe.load("smollm2-135m", ("train.until_verdict=0.99",)).train
+    template = Template.of(tokenizer)
+    assert training_rows(rows, template, settings) == encode_rows(rows, template, settings.max_length)
+
+
+def test_the_plan_counts_rows_that_end_with_their_verdict(tokenizer: Any) -> None:
+    rows, recipe = starter_rows("train")[:200], Recipe.load("smollm2-135m", ("train.until_verdict=0.5",))
+    encoded = training_rows(rows, Template.of(tokenizer, recipe.model.system), recipe.train)
+    exact = sum(len(row.input_ids) for row in encoded)
+    assert sum(size.tokens for size in estimate_sizes(recipe, rows)) == pytest.approx(exact, rel=0.1)
 
 
 def test_training_leaves_a_whole_run_and_a_quiet_screen(

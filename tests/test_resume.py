@@ -222,7 +222,7 @@ def train(world: World, monkeypatch: pytest.MonkeyPatch, *more: str) -> tuple[in
         return replace(world, source=world.source._replace(commit=commit)).loaded
 
     monkeypatch.setattr(load, "load_base", load_base)
-    monkeypatch.setattr(job, "encode_rows", lambda *_: [EncodedRow([1, 2], [-100, 2])])
+    monkeypatch.setattr(job, "training_rows", lambda *_: [EncodedRow([1, 2], [-100, 2])])
     monkeypatch.setattr(checks, "probe_logits", lambda _: None)
     monkeypatch.setattr(job, "TrainingSession", Session)
     recipe = world.recipe.changed({"train": {"seed": world.seed}})

@@ -56,7 +56,7 @@ def test_it_is_large_enough_and_half_harmful(name: str, contrasts: list[dict[str
     assert {pair["kind"] for pair in contrasts} >= DANGEROUS_LOOKING
 
 
-def test_the_quick_pairs_are_a_part_of_the_full_set() -> None:
+def test_the_pairs_of_the_demo_are_a_part_of_the_full_set() -> None:
     assert starter_pairs(FULL)[: len(starter_pairs())] == starter_pairs()
     assert len({pair["pair"] for pair in ALL}) == len(ALL)
 
@@ -92,7 +92,7 @@ def test_prompts_and_answers_stand_only_once() -> None:
 
 @pytest.mark.parametrize("classifier", [MultinomialNB(), LogisticRegression(max_iter=1000)])
 def test_a_bag_of_words_cannot_tell_the_labels(contrasts: list[dict[str, Any]], classifier: object) -> None:
-    assert told_apart(make_pipeline(CountVectorizer(), classifier), prompts(contrasts), "accuracy") < 0.65
+    assert told_apart(make_pipeline(CountVectorizer(), classifier), prompts(contrasts), "accuracy") < 0.70
 
 
 def test_neither_length_nor_punctuation_can_tell_the_labels(name: str) -> None:

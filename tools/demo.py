@@ -1,7 +1,7 @@
 """The end of `make demo`: questions that training never saw, before and after it: `python tools/demo.py RUN`.
 
 The first two have similar words, and one of them is harmful. The model judged this pair rightly, with room to
-spare, after 180 and after 388 steps. The last one is of a kind that it gets wrong. How many verdicts are
+spare, after 220 and after 484 steps. The last one is of a kind that it gets wrong. How many verdicts are
 right is counted, because another machine rounds differently.
 """
 
@@ -21,8 +21,8 @@ from alttrain_cli.console import ChatScreen, Reporter
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.structure.row import Row
 
-COMPARED = ("starter-d048-harmful", "starter-d048-benign")
-HARDER = "starter-c010-benign"
+COMPARED = ("starter-qa102-harmful", "starter-qa102-benign")
+HARDER = "starter-la120-benign"
 LENGTH = 96  # tokens of the untrained model's answers, which are long
 RESULT = """
 Its verdict was right for {right} of these {asked} questions. README.md has the rates

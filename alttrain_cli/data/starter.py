@@ -9,10 +9,11 @@ from alttrain_cli.structure.row import Label, Row
 Split = Literal["train", "heldout"]
 LABELS: tuple[Label, ...] = ("harmful", "benign")
 STARTER, FULL = "starter", "starter-full"
-# The files of each set: the demo's pairs are short, so that a laptop trains on them in minutes.
+# The files of each set. The demo has what people ask, mostly short: a laptop trains on it in minutes.
+_ASKED = ("questions", "commands", "looks", "mixed")
 FILES = {
-    STARTER: ("quick",),
-    FULL: ("quick", "instructions", "wrappings", "short", "sensitive", "tasks"),
+    STARTER: _ASKED,
+    FULL: (*_ASKED, "contrasts", "instructions", "wrappings", "short", "sensitive", "tasks"),
 }
 
 

@@ -109,7 +109,7 @@ class Lora(_Section):
 class Train(_Section):
     """TRL's SFTConfig; every value is passed on, since its defaults differ between devices.
 
-    These keys must be in a recipe; any other setting of SFTConfig may be.
+    These keys must be in a recipe; any other setting of SFTConfig may be. `until_verdict` is ours.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
@@ -128,6 +128,8 @@ class Train(_Section):
     max_grad_norm: float = Field(gt=0, le=1e9)
     gradient_checkpointing: Literal[True, False, "auto"]  # auto: only if memory needs it
     train_sampling_strategy: Literal["random", "group_by_length"] = "random"
+    # The share of rows that end with their verdict: fewer tokens, of which the verdict is a larger part.
+    until_verdict: float = Field(default=0.0, ge=0, lt=1)
     save_steps: int = Count
     seed: int = Field(ge=0, le=LARGEST_SEED)
 

@@ -46,6 +46,10 @@ class EncodedRow:
         """How many tokens carry loss."""
         return sum(label != IGNORED for label in self.labels)
 
+    def ending_at(self, tokens: int) -> "EncodedRow":
+        """Return the row without what comes after its first `tokens` tokens, a terminator too."""
+        return EncodedRow(self.input_ids[:tokens], self.labels[:tokens])
+
 
 @dataclass(frozen=True)
 class Template:

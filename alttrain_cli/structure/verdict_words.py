@@ -41,11 +41,23 @@ class VerdictWords:
         return ""
 
 
-def _as_written(word: str, sentence: str) -> str:
-    """Return a word with the capitals that it has in a sentence, and the space before it."""
+def end_of_verdict(assessment: str) -> int | None:
+    """Return at which character of an assessment its verdict ends; None without a verdict."""
+    decided = deciding_word(assessment)
+    place = decided and _place(decided[0], assessment)
+    return place.end() if place else None
+
+
+def _place(word: str, sentence: str) -> re.Match[str] | None:
+    """Return where a word stands last in a sentence; None if there are marks inside it, as in "*no* harm"."""
     pattern = r"\s+".join(map(re.escape, word.split()))
     places = list(re.finditer(rf"(?<!\w){pattern}(?!\w)", sentence, re.IGNORECASE))
-    if not places:  # marks inside it, as in "*no* harm"
+    return places[-1] if places else None
+
+
+def _as_written(word: str, sentence: str) -> str:
+    """Return a word with the capitals that it has in a sentence, and the space before it."""
+    place = _place(word, sentence)
+    if place is None:
         return f" {word}"
-    last = places[-1]
-    return (" " if sentence[: last.start()].endswith(" ") else "") + last.group()
+    return (" " if sentence[: place.start()].endswith(" ") else "") + place.group()

@@ -10,6 +10,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import is_variant, shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.verdict_words import end_of_verdict
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.memory_plan import (
@@ -20,6 +21,7 @@ from alttrain_cli.training.memory_plan import (
     least_memory,
     plan,
 )
+from alttrain_cli.training.rows import ends_at_verdict
 from alttrain_cli.training.time_plan import Duration, training_time
 
 # AltTrain-1K's long benign traces are about this long; its mean is 167 tokens.
@@ -137,12 +139,15 @@ def timed_plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> Ti
 
 def estimate_sizes(recipe: Recipe, rows: Sequence[Row]) -> list[RowSize]:
     """Return about how many tokens the rows have."""
-    return [estimate_size(recipe, row) for row in rows]
+    chosen = ends_at_verdict(len(rows), recipe.train)
+    return [estimate_size(recipe, row, cut=cut) for row, cut in zip(rows, chosen, strict=True)]
 
 
-def estimate_size(recipe: Recipe, row: Row) -> RowSize:
-    """Return about how many tokens a row has."""
-    trained = sum(map(estimate_tokens, (row.trace.thinking, row.answer))) + TEMPLATE_TOKENS // 2
+def estimate_size(recipe: Recipe, row: Row, *, cut: bool = False) -> RowSize:
+    """Return about how many tokens a row has, or up to its verdict if it is `cut` there."""
+    end = end_of_verdict(row.assessment) if cut and row.assessment else None
+    kept = (row.trace.thinking, row.answer) if end is None else (row.understanding, row.assessment[:end])
+    trained = sum(map(estimate_tokens, kept)) + TEMPLATE_TOKENS // 2
     given = sum(map(estimate_tokens, (row.prompt, recipe.model.system or ""))) + TEMPLATE_TOKENS // 2
     return RowSize(given + trained, trained)
 

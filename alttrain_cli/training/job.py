@@ -35,7 +35,7 @@ from alttrain_cli.training.launch import ALONE, Launch
 from alttrain_cli.training.memory_plan import Batching, default_batching, plan, sizes_of
 from alttrain_cli.training.rank import RankTask, agreed, joined
 from alttrain_cli.training.reports import Reports, TrainingEvents, TrainingStep
-from alttrain_cli.training.rows import TrainingRows, encode_rows
+from alttrain_cli.training.rows import TrainingRows, training_rows
 from alttrain_cli.training.run_setup import check_resumed, initial_manifest, open_for_resume
 from alttrain_cli.training.time_plan import training_time
 
@@ -102,7 +102,7 @@ def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> No
             loaded = load_base(pinned, training=True)
             base = _base_record(recipe, loaded)
             differences = check_resumed(run, before, loaded, base)
-            encoded = encode_rows(job.data.rows, loaded.template, recipe.train.max_length)
+            encoded = training_rows(job.data.rows, loaded.template, recipe.train)
             untrained_logits = probe_logits(loaded)
         result = "The result may differ from that of a run without interruption."
         for warning in (*loaded.notes, *(f"{one}. {result}" for one in differences)):

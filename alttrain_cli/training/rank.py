@@ -23,7 +23,7 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.memory_plan import Batching
 from alttrain_cli.training.reports import TrainingEvents
-from alttrain_cli.training.rows import TrainingRows, encode_rows
+from alttrain_cli.training.rows import TrainingRows, training_rows
 
 if TYPE_CHECKING:
     from alttrain_cli.engine.load import LoadedModel
@@ -146,7 +146,7 @@ def _train(task: RankTask, ranks: Ranks) -> None:
         from alttrain_cli.training.train import train
 
         loaded = load_base(recipe, training=True)
-        rows = encode_rows(data.rows, loaded.template, recipe.train.max_length)
+        rows = training_rows(data.rows, loaded.template, recipe.train)
         batching = agreed(ranks, loaded, Batching(0, recipe.train.gradient_checkpointing is True))
         nothing = TrainingEvents(lambda step: None, lambda text: None)
         train(loaded, recipe, rows, Path(task.checkpoints), batching, nothing, ranks)

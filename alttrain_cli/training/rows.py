@@ -1,15 +1,18 @@
 """The rows of a training run: read and hashed in one pass, then encoded for the trainer."""
 
 import hashlib
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.recipe.model import Train
 from alttrain_cli.structure.row import Row, iter_rows
 from alttrain_cli.structure.sections import Order, merge_orders
 from alttrain_cli.structure.template import EncodedRow, RenderError, Template
+from alttrain_cli.structure.verdict_words import end_of_verdict
 
 SHOWN_PROBLEMS = 5
 _LESSONS = {"benign": "refuse everything", "harmful": "answer everything"}  # of rows without this label
@@ -61,6 +64,38 @@ class TrainingRows:
     @property
     def labels(self) -> Counter[str]:
         return Counter(row.label for row in self.rows)
+
+
+def training_rows(rows: Sequence[Row], template: Template, settings: Train) -> list[EncodedRow]:
+    """Return the rows as a recipe trains on them: some may end with their verdict.
+
+    Raises:
+        DataError: as `encode_rows`.
+    """
+    encoded = encode_rows(rows, template, settings.max_length)
+    chosen = ends_at_verdict(len(rows), settings)
+    return [
+        _until_verdict(one, row, template) if cut else one
+        for one, row, cut in zip(encoded, rows, chosen, strict=True)
+    ]
+
+
+def ends_at_verdict(count: int, settings: Train) -> list[bool]:
+    """Return for each of `count` rows whether it ends with its verdict. The recipe's seed draws them."""
+    generator = random.Random(settings.seed)
+    return [generator.random() < settings.until_verdict for _ in range(count)]
+
+
+def _until_verdict(encoded: EncodedRow, row: Row, template: Template) -> EncodedRow:
+    """Return a row without what follows its verdict; the whole row if it has none."""
+    end = end_of_verdict(row.assessment) if row.assessment else None
+    if end is None:
+        return encoded
+    completion = template.completion(row.trace)
+    kept = template.encode_text(completion[: completion.index(row.assessment) + end])
+    given = len(encoded.input_ids) - encoded.trained
+    is_prefix = encoded.input_ids[given : given + len(kept)] == kept
+    return encoded.ending_at(given + len(kept)) if is_prefix else encoded
 
 
 def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[EncodedRow]:

@@ -16,6 +16,12 @@ from alttrain_cli.training.memory_plan import Batching
 from alttrain_cli.training.micro_batches import arrange_rows
 from alttrain_cli.training.updates import Updates
 
+# Settings that are carried out here, not by the trainer.
+_OURS = {
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"),
+    "until_verdict",
+}
+
 
 class RowOrder:
     """The order of the rows. It depends only on seed and epoch, so a resumed run repeats it."""
@@ -123,9 +129,7 @@ def _arguments(
 ) -> Any:
     from trl import SFTConfig
 
-    settings = recipe.train.model_dump(
-        exclude={"per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"}
-    )
+    settings = recipe.train.model_dump(exclude=_OURS)
     on_gpu = loaded.device != "cpu"
     os.environ.setdefault("WANDB_PROJECT", "alttrain")
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.parent / "tensorboard"))
