@@ -85,7 +85,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for recipe in ("smollm2-135m", "smollm2-135m", "r1-7b", "r1-7b"):
             done(f"alttrain train --recipe {recipe} --data data.jsonl")
         for recipe in ("r1-7b", "r1-7b-3k"):  # build the data that most recipes name
-            done(f"alttrain train --recipe {recipe} --plan")
+            done(f"alttrain train --recipe {recipe} --out built")
+            shutil.rmtree(folder / "built")
         for run in Run.trained():
             done(f"alttrain eval {run} --limit 2")
     return folder
