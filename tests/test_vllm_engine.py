@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base.mkdir()
     (base / "model.safetensors").write_bytes(b"weights")
     monkeypatch.setattr(vllm, "locate", lambda recipe: ModelSource(str(base)))
-    monkeypatch.setattr(vllm, "check_model", lambda folder: None)
+    monkeypatch.setattr(vllm, "check_source", lambda source: None)
     monkeypatch.setattr(vllm, "read_adapter", lambda folder: {})
     monkeypatch.setattr(vllm, "load_template", lambda recipe: Template.of(families.tokenizer("smollm2"), ""))
     recipe = Recipe.load("smollm2-135m")

@@ -53,7 +53,8 @@ def write_model(
 
 def settings(folder: Path) -> tuple[str, ...]:
     """Return the `--set` values that put such a model in the place of smollm2-135m."""
-    return (f"model.name={folder}", "model.package=null", "train.learning_rate=0.01", "train.warmup_steps=0")
+    training = ("train.learning_rate=0.01", "train.warmup_steps=0", "train.until_verdict=0")
+    return (f"model.name={folder}", "model.package=null", *training)
 
 
 @pytest.fixture(scope="session")
