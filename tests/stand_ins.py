@@ -22,6 +22,7 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
 from alttrain_cli.commands import serve as serve_command
+from alttrain_cli.commands.eval import catalogue
 from alttrain_cli.data import published_files, sources
 from alttrain_cli.doctor import machine
 from alttrain_cli.engine import speed
@@ -80,7 +81,8 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Put all stand-ins in place."""
     patch.setattr(LocalBackend, "load", classmethod(lambda cls, target, *_: model(target)))
     patch.setattr(Vllm, "open", lambda engine, target, *_: model(target))
-    patch.setattr(classifier, "ClassifierBackend", Guard)
+    for module in (classifier, catalogue):  # the second one has it by name, and would keep the stand-in
+        patch.setattr(module, "ClassifierBackend", Guard)
     patch.setattr(job, "_train", trained)
     patch.setattr(sources, "_read_hub", traces)
     patch.setattr(sources, "_hub_revision", lambda source: "c" * 40)

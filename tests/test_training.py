@@ -245,6 +245,7 @@ def test_a_run_writes_its_sections_in_the_order_of_its_rows_and_its_verdict_is_r
     rows = [row, *(row.model_copy(update={"id": f"{row.id}-{number}"}) for number in range(3))]
     write_jsonl(tmp_path / "data.jsonl", (one.model_dump() for one in rows))
     changes = (
+        "generation.max_new_tokens=400",
         "train.max_steps=160",
         "train.per_device_train_batch_size=4",
         "lora.r=32",
