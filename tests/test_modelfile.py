@@ -144,7 +144,7 @@ def test_every_setting_of_the_recipe_is_stated_and_what_is_off_is_switched_off()
 
 def test_a_tokenizer_without_an_end_of_text_adds_no_stop_and_large_numbers_stay_whole() -> None:
     made = trained("qwen3", max_new_tokens=1_234_567, do_sample=False)
-    made.loaded.tokenizer = copy.copy(made.loaded.tokenizer)
+    made.loaded.tokenizer = copy.deepcopy(made.loaded.tokenizer)
     made.loaded.tokenizer.eos_token = None
     lines = parse(modelfile(made, "m-F16.gguf"))
     assert [text for name, text in lines if name == "PARAMETER stop"] == [made.loaded.template.terminator]
