@@ -93,6 +93,9 @@ def chat_server(
             match fault.kind:
                 case "status":
                     self._send(fault.status, {"error": {"message": fault.message}}, fault.headers)
+                case "reported":
+                    self._begin_stream()
+                    self._line({"error": {"message": fault.message}})
                 case "nonsense":
                     self._send(200, b"<html>a proxy's page</html>")
                 case "half":

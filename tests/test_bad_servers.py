@@ -616,10 +616,11 @@ def test_a_screen_that_stands_still_does_not_end_the_completion(clock: Clock) ->
         assert (text + "".join(chunk.text for chunk in chunks)).split() == ["one", "two", "three", "four"]
 
 
-def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without() -> None:
+@pytest.mark.parametrize("kind", ["status", "reported"])
+def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without(kind: str) -> None:
     def answer(number: int, request: dict[str, Any]) -> str | Fault:
         known = "stream_options" not in request
-        return "Hello." if known else Fault("status", 400, message="Unknown field: stream_options")
+        return "Hello." if known else Fault(kind, 400, message="Unknown field: stream_options")
 
     with chat_server(answer) as served:
         one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits())

@@ -19,10 +19,9 @@ from alttrain_cli.backends.connection import (
     Connection,
     ConnectionLimits,
     SilenceError,
-    StatusError,
 )
 from alttrain_cli.backends.dialect import Dialect
-from alttrain_cli.backends.endpoint_errors import FAILURES, backend_error
+from alttrain_cli.backends.endpoint_errors import FAILURES, REFUSALS, backend_error
 from alttrain_cli.backends.model_list import UNLISTED, ListedModel, only_model, read_models
 from alttrain_cli.backends.reply import LONGEST_NAME, CutConnectionError, ReplyReader, parse_reply
 from alttrain_cli.backends.seen_tokens import SeenToken
@@ -209,7 +208,7 @@ class Endpoint:
         pieces = self._pieces(connection, sent, reader)
         try:
             return next(pieces, ""), pieces, reader
-        except StatusError as refusal:
+        except REFUSALS as refusal:
             optional = {"stream_options", self.dialect.budget} & sent.keys()
             named = {name for name in optional if name.encode() in refusal.body}
             if not named:

@@ -15,6 +15,7 @@ from alttrain_cli.backends.connection import ConnectError, SilenceError, StatusE
 from alttrain_cli.backends.reply import CutConnectionError, ProtocolError, ReportedError, error_in_words
 
 FAILURES = (CutConnectionError, ProtocolError, StatusError, ReportedError, SilenceError, ConnectError)
+REFUSALS = (StatusError, ReportedError)  # of a field; vLLM reports some in a stream, with status 200
 _LONGEST = 200  # characters of a server's message
 _PASSING = (408, 409, 425, 429)  # and 5xx: another try may help
 _RETRIES = 2  # further ones where a server breaks the protocol

@@ -32,6 +32,11 @@ class CutConnectionError(Exception):
 class ReportedError(Exception):
     """A server reports an error in the middle of its answer; the text is the server's."""
 
+    @property
+    def body(self) -> bytes:
+        """The server's words, as a status error has them."""
+        return str(self).encode()
+
 
 class ReplyReader:
     """Takes the lines of one completion, of an event stream or of one JSON object.
