@@ -21,10 +21,12 @@ from alttrain_cli.backends.base import (
 )
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.fingerprints import fingerprint_of
+from alttrain_cli.backends.our_prompts import in_sections, rendered, whole_text
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
 from alttrain_cli.backends.weights import Weights
 from alttrain_cli.engine.batch_request import IsWhole
+from alttrain_cli.engine.generate import GeneratedText, complete
 from alttrain_cli.engine.load import LoadedModel, load_target, start
 from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
@@ -124,11 +126,9 @@ class LocalBackend:
         self, requests: Iterable[Request[Key]], sampling: Sampling
     ) -> Generator[tuple[Key, Completion | BackendError]]:
         """Complete in batches, the longest prompt first, each as it is finished."""
-        from alttrain_cli.engine.generate import complete
-
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
-            rendered = [self._render(one.input) for one in chunk]
+            prompts = [rendered(self.loaded.template, one.input) for one in chunk]
             seeds = [one.seed for one in chunk]
             watches = [self._watch(one.input, sampling) for one in chunk]
             ends = [self._end(one) for one in chunk]
@@ -136,7 +136,7 @@ class LocalBackend:
             with closing(
                 complete(
                     self.loaded,
-                    rendered,
+                    prompts,
                     sampling,
                     seeds=seeds,
                     adapter=self._adapter,
@@ -155,12 +155,10 @@ class LocalBackend:
 
         A completion is written only as far as its verdict.
         """
-        from alttrain_cli.engine.generate import complete
-
-        rendered = [self._render(one) for one in conversations]
+        prompts = [rendered(self.loaded.template, one) for one in conversations]
         watches = [self._watch(one, sampling) for one in conversations]
         ends = [_is_decided(one) if one else None for one in watches]
-        with closing(complete(self.loaded, rendered, sampling, watches=watches, ends=ends)) as written:
+        with closing(complete(self.loaded, prompts, sampling, watches=watches, ends=ends)) as written:
             yield from ((index, text.score) for index, text in written)
 
     def stream(
@@ -178,7 +176,7 @@ class LocalBackend:
         """
         self._weights.use_float32(self.loaded)
         template = self.loaded.template
-        token_ids = template.encode_text(self._render(conversation))
+        token_ids = template.encode_text(rendered(template, conversation))
         prompt_tokens = len(token_ids)
         room = sys.maxsize if self.context is None else max(0, self.context - prompt_tokens)
         limit = min(sampling.max_new_tokens, room)
@@ -200,12 +198,13 @@ class LocalBackend:
         cut = Finish.LENGTH if limit == sampling.max_new_tokens else Finish.CONTEXT
         finish = Finish.STOP if tokens < limit else cut
         score = watch.score if watch else None
-        return self._counted(
+        return self._in_sections(
             Completion(written.text, finish, tokens, prompt_tokens, forced=forced, score=score)
         )
 
     def count(self, conversation: Conversation) -> int | None:
-        return len(self.loaded.template.encode_text(self._render(conversation)))
+        template = self.loaded.template
+        return len(template.encode_text(rendered(template, conversation)))
 
     def close(self) -> None:
         """Release the model's memory. Views of it are closed with it."""
@@ -214,30 +213,15 @@ class LocalBackend:
     def _closed(self) -> BackendError:
         return BackendError(f"{self.name}: this model was closed.", fatal=True)
 
-    def _render(self, conversation: Conversation | str) -> str:
+    def _completion(self, conversation: Conversation | str, written: GeneratedText) -> Completion:
+        found = Completion(written.text, _finish(written), written.tokens, written.prompt_tokens)
         if isinstance(conversation, str):
-            return conversation
-        messages = conversation.wire()
-        if not conversation.started:
-            return self.loaded.template.prompt(messages)
-        # The template would drop or rewrite reasoning in an assistant's message, so it is appended.
-        return self.loaded.template.prompt(messages[:-1]) + self.loaded.template.own(conversation.started)
+            return found
+        text = whole_text(self.loaded.template, conversation, written.text)
+        return self._in_sections(replace(found, text=text, score=written.score))
 
-    def _completion(self, conversation: Conversation | str, written: Any) -> Completion:
-        template = self.loaded.template
-        if isinstance(conversation, str):
-            return Completion(written.text, _finish(written), written.tokens, written.prompt_tokens)
-        text = template.plain(template.own(conversation.started) + written.text)
-        return self._counted(
-            Completion(text, _finish(written), written.tokens, written.prompt_tokens, score=written.score)
-        )
-
-    def _counted(self, completion: Completion) -> Completion:
-        completion = replace(completion, order=self.order)
-        if completion.score:
-            completion = replace(completion, score=completion.score.of(completion.trace.verdict))
-        thinking = self.loaded.template.encode_text(completion.trace.thinking)
-        return replace(completion, reasoning_tokens=len(thinking))
+    def _in_sections(self, completion: Completion) -> Completion:
+        return in_sections(self.loaded.template, completion, self.order)
 
     def _watch(self, conversation: Conversation | str, sampling: Sampling) -> VerdictWatch | None:
         if isinstance(conversation, str) or self.unscored:
@@ -270,7 +254,7 @@ def _is_decided(watch: VerdictWatch) -> IsWhole:
     return lambda ids: not watch.is_open
 
 
-def _finish(written: Any) -> Finish:
+def _finish(written: GeneratedText) -> Finish:
     if written.finished:
         return Finish.STOP
     return Finish.CONTEXT if written.context_full else Finish.LENGTH

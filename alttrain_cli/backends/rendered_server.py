@@ -13,6 +13,7 @@ from alttrain_cli.backends.base import Ability, Backend, Chunk, Completion, Fing
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
+from alttrain_cli.backends.our_prompts import in_sections, rendered, whole_text
 from alttrain_cli.backends.seen_tokens import WatchedTokens
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
@@ -79,36 +80,32 @@ class RenderedServer(ServerBackend):
         self, at: _At, conversation: Conversation, sampling: Sampling, seed: int | None, budget: int | None
     ) -> Generator[Chunk, None, Completion]:
         watched = self._watched(conversation, sampling)
-        reply = _Reply(TranslatedText(self._template, conversation.started), watched)
-        prompt = self._render(conversation)
+        reply = _Reply(at, sampling, seed, TranslatedText(self._template, conversation.started), watched)
+        prompt = rendered(self._template, conversation)
         token_ids = self._template.encode_text(prompt)
-        end = yield from self._more(at, token_ids, sampling, seed, reply, budget)
+        end = yield from self._more(reply, token_ids, budget)
         if end is None:
             closing_marker = self._template.markers.close
             reply.parts.append(closing_marker)
             yield Chunk(reply.translated.add(closing_marker), 0, forced=True)
             written = self._template.encode_text(prompt + "".join(reply.parts))
             reply.watched = None  # the verdict cannot follow any more
-            end = yield from self._more(at, written, sampling, seed, reply, None)
+            end = yield from self._more(reply, written, None)
             reply.forced = True
         if rest := reply.translated.finish():
             yield Chunk(rest, 0)
         finish = end.finish if end else Finish.LENGTH
-        found = Completion(reply.translated.text, finish, reply.tokens, len(token_ids), forced=reply.forced)
-        return self._finished(replace(found, score=watched.watch.score if watched else None))
+        score = watched.watch.score if watched else None
+        text, tokens = reply.translated.text, reply.tokens
+        found = Completion(text, finish, tokens, len(token_ids), forced=reply.forced, score=score)
+        return in_sections(self._template, found, self.order)
 
     def _more(
-        self,
-        at: _At,
-        token_ids: list[int],
-        sampling: Sampling,
-        seed: int | None,
-        reply: "_Reply",
-        budget: int | None,
+        self, reply: "_Reply", token_ids: list[int], budget: int | None
     ) -> Generator[Chunk, None, Completion | None]:
         """Yield the text after a rendered prompt; return the end, or None once the budget is used up."""
-        (endpoint, connection), watched = at, reply.watched
-        body, cut = self._body(endpoint, token_ids, sampling, seed, reply.tokens)
+        (endpoint, connection), watched = reply.at, reply.watched
+        body, cut = self._body(endpoint, token_ids, reply.sampling, reply.seed, reply.tokens)
         if body is None:
             return Completion("", cut)
         more = watched.fields if watched else {}
@@ -127,10 +124,10 @@ class RenderedServer(ServerBackend):
                 if budget is not None and reply.is_thinking and reply.tokens >= budget:
                     return None
         reply.watched = None  # the verdict is written
-        return (yield from self._more(at, token_ids + watched.ids, sampling, seed, reply, budget))
+        return (yield from self._more(reply, token_ids + watched.ids, budget))
 
     def count(self, conversation: Conversation) -> int | None:
-        return len(self._template.encode_text(self._render(conversation)))
+        return len(self._template.encode_text(rendered(self._template, conversation)))
 
     def close(self) -> None:
         """End the server, if it was started for this backend."""
@@ -147,23 +144,14 @@ class RenderedServer(ServerBackend):
                     self._streamed((once, connection), asked, sampling, request.seed, None)
                 ),
             )
-        prompt = asked if isinstance(asked, str) else self._render(asked)
-        token_ids = self._template.encode_text(prompt)
+        token_ids = self._template.encode_text(rendered(self._template, asked))
         body, cut = self._body(endpoint, token_ids, sampling, request.seed)
         found = endpoint.complete(connection, body) if body else Completion("", cut, 0)
         found = replace(found, finish=Finish.STOP if found.finished else cut, prompt_tokens=len(token_ids))
         if isinstance(asked, str):
             return found
-        text = self._template.plain(self._template.own(asked.started) + found.text)
-        return self._finished(replace(found, text=text, marked=True))
-
-    def _finished(self, completion: Completion) -> Completion:
-        """Return a completion with what depends on the order of its sections."""
-        completion = replace(completion, order=self.order)
-        if completion.score:
-            completion = replace(completion, score=completion.score.of(completion.trace.verdict))
-        thinking = self._template.encode_text(completion.trace.thinking)
-        return replace(completion, reasoning_tokens=len(thinking))
+        text = whole_text(self._template, asked, found.text)
+        return in_sections(self._template, replace(found, text=text, marked=True), self.order)
 
     def _watched(self, conversation: Conversation, sampling: Sampling) -> WatchedTokens | None:
         """Return what looks for the verdict, if a threshold may turn it."""
@@ -175,13 +163,6 @@ class RenderedServer(ServerBackend):
     @cached_property
     def _verdict_tokens(self) -> VerdictTokens:
         return VerdictTokens(self._template, self._target.verdict_words, self.order)
-
-    def _render(self, conversation: Conversation) -> str:
-        template, messages = self._template, conversation.wire()
-        if not conversation.started:
-            return template.prompt(messages)
-        # The template would drop or rewrite reasoning in an assistant's message, so it is appended.
-        return template.prompt(messages[:-1]) + template.own(conversation.started)
 
     def _body(
         self,
@@ -211,6 +192,9 @@ class RenderedServer(ServerBackend):
 class _Reply:
     """A completion that streams. `parts` is what the model wrote, in its own markers."""
 
+    at: _At
+    sampling: Sampling
+    seed: int | None
     translated: TranslatedText
     watched: WatchedTokens | None = None  # until the verdict is written
     parts: list[str] = field(default_factory=list)
