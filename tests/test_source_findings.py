@@ -38,7 +38,7 @@ def test_what_is_here_is_checked_and_the_rest_is_not_fetched_offline(here: Path)
     found = check_suite(all_suites()["strongreject"])
     assert (found.is_right, found.found) == (
         True,
-        "313 items; revision 3432b2d696; hash 5ad1e247be6c, none is pinned",
+        "313 items; revision 3432b2d696; hash 5ad1e247be6cd829eefc139244cf79e0b1692f3a3b755b7626e76950a2e1f89b, none is pinned",
     )
     assert check_suite(all_suites()["smoke-harmful"]).found == (
         "16 items; comes with alttrain; its hash is right"

@@ -6,6 +6,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+IN_FLIGHT = 32  # requests to a server at the same time, if a person names no number
+
 Key = TypeVar("Key")
 Input = TypeVar("Input")
 Got = TypeVar("Got")

@@ -15,12 +15,12 @@ from typing import Protocol
 from alttrain_cli.backends.address import addresses, is_address, without_secrets
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.deferred_backend import defer_backend
+from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 
 LONGEST_ADDRESS = 100  # characters of it that are shown while a backend is opened
-IN_FLIGHT = 32  # requests to a server at the same time
 
 
 class Remote(Protocol):

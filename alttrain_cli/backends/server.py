@@ -22,6 +22,7 @@ from alttrain_cli.backends.continuation import ContinuationError, Pieces, accept
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.endpoint_errors import all_down
+from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.backends.server_budget import ServerBudget
 from alttrain_cli.backends.server_pool import Servers, complete_tasks
@@ -31,7 +32,6 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
-IN_FLIGHT = 32  # requests at the same time
 WEIGHTS = "unknown: on a server"  # part of the keys of stored completions
 
 

@@ -22,8 +22,7 @@ class VllmMemory(NamedTuple):
     def of(cls, recipe: Recipe, machine: Machine) -> "VllmMemory":
         """Plan the recipe's model on a GPU; its shape must be known."""
         shape = recipe.model.sizes
-        width = 2 / 3.6 if recipe.model.load_in_4bit else 2
-        weights = (width * shape.linear_parameters + 2 * shape.other_parameters) / GIB
+        weights = shape.weight_bytes(2, in_4bit=recipe.model.load_in_4bit) / GIB
         cache = USED * machine.gib - OVERHEAD - weights
         tokens = recipe.generation.max_new_tokens + PROMPT
         per_token = 4 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim / GIB

@@ -69,6 +69,10 @@ class Shape(_Section):
         """All parameters."""
         return self.linear_parameters + self.other_parameters
 
+    def weight_bytes(self, width: int, *, in_4bit: bool) -> float:
+        """Memory of the weights, `width` bytes each; in 4 bits with double quantisation, 3.6 in two bytes."""
+        return (2 / 3.6 if in_4bit else width) * self.linear_parameters + width * self.other_parameters
+
 
 class Model(_Section):
     """Which base model, and how it is loaded."""

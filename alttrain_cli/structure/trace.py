@@ -128,7 +128,8 @@ class StreamParser:
             self._answer.append(self._take(len(self._pending)))
 
     def trace(self) -> Trace:
-        return self._trace()
+        answer = "".join(self._answer).strip()
+        return Trace(*self._thinking.sections(), answer, self.state, self._order)
 
     @property
     def state(self) -> TraceState:
@@ -141,18 +142,10 @@ class StreamParser:
 
     def finish(self) -> Trace:
         """Return the final sections; call it once, after the last chunk."""
-        rest = self._take(len(self._pending))
-        if self._phase == "thinking" or (self._phase == "opening" and self._prefilled):
-            self._phase = "thinking"
-            self._thinking.feed(rest)
-        else:
-            self._answer.append(rest)
+        keep = self._thinking.feed if self.state is TraceState.UNCLOSED else self._answer.append
+        keep(self._take(len(self._pending)))
         self._thinking.finish()
-        return self._trace()
-
-    def _trace(self) -> Trace:
-        answer = "".join(self._answer).strip()
-        return Trace(*self._thinking.sections(), answer, self.state, self._order)
+        return self.trace()
 
     def _find_opening(self) -> None:
         start = self._pending.lstrip()

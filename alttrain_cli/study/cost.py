@@ -108,7 +108,7 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
 
 def _judgement(step: JudgeStep, machine: Machine) -> Cost:
     n = sum(count for suite, count in step.evaluation.completions if suite.grader is None)
-    if any(word == "--judge-url" for word in step.options):
+    if "--judge-url" in step.options:
         return Cost({"judge": BUILD + n * SERVED}, 1.0, n * COMPLETION / GIB)
     rate = _rate(machine, 4096)
     work = 2 * JUDGE_PARAMETERS * n * (3 * PROMPT + JUDGE_TOKENS)
@@ -151,10 +151,8 @@ def _rate(machine: Machine, hidden: int) -> float | None:
 
 def _bytes(recipe: Recipe, machine: Machine) -> float:
     """Return the bytes of a model's weights in memory."""
-    shape = recipe.model.sizes
     width = 2 if machine.gpu or computes_in_16_bits() else 4
-    linear = 2 / 3.6 if recipe.model.load_in_4bit and machine.gpu else width
-    return linear * shape.linear_parameters + width * shape.other_parameters
+    return recipe.model.sizes.weight_bytes(width, in_4bit=recipe.model.load_in_4bit and machine.gpu)
 
 
 def _cached_per_token(recipe: Recipe) -> int:

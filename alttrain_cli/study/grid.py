@@ -15,7 +15,7 @@ from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words
 from alttrain_cli.study.own_suites import suites_of
-from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep, key_of
+from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep, step_key
 
 _OF_TRAINING = {"train", "recipe"}  # of a method: what is not of its data
 Made = TypeVar("Made", BuildStep, TrainStep, EvalStep, JudgeStep)
@@ -97,7 +97,7 @@ class _Resolver:
         settings = self.study.eval
         base = recipe.model.model_dump(mode="json", exclude_defaults=True, exclude={"shape", "package"})
         decoding = recipe.generation.record()
-        key = key_of("eval", train.key if train else base, decoding, settings.words(), mode)
+        key = step_key("eval", train.key if train else base, decoding, settings.words(), mode)
         named = train.out.name if train else f"{safe_name(recipe.name)}-{UNTRAINED}"
         ablated = "" if mode == "normal" else f"-{mode}"
         tokens = settings.max_new_tokens or recipe.generation.max_new_tokens
@@ -126,7 +126,7 @@ class _Resolver:
             if judge.name == "rule":  # part of every evaluation
                 continue
             options = tuple(self.study.judge.words())
-            key = key_of("judge", evaluation.key, judge.name, options)
+            key = step_key("judge", evaluation.key, judge.name, options)
             title = f"{evaluation.title}, by {judge.name}"
             before = self._add(
                 JudgeStep(key, title, judge.name, options, self.study.judge.judge_part, evaluation, before)
@@ -147,7 +147,7 @@ class _Resolver:
         build = self._build(recipe, how, point)
         facts = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data", "generation"})
         options = (*sets, *settings.words("set"))
-        key = key_of("train", build.key, facts, settings.words("set"))
+        key = step_key("train", build.key, facts, settings.words("set"))
         out = self.folder / "runs" / f"{safe_name(recipe.name)}-{build.style}-{key[:6]}"
         return self._add(TrainStep(key, point.of_run, out, name, recipe.without_data(), options, build))
 
@@ -164,7 +164,7 @@ class _Resolver:
             values["source"] = tuple(f"{one.partition(':')[0]}:{count}" for one in values["source"])
         wanted = Method.model_validate(values)
         files = [sha256(Path(one)) for one in _names(wanted) if is_file(Path(one))]
-        key = key_of("build", wanted.words(*_OF_TRAINING), files)
+        key = step_key("build", wanted.words(*_OF_TRAINING), files)
         style = wanted.style or "alttrain"
         out = self.folder / "data" / f"{safe_name(style)}-{key[:6]}.jsonl"
         options = tuple(wanted.words(*_OF_TRAINING))

@@ -1,7 +1,5 @@
 """The steps of a study: each is one command, and is done when its files say so."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import Scores, read_scorecard
@@ -198,10 +197,9 @@ class JudgeStep:
         return Status.DONE if is_done else Status.MISSING
 
 
-def key_of(*values: Any) -> str:
+def step_key(*values: Any) -> str:
     """Return a hash of values that JSON can write."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hash_of(*values)[:12]
 
 
 def is_by(name: str, judge: str, part: str | None) -> bool:

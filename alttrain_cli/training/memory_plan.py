@@ -183,7 +183,6 @@ def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Mac
     shape, train = recipe.model.sizes, recipe.train
     tokens = max(longest, min(batching.budget, longest * train.rows_per_step))
     width = 2 if machine.gpu or computes_in_16_bits() else 4  # bytes a number
-    four_bit = recipe.model.load_in_4bit and machine.gpu
     trained = shape.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
     # On a GPU an adapter is kept in 32 bits; on a CPU it has the base's own width.
     trained_width = 4 if machine.gpu and not recipe.model.full_finetuning else width
@@ -197,8 +196,7 @@ def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Mac
         per_layer += heads  # queries are kept too
         textbook = KEPT_BY_TEXTBOOK if machine.gpu else textbook  # the estimate of a CPU was compared there
     return Memory(
-        # 4 bits with double quantisation: 3.6 weights in a 16-bit word
-        weights=(2 / 3.6 if four_bit else width) * shape.linear_parameters + width * shape.other_parameters,
+        weights=shape.weight_bytes(width, in_4bit=recipe.model.load_in_4bit and machine.gpu),
         adapter=trained_width * (trained if recipe.model.full_finetuning else 2 * trained),
         optimiser=trained * (2 if eight_bit else 2 * trained_width),
         activations=layers * tokens * per_layer * width * 1.25 * textbook,

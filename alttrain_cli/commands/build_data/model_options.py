@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.commands.shared.completion import complete_recipe
 from alttrain_cli.commands.shared.options import concurrency_option
 from alttrain_cli.data.choices import Served, Trust
@@ -65,7 +66,7 @@ class ModelOptions:
             autocompletion=complete_recipe,
         ),
     ] = None
-    concurrency: Annotated[int, concurrency_option(_PANEL)] = 32
+    concurrency: Annotated[int, concurrency_option(_PANEL)] = IN_FLIGHT
     price: Annotated[
         str | None,
         _model(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.commands.shared.options import concurrency_option
 
 _PANEL = "Server and engine"
@@ -37,4 +38,4 @@ class ServerOptions:
             help="Name of the server's model to compare with. Default for an adapter on vLLM: its base.",
         ),
     ] = None
-    concurrency: Annotated[int, concurrency_option(_PANEL)] = 32
+    concurrency: Annotated[int, concurrency_option(_PANEL)] = IN_FLIGHT

@@ -32,5 +32,5 @@ def check_suite(suite: Suite) -> SuiteCheck:
     revision = f"revision {suite.source.revision[:10]}" if suite.source.revision else "no revision is pinned"
     if suite.source.package:
         revision = "comes with alttrain"
-    pinned = "its hash is right" if read.pinned else f"hash {read.sha256[:12]}, none is pinned"
+    pinned = "its hash is right" if read.pinned else f"hash {read.sha256}, none is pinned"
     return SuiteCheck(suite.name, True, f"{count}; {revision}; {pinned}")
