@@ -1,8 +1,9 @@
 """`alttrain chat`: chat with a model and see the sections of its completions."""
 
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 
 import typer
@@ -59,17 +60,12 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
         opened = Chat(target, load, transcript, settings, console.ChatScreen(), saved)
         Session(opened, messages, compare=options.compare).run()
     else:
-        _send(messages, target, load, transcript, settings, options)
+        with _opened(target, load, options) as backend:
+            _send(backend, messages, transcript, settings, options)
 
 
-def _send(
-    messages: list[str],
-    target: ChatTarget,
-    load: Load,
-    transcript: Transcript,
-    settings: Settings,
-    options: ChatOptions,
-) -> None:
+@contextmanager
+def _opened(target: ChatTarget, load: Load, options: ChatOptions) -> Iterator[Backend]:
     # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, and two of
     # them on few cores slow the generating thread by a third.
     with ThreadPoolExecutor(1) as pool:
@@ -78,10 +74,10 @@ def _send(
         console.print_warning(warning)
     # A model in memory ends with this process. To close it would convert its weights once more.
     with closing(backend) if options.program else nullcontext():
-        _send_with(backend, messages, transcript, settings, options)
+        yield backend
 
 
-def _send_with(
+def _send(
     backend: Backend, messages: list[str], transcript: Transcript, settings: Settings, options: ChatOptions
 ) -> None:
     drawn = sys.stdout.isatty() and not options.as_json

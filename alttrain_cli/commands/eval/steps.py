@@ -26,12 +26,12 @@ from alttrain_cli.evaluation.eval_target import (
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
-from alttrain_cli.evaluation.presets import find_preset
+from alttrain_cli.evaluation.presets import Preset, find_preset
 from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
 from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.own_suites import own_suites
 from alttrain_cli.evaluation.suites.published import suite_files
-from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.training.fit import find_machine
 
@@ -44,32 +44,15 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
     if preset:
         check(preset_rules(ctx, given, preset, on_gpu=bool(find_machine().gpu)))
         given = replace(given, judge_part=preset.judge_part or given.judge_part)
-    own = own_suites(given.suite_file or ())
-    shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
-    suites = [*shipped, *(one.suite for one in own)]
-    asked = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
-    judges = find_judges(",".join(dict.fromkeys(asked)) or given.judge)
+    suites, judges = _chosen(ctx, given)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
     check(attack_rules(ctx, given, suites, served=is_served(given)))
     with console.Reporter() as progress:
-        choice = attack_choice(given, progress)
-        if given.replay is None:
-            choice.check(suites)
-        data = read_attacks(given, suites, suite_files(given.suite_file or (), suites), progress)
+        wanted = _wanted(given, suites, preset, progress)
         judging = _judge_set(judges, given, progress)
-        wanted = EvalOptions(
-            suites=data,
-            preset=preset,
-            sampling=given.sampling,
-            max_new_tokens=given.max_new_tokens,
-            mode=given.thinking_mode,
-            samples=given.num_samples,
-            limit=given.limit,
-            attack_choice=choice,
-        )
         candidate = _candidate(given, progress)
         if isinstance(candidate.model, Target):
-            choice.check_base(candidate.model)
+            wanted.attack_choice.check_base(candidate.model)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
         problems = evaluate(pair, wanted, judging, opened, progress)
@@ -98,6 +81,33 @@ def report_again(ctx: typer.Context, given: TableOptions) -> None:
     pair = Comparison.existing(target, given.baseline)
     result = report(pair, show_completions=given.include_harmful, at_over_refusal=given.at_over_refusal)
     _show(result, given, [], published)
+
+
+def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[AnyJudge]]:
+    """Return the suites and the judges. Suites of the user's own replace the defaults of both."""
+    own = own_suites(given.suite_file or ())
+    shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
+    named = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
+    judges = find_judges(",".join(dict.fromkeys(named)) or given.judge)
+    return [*shipped, *(one.suite for one in own)], judges
+
+
+def _wanted(given: RunOptions, suites: list[Suite], preset: Preset | None, progress: Progress) -> EvalOptions:
+    """Return what to generate. All prompts are read now, so that a missing file costs nothing."""
+    choice = attack_choice(given, progress)
+    if given.replay is None:
+        choice.check(suites)
+    files = suite_files(given.suite_file or (), suites)
+    return EvalOptions(
+        suites=read_attacks(given, suites, files, progress),
+        preset=preset,
+        sampling=given.sampling,
+        max_new_tokens=given.max_new_tokens,
+        mode=given.thinking_mode,
+        samples=given.num_samples,
+        limit=given.limit,
+        attack_choice=choice,
+    )
 
 
 def _show(
