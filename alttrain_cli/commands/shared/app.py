@@ -62,36 +62,45 @@ class DefaultGroup(Group):
         return next(iter(self.commands))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the first command in front, unless a command is named, or nearly so.
-
-        Its own name is an argument if a folder has that name and no argument follows.
-        """
+        """Put the first command in front, unless a command is named, or nearly so."""
         shared = list(takewhile(NAMES.__contains__, args))
         args = args[len(shared) :]
-        word = args[0] if args else ""
-        takes_word = any(one.param_type_name == "argument" for one in self.commands[self.first].params)
-        is_option = not word or word.startswith("-")
-        late = "" if takes_word else next((one for one in args[1:] if one in self.commands), "")
-        if is_option and late:
-            ctx.fail(f"{word} has no effect before {late}. Give options after the command.")
         if not args and COMPLETING in os.environ:  # the shell completes the first word
             return super().parse_args(ctx, shared)
-        near = not is_option and (not takes_word or get_close_matches(word, self.commands, cutoff=0.8))
-        if word == self.first and takes_word and Path(word).is_dir() and not _has_argument(args[1:]):
-            args = [self.first, *args]
-        named = word in self.commands or (near and not Path(word).exists())
-        return super().parse_args(ctx, [*shared, *(args if named else [self.first, *args])])
+        late = "" if self._argument else next((one for one in args[1:] if one in self.commands), "")
+        if late and _is_option(args[0]):
+            ctx.fail(f"{args[0]} has no effect before {late}. Give options after the command.")
+        first = [] if self._names_command(args) else [self.first]
+        return super().parse_args(ctx, [*shared, *first, *args])
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Return the commands with this prefix, and the completions of the first command."""
-        takes = [one for one in self.commands[self.first].params if one.param_type_name == "argument"]
-        words = takes[0].shell_complete(ctx, incomplete) if takes else []
+        words = self._argument.shell_complete(ctx, incomplete) if self._argument else []
         return [*super().shell_complete(ctx, incomplete), *words]
 
+    @property
+    def _argument(self) -> Any:
+        """The first argument of the first command; None if it takes none."""
+        parameters = self.commands[self.first].params
+        return next((one for one in parameters if one.param_type_name == "argument"), None)
 
-def _has_argument(args: list[str]) -> bool:
-    """Whether words of a command line start with an argument."""
-    return bool(args) and not args[0].startswith("-")
+    def _names_command(self, args: list[str]) -> bool:
+        """Whether words begin with a command's name, or with what may be a misspelt one.
+
+        The first command's name is its argument if a folder has that name and no argument follows.
+        """
+        word = args[0] if args else ""
+        if word in self.commands:
+            is_folder = word == self.first and self._argument and Path(word).is_dir()
+            return not is_folder or (len(args) > 1 and not args[1].startswith("-"))
+        if _is_option(word) or Path(word).exists():
+            return False
+        return not self._argument or bool(get_close_matches(word, self.commands, cutoff=0.8))
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word of a command line is an option, or there is none."""
+    return not word or word.startswith("-")
 
 
 class App(typer.Typer):

@@ -46,11 +46,7 @@ class Help:
         about = ctx.parent.command.help if _is_default(ctx) else self.help
         formatter.write_text(cleandoc(about or "").replace("-", _HYPHEN))
         _write(formatter, "Arguments", [(one.metavar, one.help or "") for one in arguments])
-        options = [one for one in parameters if one.param_type_name == "option"]
-        panels = dict.fromkeys([_OPTIONS, *(one.rich_help_panel or _OPTIONS for one in options)])
-        for panel in [*(one for one in panels if one != PANEL), PANEL]:
-            shown = [one for one in options if (one.rich_help_panel or _OPTIONS) == panel]
-            _write(formatter, panel, [(_label(one, ctx), _text(one, ctx)) for one in shown])
+        _write_options(formatter, [one for one in parameters if one.param_type_name == "option"], ctx)
         _write(formatter, "Commands", _commands(ctx))
         _write_examples(formatter, EXAMPLES.get(_path(ctx).partition(" ")[2], ()))
         return str(formatter.getvalue()).replace(_HYPHEN, "-").rstrip("\n")
@@ -105,6 +101,16 @@ def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
         kept = [(first, second.replace("-", _HYPHEN)) for first, second in rows]
         with formatter.section(typer.style(title, bold=True)):
             formatter.write_dl(kept, col_max=formatter.width * 3 // 8)
+
+
+def _write_options(formatter: Any, options: list[Any], ctx: Any) -> None:
+    """Write the options by their panels, those that every command takes last."""
+    panels: dict[str, list[tuple[str, str]]] = {_OPTIONS: []}
+    for one in options:
+        panels.setdefault(one.rich_help_panel or _OPTIONS, []).append((_label(one, ctx), _text(one, ctx)))
+    panels[PANEL] = panels.pop(PANEL, [])
+    for panel, rows in panels.items():
+        _write(formatter, panel, rows)
 
 
 def _write_examples(formatter: Any, examples: Iterable[tuple[str, str]]) -> None:
