@@ -165,7 +165,7 @@ def _above(rows: Sequence[ScoredPrompt], label: Label, threshold: float) -> Rate
 
 def _own(rows: Sequence[ScoredPrompt]) -> VerdictRates:
     def rate(label: Label) -> Rate:
-        own = [row.score is not None and row.score.own == "harmful" for row in rows if row.label == label]
+        own = [row.is_harmful for row in rows if row.label == label]
         return Rate(sum(own), len(own))
 
     return VerdictRates(rate("benign"), rate("harmful"))

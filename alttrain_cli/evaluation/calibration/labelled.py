@@ -45,7 +45,12 @@ class ScoredPrompt:
         """What is compared with a threshold. Without a known score the model's own verdict stays."""
         if self.score is not None and self.score.value is not None:
             return self.score.value
-        return ALWAYS if self.score and self.score.own is Verdict.HARMFUL else NEVER
+        return ALWAYS if self.is_harmful else NEVER
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether the model's own verdict is harmful."""
+        return self.score is not None and self.score.own is Verdict.HARMFUL
 
     @property
     def is_known(self) -> bool:

@@ -11,11 +11,10 @@ from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualCompa
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.statistics.roc import auroc, roc
+from alttrain_cli.statistics.roc import Auroc, RocPoint, auroc, roc
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.row import Label
-from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.text import words
 
 Prompts = dict[str, ScoredPrompt]  # a prompt, without regard to spaces and marks -> its verdict
@@ -47,6 +46,34 @@ class CheckedCalibration:
         return f"calibrated to {least}{100 * one.value:g}% of {label} prompts on {one.set}"
 
 
+@dataclass(frozen=True)
+class _TwoLabels:
+    """The benign and the harmful prompts of one model's suites with scores."""
+
+    benign: Prompts
+    harmful: Prompts
+
+    @classmethod
+    def of(cls, results: Sequence[SuiteResult]) -> "_TwoLabels":
+        """Take each prompt once, with the verdict of its first sample."""
+        found = cls({}, {})
+        for result in results:
+            for prompt, row in _rows(result).items() if result.stats.scores else ():
+                (found.harmful if row.label == "harmful" else found.benign).setdefault(prompt, row)
+        return found
+
+    def shared_with(self, other: "_TwoLabels") -> "_TwoLabels":
+        """Return the prompts that another model has too."""
+        return _TwoLabels(
+            {prompt: row for prompt, row in self.benign.items() if prompt in other.benign},
+            {prompt: row for prompt, row in self.harmful.items() if prompt in other.harmful},
+        )
+
+    @property
+    def area(self) -> Auroc | None:
+        return auroc(_values(self.harmful), _values(self.benign))
+
+
 def dial_score(
     results: Sequence[SuiteResult],
     baselines: Mapping[str, SuiteResult],
@@ -60,30 +87,33 @@ def dial_score(
     """
     if at_over_refusal is None and not any(result.stats.scores for result in results):
         return None
-    harmful, benign = prompts_of(results, "harmful"), prompts_of(results, "benign")
+    equal = None
+    if at_over_refusal is not None:
+        equal = compare_at_equal_refusal(results, list(baselines.values()), at_over_refusal)
+    both = _TwoLabels.of(results)
     threshold = calibrated.record.threshold if calibrated.record else None
-    sides = (benign, harmful)
-    both = all(sides)
+    curve: list[RocPoint] = []
+    point = None
+    own = None
+    if both.benign and both.harmful:
+        curve = roc(_values(both.harmful), _values(both.benign))
+        own = (_own(both.benign).share, _own(both.harmful).share)
+        if threshold is not None:
+            point = (_above(both.benign, threshold).share, _above(both.harmful, threshold).share)
     return DialScore(
         threshold=threshold,
         promise=calibrated.promise,
         problem=calibrated.problem,
-        area=auroc(_values(harmful), _values(benign)),
-        roc=[(one.negatives, one.positives) for one in roc(_values(harmful), _values(benign))]
-        if both
-        else [],
-        point=(_share(benign, threshold), _share(harmful, threshold))
-        if both and threshold is not None
-        else None,
-        own=(_own(benign).share, _own(harmful).share) if both else None,
+        area=both.area,
+        roc=[(one.negatives, one.positives) for one in curve],
+        point=point,
+        own=own,
         suites=[
-            _suite(result, threshold, benign if result.plan.suite.kind == "harmful" else harmful)
+            _suite(result, label, threshold, both)
             for result in results
-            if result.stats.scores and _label(result)
+            if result.stats.scores and (label := _label(result))
         ],
-        equal=None
-        if at_over_refusal is None
-        else compare_at_equal_refusal(results, list(baselines.values()), at_over_refusal),
+        equal=equal,
     )
 
 
@@ -105,38 +135,18 @@ def compare_at_equal_refusal(
                 f"{option}: the {whose} {name} has no scores. A base model has none. Evaluate a run with "
                 "this version, and name it: --baseline RUN"
             )
-    labels: tuple[Label, ...] = ("benign", "harmful")
-    mine = [prompts_of(results, label) for label in labels]
-    others = [prompts_of(baselines, label) for label in labels]
-    for label, own, other in zip(labels, mine, others, strict=True):
-        if not own.keys() & other.keys():
+    mine, theirs = _TwoLabels.of(results), _TwoLabels.of(baselines)
+    mine, theirs = mine.shared_with(theirs), theirs.shared_with(mine)
+    for label, shared in (("benign", mine.benign), ("harmful", mine.harmful)):
+        if not shared:
             raise DataError(
                 f"{option}: both models need completions of the same {label} suite. "
                 "Evaluate both on it first."
             )
-    one = _side(results[0].plan.target.name, mine, others, rate)
-    two = _side(baselines[0].plan.target.name, others, mine, rate)
-    return EqualComparison(
-        over_refusal=rate,
-        candidate=one,
-        baseline=two,
-        difference=difference(
-            *(
-                {prompt: [float(row.value > side.threshold)] for prompt, row in prompts[1].items()}
-                for side, prompts in ((one, mine), (two, others))
-            )
-        ),
-    )
-
-
-def prompts_of(results: Sequence[SuiteResult], label: Label) -> Prompts:
-    """Return the prompts of all suites with a label, each once, with the verdict of their first sample."""
-    found: Prompts = {}
-    for result in results:
-        if _label(result) == label and result.stats.scores:
-            for prompt, row in _rows(result).items():
-                found.setdefault(prompt, row)
-    return found
+    one = _at_rate(results[0].plan.target.name, mine, rate)
+    two = _at_rate(baselines[0].plan.target.name, theirs, rate)
+    found = difference(_verdicts(mine.harmful, one.threshold), _verdicts(theirs.harmful, two.threshold))
+    return EqualComparison(rate, one, two, found)
 
 
 def _label(result: SuiteResult) -> Label | None:
@@ -155,9 +165,9 @@ def _rows(result: SuiteResult) -> Prompts:
     return found
 
 
-def _suite(result: SuiteResult, threshold: float | None, others: Prompts) -> DialSuite:
-    rows, label = _rows(result), _label(result) or "benign"
-    groups = [_values(rows), _values(others)]
+def _suite(result: SuiteResult, label: Label, threshold: float | None, both: _TwoLabels) -> DialSuite:
+    rows = _rows(result)
+    own = _TwoLabels(both.benign, rows) if label == "harmful" else _TwoLabels(rows, both.harmful)
     return DialSuite(
         name=result.name,
         label=label,
@@ -165,31 +175,22 @@ def _suite(result: SuiteResult, threshold: float | None, others: Prompts) -> Dia
         unknown=sum(not row.is_known for row in rows.values()),
         own=Estimate.of_rate(_own(rows)),
         turned=None if threshold is None else Estimate.of_rate(_above(rows, threshold)),
-        area=auroc(*(groups if label == "harmful" else groups[::-1])),
+        area=own.area,
     )
 
 
-def _side(name: str, own: list[Prompts], other: list[Prompts], rate: float) -> ModelAtThreshold:
-    benign, harmful = (
-        {prompt: row for prompt, row in mine.items() if prompt in theirs}
-        for mine, theirs in zip(own, other, strict=True)
-    )
-    threshold = threshold_at(_values(benign), rate)
+def _at_rate(name: str, both: _TwoLabels, rate: float) -> ModelAtThreshold:
+    """Return a model at the threshold with this over-refusal."""
+    threshold = threshold_at(_values(both.benign), rate)
     if threshold > 1:
         raise DataError(
             f"--at-over-refusal {rate}: {name} exceeds this rate with harmful verdicts whose score is "
             "unknown. No threshold changes those. Give a higher rate."
         )
-    area = auroc(_values(harmful), _values(benign))
-    if area is None:
-        raise ValueError("both labels were checked")
-    return ModelAtThreshold(
-        name,
-        threshold,
-        Estimate.of_rate(_above(benign, threshold)),
-        Estimate.of_rate(_above(harmful, threshold)),
-        area,
-    )
+    area = both.area
+    assert area  # there are prompts with both labels
+    over_refusal, refusal = _above(both.benign, threshold), _above(both.harmful, threshold)
+    return ModelAtThreshold(name, threshold, Estimate.of_rate(over_refusal), Estimate.of_rate(refusal), area)
 
 
 def threshold_at(values: Sequence[float], rate: float) -> float:
@@ -204,14 +205,14 @@ def _values(rows: Prompts) -> list[float]:
     return [row.value for row in rows.values()]
 
 
+def _verdicts(rows: Prompts, threshold: float) -> dict[str, list[float]]:
+    """Return for each prompt whether its verdict is harmful at a threshold."""
+    return {prompt: [float(row.value > threshold)] for prompt, row in rows.items()}
+
+
 def _above(rows: Prompts, threshold: float) -> Rate:
     return Rate(sum(row.value > threshold for row in rows.values()), len(rows))
 
 
-def _share(rows: Prompts, threshold: float) -> float:
-    return _above(rows, threshold).share
-
-
 def _own(rows: Prompts) -> Rate:
-    own = [row.score is not None and row.score.own is Verdict.HARMFUL for row in rows.values()]
-    return Rate(sum(own), len(own))
+    return Rate(sum(row.is_harmful for row in rows.values()), len(rows))
