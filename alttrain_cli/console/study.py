@@ -109,9 +109,7 @@ def print_study_table(table: "StudyTable", page: Path) -> None:
 
 
 def _cell(cell: "Cell") -> str:
-    ours = cell.words if cell.share is not None else cell.missing
-    theirs = f"published {cell.published:g}%" if cell.published is not None else ""
-    return "\n".join(filter(None, (ours, theirs, cell.verdict)))
+    return "\n".join(filter(None, (cell.ours, cell.theirs, cell.verdict)))
 
 
 def _planned(one: "PlannedStep") -> list[str]:

@@ -21,10 +21,8 @@ def title_of(column: str) -> str:
 
 def cell_text(cell: Cell) -> str:
     """Return a cell in one line: ours, then the published figure and what the comparison is worth."""
-    ours = cell.words if cell.share is not None else cell.missing or "-"
-    theirs = f"published {cell.published:g}%" if cell.published is not None else ""
-    compared = ", ".join(filter(None, (theirs, cell.verdict)))
-    return f"{ours}; {compared}" if compared else ours
+    compared = ", ".join(filter(None, (cell.theirs, cell.verdict)))
+    return "; ".join(filter(None, (cell.ours or "-", compared)))
 
 
 def markdown(table: StudyTable) -> str:

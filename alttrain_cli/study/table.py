@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from alttrain_cli.evaluation.judges.catalogue import is_triage
 from alttrain_cli.evaluation.published_tables import Macro, PublishedPaper, find_published
-from alttrain_cli.runs.scores import ScoreMetric, Scores, read_scorecard
+from alttrain_cli.runs.scores import ScoreMacro, ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, Point
@@ -113,10 +113,9 @@ def _cell(
     if scores is None:
         return Cell(missing="not evaluated", published=figure)
     macro = next((one for one in paper.macros if one.name == column), None) if paper else None
-    for one in scores.macros if paper and macro else ():
-        is_same = paper is not None and (one.paper, one.name) == (paper.title, column)
-        if is_same and one.target and (one.judge == GRADED or judge.gave(one.judge)):
-            return Cell(one.target, published=figure, verdict=_verdict(one.target, figure, one.judge, ""))
+    if paper and macro and (mean := _mean(scores, paper, macro, judge)) and mean.target:
+        verdict = _verdict(mean.target, figure, mean.judge, "")
+        return Cell(mean.target, published=figure, verdict=verdict)
     rate = _rate(scores, column, judge)
     if rate is None or rate.target is None:
         return Cell(missing=f"no rate by {judge.name}", published=figure)
@@ -124,6 +123,13 @@ def _cell(
         return Cell(rate.target, metric=rate.metric)
     verdict = _verdict(rate.target, figure, rate.judge, _other_measure(macro))
     return Cell(rate.target, published=figure, verdict=verdict, metric=rate.metric)
+
+
+def _mean(scores: Scores, paper: PublishedPaper, macro: Macro, judge: Rater) -> ScoreMacro | None:
+    """Return a paper's mean by a judge, if all of its suites were measured."""
+    same = [one for one in scores.macros if (one.paper, one.name) == (paper.title, macro.name)]
+    judged = (one for one in same if one.judge == GRADED or judge.gave(one.judge))
+    return next((one for one in judged if one.target), None)
 
 
 def _other_measure(mean: Macro | None) -> str:
@@ -168,16 +174,11 @@ def _figure(point: Point, column: str, paper: PublishedPaper | None) -> float | 
     if paper is None or point.mode != "normal":
         return None
     # A paper's rows on sizes are those of its method.
-    for name in (point.size, point.method) if point.method == paper.title else (point.method,):
-        for table in paper.tables:
-            for row in table.rows:
-                if (
-                    row.backbone.lower() == point.model.lower()
-                    and row.method == name
-                    and column in row.figures
-                ):
-                    return row.figures[column]
-    return None
+    names = (point.size, point.method) if point.method == paper.title else (point.method,)
+    rows = [row for table in paper.tables for row in table.rows]
+    mine = [row for row in rows if row.backbone.lower() == point.model.lower()]
+    figures = (row.figures for name in names for row in mine if row.method == name)
+    return next((found[column] for found in figures if column in found), None)
 
 
 def _over_seeds(cells: Sequence[Cell]) -> Cell:

@@ -37,16 +37,19 @@ class Cell:
         return self.seeds.mean if self.seeds else self.estimate.share if self.estimate else None
 
     @property
-    def words(self) -> str:
-        """The figure with its interval, or with the spread over seeds."""
+    def ours(self) -> str:
+        """The figure with its interval, or with the spread over seeds; or why there is none."""
         if self.seeds:
             mean, spread = 100 * self.seeds.mean, 100 * self.seeds.spread
             return f"{mean:.0f}% ± {spread:.0f} ({self.seeds.n} seeds)"
-        if self.estimate is None:
-            return "-"
-        return (
-            f"{percent(self.estimate.share)} ({100 * self.estimate.low:.0f}-{100 * self.estimate.high:.0f})"
-        )
+        if (one := self.estimate) is None:
+            return self.missing
+        return f"{percent(one.share)} ({100 * one.low:.0f}-{100 * one.high:.0f})"
+
+    @property
+    def theirs(self) -> str:
+        """The paper's figure in words; empty if there is none."""
+        return "" if self.published is None else f"published {self.published:g}%"
 
 
 @dataclass(frozen=True)
