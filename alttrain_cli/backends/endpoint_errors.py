@@ -100,23 +100,8 @@ class _Secrets:
 def _refusal(refused: StatusError, server: str, secrets: _Secrets, model: str, retries: int) -> BackendError:
     """Return the problem that a status other than success means."""
     status, said = refused.status, secrets.hidden(_said(refused.body))
-    if status in (401, 403):
-        what = "refuses the key" if secrets.key else "requires a key"
-        step = f"Set {' or '.join(KEY_VARIABLES)}."
-        if secrets.user:
-            what, step = "refuses user and password", "Correct them in the address."
-        return BackendError(f"{server}: {what} ({said}). {step}", fatal=True, status=status)
-    if status == 404:
-        what = f"the server does not know the model {model!r}" if model else "the server lists no models"
-        step = "" if model else " Or name the model with --model."
-        text = f"{server}: {what}, or the URL is wrong ({said}). Most server URLs end in /v1.{step}"
-        return BackendError(text, fatal=True, status=status)
-    if 300 <= status < 400:
-        return BackendError(
-            f"{server}: redirects to {secrets.hidden(refused.target)}. Give that URL instead.",
-            fatal=True,
-            status=status,
-        )
+    if why := _always(refused, said, secrets, model):
+        return BackendError(f"{server}: {why}", fatal=True, status=status)
     if status in (400, 413, 422) and _FULL.search(f"{said} {_kind(refused.body)}"):
         return ContextFullError(f"{server}: status {status}: {said}", status=status)
     passing = status in _PASSING or status >= 500
@@ -125,6 +110,22 @@ def _refusal(refused: StatusError, server: str, secrets: _Secrets, model: str, r
     step = f"It requests a pause of {wait:.0f} s." if wait else step
     text = f"{server}: status {status}: {said}{'' if said.endswith('.') else '.'} {step}"
     return BackendError(text, status=status, retries=retries if passing else 0, wait=wait)
+
+
+def _always(refused: StatusError, said: str, secrets: _Secrets, model: str) -> str:
+    """Return why a server refuses every request alike, and what to do; empty if it may take others."""
+    if refused.status in (401, 403):
+        if secrets.user:
+            return f"refuses user and password ({said}). Correct them in the address."
+        what = "refuses the key" if secrets.key else "requires a key"
+        return f"{what} ({said}). Set {' or '.join(KEY_VARIABLES)}."
+    if refused.status == 404:
+        what = f"the server does not know the model {model!r}" if model else "the server lists no models"
+        step = "" if model else " Or name the model with --model."
+        return f"{what}, or the URL is wrong ({said}). Most server URLs end in /v1.{step}"
+    if 300 <= refused.status < 400:
+        return f"redirects to {secrets.hidden(refused.target)}. Give that URL instead."
+    return ""
 
 
 def _said(body: bytes) -> str:

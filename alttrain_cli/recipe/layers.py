@@ -138,10 +138,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         values = parse_yaml(text)
     except YamlProblem as error:
-        where = f":{error.line}" if error.line else ""
-        raise RecipeError(
-            f"{path}{where}: not valid YAML: {error}. Compare: alttrain recipes show {FALLBACK}"
-        ) from None
+        raise RecipeError(f"{error.at(path)}. Compare: alttrain recipes show {FALLBACK}") from None
     if not isinstance(values, dict):
         raise RecipeError(
             f"{path}: a recipe is a mapping with the keys name, model, lora, train, generation. "

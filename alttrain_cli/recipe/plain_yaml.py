@@ -4,6 +4,7 @@ Anchors, aliases, merge keys and tags are refused: a few lines of aliases can ex
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -28,6 +29,10 @@ class YamlProblem(ValueError):
     def __init__(self, problem: str, line: int = 0) -> None:
         super().__init__(problem)
         self.line = line
+
+    def at(self, path: Path) -> str:
+        """Return the file, the line, and the problem."""
+        return f"{path}{f':{self.line}' if self.line else ''}: not valid YAML: {self}"
 
 
 def parse_yaml(text: str) -> Any:

@@ -244,8 +244,7 @@ def _values(path: Path) -> dict[str, Any]:
     try:
         values = parse_yaml(read_text(path, LARGEST))
     except YamlProblem as error:
-        where = f":{error.line}" if error.line else ""
-        raise DataError(f"{path}{where}: not valid YAML: {error}. Correct the file.") from None
+        raise DataError(f"{error.at(path)}. Correct the file.") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: a study is a mapping with the keys title, models, methods, suites.")
     return values

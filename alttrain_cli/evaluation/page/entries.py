@@ -115,7 +115,8 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
     )
     is_attack = side.plan.suite.kind == "harmful"
     harmful = outcome.may_be_harmful(asked_for_harm=is_attack)
-    dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
+    dialogue = _dialogue(side, key)
+    steered = side.plan.attack is not None and side.plan.attack.steered
     # What an attacker wrote, and the answers that no judge saw, are shown only with harmful completions.
     turns = _turns(dialogue) if dialogue and (show or not is_attack) else None
     trace = completion.trace
@@ -128,16 +129,14 @@ def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> Shown
         judged=[(name, judgement_in_words(judgement)) for name, judgement in outcome.judged.items()],
         harmful=harmful or (is_attack and turns is not None),
         sections=None if harmful and not show else _sections(trace),
-        outcome=dialogue.outcome.label
-        if dialogue and side.plan.attack and side.plan.attack.steered
-        else None,
+        outcome=dialogue.outcome.label if dialogue and steered else None,
         turns=turns,
     )
 
 
 def _undecided(side: SuiteResult, key: str, show: bool) -> ShownCompletion | None:
     """Return a dialogue that shows nothing about the model; None if there is none."""
-    dialogue = side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
+    dialogue = _dialogue(side, key)
     if dialogue is None:
         return None
     harmful = side.plan.suite.kind == "harmful" and bool(dialogue.attempts)
@@ -153,6 +152,10 @@ def _undecided(side: SuiteResult, key: str, show: bool) -> ShownCompletion | Non
         sections=None if harmful and not show else {},
         turns=None if harmful and not show else _turns(dialogue),
     )
+
+
+def _dialogue(side: SuiteResult, key: str) -> StoredDialogue | None:
+    return side.folder.dialogue(key, side.plan.order) if side.plan.attack else None
 
 
 def _sections(trace: Trace) -> dict[str, str]:

@@ -69,8 +69,7 @@ def _values(path: Path) -> dict[str, dict[str, object]]:
     try:
         values = parse_yaml(read_text(path, LARGEST))
     except YamlProblem as error:
-        where = f":{error.line}" if error.line else ""
-        raise DataError(f"--suite-file {path}{where}: not valid YAML: {error}. {_HELP}") from None
+        raise DataError(f"--suite-file {error.at(path)}. {_HELP}") from None
     if (
         not isinstance(values, dict)
         or not values

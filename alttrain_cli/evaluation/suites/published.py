@@ -58,19 +58,21 @@ def suite_prompts(
     `read_prompts` reads a file that belongs to no suite.
     """
     own = own_suites(files)
-    files = [text for text in files if not is_own(text)]
-    pairs = [(text, "", "") if is_file(Path(text)) else text.partition("=") for text in files]
-    names = [name if equals else Path(name).stem for name, equals, _ in pairs]
+    others = [text for text in files if not is_own(text)]
+    unnamed = [text for text in others if "=" not in text or is_file(Path(text))]
+    named = [text.partition("=") for text in others if text not in unnamed]
+    names = [*(name for name, _, _ in named), *(Path(path).stem for path in unnamed)]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError(f"--suite-file: two files are called {quoted(twice[0])}. Give one a name: NAME=FILE")
-    given = {name: Path(path) for name, equals, path in pairs if equals}
+    given = {name: Path(path) for name, _, path in named}
     wanted = {suite.name: suite for word in (words, *given) if word for suite in find_suites(word)}
-    found = {
-        name: [item.prompt for item in suite_data(suite, given.get(name)).items]
-        for name, suite in wanted.items()
-    }
-    found |= {one.suite.name: [item.prompt for item in suite_data(one.suite, one.path).items] for one in own}
-    for path in (path for path, equals, _ in pairs if not equals):
+    found = {name: _prompts(suite, given.get(name)) for name, suite in wanted.items()}
+    found |= {one.suite.name: _prompts(one.suite, one.path) for one in own}
+    for path in unnamed:
         stem = Path(path).stem
         found[path if stem in found else stem] = read_prompts(path)
     return found
+
+
+def _prompts(suite: Suite, given: Path | None) -> list[str]:
+    return [item.prompt for item in suite_data(suite, given).items]
