@@ -110,7 +110,7 @@ def make_models(scratch: Path, families: Sequence[str]) -> None:
     """Write tiny models and their references."""
     from random_model import TINY, build
 
-    from alttrain_cli.recipe.model import Shape
+    from alttrain_cli.recipe.shape import Shape
 
     for family in families:
         folder = scratch / f"tiny-{family}"

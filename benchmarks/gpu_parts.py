@@ -108,7 +108,8 @@ def shaped(options: argparse.Namespace, name: str, *more: str) -> Any:
     """Return the recipe with its random model in the scratch folder."""
     from random_model import TINY
 
-    from alttrain_cli.recipe.model import Recipe, Shape
+    from alttrain_cli.recipe.model import Recipe
+    from alttrain_cli.recipe.shape import Shape
 
     recipe = Recipe.load(name, (*SETTINGS, *more, *options.set))
     shape = Shape(**{**recipe.model.sizes.model_dump(), **(TINY if options.tiny else {})})

@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.recipe.model import Recipe, Shape
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.structure.template import IGNORED, EncodedRow
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")

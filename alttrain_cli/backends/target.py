@@ -7,7 +7,8 @@ from typing import Any
 
 from alttrain_cli.errors import ModelError, RecipeError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
-from alttrain_cli.recipe.model import Lora, Recipe, Shape
+from alttrain_cli.recipe.model import Lora, Recipe
+from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run

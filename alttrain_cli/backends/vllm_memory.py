@@ -25,8 +25,7 @@ class VllmMemory(NamedTuple):
         weights = shape.weight_bytes(2, in_4bit=recipe.model.load_in_4bit) / GIB
         cache = USED * machine.gib - OVERHEAD - weights
         tokens = recipe.generation.max_new_tokens + PROMPT
-        per_token = 4 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim / GIB
-        return cls(weights, cache, max(0, int(cache / (per_token * tokens))), tokens)
+        return cls(weights, cache, max(0, int(cache / (shape.cached_bytes / GIB * tokens))), tokens)
 
     def problem(self, machine: Machine) -> str:
         """Return why vLLM cannot start, or nothing."""

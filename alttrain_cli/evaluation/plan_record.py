@@ -13,7 +13,7 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import Count, Key
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, ProblemPlace, Suite
-from alttrain_cli.recipe.model import MOST as MOST_TOKENS
+from alttrain_cli.recipe.strict import MOST as MOST_TOKENS
 from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, MOST, check_finite
 from alttrain_cli.structure.sections import Order, check_order
 

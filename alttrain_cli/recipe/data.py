@@ -2,20 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from alttrain_cli.recipe.strict import StrictSection
 from alttrain_cli.storage.names import FolderName
 
 _Source = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class Data(BaseModel):
+class Data(StrictSection):
     """How `build-data` makes the rows: each value is what its option takes.
 
     The recipe knows no source, style or annotator: they are checked where the rows are built.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: FolderName  # the data file is called after it
     sources: tuple[_Source, ...] = Field(min_length=1, max_length=100, strict=False)

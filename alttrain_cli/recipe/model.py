@@ -16,6 +16,8 @@ from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.layers import FALLBACK, Key, merge, read_layers
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import dump_yaml
+from alttrain_cli.recipe.shape import Shape
+from alttrain_cli.recipe.strict import MOST, Count, StrictSection
 from alttrain_cli.recipe.trl_settings import OTHER_NAMES, check_words, wrong_settings
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
@@ -23,58 +25,14 @@ from alttrain_cli.storage.run import Run
 
 SHOWN_PROBLEMS = 5
 SHOWN_KEYS = 8
-# Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
-MOST = 10_000_000  # tokens, steps, elements of a dimension
 LARGEST_SEED = 2**32 - 1  # NumPy's
-Count = Field(gt=0, le=MOST)
 NotNegative = Field(ge=0, le=MOST)
 _NAME = r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
 Name = Field(pattern=_NAME, max_length=1000)
 _WORD = r"^[A-Za-z0-9_](?:[\w./-]*[\w])?$"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-
-class Shape(_Section):
-    """The numbers of a model's config.json that decide its size."""
-
-    num_hidden_layers: int = Count
-    hidden_size: int = Count
-    intermediate_size: int = Count
-    num_attention_heads: int = Count
-    num_key_value_heads: int = Count
-    head_dim: int = Count
-    vocab_size: int = Count
-    tie_word_embeddings: bool
-
-    @property
-    def linear_parameters(self) -> int:
-        """Parameters of the attention and MLP projections, which 4-bit loading quantises."""
-        heads = self.num_attention_heads * self.head_dim
-        kv = self.num_key_value_heads * self.head_dim
-        per_layer = 2 * self.hidden_size * (heads + kv) + 3 * self.hidden_size * self.intermediate_size
-        return self.num_hidden_layers * per_layer
-
-    @property
-    def other_parameters(self) -> int:
-        """Embeddings, output head and norms, which stay in 16 bits."""
-        tables = 1 if self.tie_word_embeddings else 2
-        norms = 2 * self.hidden_size * self.num_hidden_layers
-        return tables * self.vocab_size * self.hidden_size + norms
-
-    @property
-    def parameters(self) -> int:
-        """All parameters."""
-        return self.linear_parameters + self.other_parameters
-
-    def weight_bytes(self, width: int, *, in_4bit: bool) -> float:
-        """Memory of the weights, `width` bytes each; in 4 bits with double quantisation, 3.6 in two bytes."""
-        return (2 / 3.6 if in_4bit else width) * self.linear_parameters + width * self.other_parameters
-
-
-class Model(_Section):
+class Model(StrictSection):
     """Which base model, and how it is loaded."""
 
     name: str = Name
@@ -98,7 +56,7 @@ class Model(_Section):
         return self.shape
 
 
-class Lora(_Section):
+class Lora(StrictSection):
     """PEFT's LoraConfig."""
 
     r: int = Field(gt=0, le=65_536)
@@ -110,7 +68,7 @@ class Lora(_Section):
     )
 
 
-class Train(_Section):
+class Train(StrictSection):
     """TRL's SFTConfig; every value is passed on, since its defaults differ between devices.
 
     These keys must be in a recipe; any other setting of SFTConfig may be. `until_verdict` is ours.
@@ -148,7 +106,7 @@ class Train(_Section):
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
-class Sampling(_Section):
+class Sampling(StrictSection):
     """How completions are decoded: transformers' GenerationConfig. Every backend gets every field.
 
     None switches a field off. It never means a library's or a server's own default.
@@ -168,7 +126,7 @@ class Sampling(_Section):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class Recipe(_Section):
+class Recipe(StrictSection):
     """Everything that two runs must share to be called the same."""
 
     name: FolderName  # a run's folder is called after it

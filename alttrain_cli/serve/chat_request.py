@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alttrain_cli.backends.conversation import Conversation, Message, Role
 from alttrain_cli.problems import in_words, key_of
-from alttrain_cli.recipe.model import MOST, Sampling
+from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.strict import MOST
 from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.strict_json import parse_json
 from alttrain_cli.text import quoted

@@ -98,7 +98,7 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
     mean = sum(count * one for count, one in tokens) / n
     longest = min(cap, 2 * max(one for _, one in tokens))
     weights = _bytes(recipe, machine) + (GPU_CONTEXT if machine.gpu else CPU_CONTEXT)
-    row = (PROMPT + longest) * _cached_per_token(recipe)
+    row = (PROMPT + longest) * recipe.model.sizes.cached_bytes
     room = max(row, FREE * (machine.gib * GIB - weights))
     slots = min(n, SLOTS[machine.gpu], int(room / row))
     time = _generation(recipe, machine, n, slots, (mean, longest))
@@ -153,9 +153,3 @@ def _bytes(recipe: Recipe, machine: Machine) -> float:
     """Return the bytes of a model's weights in memory."""
     width = 2 if machine.gpu or computes_in_16_bits() else 4
     return recipe.model.sizes.weight_bytes(width, in_4bit=recipe.model.load_in_4bit and machine.gpu)
-
-
-def _cached_per_token(recipe: Recipe) -> int:
-    """Return the bytes of the keys and values of one token, in 16 bits."""
-    shape = recipe.model.sizes
-    return 4 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart, Mode
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
+from alttrain_cli.recipe.strict import StrictSection
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.storage.shipped_files import shipped_folder
 from alttrain_cli.text import quoted, suggest
@@ -25,9 +26,7 @@ AXES: tuple[Axis, ...] = ("model", "method", "size", "mode", "judge")
 _COUNT = re.compile(r"[1-9]\d*|(harmful|benign)=\d+(,(harmful|benign)=\d+)*")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
+class _Section(StrictSection):
     def words(self, *but: str) -> list[str]:
         """Return the values that were given as options of a command line."""
         found: list[str] = []
@@ -87,7 +86,7 @@ class DataSettings(_Section):
 class TrainSettings(_Section):
     """Options of train. `set` holds keys of the recipe."""
 
-    set: Annotated[dict[str, Any], BeforeValidator(_flat)] = {}
+    set: Annotated[dict[str, Any], BeforeValidator(_flat)] = Field(default_factory=dict)
     allow_one_label: bool = False
     canary: int | None = None
 
@@ -139,7 +138,7 @@ class StudyFile(_Section):
     title: str
     models: Annotated[dict[str, str], BeforeValidator(_named), Field(min_length=1)]
     methods: Annotated[dict[str, Method | None], BeforeValidator(_methods), Field(min_length=1)]
-    sizes: Annotated[dict[str, int | str], BeforeValidator(_named)] = {}
+    sizes: Annotated[dict[str, int | str], BeforeValidator(_named)] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...], BeforeValidator(_listed), Field(strict=False)] = ()
     modes: Annotated[tuple[Mode, ...], BeforeValidator(_listed), Field(strict=False, min_length=1)] = (
         "normal",

@@ -187,13 +187,11 @@ def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Mac
     # On a GPU an adapter is kept in 32 bits; on a CPU it has the base's own width.
     trained_width = 4 if machine.gpu and not recipe.model.full_finetuning else width
     eight_bit = machine.gpu and "8bit" in train.optim
-    heads = shape.num_attention_heads * shape.head_dim
-    kv = shape.num_key_value_heads * shape.head_dim
     layers = 1 if batching.gradient_checkpointing else shape.num_hidden_layers
-    per_layer = shape.hidden_size + 2 * kv + 2 * shape.intermediate_size + 2
+    per_layer = shape.hidden_size + 2 * shape.kv_size + 2 * shape.intermediate_size + 2
     textbook = ACTIVATIONS_BY_TEXTBOOK
     if not batching.gradient_checkpointing:
-        per_layer += heads  # queries are kept too
+        per_layer += shape.query_size  # queries are kept too
         textbook = KEPT_BY_TEXTBOOK if machine.gpu else textbook  # the estimate of a CPU was compared there
     return Memory(
         weights=shape.weight_bytes(width, in_4bit=recipe.model.load_in_4bit and machine.gpu),
@@ -208,14 +206,13 @@ def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Mac
 def adapter_parameters(recipe: Recipe) -> int:
     shape = recipe.model.sizes
     hidden, mlp = shape.hidden_size, shape.intermediate_size
-    heads = shape.num_attention_heads * shape.head_dim
-    kv = shape.num_key_value_heads * shape.head_dim
+    queries, kv = shape.query_size, shape.kv_size
     sides = {
-        "q_proj": hidden + heads,
+        "q_proj": hidden + queries,
         "k_proj": hidden + kv,
         "v_proj": hidden + kv,
-        "qkv_proj": hidden + heads + 2 * kv,  # Phi-3's layout
-        "o_proj": heads + hidden,
+        "qkv_proj": hidden + queries + 2 * kv,  # Phi-3's layout
+        "o_proj": queries + hidden,
         "gate_proj": hidden + mlp,
         "up_proj": hidden + mlp,
         "gate_up_proj": hidden + 2 * mlp,
