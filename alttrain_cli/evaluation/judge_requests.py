@@ -1,6 +1,6 @@
 """What a judge that is a model has still to judge, and how its completions become judgements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
@@ -84,25 +84,21 @@ def ask_judge(
     facts = {FOUR_BITS: True} if backend.fingerprint.quantised else {}
     if facts:
         progress.warn(f"{backend.name} does not fit in memory in 16 bits: it is loaded in 4 bits")
-    sampling = Sampling(max_new_tokens=judge.max_new_tokens, do_sample=False)
     waiting, done, failed = list(requests), 0, []
     stage = f"judging by {judge.name}"
     if waiting:
         progress.show(stage, 0, len(requests))
     for left in reversed(range(1 if judge.model else TRIES)):
         again, round_failed = [], []
-        inputs = [Request(one, _input(judge, backend, one)) for one in waiting]
-        for request, completion in backend.complete(inputs, sampling):
-            if isinstance(completion, BackendError):
-                round_failed.append(completion)
-                continue
-            judgement = parse_judgement(judge, completion)
-            if judgement.state is JudgementState.UNPARSED and left:
+        for request, found in _judged(judge, backend, waiting):
+            if isinstance(found, BackendError):
+                round_failed.append(found)
+            elif found.state is JudgementState.UNPARSED and left:
                 again.append(request)
-                continue
-            request.journal.append({**record(request.key, request.completion, judgement), **facts})
-            done += 1
-            progress.show(stage, done, len(requests))
+            else:
+                request.journal.append({**record(request.key, request.completion, found), **facts})
+                done += 1
+                progress.show(stage, done, len(requests))
         if round_failed:
             progress.warn(
                 f"{len(round_failed)} of {len(waiting)} were not judged, the last: {round_failed[-1]}"
@@ -112,6 +108,15 @@ def ask_judge(
         if not waiting:
             break
     return failed
+
+
+def _judged(
+    judge: Judge, backend: Backend, requests: Sequence[JudgeRequest]
+) -> Iterator[tuple[JudgeRequest, Judgement | BackendError]]:
+    sampling = Sampling(max_new_tokens=judge.max_new_tokens, do_sample=False)
+    inputs = [Request(one, _input(judge, backend, one)) for one in requests]
+    for request, found in backend.complete(inputs, sampling):
+        yield request, found if isinstance(found, BackendError) else parse_judgement(judge, found)
 
 
 def parse_judgement(judge: Judge, completion: Completion) -> Judgement:

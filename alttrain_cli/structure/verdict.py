@@ -188,18 +188,19 @@ def _clause_before(text: str) -> tuple[str, str]:
 
 
 def _is_said_of_the_request(match: "re.Match[str]", opener: str, clause: str) -> bool:
-    after = match.string[match.end() : match.end() + 60]
+    """Whether a word of judgement is said of the request: by its clause so far, and by what follows it."""
+    kind, after = match.lastgroup, match.string[match.end() : match.end() + 60]
     if _NOT_SAID.search(clause) or _OF_THINGS.match(after):
         return False
-    if match.lastgroup == "no_harm":
+    if kind == "no_harm":
         return True
-    if match.lastgroup == "does_harm":
+    if kind == "does_harm":
         return bool(_SUBJECT.search(clause))
-    said_of_it = match.lastgroup in ("harm", "safe", "crime") or bool(_SUBJECT.search(clause))
-    if _NOUN.match(after) and match.lastgroup != "crime":
+    if _NOUN.match(after) and kind != "crime":  # "a harmful request"
         return True
-    ends = _GOOD_ENDS if match.lastgroup == "good" else _PREDICATE_ENDS
-    if _BARE.match(clause) and (opener in _CONCLUSION or _NEGATION.search(clause)):
+    ends = _GOOD_ENDS if kind == "good" else _PREDICATE_ENDS
+    if _BARE.match(clause) and (opener in _CONCLUSION or _NEGATION.search(clause)):  # "So not harmful."
         return bool(ends.match(after))
-    follows = ends.match(after) or _OBJECT.match(after)
-    return said_of_it and bool(follows and _COPULA.search(clause))
+    # "It is harmful, because ...": strong words need no subject that stands for the request.
+    has_subject = kind in ("harm", "safe", "crime") or _SUBJECT.search(clause)
+    return bool(has_subject and _COPULA.search(clause) and (ends.match(after) or _OBJECT.match(after)))

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.storage.run_records import MemoryPlanRecord
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.micro_batches import arrange_rows, fixed_cost, update_cost
@@ -187,20 +188,25 @@ def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Mac
     # On a GPU an adapter is kept in 32 bits; on a CPU it has the base's own width.
     trained_width = 4 if machine.gpu and not recipe.model.full_finetuning else width
     eight_bit = machine.gpu and "8bit" in train.optim
-    layers = 1 if batching.gradient_checkpointing else shape.num_hidden_layers
-    per_layer = shape.hidden_size + 2 * shape.kv_size + 2 * shape.intermediate_size + 2
-    textbook = ACTIVATIONS_BY_TEXTBOOK
-    if not batching.gradient_checkpointing:
-        per_layer += shape.query_size  # queries are kept too
-        textbook = KEPT_BY_TEXTBOOK if machine.gpu else textbook  # the estimate of a CPU was compared there
+    kept = not batching.gradient_checkpointing
     return Memory(
         weights=shape.weight_bytes(width, in_4bit=recipe.model.load_in_4bit and machine.gpu),
         adapter=trained_width * (trained if recipe.model.full_finetuning else 2 * trained),
         optimiser=trained * (2 if eight_bit else 2 * trained_width),
-        activations=layers * tokens * per_layer * width * 1.25 * textbook,
+        activations=tokens * width * _activations(shape, gpu=machine.gpu, kept=kept),
         logits=min(tokens, LOGITS_AT_ONCE) * shape.vocab_size * 4 * 3,
         context=GPU_CONTEXT if machine.gpu else CPU_CONTEXT,
     )
+
+
+def _activations(shape: Shape, *, gpu: bool, kept: bool) -> float:
+    """Return the numbers per token that wait for the backward pass: of one layer, or of all if `kept`."""
+    per_layer = shape.hidden_size + 2 * shape.kv_size + 2 * shape.intermediate_size + 2
+    if not kept:
+        return per_layer * 1.25 * ACTIVATIONS_BY_TEXTBOOK
+    # Queries are kept too. The estimate of a CPU was compared with the textbook's factor of one layer.
+    textbook = KEPT_BY_TEXTBOOK if gpu else ACTIVATIONS_BY_TEXTBOOK
+    return shape.num_hidden_layers * (per_layer + shape.query_size) * 1.25 * textbook
 
 
 def adapter_parameters(recipe: Recipe) -> int:
