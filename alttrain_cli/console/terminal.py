@@ -145,15 +145,21 @@ def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
             console.print(Text(name, "muted"), soft_wrap=True)
             head = Text(" " * indent)
         for line in value.split("\n", allow_blank=True) or [Text()]:
-            if is_path or any(cell_len(word) > room for word in line.plain.split()):
-                console.print(head + line, soft_wrap=True)
-            else:
-                grid = Table.grid()
-                grid.add_column(no_wrap=True)
-                grid.add_column(overflow="fold")
-                grid.add_row(head, line)
-                console.print(grid)
+            is_whole = is_path or any(cell_len(word) > room for word in line.plain.split())
+            _print_beside(console, head, line, wrapped=not is_whole)
             head = Text(" " * indent)
+
+
+def _print_beside(console: Console, head: Text, line: Text, *, wrapped: bool) -> None:
+    """Print a line after its head; if it is wrapped, then within its own column."""
+    if not wrapped:
+        console.print(head + line, soft_wrap=True)
+        return
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(head, line)
+    console.print(grid)
 
 
 def print_table(

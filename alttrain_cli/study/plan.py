@@ -56,6 +56,13 @@ class PlannedStep(NamedTuple):
         )
 
 
+def note_end(plan: PlannedStep, folder: Path, machine: str, seconds: float, exit_code: int) -> bool:
+    """Add the end of a step to the journal of a study; return whether its files say that it is done."""
+    is_done = plan.step.status() is Status.DONE
+    History(folder).add(plan.ended(machine, seconds, 0 if is_done else exit_code or 1))
+    return is_done
+
+
 class KindTotal(NamedTuple):
     """All steps of one kind."""
 

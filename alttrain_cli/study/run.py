@@ -10,9 +10,8 @@ from alttrain_cli.engine.machine import Machine
 from alttrain_cli.storage.lock import is_locked
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.study.grid import Grid
-from alttrain_cli.study.history import History
 from alttrain_cli.study.launch import Launcher, Process, last_lines
-from alttrain_cli.study.plan import PlannedStep, plan_step
+from alttrain_cli.study.plan import PlannedStep, note_end, plan_step
 from alttrain_cli.study.steps import Status, Step
 
 LOOK = 0.1  # seconds between two looks at the processes
@@ -155,12 +154,9 @@ class Runner:
     def _end(self, one: _Running) -> None:
         self._running.remove(one)
         step, seconds = one.plan.step, time.monotonic() - one.since
-        is_done = step.status() is Status.DONE
         code = one.process.poll() or 0
-        exit_code = 0 if is_done else code or 1
-        History(self.folder).add(one.plan.ended(self.machine.name, seconds, exit_code))
         failure = Failure(step, code, last_lines(one.log), one.log)
-        if is_done:
+        if note_end(one.plan, self.folder, self.machine.name, seconds, code):
             self._done.add(step.key)
             self.events.ended(one.plan, seconds)
             if code:

@@ -20,8 +20,7 @@ from alttrain_cli.storage.run_records import Record
 from alttrain_cli.study import launch
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, resolve
-from alttrain_cli.study.history import History
-from alttrain_cli.study.plan import PlannedStep, plan_step, plan_study
+from alttrain_cli.study.plan import PlannedStep, note_end, plan_step, plan_study
 from alttrain_cli.study.run import LOOK, log_of
 from alttrain_cli.study.steps import Status
 from alttrain_cli.training.time_plan import DAY, about_time
@@ -66,8 +65,6 @@ def submit(
     `options` are those of sbatch, for example partition. The study is read from the folder by the jobs.
     A step that loads a model gets a GPU if `machine` has one. Without one, a step of days is an error.
     """
-    import submitit
-
     plans = plan_study(grid, folder, machine).steps
     _check_practical(plans, machine)
     jobs = Journal(folder / "jobs.jsonl")
@@ -79,23 +76,28 @@ def submit(
         if plan.status is Status.DONE:
             continue
         after = tuple(waiting[need.key] for need in step.needs if need.key in waiting)
-        job, is_new = known.get(step.key, ""), False
-        if not job:
-            executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
-            executor.update_parameters(**_parameters(plan, machine, after, options, cluster))
-            try:
-                started = executor.submit(do_step, str(folder), step.key)
-            except submitit.core.utils.FailedJobError as error:
-                raise AlttrainError(
-                    f"{step.kind} {step.title}: Slurm refused the job: {_reason(error)}"
-                ) from None
-            job, is_new = started.job_id, True
+        job = known.get(step.key)
+        if job is None:
+            started = _started(plan, folder, cluster, _parameters(plan, machine, after, options, cluster))
+            job = started.job_id
             jobs.append({"key": step.key, "job": job})
-            if cluster == "local":  # it knows no dependencies
-                while not started.done():
-                    time.sleep(LOOK)
+            while cluster == "local" and not started.done():  # it knows no dependencies
+                time.sleep(LOOK)
         waiting[step.key] = job
-        yield Submission(plan, job, after, is_new)
+        yield Submission(plan, job, after, step.key not in known)
+
+
+def _started(plan: PlannedStep, folder: Path, cluster: Cluster, parameters: dict[str, Any]) -> Any:
+    """Return the job of a step, submitted."""
+    import submitit
+
+    step = plan.step
+    executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
+    executor.update_parameters(**parameters)
+    try:
+        return executor.submit(do_step, str(folder), step.key)
+    except submitit.core.utils.FailedJobError as error:
+        raise AlttrainError(f"{step.kind} {step.title}: Slurm refused the job: {_reason(error)}") from None
 
 
 def _check_practical(plans: Sequence[PlannedStep], machine: Machine) -> None:
@@ -140,10 +142,7 @@ def do_step(folder: str, key: str) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         done = subprocess.run([*launch.PROGRAM, *step.words()], stdout=output, stderr=output, check=False)
-    is_done = step.status() is Status.DONE
-    exit_code = 0 if is_done else done.returncode or 1
-    History(place).add(plan.ended(machine.name, time.monotonic() - since, exit_code))
-    if not is_done:
+    if not note_end(plan, place, machine.name, time.monotonic() - since, done.returncode):
         raise RunError(f"{log}: the step failed. Its command: {shlex.join(['alttrain', *step.words()])}")
 
 
