@@ -82,6 +82,15 @@ def test_of_two_records_with_one_key_the_later_one_counts(tmp_path: Path) -> Non
     assert Journal(journal.path).get("a") == {"key": "a", "text": "later"}
 
 
+def test_a_record_is_found_after_the_file_was_sorted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    for key in ("long" * 9, "a"):
+        journal.append({"key": key})
+        assert journal.get(key) == {"key": key}
+    journal.sort_by_keys(["a", "long" * 9])
+    assert journal.get("a") == {"key": "a"}
+
+
 @given(cut=st.integers(0, 200), order=st.permutations("abcde"))
 def test_whatever_was_torn_off_and_redone_the_sorted_files_are_equal(
     tmp_path_factory: pytest.TempPathFactory, cut: int, order: list[str]

@@ -173,6 +173,7 @@ class Journal(Log):
             for key in order:
                 source.seek(places[key])
                 target.write(source.readline().decode("utf-8"))
+        self._offsets = None
 
 
 def _ends_a_line(file: IO[bytes], place: int) -> bool:
