@@ -21,9 +21,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
-from alttrain_cli.structure.trace import Trace, TraceState, parse
+from alttrain_cli.structure.trace import Trace, parse_marked
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 Key = TypeVar("Key")
@@ -112,10 +111,7 @@ class Completion:
 
     @cached_property
     def trace(self) -> Trace:
-        found = parse(self.text, THINK, prefilled=False, order=self.order)
-        if found.state is TraceState.ABSENT and not self.marked and not self.finished:
-            return parse(self.text, THINK, prefilled=True, order=self.order)
-        return found
+        return parse_marked(self.text, self.order, cut=not self.marked and not self.finished)
 
 
 class Chunk(NamedTuple):

@@ -8,7 +8,6 @@ from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import TraceState, parse
 
 Pieces = Generator[str, None, Completion]
-_OPENING = THINK.open.strip()
 
 # Request parameters that let servers continue a message. The second is for llama.cpp, which continues every
 # assistant's message, but refuses to while the model may think.
@@ -57,10 +56,10 @@ def added_text(text: str, started: str) -> str:
         ContinuationError: if it starts a new reasoning block after text that has none, or a closed one.
     """
     bare = text.lstrip()
-    if bare.startswith(_OPENING):
+    if bare.startswith(THINK.bare_open):
         if parse(started, THINK, prefilled=False).state is not TraceState.UNCLOSED:
             raise ContinuationError("the server starts to reason again instead of continuing the message")
-        return bare.removeprefix(_OPENING).lstrip("\n")
+        return bare.removeprefix(THINK.bare_open).lstrip("\n")
     return bare if started.endswith("\n") else text
 
 
@@ -73,7 +72,7 @@ def added_pieces(first: str, pieces: Pieces, started: str) -> Pieces:
     held, decided, completion = first, False, None
     while completion is None:
         bare = held.lstrip()
-        if not decided and not _OPENING.startswith(bare):
+        if not decided and not THINK.bare_open.startswith(bare):
             decided, held = True, added_text(held, started)
         if decided and held:
             yield held

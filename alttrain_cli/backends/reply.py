@@ -98,7 +98,7 @@ class ReplyReader:
 
     def completion(self, text: str) -> Completion:
         """Return the completion with the text that `feed` and `end` returned."""
-        opened, closed = (marker.strip() in text for marker in (THINK.open, THINK.close))
+        opened, closed = (marker in text for marker in (THINK.bare_open, THINK.bare_close))
         if closed and not opened and not self._is_raw:
             text = THINK.open + text  # the opening marker was in the prompt
         details = self._usage.get("completion_tokens_details")
@@ -146,6 +146,10 @@ class ReplyReader:
             raise ProtocolError(f"finish_reason is {_kind(reason)}")
         self._reason = self._reason or reason
         self.ending = self._reason is not None
+        return self._written(choice)
+
+    def _written(self, choice: dict[str, Any]) -> str:
+        """Return the text of a choice: of a message, or of what follows a rendered prompt."""
         name = "delta" if self._streams else "message"
         message = choice.get(name)
         if message is None and isinstance(choice.get("text"), str):

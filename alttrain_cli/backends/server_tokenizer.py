@@ -7,8 +7,6 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.structure.markers import THINK
 
-_OPENING = THINK.open.strip()
-
 Got = TypeVar("Got")
 
 
@@ -44,14 +42,14 @@ class ServerTokenizer:
         if not prompt:
             return None
         started = conversation.started
-        if self.opens_block(prompt) and started.startswith(_OPENING):
-            return prompt.rstrip() + started.removeprefix(_OPENING)
+        if self.opens_block(prompt) and started.startswith(THINK.bare_open):
+            return prompt.rstrip() + started.removeprefix(THINK.bare_open)
         return prompt + started
 
     @staticmethod
     def opens_block(prompt: str) -> bool:
         """Whether a rendered prompt already holds the opening marker of the reasoning."""
-        return prompt.rstrip().endswith(_OPENING)
+        return prompt.rstrip().endswith(THINK.bare_open)
 
     def _size(self, body: Body) -> int | None:
         return self._ask("/tokenize", body, "count", int)

@@ -30,7 +30,7 @@ class StreamedText:
     def text(self) -> str:
         """The whole text, with the partial message and the opening marker."""
         text = self.started + "".join(self.parts)
-        is_unopened = self.opened and not text.lstrip().startswith(THINK.open.strip())
+        is_unopened = self.opened and not text.lstrip().startswith(THINK.bare_open)
         return THINK.open + text if is_unopened else text
 
     def chunk(self, piece: str) -> Chunk:

@@ -83,14 +83,13 @@ def print_submitted(found: "Sequence[Submission]") -> None:
         print_lines([("steps:", "all are done")])
         return
     rows = [
-        [one.job, _KINDS[one.plan.step.kind], one.plan.step.title, ", ".join(one.after) or "-", _word(one)]
+        [
+            *(one.job, _KINDS[one.plan.step.kind], one.plan.step.title, ", ".join(one.after) or "-"),
+            "submitted" if one.is_new else "in the queue",
+        ]
         for one in found
     ]
     print_table(("job", "step", "what", "after", "state"), rows, left=(0, 1, 2, 3, 4))
-
-
-def _word(one: "Submission") -> str:
-    return "submitted" if one.is_new else "in the queue"
 
 
 def print_study_table(table: "StudyTable", page: Path) -> None:

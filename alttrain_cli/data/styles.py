@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation
 from alttrain_cli.data.samples import Sample, SampleError, check_characters
-from alttrain_cli.structure.markers import Markers
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import TraceState, compose, parse
 
-_PLAIN = Markers()
 # "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it.
 _FEWEST_WORDS = 4
 # How R1 continues after it has stated the problem.
@@ -149,7 +148,7 @@ def restyle(row: Row, style: str) -> Row:
 def check_row(row: Row) -> Row:
     """Return the row if it is consistent: its sections can be parsed again and agree."""
     trace = row.trace
-    found = parse(compose(trace, _PLAIN, prefilled=True), _PLAIN, prefilled=True, order=row.order)
+    found = parse(compose(trace, THINK, prefilled=True), THINK, prefilled=True, order=row.order)
     if (found.state, found.answer) != (TraceState.CLOSED, row.answer):
         raise SampleError("reasoning or answer holds a think marker or loose white space")
     if row.label == "benign" and row.style != "original" and is_refusal(row.answer):
@@ -211,12 +210,12 @@ class _Parts:
 
 def _open(sample: Sample, *, may_be_empty: bool = False) -> tuple[str, str]:
     """Return the inside of the think block, and the answer."""
-    trace = parse(sample.response, _PLAIN, prefilled=False)
+    trace = parse(sample.response, THINK, prefilled=False)
     if trace.state is TraceState.ABSENT:
         raise SampleError("the response has no think block")
     if trace.state is TraceState.UNCLOSED:
         raise SampleError("the think block is not closed")
-    thinking = sample.response.partition(_PLAIN.open.strip())[2].partition(_PLAIN.close.strip())[0].strip()
+    thinking = sample.response.partition(THINK.bare_open)[2].partition(THINK.bare_close)[0].strip()
     if not thinking and not may_be_empty:
         raise SampleError("the think block is empty")
     if not trace.answer:

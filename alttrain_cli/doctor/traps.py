@@ -95,7 +95,7 @@ def _thinking(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
         yield note("reasoning", str(error), "None needed: alttrain renders the response itself.")
     else:
         yield _eaten() if eaten else ok("reasoning", "the chat template keeps an assistant's reasoning")
-    if probing.prompt.rstrip().endswith(THINK.open.strip()):
+    if probing.prompt.rstrip().endswith(THINK.bare_open):
         yield note(
             "prefilled marker",
             "the prompt already ends in <think>, so a response starts inside the reasoning",
@@ -120,7 +120,7 @@ def _start(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
             f"the chat template writes {tokenizer.bos_token}, and the tokenizer adds it again",
             f"{_ELSEWHERE}tokenise a rendered prompt with add_special_tokens=False.",
         )
-    if THINK.open.strip() not in probing.vocabulary and "You are Qwen" not in probing.prompt:
+    if THINK.bare_open not in probing.vocabulary and "You are Qwen" not in probing.prompt:
         yield note(
             "family",
             "not a known reasoning model: its vocabulary has no token <think>",

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alttrain_cli.engine.embedded import embedded_model, is_installed
-from alttrain_cli.engine.model_files import check_model, weight_files
+from alttrain_cli.engine.model_files import INDEX, WHOLE, check_model, weight_files
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
 from alttrain_cli.storage.reading import sha256
-
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 class ModelSource(NamedTuple):
@@ -54,7 +52,9 @@ def is_in_cache(name: str, commit: str | None = None) -> bool:
     """Whether the weights of a model on the hub are on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
-    return any(isinstance(try_to_load_from_cache(name, file, revision=commit), str) for file in WEIGHTS)
+    return any(
+        isinstance(try_to_load_from_cache(name, file, revision=commit), str) for file in (WHOLE, INDEX)
+    )
 
 
 def require_weights(name: str, commit: str | None) -> None:
@@ -65,7 +65,7 @@ def require_weights(name: str, commit: str | None) -> None:
     if is_in_cache(name, commit):
         return
     try:
-        found = any(file_exists(name, file, revision=commit) for file in WEIGHTS)
+        found = any(file_exists(name, file, revision=commit) for file in (WHOLE, INDEX))
     except (HfHubHTTPError, OSError):
         raise ModelError(
             f"{name}: its weights are not on this machine, and the hub cannot be reached. "

@@ -13,9 +13,8 @@ from alttrain_cli.backends.conversation import Conversation, Role
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.storage.record_reader import IGNORE, MOST
-from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
-from alttrain_cli.structure.trace import Trace, TraceState, parse
+from alttrain_cli.structure.trace import Trace, TraceState, parse_marked
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
@@ -116,12 +115,7 @@ class StoredCompletion(NamedTuple):
         state = TraceState.UNCLOSED if ending is Ending.UNFINISHED else TraceState.CLOSED
         trace = Trace(**{name: values[name] for name in SECTIONS}, state=state, order=order)
         if not same:
-            trace = parse(values["text"], THINK, prefilled=False, order=order)
-            if (trace.state, state) == (
-                TraceState.ABSENT,
-                TraceState.UNCLOSED,
-            ):  # unmarked, and all reasoning
-                trace = parse(values["text"], THINK, prefilled=True, order=order)
+            trace = parse_marked(values["text"], order, cut=ending is Ending.UNFINISHED)
         verdict = values["verdict"] if same else trace.verdict
         score = VerdictScore.from_record(values["score"]).of(verdict) if "score" in values and same else None
         asked = tuple(one["content"] for one in values.get("messages", ()) if one["role"] == "user")

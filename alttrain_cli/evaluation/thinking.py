@@ -85,5 +85,5 @@ def _extended(completion: Completion) -> str | None:
 
 def extend_thinking(text: str) -> str | None:
     """Return a completion whose reasoning continues where it ended; None if it did not end."""
-    thinking, close, _ = text.partition(THINK.close.strip())
+    thinking, close, _ = text.partition(THINK.bare_close)
     return f"{thinking.rstrip()}\n\n{CONTINUE_TEXT}" if close else None

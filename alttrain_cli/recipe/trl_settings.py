@@ -177,36 +177,34 @@ def _enumerations() -> dict[str, tuple[str, ...]]:
     """Return the words of each enumeration by its name."""
     found = {}
     for package, file in _ENUMERATIONS:
-        for node in _statements(package, file):
-            if isinstance(node, ast.ClassDef) and any(
-                ast.unparse(base) == "ExplicitEnum" for base in node.bases
-            ):
-                values = [one.value for one in node.body if isinstance(one, ast.Assign)]
-                found[node.name] = tuple(str(one.value) for one in values if isinstance(one, ast.Constant))
+        for name, of in _classes(package, file).items():
+            if "ExplicitEnum" in map(ast.unparse, of.bases):
+                values = [one.value for one in of.body if isinstance(one, ast.Assign)]
+                found[name] = tuple(str(one.value) for one in values if isinstance(one, ast.Constant))
     return found
 
 
 @cache
 def _trackers() -> tuple[str, ...]:
     package, file, name = _TRACKERS
-    for node in _statements(package, file):
-        if (
-            isinstance(node, ast.Assign)
-            and ast.unparse(node.targets[0]) == name
-            and isinstance(node.value, ast.Dict)
-        ):
+    assigned = [node for node in _statements(package, file) if isinstance(node, ast.Assign)]
+    for node in assigned:
+        if isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == name:
             return tuple(str(key.value) for key in node.value.keys if isinstance(key, ast.Constant))
     return ()
 
 
 def _fields(package: str, file: str, of: str) -> dict[str, str]:
+    found = _classes(package, file).get(of)
     return {
         node.target.id: ast.unparse(node.annotation)
-        for found in _statements(package, file)
-        if isinstance(found, ast.ClassDef) and found.name == of
-        for node in found.body
+        for node in (found.body if found else ())
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
+
+
+def _classes(package: str, file: str) -> dict[str, ast.ClassDef]:
+    return {one.name: one for one in _statements(package, file) if isinstance(one, ast.ClassDef)}
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from alttrain_cli.structure.markers import THINK, overlap
 from alttrain_cli.structure.trace import TraceState, parse
 
-_OPEN, _CLOSE = THINK.open.strip(), THINK.close.strip()
+_OPEN, _CLOSE = THINK.bare_open, THINK.bare_close
 
 
 class Delta(NamedTuple):

@@ -14,6 +14,16 @@ class Markers:
     open: str = "<think>\n"
     close: str = "\n</think>\n\n"
 
+    @property
+    def bare_open(self) -> str:
+        """The opening marker without white space, which models do not always write."""
+        return self.open.strip()
+
+    @property
+    def bare_close(self) -> str:
+        """The closing marker without white space."""
+        return self.close.strip()
+
 
 THINK = Markers()
 S1 = Markers(open="<|im_start|>think\n", close="\n<|im_start|>answer\n")
@@ -24,10 +34,10 @@ class Translator:
 
     def __init__(self, markers: Markers, *, prefilled: bool) -> None:
         self._pairs = [
-            (own.strip(), plain.strip())
-            for own, plain in ((markers.open, THINK.open), (markers.close, THINK.close))
+            (markers.bare_open, THINK.bare_open),
+            (markers.bare_close, THINK.bare_close),
         ]
-        self._opening = markers.open.strip() if prefilled else ""
+        self._opening = markers.bare_open if prefilled else ""
         self._pending = ""
 
     def feed(self, text: str) -> str:
@@ -71,9 +81,7 @@ def own_text(text: str, markers: Markers, *, prefilled: bool) -> str:
     if markers == THINK:
         return text
     text = text.replace(THINK.open, markers.open).replace(THINK.close, markers.close)
-    return text.replace(THINK.open.strip(), markers.open.strip()).replace(
-        THINK.close.strip(), markers.close.strip()
-    )
+    return text.replace(THINK.bare_open, markers.bare_open).replace(THINK.bare_close, markers.bare_close)
 
 
 def overlap(text: str, marker: str) -> int:

@@ -76,12 +76,12 @@ class Template:
         return cls(
             tokenizer=tokenizer,
             markers=markers,
-            prefilled=prompt.rstrip().endswith(THINK.open.strip()),
+            prefilled=prompt.rstrip().endswith(THINK.bare_open),
             terminator=terminator,
             terminator_id=vocabulary[terminator],
             bos_id=vocabulary.get(tokenizer.bos_token or ""),
             special=frozenset(
-                {*tokenizer.all_special_tokens, terminator, markers.open.strip(), markers.close.strip()}
+                {*tokenizer.all_special_tokens, terminator, markers.bare_open, markers.bare_close}
             ),
             system=system,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alttrain_cli.structure.markers import Markers, overlap
+from alttrain_cli.structure.markers import THINK, Markers, overlap
 from alttrain_cli.structure.sections import THOUGHTS, Order, Section
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.verdict import Verdict, is_restatement, verdict_of
@@ -98,6 +98,13 @@ def parse(text: str, markers: Markers, *, prefilled: bool, order: Order = THOUGH
     return parser.finish()
 
 
+def parse_marked(text: str, order: Order, *, cut: bool) -> Trace:
+    """Split a text with <think> markers. Without one, a text that was `cut` is all reasoning."""
+    trace = parse(text, THINK, prefilled=False, order=order)
+    is_reasoning = cut and trace.state is TraceState.ABSENT  # the prompt opened the block
+    return parse(text, THINK, prefilled=True, order=order) if is_reasoning else trace
+
+
 class StreamParser:
     """Splits a completion into sections while it arrives; the chunks may be cut anywhere.
 
@@ -106,8 +113,8 @@ class StreamParser:
     """
 
     def __init__(self, markers: Markers, *, prefilled: bool, order: Order = THOUGHTS) -> None:
-        self._open = markers.open.strip()
-        self._close = markers.close.strip()
+        self._open = markers.bare_open
+        self._close = markers.bare_close
         self._prefilled = prefilled
         self._phase = "opening"
         self._pending = ""

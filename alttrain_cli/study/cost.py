@@ -12,7 +12,7 @@ from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.engine.speed import cpu_rate
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.history import CHECK, GENERATE, LOAD, TRAIN, Times
-from alttrain_cli.study.rows import count_of, sizes_of
+from alttrain_cli.study.rows import count_of, sizes_for
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep
 from alttrain_cli.training.canary import PROBED_PAIRS
 from alttrain_cli.training.cards import card_called, usual_card
@@ -72,7 +72,7 @@ def cost_of(step: Step, machine: Machine) -> Cost:
 
 def _training(step: TrainStep, machine: Machine) -> Cost:
     recipe = step.recipe
-    sizes = sizes_of(step.build, recipe)
+    sizes = sizes_for(step.build, recipe)
     planned = plan(recipe, sizes, machine)
     time = training_time(recipe, planned)
     cap, mean = recipe.generation.max_new_tokens, fmean(size.trained for size in sizes)
@@ -89,7 +89,7 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
     recipe, cap = step.recipe, step.max_new_tokens
     short = float(UNTRAINED_TOKENS)
     if step.train and step.mode != "more":
-        short = fmean(size.trained for size in sizes_of(step.train.build, recipe))
+        short = fmean(size.trained for size in sizes_for(step.train.build, recipe))
     # Mathematics and code take reasoning, before and after training.
     tokens = [
         (n, min(cap, UNTRAINED_TOKENS if suite.kind == "ability" else short)) for suite, n in step.completions

@@ -22,7 +22,7 @@ WHOLE_TRACES = (
 )
 
 
-def sizes_of(build: BuildStep, recipe: Recipe) -> list[RowSize]:
+def sizes_for(build: BuildStep, recipe: Recipe) -> list[RowSize]:
     """Return the rows in tokens: of the file if it is there, of the starter set, or typical ones."""
     if build.out.is_file():
         rows = _of_file(build.out, build.out.stat().st_mtime_ns).rows

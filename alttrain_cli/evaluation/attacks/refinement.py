@@ -40,12 +40,8 @@ class Refinement(Flow):
         chats = [Conversation.of(filled(head, goal=goal)) for head in heads]
         for _ in range(self.turns):
             written = yield from ask(Role.ATTACKER, [(chat, chat) for chat in chats])
-            asked = [
-                ((chat.assistant(one.text), found), found)
-                for chat, one in written
-                for found in (Conversation.of(one.text),)
-            ]
-            answers = yield from ask(Role.TARGET, asked)
+            sent = [(chat.assistant(one.text), Conversation.of(one.text)) for chat, one in written]
+            answers = yield from ask(Role.TARGET, [((chat, question), question) for chat, question in sent])
             tried = [(chat, Attempt(one.number, question, one.text)) for (chat, question), one in answers]
             log += [attempt for _, attempt in tried]
             judged = yield from ask(Role.JUDGE, [((chat, one), one.exchange) for chat, one in tried])
