@@ -30,14 +30,12 @@ _COMPLETION = TypeAdapter(Completion)
 
 
 def target_record(target: Target) -> Message:
-    """Return a target as JSON."""
     adapter = None if target.adapter is None else str(target.adapter)
     recipe = target.recipe.model_dump(mode="json")
     return {"name": target.name, "recipe": recipe, "adapter": adapter, "order": target.order}
 
 
 def read_target(values: Message) -> Target:
-    """Return a target from its JSON."""
     adapter = None if values["adapter"] is None else Path(values["adapter"])
     recipe = Recipe.model_validate_json(json.dumps(values["recipe"]))
     return Target(values["name"], recipe, adapter, check_order(values["order"]))
@@ -51,7 +49,6 @@ def request_record(key: int, request: Request[Any]) -> Message:
 
 
 def read_request(values: Message) -> Request[int]:
-    """Return a request from its JSON."""
     content = values["input"]
     asked = content if isinstance(content, str) else Conversation.from_record(content)
     return Request(values["key"], asked, values["seed"])

@@ -12,7 +12,6 @@ ROWS, COLUMNS = 10, 40  # of the ROC curve
 
 
 def print_calibration(made: "Calibration", page: object) -> None:
-    """Print the result of a calibration."""
     from alttrain_cli.evaluation.calibration.curves import curve_of
     from alttrain_cli.evaluation.calibration.summary import rates, sentences
 

@@ -56,7 +56,6 @@ class Sample:
 
     @classmethod
     def of_row(cls, row: Row) -> "Sample":
-        """Return a finished row as a sample."""
         return cls(row.id, row.prompt, row.answer, row.label, row.category, row.source, row.id, row)
 
 
@@ -120,7 +119,6 @@ class SampleReader:
         return cls(named, cast(Label | None, word), needs_label, needs_response)
 
     def samples(self, source: Source) -> Iterator[Sample]:
-        """Yield the samples of a source."""
         missing = set(self.columns.items())
         record: Record = ("", {})
         for record in records(source):

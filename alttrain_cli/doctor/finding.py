@@ -21,7 +21,6 @@ class Finding(NamedTuple):
     cure: str = ""
 
     def record(self) -> dict[str, Any]:
-        """Return the finding as JSON."""
         return self._asdict()
 
 

@@ -61,7 +61,6 @@ class Library:
         return list(buffer[0:count])
 
     def piece(self, token: int) -> str:
-        """Return the text of a token."""
         return self._bytes(token).decode(errors="replace")
 
     def write(self, prompt: Sequence[int], limit: int) -> dict[str, Any]:

@@ -103,7 +103,6 @@ def load_template(recipe: Recipe) -> Template:
 
 
 def load_tokenizer(recipe: Recipe) -> tuple[Any, ModelSource]:
-    """Load the tokenizer of a recipe, and return its source."""
     _stay_offline(recipe)
     from transformers import AutoTokenizer
 

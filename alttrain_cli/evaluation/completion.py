@@ -166,7 +166,6 @@ def record(request: SampleRequest, conversation: Conversation, completion: Compl
 
 
 def ending_of(completion: Completion) -> Ending:
-    """Return how a completion ended."""
     trace = completion.trace
     if trace.state is TraceState.UNCLOSED:
         return Ending.UNFINISHED

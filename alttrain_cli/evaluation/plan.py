@@ -96,7 +96,6 @@ class EvalPlan:
 
     @classmethod
     def load(cls, folder: Path) -> "EvalPlan":
-        """Read a plan."""
         path = folder / "plan.json"
         if not path.exists():
             line = command_for(folder.parent)
@@ -173,7 +172,6 @@ class SuiteDir:
 
     @cached_property
     def dialogues(self) -> Journal:
-        """The dialogues of an adaptive suite."""
         return Journal(self.path / "dialogues.jsonl", DIALOGUE)
 
     @cached_property
@@ -198,7 +196,6 @@ class SuiteDir:
         return (StoredCompletion.from_record(line, order) for line in self.completions.latest(keys))
 
     def judgements(self, judge: str) -> Journal:
-        """Its judgements by one judge."""
         return Journal(self.path / f"judgements.{judge}.jsonl", judgement_kind(measures(judge)))
 
     def judges(self) -> list[str]:

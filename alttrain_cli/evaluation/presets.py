@@ -35,7 +35,6 @@ class Preset:
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset."""
     presets = {preset.name: preset for preset in _PRESETS}
     if name not in presets:
         raise DataError(f"--preset {name}: no such preset. {suggest(name, presets)}")

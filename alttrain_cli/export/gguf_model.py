@@ -41,7 +41,6 @@ class GgufModel:
         return float(self._process.ask("lead", ids=list(ids), first=first, second=second))
 
     def decode(self, token: int) -> str:
-        """Return the text of a token."""
         return str(self._process.ask("piece", token=token))
 
     def close(self) -> None:

@@ -56,7 +56,6 @@ class FolderModel:
         return token_lead(self.loaded, ids, first, second)
 
     def decode(self, token: int) -> str:
-        """Return the text of a token."""
         return str(self.loaded.tokenizer.decode([token], skip_special_tokens=False))
 
     def close(self) -> None:

@@ -82,6 +82,5 @@ class LlamaProcess:
         return answer["value"]
 
     def close(self) -> None:
-        """End the process."""
         self._process.kill()
         self._process.communicate()

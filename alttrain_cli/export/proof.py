@@ -102,7 +102,6 @@ class Proof:
         return [*found, f"{sections}; of base and adapter {self.tuned_structured}"]
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON."""
         return asdict(self) | {"problems": self.problems}
 
 

@@ -46,7 +46,6 @@ class Shape(StrictSection):
 
     @property
     def parameters(self) -> int:
-        """All parameters."""
         return self.linear_parameters + self.other_parameters
 
     def weight_bytes(self, width: int, *, in_4bit: bool) -> float:

@@ -64,7 +64,6 @@ class RunEntry:
         return size_of(self.path)
 
     def record(self) -> dict[str, Any]:
-        """Return the run as JSON."""
         tallies = {
             "structure": self.structure,
             "harmful_refused": self.refused("harmful"),
@@ -94,7 +93,6 @@ class RunEntry:
 
 
 def open_entry(path: Path) -> RunEntry:
-    """Return the run in a folder."""
     return RunEntry.read(Run.existing(path).path)
 
 

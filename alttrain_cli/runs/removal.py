@@ -21,7 +21,6 @@ def check_removable(path: Path) -> None:
 
 
 def remove_run(path: Path) -> None:
-    """Delete a run."""
     check_removable(path)
     path = path.resolve()
     with ExitStack() as stack:

@@ -77,7 +77,6 @@ class Service:
 
 
 def make_app(service: Service) -> "Starlette":
-    """Return the application."""
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.routing import Route

@@ -90,7 +90,6 @@ class Envelope:
 
 
 def event(value: dict[str, Any]) -> bytes:
-    """Return one event of a stream."""
     return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 

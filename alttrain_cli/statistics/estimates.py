@@ -42,7 +42,6 @@ class Estimate:
 
     @classmethod
     def of_rate(cls, rate: Rate) -> "Estimate":
-        """Return a rate as an estimate."""
         low, high = rate.interval
         return cls(rate.share if rate.n else 0.0, low, high, rate.n, rate.hits)
 

@@ -138,7 +138,6 @@ class Journal(Log):
                     yield self._parse(file.readline(), f"byte {places[key]}")
 
     def keys(self) -> set[str]:
-        """Return the keys that are there."""
         return {record["key"] for record in self}
 
     def get(self, key: str) -> dict[str, Any] | None:

@@ -51,7 +51,6 @@ class VerdictScore:
 
     @property
     def is_changed(self) -> bool:
-        """Whether a threshold changed the verdict."""
         return self.own is not self.written
 
     def in_words(self) -> str:
@@ -70,7 +69,6 @@ class VerdictScore:
 
     @classmethod
     def from_record(cls, values: dict[str, Any]) -> "VerdictScore":
-        """Return a stored score."""
         own, written = Verdict(values["own"]), Verdict(values["written"])
         return cls(values["harmful"], values["benign"], own, written)
 

@@ -19,7 +19,6 @@ class VerdictWords:
 
     @classmethod
     def of(cls, assessments: Iterable[str]) -> "VerdictWords":
-        """Return the words of some assessments."""
         found: Counter[tuple[Verdict, str]] = Counter()
         for sentence in filter(None, assessments):
             if (decided := deciding_word(sentence)) is not None:

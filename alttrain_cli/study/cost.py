@@ -48,7 +48,6 @@ class Cost(NamedTuple):
         return sum(self.parts.values()) if self.parts else None
 
     def record(self) -> dict[str, Any]:
-        """Return the cost as JSON."""
         return {"seconds": self.seconds, "memory_gib": self.memory_gib, "disk_gib": self.disk_gib}
 
 

@@ -259,7 +259,6 @@ def _problem(problem: Any) -> str:
 
 
 def _keys(place: Sequence[str]) -> list[str]:
-    """Return the keys that a section has."""
     sections: dict[str, type[BaseModel]] = {
         "data": DataSettings,
         "train": TrainSettings,

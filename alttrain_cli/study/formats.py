@@ -26,7 +26,6 @@ def cell_text(cell: Cell) -> str:
 
 
 def markdown(table: StudyTable) -> str:
-    """Return the table in Markdown."""
     head = [*table.axes, *map(title_of, table.columns)]
     lines = [head, ["---"] * len(head), *_rows(table)]
     body = "\n".join(f"| {' | '.join(_escaped(one) for one in line)} |" for line in lines)

@@ -26,7 +26,6 @@ class PlannedStep(NamedTuple):
         return 0.0 if self.status is Status.DONE else self.expected
 
     def record(self) -> dict[str, Any]:
-        """Return the step as JSON."""
         return {
             "kind": self.step.kind,
             "key": self.step.key,
@@ -129,7 +128,6 @@ def plan_study(grid: Grid, folder: Path, machine: Machine) -> StudyPlan:
 
 
 def plan_step(step: Step, grid: Grid, folder: Path, machine: Machine) -> PlannedStep:
-    """Plan one step of a study."""
     return _planned([step], grid, folder, machine)[0]
 
 

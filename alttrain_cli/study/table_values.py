@@ -109,7 +109,6 @@ class StudyTable:
         return any(cell.published is not None for line in self.lines for cell in line.cells)
 
     def record(self) -> dict[str, Any]:
-        """Return the table as JSON."""
         return {
             "title": self.title,
             "partial": bool(self.missing),

@@ -33,7 +33,6 @@ class Duration(NamedTuple):
 
     @property
     def is_practical(self) -> bool:
-        """Whether the duration is practical."""
         return self.seconds <= TOO_SLOW
 
     @property

@@ -7,7 +7,6 @@ from alttrain_cli.evaluation.choices import BASE
 
 
 def chat_rules(options: ChatOptions) -> list[Rule]:
-    """Return the rules of `alttrain chat`."""
     by_url, scripted, target = options.base_url is not None, options.prompt is not None, options.target
     prompts = options.prompts
     served = by_url or is_address(target or "")

@@ -44,7 +44,6 @@ def read_attacks(
 def attack_rules(
     ctx: typer.Context, options: RunOptions, suites: Sequence[Suite], *, served: bool
 ) -> list[Rule]:
-    """Return the rules for adaptive suites."""
     replay = options.replay is not None
     specs = [one.attack.replayed("") if replay else one.attack for one in suites if one.attack]
     names = " and ".join(suite.name for suite in suites if suite.attack)

@@ -98,7 +98,6 @@ GpuOption = Annotated[
 
 
 def gpus_option(help: str, panel: str | None = None) -> Any:
-    """Return the option --gpus."""
     return typer.Option("--gpus", metavar="N|all", callback=_gpus, help=help, rich_help_panel=panel)
 
 
@@ -120,7 +119,6 @@ def untrained_recipe_option(panel: str | None = None) -> Any:
 
 
 def concurrency_option(panel: str) -> Any:
-    """Return the option --concurrency."""
     return typer.Option(
         "--concurrency",
         metavar="N",

@@ -98,7 +98,6 @@ class TrainOptions:
 
 
 def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]:
-    """Return the rules of `alttrain train`."""
     changes_data = any(one.startswith("data.") for one in options.overrides or ())
     yield Rule("--set data.", changes_data, options.data is None, "with --data, which names the rows")
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")

@@ -101,7 +101,6 @@ class Attempt:
 
     @property
     def exchange(self) -> Conversation:
-        """The conversation with the answer."""
         return self.asked.assistant(self.answer)
 
 
@@ -149,7 +148,6 @@ class Attack(Protocol):
 
 
 def goal_of(item: Item) -> str:
-    """Return the goal of an attack on this item."""
     return item.goal or item.prompt
 
 

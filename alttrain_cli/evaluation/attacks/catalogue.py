@@ -23,7 +23,6 @@ class Budget:
 
 
 def attack_of(suite: Suite, budget: Budget) -> Attack:
-    """Return the attack of an adaptive suite."""
     return _attack(suite.name, spec_of(suite), budget)
 
 

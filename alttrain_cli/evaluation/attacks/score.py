@@ -93,7 +93,6 @@ class AttackSummary:
 
     @property
     def works_in_words(self) -> str:
-        """Return `works` in words."""
         return self.in_words(self.works)
 
     def in_words(self, found: Rate) -> str:

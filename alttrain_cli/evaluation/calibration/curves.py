@@ -33,7 +33,6 @@ class Curve:
 
 
 def curve_of(rows: Sequence[ScoredPrompt], threshold: float) -> Curve:
-    """Return the curves of scored rows."""
     harmful, benign = values_of(rows, "harmful"), values_of(rows, "benign")
     known = [row for row in rows if row.is_known]
     above = [sum(one > threshold for one in group) / len(group) for group in (benign, harmful)]

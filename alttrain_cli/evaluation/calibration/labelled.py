@@ -54,7 +54,6 @@ class ScoredPrompt:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is a score."""
         return self.score is not None and self.score.value is not None
 
 

@@ -22,7 +22,6 @@ TEMPLATE = Path(__file__).parent / "template"
 
 @cache
 def environment() -> "Environment":
-    """Return the environment of all pages."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -56,7 +56,6 @@ class CompletionJudgements:
 
 
 def judgement_in_words(judgement: Judgement) -> str:
-    """Return one judgement in words."""
     if judgement.state is not JudgementState.JUDGED:
         return judgement.state.value
     said = []

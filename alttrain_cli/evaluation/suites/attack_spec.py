@@ -38,7 +38,6 @@ class AttackSpec(BaseModel):
 
     @property
     def needs_attacker(self) -> bool:
-        """Whether a model attacks."""
         return self.flow in _INSTRUCTIONS
 
     @model_validator(mode="after")

@@ -39,7 +39,6 @@ class LoadedSuite(NamedTuple):
 
 
 def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
-    """Read a suite."""
     wording = HarnessPrompts(suite.task) if suite.task else None
     path = given or _fetch(suite)
     _check_file(suite, path)
