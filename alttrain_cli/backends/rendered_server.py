@@ -15,7 +15,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.backends.our_prompts import in_sections, rendered, whole_text
 from alttrain_cli.backends.seen_tokens import WatchedTokens
-from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.backends.server import ServerBackend, StreamRequest
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
@@ -23,8 +23,6 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import StreamParser, TraceState
-
-_At = tuple[Endpoint, Connection]  # where a request goes
 
 
 class RenderedServer(ServerBackend):
@@ -74,13 +72,13 @@ class RenderedServer(ServerBackend):
         """
         endpoint = self._endpoint
         with closing(endpoint.connect()) as connection:
-            return (yield from self._streamed((endpoint, connection), conversation, sampling, seed, budget))
+            request = StreamRequest(endpoint, connection, conversation, sampling, seed)
+            return (yield from self._streamed(request, budget))
 
-    def _streamed(
-        self, at: _At, conversation: Conversation, sampling: Sampling, seed: int | None, budget: int | None
-    ) -> Generator[Chunk, None, Completion]:
-        watched = self._watched(conversation, sampling)
-        reply = _Reply(at, sampling, seed, TranslatedText(self._template, conversation.started), watched)
+    def _streamed(self, request: StreamRequest, budget: int | None) -> Generator[Chunk, None, Completion]:
+        conversation = request.conversation
+        watched = self._watched(conversation, request.sampling)
+        reply = _Reply(request, TranslatedText(self._template, conversation.started), watched)
         prompt = rendered(self._template, conversation)
         token_ids = self._template.encode_text(prompt)
         end = yield from self._more(reply, token_ids, budget)
@@ -104,12 +102,13 @@ class RenderedServer(ServerBackend):
         self, reply: "_Reply", token_ids: list[int], budget: int | None
     ) -> Generator[Chunk, None, Completion | None]:
         """Yield the text after a rendered prompt; return the end, or None once the budget is used up."""
-        (endpoint, connection), watched = reply.at, reply.watched
-        body, cut = self._body(endpoint, token_ids, reply.sampling, reply.seed, reply.tokens)
+        request, watched = reply.request, reply.watched
+        endpoint = request.endpoint
+        body, cut = self._body(endpoint, token_ids, request.sampling, request.seed, reply.tokens)
         if body is None:
             return Completion("", cut)
         more = watched.fields if watched else {}
-        pieces = endpoint.pieces(connection, body | more, watched.new if watched else None)
+        pieces = endpoint.pieces(request.connection, body | more, watched.new if watched else None)
         with closing(pieces):
             while True:
                 try:
@@ -138,11 +137,9 @@ class RenderedServer(ServerBackend):
     ) -> Completion:
         asked = request.input
         if not isinstance(asked, str) and self._watched(asked, sampling):
+            whole = StreamRequest(endpoint, connection, asked, sampling, request.seed)
             return endpoint.repeated(
-                connection,
-                lambda once: _drained(
-                    self._streamed((once, connection), asked, sampling, request.seed, None)
-                ),
+                connection, lambda once: _drained(self._streamed(replace(whole, endpoint=once), None))
             )
         token_ids = self._template.encode_text(rendered(self._template, asked))
         body, cut = self._body(endpoint, token_ids, sampling, request.seed)
@@ -192,9 +189,7 @@ class RenderedServer(ServerBackend):
 class _Reply:
     """A completion that streams. `parts` is what the model wrote, in its own markers."""
 
-    at: _At
-    sampling: Sampling
-    seed: int | None
+    request: StreamRequest
     translated: TranslatedText
     watched: WatchedTokens | None = None  # until the verdict is written
     parts: list[str] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from alttrain_cli.backends.address import addresses, without_secrets
@@ -33,6 +33,17 @@ from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
 WEIGHTS = "unknown: on a server"  # part of the keys of stored completions
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """One completion that is streamed, and from where."""
+
+    endpoint: Endpoint
+    connection: Connection
+    conversation: Conversation
+    sampling: Sampling
+    seed: int | None
 
 
 class ServerBackend:
@@ -157,9 +168,10 @@ class ServerBackend:
             conversation.started, opened=budget is not None and self._opens_block(conversation)
         )
         limit = ServerBudget(self._endpoint, budget, is_offered=not conversation.started)
-        with closing(self._endpoint.connect()) as connection:
-            pieces = self._pieces(connection, conversation, sampling, seed, limit)
-            with closing(pieces):
+        endpoint = self._endpoint
+        with closing(endpoint.connect()) as connection:
+            request = StreamRequest(endpoint, connection, conversation, sampling, seed)
+            with closing(self._pieces(request, limit)) as pieces:
                 completion = yield from written.take(pieces, limit.most)
             if completion is not None:
                 return (yield from self._ended(replace(completion, text=written.text), written, limit))
@@ -167,7 +179,7 @@ class ServerBackend:
             if left <= 0:
                 return Completion(written.text, Finish.LENGTH)
             shorter = sampling.model_copy(update={"max_new_tokens": left})
-            return (yield from self._forced(connection, conversation, shorter, seed, written))
+            return (yield from self._forced(replace(request, sampling=shorter), written))
 
     def count(self, conversation: Conversation) -> int | None:
         """Return the server's count; None if it cannot count."""
@@ -222,61 +234,46 @@ class ServerBackend:
         rendered = None if conversation.started else self._tokenizer.rendered(conversation)
         return rendered is not None and self._tokenizer.opens_block(rendered)
 
-    def _pieces(
-        self,
-        connection: Connection,
-        conversation: Conversation,
-        sampling: Sampling,
-        seed: int | None,
-        budget: ServerBudget,
-    ) -> Pieces:
+    def _pieces(self, request: StreamRequest, budget: ServerBudget) -> Pieces:
         """Yield the text of a server for a conversation, or its addition to the last message."""
-        if not conversation.started:
-            body = self._endpoint.body(conversation.wire(), sampling, seed)
-            return (yield from self._endpoint.pieces(connection, body | budget.fields))
+        if not request.conversation.started:
+            body = request.endpoint.body(request.conversation.wire(), request.sampling, request.seed)
+            return (yield from request.endpoint.pieces(request.connection, body | budget.fields))
         try:
-            return (yield from self._continued(connection, conversation, sampling, seed))
+            return (yield from self._continued(request))
         except ContinuationError as error:
-            raise BackendError(f"{self._endpoint.address}: {error}") from None
+            raise BackendError(f"{request.endpoint.address}: {error}") from None
 
-    def _continued(
-        self, connection: Connection, conversation: Conversation, sampling: Sampling, seed: int | None
-    ) -> Pieces:
+    def _continued(self, request: StreamRequest) -> Pieces:
         """Yield the text that a server adds to the partial message.
 
         Raises:
             ContinuationError: before anything is yielded.
         """
+        endpoint, connection, conversation = request.endpoint, request.connection, request.conversation
         if (prompt := self._tokenizer.rendered(conversation)) is not None:
-            rendered = self._endpoint.text_body(prompt, sampling, seed)
-            return (yield from self._endpoint.pieces(connection, rendered))
-        body = self._endpoint.body(conversation.wire(), sampling, seed)
+            rendered = endpoint.text_body(prompt, request.sampling, request.seed)
+            return (yield from endpoint.pieces(connection, rendered))
+        body = endpoint.body(conversation.wire(), request.sampling, request.seed)
 
         def start(way: Mapping[str, Any]) -> tuple[str, Pieces]:
-            pieces = self._endpoint.pieces(connection, {**body, **way})
+            pieces = endpoint.pieces(connection, {**body, **way})
             return next(pieces, ""), pieces
 
-        first, pieces = accepted(start, self._endpoint.address)
+        first, pieces = accepted(start, endpoint.address)
         with closing(pieces):
             return (yield from added_pieces(first, pieces, conversation.started))
 
-    def _forced(
-        self,
-        connection: Connection,
-        conversation: Conversation,
-        sampling: Sampling,
-        seed: int | None,
-        written: StreamedText,
-    ) -> Generator[Chunk, None, Completion]:
+    def _forced(self, request: StreamRequest, written: StreamedText) -> Generator[Chunk, None, Completion]:
         """Yield the closing marker and an answer; without an answer the block stays open, with a warning."""
+        conversation = request.conversation
         closed = conversation.start(written.text[len(conversation.started) :].rstrip() + THINK.close)
-        pieces = self._continued(connection, closed, sampling, seed)
-        with closing(pieces):
+        with closing(self._continued(replace(request, conversation=closed))) as pieces:
             try:
                 first = next(pieces)
             except (ContinuationError, StopIteration) as error:
                 warning = (
-                    f"{self._endpoint.address}: no answer after the thinking budget was used up: {error}. "
+                    f"{request.endpoint.address}: no answer after the thinking budget was used up: {error}. "
                     "Raise the budget with think=N."
                 )
                 yield Chunk("", 0, warning=warning)
@@ -286,4 +283,4 @@ class ServerBackend:
             yield written.chunk(first)
             completion = yield from written.take(pieces, lambda: None)
         finish = Finish.STOP if completion is None else completion.finish
-        return self._counted(self._endpoint, Completion(written.text, finish, forced=True))
+        return self._counted(request.endpoint, Completion(written.text, finish, forced=True))
