@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,8 @@ app = App(
     help="List, show, compare and copy the recipes that come with alttrain.\n\nThe list shows the memory and "
     "time that training needs, and whether it fits on this machine or on a GPU.",
 )
-NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of a recipe, or a file.", autocompletion=complete_recipe)
-]
-
-
+_recipe = partial(typer.Argument, help="Name of a recipe, or a file.", autocompletion=complete_recipe)
+NameArgument = Annotated[str, _recipe(metavar="NAME")]
 MeasureOption = Annotated[
     bool, typer.Option("--measure", help="Measure the speed of this CPU again. This takes about 10 s.")
 ]
@@ -71,14 +69,7 @@ def show(name: NameArgument, overrides: SetOption = None, as_json: JsonOption = 
 
 
 @app.command()
-def diff(
-    one: Annotated[
-        str, typer.Argument(metavar="A", help="Name of a recipe, or a file.", autocompletion=complete_recipe)
-    ],
-    other: Annotated[
-        str, typer.Argument(metavar="B", help="Name of a recipe, or a file.", autocompletion=complete_recipe)
-    ],
-) -> None:
+def diff(one: Annotated[str, _recipe(metavar="A")], other: Annotated[str, _recipe(metavar="B")]) -> None:
     """Print the keys in which two recipes differ, each value with the file that it comes from."""
     console.print_differences(one, other, differences(one, other))
 
