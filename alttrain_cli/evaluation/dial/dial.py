@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualCompa
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.statistics.roc import Auroc, RocPoint, auroc, roc
+from alttrain_cli.statistics.roc import Auroc, auroc, roc
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.row import Label
@@ -92,14 +92,10 @@ def dial_score(
         equal = compare_at_equal_refusal(results, list(baselines.values()), at_over_refusal)
     both = _TwoLabels.of(results)
     threshold = calibrated.record.threshold if calibrated.record else None
-    curve: list[RocPoint] = []
+    curve = roc(_values(both.harmful), _values(both.benign)) if both.benign and both.harmful else []
     point = None
-    own = None
-    if both.benign and both.harmful:
-        curve = roc(_values(both.harmful), _values(both.benign))
-        own = (_own(both.benign).share, _own(both.harmful).share)
-        if threshold is not None:
-            point = (_above(both.benign, threshold).share, _above(both.harmful, threshold).share)
+    if curve and threshold is not None:
+        point = (_above(both.benign, threshold).share, _above(both.harmful, threshold).share)
     return DialScore(
         threshold=threshold,
         promise=calibrated.promise,
@@ -107,7 +103,7 @@ def dial_score(
         area=both.area,
         roc=[(one.negatives, one.positives) for one in curve],
         point=point,
-        own=own,
+        own=(_own(both.benign).share, _own(both.harmful).share) if curve else None,
         suites=[
             _suite(result, label, threshold, both)
             for result in results
