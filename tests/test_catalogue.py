@@ -7,10 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.judge import Judge
+from alttrain_cli.evaluation.presets import _PRESETS
+from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites import items
-from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites, find_suites
+from alttrain_cli.evaluation.suites.suite import all_suites, find_suites
+from alttrain_cli.study.file import shipped_studies
 
 
 def listed(what: str, monkeypatch: pytest.MonkeyPatch, folder: Path, columns: int = 80) -> str:
@@ -19,6 +23,16 @@ def listed(what: str, monkeypatch: pytest.MonkeyPatch, folder: Path, columns: in
     assert done.exit_code == 0, done.output
     assert max(map(len, done.output.splitlines())) <= columns
     return done.output
+
+
+def test_help_names_every_group_paper_preset_and_study() -> None:
+    def words(*command: str) -> set[str]:
+        shown = CliRunner().invoke(app, [*command, "--help"]).output
+        return {word.strip(",.:") for word in shown.split()}
+
+    assert words("eval") >= {*GROUPS, *(one.name for one in _PRESETS)}
+    assert words("eval", "report") >= all_published().keys()
+    assert words("study") >= {path.stem for path in shipped_studies()}
 
 
 @pytest.mark.parametrize("columns", [80, 120])

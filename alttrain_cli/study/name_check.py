@@ -6,9 +6,10 @@ from pathlib import Path
 from alttrain_cli.data.annotators import ANNOTATORS
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.published_tables import all_published
-from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites
+from alttrain_cli.evaluation.suites.suite import all_suites
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.own_suites import suites_of
 from alttrain_cli.study.table import POOLS

@@ -175,7 +175,7 @@ class TrainingSession:
         self._reports = reports
         run.keep_steps(finished_steps(run.checkpoints_path))
         nothing = StepRecord(step=0, loss=0.0, tokens=0, seconds=0.0)
-        self._before = (run.steps() or [nothing])[-1]  # the last step of an earlier process
+        self._earlier = (run.steps() or [nothing])[-1]  # the last step of an earlier process
 
     def train(self, rows: Sequence[EncodedRow], batching: Batching, ranks: Ranks) -> None:
         """Train to the last step, and save the metrics.
@@ -215,7 +215,7 @@ class TrainingSession:
             canary=run.canaries(),
             peak_memory_gib=round(memory_gib(), 2),
             seconds_checking=round(time.monotonic() - begun, 1),
-            seconds_total=round(self._before.seconds + time.monotonic() - started, 1),
+            seconds_total=round(self._earlier.seconds + time.monotonic() - started, 1),
         )
         self._save_card()
         run.update_manifest(status="finished")  # last: a run that is finished lacks nothing
@@ -229,7 +229,7 @@ class TrainingSession:
 
     def _log(self, step: TrainingStep) -> None:
         """Append a step to the log; tokens and seconds continue those of an earlier process."""
-        before = self._before
+        earlier = self._earlier
         self._run.add_step(
             StepRecord(
                 step=step.step,
@@ -237,12 +237,12 @@ class TrainingSession:
                 loss=step.loss,
                 learning_rate=step.learning_rate,
                 grad_norm=step.grad_norm,
-                tokens=before.tokens + step.tokens,
-                seconds=round(before.seconds + step.seconds, 2),
+                tokens=earlier.tokens + step.tokens,
+                seconds=round(earlier.seconds + step.seconds, 2),
                 memory_gib=round(step.memory_gib, 3),
             )
         )
-        seconds_left = step.seconds / (step.step - before.step) * (step.steps - step.step)
+        seconds_left = step.seconds / (step.step - earlier.step) * (step.steps - step.step)
         self._reports.step(step, seconds_left)
 
     def _test(self, step: int) -> str:

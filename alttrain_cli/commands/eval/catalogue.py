@@ -4,10 +4,11 @@ import shlex
 
 from alttrain_cli import console
 from alttrain_cli.backends.classifier import ClassifierBackend
+from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.suites.items import is_here
-from alttrain_cli.evaluation.suites.suite import GROUPS, all_suites
+from alttrain_cli.evaluation.suites.suite import all_suites
 from alttrain_cli.storage.run import Run
 from alttrain_cli.training.fit import SMALLEST
 

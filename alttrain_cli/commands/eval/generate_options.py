@@ -7,10 +7,8 @@ from typing import Annotated
 import typer
 
 from alttrain_cli.commands.eval.options import ReportOptions
-from alttrain_cli.commands.shared.options import (
-    check_finite,
-)
-from alttrain_cli.evaluation.choices import Mode
+from alttrain_cli.commands.shared.options import check_finite
+from alttrain_cli.evaluation.choices import GROUPS, Mode
 
 _generating = partial(typer.Option, rich_help_panel="Generate")
 
@@ -24,8 +22,7 @@ class GenerateOptions(ReportOptions):
         _generating(
             "--suite",
             metavar="NAMES",
-            help="Suites or groups, separated by commas. Groups: smoke, safety, attacks, adaptive, "
-            "attack-smoke, recorded, over-refusal, reasoning, general, all. "
+            help=f"Suites or groups, separated by commas. Groups: {', '.join(GROUPS)}, all. "
             "To list the suites: alttrain eval suites.",
         ),
     ] = "smoke"

@@ -8,6 +8,7 @@ import typer
 
 from alttrain_cli.commands.shared.completion import complete_run, complete_target
 from alttrain_cli.commands.shared.options import check_finite, expand_path, untrained_recipe_option
+from alttrain_cli.evaluation.choices import PAPERS
 
 
 def _folder(text: str) -> Path:
@@ -69,7 +70,7 @@ class TableOptions(ReportOptions):
         typer.Option(
             "--published",
             metavar="PAPER",
-            help="Also print the published tables of alttrain or lrm-safety-study. Their judge and settings "
+            help=f"Also print the published tables of a paper: {', '.join(PAPERS)}. Their judge and settings "
             "differ from ours.",
         ),
     ] = None

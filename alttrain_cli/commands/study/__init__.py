@@ -18,11 +18,12 @@ from alttrain_cli.commands.study.options import (
     run_rules,
     sbatch_options,
 )
+from alttrain_cli.storage.shipped_files import shipped_folder
 
 app = App(
     cls=DefaultGroup,
     help="Run a grid of trainings and evaluations, and show its table.\n\nShipped studies: "
-    "smoke, ablation, sizes, main, baselines, think.",
+    f"{', '.join(sorted(path.stem for path in shipped_folder('studies').glob('*.yaml')))}.",
 )
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
-from alttrain_cli.evaluation.suites.suite import GROUPS, Kind, Suite, SuiteSource, all_suites
+from alttrain_cli.evaluation.suites.suite import Kind, Suite, SuiteSource, all_suites
 from alttrain_cli.problems import first_problem
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.names import is_name

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.problems import first_problem
 from alttrain_cli.storage.reading import read_text
@@ -26,19 +27,6 @@ from alttrain_cli.text import suggest
 Kind = Literal["harmful", "benign", "ability"]
 Grader = Literal["word", "math", "code", "program", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
 RUN_CODE: tuple[Grader, ...] = ("code", "program")  # graders that run what a model wrote
-
-GROUPS = {
-    "smoke": "a quick first look, offline, written for alttrain",
-    "safety": "harmful prompts and frozen attacks",
-    "attacks": "only the frozen attacks",
-    "adaptive": "attacks that react to the answers, live, and their controls",
-    "recorded": "conversations of several turns as others recorded them; no model attacks",
-    "attack-smoke": "an attack towards goals that harm nobody, offline",
-    "over-refusal": "prompts that only look harmful",
-    "reasoning": "mathematics and code",
-    "general": "knowledge, languages, summaries (lm-evaluation-harness)",
-    "mgsm": "MGSM in its eleven languages",
-}
 
 
 class ProblemPlace(BaseModel):
