@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from alttrain_cli.evaluation.scorecard_values import PaperFigures, Pool, PooledScore, Scorecard
 from alttrain_cli.statistics.estimates import Estimate
@@ -174,9 +173,9 @@ def _free(start: float, taken: Sequence[float], way: int) -> float:
     return place
 
 
-def table_of(card: Scorecard) -> list[dict[str, Any]]:
-    """Return the paper's figures, one row a backbone."""
-    rows: dict[str, dict[str, Any]] = {}
+def table_of(card: Scorecard) -> dict[str, dict[str, PaperFigures]]:
+    """Return the paper's figures: backbone -> model -> figures."""
+    rows: dict[str, dict[str, PaperFigures]] = {}
     for figures in card.paper:
         rows.setdefault(figures.backbone, {})[figures.model] = figures
-    return [{"backbone": name, **models} for name, models in rows.items()]
+    return rows
