@@ -256,7 +256,7 @@ def test_of_500_requests_at_once_each_is_answered_or_sent_away_with_a_time() -> 
         for reply in replies:
             if reply.status_code == 429:
                 assert 1 <= int(reply.headers["Retry-After"]) <= 60
-                assert "wait already" in message_of(reply)
+                assert "already waiting" in message_of(reply)
             else:
                 assert reply.json()["choices"][0]["message"]["content"] == "word0 word1 word2 "
         assert (backend.open, backend.most_open) == (0, 8)

@@ -231,7 +231,7 @@ def test_a_prompt_that_is_there_twice_counts_once_and_has_one_label(run: Path, s
     write_jsonl(Path("own.jsonl"), [*rows, *rows])
     assert "22 benign rows are too few" in refused(run, "--data", "own.jsonl")
     write_jsonl(Path("own.jsonl"), [*rows, {**rows[0], "label": "harmful"}])
-    assert "own.jsonl:24: the prompt of line 1 with the other label" in refused(run, "--data", "own.jsonl")
+    assert "own.jsonl:24: line 1 has this prompt with the other label" in refused(run, "--data", "own.jsonl")
 
 
 def test_rates_of_no_rows_are_no_numbers(run: Path, scores: Scores) -> None:

@@ -247,7 +247,7 @@ def test_a_place_that_cannot_be_written_is_named_before_anybody_is_asked(tmp_pat
 def test_fewer_rows_than_were_asked_for_are_told(tmp_path: Path) -> None:
     path, out = put(tmp_path / "s.jsonl", GOOD), str(tmp_path / "data.jsonl")
     done = RUNNER.invoke(app, ["build-data", "--source", f"{path}:900", "--out", out])
-    assert "s.jsonl has 1 of 900 rows" in " ".join(done.stderr.split())
+    assert "s.jsonl has only 1 of the 900 rows" in " ".join(done.stderr.split())
 
 
 def test_a_source_without_rows_is_named(tmp_path: Path) -> None:

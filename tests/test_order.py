@@ -147,5 +147,5 @@ def test_the_order_of_a_run_is_that_of_its_manifest_and_a_damaged_one_is_named(t
     run.update_manifest(order=(A, U))
     assert order_of(run) == (A, U)
     run.manifest_path.write_text(run.manifest_path.read_text().replace(U, "answer"))
-    with pytest.raises(RunError, match=r"manifest\.json: order must be some of .*Bring back the file"):
+    with pytest.raises(RunError, match=r"manifest\.json: order must be some of .*Restore the file"):
         order_of(run)

@@ -94,7 +94,7 @@ def test_an_order_has_each_section_at_most_once_and_no_answer(order: list[str]) 
 
 def test_a_table_is_no_data_file_and_gets_the_command_that_makes_one(tmp_path: Path) -> None:
     for name in ("a b.csv", "a b.JSON", "a b.parquet"):
-        command = f"To make one of it: alttrain build-data --source 'x/{name}' --out data.jsonl"
+        command = f"To make one from it: alttrain build-data --source 'x/{name}' --out data.jsonl"
         with pytest.raises(DataError, match=re.escape(command)):
             read_rows(Path("x", name))
     for name in ("d.jsonl", "d.JSONL", "d"):

@@ -247,7 +247,7 @@ class PooledBackend:
     ) -> Generator[Chunk, None, Completion]:
         """Yield one completion at once. A thinking budget is an error."""
         if budget is not None:
-            raise BackendError(f"{self.name}: on several GPUs there is no thinking budget.", fatal=True)
+            raise BackendError(f"{self.name}: a thinking budget needs a single GPU.", fatal=True)
         [(_, found)] = self.complete([Request(None, conversation, seed or 0)], sampling)
         if isinstance(found, BackendError):
             raise found

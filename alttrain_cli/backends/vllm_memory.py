@@ -32,8 +32,9 @@ class VllmMemory(NamedTuple):
         if self.sequences:
             return ""
         return (
-            f"vLLM has no room for it on {machine.in_words}: the weights take {self.weights:.1f} GiB, and "
-            f"vLLM uses {USED * machine.gib - OVERHEAD:.1f} GiB. Use --engine unsloth, or a smaller model."
+            f"vLLM has no room for this model on {machine.in_words}: it can use "
+            f"{USED * machine.gib - OVERHEAD:.1f} GiB, but the weights take {self.weights:.1f} GiB, and "
+            "completions need more. Use --engine unsloth, or a smaller model."
         )
 
     def warning(self, wanted: int) -> str:

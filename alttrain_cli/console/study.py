@@ -63,7 +63,7 @@ class StudyView(Events):
         )
 
     def waits(self, step: "Step") -> None:
-        self._say(f"{_KINDS[step.kind]}: {step.title}: another process does this. Waiting until it ends ...")
+        self._say(f"{_KINDS[step.kind]}: {step.title}: another process runs this step. Waiting ...")
 
     def _show(self, failure: Failure, what: str, then: str) -> None:
         step = failure.step

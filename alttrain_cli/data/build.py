@@ -50,12 +50,12 @@ class BuildResult:
     def warnings(self) -> list[str]:
         """What the user should know before training."""
         found = [
-            f"{part.name} has {part.total:,} of {part.wanted:,} rows."
+            f"{part.name} has only {part.total:,} of the {part.wanted:,} rows."
             for part in self.parts
             if part.total < part.wanted
         ]
         found += [
-            f"{part.name}: {part.rows:,} of the {part.wanted:,} rows were made."
+            f"{part.name}: only {part.rows:,} of the {part.wanted:,} rows were made."
             for part in self.parts
             if part.config.source.quotas and part.rows < part.wanted
         ]
@@ -65,7 +65,7 @@ class BuildResult:
             found.append(f"the label of {self.audit.labels['unknown']:,} rows is unknown.")
         if 0 < self.audit.rows < FEWEST:
             found.append(
-                f"rows: {self.audit.rows}, which is less than one step of training. The paper uses 1,000."
+                f"only {self.audit.rows} rows: less than one step of training needs. The paper uses 1,000."
             )
         return found + [
             f"no {label} rows: training needs both. Add --source FILE with {label} prompts, or "

@@ -101,7 +101,7 @@ def _warnings(
     plan = result.plan
     warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "baseline: ")] if baseline else [])
     if plan.settings.threshold is not None:
-        warnings.append(f"the verdicts were turned at the threshold {plan.settings.threshold}")
+        warnings.append(f"the threshold {plan.settings.threshold} overrode the model's own verdicts")
     if baseline and _decoding(plan) != _decoding(baseline.plan):
         warnings.append("candidate and baseline were generated with different settings")
     if attack:

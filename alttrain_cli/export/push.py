@@ -25,7 +25,7 @@ def check_push() -> None:
     from huggingface_hub import HfApi
 
     if is_offline():
-        raise AlttrainError("--push needs the hub, but --offline or HF_HUB_OFFLINE forbids it. Leave it out.")
+        raise AlttrainError("--push needs the hub, but --offline or HF_HUB_OFFLINE is set. Leave that out.")
     if not has_token():
         raise AlttrainError("--push needs a token of the hub. Run: hf auth login, or set HF_TOKEN.")
     try:

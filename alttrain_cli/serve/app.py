@@ -42,7 +42,7 @@ class Service:
         host = http.headers.get("host", "").rpartition("@")[2]
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.hosts and name.lower() not in self.hosts:
-            raise ApiError(421, "This server is not addressed by that host name.", code="wrong_host")
+            raise ApiError(421, "This server does not answer requests for that host name.", code="wrong_host")
         if self.key is None:
             return
         scheme, _, given = http.headers.get("authorization", "").partition(" ")

@@ -95,7 +95,7 @@ class Dispatcher:
         if self.activity.waiting >= self.limits.waiting:
             rounds = self.activity.waiting / self.limits.in_flight
             wait = min(_LONGEST_WAIT, max(1, math.ceil(rounds * self._seconds)))
-            text = f"{self.activity.waiting} requests wait already. Try again in {wait} s."
+            text = f"{self.activity.waiting} requests are already waiting. Try again in {wait} s."
             raise ApiError(429, text, code="queue_full", wait=wait)
         self.activity.waiting += 1
         try:

@@ -104,7 +104,7 @@ def iter_rows(path: Path, digest: Digest | None = None) -> Iterator[Row]:
     """Yield the rows of a data file, one in memory at a time; `digest` is updated with the file's bytes."""
     if (ending := path.suffix.lower()) in FORMATS and "jsonl" not in ending:
         line = shlex.join(["alttrain", "build-data", "--source", str(path), "--out", "data.jsonl"])
-        raise DataError(f"{path}: not a data file of build-data (.jsonl). To make one of it: {line}")
+        raise DataError(f"{path}: not a data file of build-data (.jsonl). To make one from it: {line}")
     lines: dict[str, int] = {}
     for number, value in read_jsonl(path, digest):
         try:

@@ -36,7 +36,7 @@ def order_of(run: "Run") -> Order:
     try:
         return THOUGHTS if order is None else check_order(order)
     except ValueError as error:
-        raise RunError(f"{run.manifest_path}: order {error}. Bring back the file from a copy.") from None
+        raise RunError(f"{run.manifest_path}: order {error}. Restore the file from a copy.") from None
 
 
 def merge_orders(orders: Iterable[Order]) -> Order:

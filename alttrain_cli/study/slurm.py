@@ -105,8 +105,8 @@ def _check_practical(plans: Sequence[PlannedStep], machine: Machine) -> None:
     if slow:
         step, time = slow[0].step, about_time(slow[0].left or 0)
         raise AlttrainError(
-            f"{step.kind} {step.title}: about {time} on {machine.name}, so its job would have none. "
-            "For jobs with a GPU, give its memory: --gpu 80"
+            f"{step.kind} {step.title}: about {time} on {machine.name}. Jobs ask for no GPU, because this "
+            "machine has none. For jobs with a GPU, give its memory: --gpu 80"
         )
 
 

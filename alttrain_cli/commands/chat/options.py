@@ -27,7 +27,7 @@ _model, _message, _sampling, _session, _attack = (
 )
 _TARGET = (
     "A run, a folder with an adapter or a model, a recipe (its base model), a hub id, or a server: "
-    "URL or 'URL MODEL'. If it is missing, you choose one of your runs."
+    "URL or 'URL MODEL'. Without it, you choose one of your runs."
 )
 _COMPARE = "Send every message to the base model and to the fine-tuned model, and show both completions."
 _PROMPT = "Send this message, print the answer and exit. Use - to read it from standard input."

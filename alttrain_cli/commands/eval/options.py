@@ -26,8 +26,8 @@ class ReportOptions:
         typer.Argument(
             metavar="TARGET",
             help="A run, an adapter, a model folder, a recipe's name (its base model), a hub id, or a "
-            'server: "http://localhost:8000/v1 MODEL". A folder with a model comes before a recipe '
-            "of its name.",
+            'server: "http://localhost:8000/v1 MODEL". If a folder with a model has the name of a recipe, '
+            "the folder is used.",
             show_default=False,
             autocompletion=complete_target,
         ),

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from alttrain_cli.backends.open import Engine
 
 _engine = partial(typer.Option, rich_help_panel="Server and engine")
-_ENGINE = (
-    "Program that computes the model: unsloth, or vllm (faster on a GPU). alttrain starts and stops vLLM."
-)
+_ENGINE = "Program that runs the model: unsloth, or vllm (made for GPUs). alttrain starts and stops vLLM."
 _PYTHON = (
     "Python of the environment that vLLM is installed in. Default: alttrain's own, else vllm on the PATH. "
     "Needs --engine vllm."

@@ -43,7 +43,7 @@ PriceOption = Annotated[
 JobsOption = Annotated[
     int,
     typer.Option(
-        "--jobs", min=1, max=64, metavar="N", help="Number of steps at the same time, each with a GPU."
+        "--jobs", min=1, max=64, metavar="N", help="Number of steps at the same time, each with its own GPU."
     ),
 ]
 OnOption = Annotated[

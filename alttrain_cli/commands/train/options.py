@@ -45,7 +45,8 @@ class TrainOptions:
     plan: Annotated[
         bool,
         typer.Option(
-            "--plan", help="Only estimate the memory and report whether the run fits. No model is loaded."
+            "--plan",
+            help="Only estimate memory and time, and report whether the run fits. No model is loaded.",
         ),
     ] = False
     gpu: GpuOption = "auto"

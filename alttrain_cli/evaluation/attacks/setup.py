@@ -130,8 +130,8 @@ class AttackChoice:
         option = next((name for name, word in given.items() if word == BASE), None)
         if option and not target.holds_base:
             raise DataError(
-                f"{option} base: {target.name} does not hold its base, because all weights are the trained "
-                f"ones. Name another model: {option} MODEL"
+                f"{option} base: {target.name} does not contain its base, because all its weights were "
+                f"trained. Name another model: {option} MODEL"
             )
 
     def _open(self, word: str) -> Backend:

@@ -84,7 +84,7 @@ class CalibrationSet:
             place, label = found.setdefault(line.prompt, (number, line.label))
             if label != line.label:
                 raise DataError(
-                    f"{path}:{number}: the prompt of line {place} with the other label. Remove one of them."
+                    f"{path}:{number}: line {place} has this prompt with the other label. Remove one of them."
                 )
         rows = tuple(LabelledPrompt(prompt, label) for prompt, (_, label) in found.items())
         return cls(path.name, rows, digest.hexdigest())

@@ -180,8 +180,8 @@ def _at_rate(name: str, both: _TwoLabels, rate: float) -> ModelAtThreshold:
     threshold = threshold_at(_values(both.benign), rate)
     if threshold > 1:
         raise DataError(
-            f"--at-over-refusal {rate}: {name} exceeds this rate with harmful verdicts whose score is "
-            "unknown. No threshold changes those. Give a higher rate."
+            f"--at-over-refusal {rate}: {name} has more harmful verdicts with an unknown score than this "
+            "rate allows, and no threshold changes them. Give a higher rate."
         )
     area = both.area
     assert area  # there are prompts with both labels

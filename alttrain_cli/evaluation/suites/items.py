@@ -34,7 +34,7 @@ class LoadedSuite(NamedTuple):
     file_sha256: str
     sha256: str  # of the items
     pinned: bool  # the hash was known beforehand, and is right
-    dropped: int  # rows without a prompt (frozen attacks that failed have none)
+    dropped: int  # rows without a prompt (recorded attacks that failed have none)
     given: bool = False  # the file is one that a person gave
 
 
