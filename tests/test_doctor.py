@@ -346,6 +346,20 @@ def test_a_model_that_is_not_here_is_a_problem_and_the_rest_is_shown(
     assert "packages" in result.output
 
 
+def test_the_cure_for_a_model_that_is_not_here_is_a_command_that_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    lines = alttrain("--model", "nobody/nothing", "--json").stdout.splitlines()
+    [found] = [one for one in map(json.loads, lines) if one["check"] == "model"]
+    [_, command] = found["cure"].split("alttrain doctor ")
+    families.tokenizer("qwen3").save_pretrained(tmp_path / "FOLDER")
+    (tmp_path / "FOLDER" / "config.json").write_text('{"model_type": "qwen3"}')
+    followed = alttrain(*command.split())
+    assert followed.exit_code == 0, followed.output
+    assert "training row" in followed.output
+
+
 def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     families.tokenizer("r1-qwen").save_pretrained(folder)

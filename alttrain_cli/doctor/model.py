@@ -27,7 +27,7 @@ def examine_model(target: Target, row: Row) -> ModelFindings:
         with capture_output(None):
             locate(target.recipe)  # makes the embedded model, which needs torch
     except AlttrainError as error:
-        return ModelFindings([problem("model", str(error))], [])
+        return ModelFindings([problem("model", str(error), _FOLDER)], [])
     with without_torch():
         return _examined(target, row)
 
@@ -40,7 +40,7 @@ def _examined(target: Target, row: Row) -> ModelFindings:
 
             tokenizer, source = load_tokenizer(recipe)
     except AlttrainError as error:
-        return ModelFindings([problem("model", str(error))], [])
+        return ModelFindings([problem("model", str(error), _FOLDER)], [])
     found = [ok("model", f"{recipe.model.name}, tokenizer from {source.name}")]
     if recipe.name == recipe.model.name.rpartition("/")[2]:
         found.append(note("recipe", _NO_RECIPE, "Write one: alttrain recipes copy r1-7b mine.yaml"))
@@ -52,4 +52,5 @@ def _examined(target: Target, row: Row) -> ModelFindings:
         return ModelFindings(found, [])
 
 
+_FOLDER = "To examine a folder that holds a model: alttrain doctor --model FOLDER"
 _NO_RECIPE = "no shipped recipe names this model; it gets the settings of another one"

@@ -21,6 +21,7 @@ from alttrain_cli.structure.template import RenderError, Template
 
 REASONING = "\N{CLOUD}reasoning\N{CLOUD}"
 _ELSEWHERE = "Nothing to do in alttrain. In other tools: "
+_NO_SYSTEM = "Train without one: add --set model.system=null to alttrain train."
 _OTHER_COPY = "Use another copy of the model, or correct its chat template."
 
 
@@ -54,10 +55,10 @@ def _dropped(tokenizer: Tokenizer, probing: Probing, system: str | None) -> Iter
     except ModelError as error:
         lost = list(dropped_parts(tokenizer, probing, with_system=False))
         found = problem if system else note
-        yield found("system prompt", str(error), "Use --set model.system=null")
+        yield found("system prompt", str(error), _NO_SYSTEM)
     for what in lost:
         optional = what == "the system prompt" and not system
-        cure = "Use --set model.system=null" if what == "the system prompt" else _OTHER_COPY
+        cure = _NO_SYSTEM if what == "the system prompt" else _OTHER_COPY
         yield (note if optional else problem)("conversation", f"the chat template drops {what}", cure)
     if not lost:
         yield ok("conversation", "question, answer and system prompt are all rendered")

@@ -220,8 +220,8 @@ def _check_exact(model: Any, source: ModelSource) -> None:
     loaded = getattr(model.config, "_name_or_path", None) or source.name
     if loaded != source.name:
         raise ModelError(
-            f"{source.name}: Unsloth loads {loaded} instead on this machine. Name a model that it can load: "
-            f"--set model.name={loaded}"
+            f"{source.name}: Unsloth loads {loaded} instead on this machine. Name a model that it can load, "
+            f"for example {loaded} (in training: --set model.name={loaded})"
         )
 
 

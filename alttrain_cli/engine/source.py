@@ -114,7 +114,7 @@ def _commit(model: Model) -> str:
         revision = f" at revision {model.revision!r}" if model.revision else ""
         raise ModelError(
             f"{name}: not on this machine{revision}, and the hub cannot be reached. Connect to the network, "
-            f"or give a folder: --set model.name=FOLDER{instead}"
+            f"or name a folder that holds it (in training: --set model.name=FOLDER){instead}"
         ) from None
     except ValueError:
         raise ModelError(f"{name}: neither a folder nor a model's name on the hub.") from None
