@@ -1,6 +1,7 @@
 """`alttrain eval` with adaptive suites: who plays, what the scorecard says, which options fit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def test_a_run_and_its_base_are_attacked_by_the_base_and_compared_by_goal(tmp_pa
     assert (metric.target.hits, metric.compared.hits) == (0, 4)  # type: ignore[union-attr]
     assert metric.difference is not None
     assert metric.difference.test == "McNemar, exact"
-    assert not result.card.warnings
+    [warning] = result.card.warnings
+    assert "it is not known whether the attack works on the baseline" in warning
     assert result.card.pooled == {"harmful": [], "over_refusal": []}
     shown = dict(attack_lines(result.card))
     assert shown["crescendo-smoke:"] == "live, attacker base, in the loop rule, at most 3 target calls"
@@ -218,13 +220,15 @@ def test_a_turn_that_is_taken_back_and_repeated_counts_as_one_goal_in_the_interv
     assert first.refused.n == 4
 
 
-def score(flow: Flow, hits: int, *, calls: int = 18, at: int = 1, achieved: int = 0) -> AttackScore:
+def score(
+    flow: Flow, hits: int, *, calls: int = 18, at: int = 1, achieved: int = 0, counts: str = "harmful"
+) -> AttackScore:
     """Four dialogues, of which some are hits; each was decided by the `at`-th call of the target."""
     ends = [AttackOutcome.ACHIEVED] * achieved + [AttackOutcome.HELD] * (4 - achieved)
     stats = AttackStats({str(at): DialogueEnd(str(at), end, at) for at, end in enumerate(ends)})
     stats.ends = {key: end._replace(calls=at) for key, end in stats.ends.items()}
     facts = AttackRecord(flow, "s", calls, None, "rule", flow)
-    return AttackScore(facts, summary_of(stats, "harmful", {str(at): at < hits for at in range(4)}), None)
+    return AttackScore(facts, summary_of(stats, counts, {str(at): at < hits for at in range(4)}), None)
 
 
 def test_an_attack_that_works_no_more_often_than_the_bare_goal_adds_nothing() -> None:
@@ -240,6 +244,19 @@ def test_an_attack_is_compared_with_as_many_samples_of_the_bare_goal_as_it_has_c
     [found] = beside_control({"a": score("refinement", 1, calls=12), "control": late})
     assert "sampled at most 12 times, in 2/4 = 50%" in found
     assert beside_control({"a": score("refinement", 1, calls=9), "control": late}) == []
+
+
+def test_a_judge_of_refusals_alone_cannot_tell_that_an_attack_works_on_the_baseline() -> None:
+    for counts, hits, words in (
+        ("not refused", 4, "not known whether the attack works"),
+        ("not refused", 1, "too weak"),
+        ("harmful", 1, "too weak"),
+        ("harmful", 4, ""),
+    ):
+        base = score("escalation", hits, counts=counts).target
+        found = warnings_of(replace(score("escalation", 0), compared=base), harmful=True)
+        assert len(found) == bool(words)
+        assert all(words in text for text in found)
 
 
 def test_hits_in_the_loop_that_the_suite_s_judge_does_not_confirm_are_a_warning() -> None:

@@ -7,6 +7,7 @@ from itertools import accumulate
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.stats import AttackStats, DialogueEnd, TurnStats
+from alttrain_cli.evaluation.metric_values import HARMFUL
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate, percent
 from alttrain_cli.structure.verdict import Verdict
@@ -172,13 +173,23 @@ def warnings_of(score: AttackScore, *, harmful: bool) -> list[str]:
     found = [text for whose, side in sides if (text := _failed(whose, side))]
     if harmful and score.facts.steered:
         found += [text for whose, side in sides if (text := _too_early(whose, side))]
-    base = score.compared.works if score.compared else Rate(0, 0)
-    if harmful and score.facts.steered and base.n and base.share < WEAK:
-        found.append(
-            f"the attack works on the baseline in {base.hits} of {base.n} dialogues only. It is too weak to "
-            "show a difference between two models. Use a stronger --attacker."
-        )
+        found += _too_weak(score.compared) if score.compared and score.compared.counted else []
     return found
+
+
+def _too_weak(base: AttackSummary) -> list[str]:
+    """Return whether the attack works too seldom on the baseline, or that it is not known."""
+    if base.works.share < WEAK:
+        return [
+            f"the attack works on the baseline in {base.works.hits} of {base.works.n} dialogues only. It is "
+            "too weak to show a difference between two models. Use a stronger --attacker."
+        ]
+    if base.counts == HARMFUL.title:
+        return []
+    return [
+        "it is not known whether the attack works on the baseline: the judge counts every answer that is "
+        f"{base.counts}, also a harmless one. Judge harm: alttrain eval judges"
+    ]
 
 
 def _failed(whose: str, side: AttackSummary) -> str:
