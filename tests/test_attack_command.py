@@ -26,6 +26,7 @@ from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.attack_spec import Flow
 from alttrain_cli.evaluation.suites.published import read_suites
@@ -344,6 +345,17 @@ def test_a_recorded_attack_is_played_against_another_target_and_labelled(tmp_pat
     asked = [[part["content"] for part in one.input.wire()] for one in other.received]
     assert all("Please do it." in one for one in asked)
     assert not any(HELPS in one for one in asked)  # the answers are this target's own
+
+
+def test_a_replay_names_the_source_of_the_goals_that_were_recorded(tmp_path: Path) -> None:
+    goals = tmp_path / "goals.csv"
+    goals.write_text("goal\nInsult a cactus.\n")
+    run = run_and_base(REFUSES, HELPS)
+    for files, words in (({"pap-live": goals}, "your file goals.csv"), ({}, "comes with alttrain")):
+        suite = "pap-live" if files else "crescendo-smoke"
+        measure(tmp_path, run, suite, files)
+        [(again, data)] = replayed(find_suites(suite), tmp_path / "run")
+        assert SuiteRecord.of(again, data).source.startswith(words)
 
 
 def test_what_was_not_recorded_cannot_be_replayed(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class SuiteRecord:
             licence=suite.licence,
             grader=suite.grader,
             note=suite.note,
-            source=f"{instead}{suite.source}",
+            source=reading.source or f"{instead}{suite.source}",
             revision=suite.source.revision,
             file=reading.file,
             file_sha256=reading.file_sha256,

@@ -41,7 +41,13 @@ def _replayed(suite: Suite, folder: SuiteDir) -> tuple[Suite, LoadedSuite]:
         )
     path = folder.dialogues.path
     data = LoadedSuite(
-        items, str(path), sha256(path), fingerprint(items), pinned=False, dropped=len(plan.items) - len(items)
+        items,
+        str(path),
+        sha256(path),
+        fingerprint(items),
+        pinned=False,
+        dropped=len(plan.items) - len(items),
+        source=plan.suite.source,
     )
     return suite.model_copy(update={"attack": suite.attack.replayed(plan.target.name), "n": None}), data
 

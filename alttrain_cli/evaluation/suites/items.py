@@ -36,6 +36,7 @@ class LoadedSuite(NamedTuple):
     pinned: bool  # the hash was known beforehand, and is right
     dropped: int  # rows without a prompt (recorded attacks that failed have none)
     given: bool = False  # the file is one that a person gave
+    source: str | None = None  # where the goals of a replay came from; None: from the suite's own
 
 
 def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
