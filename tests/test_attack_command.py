@@ -12,6 +12,7 @@ from alttrain_cli.backends.base import Ability, Request
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.cli import app
+from alttrain_cli.commands.chat.attack import next_command
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
@@ -393,6 +394,47 @@ def test_target_attacker_and_judge_are_servers(tmp_path: Path, monkeypatch: pyte
     lines = [json.loads(line) for line in (folder / "dialogues.jsonl").read_text().splitlines()]
     assert [line["outcome"] for line in lines] == ["achieved"] * 3
     assert lines[0]["calls"] == {"attacker": 1, "target": 1, "refusal": 1, "judge": 1}
+
+
+def test_an_attack_and_its_control_are_one_command_and_the_attacker_belongs_to_the_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("goals.csv").write_text("goal\nInsult a cactus.\n")
+    suites = ["--suite", "crescendo-smoke,bare-goal", "--suite-file", "bare-goal=goals.csv", "--limit", "1"]
+    budget = ["--max-turns", "2", "--max-backtracks", "0", "--do-sample", "--no-judge-card"]
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        return MESSAGE if "You help to test" in str(request["messages"]) else REFUSES
+
+    with chat_server(answer, models=("tiny", "other")) as server:
+        attacker = ["--attacker", f"{server.base_url} other"]
+        done = invoke(f"{server.base_url} tiny", *suites, *attacker, *budget)
+    assert done.exit_code == 0, done.output
+    [attacked] = Path("evals").glob("*/crescendo-smoke/plan.json")
+    facts = [json.loads(attacked.parents[1].joinpath(name, "plan.json").read_text())["attack"]["attacker"]
+             for name in ("crescendo-smoke", "bare-goal")]  # fmt: skip
+    assert (facts[0].split()[0], facts[1]) == ("other", None)
+
+
+def test_chat_plays_the_control_without_an_attacker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with chat_server(lambda number, request: HELPS, models=("tiny",)) as server:
+        words = ["chat", f"{server.base_url} tiny", "--attack", "bare-goal", "--goal", "Insult a cactus."]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        asked = len(server.requests)
+        done = CliRunner().invoke(app, [*words, "--attacker", f"{server.base_url} tiny"])
+        assert done.exit_code == 2
+        assert "--attacker has no effect with bare-goal" in " ".join(done.output.replace("│", " ").split())
+        assert len(server.requests) == asked
+
+
+def test_the_command_after_a_chat_names_an_attacker_only_where_one_attacks() -> None:
+    [attack, control] = (find_suites(name)[0] for name in ("crescendo", "bare-goal"))
+    greedy = Sampling(max_new_tokens=9, do_sample=False)
+    assert next_command("r", attack, "base", greedy) == "alttrain eval r --suite crescendo --attacker base"
+    assert next_command("r", control, None, greedy) == "alttrain eval r --suite bare-goal --do-sample"
 
 
 @pytest.mark.parametrize(

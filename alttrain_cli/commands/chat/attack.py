@@ -10,24 +10,32 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.loader import ChatTarget
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.chat.options import ChatOptions
+from alttrain_cli.commands.shared.rules import Rule, check
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.catalogue import spec_of
 from alttrain_cli.evaluation.attacks.one import find_attack, play_one
 from alttrain_cli.evaluation.attacks.setup import AttackChoice
 from alttrain_cli.evaluation.choices import BASE
+from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.recipe.model import Sampling
 
 
 def play(options: ChatOptions) -> None:
     """Play one dialogue and show it."""
     suite = find_attack(options.attack or "")
     found = options.found
-    if not isinstance(found, Target) and options.attacker == BASE:
+    attacked = spec_of(suite).needs_attacker
+    alone = f"with {suite.name}, where no model attacks"
+    check([Rule("--attacker", options.attacker != BASE, attacked, alone)])
+    if attacked and not isinstance(found, Target) and options.attacker == BASE:
         raise DataError("--attacker base: a server has no base model here. Give another --attacker.")
     target = (
         ChatTarget.of(found) if isinstance(found, Target) else ChatTarget.server(found.name, options.recipe)
     )
     settings = Settings(target.recipe.generation).set(*options.all_changes)
     progress = console.Reporter(lines=False)
-    choice = AttackChoice(options.attacker, open_model=lambda word: open_later(find(word), progress))
+    attacker = options.attacker if attacked else None
+    choice = AttackChoice(attacker, open_model=lambda word: open_later(find(word), progress))
     if isinstance(found, Target):
         choice.check_base(found)
     with closing(open_backend(found, progress)) as backend, choice.opened() as setup_of:
@@ -36,6 +44,14 @@ def play(options: ChatOptions) -> None:
         )
     console.print_end(done)
     if isinstance(found, Target) and found.run:
-        attacker = without_secrets(options.attacker) if is_address(options.attacker) else options.attacker
-        words = ["--suite", suite.name, "--attacker", attacker]
-        console.print_next(shlex.join(["alttrain", "eval", str(found.run.path), *words]))
+        console.print_next(next_command(str(found.run.path), suite, attacker, found.recipe.generation))
+
+
+def next_command(run: str, suite: Suite, attacker: str | None, sampling: Sampling) -> str:
+    """Return the command that measures with the same attack; `attacker` is None where no model attacks."""
+    words = ["alttrain", "eval", run, "--suite", suite.name]
+    if attacker:
+        words += ["--attacker", without_secrets(attacker) if is_address(attacker) else attacker]
+    elif not sampling.do_sample:
+        words.append("--do-sample")  # the control sends one prompt again and again
+    return shlex.join(words)
