@@ -86,14 +86,14 @@ def compute_in_32_bits() -> None:
     runtime.cpu_bf16_supported.cache_clear()
 
 
-def end_at(step: int, number: int) -> None:
-    """Let this process get a signal when a step has ended."""
+def end_at(step: int, number: int, times: int = 1) -> None:
+    """Let this process get a signal when a step has ended, and again at once: launchers repeat a Ctrl-C."""
     from alttrain_cli.training.train import Monitor
 
     before = Monitor.on_step_end
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **options: Any) -> None:
-        if state.global_step == step:
+        for _ in range(times if state.global_step == step else 0):
             os.kill(os.getpid(), number)
         before(self, args, state, control, **options)
 
@@ -113,8 +113,8 @@ def run_out_of_memory() -> None:
     Updates._attempt = attempt  # type: ignore[method-assign]
 
 
-def at(step: int, number: int) -> Hook:
-    return ("tests.test_ranks", "end_at", {"step": step, "number": number})
+def at(step: int, number: int, times: int = 1) -> Hook:
+    return ("tests.test_ranks", "end_at", {"step": step, "number": number, "times": times})
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -151,13 +151,13 @@ def test_two_processes_make_the_adapter_of_one_and_resume_each_others_runs(
     assert manifest.processes == 2
     assert manifest.steps == STEPS
 
-    ends = train(
-        "cut", 2, hooks=((), (at(2, signal.SIGTERM),))
-    )  # a signal to either ends both, with a checkpoint
-    assert [code for code, _, _ in ends] == [143, 0], ends
+    both = (at(2, signal.SIGINT, times=2),)  # Ctrl-C of a terminal, which the launcher repeats
+    ends = train("cut", 2, hooks=(both, both))
+    assert [code for code, _, _ in ends] == [130, 0], ends
+    assert Run(tmp_path / "cut").manifest().status == "interrupted"
     assert len(losses(tmp_path / "cut")) == 2
-    [(code, _, said)] = train("cut", 1, "--resume", hooks=((at(4, signal.SIGINT),),))
-    assert code == 130, said
+    [(code, _, said)] = train("cut", 1, "--resume", hooks=((at(4, signal.SIGTERM),),))
+    assert code == 143, said
     (code, _, said), _ = train("cut", 2, "--resume")
     assert code == 0, said
     assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
@@ -196,7 +196,7 @@ def test_each_process_drops_other_numbers_and_the_same_ones_after_a_resume(
     assert all("0" in one and "1" in one for one in first)
     assert not set(first) & set(second)
     assert len(set(first)) > len(first) // 2  # not the same in each step and layer
-    assert masks("cut", end=(at(2, signal.SIGTERM),)) != whole
+    assert masks("cut", end=(at(2, signal.SIGTERM),)) != whole  # a signal to either ends both
     assert masks("cut", "--resume") == whole
 
 
