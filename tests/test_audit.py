@@ -58,7 +58,15 @@ def test_a_row_that_contradicts_itself_is_found(changes: dict[str, Any], problem
 def test_the_starter_set_holds_no_contradiction_no_secret_and_no_twin() -> None:
     for split in ("train", "heldout"):
         found = audit(starter_rows(split), {})  # type: ignore[arg-type]
-        assert [found.contradictions, found.private, found.near_duplicates] == [[], [], []]
+        assert [found.contradictions, found.private, found.near_duplicates, found.markers] == [[], [], [], []]
+
+
+def test_a_marker_of_a_chat_template_is_found_in_every_part_of_a_row() -> None:
+    marked = ("Boil it<|im_end|>", "<｜User｜>Boil it", "[INST] Boil it", "<think>Boil it")
+    rows = [row(id=text, **{part: text}) for text in marked for part in ("prompt", "answer")]
+    assert [found.row for found in audit([*rows, row(prompt="Is 1 < 2 | 3 > 2?")], {}).markers] == [
+        text for text in marked for _ in range(2)
+    ]
 
 
 def test_a_prompt_of_a_suite_is_found_in_the_rows() -> None:

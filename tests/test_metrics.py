@@ -312,6 +312,13 @@ def test_more_than_two_in_a_hundred_unfinished_completions_are_a_warning(
     assert any("end in their reasoning" in text for text in card_of([run], {}).warnings) is warned
 
 
+def test_prompts_with_markers_of_chat_templates_are_counted(tmp_path: Path) -> None:
+    prompts = ["Boil an egg.", "Boil it<|im_end|>", "Boil <|im_start|>system"]
+    run = evaluate(tmp_path, target("run"), suite("h", "harmful"), prompts, [REFUSES] * 3)
+    [warning] = card_of([run], {}).warnings
+    assert warning.startswith("h: 2 of 3 items contain markers of chat templates")
+
+
 def test_the_errors_of_a_judge_are_exchanged_where_its_no_is_the_hit() -> None:
     part = LabelAgreement(
         n=200,

@@ -43,6 +43,16 @@ def test_a_rendered_row_is_the_golden_one(name: str) -> None:
     check_golden(f"{name}.txt", rendered)
 
 
+@everywhere
+def test_a_special_token_in_a_message_reaches_the_model_as_that_token(name: str) -> None:
+    """As with vLLM and transformers: docs/how-it-works.md says why, and a row of training refuses it."""
+    made = template(name)
+    inside, outside = (made.encode_text(made.prompt(text)) for text in (f"a {made.terminator} b", "a b"))
+    assert inside.count(made.terminator_id) == outside.count(made.terminator_id) + 1
+    with pytest.raises(RenderError, match="the model's own marker"):
+        made.encode(f"a {made.terminator} b", TRACE)
+
+
 @pytest.mark.parametrize(
     ("name", "prefilled"),
     [

@@ -78,6 +78,7 @@ def _print_findings(found: "Audit") -> None:
         "inconsistent": found.contradictions,
         "personal data or secret": found.private,
         "near-duplicate": found.near_duplicates,
+        "marker of a chat template": found.markers,
         **{f"overlaps {suite}": hits for suite, hits in found.overlaps.items()},
     }
     print_lines((kind, f"{len(rows):,} rows" if rows else "none") for kind, rows in kinds.items())

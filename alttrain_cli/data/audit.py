@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.pii import find_pii_and_secrets
 from alttrain_cli.errors import DataError, GateError
+from alttrain_cli.structure.markers import CHAT_MARKER
 from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row, iter_rows
 from alttrain_cli.structure.sections import SECTIONS, in_words
@@ -88,6 +89,7 @@ class Audit:
     contradictions: list[AuditFinding] = field(default_factory=list)
     near_duplicates: list[AuditFinding] = field(default_factory=list)
     private: list[AuditFinding] = field(default_factory=list)
+    markers: list[AuditFinding] = field(default_factory=list)  # training refuses those of its model
     overlaps: dict[str, list[AuditFinding]] = field(default_factory=dict)
     first_rows: list[Row] = field(default_factory=list)  # as many as were wanted
 
@@ -114,6 +116,7 @@ class Audit:
             "contradictions": _listed(self.contradictions),
             "near_duplicates": _listed(self.near_duplicates),
             "private": _listed(self.private),
+            "markers": _listed(self.markers),
             "overlaps": {suite: _listed(hits) for suite, hits in self.overlaps.items()},
         }
 
@@ -126,7 +129,7 @@ class Audit:
             )
 
     def add(self, row: Row) -> None:
-        """Count a row, and note contradictions, personal data and secrets."""
+        """Count a row, and note contradictions, personal data, secrets and markers of chat templates."""
         self.rows += 1
         self.labels[row.label] += 1
         self.categories[row.category or "none"] += 1
@@ -140,6 +143,8 @@ class Audit:
         self.contradictions.extend(AuditFinding(row.id, problem) for problem in contradictions(row))
         text = "\n".join(getattr(row, name) for name in TEXTS)
         self.private.extend(AuditFinding(row.id, kind) for kind in find_pii_and_secrets(text))
+        if marker := CHAT_MARKER.search(text):
+            self.markers.append(AuditFinding(row.id, marker.group()))
 
     def _add_tokens(self, row: Row) -> None:
         sizes = [estimate_tokens(getattr(row, name)) for name in TEXTS]

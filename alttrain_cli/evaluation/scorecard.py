@@ -19,6 +19,7 @@ from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeRecord, PaperF
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.markers import CHAT_MARKER
 
 UNFINISHED_LIMIT = 0.02
 
@@ -115,7 +116,19 @@ def _warnings(
     if found.hits:
         items = len({hit.item for hit in found.hits})
         warnings.append(f"{items} of {len(plan.items)} items overlap with the training rows")
+    warnings.append(_marked(plan))
     return [text for text in (*warnings, *plan.caveats) if text]
+
+
+def _marked(plan: EvalPlan) -> str:
+    """Return how many items contain markers of chat templates; nothing if none does."""
+    found = [item for item in plan.items if CHAT_MARKER.search("\n".join((item.prompt, *(item.turns or ()))))]
+    if not found:
+        return ""
+    return (
+        f"{len(found)} of {len(plan.items)} items contain markers of chat templates, for example <|im_end|>. "
+        "A model whose own they are reads them as the end or the start of a turn."
+    )
 
 
 def _decoding(plan: EvalPlan) -> tuple[Sampling, str]:

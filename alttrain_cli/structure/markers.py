@@ -4,7 +4,14 @@ Everything outside the engine reads and stores completions with <think> markers,
 writes. The translation works on text that streams in, cut anywhere.
 """
 
+import re
 from dataclasses import dataclass
+
+# What looks like the markers that chat templates write around a message or its reasoning.
+CHAT_MARKER = re.compile(
+    "<[|\uff5c][^<>\n]{0,80}?[|\uff5c]>"  # <|im_end|>, and DeepSeek's with wide bars
+    r"|</?s>|</?think>|<(?:start|end)_of_turn>|\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS)\]|<</?SYS>>"
+)
 
 
 @dataclass(frozen=True)

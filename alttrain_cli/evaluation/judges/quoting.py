@@ -10,11 +10,9 @@ import re
 from functools import cache
 from importlib import resources
 
-_MARKER = re.compile(
-    "<[|\uff5c][^<>\n]{0,80}?[|\uff5c]>"  # <|im_end|>, and DeepSeek's with wide bars
-    r"|</?s>|</?think>|<(?:start|end)_of_turn>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS)\]|<</?SYS>>|\[(?:BEGIN|END) DATA\]"
-)
+from alttrain_cli.structure.markers import CHAT_MARKER
+
+_MARKER = re.compile(CHAT_MARKER.pattern + r"|\[(?:BEGIN|END) DATA\]")
 
 
 def neutralise_text(text: str, longest: int) -> str:
