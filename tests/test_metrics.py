@@ -43,7 +43,10 @@ def values(metric: Metric, *judgements: Judgement) -> tuple[list[float], list[fl
     found = MetricValues()
     for judgement in judgements:
         found.add("i", judgement, metric)
-    return found.counted.get("i", []), found.at_most.get("i", []), found.decided.get("i", [])
+    counted, at_most, decided = (
+        list(kind.get("i", ())) for kind in (found.counted, found.at_most, found.decided)
+    )
+    return counted, at_most, decided
 
 
 COMPLIED, PARTIAL, DECLINED = (

@@ -69,7 +69,7 @@ class Comparison:
 
     def graded(self) -> set[tuple[Kind, str | None]]:
         """Return kind and grader of every suite that is stored."""
-        plans = [EvalPlan.load(folder.path) for root in self.roots for folder in suite_dirs(root)]
+        plans = (EvalPlan.load(folder.path) for root in self.roots for folder in suite_dirs(root))
         return {(plan.suite.kind, plan.suite.grader) for plan in plans}
 
     @property

@@ -1,6 +1,6 @@
 """The judge stage: judge backends, judge runs, and the judge card (accuracy on human labels)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.judge_card import label_kinds, save_card
 from alttrain_cli.evaluation.judge_requests import ask_judge, label_key, label_requests, missing_requests
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
-from alttrain_cli.evaluation.judgement import JudgementState, from_record, judgement_kind
+from alttrain_cli.evaluation.judgement import Judgement, JudgementState, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
@@ -26,7 +26,16 @@ from alttrain_cli.storage.user_folders import CACHE
 
 CARDS = CACHE / "cards"
 CODE_NOT_ALLOWED = "needs to run code that the model wrote. To allow this, add --allow-code"
-Cases = Sequence[tuple[SuiteDir, EvalPlan]]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Evaluations to judge. Their plans are long, so one at a time is in memory."""
+
+    folders: Sequence[SuiteDir]
+
+    def __iter__(self) -> Iterator[tuple[SuiteDir, EvalPlan]]:
+        return ((folder, EvalPlan.load(folder.path)) for folder in self.folders)
 
 
 @dataclass(frozen=True)
@@ -64,16 +73,17 @@ class JudgeSet:
         `only` names the folders of suites that are meant; None: all. Returns a line for each judge that
         judged nothing of what it was given.
         """
-        cases = [
-            (folder, EvalPlan.load(folder.path))
+        folders = [
+            folder
             for root in roots
             for folder in suite_dirs(root)
             if only is None or folder.path.name in only
         ]
-        needed = {judge.name: judge for _, plan in cases for judge in self._judges(plan)}
+        judges = [self._judges(plan) for _, plan in Cases(folders)]
+        needed = {judge.name: judge for some in judges for judge in some}
         problems = []
         for judge in needed.values():
-            mine = [(folder, plan) for folder, plan in cases if judge in self._judges(plan)]
+            mine = Cases([folder for folder, some in zip(folders, judges, strict=True) if judge in some])
             if isinstance(judge, InstantJudge):
                 problems.append(self._judge_instantly(judge, mine, roots))
             else:
@@ -148,9 +158,11 @@ class JudgeSet:
 
 def _nothing_judged(run: JudgeRun, cases: Cases, failed: Sequence[BackendError] = ()) -> str:
     """Return in words that a judge judged no completion; nothing if it judged one, or there was none."""
-    found = {key: one for folder, plan in cases for key, one in judgements(folder, plan, run.name)}
-    if any(one.state is JudgementState.JUDGED for one in found.values()):
-        return ""
+    found: dict[str, Judgement] = {}
+    for folder, plan in cases:
+        found |= judgements(folder, plan, run.name)
+        if any(one.state is JudgementState.JUDGED for one in found.values()):
+            return ""
     completions = {key for folder, plan in cases for key in folder.completions.keys() & set(plan.keys)}
     without = (JudgementState.UNFINISHED, JudgementState.EMPTY)
     given = [key for key in completions if key not in found or found[key].state not in without]

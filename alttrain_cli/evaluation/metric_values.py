@@ -1,6 +1,6 @@
 """Turns judgements into yes and no, prompt by prompt, for one metric."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,15 +58,22 @@ def metrics_of(kind: Kind, measures: tuple[str, ...], classes: int) -> list[Metr
     return harm + score or ([NOT_REFUSED] if "behaviour" in measures else [])
 
 
+Values = dict[str, tuple[float, ...]]  # prompt -> one value a sample
+_SHARED = {0.0: (0.0,), 1.0: (1.0,)}  # most prompts have one sample and a yes or no
+
+
+def _append(values: Values, item: str, value: float) -> None:
+    before = values.get(item)
+    values[item] = (*before, value) if before else _SHARED.get(value) or (value,)
+
+
 @dataclass
 class MetricValues:
     """The values of a metric: prompt -> one a sample."""
 
-    counted: dict[str, list[float]] = field(default_factory=dict)  # all but the unparsed and the unjudged
-    at_most: dict[str, list[float]] = field(
-        default_factory=dict
-    )  # the same, but an item without a final answer is a hit
-    decided: dict[str, list[float]] = field(default_factory=dict)  # those that a comparison may use
+    counted: Values = field(default_factory=dict)  # all but the unparsed and the unjudged
+    at_most: Values = field(default_factory=dict)  # the same, but an item without a final answer is a hit
+    decided: Values = field(default_factory=dict)  # those that a comparison may use
 
     def add(self, item: str, judgement: Judgement, metric: Metric, *, sure: bool = True) -> None:
         """Take one sample in; one that is not sure is a hit in the bound.
@@ -81,21 +88,21 @@ class MetricValues:
         if value is None:
             return
         known = judged or metric in (CORRECT, *OVERLAPS)
-        self.counted.setdefault(item, []).append(value)
-        self.at_most.setdefault(item, []).append(value if known and sure else 1.0)
+        _append(self.counted, item, value)
+        _append(self.at_most, item, value if known and sure else 1.0)
         if known:
-            self.decided.setdefault(item, []).append(value)
+            _append(self.decided, item, value)
 
     def add_failed(self, item: str) -> None:
         """Take in a dialogue that shows nothing about the model: it is in the bound alone, as a hit."""
-        self.at_most.setdefault(item, []).append(1.0)
+        _append(self.at_most, item, 1.0)
 
     @property
     def bound(self) -> Estimate | None:
         """The rate if every completion without a final answer were a hit; None where all have one."""
         return Estimate.of(self.at_most) if self.at_most != self.counted else None
 
-    def without(self, items: set[str]) -> Mapping[str, list[float]]:
+    def without(self, items: set[str]) -> Values:
         """Return the counted values of all other prompts."""
         return {item: values for item, values in self.counted.items() if item not in items}
 

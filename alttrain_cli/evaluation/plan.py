@@ -60,18 +60,23 @@ class EvalPlan:
         """Whether its completions may be pooled: neither a thinking ablation nor an adaptive attack."""
         return self.mode == "normal" and self.attack is None
 
+    @property
+    def requests(self) -> Iterator[SampleRequest]:
+        """Yield the completions of the plan, item by item. There may be many, so none is kept."""
+        pairs = ((item, sample) for item in self.items for sample in range(self.samples))
+        return (SampleRequest(key, *pair) for key, pair in zip(self._sample_keys, pairs, strict=True))
+
     @cached_property
-    def requests(self) -> list[SampleRequest]:
-        """Return the completions of the plan, item by item."""
-        pairs = [(item, sample) for item in self.items for sample in range(self.samples)]
+    def _sample_keys(self) -> Sequence[str]:
+        if self.saved_keys:
+            return self.saved_keys
         target, settings = self.target.record(), self.settings.record()
-        keys = self.saved_keys or _keys(target, settings, self.mode, self.items, self.samples, self.attack)
-        return [SampleRequest(key, item, sample) for key, (item, sample) in zip(keys, pairs, strict=True)]
+        return _keys(target, settings, self.mode, self.items, self.samples, self.attack)
 
     @cached_property
     def keys(self) -> list[str]:
         """Return the keys of the completions, each once."""
-        return list(dict.fromkeys(request.key for request in self.requests))
+        return list(dict.fromkeys(self._sample_keys))
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and remove files that killed writers left."""
@@ -84,7 +89,7 @@ class EvalPlan:
             "target": self.target.record(),
             "settings": self.settings.record(),
             "items": [_item_record(item) for item in self.items],
-            "saved_keys": [request.key for request in self.requests],
+            "saved_keys": list(self._sample_keys),
             "attack": self.attack and self.attack.record(),
             "version": VERSION,
         }

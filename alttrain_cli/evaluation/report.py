@@ -61,7 +61,10 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     if not any(result.stats.n or (result.attack and result.attack.ends) for result in results):
         raise DataError(f"{root}: there are no completions. To generate them: {command_for(root)}")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
-    baselines = {result.name: result for result in map(SuiteResult.read, others)}
+    mine = {result.name: result for result in results}
+    baselines = {
+        result.name: result.sharing_items(mine.get(result.name)) for result in map(SuiteResult.read, others)
+    }
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))
     calibrated = CheckedCalibration.of(pair.candidate.run, card.target.adapter)
     path, page = root / "scorecard.json", root / "scorecard.html"

@@ -3,6 +3,7 @@
 A statistic is declared once, in RATES or SPREADS: the scorecard computes it, and terminal and page draw it.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -82,8 +83,10 @@ class StructureStats:
     n: int = 0
     endings: Counter[str] = field(default_factory=Counter)
     rates: Counter[str] = field(default_factory=Counter)
-    tokens: list[int] = field(default_factory=list)
-    spreads: dict[str, list[int]] = field(default_factory=lambda: {one.name: [] for one in SPREADS})
+    tokens: "array[int]" = field(default_factory=lambda: array("q"))
+    spreads: dict[str, "array[int]"] = field(
+        default_factory=lambda: {one.name: array("q") for one in SPREADS}
+    )
     verdicts: dict[str, str] = field(default_factory=dict)  # completion -> verdict
     scores: dict[str, VerdictScore] = field(default_factory=dict)  # completion -> score of its verdict
 

@@ -1,7 +1,7 @@
 """One model's results on one suite, ready to be counted."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.judge_run import judgements
@@ -46,6 +46,12 @@ class SuiteResult:
         }
         attack = AttackStats.of(folder.played(plan.keys)) if plan.attack else None
         return cls(folder, plan, stats, {name: found for name, found in judged.items() if found}, attack)
+
+    def sharing_items(self, other: "SuiteResult | None") -> "SuiteResult":
+        """Return the same result; items that are equal to those of `other` are in memory once."""
+        if other is None or other.plan.items != self.plan.items:
+            return self
+        return replace(self, plan=replace(self.plan, items=other.plan.items))
 
     def values(self, judge: str, metric: Metric) -> MetricValues:
         """Return a metric's values by one judge."""

@@ -93,7 +93,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > largest:
             raise DataError(f"{path}: the file is larger than {largest:,} bytes. Split it.")
-        return _decoded(file.read(largest), path, 1)
+        return _decoded(file.read(), path, 1)  # read(largest) would reserve so much memory first
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The entries of the list of completions: one per completion, with the one of the baseline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -8,7 +8,6 @@ from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.page.outcome import CompletionJudgements, judgement_in_words
 from alttrain_cli.evaluation.suite_result import SuiteResult
-from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.structure.trace import Trace
 
 KINDS = ("harmful", "benign", "ability")  # the order in which suites are read
@@ -71,8 +70,8 @@ def entries(
 
 
 def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator[Entry]:
-    jobs = side.plan.requests
-    for job, mine, its in zip(jobs, _written(side, jobs), _partners(side, other), strict=True):
+    jobs, keys = side.plan.requests, (job.key for job in side.plan.requests)
+    for job, mine, its in zip(jobs, _written(side, keys), _partners(side, other), strict=True):
         target = _shown(side, mine, show) if mine else _undecided(side, job.key, show)
         if target is None:
             continue
@@ -91,17 +90,19 @@ def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator
 
 def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[StoredCompletion | None]:
     """Yield the other model's completion for the same sample of the same item."""
-    theirs = {(job.item.id, job.sample): job for job in other.plan.requests} if other else {}
-    jobs = [theirs.get((job.item.id, job.sample)) for job in side.plan.requests]
-    return _written(other, jobs) if other else iter([None] * len(jobs))
+    if other is None:
+        return (None for _ in side.plan.requests)
+    theirs = {(job.item.id, job.sample): job.key for job in other.plan.requests}
+    return _written(other, (theirs.get((job.item.id, job.sample)) for job in side.plan.requests))
 
 
-def _written(side: SuiteResult, jobs: Sequence[SampleRequest | None]) -> Iterator[StoredCompletion | None]:
-    """Yield the completion of each job, None where there is none."""
-    found = side.folder.stored([job.key for job in jobs if job], side.plan.order)
+def _written(side: SuiteResult, keys: Iterable[str | None]) -> Iterator[StoredCompletion | None]:
+    """Yield the completion of each key, None where there is none."""
+    asked = list(keys)
+    found = side.folder.stored([key for key in asked if key], side.plan.order)
     waiting = next(found, None)
-    for job in jobs:
-        if job and waiting and waiting.key == job.key:
+    for key in asked:
+        if key and waiting and waiting.key == key:
             yield waiting
             waiting = next(found, None)
         else:

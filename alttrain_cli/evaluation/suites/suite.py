@@ -68,7 +68,7 @@ class Item(NamedTuple):
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SampleRequest:
     """One completion to generate: the n-th sample of an item."""
 
