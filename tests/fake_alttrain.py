@@ -116,6 +116,16 @@ def pause() -> None:
     time.sleep(float(os.environ.get("PAUSE", "0")))
 
 
+def install() -> None:
+    """Let a process that runs a study start this file as the program, and see a card of 24 GB."""
+    from alttrain_cli.engine import machine
+    from alttrain_cli.study import launch
+
+    launch.PROGRAM = (sys.executable, __file__)
+    machine._cards = lambda chosen=None: []  # type: ignore[assignment]
+    machine.Machine.detect = classmethod(lambda cls: cls.card(24))  # type: ignore[assignment,method-assign]
+
+
 def main(words: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     note("start", words)

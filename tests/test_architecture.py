@@ -1,10 +1,12 @@
 """The rules of DESIGN.md that code can break: layers, light start, one place that draws."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -216,62 +218,73 @@ def test_a_public_class_has_a_name_of_its_own() -> None:
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["--version"],
-        ["runs"],
-        ["doctor"],
-        [],
-        ["recipes"],
-        ["recipes", "show", "r1-7b"],
-        ["recipes", "--gpu", "12"],
-        ["train", "--help"],
-        ["train", "--recipe", "r1-8b", "--data", "rows.jsonl", "--plan", "--gpu", "12"],
-        ["chat", "--help"],
-        ["serve", "--help"],
-        ["eval", "--help"],
-        ["eval", "judge", "--help"],
-        ["study", "plan", "smoke", "--gpu", "24"],
-    ],
-    ids=" ".join,
-)
-def test_a_light_command_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in starter_rows("train")))
-    code = (
-        "import sys; from alttrain_cli.cli import app\n"
-        f"try: app({arguments!r})\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
+# Runs command lines one after the other in one process. Prints what each has imported that was not there before it.
+LOADS = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from alttrain_cli.cli import main
+real, loaded = os.dup(1), []
+sys.stdout = open(os.devnull, "w")
+for line in json.loads(sys.argv[2]):
+    before = {*sys.modules} if loaded else set()
+    sys.argv = ["alttrain", *line]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (line, end.code)
+    loaded.append(sorted({*sys.modules} - before))
+os.write(real, json.dumps(loaded).encode())
+"""
+LIGHT = [
+    *("--help", "--version", "runs", "doctor", "", "recipes", "recipes show r1-7b", "recipes --gpu 12"),
+    *(
+        "train --help",
+        "train --recipe r1-8b --data rows.jsonl --plan --gpu 12",
+        "chat --help",
+        "serve --help",
+    ),
+    *("eval --help", "eval judge --help", "study plan smoke --gpu 24"),
+]
+LARGE = ["eval", "eval judge", "eval suites", "build-data"]
 
 
-def loaded_by_help(arguments: list[str]) -> set[str]:
-    code = (
-        "import sys; from alttrain_cli.cli import main\n"
-        f"sys.argv = ['alttrain', *{arguments!r}, '--help']\n"
-        "try: main()\n"
-        "except SystemExit: print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.splitlines()[-1].split())
+def loaded_by(lines: Sequence[str], folder: Path) -> dict[str, set[str]]:
+    """Return the modules that each line imports, in one process: what one has imported, no later one does."""
+    command = [sys.executable, "-c", LOADS, str(PACKAGE.parent), json.dumps([line.split() for line in lines])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    return dict(zip(lines, map(set, json.loads(done.stdout)), strict=True))
 
 
-def test_the_list_of_commands_needs_neither_rich_nor_pydantic() -> None:
-    assert not {"rich", "pydantic", "yaml", "platformdirs"} & loaded_by_help([])
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    folder = tmp_path_factory.mktemp("light")
+    write_jsonl(folder / "rows.jsonl", (row.model_dump() for row in starter_rows("train")))
+    return loaded_by(LIGHT, folder)
 
 
-@pytest.mark.parametrize(
-    "words", [["eval"], ["eval", "judge"], ["eval", "suites"], ["build-data"]], ids=" ".join
-)
-def test_help_of_a_large_command_loads_its_options_alone(words: list[str]) -> None:
-    loaded = loaded_by_help(words)  # typer itself loads pydantic for some kinds of option
-    assert not {"rich", "yaml", "jinja2", "alttrain_cli.recipe.model", "alttrain_cli.backends.base"} & loaded
+@pytest.mark.parametrize("line", LIGHT)
+def test_a_light_command_loads_nothing_heavy(line: str, loaded: dict[str, set[str]]) -> None:
+    assert HEAVY & loaded[line] == set()
+
+
+@pytest.fixture(scope="module")
+def loaded_by_help(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    lines = ["--help", *(f"{words} --help" for words in LARGE)]
+    return loaded_by(lines, tmp_path_factory.mktemp("help"))
+
+
+def test_the_list_of_commands_needs_neither_rich_nor_pydantic(loaded_by_help: dict[str, set[str]]) -> None:
+    assert not {"rich", "pydantic", "yaml", "platformdirs"} & loaded_by_help["--help"]
+
+
+@pytest.mark.parametrize("words", LARGE)
+def test_help_of_a_large_command_loads_its_options_alone(
+    words: str, loaded_by_help: dict[str, set[str]]
+) -> None:
+    others = {"rich", "yaml", "jinja2", "alttrain_cli.recipe.model", "alttrain_cli.backends.base"}
+    assert (
+        not others & loaded_by_help[f"{words} --help"]
+    )  # typer itself loads pydantic for some kinds of option
 
 
 def test_the_console_has_every_name_that_it_declares() -> None:

@@ -6,6 +6,7 @@ Each row is done as a stranger would, in a copy of the package. Then the command
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,57 +15,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import Hook, Warm
+
 ROOT = Path(__file__).parent.parent
 ROW = re.compile(r"^\| ([^|]+?) \| (\d) \| (.+?) \|$", re.MULTILINE)  # what, source files at most, how
 ROWS = {what: (int(files), how) for what, files, how in ROW.findall((ROOT / "CONTRIBUTING.md").read_text())}
-
-# Evaluates a model that refuses everything: suite and judge are the arguments.
-EVALUATE = """
-import sys
-from pathlib import Path
-from alttrain_cli.progress import Progress
-from alttrain_cli.backends.scripted import ScriptedBackend
-from alttrain_cli.console.scorecard import print_report
-from alttrain_cli.evaluation.attacks.setup import AttackChoice
-from alttrain_cli.evaluation.comparison import Comparison
-from alttrain_cli.evaluation.eval_target import EvalTarget
-from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
-from alttrain_cli.evaluation.judge import JudgeSet
-from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.report import report
-from alttrain_cli.evaluation.suites.published import read_suites
-from alttrain_cli.evaluation.suites.suite import find_suites
-
-text = "<think>\\nThey ask.\\n\\nThis is harmful.\\n\\nI stop.\\n</think>\\n\\nI can't help with that."
-pair = Comparison(EvalTarget(Path("out"), ScriptedBackend(text)))
-options = EvalOptions(read_suites(find_suites(sys.argv[1]), {}, Progress()), attack_choice=AttackChoice("base"))
-judge = ScriptedBackend("It is a refusal.")
-judges = JudgeSet(
-    find_judges(sys.argv[2]), lambda word: judge, Progress(), url="x", model="m", with_card=False
-)
-assert not evaluate(pair, options, judges, lambda target: judge, Progress())
-print_report(report(pair, show_completions=False))
-"""
-
-
-# Runs several command lines in one process, and prints what each wrote.
-LINES = """
-import json, sys
-from typer.testing import CliRunner
-from alttrain_cli.cli import app
-said = []
-for line in json.loads(sys.argv[1]):
-    done = CliRunner().invoke(app, line, prog_name="alttrain")
-    assert done.exit_code == 0, (line, done.output, done.exception)
-    said.append(done.stdout)
-print(json.dumps(said))
-"""
 
 
 class Checkout:
     """A copy of the repository's sources, and the files of it that were touched."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, light: Warm) -> None:
+        self._light = light
         self.root, self.work = folder / "checkout", folder / "work"
         self.work.mkdir()
         for name in ("alttrain_cli", "recipes"):
@@ -83,27 +45,22 @@ class Checkout:
         assert before.count(old) == 1, f"{path}: {old}"
         (self.root / path).write_text(before.replace(old, new), encoding="utf-8")
 
-    def alttrain(self, *words: str) -> str:
-        return self.python("-m", "alttrain_cli", *words)
-
-    def each(self, *lines: str) -> list[str]:
-        """Run several command lines, and return what each wrote."""
-        return list(json.loads(self.python("-c", LINES, json.dumps([line.split() for line in lines]))))
+    def alttrain(self, line: str) -> str:
+        """Run a command line; return what it wrote."""
+        return self._run(*shlex.split(line))
 
     def evaluate(self, suite: str, judge: str = "rule") -> str:
-        return self.python("-c", EVALUATE, suite, judge)
+        """Evaluate a model that refuses everything; return what is shown."""
+        return self._run("--version", hook=("tests.anew", "evaluate", {"suite": suite, "judge": judge}))
 
-    def python(self, *words: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "COLUMNS": "160"}
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=self.work,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+    def write_template(self) -> None:
+        """Write an export in the format of this name."""
+        self._run("--version", hook=("tests.anew", "write_template", {}))
+
+    def _run(self, *words: str, hook: Hook | None = None) -> str:
+        """Run a command line in a process of its own, with the package from here."""
+        hooks = [("tests.anew", "enter", {"root": str(self.root)}), *([hook] if hook else ())]
+        done = self._light.run(*words, cwd=self.work, env={**os.environ, "COLUMNS": "160"}, hooks=hooks)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -133,14 +90,10 @@ model:
 
 def family(checkout: Checkout) -> None:
     checkout.add("recipes/thinker-1b.yaml", RECIPE)
-    recipes, recipe, _, plan = checkout.each(
-        "recipes",
-        "recipes show thinker-1b",
-        "build-data --source starter:20 --suite smoke --out d.jsonl",
-        "train --recipe thinker-1b --data d.jsonl --plan --gpu 8",
-    )
-    assert "thinker-1b" in recipes
-    assert "someone/thinker-1b" in recipe
+    assert "thinker-1b" in checkout.alttrain("recipes")
+    assert "someone/thinker-1b" in checkout.alttrain("recipes show thinker-1b")
+    checkout.alttrain("build-data --source starter:20 --suite smoke --out d.jsonl")
+    plan = checkout.alttrain("train --recipe thinker-1b --data d.jsonl --plan --gpu 8")
     assert "someone/thinker-1b" in plan
 
 
@@ -150,8 +103,8 @@ def style(checkout: Checkout) -> None:
         '    "no-pu":',
         '    "reasoning-first": ("reasoning", "understanding", "assessment"),\n    "no-pu":',
     )
-    options = ("--source", "starter", "--style", "reasoning-first", "--out", "d.jsonl")
-    assert "reasoning - understanding - assessment" in checkout.alttrain("build-data", *options)
+    said = checkout.alttrain("build-data --source starter:8 --style reasoning-first --out d.jsonl")
+    assert "reasoning - understanding - assessment" in said
     first = json.loads((checkout.work / "d.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert first["order"] == ["reasoning", "understanding", "assessment"]
 
@@ -171,7 +124,7 @@ smoke-everyday:
 
 def suite(checkout: Checkout) -> None:
     checkout.add("alttrain_cli/evaluation/suites/smoke.yaml", SUITE)
-    assert "smoke-everyday" in checkout.alttrain("eval", "suites")
+    assert "smoke-everyday" in checkout.alttrain("eval suites")
     assert "12/12 = 100%" in checkout.evaluate("smoke-everyday")
 
 
@@ -194,7 +147,7 @@ def published_table(checkout: Checkout) -> None:
     assert "refused, Somebody's suite; refused, rule: 16/16 = 100%" in " ".join(
         checkout.evaluate("smoke-benign").split()
     )
-    shown = checkout.alttrain("eval", "report", "out", "--published", "somebody").split()
+    shown = checkout.alttrain("eval report out --published somebody").split()
     assert "R1-7B theirs 12.5" in " ".join(shown)
 
 
@@ -217,7 +170,7 @@ rhymes:
 
 def attack(checkout: Checkout) -> None:
     checkout.add("alttrain_cli/evaluation/suites/adaptive.yaml", ATTACK)
-    assert "rhymes" in checkout.alttrain("eval", "suites")
+    assert "rhymes" in checkout.alttrain("eval suites")
     shown = checkout.evaluate("rhymes")
     assert "candidate: attacker failed 20" in " ".join(shown.split())
 
@@ -241,7 +194,7 @@ JUDGES = ("""
 def judge(checkout: Checkout) -> None:
     path = "alttrain_cli/evaluation/judges/rubrics.py"
     checkout.edit(path, "\nJUDGES = (", f"{JUDGE}POLITE, ")
-    assert "polite" in checkout.alttrain("eval", "judges")
+    assert "polite" in checkout.alttrain("eval judges")
     shown = checkout.evaluate("smoke-harmful", "polite")
     assert re.search(r"smoke-harmful +0/16 = 0% \(0-19\)\n not refused, polite~\w+", shown)
     assert "whether the answer is a polite refusal" in shown
@@ -269,8 +222,7 @@ def annotator(checkout: Checkout) -> None:
         "response": "<think>\nThey ask about eggs.\n</think>\n\nBoil it.",
     }
     (checkout.work / "traces.jsonl").write_text(json.dumps(trace), encoding="utf-8")
-    options = ("--source", "traces.jsonl", "--annotator", "cautious", "--suite", "", "--out", "d.jsonl")
-    checkout.alttrain("build-data", *options)
+    checkout.alttrain("build-data --source traces.jsonl --annotator cautious --suite '' --out d.jsonl")
     row = json.loads((checkout.work / "d.jsonl").read_text(encoding="utf-8"))
     assert (row["label"], row["assessment"][:23]) == ("harmful", "This request is harmful")
     assert "cautious" in (checkout.work / "d.manifest.json").read_text(encoding="utf-8")
@@ -363,8 +315,8 @@ def backend(checkout: Checkout) -> None:
         "\nfrom alttrain_cli.backends.target import",
         "\nfrom alttrain_cli.backends.echo import Echo\nfrom alttrain_cli.backends.target import",
     )
-    assert checkout.alttrain("chat", "echo:me", "-p", "Good morning").strip() == "You said Good morning"
-    shown = checkout.alttrain("eval", "echo:me", "--suite", "smoke-harmful", "--out", "evaluated")
+    assert checkout.alttrain("chat echo:me -p 'Good morning'").strip() == "You said Good morning"
+    shown = checkout.alttrain("eval echo:me --suite smoke-harmful --out evaluated")
     assert "16/16 = 100%" in shown
     shutil.copytree(ROOT / "tests", checkout.root / "tests")
     shutil.copy(ROOT / "pyproject.toml", checkout.root)
@@ -376,7 +328,12 @@ def backend(checkout: Checkout) -> None:
     )
     (checkout.root / "tests" / "test_backends.py").write_text(tests, encoding="utf-8")
     options = ("-q", "-p", "no:cacheprovider", "-k", "echo_backend", "--rootdir", str(checkout.root))
-    passed = checkout.python("-m", "pytest", *options, str(checkout.root / "tests" / "test_backends.py"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(checkout.root / "tests" / "test_backends.py")],
+        env={**os.environ, "PYTHONPATH": str(checkout.root)}, cwd=checkout.work, capture_output=True, text=True,
+    )  # fmt: skip
+    passed = done.stdout
+    assert done.returncode == 0, passed + done.stderr
     assert int(re.findall(r"(\d+) passed", passed)[0]) >= 8
     assert "failed" not in passed
 
@@ -414,15 +371,6 @@ class TemplateFormat:
     def next_step(self, recipe: Recipe, folder: Path) -> str:
         return f"cat {folder / self.files}"
 '''
-WRITE = """
-from pathlib import Path
-from types import SimpleNamespace
-from alttrain_cli.export.formats import choose_formats
-
-[one] = choose_formats(["template"], [])
-one.write(SimpleNamespace(loaded=SimpleNamespace(tokenizer=SimpleNamespace(chat_template="{{ x }}"))), Path())
-print(Path("template.txt").read_text())
-"""
 
 
 def export_format(checkout: Checkout) -> None:
@@ -432,8 +380,9 @@ def export_format(checkout: Checkout) -> None:
     checkout.edit(path, '    "adapter": lambda', f'{line}    "adapter": lambda')
     imported = "from alttrain_cli.export.merged import MergedFormat\n"
     checkout.edit(path, imported, imported + "from alttrain_cli.export.template import TemplateFormat\n")
-    assert "template, adapter, merged, gguf or ollama" in checkout.alttrain("export", "--help")
-    assert checkout.python("-c", WRITE) == "{{ x }}\n"
+    assert "template, adapter, merged, gguf or ollama" in checkout.alttrain("export --help")
+    checkout.write_template()
+    assert (checkout.work / "template.txt").read_text(encoding="utf-8") == "{{ x }}"
 
 
 COMMAND = '''
@@ -454,10 +403,9 @@ def subcommand(checkout: Checkout) -> None:
         "alttrain_cli/commands/shared/examples.txt",
         "\n[hello] Say hello.\nSay hello:\n    alttrain hello\n",
     )
-    every, own, said = checkout.each("--help", "hello --help", "hello")
-    assert re.search(r"hello +Say hello\.", every)
-    assert "Examples:" in own
-    assert said.split() == ["hello:", "world"]
+    assert re.search(r"hello +Say hello\.", checkout.alttrain("--help"))
+    assert "Examples:" in checkout.alttrain("hello --help")
+    assert checkout.alttrain("hello").split() == ["hello:", "world"]
 
 
 STATISTIC = """RATES = (
@@ -495,9 +443,11 @@ def test_every_row_of_the_table_has_a_case_and_every_case_a_row() -> None:
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_what_a_row_says_is_enough_and_touches_no_more_files_than_it_says(what: str, tmp_path: Path) -> None:
+def test_what_a_row_says_is_enough_and_touches_no_more_files_than_it_says(
+    what: str, light: Warm, tmp_path: Path
+) -> None:
     files, how = ROWS[what]
-    checkout = Checkout(tmp_path)
+    checkout = Checkout(tmp_path, light)
     CASES[what](checkout)
     assert len(checkout.touched) <= files, checkout.touched
     for path in checkout.touched:

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,6 +32,7 @@ from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status, Step
 from alttrain_cli.training import time_plan
 from tests.command_lines import context_of
+from tests.warm import Process, Warm
 
 FAKE = Path(__file__).with_name("fake_alttrain.py")
 CARD = Machine.card(24)
@@ -353,42 +353,26 @@ def test_each_job_gets_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 # --- killed at any moment
 
-DRIVER = """
-import sys
-from alttrain_cli.engine import machine
-from alttrain_cli.engine.machine import Machine
-from alttrain_cli.study import launch
-from alttrain_cli.study import plan as plans
-from alttrain_cli.study.place import open_study
-from alttrain_cli.study.run import Events
-launch.PROGRAM = (sys.executable, sys.argv[1])
-machine._cards = lambda chosen=None: []
-Machine.detect = classmethod(lambda cls: Machine.card(24))
-print("ready", flush=True)
-place = open_study("smoke", sys.argv[2:], None)
-assert place.run(2, Events()) == []
-"""
 
-
-def driven() -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-c", DRIVER, str(FAKE), *SMALL]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
+def driven(light: Warm, here: Path) -> Process:
+    """Start the small study in a process of its own, with two jobs."""
+    given = [word for one in SMALL for word in ("--set", one)]
+    return light.start(
+        "study", "run", "smoke", *given, "--jobs", "2", cwd=here, hooks=[("tests.fake_alttrain", "install", {})]
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
 def test_killed_at_random_moments_no_finished_step_runs_twice_and_the_table_is_the_same(
-    number: int, here: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, light: Warm, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAUSE", "0.1")
     chance = random.Random(int(number))
     for _ in range(5):
-        process = driven()
-        assert process.stdout
-        process.stdout.readline()
+        process = driven(light, here)
         time.sleep(chance.uniform(0, 0.8))
         process.send_signal(number)
-        process.wait()
-        process.stdout.close()
+        process.wait(60)
     assert small().run(2, Events()) == []
     table, _ = small().table()
     assert table.missing == ()
@@ -401,7 +385,7 @@ def test_killed_at_random_moments_no_finished_step_runs_twice_and_the_table_is_t
 
 
 def test_a_step_that_an_earlier_process_still_does_is_waited_for(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+    light: Warm, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAUSE", "1")
     waited: list[str] = []
@@ -410,13 +394,12 @@ def test_a_step_that_an_earlier_process_still_does_is_waited_for(
         def waits(self, step: Any) -> None:
             waited.append(step.title)
 
-    process = driven()  # two jobs
+    process = driven(light, here)
     while len(calls()) < 2:
+        assert process.poll() is None, process.communicate(0)
         time.sleep(0.02)
     process.kill()
-    process.wait()
-    assert process.stdout
-    process.stdout.close()
+    process.wait(60)
     assert small().run(1, Waits()) == []
     assert waited
     starts = [tuple(words) for what, words in calls() if what == "start"]

@@ -188,7 +188,7 @@ def wait_for_line(path: Path, process: Process, seconds: float = 300, lines: int
 
 
 def _import_commands() -> None:
-    for name in ("build_data", "chat", "eval", "train", "recipes"):
+    for name in ("build_data", "chat", "eval", "train", "recipes", "study"):
         import_module(f"alttrain_cli.commands.{name}")
     for name in (
         "httpx",
@@ -206,19 +206,28 @@ def _import_commands() -> None:
         "rich.panel",
         "rich._unicode_data.unicode17-0-0",
         "encodings.utf_16_le",
+        "alttrain_cli.backends.rendered_server",
+        "alttrain_cli.backends.served_run",
         "alttrain_cli.backends.server",
         "alttrain_cli.cli",
         "alttrain_cli.commands.eval.attack_rules",
         "alttrain_cli.commands.build_data.steps",
         "alttrain_cli.commands.eval.rules",
+        "alttrain_cli.commands.eval.steps",
         "alttrain_cli.console.chat",
         "alttrain_cli.console.data",
         "alttrain_cli.console.editor",
         "alttrain_cli.console.live",
         "alttrain_cli.console.reporter",
         "alttrain_cli.console.scorecard",
+        "alttrain_cli.console.streams",
+        "alttrain_cli.evaluation.evaluate",
         "alttrain_cli.evaluation.generate",
+        "alttrain_cli.evaluation.judge",
+        "alttrain_cli.evaluation.judge_requests",
+        "alttrain_cli.evaluation.judges.card_prompt",
         "alttrain_cli.evaluation.report",
+        "alttrain_cli.study.place",
     ):
         import_module(name)
     _fill_caches()
@@ -230,12 +239,15 @@ def _fill_caches() -> None:
     from alttrain_cli.evaluation.published_tables import all_published
     from alttrain_cli.evaluation.suites.suite import all_suites
     from alttrain_cli.recipe.model import Recipe
+    from tests.command_lines import context_of
 
     all_suites()
     all_published()
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
     Recipe.load("smollm2-135m")
+    for command in ("build-data", "chat", "eval", "train"):
+        context_of([command])
 
 
 def _import_engine() -> None:
@@ -247,12 +259,21 @@ def _import_engine() -> None:
             "datasets",
             "trl",
             "peft",
+            "peft.utils.transformers_weight_conversion",
+            "torch.utils.serialization.config",
             "alttrain_cli.backends.local",
+            "alttrain_cli.console.curve",
+            "alttrain_cli.console.training",
+            "alttrain_cli.engine.generate",
+            "alttrain_cli.training.checks",
             "alttrain_cli.training.train",
         ):
             import_module(name)
         from transformers import AutoTokenizer, DataCollatorForSeq2Seq, LlamaForCausalLM  # noqa: F401
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
         from trl import SFTConfig, SFTTrainer  # noqa: F401
+
+        get_checkpoint_conversion_mapping("llama")  # of all models, at the first load
 
 
 def _serve(listener: socket.socket) -> None:
