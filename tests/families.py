@@ -64,8 +64,9 @@ ORIGINALS = {
 }
 
 
-class Family(NamedTuple):
-    template: str
+class Tokens(NamedTuple):
+    """A family's own tokens."""
+
     special: tuple[str, ...]
     plain: tuple[str, ...]  # added tokens that are not special: they survive decoding
     bos: str | None
@@ -121,21 +122,17 @@ def _template(name: str) -> str:
     return (ASSETS / f"{name.replace('-', '_')}.jinja").read_text(encoding="utf-8").rstrip("\n")
 
 
-def _families() -> dict[str, Family]:
-    phi = ("<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|endoftext|>", "<|dummy_85|>")
-    tokens: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None, str, str]] = {
-        "r1-qwen": (R1, THINK, R1[0], R1[1], R1[1]),
-        "r1-llama": (R1, THINK, R1[0], R1[1], R1[4]),
-        "r1-0528-qwen3": (R1, THINK, R1[0], R1[1], R1[1]),
-        "qwen3": (CHATML, THINK, None, CHATML[1], CHATML[2]),
-        "qwen3-thinking-2507": (CHATML, THINK, None, CHATML[1], CHATML[2]),
-        "s1": ((*CHATML, "<|fim_pad|>"), (), None, CHATML[1], "<|fim_pad|>"),
-        "phi4-reasoning": (phi, THINK, None, phi[1], phi[4]),
-        "smollm2": (CHATML, (), CHATML[0], CHATML[1], CHATML[2]),
-    }
-    return {name: Family(_template(name), *rest) for name, rest in tokens.items()}
-
-
+PHI = ("<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|endoftext|>", "<|dummy_85|>")
+TOKENS = {
+    "r1-qwen": Tokens(R1, THINK, R1[0], R1[1], R1[1]),
+    "r1-llama": Tokens(R1, THINK, R1[0], R1[1], R1[4]),
+    "r1-0528-qwen3": Tokens(R1, THINK, R1[0], R1[1], R1[1]),
+    "qwen3": Tokens(CHATML, THINK, None, CHATML[1], CHATML[2]),
+    "qwen3-thinking-2507": Tokens(CHATML, THINK, None, CHATML[1], CHATML[2]),
+    "s1": Tokens((*CHATML, "<|fim_pad|>"), (), None, CHATML[1], "<|fim_pad|>"),
+    "phi4-reasoning": Tokens(PHI, THINK, None, PHI[1], PHI[4]),
+    "smollm2": Tokens(CHATML, (), CHATML[0], CHATML[1], CHATML[2]),
+}
 NAMES = tuple(ORIGINALS)
 
 
@@ -145,7 +142,7 @@ def tokenizer(name: str) -> "PreTrainedTokenizerFast":
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    family = _families()[name]
+    family = TOKENS[name]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bytes_only = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
     bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -161,5 +158,5 @@ def tokenizer(name: str) -> "PreTrainedTokenizerFast":
         pad_token=family.pad,
         clean_up_tokenization_spaces=False,
     )
-    made.chat_template = family.template
+    made.chat_template = _template(name)
     return made

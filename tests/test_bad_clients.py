@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from alttrain_cli.backends.base import BackendError, Chunk, Completion, ContextFullError, Request
@@ -265,10 +264,12 @@ def test_of_500_requests_at_once_each_is_answered_or_sent_away_with_a_time() -> 
 
 
 def test_openais_client_tries_again_after_the_time_and_succeeds() -> None:
+    from openai import OpenAI
+
     full = threading.Event()
     backend = Words(2, begin=full)
     with server_here({"run": backend}, in_flight=1, waiting=1) as here, begin_once_full(here, full):
-        client = openai.OpenAI(base_url=here.url, api_key="none", max_retries=10)
+        client = OpenAI(base_url=here.url, api_key="none", max_retries=10)
         with ThreadPoolExecutor(6) as pool:
             replies = list(
                 pool.map(lambda _: client.chat.completions.create(model="run", messages=HI), range(6))

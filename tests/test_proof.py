@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,20 +15,24 @@ from tests import families
 
 STRUCTURED = "They ask.\n\nThat is harmless.\n\nI can help.\n</think>\n\nSure."
 FLAT = "Sure."
-TEMPLATE = Template.of(families.tokenizer("r1-llama"))
+
+
+@cache
+def template() -> Template:
+    return Template.of(families.tokenizer("r1-llama"))
 
 
 def written(text: str) -> GeneratedText:
-    ids = tuple(TEMPLATE.encode_text(text))
+    ids = tuple(template().encode_text(text))
     return GeneratedText(text, len(ids), True, 0, False, ids)
 
 
 def probes(tuned: str = STRUCTURED, base: str = FLAT) -> Probes:
     conversations = tuple([{"role": "user", "content": prompt}] for prompt in ("one", "two"))
-    rendered = tuple(map(TEMPLATE.prompt, conversations))
-    ids = tuple(map(TEMPLATE.encode_text, rendered))
+    rendered = tuple(map(template().prompt, conversations))
+    ids = tuple(map(template().encode_text, rendered))
     both = (written(tuned),) * 2
-    return Probes(TEMPLATE, conversations, ids, rendered, both, (written(base),) * 2 if base else (), 256)
+    return Probes(template(), conversations, ids, rendered, both, (written(base),) * 2 if base else (), 256)
 
 
 class Exported:
@@ -39,7 +44,7 @@ class Exported:
         self._text, self._lead, self._shift, self.quantised = text, lead, shift, quantised
 
     def prompt_ids(self, conversation: Any) -> list[int]:
-        return [one + self._shift for one in TEMPLATE.encode_text(TEMPLATE.prompt(conversation))]
+        return [one + self._shift for one in template().encode_text(template().prompt(conversation))]
 
     def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
         return tuple(written(self._text) for _ in rendered)
@@ -85,7 +90,7 @@ def test_only_two_tokens_that_were_almost_equal_explain_a_difference(lead: float
 
 def test_a_completion_that_ends_sooner_differs_in_the_token_that_ends_it() -> None:
     proof = prove(probes(), Exported(STRUCTURED + " Yes."))
-    assert proof.differences[0].wanted == TEMPLATE.terminator
+    assert proof.differences[0].wanted == template().terminator
 
 
 def test_other_token_ids_for_a_prompt_fail() -> None:

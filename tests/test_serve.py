@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from alttrain_cli.backends.base import Completion, Finish, Request
@@ -20,12 +19,14 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
+from tests.later import Later
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
 
+openai: Any = Later("openai")
 HI: Any = [{"role": "user", "content": "Hi."}]
 
 
-def client_of(here: Here, key: str = "none") -> openai.OpenAI:
+def client_of(here: Here, key: str = "none") -> Any:
     return openai.OpenAI(base_url=here.url, api_key=key, max_retries=0)
 
 

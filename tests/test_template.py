@@ -163,7 +163,7 @@ def test_a_template_that_loses_the_question_or_an_answer_is_refused(name: str) -
             Template.of(made)
 
 
-@pytest.mark.parametrize("name", [name for name in families.NAMES if families.tokenizer(name).bos_token])
+@pytest.mark.parametrize("name", [name for name in families.NAMES if families.TOKENS[name].bos])
 def test_a_second_bos_is_refused(name: str) -> None:
     made = copy.deepcopy(families.tokenizer(name))
     made.chat_template = "{{- bos_token -}}" + str(made.chat_template)

@@ -1,6 +1,7 @@
 """Tokens to text: nothing is lost or broken on the way, and a budget ends the thinking of every family."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,18 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import TraceState
 from tests import families
 
-TOKENIZER = families.tokenizer("qwen3")
-TEMPLATE = Template.of(TOKENIZER)
+
+def tokenizer() -> Any:
+    return families.tokenizer("qwen3")
+
+
+@cache
+def template() -> Template:
+    return Template.of(tokenizer())
 
 
 def fed(ids: list[int], interval: int = 1) -> list[TokenChunk]:
-    streamer = TokenStreamer(TOKENIZER, TEMPLATE, interval=lambda: interval)
+    streamer = TokenStreamer(tokenizer(), template(), interval=lambda: interval)
     for token in ids:
         streamer.put(token)
     streamer.end()
@@ -31,9 +38,9 @@ def fed(ids: list[int], interval: int = 1) -> list[TokenChunk]:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), st.integers(1, 12))
 def test_chunks_are_the_text_and_no_character_is_cut(text: str, interval: int) -> None:
-    chunks = fed(TEMPLATE.encode_text(text), interval)
+    chunks = fed(template().encode_text(text), interval)
     assert "".join(chunk.text for chunk in chunks) == text
-    assert sum(chunk.tokens for chunk in chunks) == len(TEMPLATE.encode_text(text))
+    assert sum(chunk.tokens for chunk in chunks) == len(template().encode_text(text))
     if "\ufffd" not in text:
         assert not any("\ufffd" in chunk.text for chunk in chunks)
 
@@ -46,15 +53,15 @@ def test_any_tokens_at_all_become_text_and_are_counted(ids: list[int], interval:
 
 
 def test_the_first_text_comes_at_once_and_then_that_of_so_many_tokens() -> None:
-    ids = TEMPLATE.encode_text("One two three four five six.")
+    ids = template().encode_text("One two three four five six.")
     assert [chunk.tokens for chunk in fed(ids)] == [1] * len(ids)
     tokens = [chunk.tokens for chunk in fed(ids, interval=3)]
     assert (tokens[0], set(tokens[1:-1]), sum(tokens)) == (1, {3}, len(ids))
 
 
 def test_with_a_budget_each_token_is_handed_on() -> None:
-    streamer = TokenStreamer(TOKENIZER, TEMPLATE, 5, interval=lambda: 8)
-    for token in TEMPLATE.encode_text("<think>\nLet me see. "):
+    streamer = TokenStreamer(tokenizer(), template(), 5, interval=lambda: 8)
+    for token in template().encode_text("<think>\nLet me see. "):
         streamer.put(token)
     streamer.end()
     assert len(list(streamer)) > 3
@@ -62,8 +69,8 @@ def test_with_a_budget_each_token_is_handed_on() -> None:
 
 def test_no_token_is_no_text_and_an_error_ends_the_chunks() -> None:
     assert "".join(chunk.text for chunk in fed([])) == ""
-    streamer = TokenStreamer(TOKENIZER, TEMPLATE)
-    streamer.put(TEMPLATE.encode_text("Hi")[0])
+    streamer = TokenStreamer(tokenizer(), template())
+    streamer.put(template().encode_text("Hi")[0])
     streamer.fail(ModelError("no memory"))
     chunks = iter(streamer)
     assert next(chunks).text
@@ -98,9 +105,9 @@ def test_a_budget_closes_the_block_of_every_family_and_the_answer_follows(family
 
 
 def test_an_answer_without_a_block_and_a_block_that_ends_in_time_are_left_alone() -> None:
-    assert not any(chunk.forced for chunk in babble(TEMPLATE, TOKENIZER, 20, "An answer. " * 20, 200))
+    assert not any(chunk.forced for chunk in babble(template(), tokenizer(), 20, "An answer. " * 20, 200))
     short = "<think>\nShort.\n</think>\n\n" + "An answer. " * 20
-    assert not any(chunk.forced for chunk in babble(TEMPLATE, TOKENIZER, 20, short, 200))
+    assert not any(chunk.forced for chunk in babble(template(), tokenizer(), 20, short, 200))
 
 
 class Writer:
@@ -134,11 +141,11 @@ def test_chunks_of_many_streams_hold_several_tokens_and_each_has_its_whole_text(
 ) -> None:
     monkeypatch.setattr(stream, "Batcher", Writer)
     monkeypatch.setattr(stream, "free_limits", lambda loaded: None)
-    made = stream.Streams(SimpleNamespace(tokenizer=TOKENIZER, template=TEMPLATE))  # type: ignore[arg-type]
+    made = stream.Streams(SimpleNamespace(tokenizer=tokenizer(), template=template()))  # type: ignore[arg-type]
 
     def read(number: int) -> tuple[str, list[TokenChunk]]:
         text = f"The text of stream {number:02}, which is long enough."
-        ids = TEMPLATE.encode_text(text)
+        ids = template().encode_text(text)
         sampling = Sampling(max_new_tokens=len(ids), do_sample=False)
         return text, list(made.open(stream.Prompt(ids), sampling, seed=streams))
 
@@ -149,5 +156,5 @@ def test_chunks_of_many_streams_hold_several_tokens_and_each_has_its_whole_text(
         assert "".join(chunk.text for chunk in sent) == text
         assert chunks[0].tokens == 1
         assert {chunk.tokens for chunk in chunks[1:-1]} == {tokens}
-        assert sum(chunk.tokens for chunk in chunks) == len(TEMPLATE.encode_text(text))
+        assert sum(chunk.tokens for chunk in chunks) == len(template().encode_text(text))
     assert made.in_flight == 0

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ SAMPLE = {
 RECIPE = find_recipe("smollm2-135m").read_text(encoding="utf-8")
 FIFO, FOLDER, CLOSED = object(), object(), object()  # instead of a file's content; CLOSED: without permission
 
-Content = bytes | str | object
+Content = bytes | str | Callable[[], bytes] | object  # what is called writes it when a case runs
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Case:
                 path.write_text("{}")
                 path.chmod(0)
             else:
-                path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
+                made = content() if callable(content) else content
+                path.write_bytes(made if isinstance(made, bytes) else str(made).encode())
 
 
 def lines(*values: Any) -> str:

@@ -1,10 +1,8 @@
 """Sources of build-data: their grammar, their files, and how their columns are named."""
 
 import io
+from collections.abc import Callable
 from typing import Any
-
-import pyarrow
-import pyarrow.parquet
 
 from tests.bad_input.case import CLOSED, FIFO, FOLDER, SAMPLE, Case, Content, lines
 
@@ -24,13 +22,21 @@ def _columns(id: str, more: tuple[str, ...], *words: str, row: dict[str, Any] = 
     return Case(f"columns-{id}", ("build-data", "--source", "s.jsonl", *more), words, {"s.jsonl": lines(row)})
 
 
-def _parquet(values: dict[str, list[Any]]) -> bytes:
+def _parquet(values: dict[str, list[Any]], end: int | None = None) -> Callable[[], bytes]:
+    return lambda: _parquet_bytes(values)[:end]
+
+
+def _parquet_bytes(values: dict[str, list[Any]]) -> bytes:
+    import pyarrow.parquet
+
     file = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(values), file)
     return file.getvalue()
 
 
 def _same_names() -> bytes:
+    import pyarrow.parquet
+
     file = io.BytesIO()
     table = pyarrow.Table.from_arrays(
         [pyarrow.array(["a"]), pyarrow.array(["b"])], names=["prompt", "prompt"]
@@ -91,10 +97,10 @@ FILES = [
     _file("s.csv", "fifo", FIFO, "pipe"),
     _file("s.parquet", "empty", "", "Parquet"),
     _file("s.parquet", "text", "hello", "Parquet"),
-    _file("s.parquet", "torn", _parquet({"prompt": ["a"]})[:-20], "Parquet"),
+    _file("s.parquet", "torn", _parquet({"prompt": ["a"]}, -20), "Parquet"),
     _file("s.parquet", "folder", FOLDER, "folder"),
     _file("s.parquet", "fifo", FIFO, "pipe"),
-    _file("s.parquet", "columns-twice", _same_names(), "same name"),
+    _file("s.parquet", "columns-twice", _same_names, "same name"),
     _file("s.parquet", "bytes", _parquet({"prompt": [b"a"], "response": ["b"]}), "prompt: text is needed"),
 ]
 COLUMNS = [
