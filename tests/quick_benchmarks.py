@@ -1,4 +1,4 @@
-"""Runs a benchmark at its smallest size in a process that has the engine already: for test_benchmarks.py."""
+"""Runs a benchmark at its smallest size in a process that has the libraries already: a hook of tests.warm."""
 
 import json
 import sys
@@ -9,13 +9,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from tests.trained import write_run
-
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 def make_run(folder: str, family: str = "r1-llama", recipe: str = "r1-8b") -> None:
     """Write a run of a tiny model with an adapter of random weights."""
+    from tests.trained import write_run
+
     write_run(Path(folder), family, "llama", recipe, "train.max_length=512")
 
 
