@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests import later
 from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 from tests.tiny import tiny  # noqa: F401
@@ -41,6 +42,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_finish() -> None:
     """Leave modules and tests out of every later collection of garbage."""
+    later.look()
     gc.collect()
     gc.freeze()
 

@@ -19,6 +19,7 @@ from alttrain_cli import console
 from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
+from tests import later
 
 PACKAGE = Path(alttrain_cli.__file__).parent
 LONGEST_FILE, LONGEST_COMMAND, LONGEST_FUNCTION = 300, 150, 40  # lines
@@ -285,6 +286,10 @@ def test_help_of_a_large_command_loads_its_options_alone(
     assert (
         not others & loaded_by_help[f"{words} --help"]
     )  # typer itself loads pydantic for some kinds of option
+
+
+def test_to_collect_the_tests_imports_no_large_library() -> None:
+    assert later.found == set()
 
 
 def test_the_console_has_every_name_that_it_declares() -> None:

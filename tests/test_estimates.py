@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
-from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -20,10 +19,10 @@ from alttrain_cli.statistics.estimates import (
 )
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
-from tests.later import Later
+from tests.later import later
 
-stats: Any = Later("scipy.stats")
-metrics: Any = Later("sklearn.metrics")
+stats = later("scipy.stats")
+metrics = later("sklearn.metrics")
 
 
 def per_prompt(values: Sequence[float]) -> dict[str, list[float]]:
@@ -55,7 +54,7 @@ def test_a_rate_has_the_intervals_of_newcombe_1998(hits: int, n: int, low: float
 @given(n=st.integers(1, 3_000), data=st.data())
 def test_every_rate_has_scipys_wilson_interval(n: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, n))
-    reference = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    reference = stats().binomtest(hits, n).proportion_ci(method="wilson")
     values = per_prompt([1.0] * hits + [0.0] * (n - hits))
     for found in (Estimate.of_rate(Rate(hits, n)), Estimate.of(values)):
         assert found is not None
@@ -211,7 +210,7 @@ def test_means_over_samples_are_compared_as_scipy_compares_them(
     assume(len(gaps) > 1)
     found = difference({str(at): samples for at, (samples, _) in enumerate(rows)}, per_prompt(others))
     assert found is not None
-    reference = stats.ttest_rel(means, others)
+    reference = stats().ttest_rel(means, others)
     interval = reference.confidence_interval(0.95)
     assert found.p == pytest.approx(reference.pvalue, rel=1e-6)
     assert found.low == pytest.approx(100 * interval.low, rel=1e-6, abs=1e-6)
@@ -287,7 +286,7 @@ def test_kappa_is_scikit_learns_and_undefined_where_both_never_vary(pairs: list[
         assert agreed == 1
     else:
         first, second = zip(*pairs, strict=True)
-        assert found == pytest.approx(metrics.cohen_kappa_score(first, second))
+        assert found == pytest.approx(metrics().cohen_kappa_score(first, second))
 
 
 def test_kappa_of_no_pair_is_undefined() -> None:
@@ -363,9 +362,9 @@ def test_counting_misses_instead_of_hits_mirrors_the_corrected_rate(hits: int, f
 def test_with_few_labels_the_corrected_interval_still_holds_the_true_rate(true: float) -> None:
     """Over all outcomes of 25 completions and 12 labels of each kind, each with its probability."""
     (n, labels), (sensitivity, specificity) = (25, 12), (0.9, 0.8)
-    hits = stats.binom(n, true * sensitivity + (1 - true) * (1 - specificity)).pmf(range(n + 1))
-    found = stats.binom(labels, sensitivity).pmf(range(labels + 1))
-    left = stats.binom(labels, specificity).pmf(range(labels + 1))
+    hits = stats().binom(n, true * sensitivity + (1 - true) * (1 - specificity)).pmf(range(n + 1))
+    found = stats().binom(labels, sensitivity).pmf(range(labels + 1))
+    left = stats().binom(labels, specificity).pmf(range(labels + 1))
     below = above = told = 0.0
     for (i, p), (j, q), (k, r) in product(*map(enumerate, (hits, found, left))):
         estimate = correct_for_judge(Rate(i, n), Rate(j, labels), Rate(k, labels))

@@ -1,16 +1,15 @@
 """ROC curves and exact bounds."""
 
 import random
-from typing import Any
 
 import pytest
 
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.roc import auroc, exact_interval, fewest_needed, most_hits, reliability, roc
-from tests.later import Later
+from tests.later import later
 
-stats: Any = Later("scipy.stats")
-metrics: Any = Later("sklearn.metrics")
+stats = later("scipy.stats")
+metrics = later("sklearn.metrics")
 
 
 def groups(seed: int, n: int = 60) -> tuple[list[float], list[float]]:
@@ -26,7 +25,7 @@ def test_the_area_is_scikit_learns_also_with_ties(seed: int) -> None:
     positives, negatives = groups(seed)
     found = auroc(positives, negatives)
     assert found is not None
-    assert found.area == pytest.approx(metrics.roc_auc_score([1] * 60 + [0] * 60, positives + negatives))
+    assert found.area == pytest.approx(metrics().roc_auc_score([1] * 60 + [0] * 60, positives + negatives))
 
 
 def test_the_interval_is_that_of_a_bootstrap() -> None:
@@ -36,7 +35,7 @@ def test_the_interval_is_that_of_a_bootstrap() -> None:
         found = auroc(list(one), list(other))
         return found.area if found else 0.0
 
-    drawn = stats.bootstrap(
+    drawn = stats().bootstrap(
         (positives, negatives), area, vectorized=False, n_resamples=400, method="percentile", rng=1
     )
     found = auroc(positives, negatives)
@@ -66,7 +65,7 @@ def test_the_calibration_curve_counts_every_score_once() -> None:
 @pytest.mark.parametrize(("n", "limit"), [(29, 0.1), (28, 0.1), (103, 0.1), (200, 0.05), (50, 0.5)])
 def test_the_most_hits_are_those_whose_exact_upper_bound_holds(n: int, limit: float) -> None:
     def bound(hits: int) -> float:  # Clopper and Pearson, one-sided 95%
-        return 1.0 if hits >= n else float(stats.beta.ppf(0.95, hits + 1, n - hits))
+        return 1.0 if hits >= n else float(stats().beta.ppf(0.95, hits + 1, n - hits))
 
     found = most_hits(n, limit)
     assert bound(found + 1) > limit

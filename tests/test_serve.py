@@ -19,15 +19,15 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
-from tests.later import Later
+from tests.later import later
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
 
-openai: Any = Later("openai")
+openai = later("openai")
 HI: Any = [{"role": "user", "content": "Hi."}]
 
 
 def client_of(here: Here, key: str = "none") -> Any:
-    return openai.OpenAI(base_url=here.url, api_key=key, max_retries=0)
+    return openai().OpenAI(base_url=here.url, api_key=key, max_retries=0)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_the_run_and_its_base_are_two_models(here: Here) -> None:
     assert [card.id for card in cards] == ["run", "base"]
     assert client_of(here).models.retrieve("base").id == "base"
     assert ask(here, model="base").choices[0].message.content == "As the base."
-    with pytest.raises(openai.NotFoundError, match="There is run and base"):
+    with pytest.raises(openai().NotFoundError, match="There is run and base"):
         ask(here, model="gpt-4o")
-    with pytest.raises(openai.NotFoundError, match="There is run and base"):
+    with pytest.raises(openai().NotFoundError, match="There is run and base"):
         client_of(here).models.retrieve("gpt-4o")
 
 
@@ -163,14 +163,14 @@ def test_a_stop_text_ends_the_answer_and_not_the_reasoning(
 
 def test_an_assistants_message_is_continued_where_the_client_says_so(here: Here, backend: Any) -> None:
     begun = [*HI, {"role": "assistant", "content": "<think>\nI"}]
-    with pytest.raises(openai.BadRequestError, match="continue_final_message"):
+    with pytest.raises(openai().BadRequestError, match="continue_final_message"):
         ask(here, messages=begun)
     how = {"continue_final_message": True, "add_generation_prompt": False}
     reply = ask(here, messages=begun, extra_body=how)
     assert backend.seen[-1][0].input.started == "<think>\nI"
     assert reply.choices[0].message.reasoning_content.strip() == "see."
     assert reply.choices[0].message.content == "All is fine."
-    with pytest.raises(openai.BadRequestError, match="nothing to continue"):
+    with pytest.raises(openai().BadRequestError, match="nothing to continue"):
         ask(here, extra_body=how)
 
 
@@ -200,7 +200,7 @@ def test_a_key_is_wanted_where_one_is_set_and_health_needs_none() -> None:
                 ).status_code
                 == 401
             )
-        with pytest.raises(openai.AuthenticationError):
+        with pytest.raises(openai().AuthenticationError):
             client_of(here).chat.completions.create(model="run", messages=HI)
         assert httpx.get(here.url.replace("/v1", "/health"), timeout=60).json() == {"status": "ok"}
 
@@ -216,7 +216,9 @@ class Phi(ScriptedBackend):
 def test_a_system_message_that_the_model_would_not_get_is_refused() -> None:
     system = {"role": "system", "content": "Be brief."}
     with server_here({"phi": Phi(THOUGHT)}) as running:
-        with pytest.raises(openai.BadRequestError, match="the model's chat template drops the system prompt"):
+        with pytest.raises(
+            openai().BadRequestError, match="the model's chat template drops the system prompt"
+        ):
             ask(running, model="phi", messages=[system, *HI])
         assert ask(running, model="phi").choices[0].message.content
 
@@ -245,7 +247,7 @@ def test_the_recipes_threshold_is_for_the_run_and_not_for_its_base() -> None:
         ask = partial(client_of(here).chat.completions.create, messages=HI)
         assert ask(model="run").choices[0].model_extra["verdict"]["written"] == "benign"
         assert ask(model="base").choices[0].model_extra["verdict"]["written"] == "harmful"
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai().NotFoundError):
             ask(model="other")
 
 
@@ -255,7 +257,7 @@ def test_the_recipes_threshold_is_for_the_run_and_not_for_its_base() -> None:
 def test_a_threshold_that_is_wrong_or_has_no_effect_is_refused(
     here: Here, threshold: float, words: str
 ) -> None:
-    with pytest.raises(openai.BadRequestError, match=words) as refused:
+    with pytest.raises(openai().BadRequestError, match=words) as refused:
         client_of(here).chat.completions.create(model="run", messages=HI, extra_body={"threshold": threshold})
     assert refused.value.param == "threshold"
 

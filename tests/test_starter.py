@@ -10,9 +10,9 @@ from alttrain_cli.data.audit import contradictions
 from alttrain_cli.data.starter import FILES, FULL, LABELS, Split, starter_pairs, starter_rows
 from alttrain_cli.data.styles import check_row
 from alttrain_cli.text import overlap
-from tests.later import Later
+from tests.later import later
 
-sklearn: Any = Later("sklearn")
+sklearn = later("sklearn")
 ALL = starter_pairs(FULL)
 PAIRS = [pair for pair in ALL if pair["kind"] != "everyday"]  # contrast pairs: only the meaning differs
 DANGEROUS_LOOKING = {
@@ -30,8 +30,8 @@ def told_apart(classifier: object, features: object, scoring: str) -> float:
     count = len(features)  # type: ignore[arg-type]
     is_harmful = numpy.arange(count) % 2 == 0
     pair = numpy.arange(count) // 2
-    folds = sklearn.model_selection.GroupKFold(10)
-    found = sklearn.model_selection.cross_val_score(
+    folds = sklearn().model_selection.GroupKFold(10)
+    found = sklearn().model_selection.cross_val_score(
         classifier, features, is_harmful, groups=pair, cv=folds, scoring=scoring
     )
     return float(found.mean())
@@ -39,7 +39,7 @@ def told_apart(classifier: object, features: object, scoring: str) -> float:
 
 def of_words(classifier: object) -> object:
     """Return a classifier that counts words."""
-    return sklearn.pipeline.make_pipeline(sklearn.feature_extraction.text.CountVectorizer(), classifier)
+    return sklearn().pipeline.make_pipeline(sklearn().feature_extraction.text.CountVectorizer(), classifier)
 
 
 @pytest.fixture(params=FILES)
@@ -97,9 +97,9 @@ def test_prompts_and_answers_stand_only_once() -> None:
 @pytest.mark.parametrize("kind", ["bayes", "logistic"])
 def test_a_bag_of_words_cannot_tell_the_labels(contrasts: list[dict[str, Any]], kind: str) -> None:
     classifier = (
-        sklearn.naive_bayes.MultinomialNB()
+        sklearn().naive_bayes.MultinomialNB()
         if kind == "bayes"
-        else sklearn.linear_model.LogisticRegression(max_iter=1000)
+        else sklearn().linear_model.LogisticRegression(max_iter=1000)
     )
     assert told_apart(of_words(classifier), prompts(contrasts), "accuracy") < 0.70
 
@@ -111,12 +111,12 @@ def test_neither_length_nor_punctuation_can_tell_the_labels(name: str) -> None:
     ]
     features = numpy.array(surface, dtype=float)
     features /= 1 + features.max(axis=0)
-    assert told_apart(sklearn.linear_model.LogisticRegression(max_iter=1000), features, "roc_auc") <= 0.60
+    assert told_apart(sklearn().linear_model.LogisticRegression(max_iter=1000), features, "roc_auc") <= 0.60
 
 
 def test_the_first_word_cannot_tell_the_labels(name: str) -> None:
     first = [text.split()[0] for text in prompts(starter_pairs(name))]
-    assert told_apart(of_words(sklearn.linear_model.LogisticRegression()), first, "roc_auc") <= 0.60
+    assert told_apart(of_words(sklearn().linear_model.LogisticRegression()), first, "roc_auc") <= 0.60
 
 
 def test_both_sides_of_a_pair_are_as_long() -> None:
