@@ -14,8 +14,8 @@ PAPERS = tuple(sorted(path.stem for path in (Path(__file__).parent / "published"
 # Of suites.
 GROUPS = {
     "smoke": "a quick first look, offline, written for alttrain",
-    "safety": "harmful prompts and frozen attacks",
-    "attacks": "only the frozen attacks",
+    "safety": "harmful prompts, and prompts recorded from attacks",
+    "attacks": "only the prompts recorded from attacks",
     "adaptive": "attacks that react to the answers, live, and their controls",
     "recorded": "conversations of several turns as others recorded them; no model attacks",
     "attack-smoke": "an attack towards goals that harm nobody, offline",
