@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from tests.fault_jobs import BUILD, EVAL, Job, answer, outcome, problems, train_
 from tests.faults import NEEDS_SPACE
 from tests.servers import Served, chat_server
 from tests.terminals import Terminal
-from tests.tiny import write_model
 from tests.warm import Hook, Process, Warm
 
 ENDS = {"kill": -signal.SIGKILL, "full": 2, "term": 143, "twice": 130}
@@ -111,7 +111,7 @@ def served() -> Iterator[Served]:
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, served: Served) -> Bench:
     place = tmp_path_factory.mktemp("faults")
     if request.param == "train":
-        job, warm = train_job(write_model(place / "model")), "warm"
+        job, warm = train_job(request.getfixturevalue("tiny")), "warm"
     else:
         job, warm = {"build-data": BUILD, "eval": EVAL}[request.param], "light"
     return Bench(job, request.getfixturevalue(warm), place, served)
@@ -132,12 +132,14 @@ def test_a_fault_at_any_point_loses_nothing(bench: Bench, kind: str) -> None:
 
 
 def test_kills_at_random_moments_lose_nothing(bench: Bench) -> None:
-    chance, kills, hits = random.Random(25), 0, 0
+    chance, kills, hits, seconds = random.Random(25), 0, 0, bench.seconds
     folder = bench.folder()
     while kills < RANDOM_KILLS:
+        is_new, begun = not (folder / "out").exists(), time.monotonic()
         process = bench.start(folder)
-        time.sleep(chance.uniform(0, bench.seconds))
-        process.kill()
+        with suppress(TimeoutError):  # after which it is killed
+            process.wait(chance.uniform(0, seconds))
+            seconds = time.monotonic() - begun if is_new else seconds  # the first of all took longer
         process.communicate(60)
         kills += process.returncode == -signal.SIGKILL
         if outcome(folder) == bench.whole:
