@@ -7,6 +7,7 @@ does not show: 4 bits, 16 bits, torch.compile, the real allocator, and CUDA's ow
 
 import gc
 import importlib.abc
+import importlib.machinery
 import json
 import os
 import sys
@@ -56,12 +57,28 @@ class _Properties:
     is_integrated = 0
 
 
-class _AllowOnlyAtImport(importlib.abc.MetaPathFinder):
-    """Takes the switch back before Unsloth looks at TRL: with it, the trainer would stay TRL's own."""
+class _AtImport(importlib.abc.MetaPathFinder):
+    """Acts when Unsloth comes to TRL's trainers.
 
-    def find_spec(self, name: str, *_: Any) -> None:
-        if name == "unsloth.models.rl":
-            os.environ.pop("UNSLOTH_ALLOW_CPU", None)
+    The switch is taken back: with it, the trainer would stay TRL's own. And Unsloth writes the trainer that
+    alttrain uses, not those of all other methods too.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "unsloth.models.rl":
+            return None
+        os.environ.pop("UNSLOTH_ALLOW_CPU", None)
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        load: Any = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            load(module)
+            module.patch_trl_rl_trainers = lambda: module._patch_trl_rl_trainers("sft_trainer")
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
 def pretend_cuda() -> None:
@@ -106,7 +123,7 @@ def pretend_cuda() -> None:
     fork_rng = torch.random.fork_rng
     torch.random.fork_rng = lambda: fork_rng(devices=[])
     OnCPU().__enter__()
-    sys.meta_path.insert(0, _AllowOnlyAtImport())
+    sys.meta_path.insert(0, _AtImport())
 
 
 def pretend_gpu_in_alttrain() -> None:
@@ -279,6 +296,9 @@ def main(folder: Path) -> None:
         import unsloth
 
         pretend_gpu_in_alttrain()
+        import trl
+
+        found["trainer"] = trl.SFTTrainer.__name__
         gc.collect()
         gc.freeze()  # Unsloth collects after every step: what was imported need not be looked at each time
         found["device"] = unsloth.DEVICE_TYPE

@@ -55,7 +55,7 @@ def stock(folder: Path) -> dict[str, list[str]]:
 
 
 def test_it_is_the_cuda_path_that_runs(found: dict[str, Any]) -> None:
-    assert found["device"] == "cuda"
+    assert (found["device"], found["trainer"]) == ("cuda", "UnslothSFTTrainer")
 
 
 @each_kind
