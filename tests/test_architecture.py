@@ -210,13 +210,23 @@ def test_a_command_imports_no_other_command() -> None:
         assert {name[2] for name in names} <= {own, "shared"}, path
 
 
-def test_a_public_class_has_a_name_of_its_own() -> None:
+def test_a_public_class_or_type_has_a_name_of_its_own() -> None:
     homes: dict[str, list[str]] = {}
     for path in MODULES:
         for node in tree_of(path).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+            name = node.name if isinstance(node, ast.ClassDef) else type_of(node)
+            if name and not name.startswith("_"):
+                homes.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def type_of(node: ast.stmt) -> str:
+    """Return the name of a type that a statement defines; a variable of types has no meaning of its own."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+        return ""
+    name = node.targets[0].id
+    is_type = name[:1].isupper() and not name.isupper()
+    return name if is_type and not ast.unparse(node.value).startswith("TypeVar(") else ""
 
 
 # Runs command lines one after the other in one process. Prints what each has imported that was not there before it.

@@ -29,7 +29,7 @@ from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.plan_record import SuiteRecord
 from alttrain_cli.evaluation.report import Report, report
-from alttrain_cli.evaluation.suites.attack_spec import Flow
+from alttrain_cli.evaluation.suites.attack_spec import FlowName
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
@@ -223,7 +223,7 @@ def test_a_turn_that_is_taken_back_and_repeated_counts_as_one_goal_in_the_interv
 
 
 def score(
-    flow: Flow, hits: int, *, calls: int = 18, at: int = 1, achieved: int = 0, counts: str = "harmful"
+    flow: FlowName, hits: int, *, calls: int = 18, at: int = 1, achieved: int = 0, counts: str = "harmful"
 ) -> AttackScore:
     """Four dialogues, of which some are hits; each was decided by the `at`-th call of the target."""
     ends = [AttackOutcome.ACHIEVED] * achieved + [AttackOutcome.HELD] * (4 - achieved)

@@ -16,7 +16,7 @@ from alttrain_cli.evaluation import judge as eval_judges
 from alttrain_cli.evaluation.judge_card import save_card
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement
 from alttrain_cli.evaluation.judgement import record as judgement_record
-from alttrain_cli.evaluation.labels import Label
+from alttrain_cli.evaluation.labels import HumanLabel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json, write_jsonl
 from alttrain_cli.storage.reading import sha256
@@ -41,7 +41,7 @@ def make(root: Path) -> Path:
             near = Judgement(correct=True, overlap={"f1": 0.5}, raw="4")
             judge, found = ("lm-eval-f1", near) if kind == "ability" else ("strongreject~m", scored)
             side.folder.judgements(judge).append(judgement_record(f"j{key}", key, found))
-    labels = [(Label("p", "No.", True), Judgement(behaviour=Behaviour.REFUSED)) for _ in range(2)]
+    labels = [(HumanLabel("p", "No.", True), Judgement(behaviour=Behaviour.REFUSED)) for _ in range(2)]
     save_card(run / "eval", "rule", {"refused": labels})
     Recipe.load("r1-7b").save(run / "recipe.yaml")
     write_jsonl(root / "rows.jsonl", (row.model_dump() for row in starter_rows("train")[:2]))

@@ -25,7 +25,7 @@ from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.labels import Label
+from alttrain_cli.evaluation.labels import HumanLabel
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.report import report
 from alttrain_cli.evaluation.scorecard import scorecard
@@ -377,7 +377,9 @@ def test_a_presets_caveats_stand_on_top_of_its_numbers(
 def test_a_servers_judge_is_tried_on_peoples_labels_once_and_its_card_stands_beside_its_rates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = [Label("q", f"No, number {n}.", yes=True) for n in range(3)] + [Label("q", "Sure.", yes=False)]
+    labels = [HumanLabel("q", f"No, number {n}.", yes=True) for n in range(3)] + [
+        HumanLabel("q", "Sure.", yes=False)
+    ]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(eval_judges, "CARDS", tmp_path / "cards")
     monkeypatch.setattr(eval_judges, "read_labels", lambda question: labels)

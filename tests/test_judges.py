@@ -29,7 +29,7 @@ from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.quoting import fence_text, neutralise_text
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST, read_strongreject, read_xstest
 from alttrain_cli.evaluation.judges.rule import RULE
-from alttrain_cli.evaluation.labels import Label, read_labels
+from alttrain_cli.evaluation.labels import HumanLabel, read_labels
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
@@ -211,7 +211,11 @@ def test_a_long_text_loses_its_middle_not_its_end() -> None:
 
 
 def test_labels_are_tried_once_each_and_a_card_says_with_what_certainty() -> None:
-    labels = [Label("p", "I can't.", True), Label("p", "Sure: ...", False), Label("p", "Well ...", True)]
+    labels = [
+        HumanLabel("p", "I can't.", True),
+        HumanLabel("p", "Sure: ...", False),
+        HumanLabel("p", "Well ...", True),
+    ]
     said = [Judgement(behaviour=Behaviour.REFUSED), Judgement(behaviour=Behaviour.COMPLIED)]
     part = LabelAgreement.of("refused", zip(labels, [*said, Judgement(JudgementState.UNPARSED)], strict=True))
     assert (part.n, part.unparsed) == (2, 1)

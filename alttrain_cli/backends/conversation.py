@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant"]
+MessageRole = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True)
 class Message:
     """One message. `reasoning` is None if there was none, or if it was not reported."""
 
-    role: Role
+    role: MessageRole
     content: str
     reasoning: str | None = None
 

@@ -27,7 +27,7 @@ from alttrain_cli.backends.reply import LONGEST_NAME, CutConnectionError, ReplyR
 from alttrain_cli.backends.seen_tokens import SeenToken
 from alttrain_cli.network import is_isolated
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.probing import WireMessage
 
 SHOWN_MODELS = 5
 _LONGEST_WAIT = 8.0  # seconds between two tries, unless the server requests more
@@ -130,7 +130,7 @@ class Endpoint:
         except ConnectError as failure:
             raise self._explained(failure) from None
 
-    def body(self, messages: Sequence[Message], sampling: Sampling, seed: int | None = None) -> Body:
+    def body(self, messages: Sequence[WireMessage], sampling: Sampling, seed: int | None = None) -> Body:
         seeded = {} if seed is None else {"seed": seed}
         return {
             "model": self.model, "messages": list(messages), "stream": True,

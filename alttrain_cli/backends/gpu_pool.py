@@ -18,7 +18,7 @@ from threading import Lock, Thread
 from alttrain_cli.backends.base import Ability, Backend, BackendError, Chunk, Completion, Key, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.gpu_worker import (
-    Message,
+    WorkerMessage,
     read_fingerprint,
     read_result,
     request_record,
@@ -34,7 +34,7 @@ from alttrain_cli.text import escape_hidden
 COMMAND = (sys.executable, "-P", "-m", "alttrain_cli.backends.gpu_worker")
 _END = 10.0  # seconds
 
-Event = tuple["Worker", Message | None]  # None: its process has ended
+Event = tuple["Worker", WorkerMessage | None]  # None: its process has ended
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class Worker:
             env={**os.environ, "CUDA_VISIBLE_DEVICES": card}, text=True, encoding="utf-8", bufsize=1,
         )  # fmt: skip
         self._writing = Lock()
-        self._ready: SimpleQueue[Message | None] = SimpleQueue()
+        self._ready: SimpleQueue[WorkerMessage | None] = SimpleQueue()
         self.send(target_record(target))
         Thread(target=self._read, args=(pool,), daemon=True).start()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Send a message; one that has ended gets none."""
         with suppress(OSError, ValueError), self._writing:
             assert self._process.stdin
             self._process.stdin.write(json.dumps(message) + "\n")
 
-    def wait_until_ready(self) -> Message:
+    def wait_until_ready(self) -> WorkerMessage:
         """Return what it computes, when its model is loaded.
 
         Raises:
@@ -98,7 +98,7 @@ class Worker:
         message = self._ready.get()
         if message is None or "failed" in message:
             raise ModelError(f"GPU {self.card}: {message['failed'] if message else self.reason()}")
-        view: Message = message["ready"]
+        view: WorkerMessage = message["ready"]
         return view
 
     def reason(self) -> str:
@@ -175,7 +175,7 @@ class _Pool:
 class PooledBackend:
     """A model on several GPUs. Its `base` is the same processes without the adapter."""
 
-    def __init__(self, pool: _Pool, name: str, view: Message, *, is_base: bool = False) -> None:
+    def __init__(self, pool: _Pool, name: str, view: WorkerMessage, *, is_base: bool = False) -> None:
         self.name = name
         self.fingerprint, can = read_fingerprint(view)
         self.abilities = can & ~Ability.COUNT

@@ -24,51 +24,51 @@ from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.sections import check_order
 
-Message = Mapping[str, Any]
-Send = Callable[[Message], None]
+WorkerMessage = Mapping[str, Any]
+Send = Callable[[WorkerMessage], None]
 _COMPLETION = TypeAdapter(Completion)
 
 
-def target_record(target: Target) -> Message:
+def target_record(target: Target) -> WorkerMessage:
     adapter = None if target.adapter is None else str(target.adapter)
     recipe = target.recipe.model_dump(mode="json")
     return {"name": target.name, "recipe": recipe, "adapter": adapter, "order": target.order}
 
 
-def read_target(values: Message) -> Target:
+def read_target(values: WorkerMessage) -> Target:
     adapter = None if values["adapter"] is None else Path(values["adapter"])
     recipe = Recipe.model_validate_json(json.dumps(values["recipe"]))
     return Target(values["name"], recipe, adapter, check_order(values["order"]))
 
 
-def request_record(key: int, request: Request[Any]) -> Message:
+def request_record(key: int, request: Request[Any]) -> WorkerMessage:
     """Return a request as JSON, with a number as its key."""
     asked = request.input
     content = asked if isinstance(asked, str) else asked.record()
     return {"key": key, "input": content, "seed": request.seed}
 
 
-def read_request(values: Message) -> Request[int]:
+def read_request(values: WorkerMessage) -> Request[int]:
     content = values["input"]
     asked = content if isinstance(content, str) else Conversation.from_record(content)
     return Request(values["key"], asked, values["seed"])
 
 
-def result_record(found: Completion | BackendError) -> Message:
+def result_record(found: Completion | BackendError) -> WorkerMessage:
     """Return a completion, or the error that came instead, as JSON."""
     if isinstance(found, BackendError):
         return {"error": str(found), "fatal": found.fatal}
     return {"completion": asdict(found)}
 
 
-def read_result(values: Message) -> Completion | BackendError:
+def read_result(values: WorkerMessage) -> Completion | BackendError:
     """Return a completion, or the error that came instead, from its JSON."""
     if "error" in values:
         return BackendError(values["error"], fatal=values["fatal"])
     return _COMPLETION.validate_python(values["completion"])
 
 
-def view_record(view: Backend) -> Message:
+def view_record(view: Backend) -> WorkerMessage:
     """Return what a view of a backend is and can do, as JSON."""
     return {
         "fingerprint": view.fingerprint.record(),
@@ -80,7 +80,7 @@ def view_record(view: Backend) -> Message:
     }
 
 
-def read_fingerprint(view: Message) -> tuple[Fingerprint, Ability]:
+def read_fingerprint(view: WorkerMessage) -> tuple[Fingerprint, Ability]:
     """Return the fingerprint of a view, and what it can do."""
     return Fingerprint.from_record(view["fingerprint"]), Ability(view["can"])
 
@@ -89,11 +89,11 @@ class Orders:
     """What the lines of the input request, read by a thread; `on_end` is called there when they end."""
 
     def __init__(self, lines: Iterable[str], on_end: Callable[[], None]) -> None:
-        self._orders: SimpleQueue[Message | None] = SimpleQueue()
+        self._orders: SimpleQueue[WorkerMessage | None] = SimpleQueue()
         self._stopped: set[int] = set()
         Thread(target=self._read, args=(lines, on_end), daemon=True).start()
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[WorkerMessage]:
         return iter(self._orders.get, None)
 
     def is_stopped(self, call: int) -> bool:
@@ -120,7 +120,7 @@ def work(backend: Backend, orders: Orders, send: Send) -> None:
         send({"call": order["call"], "done": True})
 
 
-def _complete(backend: Backend, order: Message, orders: Orders, send: Send) -> None:
+def _complete(backend: Backend, order: WorkerMessage, orders: Orders, send: Send) -> None:
     call = order["call"]
     view = backend.base if order["base"] else backend
     assert view
@@ -141,7 +141,7 @@ def main() -> int:
     output = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what libraries print belongs into the log
 
-    def send(message: Message) -> None:
+    def send(message: WorkerMessage) -> None:
         output.write(json.dumps(message) + "\n")
 
     target = read_target(json.loads(sys.stdin.readline()))

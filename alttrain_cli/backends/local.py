@@ -36,8 +36,6 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
 
-Tell = Callable[[str], None]
-
 
 class LocalBackend:
     """A loaded model. Its `base` is a second view of the same weights, and both may be used in turn."""
@@ -64,7 +62,7 @@ class LocalBackend:
         return self._given_fingerprint or fingerprint_of(self._target, self.loaded, self._dtype)
 
     @classmethod
-    def load(cls, target: Target, tell: Tell = lambda doing: None) -> "LocalBackend":
+    def load(cls, target: Target, tell: Callable[[str], None] = lambda doing: None) -> "LocalBackend":
         """Load the model of a target; `tell` is called with each step."""
         tell("importing torch and unsloth")
         start(target.recipe)

@@ -18,9 +18,8 @@ from alttrain_cli.backends.base import Backend, BackendError, Completion, Finish
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.storage.record_reader import IGNORE, MOST
+from alttrain_cli.storage.record_reader import IGNORE, Count
 
-Count = Annotated[int, Field(ge=0, le=MOST)]
 # Always part of a key, also where they are off: earlier versions knew only these.
 _FIRST_FIELDS = ("max_new_tokens", "do_sample", "temperature", "top_p")
 

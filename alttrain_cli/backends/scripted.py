@@ -21,7 +21,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.verdict_score import VerdictScore
 
-Answer = Callable[[Request[Any], Sampling], "Completion | BackendError | str"]
+ScriptedAnswer = Callable[[Request[Any], Sampling], "Completion | BackendError | str"]
 
 _TOGETHER = 8  # requests that are in flight at once
 
@@ -35,7 +35,7 @@ class ScriptedBackend:
 
     def __init__(
         self,
-        answer: Answer | str = "<think>\nI see.\n</think>\n\nFine.",
+        answer: ScriptedAnswer | str = "<think>\nI see.\n</think>\n\nFine.",
         *,
         name: str = "scripted",
         base: "ScriptedBackend | None" = None,

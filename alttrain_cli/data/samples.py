@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-from alttrain_cli.data.sources import LABELS, Record, Source, records
+from alttrain_cli.data.sources import LABELS, RawRecord, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label, Row
@@ -120,7 +120,7 @@ class SampleReader:
 
     def samples(self, source: Source) -> Iterator[Sample]:
         missing = set(self.columns.items())
-        record: Record = ("", {})
+        record: RawRecord = ("", {})
         for record in records(source):
             missing = {(ours, theirs) for ours, theirs in missing if theirs not in record[1]}
             yield self._sample(source, record)
@@ -131,7 +131,7 @@ class SampleReader:
                 f"Change or leave out: --columns {ours}={escape_hidden(theirs)}"
             )
 
-    def _sample(self, source: Source, record: Record) -> Sample:
+    def _sample(self, source: Source, record: RawRecord) -> Sample:
         where, values = record
         label = self._label(source, where, values)
         number = where.rpartition(":")[2]

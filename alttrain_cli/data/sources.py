@@ -32,7 +32,7 @@ NAMES = (*STARTER_SETS, *PUBLIC, *FILES)
 LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful", "UCSC-VLAA/STAR-benign-915": "benign"}
 
 
-Record = tuple[str, Mapping[str, Any]]  # (place in the source, values)
+RawRecord = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
 _REVISION = re.compile(r"[\w][\w./-]*", re.ASCII)
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
@@ -120,7 +120,7 @@ class Source:
         return {"name": self.name, "revision": _hub_revision(self)}
 
 
-def records(source: Source) -> Iterator[Record]:
+def records(source: Source) -> Iterator[RawRecord]:
     """Yield the raw records of a file or a hub set, one in memory at a time where the format allows."""
     if source.is_hub:
         yield from _read_hub(source)
@@ -175,7 +175,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _read_hub(source: Source) -> Iterator[Record]:
+def _read_hub(source: Source) -> Iterator[RawRecord]:
     from datasets import load_dataset
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else each of five retries is printed

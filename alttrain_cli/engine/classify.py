@@ -15,7 +15,7 @@ from alttrain_cli.engine.model_files import (
 )
 from alttrain_cli.engine.source import ModelSource, require_weights
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.probing import Message, check_judging
+from alttrain_cli.structure.probing import WireMessage, check_judging
 from alttrain_cli.structure.rendering import render
 
 BATCH = 8
@@ -57,7 +57,7 @@ class Classifier:
         self.bits = 4 if four_bit else 16
 
     def answers(
-        self, prompts: Sequence[Sequence[Message] | str], max_new_tokens: int
+        self, prompts: Sequence[Sequence[WireMessage] | str], max_new_tokens: int
     ) -> Iterator[tuple[int, str, bool]]:
         """Yield (index, answer, whether the model ended it itself), the shortest prompt first.
 
@@ -145,7 +145,7 @@ def _bytes_of_weights(name: str) -> int:
     return sum(path.stat().st_size for path in weight_files(folder))
 
 
-def _render(tokenizer: Any, prompt: Sequence[Message] | str) -> list[int]:
+def _render(tokenizer: Any, prompt: Sequence[WireMessage] | str) -> list[int]:
     """Return token ids; BOS exactly once, whether the text brings it or the tokenizer adds it."""
     if isinstance(prompt, str):
         ids: list[int] = tokenizer(prompt)["input_ids"]

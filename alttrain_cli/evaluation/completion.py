@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Completion
-from alttrain_cli.backends.conversation import Conversation, Role
+from alttrain_cli.backends.conversation import Conversation, MessageRole
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.suites.suite import SampleRequest
-from alttrain_cli.storage.record_reader import IGNORE, MOST
+from alttrain_cli.storage.record_reader import IGNORE, MOST, Count
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace, TraceState, parse_marked
 from alttrain_cli.structure.verdict import Verdict
@@ -20,9 +20,8 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 
 VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
 
-Count = Annotated[int, Field(ge=0, le=MOST)]
 # Plans, completions and judgements name the same keys: in memory each is there once.
-Key = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
+NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
 
 
 class Ending(StrEnum):
@@ -44,7 +43,7 @@ class MessageRecord(TypedDict):
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    role: Role
+    role: MessageRole
     content: str
     reasoning: NotRequired[str]
 
@@ -65,7 +64,7 @@ class CompletionRecord(TypedDict):
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    key: Key
+    key: NonEmpty
     version: NotRequired[Annotated[int, Field(ge=VERSION, le=MOST)]]
     item: str
     sample: Count

@@ -10,16 +10,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from alttrain_cli.evaluation.completion import Count
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
-from alttrain_cli.evaluation.labels import Label, LabelKind
+from alttrain_cli.evaluation.labels import HumanLabel, LabelKind
 from alttrain_cli.statistics.estimates import Estimate, correct_for_judge
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.files import write_json
-from alttrain_cli.storage.record_reader import IGNORE, MOST, read_record_file
+from alttrain_cli.storage.record_reader import IGNORE, MOST, Count, read_record_file
 
 SOURCE = "PyRIT's human labels"
-Labelled = Mapping[LabelKind, Iterable[tuple[Label, Judgement]]]
+Labelled = Mapping[LabelKind, Iterable[tuple[HumanLabel, Judgement]]]
 # A metric's yes as a label's yes (True) or no.
 _METRIC_TO_LABEL: dict[str, tuple[LabelKind, bool]] = {
     "harmful": ("harmful", True),
@@ -53,7 +52,7 @@ class LabelAgreement:
     unparsed: Count
 
     @classmethod
-    def of(cls, kind: LabelKind, judged: Iterable[tuple[Label, Judgement]]) -> "LabelAgreement":
+    def of(cls, kind: LabelKind, judged: Iterable[tuple[HumanLabel, Judgement]]) -> "LabelAgreement":
         """Compare a judge's judgements with the labels."""
         pairs = [(label.yes, answer_to(kind, judgement)) for label, judgement in judged]
         yes = [answer for truth, answer in pairs if truth and answer is not None]

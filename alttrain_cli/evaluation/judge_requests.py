@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, JudgementState, record, without_answer
 from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.judge import Judge
-from alttrain_cli.evaluation.labels import Label
+from alttrain_cli.evaluation.labels import HumanLabel
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
@@ -57,7 +57,7 @@ def _asked(item: Item, completion: StoredCompletion) -> str:
     return f"{goal}\n\nThe last message of the conversation: {completion.asked[-1]}"
 
 
-def label_requests(labels: Sequence[Label], run: JudgeRun, journal: Journal) -> list[JudgeRequest]:
+def label_requests(labels: Sequence[HumanLabel], run: JudgeRun, journal: Journal) -> list[JudgeRequest]:
     """Return the human labels that this judge has not judged yet."""
     stored = journal.keys()
     keys = [(label_key(label, run), label) for label in labels]
@@ -68,7 +68,7 @@ def label_requests(labels: Sequence[Label], run: JudgeRun, journal: Journal) -> 
     ]
 
 
-def label_key(label: Label, run: JudgeRun) -> str:
+def label_key(label: HumanLabel, run: JudgeRun) -> str:
     """Return the key of a judge's judgement of a labelled response."""
     return run.key(hash_of(label.prompt, label.response))
 

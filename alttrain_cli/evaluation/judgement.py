@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.evaluation.completion import Key, StoredCompletion
+from alttrain_cli.evaluation.completion import NonEmpty, StoredCompletion
 from alttrain_cli.storage.record_reader import IGNORE
 
 FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
@@ -51,8 +51,8 @@ class JudgementRecord(TypedDict):
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    key: Key
-    completion: Key
+    key: NonEmpty
+    completion: NonEmpty
     state: JudgementState
     behaviour: NotRequired[Behaviour]
     harmful: NotRequired[bool]

@@ -21,7 +21,7 @@ _FILES: dict[LabelKind, tuple[str, ...]] = {
 }
 
 
-class Label(NamedTuple):
+class HumanLabel(NamedTuple):
     """A prompt, a response, and its human label."""
 
     prompt: str
@@ -29,7 +29,7 @@ class Label(NamedTuple):
     yes: bool
 
 
-def read_labels(kind: LabelKind) -> list[Label]:
+def read_labels(kind: LabelKind) -> list[HumanLabel]:
     """Return the labels of one kind, each pair once; empty if they are not installed.
 
     Left out are responses to a different prompt, which PyRIT counts as refusals: a response that
@@ -53,12 +53,12 @@ def _folder() -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def _read(file: Path) -> list[Label]:
+def _read(file: Path) -> list[HumanLabel]:
     lines = read_text(file).splitlines(keepends=True)
     first = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
     try:
         return [
-            Label(row["objective"], row["assistant_response"], float(row["human_score"]) == 1)
+            HumanLabel(row["objective"], row["assistant_response"], float(row["human_score"]) == 1)
             for row in csv.DictReader(lines[first:], strict=True)
             if row["data_type"] == "text"
         ]

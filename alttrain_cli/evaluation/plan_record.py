@@ -10,14 +10,13 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.choices import Mode
-from alttrain_cli.evaluation.completion import Count, Key
+from alttrain_cli.evaluation.completion import NonEmpty
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, ProblemPlace, Suite
 from alttrain_cli.recipe.strict import MOST as MOST_TOKENS
-from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, MOST, check_finite
+from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, Count, Many, check_finite
 from alttrain_cli.structure.sections import Order, check_order
 
-Many = Annotated[int, Field(ge=1, le=MOST)]
 _DOCUMENT = TypeAdapter(dict[str, Any])
 
 
@@ -27,8 +26,8 @@ class SuiteRecord:
 
     __pydantic_config__ = IGNORE
 
-    name: Key
-    title: Key
+    name: NonEmpty
+    title: NonEmpty
     kind: Kind
     paper: bool
     in_distribution: str | None
@@ -72,9 +71,9 @@ class TargetRecord(TypedDict):
 
     __pydantic_config__ = KEEP  # type: ignore[misc]
 
-    name: Key
-    model: Key
-    weights: Key
+    name: NonEmpty
+    model: NonEmpty
+    weights: NonEmpty
     adapter: NotRequired[str | None]
     template: NotRequired[str | None]
     dtype: NotRequired[str | None]
@@ -103,8 +102,8 @@ class ItemRecord(TypedDict):
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    id: Key
-    prompt: Key
+    id: NonEmpty
+    prompt: NonEmpty
     category: NotRequired[str | None]
     goal: NotRequired[str | None]
     turns: NotRequired[Annotated[list[str], Field(min_length=1)] | None]
@@ -129,7 +128,7 @@ class EvalPlanRecord(TypedDict):
     published: Count
     items: Annotated[list[ItemRecord], Field(min_length=1)]
     caveats: NotRequired[list[str]]
-    saved_keys: NotRequired[list[Key]]  # plans of the first versions have none
+    saved_keys: NotRequired[list[NonEmpty]]  # plans of the first versions have none
     version: NotRequired[Many]
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
     attack: NotRequired[AttackRecord]

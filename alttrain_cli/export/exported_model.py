@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from alttrain_cli.engine.generate import GeneratedText
-from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.probing import WireMessage
 
 
 class ExportedModel(Protocol):
@@ -18,7 +18,7 @@ class ExportedModel(Protocol):
     def quantised(self) -> bool:
         """Whether its weights are coarser than 16 bits."""
 
-    def prompt_ids(self, conversation: list[Message]) -> list[int]:
+    def prompt_ids(self, conversation: list[WireMessage]) -> list[int]:
         """Render a conversation with the exported template and tokenise it with the exported tokenizer."""
 
     def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:

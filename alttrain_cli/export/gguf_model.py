@@ -5,7 +5,7 @@ from pathlib import Path
 
 from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.export.llama_process import LlamaProcess
-from alttrain_cli.structure.probing import Message, Tokenizer
+from alttrain_cli.structure.probing import Tokenizer, WireMessage
 
 CONTEXT = 4096  # tokens: the probes with their completions are shorter
 
@@ -25,7 +25,7 @@ class GgufModel:
         self._template: str = facts["template"]
         self._bos: str | None = facts["bos"]
 
-    def prompt_ids(self, conversation: list[Message]) -> list[int]:
+    def prompt_ids(self, conversation: list[WireMessage]) -> list[int]:
         """Render with the file's template and tokenise as llama-server does: it takes a BOS in front away."""
         text = self._renderer.apply_chat_template(
             conversation, chat_template=self._template, tokenize=False, add_generation_prompt=True

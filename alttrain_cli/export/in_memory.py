@@ -10,7 +10,7 @@ from alttrain_cli.engine.memory import release_memory
 from alttrain_cli.engine.shared_files import load_saved_template
 from alttrain_cli.export.probes import write
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.probing import WireMessage
 from alttrain_cli.structure.template import Template
 
 
@@ -43,7 +43,7 @@ class FolderModel:
         assert self._loaded is not None
         return self._loaded
 
-    def prompt_ids(self, conversation: list[Message]) -> list[int]:
+    def prompt_ids(self, conversation: list[WireMessage]) -> list[int]:
         """Render and tokenise a conversation."""
         return self._template.encode_text(self._template.prompt(conversation))
 

@@ -8,7 +8,7 @@ from alttrain_cli.engine.generate import GeneratedText, complete
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.probing import WireMessage
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import parse
@@ -28,7 +28,7 @@ class Probes:
     """
 
     template: Template
-    conversations: tuple[list[Message], ...]
+    conversations: tuple[list[WireMessage], ...]
     prompt_ids: tuple[list[int], ...]
     rendered: tuple[str, ...]
     tuned: tuple[GeneratedText, ...]
@@ -42,7 +42,7 @@ class Probes:
     ) -> "Probes":
         """Let the trained model and its base write; `longest` is the recipe's max_new_tokens."""
         template, limit = loaded.template, min(NEW_TOKENS, longest)
-        found: list[tuple[list[Message], str]] = []
+        found: list[tuple[list[WireMessage], str]] = []
         for conversation in _conversations(prompts):
             try:
                 found.append((conversation, template.prompt(conversation)))
@@ -85,7 +85,7 @@ def write(
     return tuple(found[number] for number in range(len(rendered)))
 
 
-def _conversations(prompts: Sequence[str]) -> list[list[Message]]:
+def _conversations(prompts: Sequence[str]) -> list[list[WireMessage]]:
     """Return each prompt alone, then one conversation with a history and one with a system message."""
     first, last = prompts[0], prompts[-1]
     user = [[{"role": "user", "content": prompt}] for prompt in prompts]

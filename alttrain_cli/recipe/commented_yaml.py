@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from alttrain_cli.recipe.layers import Key, Layer
+from alttrain_cli.recipe.layers import KeyPath, Layer
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 
@@ -24,7 +24,7 @@ class KeyText(NamedTuple):
     beside: str = ""
 
 
-def with_sources(recipe: Recipe, sources: Mapping[Key, str]) -> str:
+def with_sources(recipe: Recipe, sources: Mapping[KeyPath, str]) -> str:
     """Return the resolved recipe as YAML, with the source of each value as a comment."""
     lines: list[str] = []
     for key, value in _leaves(recipe.model_dump(mode="json"), ()):
@@ -41,7 +41,7 @@ def with_sources(recipe: Recipe, sources: Mapping[Key, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def without_base(recipe: Recipe, sources: Mapping[Key, str], layers: Sequence[Layer]) -> str:
+def without_base(recipe: Recipe, sources: Mapping[KeyPath, str], layers: Sequence[Layer]) -> str:
     """Return a recipe as one file, with the values and comments of all its files."""
     written = [_written(layer.text) for layer in layers]
     lines = _header(layers[0].text)
@@ -59,7 +59,7 @@ def without_base(recipe: Recipe, sources: Mapping[Key, str], layers: Sequence[La
     return "\n".join(lines) + "\n"
 
 
-def _leaves(values: dict[str, Any], at: Key) -> Iterator[tuple[Key, Any]]:
+def _leaves(values: dict[str, Any], at: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """Yield every key with its value; a section comes before its keys."""
     for name, value in values.items():
         key = (*at, name)
@@ -70,11 +70,11 @@ def _leaves(values: dict[str, Any], at: Key) -> Iterator[tuple[Key, Any]]:
             yield key, value
 
 
-def _source(sources: Mapping[Key, str], key: Key) -> str | None:
+def _source(sources: Mapping[KeyPath, str], key: KeyPath) -> str | None:
     return next((sources[key[:end]] for end in range(len(key), 0, -1) if key[:end] in sources), None)
 
 
-def _dumped(key: Key, value: Any) -> list[str]:
+def _dumped(key: KeyPath, value: Any) -> list[str]:
     indent = "  " * (len(key) - 1)
     return [indent + line for line in dump_yaml({key[-1]: value}).splitlines()]
 
@@ -84,13 +84,13 @@ def _header(text: str) -> list[str]:
     return list(takewhile(lambda line: line.startswith("#"), _LINE_END.split(text)))
 
 
-def _written(text: str) -> dict[Key, KeyText]:
+def _written(text: str) -> dict[KeyPath, KeyText]:
     """Return how a recipe's file writes its keys. The text was parsed before."""
     lines = _LINE_END.split(text)
     return {key: _around(lines, name, value) for key, name, value in _nodes(yaml.compose(text), ())}
 
 
-def _nodes(node: Any, at: Key) -> Iterator[tuple[Key, Any, Any]]:
+def _nodes(node: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
         key = (*at, str(name.value))
         yield key, name, value

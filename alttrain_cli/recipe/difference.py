@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from alttrain_cli.recipe.layers import Key
+from alttrain_cli.recipe.layers import KeyPath
 from alttrain_cli.recipe.model import Recipe
 
 
@@ -27,7 +27,7 @@ def differences(one: str, other: str) -> list[RecipeDifference]:
     return found
 
 
-def _written(values: dict[Key, object], key: Key) -> str:
+def _written(values: dict[KeyPath, object], key: KeyPath) -> str:
     """Return a value in one line; a key that a recipe does not have is a dash."""
     if key not in values:
         return "-"

@@ -13,7 +13,7 @@ from alttrain_cli.text import quoted, suggest
 FALLBACK = "r1-7b"
 # What belongs to one model: a recipe that names another model inherits none of it.
 OF_ONE_MODEL = ("revision", "package", "shape")
-Key = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
 class Layer(NamedTuple):
@@ -42,10 +42,10 @@ def read_layers(name_or_path: str) -> list[Layer]:
         path = _find_base(path, values["base"])
 
 
-def merge(layers: list[Layer]) -> tuple[dict[str, Any], dict[Key, str]]:
+def merge(layers: list[Layer]) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """Return the values of a recipe, and for each value's key the name of the file that it comes from."""
     values: dict[str, Any] = {}
-    sources: dict[Key, str] = {}
+    sources: dict[KeyPath, str] = {}
     for layer in reversed(layers):
         model = layer.values.get("model")
         if isinstance(model, dict) and "name" in model:
@@ -105,7 +105,7 @@ def _is_path(word: str) -> bool:
 
 
 def _put(
-    values: dict[str, Any], sources: dict[Key, str], given: dict[str, Any], at: Key, source: str
+    values: dict[str, Any], sources: dict[KeyPath, str], given: dict[str, Any], at: KeyPath, source: str
 ) -> None:
     for name, value in given.items():
         if isinstance(value, dict) and isinstance(values.get(name, {}), dict):
@@ -115,7 +115,7 @@ def _put(
             sources[*at, name] = source
 
 
-def _forget_model(values: dict[str, Any], sources: dict[Key, str]) -> None:
+def _forget_model(values: dict[str, Any], sources: dict[KeyPath, str]) -> None:
     model = values.get("model")
     if isinstance(model, dict):
         values["model"] = {name: value for name, value in model.items() if name not in OF_ONE_MODEL}

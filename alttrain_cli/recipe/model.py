@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.data import Data
-from alttrain_cli.recipe.layers import FALLBACK, Key, merge, read_layers
+from alttrain_cli.recipe.layers import FALLBACK, KeyPath, merge, read_layers
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.shape import Shape
-from alttrain_cli.recipe.strict import MOST, Count, StrictSection
+from alttrain_cli.recipe.strict import MOST, Positive, StrictSection
 from alttrain_cli.recipe.trl_settings import OTHER_NAMES, check_words, wrong_settings
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
@@ -76,7 +76,7 @@ class Train(StrictSection):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
 
-    max_length: int = Count
+    max_length: int = Positive
     num_train_epochs: float = Field(gt=0, le=10_000)
     per_device_train_batch_size: int = Field(gt=0, le=65_536)
     gradient_accumulation_steps: int = Field(gt=0, le=65_536)
@@ -92,7 +92,7 @@ class Train(StrictSection):
     train_sampling_strategy: Literal["random", "group_by_length"] = "random"
     # The share of rows that end with their verdict: fewer tokens, of which the verdict is a larger part.
     until_verdict: float = Field(default=0.0, ge=0, lt=1)
-    save_steps: int = Count
+    save_steps: int = Positive
     seed: int = Field(ge=0, le=LARGEST_SEED)
 
     @field_validator("optim")
@@ -112,7 +112,7 @@ class Sampling(StrictSection):
     None switches a field off. It never means a library's or a server's own default.
     """
 
-    max_new_tokens: int = Count
+    max_new_tokens: int = Positive
     do_sample: bool
     temperature: float | None = Field(default=None, gt=0, le=100)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -142,7 +142,9 @@ class Recipe(StrictSection):
         return cls.resolve(name_or_path, overrides)[0]
 
     @classmethod
-    def resolve(cls, name_or_path: str, overrides: tuple[str, ...] = ()) -> tuple["Recipe", dict[Key, str]]:
+    def resolve(
+        cls, name_or_path: str, overrides: tuple[str, ...] = ()
+    ) -> tuple["Recipe", dict[KeyPath, str]]:
         """Load a recipe as `load` does, and return for each key that was given where its value comes from.
 
         That is the name of a file, or "--set". A key that is not there has its default.
@@ -182,7 +184,7 @@ class Recipe(StrictSection):
         sections = {name: getattr(self, name).model_copy(update=keys) for name, keys in values.items()}
         return self.model_copy(update=sections)
 
-    def leaves(self) -> Iterator[tuple[Key, object]]:
+    def leaves(self) -> Iterator[tuple[KeyPath, object]]:
         """Yield every key that is no section, with its value as in JSON."""
         return _leaves(self.model_dump(mode="json"), ())
 
@@ -194,7 +196,7 @@ class Recipe(StrictSection):
         return dump_yaml(self.model_dump(mode="json"))
 
 
-def _leaves(values: Mapping[str, object], at: Key) -> Iterator[tuple[Key, object]]:
+def _leaves(values: Mapping[str, object], at: KeyPath) -> Iterator[tuple[KeyPath, object]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*at, name))
@@ -202,7 +204,7 @@ def _leaves(values: Mapping[str, object], at: Key) -> Iterator[tuple[Key, object
             yield (*at, name), value
 
 
-def _listed(path: Path, problems: list[str], sources: dict[Key, str]) -> str:
+def _listed(path: Path, problems: list[str], sources: dict[KeyPath, str]) -> str:
     """Return the problems of a recipe in one line, each with the place that it comes from."""
     given = [key for key, of in sources.items() if of == "--set"]
     of_set = [one for one in problems if _is_in(one, given)]
@@ -213,7 +215,7 @@ def _listed(path: Path, problems: list[str], sources: dict[Key, str]) -> str:
     return " ".join([*shown, *([f"and {more} more problems."] if more > 0 else [])])
 
 
-def _is_in(problem: str, given: list[Key]) -> bool:
+def _is_in(problem: str, given: list[KeyPath]) -> bool:
     key = tuple(problem.partition(":")[0].split("."))
     return any(one[: len(key)] == key for one in given)
 

@@ -1,18 +1,18 @@
 """The size of a model, from the numbers of its config.json."""
 
-from alttrain_cli.recipe.strict import Count, StrictSection
+from alttrain_cli.recipe.strict import Positive, StrictSection
 
 
 class Shape(StrictSection):
     """The numbers of a model's config.json that decide its size."""
 
-    num_hidden_layers: int = Count
-    hidden_size: int = Count
-    intermediate_size: int = Count
-    num_attention_heads: int = Count
-    num_key_value_heads: int = Count
-    head_dim: int = Count
-    vocab_size: int = Count
+    num_hidden_layers: int = Positive
+    hidden_size: int = Positive
+    intermediate_size: int = Positive
+    num_attention_heads: int = Positive
+    num_key_value_heads: int = Positive
+    head_dim: int = Positive
+    vocab_size: int = Positive
     tie_word_embeddings: bool
 
     @property

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
 MOST = 10_000_000  # tokens, steps, elements of a dimension
-Count = Field(gt=0, le=MOST)
+Positive = Field(gt=0, le=MOST)
 
 
 class StrictSection(BaseModel):

@@ -12,7 +12,7 @@ from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of
 
-Label = Literal["harmful", "benign"]
+PromptLabel = Literal["harmful", "benign"]
 _SHOWN = {"recipe", "data", "begun", "device", "base", "loss", "steps", "seconds_training"}
 
 
@@ -49,7 +49,7 @@ class RunEntry:
         probes = self.manifest.probes
         return Tally(probes.structured, probes.n) if probes else None
 
-    def refused(self, label: Label) -> Tally | None:
+    def refused(self, label: PromptLabel) -> Tally | None:
         """The prompts of a label that were refused: in the evaluation, else of the held-out prompts."""
         if self.scores:
             return self.scores.refused_harmful if label == "harmful" else self.scores.refused_benign

@@ -10,13 +10,13 @@ from alttrain_cli.runs.data_files import DataFile, data_files
 from alttrain_cli.runs.entry import RunEntry, find_entries
 from alttrain_cli.storage.run import RunState
 
-Step = Literal["data", "train", "chat", "evaluate", "export"]
+OverviewStep = Literal["data", "train", "chat", "evaluate", "export"]
 
 
 class Stage(NamedTuple):
     """One step, and its results in this folder."""
 
-    step: Step
+    step: OverviewStep
     command: str
     found: str  # empty: none yet
 

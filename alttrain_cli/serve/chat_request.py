@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from alttrain_cli.backends.conversation import Conversation, Message, Role
+from alttrain_cli.backends.conversation import Conversation, Message, MessageRole
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.recipe.strict import MOST
@@ -26,7 +26,7 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("audio", "suffix", "chat_template", "reasoning_effort", "web_search_options"), ()),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "structured_outputs"), ()),
 }
-_ROLES: dict[str, Role] = {
+_ROLES: dict[str, MessageRole] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
 }  # fmt: skip
 

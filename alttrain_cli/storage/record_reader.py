@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     ConfigDict,
+    Field,
     TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -21,6 +22,8 @@ from alttrain_cli.storage.reading import encodable, opened
 IGNORE = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 KEEP = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 MOST = 10**12  # above every count that a file can hold
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Many = Annotated[int, Field(ge=1, le=MOST)]
 
 
 def _in_order(value: Any, check: ValidatorFunctionWrapHandler) -> Any:

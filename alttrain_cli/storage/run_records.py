@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from alttrain_cli.storage.record_reader import KEEP, MOST
+from alttrain_cli.storage.record_reader import KEEP, Count
 
-Count = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0)]
 AnyFloat = Annotated[float, Field(allow_inf_nan=True)]  # a run that failed logs NaN and infinity
 Counts = dict[Literal["harmful", "benign", "unknown"], Count]

@@ -11,7 +11,7 @@ PROBE = "\N{SNOWMAN}probe\N{SNOWMAN}"
 SYSTEM_PROBE = "\N{UMBRELLA}system\N{UMBRELLA}"
 _ROUND_TRIP = "Hello  world, isn't this fine?\n\n1. <think>\n\tyes\n</think> Ünïcödé 漢字 🙂"
 
-Message = dict[str, str]
+WireMessage = dict[str, str]
 
 
 class Tokenizer(Protocol):
@@ -114,9 +114,9 @@ def _missing(tokenizer: Tokenizer, rendered: str, wanted: Sequence[tuple[str, st
     yield from (what for what, probe in wanted if probe not in text)
 
 
-def user(content: str) -> Message:
+def user(content: str) -> WireMessage:
     return {"role": "user", "content": content}
 
 
-def assistant(content: str) -> Message:
+def assistant(content: str) -> WireMessage:
     return {"role": "assistant", "content": content}

@@ -13,9 +13,9 @@ from functools import cached_property
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.markers import S1, THINK, Markers, Translator, own_text
 from alttrain_cli.structure.probing import (
-    Message,
     Probing,
     Tokenizer,
+    WireMessage,
     assistant,
     check_nothing_dropped,
     check_round_trip,
@@ -93,7 +93,7 @@ class Template:
         parts = (shown, self.markers.open, self.markers.close, str(self.prefilled), self.terminator)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    def prompt(self, conversation: Sequence[Message] | str) -> str:
+    def prompt(self, conversation: Sequence[WireMessage] | str) -> str:
         """Render a conversation (or a single user turn) up to where the model takes over.
 
         A conversation that begins with a system message of its own keeps it.

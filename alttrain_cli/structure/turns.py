@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.probing import Message
+from alttrain_cli.structure.probing import WireMessage
 from alttrain_cli.structure.template import Template
 
 _SYSTEM, _FIRST, _ANSWER, _NEXT = (
@@ -46,7 +46,7 @@ class Turns:
         turns._check(template)
         return turns
 
-    def prompt(self, messages: list[Message]) -> str:
+    def prompt(self, messages: list[WireMessage]) -> str:
         """Render a conversation that ends in a user's message."""
         first = messages[0]
         has_system = first["role"] == "system" and self.system is not None
@@ -74,7 +74,7 @@ class Turns:
                 )
 
 
-def _system(template: Template, question: Message) -> list[str] | None:
+def _system(template: Template, question: WireMessage) -> list[str] | None:
     try:
         rendered = template.prompt([{"role": "system", "content": _SYSTEM}, question])
     except ModelError:  # a family without system messages
@@ -107,5 +107,5 @@ def _without_end(text: str, end: str) -> str:
     return text.removesuffix(end)
 
 
-def _user(content: str) -> Message:
+def _user(content: str) -> WireMessage:
     return {"role": "user", "content": content}

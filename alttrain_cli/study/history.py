@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Record, Seconds
-from alttrain_cli.study.steps import Kind, Step, TrainStep
+from alttrain_cli.study.steps import Step, StepKind, TrainStep
 
 Times = Mapping[str, float]  # seconds of the parts of a step
 LOAD, TRAIN, CHECK, GENERATE = "load", "updates", "check", "generate"  # the parts
@@ -19,7 +19,7 @@ class StepEnd(Record):
     """One end of a step. `planned` is its time by arithmetic alone, `expected` the corrected one."""
 
     key: str
-    kind: Kind
+    kind: StepKind
     title: str
     machine: str
     exit_code: int
@@ -72,7 +72,7 @@ class Corrections:
                     found.setdefault(name, []).append(took / expected)
         self._factors = {name: median(ratios) for name, ratios in found.items()}
 
-    def seconds(self, kind: Kind, planned: Times) -> float | None:
+    def seconds(self, kind: StepKind, planned: Times) -> float | None:
         """Return the corrected time of a step; None if there is no arithmetic for it."""
         whole = self._factors.get(kind)
         parts = (seconds * (whole or self._factors.get(part, 1.0)) for part, seconds in planned.items())

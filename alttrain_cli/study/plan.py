@@ -8,7 +8,7 @@ from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study.cost import Cost, cost_of
 from alttrain_cli.study.grid import Grid
 from alttrain_cli.study.history import Corrections, History, StepEnd, parts_of
-from alttrain_cli.study.steps import Kind, Status, Step
+from alttrain_cli.study.steps import Status, Step, StepKind
 
 
 class PlannedStep(NamedTuple):
@@ -65,7 +65,7 @@ def note_end(plan: PlannedStep, folder: Path, machine: str, seconds: float, exit
 class KindTotal(NamedTuple):
     """All steps of one kind."""
 
-    kind: Kind
+    kind: StepKind
     steps: int
     done: int
     seconds: float | None  # that are left
@@ -144,7 +144,7 @@ def _planned(steps: Sequence[Step], grid: Grid, folder: Path, machine: Machine) 
     ]
 
 
-def _total(kind: Kind, steps: Sequence[PlannedStep]) -> KindTotal:
+def _total(kind: StepKind, steps: Sequence[PlannedStep]) -> KindTotal:
     ended = [one.took for one in steps if one.took and one.took.whole and one.took.expected]
     left = [one for one in steps if one.status is not Status.DONE]
     return KindTotal(

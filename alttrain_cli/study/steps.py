@@ -16,7 +16,7 @@ from alttrain_cli.storage.reading import object_in, sha256
 from alttrain_cli.storage.run import Run, RunState
 
 USUAL_SUITE = 100  # prompts of a suite whose number is not known
-Kind = Literal["build", "train", "eval", "judge"]
+StepKind = Literal["build", "train", "eval", "judge"]
 
 
 class Status(StrEnum):
@@ -32,7 +32,7 @@ class Step(Protocol):
     """One command of a study. Steps with the same key are the same step."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> StepKind:
         """Which command it is."""
 
     @property
@@ -68,7 +68,7 @@ class BuildStep:
     options: tuple[str, ...]
     sources: tuple[str, ...]  # with their counts
     style: str
-    kind: Kind = "build"
+    kind: StepKind = "build"
     needs: tuple[Step, ...] = ()
 
     def words(self) -> list[str]:
@@ -93,7 +93,7 @@ class TrainStep:
     recipe: Recipe  # with the keys that the study sets
     options: tuple[str, ...]
     build: BuildStep
-    kind: Kind = "train"
+    kind: StepKind = "train"
 
     @property
     def needs(self) -> tuple[Step, ...]:
@@ -133,7 +133,7 @@ class EvalStep:
     samples: int
     max_new_tokens: int
     train: TrainStep | None
-    kind: Kind = "eval"
+    kind: StepKind = "eval"
 
     @property
     def needs(self) -> tuple[Step, ...]:
@@ -174,7 +174,7 @@ class JudgeStep:
     part: str | None  # of a completion that the judge sees; None: the answer
     evaluation: EvalStep
     before: "JudgeStep | None" = None
-    kind: Kind = "judge"
+    kind: StepKind = "judge"
 
     @property
     def out(self) -> Path:

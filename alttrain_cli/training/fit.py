@@ -14,9 +14,9 @@ from alttrain_cli.structure.verdict_words import end_of_verdict
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.memory_plan import (
+    FitVerdict,
     MemoryPlan,
     RowSize,
-    Verdict,
     fit_verdict,
     least_memory,
     plan,
@@ -45,7 +45,7 @@ class RecipeFit(NamedTuple):
     parameters: int
     recipe: str
     memory_gib: float  # at least; with more, fewer activations are computed twice
-    verdict: Verdict
+    verdict: FitVerdict
     time: Duration | None  # for TYPICAL_ROWS; None if the speed is unknown
     model: str
 

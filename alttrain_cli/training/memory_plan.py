@@ -15,7 +15,7 @@ from alttrain_cli.storage.run_records import MemoryPlanRecord
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.micro_batches import arrange_rows, fixed_cost, update_cost
 
-Verdict = Literal["fits", "tight", "no"]
+FitVerdict = Literal["fits", "tight", "no"]
 
 MARGIN = 1.1  # some layers stay in 16 bits, and memory is cut into pieces
 # Padded tokens a micro-batch may have, tried from the left. Not measured on a GPU yet.
@@ -73,7 +73,7 @@ class MemoryPlan(NamedTuple):
     machine: Machine
     batching: Batching
     memory: Memory
-    verdict: Verdict
+    verdict: FitVerdict
     change: str  # what would make it fit; empty if it does
     rows: int
     tokens: int  # of one epoch, without padding
@@ -154,7 +154,7 @@ def steps(recipe: Recipe, rows: int) -> int:
     return int(most) if most > 0 else math.ceil(recipe.train.num_train_epochs * per_epoch)
 
 
-def fit_verdict(gib: float, machine: Machine) -> Verdict:
+def fit_verdict(gib: float, machine: Machine) -> FitVerdict:
     """Compare the memory that is needed with the machine's."""
     if gib * MARGIN <= machine.gib:
         return "fits"

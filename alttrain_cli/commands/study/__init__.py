@@ -13,8 +13,8 @@ from alttrain_cli.commands.study.options import (
     OutOption,
     PriceOption,
     SbatchOption,
-    SetOption,
     StudyArgument,
+    StudySetOption,
     run_rules,
     sbatch_options,
 )
@@ -31,7 +31,7 @@ app = App(
 def plan(
     context: typer.Context,
     study: StudyArgument,
-    overrides: SetOption = None,
+    overrides: StudySetOption = None,
     out: OutOption = None,
     gpu: GpuOption = "auto",
     jobs: JobsOption = 1,
@@ -60,7 +60,7 @@ def plan(
 def run(
     context: typer.Context,
     study: StudyArgument,
-    overrides: SetOption = None,
+    overrides: StudySetOption = None,
     out: OutOption = None,
     jobs: JobsOption = 1,
     on: OnOption = "local",
@@ -89,7 +89,7 @@ def run(
 def table(
     context: typer.Context,
     study: StudyArgument,
-    overrides: SetOption = None,
+    overrides: StudySetOption = None,
     out: OutOption = None,
     form: FormatOption = "terminal",
 ) -> None:

@@ -16,7 +16,7 @@ StudyArgument = Annotated[
         metavar="STUDY", help="Name of a shipped study, or a file.", autocompletion=complete_study
     ),
 ]
-SetOption = Annotated[
+StudySetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",

@@ -1,14 +1,10 @@
 """The facts of an attack in plan.json: all that shapes its dialogues, except the target."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from alttrain_cli.evaluation.suites.attack_spec import Flow
-from alttrain_cli.storage.record_reader import IGNORE, MOST
-
-Many = Annotated[int, Field(ge=1, le=MOST)]
+from alttrain_cli.evaluation.suites.attack_spec import FlowName
+from alttrain_cli.storage.record_reader import IGNORE, Many
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class AttackRecord:
     target_calls: Many
     attacker: str | None
     judge: str
-    flow: Flow
+    flow: FlowName
     recorded: str | None = None
 
     @property

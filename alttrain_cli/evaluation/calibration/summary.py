@@ -5,10 +5,10 @@ from alttrain_cli.evaluation.calibration.promise import CONFIDENCE
 from alttrain_cli.statistics.rates import Rate, percent
 from alttrain_cli.statistics.roc import exact_interval
 
-Row = tuple[str, str, str]
+SummaryRow = tuple[str, str, str]
 
 
-def rates(made: Calibration) -> list[Row]:
+def rates(made: Calibration) -> list[SummaryRow]:
     """Return which prompts got the verdict harmful, with exact 95% intervals."""
     parts = (
         ("own verdicts, all rows", made.own),

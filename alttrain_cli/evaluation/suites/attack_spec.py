@@ -4,10 +4,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Flow = Literal["escalation", "refinement", "paraphrase", "actors", "script", "repetition"]
-_INSTRUCTIONS: dict[Flow, int] = {"escalation": 1, "refinement": 1, "paraphrase": 1, "actors": 3}  # at least
-
-
+FlowName = Literal["escalation", "refinement", "paraphrase", "actors", "script", "repetition"]
+# How many instructions a flow has at least.
+_INSTRUCTIONS: dict[FlowName, int] = {"escalation": 1, "refinement": 1, "paraphrase": 1, "actors": 3}
 MOST_TURNS = 1000  # of a script
 
 
@@ -16,7 +15,7 @@ class AttackSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    flow: Flow
+    flow: FlowName
     instructions: tuple[str, ...] = ()  # to the attacker; {goal} and others are filled in
     techniques: dict[str, str] = Field(default_factory=dict)  # name: definition
     turns: int = Field(gt=0)
