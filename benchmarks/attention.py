@@ -21,7 +21,7 @@ from alttrain_cli.engine.machine import computes_in_16_bits
 HEADS, SHARED, SIZE = 9, 3, 64
 
 
-class Layer(torch.nn.Module):
+class Layer(torch.nn.Module):  # type: ignore[misc]
     """What an attention function asks of its layer."""
 
     num_key_value_groups = HEADS // SHARED

@@ -207,7 +207,7 @@ def check_training(
         with torch.no_grad():
             for parameter, value in zip(trained, before, strict=True):
                 parameter.copy_(value)
-        calls, steps = [0], []
+        calls, steps = [0], list[Any]()
 
         def fail(*_: Any) -> None:
             calls[0] += 1

@@ -78,7 +78,7 @@ def watch_batches(module: Any) -> dict[str, int]:
     """Note how many rows are generated together, how wide they get, and how often all are sent back."""
     seen = {"rows": 0, "width": 0, "sent_back": 0}
 
-    class Watched(module.Batch):  # type: ignore[misc, name-defined]
+    class Watched(module.Batch):  # type: ignore[misc]
         def advance(self, *arguments: Any) -> Any:
             requests = self.requests
             seen["rows"] = max(seen["rows"], len(requests))

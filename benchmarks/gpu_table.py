@@ -1,7 +1,7 @@
 """The tables of benchmarks/gpu.py, from its results."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from alttrain_cli.console import duration, print_lines, print_table
@@ -40,7 +40,7 @@ def of(results: Iterable[Result], part: str) -> list[Result]:
     return [result for result in results if result["part"] == part and "ended" not in result]
 
 
-def table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+def table(columns: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
     """Print a table if it has lines."""
     if lines:
         print()

@@ -32,7 +32,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.plan_record import SuiteRecord
-from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.suites.suite import Item, Kind
 from alttrain_cli.recipe.model import Sampling
 
 THOUGHT = (
@@ -62,7 +62,8 @@ def text_of(number: int, trained: bool) -> str:
 
 def make(root: Path, count: int, *, trained: bool) -> None:
     """Write plans and completions of two suites."""
-    for kind, first in (("harmful", 0), ("benign", 1)):
+    kinds: tuple[tuple[Kind, int], ...] = (("harmful", 0), ("benign", 1))
+    for kind, first in kinds:
         suite = SuiteRecord(name=f"made-{kind}", title=kind, kind=kind, **MADE)
         items = tuple(Item(str(number), f"do thing {number}") for number in range(first, count, 2))
         target = Fingerprint(str(trained), "made", weights="made")

@@ -101,7 +101,7 @@ def _model(recipe: Recipe) -> Any:
     return model
 
 
-class Adapted(torch.nn.Module):
+class Adapted(torch.nn.Module):  # type: ignore[misc]
     """A projection with an adapter in 32 bits that computes in 16, as Unsloth has it on a GPU."""
 
     def __init__(self, base: torch.nn.Linear, r: int) -> None:

@@ -25,6 +25,7 @@ from measuring import Figures, in_turn, parser_of, print_machine, print_ratio, p
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
+from alttrain_cli.backends.our_prompts import rendered
 from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
@@ -61,7 +62,7 @@ class BenchServe:
             *("--temperature", 0, "--extra-body", json.dumps(extra), "--disable-tqdm", "--save-result"),
             *("--result-dir", self._result.parent, "--result-filename", self._result.name),
         ]
-        command = [self._python, "-m", "vllm.entrypoints.cli.main", "bench", "serve", *map(str, words)]
+        command = [str(self._python), "-m", "vllm.entrypoints.cli.main", "bench", "serve", *map(str, words)]
         environment = {**os.environ, "OPENAI_API_KEY": endpoint.api_key, "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
@@ -91,10 +92,10 @@ def _figures(tokens: int, seconds: float) -> Figures:
 
 def compare(backend: RenderedServer, prompts: Sequence[str], options: argparse.Namespace) -> None:
     """Print both sides for the run and for its base."""
-    rendered = [backend._render(Conversation.of(one)) for one in prompts]
+    texts = [rendered(backend._template, Conversation.of(one)) for one in prompts]
     tokenizer, stop = locate(backend._target.recipe).name, backend._template.terminator_id
     with tempfile.TemporaryDirectory() as folder:
-        bench = BenchServe(options.vllm_python, Path(folder), tokenizer, rendered, stop)
+        bench = BenchServe(options.vllm_python, Path(folder), tokenizer, texts, stop)
         for view in filter(None, (backend.base, backend)):
             assert isinstance(view, RenderedServer)
             load = (len(prompts), options.in_flight, options.max_new_tokens)

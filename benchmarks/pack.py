@@ -59,7 +59,7 @@ class Target(NamedTuple):
 
 def names(text: str) -> dict[str, str]:
     """Read `pip freeze` lines, or names separated by commas or spaces, as name -> version or ""."""
-    found = {}
+    found: dict[str, str] = {}
     for word in re.split(r"[\s,]+", re.sub(r"#.*| @ \S+", "", text)):
         name, _, version = word.partition("==")
         if name:

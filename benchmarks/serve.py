@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def first_tokens(backend: Any, asking: Clients, prompts: list[str], count: int) 
         ("long", [long[at * 150 : at * 150 + 2000] for at in range(count)]),
     ):
         pairs = [
-            (in_thread(lambda text=text: _forward(backend, text)), asking.load([text], 1, 2)["replies"][0])
+            (in_thread(partial(_forward, backend, text)), asking.load([text], 1, 2)["replies"][0])
             for text in texts
         ]
         tokens = backend.count(Conversation.of(texts[0]))

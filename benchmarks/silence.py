@@ -14,7 +14,7 @@ from pathlib import Path
 
 from first_run import ROOT, Piece, run, silence
 from measuring import parser_of, print_machine, read_options
-from rich.spinner import SPINNERS
+from rich._spinners import SPINNERS
 
 from alttrain_cli.console import print_table
 

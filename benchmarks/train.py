@@ -148,6 +148,7 @@ class Watch:
     def __init__(self) -> None:
         self.losses: list[float] = []
         self.times = [0.0]
+        self.started = 0.0
 
     def step(self, loss: float, seconds: float) -> None:
         """Note an update's loss."""

@@ -5,6 +5,7 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 Change = Callable[[Any], Any]
@@ -84,7 +85,7 @@ def _function_in(body: list[ast.stmt], line: int, names: str) -> Function | None
         if isinstance(node, ast.ClassDef):
             return _function_in(node.body, line, f"{names}{node.name}.")
         if isinstance(node, ast.FunctionDef) and line >= node.body[0].lineno > node.lineno:
-            first = min(one.lineno for one in (node, *node.decorator_list))
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             cached = any("cache" in ast.unparse(one) for one in node.decorator_list)
             return Function(names + node.name, first, cached)
     return None
@@ -112,7 +113,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[int, str, Change]]:
         found = getattr(node, name, None)
         for at, op in enumerate(found if isinstance(found, list) else [found]):
             if type(op) in TURNED and not isinstance(getattr(node, "left", None), ast.JoinedStr):
-                yield here, f"{type(op).__name__} turned", lambda it, at=at: _turn(it, at)
+                yield here, f"{type(op).__name__} turned", partial(_turn, at=at)
     match node:
         case ast.If() | ast.IfExp() | ast.While():
             yield here, "condition negated", lambda it: setattr(it, "test", _not(it.test))
@@ -127,12 +128,12 @@ def _changes(node: ast.AST) -> Iterator[tuple[int, str, Change]]:
     for name in ("elts", "keywords", "values"):
         parts = getattr(node, name, None) or []
         if len(parts) > 1 and not isinstance(node, ast.BoolOp | ast.JoinedStr):
-            yield _line(parts[-1]), f"last of {name} dropped", lambda it, name=name: _drop(it, name)
+            yield _line(parts[-1]), f"last of {name} dropped", partial(_drop, name=name)
     for name in ("body", "orelse", "finalbody"):
         lines = getattr(node, name, None)
         for at, line in enumerate(lines if isinstance(lines, list) else ()):
             if isinstance(line, ast.Raise | ast.AugAssign) or _is_call(line):
-                yield line.lineno, "line skipped", lambda it, name=name, at=at: _skip(it, name, at)
+                yield line.lineno, "line skipped", partial(_skip, name=name, at=at)
 
 
 def _turn(node: Any, at: int) -> None:
