@@ -55,6 +55,22 @@ def test_a_word_must_stand_alone(text: str, right: bool) -> None:
 @pytest.mark.parametrize(
     ("answer", "text", "right"),
     [
+        ("Paris | Lyon", "It is Paris.", True),
+        ("Paris | Lyon", "It is Rome.", False),
+        ("yes|", "I do not know.", False),  # else it would be right wherever a sentence ends
+        ("cafe\u0301", "The caf\u00e9.", True),  # two ways to write one letter
+        ("\ufb01sh", "A fish.", True),
+    ],
+)
+def test_words_are_compared_without_the_space_around_them_and_however_their_letters_are_written(
+    answer: str, text: str, right: bool
+) -> None:
+    assert holds_word(text, item(answer)).correct is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "right"),
+    [
         ("42", "So the answer is \\boxed{42}.", True),
         ("1234", "That makes 1,234 in all.", True),
         ("\\frac{1}{2}", "It is \\boxed{0.5}", True),

@@ -8,8 +8,9 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.samples import read_prompts
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.own_suites import own_suites
-from alttrain_cli.evaluation.suites.published import suite_prompts
+from alttrain_cli.evaluation.suites.published import suite_data, suite_prompts
 from tests import stand_ins
 from tests.samples import put
 
@@ -53,6 +54,18 @@ def test_a_suite_names_its_judge_and_the_option_overrules_it(here: Path) -> None
         assert evaluated("--suite-file", "prompts.yaml", *words).exit_code == 0
         assert (here / "e" / "my-harmful" / f"judgements.{judge}.jsonl").is_file()
         (here / "e" / "my-harmful" / f"judgements.{judge}.jsonl").unlink()
+
+
+@pytest.mark.parametrize("answer", ["", " ", "|"])
+@pytest.mark.parametrize("grader", ["word", "math"])
+def test_an_item_without_an_answer_is_refused_before_anything_is_generated(
+    tmp_path: Path, grader: str, answer: str
+) -> None:
+    (tmp_path / "s.csv").write_text(f"prompt,answer\n1+1?,2\n2+2?,{answer}\n")
+    (tmp_path / "s.yaml").write_text(f"sums:\n  kind: ability\n  file: s.csv\n  grader: {grader}\n")
+    [own] = own_suites([str(tmp_path / "s.yaml")])
+    with pytest.raises(DataError, match=r"s\.csv:3: no answer \(answer\)"):
+        suite_data(own.suite, own.path)
 
 
 def test_own_conversations_are_played_turn_by_turn(here: Path) -> None:

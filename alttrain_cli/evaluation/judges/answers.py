@@ -15,9 +15,9 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 def holds_word(text: str, item: Item) -> Judgement:
-    """Correct if one of the words is in the answer."""
-    said = unicodedata.normalize("NFKC", text).casefold()
-    words = (item.answer or "").casefold().split("|")
+    """Correct if one of the words is in the answer. White space around a word is not part of it."""
+    said, known = (unicodedata.normalize("NFKC", one).casefold() for one in (text, item.answer or ""))
+    words = filter(None, map(str.strip, known.split("|")))
     return Judgement(correct=any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words))
 
 
@@ -59,7 +59,7 @@ WORD = InstantJudge(
     kinds=("ability",),
     measures=("correct",),
     judge=holds_word,
-    version="1",
+    version="2",
 )
 MATH = InstantJudge(
     name="math",

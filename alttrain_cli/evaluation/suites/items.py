@@ -109,7 +109,7 @@ def _check_file(suite: Suite, path: Path) -> None:
 
 def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt: str) -> Item:
     answer = _last_answer(_get(suite, row, "answer", place))
-    if suite.grader in ("word", "math") and answer is None:
+    if suite.grader in ("word", "math") and not (answer or "").strip(" |"):
         raise DataError(f"{place}: no answer ({' or '.join(suite.columns['answer'])}).")
     return Item(
         id=_get(suite, row, "id", place) or number,
