@@ -245,6 +245,28 @@ def test_of_several_samples_each_prompt_has_its_safe_ones(tmp_path: Path) -> Non
     assert harmful.title == f"{HARMFUL.title}, mean of 2"
 
 
+def test_judges_are_compared_completion_by_completion_where_each_could_not_say_something_else(
+    tmp_path: Path,
+) -> None:
+    run = measured(tmp_path, "harmful", [HELPS] * 4)
+    says = {one: Judgement(behaviour=one) for one in (Behaviour.COMPLIED, Behaviour.REFUSED)}
+    unread = Judgement(JudgementState.UNPARSED)
+    for judge, first, second in (
+        ("xstest~a", unread, says[Behaviour.COMPLIED]),
+        ("xstest~b", says[Behaviour.REFUSED], unread),
+    ):
+        for key, judgement in zip(run.plan.keys, (first, second) * 2, strict=True):
+            run.folder.judgements(judge).append(judgement_record(f"x{key}", key, judgement))
+    found = {tuple(one.judges): one for one in agreement(several(SuiteResult.read(run.folder), 2))}
+    assert {judges: one.n for judges, one in found.items()} == {
+        ("rule", "xstest~a"): 2,
+        ("rule", "xstest~b"): 2,
+        ("xstest~a", "xstest~b"): 0,
+    }
+    assert found["rule", "xstest~a"].agree == 1
+    assert found["rule", "xstest~b"].agree == 0
+
+
 def judged(run: SuiteResult, judge: str, judgement: Judgement) -> SuiteResult:
     for key in run.plan.keys:
         run.folder.judgements(judge).append(judgement_record(f"{judge}{key}", key, judgement))

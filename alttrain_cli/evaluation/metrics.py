@@ -186,10 +186,8 @@ def _safe_at(result: SuiteResult, judge: str) -> dict[str, Estimate | None]:
 
 
 def _judged_by_both(result: SuiteResult, one: str, other: str, metric: Metric) -> list[tuple[bool, bool]]:
-    first, second = result.values(one, metric).decided, result.values(other, metric).decided
-    return [
-        (bool(a), bool(b))
-        for item in first.keys() & second.keys()
-        if len(first[item]) == len(second[item])
-        for a, b in zip(first[item], second[item], strict=True)
-    ]
+    first, second = result.judged[one], result.judged[other]
+    pairs = (
+        (value_of(first[key], metric), value_of(second[key], metric)) for key in first.keys() & second.keys()
+    )
+    return [(bool(a), bool(b)) for a, b in pairs if a is not None and b is not None]
