@@ -148,6 +148,25 @@ def test_a_count_takes_so_many_rows_and_keeps_each_categorys_share(tmp_path: Pat
     assert result.parts[0].size == 30
 
 
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        (["Hate, or worse", "Violence"], "Hate, or worse"),
+        ("['Hate, or worse', 'Violence']", "Hate, or worse"),
+        ('["Hate, or worse", "Violence"]', "Hate, or worse"),
+        ('["Hate"]', "Hate"),
+        ("[]", None),
+        ([], None),
+        ("", None),
+    ],
+)
+def test_of_a_list_of_categories_the_first_counts_however_the_list_is_written(
+    given: str | list[str], first: str | None, tmp_path: Path
+) -> None:
+    [found] = samples(put(tmp_path / "s.jsonl", {**GOOD, "category": given}))
+    assert found.category == first
+
+
 def test_mixed_rows_are_benign_and_untouched(tmp_path: Path) -> None:
     math = put(tmp_path / "m.jsonl", {"problem": "2+2?", "response": TRACE})
     out = tmp_path / "data.jsonl"

@@ -34,6 +34,7 @@ _LABEL_WORDS: dict[str, Label] = {
 LONGEST_PROMPT = 32_000  # characters
 _LONGEST_WORD = 200  # characters of an id or a category
 _LISTED = 20  # columns in a message
+_BETWEEN = re.compile(r"""(?<=['"]),""")  # two texts of a list, as Python or JSON writes it
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 
 
@@ -226,7 +227,7 @@ def _names(values: Mapping[str, Any]) -> str:
 def _category(value: Any) -> str | None:
     """Return the first category; some sets hold a list, others the text of a list."""
     if isinstance(value, str) and value.startswith("["):
-        value = [part.strip(" '\"") for part in value.strip("[]").split("',")]
+        value = [part.strip(" '\"") for part in _BETWEEN.split(value.strip("[]"))]
     if isinstance(value, list):
         value = next(iter(value), None)
     return _word(value) or None
