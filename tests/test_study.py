@@ -483,6 +483,13 @@ def test_the_parts_of_a_training_are_its_manifests_and_are_in_the_journal(here: 
     assert plan._replace(status=Status.STARTED).ended("m", 90.0, 0).parts == {}  # resumed: of two processes
 
 
+def test_a_wrong_line_of_a_studys_journal_is_named_with_its_key_and_the_next_step(here: Path) -> None:
+    path = here / "journal.jsonl"
+    path.write_text('{"key": "a", "kind": "train", "title": "t", "machine": "m", "exit_code": 0}\n')
+    with pytest.raises(DataError, match=r"journal\.jsonl:1: seconds: the key is missing\. Remove line 1\."):
+        History(here).all()
+
+
 def test_another_measurement_of_the_machine_changes_no_corrected_time(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.errors import AlttrainError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.study import cost, slurm
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_step
@@ -55,6 +55,14 @@ def test_a_study_runs_as_jobs_and_a_second_submission_has_nothing_to_do(here: Pa
     assert [*slurm.submit(place.grid, place.folder, CARD, {}, "local")] == []
     starts = [what for what, _ in map(json.loads, Path("calls.jsonl").read_text().splitlines())]
     assert starts.count("start") == 4
+
+
+def test_a_wrong_line_of_the_submitted_jobs_is_named_before_any_is_submitted(here: Path) -> None:
+    place = open_study("smoke", SMALL, None)
+    place.folder.mkdir(parents=True)
+    (place.folder / "jobs.jsonl").write_text('{"key": "a", "job": 7}\n')
+    with pytest.raises(DataError, match=r"jobs\.jsonl:1: job: must be text, not 7\. Remove line 1\."):
+        next(slurm.submit(place.grid, place.folder, CARD, {}, "local"))
 
 
 def test_a_job_has_the_time_and_memory_of_the_plan_and_waits_for_those_it_needs(here: Path) -> None:

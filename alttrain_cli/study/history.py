@@ -6,7 +6,7 @@ from statistics import median
 
 from pydantic import Field, TypeAdapter
 
-from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import Record, Seconds
 from alttrain_cli.study.steps import Step, StepKind, TrainStep
@@ -37,14 +37,14 @@ class History:
     """The journal of a study."""
 
     def __init__(self, folder: Path) -> None:
-        self._journal = Journal(folder / "journal.jsonl")
+        self._journal = Log(folder / "journal.jsonl", _ENDED)
 
     def add(self, ended: StepEnd) -> None:
-        self._journal.append({"key": ended.key, **ended.record()})
+        self._journal.append(ended.record())
 
     def all(self) -> list[StepEnd]:
         """Return every end, the oldest first."""
-        return [_ENDED.validate_python(record) for record in self._journal]
+        return list(self._journal)
 
     def done(self) -> dict[str, StepEnd]:
         """Return the last success of each step by its key."""

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.reading import object_in
 from alttrain_cli.storage.run_records import Record
 from alttrain_cli.study import launch
@@ -67,9 +67,9 @@ def submit(
     """
     plans = plan_study(grid, folder, machine).steps
     _check_practical(plans, machine)
-    jobs = Journal(folder / "jobs.jsonl")
+    jobs = Log(folder / "jobs.jsonl", _JOB)
     queue = _queue() if cluster == "slurm" else set()
-    known = {one.key: one.job for one in map(_JOB.validate_python, jobs) if one.job in queue}
+    known = {one.key: one.job for one in jobs if one.job in queue}
     waiting: dict[str, str] = {}
     for plan in plans:
         step = plan.step
