@@ -219,6 +219,12 @@ def test_a_judge_that_judges_nothing_ends_with_2_behind_the_report(
     assert (evaluation / "scorecard.json").exists()
 
 
+def test_the_command_that_judges_a_folder_with_a_space_works_in_a_shell(evaluation: Path) -> None:
+    (evaluation / "h" / "judgements.rule.jsonl").unlink()
+    evaluation.rename("my e")
+    assert "To judge: alttrain eval judge 'my e'" in run_eval("report", "my e")[1]
+
+
 def test_what_is_not_judged_or_not_generated_is_no_success(evaluation: Path) -> None:
     (evaluation / "h" / "judgements.rule.jsonl").unlink()
     code, output = run_eval("report", "e")

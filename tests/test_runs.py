@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.commands.chat.options import _chosen_run
+from alttrain_cli.errors import RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.runs.scores import read_scores
@@ -145,6 +146,16 @@ def test_a_scorecard_that_is_wrong_is_a_problem_of_that_run_alone() -> None:
     assert entry.state is RunState.FINISHED
     assert "scorecard.json: " in entry.problem
     assert f"alttrain eval report {run}" in entry.problem
+
+
+def test_commands_in_messages_about_a_run_with_a_space_in_its_path_work_in_a_shell() -> None:
+    run = make("runs/my run", probes=PROBES)
+    with pytest.raises(RunError, match="Example: alttrain chat 'runs/my run' -p TEXT"):
+        _chosen_run(interactive=False)
+    with pytest.raises(RunError, match="To try it: alttrain chat 'runs/my run' -p"):
+        open_for_resume(run, Recipe.load("smollm2-135m"), "", Path("data.jsonl"))
+    write_json(run / "eval" / "scorecard.json", {"schema": 1, "pooled": []})
+    assert "alttrain eval report 'runs/my run'" in RunEntry.read(run).problem
 
 
 def test_a_run_in_detail_at_80_columns(tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class RecipeData:
         if facts.get("status") == "started":  # a build that was killed
             return False
         raise DataError(
-            f"{self.path}: was changed after it was built. To train on it as it is: --data {self.path}. "
+            f"{self.path}: was changed after it was built. To train on it as it is: "
+            f"{shlex.join(['--data', str(self.path)])}. "
             "To build it again, delete it."
         )
 

@@ -36,7 +36,8 @@ class Report:
             raise DataError(problems[0])
         if not self.is_judged:
             root = self.path.parent
-            raise DataError(f"{root}: there are no judgements. To judge: alttrain eval judge {root}")
+            command = shlex.join(["alttrain", "eval", "judge", str(root)])
+            raise DataError(f"{root}: there are no judgements. To judge: {command}")
 
     def next_command(self, target: str, baseline: str | None, *, on_gpu: bool) -> str:
         """Return the command to type next: a better judge, or the completions that the page leaves out.

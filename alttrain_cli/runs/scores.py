@@ -1,5 +1,6 @@
 """The values of a stored scorecard about its model, as far as a list of runs needs it."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -157,6 +158,6 @@ def read_scorecard(folder: Path, named: Path | None = None) -> Scores | None:
     path = folder / "scorecard.json"
     if not path.is_file():
         return None
-    next_step = f"Make it again: alttrain eval report {named or folder}"
+    next_step = f"Make it again: {shlex.join(['alttrain', 'eval', 'report', str(named or folder)])}"
     scores: Scores = read_record_file(_SCORES, path, next_step)
     return scores

@@ -1,6 +1,7 @@
 """Starts or resumes a run: consistency checks and the initial manifest."""
 
 import platform
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, util
@@ -50,7 +51,8 @@ def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> 
     if before.data is None:
         raise RunError(f"{run.manifest_path}: not the manifest of a run. Choose another --out.")
     if before.status == "finished":
-        raise RunError(f"{out}: this run is already finished. To try it: alttrain chat {out} -p '...'")
+        command = shlex.join(["alttrain", "chat", str(out), "-p", "..."])
+        raise RunError(f"{out}: this run is already finished. To try it: {command}")
     if before.data.sha256 != data_sha256:
         raise RunError(
             f"{out}: cannot resume, because {data} differs from the data that this run started with. "

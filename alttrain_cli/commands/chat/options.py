@@ -1,5 +1,6 @@
 """The options of `alttrain chat`, and what they name."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -108,7 +109,8 @@ def _chosen_run(interactive: bool) -> str:
     if not runs:
         raise RunError("There is no run here yet. To chat with a base model: alttrain chat smollm2-135m")
     if not interactive:
-        raise RunError(f"No model given. Example: alttrain chat {runs[0]} -p TEXT")
+        example = shlex.join(["alttrain", "chat", str(runs[0]), "-p", "TEXT"])
+        raise RunError(f"No model given. Example: {example}")
     console.print_runs([RunEntry.read(path) for path in runs], numbered=True)
     number = typer.prompt("Which one", default=1, type=int)
     if not 1 <= number <= len(runs):
