@@ -85,7 +85,8 @@ def judge(words: list[str]) -> None:
     judges = [one["judge"] for one in card["suites"][0]["metrics"]]
     pause()
     suites = {one["name"]: one["sha256"] for one in card["suites"]}
-    write_card(Path(words[2]), suites, [*judges, value(words, "--judge")])
+    model = f"~{value(words, '--judge-model').replace('/', '--')}" if "--judge-model" in words else ""
+    write_card(Path(words[2]), suites, [*judges, value(words, "--judge") + model])
 
 
 def write_card(out: Path, suites: dict[str, str], judges: list[str]) -> None:

@@ -644,6 +644,22 @@ def test_another_part_for_the_judges_is_judged_anew_and_shown(here: Path) -> Non
     assert table.lines[0].cells[0].missing == "no rate by wildguard"
 
 
+@pytest.mark.parametrize("judge", ["wildguard", "strongreject"])
+def test_another_model_for_the_judges_is_judged_anew_and_shown(judge: str, here: Path) -> None:
+    url = ["judge.judge_url=http://localhost:1/v1"] if judge == "strongreject" else []
+    given = ("methods=[untrained]", f"judges=[{judge}]", "suites=[smoke-harmful]", *url)
+    small(*given, "judge.judge_model=org/one").run(1, Events())
+    place = small(*given, "judge.judge_model=org/two")
+    assert [step.status() for step in place.grid.steps] == [Status.DONE, Status.MISSING]
+    assert place.table()[0].lines[0].cells[0].missing == f"no rate by {judge}"
+    place.run(1, Events())
+    for again in (place, small(*given, "judge.judge_model=org/one")):
+        assert [step.status() for step in again.grid.steps] == [Status.DONE, Status.DONE]
+        assert again.table()[0].lines[0].cells[0].share == 0.25
+    served = judge == "strongreject"  # without a name: the server's, whichever that is
+    assert small(*given).grid.steps[1].status() is (Status.DONE if served else Status.MISSING)
+
+
 def test_without_a_judge_of_harm_the_table_says_what_is_counted(here: Path) -> None:
     place = small()
     place.run(1, Events())

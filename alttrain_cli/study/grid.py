@@ -15,7 +15,7 @@ from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words
 from alttrain_cli.study.own_suites import suites_of
-from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep, step_key
+from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Rater, Step, TrainStep, step_key
 
 _OF_TRAINING = {"train", "recipe"}  # of a method: what is not of its data
 Made = TypeVar("Made", BuildStep, TrainStep, EvalStep, JudgeStep)
@@ -129,7 +129,7 @@ class _Resolver:
             key = step_key("judge", evaluation.key, judge.name, options)
             title = f"{evaluation.title}, by {judge.name}"
             before = self._add(
-                JudgeStep(key, title, judge.name, options, self.study.judge.judge_part, evaluation, before)
+                JudgeStep(key, title, rater_of(self.study, judge.name), options, evaluation, before)
             )
 
     def _training(self, model: str, how: Method, point: Point) -> TrainStep:
@@ -169,6 +169,12 @@ class _Resolver:
         out = self.folder / "data" / f"{safe_name(style)}-{key[:6]}.jsonl"
         options = tuple(wanted.words(*_OF_TRAINING))
         return self._add(BuildStep(key, point.of_data, out, options, (*wanted.source, *wanted.mix), style))
+
+
+def rater_of(study: StudyFile, judge: str) -> Rater:
+    """Return a judge of a study as it rates there."""
+    settings = study.judge
+    return Rater(judge) if judge == "rule" else Rater(judge, settings.judge_part, settings.judge_model)
 
 
 def _names(data: Method) -> list[str]:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import Scores, read_scorecard
 from alttrain_cli.storage.lock import is_locked
+from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import object_in, sha256
 from alttrain_cli.storage.run import Run, RunState
 
@@ -163,15 +165,36 @@ class EvalStep:
         return [(suite, min(n, self.limit or n) * self.samples) for suite, n in counts]
 
 
+class Rater(NamedTuple):
+    """A judge, and the part of a completion that it sees; None is the answer.
+
+    `model` is the one that it uses; None: its own, or whichever its server has.
+    """
+
+    name: str
+    part: str | None = None
+    model: str | None = None
+
+    def gave(self, judgements: str) -> bool:
+        """Whether judgements of this name (rule, strongreject~gpt-4o@full) are its own."""
+        found, _, seen = judgements.partition("@")
+        name, _, used = found.partition("~")
+        if name != self.name or (seen or "answer") != (self.part or "answer"):
+            return False
+        [judge] = find_judges(name)
+        is_served = isinstance(judge, Judge) and judge.model is None
+        wanted = safe_name(self.model, "--") if self.model else ""
+        return (is_served and not wanted) or used == wanted
+
+
 @dataclass(frozen=True)
 class JudgeStep:
     """Judges the completions of an evaluation. The judges of one evaluation follow one another."""
 
     key: str
     title: str
-    judge: str
+    rater: Rater
     options: tuple[str, ...]
-    part: str | None  # of a completion that the judge sees; None: the answer
     evaluation: EvalStep
     before: "JudgeStep | None" = None
     kind: StepKind = "judge"
@@ -185,15 +208,15 @@ class JudgeStep:
         return (self.before or self.evaluation,)
 
     def words(self) -> list[str]:
-        return ["eval", "judge", str(self.out), "--judge", self.judge, *self.options]
+        return ["eval", "judge", str(self.out), "--judge", self.rater.name, *self.options]
 
     def status(self) -> Status:
         if is_locked(self.out):
             return Status.BUSY
-        [judge] = find_judges(self.judge)
+        [judge] = find_judges(self.rater.name)
         suites = [one for one in self.evaluation.suites if one.kind in judge.kinds and one.grader is None]
         scores = read_scorecard(self.out)
-        is_done = scores and all(_is_judged(scores, suite.name, self.judge, self.part) for suite in suites)
+        is_done = scores and all(_is_judged(scores, suite.name, self.rater) for suite in suites)
         return Status.DONE if is_done else Status.MISSING
 
 
@@ -202,16 +225,10 @@ def step_key(*values: Any) -> str:
     return hash_of(*values)[:12]
 
 
-def is_by(name: str, judge: str, part: str | None) -> bool:
-    """Whether judgements of this name (rule, strongreject~gpt-4o@full) are by a judge that saw a part."""
-    found, _, seen = name.partition("@")
-    return found.partition("~")[0] == judge and (seen or "answer") == (part or "answer")
-
-
-def _is_judged(scores: Scores, suite: str, judge: str, part: str | None) -> bool:
+def _is_judged(scores: Scores, suite: str, judge: Rater) -> bool:
     """Whether a scorecard has a rate of a suite by a judge, of which nothing is left to judge."""
     return any(
-        is_by(metric.judge, judge, part) and not metric.states.get("unjudged")
+        judge.gave(metric.judge) and not metric.states.get("unjudged")
         for one in scores.suites
         if one.name == suite
         for metric in one.metrics

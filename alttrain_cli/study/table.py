@@ -2,31 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import NamedTuple
 
 from alttrain_cli.evaluation.judges.catalogue import is_triage
 from alttrain_cli.evaluation.published_tables import Macro, PublishedPaper, find_published
 from alttrain_cli.runs.scores import ScoreMacro, ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.study.file import StudyFile
-from alttrain_cli.study.grid import Grid, Point
-from alttrain_cli.study.steps import Status, is_by
+from alttrain_cli.study.grid import Grid, Point, rater_of
+from alttrain_cli.study.steps import Rater, Status
 from alttrain_cli.study.table_values import Cell, Dot, Line, PublishedDot, Seeds, StudyTable
 
 POOLS = {"harmful": ("harmful", "not_refused"), "over_refusal": ("refused",)}
 SUITE_RATES = ("harmful", "not_refused", "refused")
 GRADED = "right answers"  # the judge of suites that have them
-
-
-class Rater(NamedTuple):
-    """A judge, and the part of a completion that it sees; None is the answer."""
-
-    name: str
-    part: str | None
-
-    def gave(self, judgements: str) -> bool:
-        """Whether judgements of this name are its own."""
-        return is_by(judgements, self.name, self.part)
 
 
 Groups = dict[tuple[str, ...], list[tuple[Point, Rater]]]  # the points of each row, by its labels
@@ -40,9 +28,8 @@ def study_table(grid: Grid) -> StudyTable:
     for point in grid.points:
         for judge in study.judges:
             values = {**point._asdict(), "judge": judge}
-            part = None if judge == "rule" else study.judge.judge_part
             labels = tuple(str(values[axis]) or "-" for axis in study.rows)
-            groups.setdefault(labels, []).append((point, Rater(judge, part)))
+            groups.setdefault(labels, []).append((point, rater_of(study, judge)))
     scores = {point: read_scorecard(step.out) for point, step in grid.points.items()}
     lines = tuple(
         _line(labels, found, scores, study.table.columns, paper) for labels, found in groups.items()
