@@ -32,6 +32,7 @@ from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status, Step
 from alttrain_cli.training import time_plan
 from tests.command_lines import context_of
+from tests.fake_alttrain import write_card
 from tests.warm import Process, Warm
 
 FAKE = Path(__file__).with_name("fake_alttrain.py")
@@ -675,6 +676,25 @@ def test_every_format_says_partial_until_all_is_done(here: Path) -> None:
     table, page = place.table()
     assert not any("PARTIAL" in form(table) for form in FORMATS.values())
     assert "PARTIAL" not in page.read_text(encoding="utf-8")
+
+
+def test_a_papers_mean_of_one_seed_and_a_rate_over_fewer_suites_of_another_are_not_averaged(
+    here: Path,
+) -> None:
+    methods = "methods={AltTrain: {style: alttrain}}"
+    place = open_study("sizes", [methods, "judges=[wildguard]", "sizes=[500]", "seeds=[1, 2]"], None)
+    whole = {"paper": "AltTrain", "name": "harmful", "judge": "wildguard"}
+    whole["target"] = {"share": 0.01, "low": 0.0, "high": 0.1, "n": 8}  # type: ignore[assignment]
+    steps = [step for step in place.grid.steps if step.kind == "eval"]
+    for step in steps:
+        step.out.mkdir(parents=True)
+        write_card(step.out, {"strongreject": ""}, ["wildguard"])
+    shown = []
+    for step in steps:
+        card = step.out / "scorecard.json"
+        card.write_text(json.dumps({**json.loads(card.read_text()), "macros": [whole]}))
+        shown.append(place.table()[0].lines[-1].cells[0].ours)
+    assert shown == ["not the same suites for each seed", "1% ± 0 (2 seeds)"]
 
 
 def test_runs_of_several_seeds_have_a_mean_a_spread_and_a_point_each(here: Path) -> None:

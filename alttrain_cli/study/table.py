@@ -177,6 +177,8 @@ def _over_seeds(cells: Sequence[Cell]) -> Cell:
         return Cell(
             missing=f"{len(cells) - len(known)} of {len(cells)} seeds are missing", published=first.published
         )
+    if any(cell.metric != first.metric for cell in cells):  # a paper's mean, and a rate of some suites
+        return Cell(missing="not the same suites for each seed", published=first.published)
     low, high = min(known), max(known)
     verdict = first.verdict
     if verdict in ("inside", "outside") and first.published is not None:
