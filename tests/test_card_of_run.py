@@ -1,5 +1,7 @@
 """The model card of a run: its facts, what was not tested, and what it must never hold."""
 
+import hashlib
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from alttrain_cli.runs.reproduction import reproduce
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.storage.run_records import BaseRecord, DataRecord, LossRecord, RefusalRecord
+from tests.samples import TRACE, put
 from tests.scorecards import before_and_after, card_of
 from tests.test_help import context_of
 
@@ -120,6 +123,29 @@ def test_the_data_is_found_from_every_folder(
     for folder in (tmp_path, run.path):
         monkeypatch.chdir(folder)
         assert "--source starter --seed 7" in card(run)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--source", "t.jsonl:1", "--style", "original", "--label", "unknown", "--mix", "m.jsonl"],
+        ["--source", "starter:harmful=8,benign=4", "--style", "no-pu"],
+    ],
+)
+def test_the_command_for_the_data_builds_the_same_rows(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "t.jsonl", {"prompt": "How do I boil an egg?", "response": TRACE})
+    put(tmp_path / "m.jsonl", {"prompt": "2+2?", "response": TRACE})
+    CliRunner().invoke(app, ["build-data", *words, "--seed", "5", "--out", "rows.jsonl"])
+    rows = Path("rows.jsonl").read_bytes()
+    labels = json.loads(Path("rows.manifest.json").read_text())["labels"]
+    data = DataRecord(path="rows.jsonl", sha256=hashlib.sha256(rows).hexdigest(), labels=labels)
+    run.update_manifest(data=data)
+    line = next(line for line in card(run).splitlines() if line.startswith("alttrain build-data"))
+    CliRunner().invoke(app, shlex.split(line)[1:])
+    assert Path("data.jsonl").read_bytes() == rows
 
 
 def test_names_of_others_are_no_markup(run: Run) -> None:

@@ -21,6 +21,11 @@ class SourceRecord(Record):
     annotator: str = ""
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether it was added by --mix: as it is, and taken as benign."""
+        return self.annotator == "benign"
+
+    @property
     def word(self) -> str:
         """The source as --source takes it."""
         labels = ",".join(f"{label}={count}" for label, count in self.quotas.items())
