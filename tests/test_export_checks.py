@@ -215,5 +215,5 @@ def test_an_upload_that_fails_names_the_folder_and_the_next_step(
     tmp_path: Path, hub: type[Hub], run: Run
 ) -> None:
     hub.error = OSError("quota")
-    with pytest.raises(push.AlttrainError, match=r"is complete.*quota.*hf upload me/x"):
-        push.push(tmp_path, "me/x")
+    with pytest.raises(push.AlttrainError, match=r"is complete.*quota.*hf upload me/x '.*my run'$"):
+        push.push(tmp_path / "my run", "me/x")

@@ -1,5 +1,6 @@
 """Uploads an export to the hub."""
 
+import shlex
 from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError
@@ -46,7 +47,8 @@ def push(folder: Path, repo: str) -> str:
         info = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of alttrain")
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
+        again = shlex.join(["hf", "upload", repo, str(folder)])
         raise AlttrainError(
-            f"{folder} is complete, but the upload failed: {reason} Try again: hf upload {repo} {folder}"
+            f"{folder} is complete, but the upload failed: {reason} Try again: {again}"
         ) from None
     return str(info.repo_url)
