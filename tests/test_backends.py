@@ -321,7 +321,10 @@ def test_a_servers_parser_marks_a_block_that_is_open_once_more() -> None:
     assert "starts to reason again" in str(error)
 
 
-def thinker(answer: "str | Fault", thought: str) -> Any:
+NOTHING: list[dict[str, Any]] = [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+
+
+def thinker(answer: "str | Fault | list[dict[str, Any]]", thought: str) -> Any:
     return lambda _, request: answer if request["messages"][-1]["role"] == "assistant" else thought
 
 
@@ -352,10 +355,11 @@ def test_when_the_budget_ends_a_server_continues_after_the_closed_block(thought:
         ("~Hmm, ~once ~more. Like this.", "starts to reason again"),
         (" <think> Once more </think> Like this.", "starts to reason again"),
         ("", "adds nothing"),
+        (NOTHING, "adds nothing"),
     ],
 )
 def test_a_server_that_does_not_continue_leaves_the_block_open_with_a_warning(
-    answer: "str | Fault", why: str
+    answer: "str | Fault | list[dict[str, Any]]", why: str
 ) -> None:
     with chat_server(thinker(answer, APART)) as served:
         backend = ServerBackend.find(served.base_url)

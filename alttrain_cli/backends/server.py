@@ -258,7 +258,7 @@ class ServerBackend:
 
         def start(way: Mapping[str, Any]) -> tuple[str, Pieces]:
             pieces = endpoint.pieces(connection, {**body, **way})
-            return next(pieces, ""), pieces
+            return _first(pieces), pieces
 
         first, pieces = accepted(start, endpoint.address)
         with closing(pieces):
@@ -270,8 +270,8 @@ class ServerBackend:
         closed = conversation.start(written.text[len(conversation.started) :].rstrip() + THINK.close)
         with closing(self._continued(replace(request, conversation=closed))) as pieces:
             try:
-                first = next(pieces)
-            except (ContinuationError, StopIteration) as error:
+                first = _first(pieces)
+            except ContinuationError as error:
                 warning = (
                     f"{request.endpoint.address}: no answer after the thinking budget was used up: {error}. "
                     "Raise the budget with think=N."
@@ -284,3 +284,15 @@ class ServerBackend:
             completion = yield from written.take(pieces, lambda: None)
         finish = Finish.STOP if completion is None else completion.finish
         return self._counted(request.endpoint, Completion(written.text, finish, forced=True))
+
+
+def _first(pieces: Pieces) -> str:
+    """Return the first piece of a continuation.
+
+    Raises:
+        ContinuationError: if there is none.
+    """
+    try:
+        return next(pieces)
+    except StopIteration:
+        raise ContinuationError("the server adds nothing to the message") from None
