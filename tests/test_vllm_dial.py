@@ -36,17 +36,24 @@ def at(threshold: float | None) -> Sampling:
 
 @contextmanager
 def served(
-    family: str = "smollm2", *, chances: bool = True, broken: Mapping[int, int] = MappingProxyType({})
+    family: str = "smollm2",
+    *,
+    chances: bool = True,
+    broken: Mapping[int, int] = MappingProxyType({}),
+    before: Mapping[int, dict[str, Any]] = MappingProxyType({}),
 ) -> Iterator[tuple[RenderedServer, Served]]:
     """Serve a model that writes the harmful verdict with a probability of 0.7, else the benign one.
 
-    `broken` has the events after which a request breaks off, by its number.
+    `broken` has the events after which a request breaks off, by its number, and `before` the only event
+    of one that breaks off before its first text.
     """
     template = Template.of(families.tokenizer(family))
     language = Language(template, {template.own(HARMFUL): 0.7, template.own(BENIGN): 0.3})
     prompt = template.encode_text(template.prompt(ASKED.wire()))
 
     def answer(number: int, request: dict[str, Any]) -> list[dict[str, Any]]:
+        if number in before:
+            return [before[number]]
         wanted = request.get("logprob_token_ids", []) if chances else []
         found = choices(language, request["prompt"][len(prompt) :], request["max_tokens"], wanted)
         return list(islice(found, broken.get(number)))
@@ -146,6 +153,16 @@ def test_one_that_breaks_in_the_middle_is_sent_again_from_its_start(number: int)
     assert one.score is not None
     assert one.score.is_changed
     assert len(server.requests) == 3 + number
+
+
+def test_tokens_of_a_try_that_broke_before_its_first_text_are_forgotten() -> None:
+    half: dict[str, Any] = {"index": 0, "text": "", "token_ids": [1], "logprobs": {"top_logprobs": [{}]}}
+    with served(before={0: half}) as (backend, server):
+        one = streamed(backend, ASKED, at(0.8))[1]
+        first, again, more = server.requests
+    assert one.text.strip() == BENIGN
+    assert again["prompt"] == first["prompt"]
+    assert more["prompt"][len(first["prompt"]) :][0] != 1
 
 
 def test_one_that_breaks_while_it_is_shown_is_an_error_at_once() -> None:

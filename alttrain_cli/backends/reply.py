@@ -47,6 +47,8 @@ class ReplyReader:
     def __init__(self, most: int, tokens: list[SeenToken] | None = None) -> None:
         self._most = most
         self._tokens = tokens
+        if tokens:
+            tokens.clear()  # they are of a try that broke before its first text
         self._length = 0
         self._fold = _Fold()
         self._half = ""
