@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.ranks import LostRankError, Ranks, host_store, join_store
 from alttrain_cli.errors import AlttrainError, ModelError
+from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.training import rank
 from alttrain_cli.training.launch import Launch
+from alttrain_cli.training.train import Monitor
 from tests.test_plan import CARDS, pretend_gpus
 from tests.tiny import settings
 from tests.warm import Hook, Process, Warm
@@ -201,6 +204,28 @@ def test_each_process_drops_other_numbers_and_the_same_ones_after_a_resume(
 
 
 @pytest.mark.model
+def test_a_signal_that_comes_between_two_agreements_is_kept_and_leaves_no_process_behind() -> None:
+    agreed: list[tuple[int, ...]] = []
+
+    def highest(*numbers: int) -> list[int]:
+        agreed.append(numbers)
+        if len(agreed) == 1:
+            monitor.interrupted_by = signal.SIGINT  # while it waits for the others
+        return list(numbers)
+
+    others: Any = SimpleNamespace(is_first=False, highest=highest)
+    unused: Any = None
+    monitor = Monitor(unused, Recipe.load("smollm2-135m"), unused, unused, others)
+    control = SimpleNamespace(should_training_stop=False)
+    monitor.on_step_end(None, None, control)
+    monitor.on_save(None, SimpleNamespace(global_step=1, max_steps=3), control)
+    assert agreed == [(0,), (0,)]  # the others wait for the second one
+    assert not control.should_training_stop
+    monitor.on_step_end(None, None, control)
+    assert control.should_training_stop
+    assert monitor.interrupted_by == signal.SIGINT
+
+
 def test_a_killed_process_ends_the_run_with_one_line_and_it_can_be_resumed(
     train: Train, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ class Monitor:
         self._ranks = ranks
         self._cleaned = False
         self._started = 0.0
+        self._stops = False  # all processes have agreed to
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock, with the same weights in all processes."""
@@ -117,16 +118,19 @@ class Monitor:
         if not self._cleaned and self._ranks.is_first:  # not earlier: a start that fails changes nothing
             remove_incomplete(Path(args.output_dir))
         self._cleaned = True
-        (self.interrupted_by,) = self._ranks.highest(self.interrupted_by)
-        if self.interrupted_by:
+        (number,) = self._ranks.highest(self.interrupted_by)
+        self._stops = bool(number)
+        if self._stops:
+            self.interrupted_by = number  # else one that came while this process waited is kept for later
             control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Run the canary between two steps; its time is not training time."""
-        if self.interrupted_by or self.failure or state.global_step == state.max_steps:
+        if self._stops or self.failure or state.global_step == state.max_steps:
             return
         paused = time.monotonic()
-        self.failure = _between_steps(self._loaded, lambda: self._events.checkpoint(state.global_step))
+        if not self.interrupted_by:  # while the checkpoint was written: this process alone knows of it
+            self.failure = _between_steps(self._loaded, lambda: self._events.checkpoint(state.global_step))
         control.should_training_stop = any(self._ranks.highest(bool(self.failure)))
         self._started += time.monotonic() - paused
 
