@@ -350,7 +350,8 @@ TAKEN = """
 import os
 from alttrain_cli.training.launch import Launch
 found = Launch.take()
-print(found.rank, found.size, found.address, "WORLD_SIZE" in os.environ, flush=True)
+line = f"{found.rank} {found.size} {found.address} {'WORLD_SIZE' in os.environ}\\n"
+os.write(1, line.encode())  # at once: two processes write here, and print writes word by word if unbuffered
 """
 
 
