@@ -27,7 +27,7 @@ _RUN = "A run folder, for example runs/r1-7b-1."
 _OVER = "Promise that at most this rate of benign prompts gets the verdict harmful. Default: 0.10."
 _REFUSAL = "Promise that at least this rate of harmful prompts gets the verdict harmful."
 _THRESHOLD = "Do not choose a threshold, but report what this one does. A score above it means harmful."
-_DATA = "JSONL file of rows with prompt and label. Default: the held-out part of starter-full, 1,218 prompts."
+_DATA = "JSONL file of rows with prompt and label. Default: the held-out part of starter-full, 1,426 prompts."
 _rate = partial(typer.Option, min=0, max=1, metavar="RATE", callback=check_finite)
 
 

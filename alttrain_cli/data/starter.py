@@ -13,7 +13,11 @@ STARTER, FULL = "starter", "starter-full"
 _ASKED = ("questions", "commands", "looks", "mixed")
 FILES = {
     STARTER: _ASKED,
-    FULL: (*_ASKED, "contrasts", "instructions", "wrappings", "short", "sensitive", "tasks"),
+    FULL: (
+        *_ASKED,
+        *("claims", "persons", "bodies", "schemes"),
+        *("contrasts", "instructions", "wrappings", "short", "sensitive", "tasks"),
+    ),
 }
 
 
