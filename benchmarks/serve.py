@@ -33,7 +33,9 @@ from measuring import (
 )  # fmt: skip
 
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.open import find, open_backend
+from alttrain_cli.backends.our_prompts import rendered
 from alttrain_cli.console import print_lines, print_table
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError
@@ -82,20 +84,22 @@ def clients(backend: Any, defaults: Sampling) -> Iterator[Clients]:
         taken.close()
 
 
-def throughput(backend: Any, asking: Clients, prompts: list[str], options: argparse.Namespace) -> None:
+def throughput(
+    backend: LocalBackend, asking: Clients, prompts: list[str], options: argparse.Namespace
+) -> None:
     """Print tokens per second of both sides."""
     from alttrain_cli.engine.generate import complete
 
     sampling = Sampling(max_new_tokens=options.max_new_tokens, do_sample=False)
     conversations = [Conversation.of(prompt) for prompt in prompts]
-    rendered = [backend._render(one) for one in conversations]
+    texts = [rendered(backend.loaded.template, one) for one in conversations]
     lengths: list[list[int]] = []
 
     def alone() -> Figures:
         watches = [backend._watch(one, sampling) for one in conversations]  # a server scores verdicts too
         how = {"slots": options.in_flight, "watches": watches, "adapter": backend._adapter}
         wall, cpu = time.perf_counter(), time.process_time()
-        done = in_thread(lambda: dict(complete(backend.loaded, rendered, sampling, **how)))
+        done = in_thread(lambda: dict(complete(backend.loaded, texts, sampling, **how)))
         seconds, computed = time.perf_counter() - wall, time.process_time() - cpu
         lengths.append([done[at].tokens for at in range(len(prompts))])
         return _figures(lengths[-1], seconds, computed)
@@ -122,7 +126,7 @@ def _figures(lengths: Sequence[int], seconds: float, cpu: float) -> Figures:
     return {"tokens/s": sum(lengths) / seconds, "tokens per CPU s": sum(lengths) / cpu}
 
 
-def first_tokens(backend: Any, asking: Clients, prompts: list[str], count: int) -> None:
+def first_tokens(backend: LocalBackend, asking: Clients, prompts: list[str], count: int) -> None:
     """Print the time to the first token beside a forward pass, in pairs."""
     long, table = " ".join(prompts), []
     for name, texts in (

@@ -189,7 +189,7 @@ def test_where_no_threshold_keeps_the_rate_the_comparison_is_one_line(tmp_path: 
     evaluate(tmp_path / "weak", Judging(noisy(0.05), "weak"))
     done = report(tmp_path / "firm", "--baseline", tmp_path / "weak", "--at-over-refusal", "0.1")
     assert done.exit_code == 2
-    assert "No threshold changes those. Give a higher rate." in " ".join(done.stderr.split())
+    assert "no threshold changes them. Give a higher rate." in " ".join(done.stderr.split())
     assert threshold_at([math.inf, 0.5], 0.5) == 0.5
 
 
