@@ -70,7 +70,7 @@ def evaluate(words: list[str]) -> None:
         suites |= own_suites_with_hashes(value(words, "--suite-file"))
     out.mkdir(parents=True, exist_ok=True)
     pause()
-    write_card(out, suites, ["rule"])
+    write_card(out, suites, ["rule"], value(words, "--thinking-mode") if "--thinking-mode" in words else "")
 
 
 def own_suites_with_hashes(file: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ def judge(words: list[str]) -> None:
     write_card(Path(words[2]), suites, [*judges, value(words, "--judge") + model])
 
 
-def write_card(out: Path, suites: dict[str, str], judges: list[str]) -> None:
+def write_card(out: Path, suites: dict[str, str], judges: list[str], mode: str = "") -> None:
     metrics = {
         "harmful": [{"judge": one, "metric": "not_refused", "title": "x", "target": RATE} for one in judges],
         "over_refusal": [{"judge": one, "metric": "refused", "title": "x", "target": RATE} for one in judges],
@@ -97,7 +97,8 @@ def write_card(out: Path, suites: dict[str, str], judges: list[str]) -> None:
     card = {
         "made": "2026",
         "partial": False,
-        "pooled": metrics,
+        "pooled": {} if mode else metrics,
+        "ablated": {mode: metrics} if mode else {},
         "suites": [
             {
                 "name": suite,

@@ -24,8 +24,16 @@ from alttrain_cli.evaluation.metric_values import (
     MetricValues,
     metrics_of,
 )
-from alttrain_cli.evaluation.metrics import _hits, agreement, attack_score, pooled_scores, suite_metrics
+from alttrain_cli.evaluation.metrics import (
+    _hits,
+    ablated_scores,
+    agreement,
+    attack_score,
+    pooled_scores,
+    suite_metrics,
+)
 from alttrain_cli.evaluation.page.tiles import tiles
+from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import MetricScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import find_suites
@@ -188,6 +196,22 @@ def test_only_normal_suites_of_a_kind_are_pooled(tmp_path: Path) -> None:
     assert pooled_scores([ablated], {}) == {"harmful": [], "over_refusal": []}
     assert [one.metric for one in pooled_scores([run], {})["harmful"]] == ["not_refused"]
     assert pooled_scores([run], {})["over_refusal"] == []
+    alone = ablated_scores([ablated, run], {})
+    assert {*alone} == {"zero"}
+    assert alone["zero"] == pooled_scores([run], {})  # the same completions
+
+
+def test_a_thinking_ablation_has_its_rates_over_all_suites_in_the_scorecard(tmp_path: Path) -> None:
+    ways = [measured(tmp_path / name, "harmful", [HELPS, REFUSES]) for name in ("a", "b")]
+    results = [
+        replace(one, plan=replace(one.plan, mode="zero", suite=replace(one.plan.suite, name=name)))
+        for one, name in zip(ways, ("a", "b"), strict=True)
+    ]
+    card = scorecard(results, {}, None, {})
+    assert card.pooled == {"harmful": [], "over_refusal": []}
+    [metric] = card.record()["ablated"]["zero"]["harmful"]
+    assert (metric["suites"], metric["target"]["n"]) == (["a", "b"], 2)  # each prompt once
+    assert "ablated" not in scorecard([*ways], {}, None, {}).record()
 
 
 def test_judges_are_compared_on_what_both_have_judged(tmp_path: Path) -> None:

@@ -147,6 +147,8 @@ def test_equal_steps_are_one_step() -> None:
     [
         "train.set.train.seed=7",
         "data.seed=7",
+        "data.seed=0",
+        "train.canary=0",
         "eval.limit=7",
         "eval.max_new_tokens=7",
         "judge.judge_part=full",
@@ -154,6 +156,15 @@ def test_equal_steps_are_one_step() -> None:
 )
 def test_what_decides_a_result_is_in_a_key(change: str) -> None:
     assert {*keys("judges=[wildguard]")} != {*keys("judges=[wildguard]", change)}
+
+
+def test_other_decoding_trains_anew_because_a_run_is_evaluated_as_its_folder_says() -> None:
+    change = "train.set.generation.repetition_penalty=1.1"
+    one, two = (
+        [step for step in grid("methods=[alttrain]", *more).steps if step.kind == "train"]
+        for more in ((), (change,))
+    )
+    assert {step.out for step in one} & {step.out for step in two} == set()
 
 
 def test_a_file_of_rows_that_changes_gives_other_keys(here: Path) -> None:
@@ -298,6 +309,19 @@ def test_judges_follow_the_evaluation_one_by_one(here: Path) -> None:
     assert judges == ["wildguard", "qwen3guard"]
     table, _ = place.table()
     assert [line.labels for line in table.lines] == [("rule",), ("wildguard",), ("qwen3guard",)]
+
+
+def test_a_judge_that_fails_stops_no_other_judge(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL", "wildguard")
+    place = small("methods=[untrained]", "judges=[rule, wildguard, qwen3guard]")
+    assert [one.step.title for one in place.run(4, Events())] == ["smollm2-135m, untrained, by wildguard"]
+    table, _ = place.table()
+    assert [line.cells[0].ours for line in table.lines] == [
+        "25% (10-50)",
+        "no rate by wildguard",
+        "25% (10-50)",
+    ]
+    assert table.missing == ("judge: smollm2-135m, untrained, by wildguard",)
 
 
 def test_a_failed_step_is_shown_with_its_last_lines_and_the_others_go_on(
@@ -665,6 +689,62 @@ def test_without_a_judge_of_harm_the_table_says_what_is_counted(here: Path) -> N
     place = small()
     place.run(1, Events())
     assert "counts answers that do not refuse" in " ".join(place.table()[0].notes)
+
+
+def test_each_thinking_mode_has_its_own_figures(here: Path) -> None:
+    place = small("methods=[untrained]", "modes=[normal, zero]")
+    place.run(1, Events())
+    table, _ = place.table()
+    assert [(line.labels, line.cells[0].ours) for line in table.lines] == [
+        (("normal",), "25% (10-50)"),
+        (("zero",), "25% (10-50)"),
+    ]
+    assert len(table.dots) == 2
+
+
+@pytest.mark.parametrize(
+    ("suites", "shown"),
+    [
+        (["smoke-harmful"], "25% (10-50)"),
+        (["gcg", "smoke-harmful"], "also over gcg, which the study does not have"),
+        ([], "25% (10-50)"),  # of an earlier version
+        (["jbc"], "also over jbc, which the study does not have"),
+    ],
+)
+def test_a_rate_over_other_suites_than_the_study_has_is_no_figure(
+    suites: list[str], shown: str, here: Path
+) -> None:
+    place = small("methods=[untrained]")
+    place.run(1, Events())
+    path = place.grid.steps[-1].out / "scorecard.json"
+    card = json.loads(path.read_text())
+    card["pooled"]["harmful"][0]["suites"] = suites
+    path.write_text(json.dumps(card))
+    table, _ = place.table()
+    assert table.lines[0].cells[0].ours == shown
+    assert bool(table.dots) == ("over" not in shown)
+
+
+def test_a_rate_that_lacks_a_suite_of_the_study_is_no_figure(here: Path) -> None:
+    place = small("methods=[untrained]", "suites=[smoke-harmful, gcg]")
+    place.run(1, Events())
+    path = place.grid.steps[-1].out / "scorecard.json"
+    card = json.loads(path.read_text())
+    card["pooled"]["harmful"][0]["suites"] = ["smoke-harmful"]
+    path.write_text(json.dumps(card))
+    assert place.table()[0].lines[0].cells[0].ours == "not yet over gcg"
+
+
+def test_signs_of_a_small_rate_are_printed_as_such_in_latex(here: Path) -> None:
+    place = small("methods=[untrained]")
+    place.run(1, Events())
+    path = place.grid.steps[-1].out / "scorecard.json"
+    card = json.loads(path.read_text())
+    card["pooled"]["harmful"][0]["target"] |= {"share": 0.002, "low": 0.0}
+    card["pooled"]["over_refusal"][0]["target"] |= {"share": 0.998, "high": 1.0}
+    path.write_text(json.dumps(card))
+    text = FORMATS["latex"](place.table()[0])
+    assert r"$<$1\% (0-50) & $>$99\% (10-100) \\" in text
 
 
 def test_every_format_says_partial_until_all_is_done(here: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_job_has_the_time_and_memory_of_the_plan_and_waits_for_those_it_needs(
     place = open_study("main", (), None)
     train = next(step for step in place.grid.steps if step.kind == "train")
     plan = plan_step(train, place.grid, place.folder, CARD)
-    found = slurm._parameters(plan, CARD, ("7", "8"), {"partition": "gpu"}, "slurm")
+    found = slurm._parameters(plan, CARD, slurm.After(("7", "8")), {"partition": "gpu"}, "slurm")
     assert found["slurm_dependency"] == "afterok:7:8"
     assert found["slurm_additional_parameters"] == {"kill_on_invalid_dep": "yes", "partition": "gpu"}
     assert found["timeout_min"] >= 2 * (plan.expected or 0) / 60
@@ -121,6 +121,15 @@ def cluster(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def jobs(place: Place) -> dict[str, bool]:
     """Return the job of each step that is not done, and whether it was submitted now."""
     return {one.job: one.is_new for one in place.submit(CARD, {})}
+
+
+def test_a_judge_waits_for_the_judge_before_it_but_not_for_its_success(cluster: Path) -> None:
+    judges = ("methods=[untrained]", "judges=[wildguard, qwen3guard]")
+    place = open_study("smoke", (*SMALL[1:], *judges), None)
+    assert [one.after for one in place.submit(CARD, {})] == [(), ("1",), ("1", "2")]
+    scripts = {one.parent.name: one.read_text() for one in place.folder.glob("jobs/*/*.sh")}
+    last = scripts[place.grid.steps[-1].key]
+    assert "#SBATCH --dependency=afterok:1,afterany:2" in last
 
 
 def test_a_job_that_is_in_the_queue_is_not_submitted_again_and_one_that_left_it_is(cluster: Path) -> None:

@@ -24,6 +24,7 @@ from alttrain_cli.evaluation.structure_stats import (
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
+from alttrain_cli.storage.names import suite_name
 
 SHOWN_HITS = 5
 _NAME_COLUMNS = 18
@@ -72,9 +73,11 @@ def _print_metrics(card: Scorecard) -> None:
         for suite in card.suites
         for metric in suite.metrics
     ]
-    for kind, metrics in card.pooled.items():
-        name = f"all {kind.replace('_', '-')}" + (" PARTIAL" if card.partial else "")
-        rows += [_metric(name, metric, bool(compared)) for metric in metrics if len(metric.suites) > 1]
+    for mode, pools in {"normal": card.pooled, **card.ablated}.items():
+        for kind, metrics in pools.items():
+            name = suite_name(f"all {kind.replace('_', '-')}", mode, replayed=False)
+            name += " PARTIAL" * card.partial
+            rows += [_metric(name, metric, bool(compared)) for metric in metrics if len(metric.suites) > 1]
     console.print_table(columns, rows, left=range(len(columns)))
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from itertools import combinations
 
 from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import Behaviour, JudgementState
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
@@ -73,19 +74,28 @@ def _samples(metric: Metric, samples: int) -> str:
 
 
 def pooled_scores(
-    results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult]
+    results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult], mode: Mode = "normal"
 ) -> dict[Pool, list[PooledScore]]:
-    """Return each metric over all suites of a kind. A prompt that is in several counts once."""
+    """Return each metric over all suites of a kind in one mode. A prompt that is in several counts once."""
+    chosen = [one for one in results if one.plan.attack is None and one.plan.mode == mode]
     return {
-        "harmful": _pooled(results, baselines, "harmful"),
-        "over_refusal": _pooled(results, baselines, "benign"),
+        "harmful": _pooled(chosen, baselines, "harmful"),
+        "over_refusal": _pooled(chosen, baselines, "benign"),
     }
+
+
+def ablated_scores(
+    results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult]
+) -> dict[Mode, dict[Pool, list[PooledScore]]]:
+    """Return the same for each thinking ablation: its completions are never counted with the others."""
+    modes = dict.fromkeys(one.plan.mode for one in results if one.plan.mode != "normal")
+    return {mode: pooled_scores(results, baselines, mode) for mode in modes}
 
 
 def _pooled(
     results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult], kind: Kind
 ) -> list[PooledScore]:
-    chosen = [one for one in results if one.plan.suite.kind == kind and one.plan.is_single_turn]
+    chosen = [one for one in results if one.plan.suite.kind == kind]
     others = [baselines[one.name] for one in chosen if one.name in baselines]
     scores = []
     for judge in sorted({judge for one in chosen for judge in one.judged}):

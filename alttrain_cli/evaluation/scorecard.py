@@ -12,7 +12,13 @@ from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.macros import macro_scores
-from alttrain_cli.evaluation.metrics import agreement, attack_score, pooled_scores, suite_metrics
+from alttrain_cli.evaluation.metrics import (
+    ablated_scores,
+    agreement,
+    attack_score,
+    pooled_scores,
+    suite_metrics,
+)
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.published_tables import find_published
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeRecord, PaperFigures, Scorecard, SuiteScore
@@ -48,6 +54,7 @@ def scorecard(
         judges={name: _judge_facts(name, cards.get(name), results) for name in judges},
         paper=_paper(),
         pooled=pooled_scores(results, baselines),
+        ablated=ablated_scores(results, baselines),
         macros=macro_scores(suites),
         says_and_does=add_tables(
             result.verdict_by_behaviour()

@@ -5,7 +5,7 @@ percent. `target` is the candidate and `compared` the baseline, as in the first 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from alttrain_cli.backends.base import Fingerprint
@@ -172,6 +172,8 @@ class Scorecard:
         partial: something is missing anywhere.
         warnings: to be shown at the top.
         judges: by the names of their files.
+        pooled: each metric over all suites of a kind.
+        ablated: the same for each thinking ablation; written only if there is one.
         dial: how well the scores of the verdicts separate, and whether the calibration's promise held.
         says_and_does: verdict of the model's assessment -> behaviour -> completions, over all suites with
             harmful or benign prompts.
@@ -191,6 +193,7 @@ class Scorecard:
     says_and_does: dict[str, dict[str, int]]
     suites: list[SuiteScore]
     dial: DialScore | None = None  # of a model whose verdicts have scores
+    ablated: dict[Mode, dict[Pool, list[PooledScore]]] = field(default_factory=dict)
 
     @property
     def target_name(self) -> str:
@@ -208,15 +211,16 @@ class Scorecard:
         return "base" if is_base else self.compared.name.rpartition("/")[2]
 
     def record(self) -> dict[str, Any]:
-        values = {field.name: _record(getattr(self, field.name)) for field in fields(self)}
-        return values if self.dial else {name: one for name, one in values.items() if name != "dial"}
+        values = {one.name: _record(getattr(self, one.name)) for one in fields(self)}
+        absent = {name for name in ("dial", "ablated") if not values[name]}
+        return {name: one for name, one in values.items() if name not in absent}
 
 
 def _record(value: Any) -> Any:
     if isinstance(value, Fingerprint | Sampling):
         return value.record()
     if is_dataclass(value):
-        return {field.name: _record(getattr(value, field.name)) for field in fields(value)}
+        return {one.name: _record(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {key: _record(one) for key, one in value.items()}
     return [_record(one) for one in value] if isinstance(value, list | tuple) else value

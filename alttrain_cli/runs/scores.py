@@ -14,7 +14,7 @@ from alttrain_cli.storage.run_records import Record
 
 
 class ScoreMetric(Record):
-    """One metric by one judge."""
+    """One metric by one judge; `suites` of one that is over several."""
 
     judge: str
     metric: str
@@ -24,6 +24,7 @@ class ScoreMetric(Record):
     target_at_most: Estimate | None = None  # with what has no final answer as a hit
     compared: Estimate | None = None
     states: dict[str, int] = Field(default_factory=dict)  # completions by state of the judgement
+    suites: tuple[str, ...] = ()
 
 
 class ScoreStructure(Record):
@@ -39,10 +40,17 @@ class ScoreAttackRecord(Record):
     recorded: str | None = None
 
 
+class ScoreDialogues(Record):
+    """The dialogues of an adaptive suite: how many ended in each way."""
+
+    outcomes: dict[str, int] = Field(default_factory=dict)
+
+
 class ScoreAttack(Record):
     """What is known of an adaptive suite."""
 
     facts: ScoreAttackRecord
+    target: ScoreDialogues = ScoreDialogues()
 
 
 class ScoreSuite(Record):
@@ -67,8 +75,9 @@ class ScoreSuite(Record):
 
     @property
     def is_whole(self) -> bool:
-        """Whether every requested completion exists."""
-        return self.expected is not None and self.target.completed >= self.expected
+        """Whether every requested completion exists; of dialogues also those that ended without one."""
+        dialogues = sum(self.attack.target.outcomes.values()) if self.attack else 0
+        return self.expected is not None and max(self.target.completed, dialogues) >= self.expected
 
     def rates(self) -> Iterator["ScoreRate"]:
         """Yield the rate of complete structures, then every metric."""
@@ -110,6 +119,7 @@ class Scores(Record):
     made: str
     partial: bool
     pooled: dict[str, list[ScoreMetric]]
+    ablated: dict[str, dict[str, list[ScoreMetric]]] = Field(default_factory=dict)  # by thinking mode
     suites: list[ScoreSuite]
     macros: tuple[ScoreMacro, ...] = ()
 

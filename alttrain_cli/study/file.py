@@ -34,7 +34,8 @@ class _Section(StrictSection):
             option = f"--{name.replace('_', '-')}"
             values = value if isinstance(value, tuple) else [value]
             for one in values:
-                found += [option] if one is True else [option, str(one)] if one not in (None, False) else []
+                if one is not None and one is not False:  # 0 is a value
+                    found += [option] if one is True else [option, str(one)]
         return found
 
 

@@ -10,7 +10,7 @@ from alttrain_cli.text import escape_hidden
 TITLES = {"harmful": "harmful", "over_refusal": "over-refusal", "reasoning": "reasoning"}
 _LATEX = str.maketrans(
     {**{one: f"\\{one}" for one in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-    | {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+    | {"^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "|": "$|$"}  # without T1 fonts
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.data import Data
@@ -28,7 +29,7 @@ class Point(NamedTuple):
     method: str
     size: str
     seed: int | None
-    mode: str
+    mode: Mode
 
     @property
     def of_data(self) -> str:
@@ -121,16 +122,13 @@ class _Resolver:
         return found
 
     def _judgements(self, evaluation: EvalStep) -> None:
-        before: JudgeStep | None = None
         for judge in find_judges(",".join(self.study.judges)):
             if judge.name == "rule":  # part of every evaluation
                 continue
             options = tuple(self.study.judge.words())
             key = step_key("judge", evaluation.key, judge.name, options)
             title = f"{evaluation.title}, by {judge.name}"
-            before = self._add(
-                JudgeStep(key, title, rater_of(self.study, judge.name), options, evaluation, before)
-            )
+            self._add(JudgeStep(key, title, rater_of(self.study, judge.name), options, evaluation))
 
     def _training(self, model: str, how: Method, point: Point) -> TrainStep:
         name = how.recipe or model
@@ -145,7 +143,8 @@ class _Resolver:
         sets = set_words(settings)
         recipe = Recipe.load(name, tuple(sets[1::2]))
         build = self._build(recipe, how, point)
-        facts = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data", "generation"})
+        # How a run generates is in its folder too: eval reads it there.
+        facts = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data"})
         options = (*sets, *settings.words("set"))
         key = step_key("train", build.key, facts, settings.words("set"))
         out = self.folder / "runs" / f"{safe_name(recipe.name)}-{build.style}-{key[:6]}"

@@ -99,17 +99,18 @@ class StudyPlan(NamedTuple):
     def wall(self, jobs: int) -> float | None:
         """Return the time that is left with so many steps at the same time; None if it is not known.
 
-        Each step starts as soon as a place is free and what it needs has ended, in the order of the plan.
+        Each step starts as soon as a place is free, what it needs has ended, and nothing writes its files,
+        in the order of the plan.
         """
         if self.seconds is None:
             return None
         free = [0.0] * jobs
-        ends: dict[str, float] = {}
+        ends: dict[Path, float] = {}  # when the last step of each file or folder ends
         for one in self.steps:
-            ready = max((ends.get(need.key, 0.0) for need in one.step.needs), default=0.0)
+            ready = max(ends.get(step.out, 0.0) for step in (one.step, *one.step.needs))
             place = min(range(jobs), key=lambda at: max(free[at], ready))
-            ends[one.step.key] = max(free[place], ready) + (one.left or 0.0)
-            free[place] = ends[one.step.key] if one.left else free[place]
+            end = ends[one.step.out] = max(free[place], ready) + (one.left or 0.0)
+            free[place] = end if one.left else free[place]
         return max(ends.values(), default=0.0)
 
     @property

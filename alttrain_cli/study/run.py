@@ -125,7 +125,9 @@ class Runner:
         return len(found)
 
     def _may_start(self, step: Step) -> bool:
-        return all(need.key in self._done for need in step.needs)
+        """Whether what it needs is done, and no running step writes the same files."""
+        is_free = all(one.plan.step.out != step.out for one in self._running)
+        return is_free and all(need.key in self._done for need in step.needs)
 
     def _is_done(self, step: Step) -> bool:
         if step.status() is Status.DONE:

@@ -35,8 +35,21 @@ class Submission(NamedTuple):
 
     plan: PlannedStep
     job: str
-    after: tuple[str, ...]  # the jobs that must end well before it
+    after: tuple[str, ...]  # the jobs that must end before it
     is_new: bool
+
+
+class After(NamedTuple):
+    """The jobs before a step: those that it needs, and those that write the same files, done or not."""
+
+    needed: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def dependency(self) -> str:
+        """What sbatch is given; empty if there are none."""
+        kinds = {"afterok": self.needed, "afterany": self.others}
+        return ",".join(":".join((kind, *jobs)) for kind, jobs in kinds.items() if jobs)
 
 
 class _Job(Record):
@@ -71,11 +84,14 @@ def submit(
     queue = _queue() if cluster == "slurm" else set()
     known = {one.key: one.job for one in jobs if one.job in queue}
     waiting: dict[str, str] = {}
+    last: dict[Path, str] = {}  # the last job that writes each file or folder
     for plan in plans:
         step = plan.step
         if plan.status is Status.DONE:
             continue
-        after = tuple(waiting[need.key] for need in step.needs if need.key in waiting)
+        needed = tuple(waiting[need.key] for need in step.needs if need.key in waiting)
+        before = last.get(step.out)
+        after = After(needed, (before,) if before and before not in needed else ())
         job = known.get(step.key)
         if job is None:
             started = _started(plan, folder, cluster, _parameters(plan, machine, after, options, cluster))
@@ -83,8 +99,8 @@ def submit(
             jobs.append({"key": step.key, "job": job})
             while cluster == "local" and not started.done():  # it knows no dependencies
                 time.sleep(LOOK)
-        waiting[step.key] = job
-        yield Submission(plan, job, after, step.key not in known)
+        waiting[step.key] = last[step.out] = job
+        yield Submission(plan, job, (*after.needed, *after.others), step.key not in known)
 
 
 def _started(plan: PlannedStep, folder: Path, cluster: Cluster, parameters: dict[str, Any]) -> Any:
@@ -147,7 +163,7 @@ def do_step(folder: str, key: str) -> None:
 
 
 def _parameters(
-    plan: PlannedStep, machine: Machine, after: tuple[str, ...], options: Mapping[str, str], cluster: Cluster
+    plan: PlannedStep, machine: Machine, after: After, options: Mapping[str, str], cluster: Cluster
 ) -> dict[str, Any]:
     minutes = max(LEAST_MINUTES, ceil(MORE_TIME * (plan.expected or 0) / 60))
     found: dict[str, Any] = {
@@ -158,8 +174,8 @@ def _parameters(
     if machine.gpu and plan.step.kind != "build" and "--judge-url" not in plan.step.words():
         found["gpus_per_node"] = 1
     if cluster == "slurm":
-        more = {"kill_on_invalid_dep": "yes"} if after else {}
+        more = {"kill_on_invalid_dep": "yes"} if after.dependency else {}
         found["slurm_additional_parameters"] = {**more, **options}
-        if after:
-            found["slurm_dependency"] = f"afterok:{':'.join(after)}"
+        if after.dependency:
+            found["slurm_dependency"] = after.dependency
     return found

@@ -189,14 +189,16 @@ class Rater(NamedTuple):
 
 @dataclass(frozen=True)
 class JudgeStep:
-    """Judges the completions of an evaluation. The judges of one evaluation follow one another."""
+    """Judges the completions of an evaluation.
+
+    Steps that write the same folder follow one another. A judge that fails stops none of those after it.
+    """
 
     key: str
     title: str
     rater: Rater
     options: tuple[str, ...]
     evaluation: EvalStep
-    before: "JudgeStep | None" = None
     kind: StepKind = "judge"
 
     @property
@@ -205,7 +207,7 @@ class JudgeStep:
 
     @property
     def needs(self) -> tuple[Step, ...]:
-        return (self.before or self.evaluation,)
+        return (self.evaluation,)
 
     def words(self) -> list[str]:
         return ["eval", "judge", str(self.out), "--judge", self.rater.name, *self.options]

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
+from typing import NamedTuple
 
+from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.judges.catalogue import is_triage
 from alttrain_cli.evaluation.published_tables import Macro, PublishedPaper, find_published
+from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.runs.scores import ScoreMacro, ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, Point, rater_of
-from alttrain_cli.study.steps import Rater, Status
+from alttrain_cli.study.steps import EvalStep, Rater, Status
 from alttrain_cli.study.table_values import Cell, Dot, Line, PublishedDot, Seeds, StudyTable
 
 POOLS = {"harmful": ("harmful", "not_refused"), "over_refusal": ("refused",)}
+KINDS: dict[str, Kind] = {"harmful": "harmful", "over_refusal": "benign"}  # of the suites of a pool
 SUITE_RATES = ("harmful", "not_refused", "refused")
 GRADED = "right answers"  # the judge of suites that have them
 
@@ -30,12 +34,10 @@ def study_table(grid: Grid) -> StudyTable:
             values = {**point._asdict(), "judge": judge}
             labels = tuple(str(values[axis]) or "-" for axis in study.rows)
             groups.setdefault(labels, []).append((point, rater_of(study, judge)))
-    scores = {point: read_scorecard(step.out) for point, step in grid.points.items()}
-    lines = tuple(
-        _line(labels, found, scores, study.table.columns, paper) for labels, found in groups.items()
-    )
+    read = {point: _Read.of(step, point.mode) for point, step in grid.points.items()}
+    lines = tuple(_line(labels, found, read, study.table.columns, paper) for labels, found in groups.items())
     left = tuple(f"{step.kind}: {step.title}" for step in grid.steps if step.status() is not Status.DONE)
-    dots = tuple(_dots(groups, scores, study))
+    dots = tuple(_dots(groups, read, study))
     return StudyTable(
         study.title,
         study.rows,
@@ -48,15 +50,53 @@ def study_table(grid: Grid) -> StudyTable:
     )
 
 
-def _dots(groups: Groups, scores: Mapping[Point, Scores | None], study: StudyFile) -> Iterator[Dot]:
+class _Read(NamedTuple):
+    """The scores of one evaluation, and the suites that the study has of each pool."""
+
+    scores: Scores
+    mode: Mode
+    wanted: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, step: EvalStep, mode: Mode) -> "_Read | None":
+        """Return the scores in the folder of a step; None if there are none."""
+        scores = read_scorecard(step.out)
+        single = [suite for suite in step.suites if suite.attack is None]
+        wanted = {
+            pool: frozenset(one.name for one in single if one.kind == kind) for pool, kind in KINDS.items()
+        }
+        return None if scores is None else cls(scores, mode, wanted)
+
+    def best(self, pool: str, judge: Rater) -> ScoreMetric | None:
+        """Return a rate over all suites of a kind by a judge: of harm before that of answers."""
+        pools = self.scores.pooled if self.mode == "normal" else self.scores.ablated.get(self.mode, {})
+        found = [one for one in pools.get(pool, ()) if one.metric in POOLS[pool] and judge.gave(one.judge)]
+        return min(found, key=lambda one: POOLS[pool].index(one.metric), default=None)
+
+    def other_suites(self, pool: str, found: ScoreMetric) -> str:
+        """Return in words which suites a rate has too many or lacks; nothing if it is over the study's."""
+        given, wanted = frozenset(found.suites), self.wanted.get(pool, frozenset())
+        if not given or given == wanted:
+            return ""
+        if more := sorted(given - wanted):
+            return f"also over {', '.join(more)}, which the study does not have"
+        return f"not yet over {', '.join(sorted(wanted - given))}"
+
+
+Reads = Mapping[Point, _Read | None]
+
+
+def _dots(groups: Groups, read: Reads, study: StudyFile) -> Iterator[Dot]:
     """Yield every run of which both rates of the plot are known."""
     for labels, found in groups.items():
         for point, judge in found:
-            one = scores[point]
+            one = read[point]
             if one is None:
                 continue
-            harm, refusal = (_best(one, pool, judge) for pool in ("harmful", "over_refusal"))
+            harm, refusal = (one.best(pool, judge) for pool in ("harmful", "over_refusal"))
             if harm is None or harm.target is None or refusal is None or refusal.target is None:
+                continue
+            if one.other_suites("harmful", harm) or one.other_suites("over_refusal", refusal):
                 continue
             seed = [f"seed {point.seed}"] if len(found) > 1 and point.seed is not None else []
             is_trained = study.methods[point.method] is not None
@@ -81,31 +121,31 @@ def _published_dots(
 def _line(
     labels: tuple[str, ...],
     found: Sequence[tuple[Point, Rater]],
-    scores: Mapping[Point, Scores | None],
+    read: Reads,
     columns: Sequence[str],
     paper: PublishedPaper | None,
 ) -> Line:
     runs = tuple(
-        tuple(_cell(point, judge, scores[point], name, paper) for name in columns) for point, judge in found
+        tuple(_cell(point, judge, read[point], name, paper) for name in columns) for point, judge in found
     )
     cells = tuple(_over_seeds(column) for column in zip(*runs, strict=True))
     return Line(labels, cells, runs)
 
 
-def _cell(
-    point: Point, judge: Rater, scores: Scores | None, column: str, paper: PublishedPaper | None
-) -> Cell:
+def _cell(point: Point, judge: Rater, read: _Read | None, column: str, paper: PublishedPaper | None) -> Cell:
     """Return one figure of one model: a paper's mean, a rate over all suites of a kind, or one suite's."""
     figure = _figure(point, column, paper)
-    if scores is None:
+    if read is None:
         return Cell(missing="not evaluated", published=figure)
     macro = next((one for one in paper.macros if one.name == column), None) if paper else None
-    if paper and macro and (mean := _mean(scores, paper, macro, judge)) and mean.target:
+    if paper and macro and (mean := _mean(read.scores, paper, macro, judge)) and mean.target:
         verdict = _verdict(mean.target, figure, mean.judge, "")
         return Cell(mean.target, published=figure, verdict=verdict)
-    rate = _rate(scores, column, judge)
+    rate = _rate(read, column, judge)
     if rate is None or rate.target is None:
         return Cell(missing=f"no rate by {judge.name}", published=figure)
+    if why := read.other_suites(column, rate):
+        return Cell(missing=why, published=figure)
     if paper is None:
         return Cell(rate.target, metric=rate.metric)
     verdict = _verdict(rate.target, figure, rate.judge, _other_measure(macro))
@@ -127,22 +167,14 @@ def _other_measure(mean: Macro | None) -> str:
     return f"the paper's {n} suites were not all measured" if n > 1 else "the paper's suite is not whole"
 
 
-def _rate(scores: Scores, column: str, judge: Rater) -> ScoreMetric | None:
+def _rate(read: _Read, column: str, judge: Rater) -> ScoreMetric | None:
     if column in POOLS:
-        return _best(scores, column, judge)
-    for suite in scores.suites:
+        return read.best(column, judge)
+    for suite in read.scores.suites:
         for one in suite.metrics if column in (suite.name, suite.full_name) else ():
             if one.metric == "correct" or (one.metric in SUITE_RATES and judge.gave(one.judge)):
                 return one
     return None
-
-
-def _best(scores: Scores, pool: str, judge: Rater) -> ScoreMetric | None:
-    """Return a rate over all suites of a kind by a judge: of harm before that of answers."""
-    found = [
-        one for one in scores.pooled.get(pool, ()) if one.metric in POOLS[pool] and judge.gave(one.judge)
-    ]
-    return min(found, key=lambda one: POOLS[pool].index(one.metric), default=None)
 
 
 def _verdict(ours: Estimate, figure: float | None, judge: str, why: str) -> str:
