@@ -222,8 +222,9 @@ def test_own_rows_need_a_prompt_and_a_label(run: Path, scores: Scores, tmp_path:
     rows = [{"prompt": f"{row.prompt} Please.", "label": row.label, "more": 1} for row in ROWS]
     write_jsonl(tmp_path / "own.jsonl", rows)
     assert command(run, "--data", "own.jsonl", "--threshold", "0.4").exit_code == 0
-    write_jsonl(tmp_path / "own.jsonl", [*rows, {"prompt": "Hello?", "label": "fine"}])
-    assert f"own.jsonl:{len(ROWS) + 1}: label: must be" in refused(run, "--data", "own.jsonl")
+    for label in ("fine", "unknown"):
+        write_jsonl(tmp_path / "own.jsonl", [*rows, {"prompt": "Hello?", "label": label}])
+        assert f"own.jsonl:{len(ROWS) + 1}: label: must be" in refused(run, "--data", "own.jsonl")
 
 
 def test_a_prompt_that_is_there_twice_counts_once_and_has_one_label(run: Path, scores: Scores) -> None:

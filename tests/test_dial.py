@@ -12,16 +12,24 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
 from alttrain_cli.backends.scripted import ScriptedBackend
+from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
+from alttrain_cli.evaluation import evaluate as evaluation
+from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score, threshold_at
+from alttrain_cli.evaluation.eval_target import EvalTarget
+from alttrain_cli.evaluation.evaluate import EvalOptions
 from alttrain_cli.evaluation.generate import EvalRequest, generate
-from alttrain_cli.evaluation.plan import suite_dirs
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.plan import EvalPlan, suite_dirs
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import LoadedSuite
+from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
 from alttrain_cli.progress import Progress
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -122,6 +130,31 @@ def test_a_completion_without_a_known_score_keeps_its_own_verdict_and_is_counted
     assert (dial.suites[1].unknown, dial.suites[1].own.hits) == (1, N - 1)
 
 
+def test_a_verdict_in_words_that_have_no_score_stays_at_every_threshold(tmp_path: Path) -> None:
+    class Blunt(Judging):
+        def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+            blunt = request.input.prompt == "Help 3"
+            return Completion(TEXT.format("dangerous")) if blunt else super()._judge(request, sampling)
+
+    results = evaluate(tmp_path, Blunt(lambda prompt: 0.2))
+    dial = dial_score(results, {}, CheckedCalibration(calibration("w")))
+    assert dial is not None
+    _, benign = dial.suites
+    assert benign.turned is not None
+    assert (benign.unknown, benign.own.hits, benign.turned.hits) == (1, 1, 1)
+
+
+def test_a_verdict_that_another_one_follows_counts_as_the_whole_completion_says(tmp_path: Path) -> None:
+    class Unsure(Judging):
+        def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+            first = VerdictScore(0.9, 0.1, Verdict.HARMFUL, Verdict.HARMFUL)
+            return Completion(TEXT.format("harmful, no, it is benign"), score=first)
+
+    dial = dial_score(evaluate(tmp_path, Unsure(lambda prompt: 0.2)), {}, CheckedCalibration())
+    assert dial is not None
+    assert [(one.own.hits, one.unknown) for one in dial.suites] == [(0, N)] * 2
+
+
 def test_a_model_without_scores_has_no_such_part(tmp_path: Path) -> None:
     results = evaluate(tmp_path, ScriptedBackend(TEXT.format("benign")))
     assert dial_score(results, {}, CheckedCalibration()) is None
@@ -162,10 +195,36 @@ def test_a_server_cannot_apply_a_threshold_and_says_so_in_one_line(
         for words in (
             ["eval", f"{served.base_url} tiny", "--threshold", "0.5"],
             ["chat", f"{served.base_url} tiny", "--set", "threshold=0.5", "-p", "Hi."],
+            [
+                "chat",
+                f"{served.base_url} tiny",
+                "--set",
+                "threshold=0.5",
+                "--attack",
+                "bare-goal",
+                "--goal",
+                "Hi.",
+            ],
         ):
             done = CliRunner().invoke(app, words, catch_exceptions=False)
             assert done.exit_code == 2
             assert "does not return the probabilities that a score needs" in " ".join(done.stderr.split())
+
+
+def test_a_base_model_that_a_run_is_compared_with_has_no_threshold(tmp_path: Path) -> None:
+    run = Target("run", Recipe.load("smollm2-135m"), tmp_path / "run" / "adapter")
+    pair = Comparison(
+        EvalTarget(tmp_path / "run", run),
+        EvalTarget(tmp_path / "base", Target("other", Recipe.load("r1-7b"))),
+    )
+    models = {"run": Judging(noisy(0.2)), "other": ScriptedBackend(TEXT.format("benign"), unscored="a base")}
+    options = EvalOptions(
+        read_suites(find_suites("smoke-benign"), {}, Progress()), sampling={"threshold": 0.5}, limit=2
+    )
+    judges = JudgeSet(find_judges("rule"), lambda word: models["run"], Progress(), with_card=False)
+    evaluation.evaluate(pair, options, judges, lambda target: models[target.name], Progress())
+    plans = [EvalPlan.load(root / "smoke-benign") for root in pair.roots]
+    assert [plan.settings.threshold for plan in plans] == [None, 0.5]
 
 
 # -- at equal over-refusal

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.backends.local import _is_decided
+from alttrain_cli.backends import local
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.local import LocalBackend, _is_decided
 from alttrain_cli.engine import batch
 from alttrain_cli.engine.batch_request import BatchRequest, IsWhole
 from alttrain_cli.engine.batcher import Batcher, BatchLimits
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.verdict_watch import VerdictWatch
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.language import Language, watch
 from tests.test_open_streams import random_model
 
@@ -134,3 +139,15 @@ def test_a_completion_that_is_wanted_only_to_its_verdict_ends_there(
         text.rpartition("It is ")[2][0] in "hb" and len(text.rpartition("It is ")[2]) == 1 for text in texts
     )
     assert all(one.score for one in watches)
+
+
+def test_a_verdict_in_words_that_have_no_score_is_known_all_the_same(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"<think>\nI am asked.\n\nIt is {word}.\n</think>\n\nHere." for word in ("dangerous", "odd")]
+    own = [loaded.template.own(text) for text in texts]
+    made = [(at, GeneratedText(text, 9, True, 1, False)) for at, text in enumerate(own)]
+    monkeypatch.setattr(local, "complete", lambda *_, **__: (one for one in made))
+    backend = LocalBackend.over(Recipe.load("smollm2-135m"), loaded)
+    found = dict(backend.score([Conversation.of("a"), Conversation.of("b")], GREEDY))
+    assert found == {0: VerdictScore.unknown(Verdict.HARMFUL), 1: None}

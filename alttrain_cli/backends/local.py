@@ -32,6 +32,7 @@ from alttrain_cli.engine.stream import Prompt, Streams
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
+from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
@@ -149,15 +150,19 @@ class LocalBackend:
     def score(
         self, conversations: Sequence[Conversation], sampling: Sampling
     ) -> Generator[tuple[int, VerdictScore | None]]:
-        """Yield the place of each conversation with the score of its verdict, None if it has none.
+        """Yield the place of each conversation with the score of its verdict; None if there is no verdict.
 
-        A completion is written only as far as its verdict.
+        The score is unknown if the verdict is in words that have none. A completion is written only as far
+        as its verdict.
         """
         prompts = [rendered(self.loaded.template, one) for one in conversations]
         watches = [self._watch(one, sampling) for one in conversations]
         ends = [_is_decided(one) if one else None for one in watches]
         with closing(complete(self.loaded, prompts, sampling, watches=watches, ends=ends)) as written:
-            yield from ((index, text.score) for index, text in written)
+            for index, text in written:
+                verdict = self._completion(conversations[index], text).trace.verdict
+                in_other_words = text.score is None and verdict is not Verdict.MISSING
+                yield index, VerdictScore.unknown(verdict) if in_other_words else text.score
 
     def stream(
         self,

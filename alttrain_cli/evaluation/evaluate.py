@@ -79,8 +79,9 @@ def evaluate(
     """Create all missing completions and judgements; return a line for each judge that judged nothing."""
     pair.check_files(options.folders)
     pair = pair.with_preset(options.preset)
-    if isinstance(pair.candidate.model, Target):  # what can be known before it is loaded
-        check_threshold(pair.candidate.model, options.request(pair.candidate).sampling)
+    for target in pair.targets:
+        if isinstance(target.model, Target):  # what can be known before it is loaded
+            check_threshold(target.model, _request(pair, options, target).sampling)
     with claim_folders(pair.roots, options.folders):
         judges.check_available()
         try:
@@ -95,12 +96,10 @@ def evaluate(
 
 def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, progress: Progress) -> None:
     """Generate with both models. A model and its own base are loaded once, and served at the same time."""
-    requests = {id(target): options.request(target) for target in pair.targets}
+    requests = {id(target): _request(pair, options, target) for target in pair.targets}
 
     def job(target: EvalTarget, backend: Backend) -> GenerateJob:
         request = replace(requests[id(target)], attack_setup=setup_of(backend))
-        if target is pair.baseline and pair.with_own_base:
-            request = request.without_threshold()
         return GenerateJob(target.root, backend, request)
 
     base = None
@@ -115,6 +114,14 @@ def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, p
             with closing(_open(pair.baseline, open_target)) as backend:
                 _check_template(pair.baseline, backend, progress)
                 generate_all([job(pair.baseline, backend)], progress)
+
+
+def _request(pair: Comparison, options: EvalOptions, target: EvalTarget) -> EvalRequest:
+    """Return the completions that a model of a comparison must have; a base model has no threshold."""
+    request = options.request(target)
+    untrained = isinstance(target.model, Target) and target.model.adapter is None
+    is_base = target is pair.baseline and (untrained or pair.with_own_base)
+    return request.without_threshold() if is_base else request
 
 
 def _open(target: EvalTarget, open_target: OpenTarget) -> Backend:

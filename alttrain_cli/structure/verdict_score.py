@@ -25,6 +25,11 @@ class VerdictScore:
     written: Verdict
     contradicted: bool = False
 
+    @classmethod
+    def unknown(cls, verdict: Verdict) -> "VerdictScore":
+        """Return the score of a verdict that was given in words that have none."""
+        return cls(0.0, 0.0, verdict, verdict)
+
     def of(self, verdict: Verdict) -> "VerdictScore":
         """Return the score for the verdict that the whole completion has."""
         return replace(self, contradicted=verdict is not self.written)

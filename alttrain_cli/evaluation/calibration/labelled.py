@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,7 +22,7 @@ class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     prompt: Annotated[str, Field(min_length=1)]
-    label: Label
+    label: Literal["harmful", "benign"]  # "unknown" shows nothing
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LabelledPrompt:
 
 @dataclass(frozen=True)
 class ScoredPrompt:
-    """A labelled prompt with the score of the verdict on it; None: the model wrote none."""
+    """A labelled prompt with the score of the verdict on it; None: the model gave no verdict."""
 
     label: Label
     score: VerdictScore | None

@@ -15,6 +15,8 @@ from alttrain_cli.statistics.roc import Auroc, auroc, roc
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.row import Label
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.text import words
 
 Prompts = dict[str, ScoredPrompt]  # a prompt, without regard to spaces and marks -> its verdict
@@ -157,7 +159,10 @@ def _rows(result: SuiteResult) -> Prompts:
     for request in result.plan.requests:
         if label and request.key in result.stats.verdicts:
             prompt = " ".join(words(request.item.prompt))
-            found.setdefault(prompt, ScoredPrompt(label, result.stats.scores.get(request.key)))
+            score, verdict = result.stats.scores.get(request.key), result.stats.verdicts[request.key]
+            if score is None or score.contradicted:
+                score = VerdictScore.unknown(Verdict(verdict))
+            found.setdefault(prompt, ScoredPrompt(label, score))
     return found
 
 
