@@ -465,6 +465,7 @@ def test_a_text_is_whole_at_the_character_that_closes_it(form: Form, text: str, 
 @pytest.mark.parametrize("own", ['{"message": "Go on."}', '```json\n{"message": "Go on."}\n```', 'Go on."'])
 def test_a_reply_that_we_began_may_be_begun_again(own: str) -> None:
     assert MESSAGE.reply(MESSAGE.start + own) == Reply("Go on.")
+    assert MESSAGE.reply('{"message": "{name} is a placeholder."}') == Reply("{name} is a placeholder.")
     score = own.replace('"message": "Go on."', '"score": 7')
     assert own.endswith('"') or SCORE.reply(SCORE.start + score) == Reply(score=7)
 

@@ -45,7 +45,7 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
     if score.facts.steered and side.achieved:
         yield f"in the loop {estimate_in_words(side.achieved)}" + _confirmed(side)
     if score.facts.steered and (side.failed or side.unsure):
-        unsure = f" ({side.unsure} held with an unknown answer)" if side.unsure else ""
+        unsure = f" ({side.unsure} held with a failed try)" if side.unsure else ""
         bounds = f"at least {estimate_in_words(side.at_least)}, at most {estimate_in_words(side.at_most)}"
         yield bounds + unsure
 

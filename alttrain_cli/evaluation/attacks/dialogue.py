@@ -1,7 +1,7 @@
 """A stored dialogue: its outcome, and every answer of the target with what the attack learned about it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -48,6 +48,7 @@ class DialogueRecord(TypedDict):
     outcome: AttackOutcome
     deciding: Count | None
     calls: dict[Role, Count]
+    failed: NotRequired[dict[Role, Count]]  # of these calls; what earlier versions stored has none
     attempts: list[AttemptRecord]
 
 
@@ -103,13 +104,14 @@ class StoredDialogue(NamedTuple):
     deciding: int | None  # the number of the attempt whose judgement decides
     target_calls: int
     attempts: tuple[StoredAttempt, ...]
+    failed_calls: int = 0  # of all roles
 
     @property
     def is_unsure(self) -> bool:
-        """Whether it held, but an answer is missing or has no score: that one might have reached the goal."""
+        """Whether it held, but without a message, an answer or a score: that try might have hit the goal."""
         scored = [one.score is not None for one in self.attempts if one.kept]
         unknown = self.target_calls > len(self.attempts) or (any(scored) and not all(scored))
-        return self.outcome is AttackOutcome.HELD and unknown
+        return self.outcome is AttackOutcome.HELD and (unknown or self.failed_calls > 0)
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredDialogue":
@@ -123,6 +125,7 @@ class StoredDialogue(NamedTuple):
             values["deciding"],
             values["calls"].get(Role.TARGET, 0),
             attempts,
+            sum(values.get("failed", {}).values()),
         )
 
 
@@ -146,6 +149,7 @@ def record(dialogue: Dialogue, done: FinishedDialogue) -> dict[str, Any]:
         "outcome": done.outcome.value,
         "deciding": deciding.number if deciding else None,
         "calls": {role.value: dialogue.roles[role] for role in Role if dialogue.roles[role]},
+        "failed": {role.value: dialogue.failed[role] for role in Role if dialogue.failed[role]},
         "attempts": [_attempt(dialogue, one) for one in done.attempts],
     }
 

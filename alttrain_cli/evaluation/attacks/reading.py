@@ -18,6 +18,7 @@ READ = 4 * LONGEST  # characters of a reply
 
 _OPENING = re.compile(r"[{\[]")
 _DECODER = json.JSONDecoder(strict=False)
+_BEGINS_ANEW = re.compile(r'```|\{\s*"')
 _BEGUN = re.compile(r'\s*\{\s*"message"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
 
 
@@ -81,9 +82,12 @@ class Form(NamedTuple):
         return self.closes(self._own(text))
 
     def _own(self, text: str) -> str:
-        """Return the reply; a model whose reply we began may begin its own one instead."""
+        """Return the reply; a model whose reply we began may begin its own one instead.
+
+        A brace that no quotation mark follows is part of a message, for example of one with a placeholder.
+        """
         own = text.removeprefix(self.start).lstrip()
-        return own if own.startswith(("{", "```")) else text
+        return own if _BEGINS_ANEW.match(own) else text
 
 
 def _has_message(text: str) -> bool:

@@ -24,6 +24,7 @@ class Dialogue:
         calls: what it waits for; empty once it has ended.
         completions: of the target, in the order of its calls.
         roles: how many calls of each role were answered.
+        failed: how many of these answers were of no use.
         done: how it ended; None while it is played, and for one that an error stopped.
     """
 
@@ -34,6 +35,7 @@ class Dialogue:
     error: BackendError | None = None
     completions: list[Completion] = field(default_factory=list)
     roles: Counter[Role] = field(default_factory=Counter)
+    failed: Counter[Role] = field(default_factory=Counter)
     step: int = 0
 
     def send(self, replies: tuple[Reply, ...] | None) -> None:
@@ -102,6 +104,7 @@ def _take(dialogue: Dialogue, answered: Sequence[DialogueResult]) -> None:
             reply = replace(reply, number=len(dialogue.completions))
             dialogue.completions.append(one.completion or Completion(""))
         dialogue.roles[one.ask.call.role] += 1
+        dialogue.failed[one.ask.call.role] += reply.failed is not None
         replies.append(reply)
     dialogue.send(tuple(replies))
 

@@ -12,7 +12,7 @@ from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 class DialogueEnd(NamedTuple):
     """How one dialogue ended; `calls` of the target up to the answer that decides, None without one.
 
-    `refused`: whether any answer in it refused. `unsure`: whether it held, but with an unknown answer.
+    `refused`: whether any answer in it refused. `unsure`: whether it held, but with a failed try.
     """
 
     item: str
@@ -67,7 +67,7 @@ class AttackStats:
 
     @property
     def unsure(self) -> set[str]:
-        """The keys of the dialogues that held, but in which an answer is not known."""
+        """The keys of the dialogues that held, but in which a try failed."""
         return {key for key, end in self.ends.items() if end.unsure}
 
     @property
