@@ -1,6 +1,7 @@
 """Training a tiny model with the real engine: micro-batches, memory, resuming, canary; a few steps each."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -117,6 +118,8 @@ def test_a_canary_can_end_the_run_and_disturbs_nothing_until_then(
         import torch
 
         seen.append(step)
+        for folder in tmp_path.iterdir():  # as if the clock were set back after each checkpoint
+            os.utime(folder, (time.time() + 3600 * step, time.time() + 3600 * step))
         torch.randn(3)  # what sampling would do
         return "too many refusals" if step == 3 else ""
 
@@ -124,6 +127,7 @@ def test_a_canary_can_end_the_run_and_disturbs_nothing_until_then(
         train(tmp_path, 4096, checkpoint=canary)
     assert seen == [1, 2, 3]
     assert not list(tmp_path.rglob("README.md"))  # PEFT's and TRL's cards hold a path of the cache
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-3"]
     rest, _ = train(tmp_path, 4096)
     assert rest == undisturbed[3:]
     assert train(tmp_path, 4096) == ([], [])  # after the last step there is nothing left to do

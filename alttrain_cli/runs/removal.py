@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
-from alttrain_cli.storage.checkpoints import latest_checkpoint
+from alttrain_cli.storage.checkpoints import all_checkpoints, latest_checkpoint
 from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run, RunState
@@ -35,7 +35,7 @@ def spare_checkpoints(run: Run) -> list[Path]:
     A finished run needs none: its adapter is complete. Any other run resumes from its latest one.
     """
     needed = None if run.state() is RunState.FINISHED else latest_checkpoint(run.checkpoints_path)
-    return [path for path in sorted(run.checkpoints_path.glob("checkpoint-*")) if path != needed]
+    return [path for path in all_checkpoints(run.checkpoints_path) if path != needed]
 
 
 def remove_checkpoints(run: Run) -> None:

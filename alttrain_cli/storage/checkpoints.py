@@ -1,20 +1,31 @@
 """The checkpoints of a run: complete, or not there."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alttrain_cli.errors import RunError
 from alttrain_cli.storage.files import write_json, write_refusal
+from alttrain_cli.storage.reading import object_in
 
 COMPLETE = "complete.json"  # the last file of a checkpoint: without it, the checkpoint is incomplete
+KEPT = 2  # checkpoints of a run
+_NAME = re.compile(r"checkpoint-([0-9]+)")
+
+
+def all_checkpoints(checkpoints: Path) -> list[Path]:
+    """Return the checkpoints, also incomplete ones, in the order of their steps.
+
+    A folder with another name, for example a copy that a user has made, is none.
+    """
+    return sorted((path for path in checkpoints.glob("*") if _NAME.fullmatch(path.name)), key=_step_of)
 
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
-    found = [path for path in checkpoints.glob("checkpoint-*") if (path / COMPLETE).is_file()]
-    return max(found, key=_step_of, default=None)
+    return next((path for path in reversed(all_checkpoints(checkpoints)) if _is_complete(path)), None)
 
 
 def finished_steps(checkpoints: Path) -> int:
@@ -31,18 +42,21 @@ def is_last(checkpoint: Path) -> bool:
 
 def remove_incomplete(checkpoints: Path) -> None:
     """Remove what a killed process left incomplete, before it displaces a good checkpoint."""
-    for path in checkpoints.glob("checkpoint-*"):
-        if not (path / COMPLETE).is_file():
+    for path in all_checkpoints(checkpoints):
+        if not _is_complete(path):
             shutil.rmtree(path)
 
 
 @contextmanager
-def write_checkpoint(checkpoints: Path, step: int) -> Iterator[None]:
-    """Mark the checkpoint that the block writes as complete; if it fails, remove it."""
+def write_checkpoint(checkpoints: Path, step: int) -> Iterator[Path]:
+    """Yield the folder of a checkpoint. It is complete when the block has written it; then old ones go.
+
+    If the block fails, the folder is removed.
+    """
     folder = checkpoints / f"checkpoint-{step}"
     try:
-        yield
-        write_json(folder / COMPLETE, {"step": step})
+        yield folder
+        write_json(folder / COMPLETE, {"step": step, "bytes": _sizes(folder)})
     except Exception as error:
         reason = _why_unwritten(error, checkpoints)  # before space is freed
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,6 +66,32 @@ def write_checkpoint(checkpoints: Path, step: int) -> Iterator[None]:
                 "same command with --resume."
             ) from None
         raise
+    _remove_old(checkpoints)
+
+
+def _remove_old(checkpoints: Path) -> None:
+    """Remove all but the latest checkpoints, by their steps: a clock may be set back."""
+    for path in all_checkpoints(checkpoints)[:-KEPT]:
+        with suppress(OSError):  # a file that is in use: training goes on
+            (path / COMPLETE).unlink(missing_ok=True)  # first: half of a checkpoint is never complete
+            shutil.rmtree(path)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """Whether the last file is there, and all others are as long as they were.
+
+    After a power failure, or in a copy that was interrupted, they may be shorter.
+    """
+    if not (checkpoint / COMPLETE).is_file():
+        return False
+    sizes = object_in(checkpoint / COMPLETE).get("bytes", {})  # earlier versions have not noted them
+    return isinstance(sizes, dict) and sizes.items() <= _sizes(checkpoint).items()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each file below a folder, in bytes, by its path there."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _why_unwritten(error: Exception, folder: Path) -> str | None:

@@ -105,10 +105,9 @@ def _trainer_class() -> Any:
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
             if not self.ranks.is_first:
                 return
-            with write_checkpoint(self.checkpoints, self.state.global_step):
+            with write_checkpoint(self.checkpoints, self.state.global_step) as folder:
                 super()._save_checkpoint(*arguments, **options)
-                for card in self.checkpoints.glob("checkpoint-*/README.md"):
-                    card.unlink()  # PEFT's: empty, with a path of this machine
+                (folder / "README.md").unlink(missing_ok=True)  # PEFT's: empty, with a path of this machine
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """Write none next to the checkpoints: the adapter gets ours when it is finished."""
@@ -148,7 +147,7 @@ def _arguments(
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
-        "save_total_limit": 2,
+        "save_total_limit": None,  # the trainer would remove by the time: the newest, if a clock was set back
         "report_to": "none",
         "run_name": checkpoints.parent.name,
         "project": "alttrain",  # trackio's
