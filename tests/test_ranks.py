@@ -1,6 +1,7 @@
 """Several processes train one run: the updates of one process, one writer, one end."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.training import rank
 from alttrain_cli.training.launch import Launch
+from alttrain_cli.training.reports import TrainingEvents
 from alttrain_cli.training.train import Monitor
 from tests.test_plan import CARDS, pretend_gpus
 from tests.tiny import settings
@@ -224,6 +226,32 @@ def test_a_signal_that_comes_between_two_agreements_is_kept_and_leaves_no_proces
     monitor.on_step_end(None, None, control)
     assert control.should_training_stop
     assert monitor.interrupted_by == signal.SIGINT
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("fp16", "norms", "stops"),
+    [
+        (True, [math.inf, math.nan, 1.0, math.inf], False),  # the update is skipped, and the loss scaled less
+        (True, [math.inf] * 17, True),
+        (True, [*[math.inf] * 16, 1.0, *[math.inf] * 16], False),
+        (False, [math.inf], True),
+    ],
+)
+def test_in_float16_a_gradient_that_overflows_ends_a_run_only_if_it_does_so_at_any_scale(
+    fp16: bool, norms: list[float], stops: bool
+) -> None:
+    unused: Any = None
+    updates: Any = SimpleNamespace(tokens=1)
+    events = TrainingEvents(lambda step: None, lambda text: None)
+    monitor = Monitor(unused, Recipe.load("smollm2-135m"), updates, events, Ranks())
+    control = SimpleNamespace(should_training_stop=False, should_save=True)
+    for number, norm in enumerate(norms, 1):
+        assert not control.should_training_stop
+        state = SimpleNamespace(global_step=number, max_steps=99)
+        monitor.on_log(SimpleNamespace(fp16=fp16), state, control, {"loss": 2.0, "grad_norm": norm})
+    assert control.should_training_stop == stops
+    assert ("gradient norm inf" in monitor.failure) == stops
 
 
 def test_a_killed_process_ends_the_run_with_one_line_and_it_can_be_resumed(

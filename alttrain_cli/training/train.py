@@ -23,6 +23,9 @@ from alttrain_cli.training.trainer import make_trainer
 from alttrain_cli.training.updates import Updates
 
 ECHO = 1.0  # seconds in which a launcher repeats the Ctrl-C that the terminal has sent to all processes
+# In float16 torch multiplies the loss by 2**16 at first. After an overflow it skips the update and halves the
+# factor. One more overflow is no matter of the factor.
+HALVINGS = 16
 
 
 def train(
@@ -83,6 +86,7 @@ class Monitor:
         self._events = events
         self._ranks = ranks
         self._cleaned = False
+        self._overflows = 0  # one after the other
         self._started = 0.0
         self._stops = False  # all processes have agreed to
 
@@ -108,7 +112,9 @@ class Monitor:
             memory_gib=memory_gib(),
         )
         self._events.step(step)
-        if not (math.isfinite(step.loss) and math.isfinite(step.grad_norm) and step.loss > 0):
+        self._overflows = 0 if math.isfinite(step.grad_norm) else self._overflows + 1
+        allowed = HALVINGS if args.fp16 else 0
+        if not (math.isfinite(step.loss) and step.loss > 0) or self._overflows > allowed:
             self.failure = self._why_wrong(step)
             control.should_training_stop = True
             control.should_save = False
