@@ -365,6 +365,16 @@ def test_torchruns_variables_are_taken_away_and_each_process_gets_its_card(
     assert Launch.take() == Launch()
     for name, value in _environments(2)[1].items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert Launch.take() == Launch()
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(os.environ)  # else accelerate wraps the model
+    for name, value in _environments(2)[1].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    with pytest.raises(AlttrainError, match=r"LOCAL_WORLD_SIZE is not\. Start the processes with torchrun"):
+        Launch.take()
+    for name, value in _environments(2)[1].items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     pretend_gpus(tmp_path, monkeypatch, CARDS)
     found = Launch.take()

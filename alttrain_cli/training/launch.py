@@ -27,8 +27,15 @@ class Launch(NamedTuple):
         It must be called before torch is imported: afterwards, CUDA sees the card of this process alone.
         """
         found = {name: os.environ.get(name, "") for name in (*_VARIABLES, *_ADDRESS)}
-        if not all(found.values()) or found["WORLD_SIZE"] == "1":
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        if not found["RANK"] or found["WORLD_SIZE"] in ("", "1"):
             return cls()
+        if missing := next((name for name, value in found.items() if not value), None):
+            raise AlttrainError(
+                f"RANK and WORLD_SIZE are set, but {missing} is not. Start the processes with torchrun, or "
+                "unset RANK to train with one."
+            )
         for name in _SHARDED:
             if os.environ.get(name) == "true":
                 raise AlttrainError(
@@ -36,8 +43,6 @@ class Launch(NamedTuple):
                     "or accelerate launch without FSDP, DeepSpeed and Megatron-LM."
                 )
         rank, size, local, here = (int(found[name]) for name in _VARIABLES)
-        for name in _VARIABLES:
-            del os.environ[name]
         cards = _first_cards(here, f"torchrun has started {here} processes on this machine")
         if cards:
             use_card(cards[local])
