@@ -145,7 +145,7 @@ def canary_rates() -> list[tuple[int, float]]:
 
 
 def test_stop_over_refusal_ends_the_run_at_the_first_checkpoint_above_the_limit(loop: Loop) -> None:
-    done = train("--canary", "4", "--stop-over-refusal", "0.5")
+    done = train("--canary", "4", "--stop-over-refusal", "0.5", "--set", "train.seed=7")
     said = " ".join(done.output.split())
     assert done.exit_code == 3, done.output
     assert (
@@ -158,10 +158,12 @@ def test_stop_over_refusal_ends_the_run_at_the_first_checkpoint_above_the_limit(
     manifest = Run(Path("run")).manifest()
     assert manifest.status == "failed"
     assert "Stopped at step 3" in manifest.error
-    # a higher limit resumes it
-    higher = train("--canary", "4", "--stop-over-refusal", "1", "--resume")
+    # a higher limit resumes it, by the recipe that contains the --set values
+    higher = train("--recipe", "run/recipe.yaml", "--canary", "4", "--stop-over-refusal", "1", "--resume")
     assert higher.exit_code == 0, higher.output
-    assert Run(Path("run")).manifest().status == "finished"
+    manifest = Run(Path("run")).manifest()
+    assert (manifest.status, manifest.error) == ("finished", "")
+    assert manifest.overrides == ["train.seed=7"]
     assert [step for step, _ in canary_rates()] == [4]  # the stand-in wrote no checkpoint to resume from
 
 

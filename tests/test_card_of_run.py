@@ -155,6 +155,40 @@ def test_names_of_others_are_no_markup(run: Run) -> None:
     assert "\\](java" in text
 
 
+TRAINING = [
+    # the recipe of the run, its --set values, its labels, and the command that trains it again
+    ((), (), ("harmful", "benign"), "--recipe smollm2-135m --data data.jsonl --out runs/again"),
+    (
+        ("train.seed=3",),
+        ("train.seed=3", "data.seed=5"),
+        ("harmful",),
+        "--recipe smollm2-135m --set train.seed=3 --data data.jsonl --allow-one-label --out runs/again",
+    ),
+    (  # a file that has the name of a shipped recipe
+        ("train.seed=3",),
+        (),
+        ("harmful", "benign"),
+        f"--recipe {EXPORTED_RECIPE} --data data.jsonl --out runs/again",
+    ),
+    (
+        ("train.seed=3",),
+        ("train.seed=3", "train.no_longer_there=1"),
+        ("unknown",),
+        f"--recipe {EXPORTED_RECIPE} --data data.jsonl --allow-one-label --out runs/again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "overrides", "labels", "command"), TRAINING)
+def test_the_command_for_the_training_has_the_settings_of_the_run(
+    run: Run, settings: tuple[str, ...], overrides: tuple[str, ...], labels: tuple[str, ...], command: str
+) -> None:
+    data = DataRecord(path="own.jsonl", sha256="d" * 64, labels=dict.fromkeys(labels, 1))  # type: ignore[arg-type]
+    run.update_manifest(overrides=list(overrides), data=data)
+    recipe = Recipe.load("smollm2-135m", settings).pinned("c" * 40)
+    assert list(reproduce(recipe, run.manifest(), None))[1] == f"alttrain train {command}"
+
+
 def test_the_three_commands_are_command_lines_that_alttrain_reads(run: Run) -> None:
     lines = list(reproduce(RECIPE, run.manifest(), None))
     assert len(lines) == 3

@@ -294,6 +294,31 @@ def test_an_interrupted_run_without_its_data_is_shown_and_not_resumed() -> None:
     run = make("runs/a", "started")
     Path("demo/data.jsonl").unlink()
     assert alttrain("runs", "show", run).output.splitlines()[-1] == f"next: alttrain runs show {run}"
+    with pytest.raises(RunError) as error:
+        Run.open(run)
+    assert str(error.value).endswith(
+        "Its data file demo/data.jsonl is not here. To resume with a copy of it: "
+        "alttrain train --recipe runs/a/recipe.yaml --data FILE --out runs/a --resume"
+    )
+
+
+def test_the_data_of_an_interrupted_run_is_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / make("runs/a", "started")
+    monkeypatch.chdir(run)
+    assert f" --data {tmp_path / 'demo' / 'data.jsonl'} --out {run} --resume" in Run(run).resume_hint()
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_allowed"),
+    [({"harmful": 9}, True), ({"unknown": 9}, True), ({"harmful": 9, "benign": 1}, False), ({}, False)],
+)
+def test_rows_of_one_label_are_allowed_by_the_command_that_resumes(
+    labels: dict[str, int], is_allowed: bool
+) -> None:
+    run = make("runs/a", "started", data={**TRAINED["data"], "labels": labels})
+    assert ("--allow-one-label" in Run(run).resume_hint()) == is_allowed
 
 
 def test_a_comparison_as_json_holds_what_is_shown(tmp_path: Path) -> None:

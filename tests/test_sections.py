@@ -165,7 +165,7 @@ def run(rows: TrainingRows, tmp_path: Path) -> Run:
     """A run that was trained on them, as far as its files tell."""
     recipe = Recipe.load("smollm2-135m")
     made = Run.create(tmp_path / "run", recipe.name, recipe.to_yaml())
-    made.update_manifest(**initial_manifest(recipe, rows, ()))
+    made.update_manifest(**initial_manifest(recipe, rows, (), made.manifest()))
     words = made.manifest().verdict_words
     assert words is not None
     assert (" harmful" in words.harmful) is (" benign" in words.benign) is ("assessment" in rows.order)

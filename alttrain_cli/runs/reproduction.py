@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_manifest import DataManifest
@@ -17,11 +18,30 @@ def reproduce(recipe: Recipe, manifest: Manifest, data: DataManifest | None) -> 
     """Yield three commands: the data, the training, the evaluation."""
     given = shlex.join([*_build_words(data), *_label_words(manifest)]) if data else "--source FILE --seed N"
     yield f"alttrain build-data {given} --out data.jsonl"
-    shipped = manifest.recipe in {path.stem for path in shipped_recipes()}
-    name = manifest.recipe if shipped else EXPORTED_RECIPE
-    changes = "".join(f" --set {shlex.quote(one)}" for one in overrides(manifest)) if shipped else ""
-    yield f"alttrain train --recipe {name}{changes} --data data.jsonl --out runs/again"
+    name, changes = EXPORTED_RECIPE, ""
+    if _is_shipped(recipe, manifest):
+        name = manifest.recipe
+        kept = (one for one in overrides(manifest) if not one.startswith("data."))  # --data names the rows
+        changes = "".join(f" --set {shlex.quote(one)}" for one in kept)
+    allowed = " --allow-one-label" if manifest.data and manifest.data.lacks_a_label else ""
+    yield f"alttrain train --recipe {name}{changes} --data data.jsonl{allowed} --out runs/again"
     yield "alttrain eval runs/again"
+
+
+def _is_shipped(recipe: Recipe, manifest: Manifest) -> bool:
+    """Whether a shipped recipe with the run's --set values is its recipe: a file may have that name too."""
+    if manifest.recipe not in {path.stem for path in shipped_recipes()}:
+        return False
+    try:
+        named = Recipe.load(manifest.recipe, tuple(manifest.overrides))
+    except RecipeError:  # of another version
+        return False
+    return _settings(named) == _settings(recipe)
+
+
+def _settings(recipe: Recipe) -> Recipe:
+    """Return a recipe without its data, and without the commit that was loaded."""
+    return recipe.without_data().changed({"model": {"revision": None}})
 
 
 def _build_words(data: DataManifest) -> Iterator[str]:

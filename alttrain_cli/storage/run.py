@@ -13,8 +13,9 @@ from alttrain_cli.storage.files import atomic_writer, write_json, write_jsonl
 from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.lock import is_locked, lock_folder
-from alttrain_cli.storage.reading import is_file, sha256
+from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.record_reader import read_record_file
+from alttrain_cli.storage.resuming import RECIPE, resume_command, resume_hint
 from alttrain_cli.storage.run_records import (
     CALIBRATION,
     CANARY,
@@ -56,7 +57,7 @@ class Run:
 
     def __init__(self, path: Path, made: FolderState | None = None) -> None:
         self.path = path
-        self.recipe_path = path / "recipe.yaml"  # the resolved recipe, YAML
+        self.recipe_path = path / RECIPE  # the resolved recipe, YAML
         self.manifest_path = path / "manifest.json"  # versions, seeds, hashes, timings, status
         self.steps_path = path / "train.jsonl"  # one JSON object per training step
         self.canary_path = path / "canary.jsonl"  # the canary's refusals, one JSON object per checkpoint
@@ -159,23 +160,12 @@ class Run:
         return any((self.adapter_path / name).is_file() for name in WEIGHTS)
 
     def resume_command(self) -> str | None:
-        """Return the command that resumes the run, for a shell; None if its data file is gone.
-
-        The run's own recipe contains every --set.
-        """
-        manifest = self.manifest()
-        data = manifest.data
-        if data is None or not is_file(Path(data.path)):
-            return None
-        words = ["--recipe", self.recipe_path, "--data", data.path, "--out", self.path, "--resume"]
-        if manifest.processes > 1 and manifest.device != "cpu":
-            words += ["--gpus", manifest.processes]
-        return shlex.join(["alttrain", "train", *map(str, words)])
+        """Return the command that resumes the run, for a shell; None if its data file is not here."""
+        return resume_command(self.path, self.manifest())
 
     def resume_hint(self) -> str:
         """Return how to resume the run, as the end of a message."""
-        command = self.resume_command()
-        return f"To resume: {command}" if command else "Its data file is gone, so train a new run."
+        return resume_hint(self.path, self.manifest())
 
     def _why_untrained(self) -> str:
         """Return why there is no adapter, and what to do."""

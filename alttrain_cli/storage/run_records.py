@@ -29,6 +29,11 @@ class DataRecord(Record):
     rows: Count = 0
     labels: Counts = {}
 
+    @property
+    def lacks_a_label(self) -> bool:
+        """Whether training on the rows needs --allow-one-label."""
+        return bool(self.labels) and not (self.labels.get("harmful") and self.labels.get("benign"))
+
 
 class BaseRecord(Record):
     """The base model that a run loaded. `commit` is the hub's; None for a folder.

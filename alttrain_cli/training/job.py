@@ -80,7 +80,7 @@ def _finish(job: TrainingJob, run: Run, reports: Reports) -> Run:
     try:
         with explain_write_errors(run.path):
             before = run.manifest()
-            run.update_manifest(**initial_manifest(job.recipe, job.data, job.overrides, before.begun))
+            run.update_manifest(**initial_manifest(job.recipe, job.data, job.overrides, before))
             _train(job, run, before, reports)
     except BaseException as error:
         _save_final_status(run, error)

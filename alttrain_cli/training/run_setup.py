@@ -97,18 +97,21 @@ def installed_versions() -> dict[str, str]:
 
 
 def initial_manifest(
-    recipe: Recipe, data: TrainingRows, overrides: Sequence[str], begun: str = ""
+    recipe: Recipe, data: TrainingRows, overrides: Sequence[str], before: Manifest
 ) -> dict[str, Any]:
-    """Return the keys of a manifest that are known before anything is loaded; `begun`: of a resumed run."""
+    """Return the keys of a manifest that are known before anything is loaded; `before`: of a resumed run.
+
+    That one may be resumed with its own recipe, which contains its --set values. They stay noted.
+    """
     words = VerdictWords.of(row.assessment for row in data.rows)
     return {
         "version": 1,
         "alttrain": __version__,
         "python": platform.python_version(),
         "libraries": installed_versions(),
-        "begun": begun or datetime.now(UTC).isoformat(timespec="seconds"),
+        "begun": before.begun or datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe": recipe.name,
-        "overrides": list(overrides),
+        "overrides": before.overrides if before.data else list(overrides),
         "seed": recipe.train.seed,
         "data": DataRecord(
             path=str(data.path), sha256=data.sha256, rows=len(data.rows), labels=dict(data.labels)
@@ -116,4 +119,5 @@ def initial_manifest(
         "order": data.order,
         "verdict_words": WordsRecord(harmful=words.harmful, benign=words.benign),
         "status": "started",
+        **({"error": ""} if before.error else {}),
     }
