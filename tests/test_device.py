@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.engine import device
+from alttrain_cli.engine.machine import GIB, Machine
 from alttrain_cli.engine.memory import is_out_of_memory
 
 # A driver that torch cannot use: the file is there for whoever looks, alttrain and Unsloth alike.
@@ -97,6 +98,26 @@ def test_each_device_is_accepted_or_refused_in_words(
         assert f"driver {driver}" in refusal
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
         assert not device._refusal(torch)  # as the line says
+
+
+def test_a_gpu_that_nvidia_smi_does_not_find_is_planned_for_as_torch_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    computer = Machine("this machine, no GPU", 64, gpu=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
+    monkeypatch.setattr(device, "DRIVER", tmp_path / "version")
+    monkeypatch.setattr(device, "WSL_DRIVER", tmp_path / "none")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A100 MIG 1g.10gb")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10 * GIB, 10 * GIB))
+    assert device.seen_by_torch(computer) == computer  # there is no driver
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.1.2  Tue Jul 13")
+    assert device.seen_by_torch(computer) == Machine("A100 MIG 1g.10gb", 10, gpu=True)
+    assert device.seen_by_torch(Machine.card(24)) == Machine.card(24)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert device.seen_by_torch(computer) == computer
 
 
 @pytest.mark.parametrize(

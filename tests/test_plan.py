@@ -232,8 +232,11 @@ def test_of_several_cards_cuda_sees_the_one_that_the_plan_is_made_for(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
     pretend_gpus(tmp_path, monkeypatch, CARDS)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "kept by the test")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
     pin_card()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == after
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # as nvidia-smi counts, which the plan has asked
 
 
 def test_a_single_card_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.machine import pin_card
+from alttrain_cli.engine.machine import GIB, Machine, pin_card
 from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.errors import ModelError
 from alttrain_cli.storage.user_folders import CACHE
@@ -39,6 +39,22 @@ def has_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available()) and not _forced_cpu()
+
+
+def seen_by_torch(machine: Machine) -> Machine:
+    """Return the machine with the GPU that torch uses, if nvidia-smi has found none.
+
+    It does not know a part of a card (MIG) by its name, and in some containers it is missing.
+    """
+    if machine.gpu or _driver() is None or _hidden():
+        return machine
+    pin_card()
+    if not has_gpu():
+        return machine
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return Machine.found(device_name(), total / GIB, free / GIB)
 
 
 def device_name() -> str:

@@ -29,6 +29,13 @@ class Machine(NamedTuple):
         return cls(f"a GPU with {gib:g} GB", gib, gpu=True)
 
     @classmethod
+    def found(cls, name: str, total: float, free: float) -> "Machine":
+        """Return a GPU of this machine, with its memory in GiB."""
+        if total - free < LEAST_USED:
+            return cls(name, total, gpu=True)
+        return cls(f"{name} ({free:.1f} of {total:.1f} GiB free)", free, gpu=True)
+
+    @classmethod
     def detect(cls, card: str | None = None) -> "Machine":
         """Return a named NVIDIA GPU, or the one that a model would be loaded on; else this machine itself."""
         return _nvidia(card) or cls("this machine, no GPU", _memory_bytes() / GIB, gpu=False)
@@ -47,7 +54,9 @@ def pin_card() -> None:
     """Let CUDA see one card alone: Unsloth would spread a model over all of them.
 
     It is the first one of CUDA_VISIBLE_DEVICES. Where that is not set, it is the one that a plan is made for.
+    A number in it is that of nvidia-smi, which the plan asks: CUDA itself would count the fastest card first.
     """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0].strip()
@@ -90,9 +99,7 @@ def _nvidia(chosen: str | None) -> Machine | None:
     if not cards:
         return None
     card = _largest(cards)
-    used = card.total - card.free >= LEAST_USED
-    name = f"{card.name} ({card.free:.1f} of {card.total:.1f} GiB free)" if used else card.name
-    return Machine(name, card.free if used else card.total, gpu=True)
+    return Machine.found(card.name, card.total, card.free)
 
 
 def _cards(chosen: str | None = None) -> list[_Card]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.backends.local import LocalBackend
+from alttrain_cli.engine.device import seen_by_torch
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import AlttrainError, RunError, stop_by
@@ -90,7 +91,7 @@ def _finish(job: TrainingJob, run: Run, reports: Reports) -> Run:
 
 def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> None:
     started = time.monotonic()
-    machine = job.launch.machine()
+    machine = seen_by_torch(job.launch.machine())
     recipe = _with_checkpointing(job, machine, reports)
     pinned = recipe.pinned(run.commit_of(recipe.model.name))
     task = RankTask(pinned.model_dump_json(), str(job.data.path), job.data.sha256, str(run.checkpoints_path))
