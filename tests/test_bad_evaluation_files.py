@@ -179,7 +179,9 @@ MAY_BE_NULL = {
     "file_sha256",
     "tokens",
 }
-OF_A_PLAN = {*("category", "answer", "goal", "task"), *("template", "dtype", "quantised", "device")}
+OLD_PLANS_LACK = {"category", "answer", "goal", "task", "caveats", "saved_keys", "version"} | {
+    *("template", "dtype", "quantised", "device")
+}
 KNOWN_WORDS = {"kind", "grader", "mode", "ending", "verdict", "state", "behaviour"}
 NOT_OURS = {"weights", "adapter", "engine", "torch", "rows", "n"}  # shown as they are
 
@@ -192,10 +194,10 @@ def may_succeed(field: Field, damage: str) -> bool:
         return True
     if damage == "removed":
         missing = MAY_BE_MISSING.get(field.file, set())
-        optional = OF_A_PLAN if field.file.endswith("plan.json") else {"raw"}
+        optional = OLD_PLANS_LACK if field.file.endswith("plan.json") else {"raw", "version"}
         return key in missing | optional
     if damage == "null":
-        nullable = MAY_BE_NULL | (OF_A_PLAN - {"quantised"})
+        nullable = MAY_BE_NULL | (OLD_PLANS_LACK - {"caveats", "saved_keys", "version", "quantised"})
         return key in nullable and field.file.endswith(("plan.json", "completions.jsonl", "manifest.json"))
     if damage in ("nan", "inf", "negative", "huge"):
         return key in ("first", "last") and field.file == "manifest.json"  # a loss is any number

@@ -31,7 +31,6 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
-from alttrain_cli.structure.verdict_words import VerdictWords
 from tests.run_folders import make
 
 ROWS = starter_rows("heldout", FULL)
@@ -333,10 +332,10 @@ def test_a_server_a_base_model_and_a_missing_folder_are_one_line(tmp_path: Path)
     assert "nowhere" in refused("runs/nowhere")
 
 
-def test_the_words_of_a_run_come_from_its_manifest_or_are_the_usual_ones(
+def test_the_words_of_a_run_come_from_its_manifest_its_data_or_are_the_usual_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     named = make("named", verdict_words={"harmful": [" unsafe"], "benign": [" safe"]})
     assert find_target(str(named)).verdict_words.harmful == (" unsafe",)
-    assert find_target(str(make("unnamed"))).verdict_words == VerdictWords()
+    assert find_target(str(make("older"))).verdict_words.benign == (" benign",)

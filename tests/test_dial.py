@@ -169,14 +169,14 @@ def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) ->
     assert one == two  # a threshold changes no score
 
 
-def test_a_score_is_kept_and_a_completion_without_one_is_read(tmp_path: Path) -> None:
+def test_completions_of_earlier_versions_are_read_and_a_score_is_kept(tmp_path: Path) -> None:
     [folder, _] = suite_dirs(tmp_path) if evaluate(tmp_path, Judging(noisy(0.2))) else []
     line = json.loads((folder.path / "completions.jsonl").read_text().splitlines()[0])
     read = StoredCompletion.from_record(COMPLETION.validate_json(json.dumps(line)))
     assert read.score is not None
     assert read.score.record() == line["score"]
-    del line["score"]
-    assert StoredCompletion.from_record(COMPLETION.validate_json(json.dumps(line))).score is None
+    old = {name: value for name, value in line.items() if name != "score"}
+    assert StoredCompletion.from_record(COMPLETION.validate_json(json.dumps(old))).score is None
 
 
 def test_a_backend_without_scores_refuses_a_threshold_before_anything_is_generated(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.generate import EvalRequest, generate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.plan import EvalPlan, hash_of
+from alttrain_cli.evaluation.plan import EvalPlan, hash_of, suite_dirs
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
 from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete, task_of
@@ -115,6 +115,25 @@ def test_keys_of_the_first_version_stay_valid() -> None:
         items=(Item("1", "Why?"),),
     )
     assert plan.keys[1] == old
+
+
+def test_completions_of_the_first_version_are_read_and_not_generated_again(tmp_path: Path) -> None:
+    wanted = EvalRequest(SUITES, SAMPLING, limit=2)
+    generate(tmp_path, ScriptedBackend(HELP), wanted, Progress())
+    [folder] = suite_dirs(tmp_path)
+    old = lines(folder.completions.path)
+    for line in old:
+        del line["version"]
+        line["prompt"] = line.pop("messages")[0]["content"]
+    folder.completions.path.write_text("".join(json.dumps(line) + "\n" for line in old), encoding="utf-8")
+    plan = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
+    del plan["version"]
+    (folder.path / "plan.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
+    again = ScriptedBackend(HELP)
+    generate(tmp_path, again, wanted, Progress())
+    assert again.received == []
+    done = CliRunner().invoke(app, ["eval", "judge", str(tmp_path), "--no-judge-card"])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_server_is_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,12 +181,24 @@ def test_the_keys_of_runs_that_exist_stay_as_they_are(found: EvalPlan, keys: lis
 # --- judgements
 
 REFERENCES = ("answer", "tests", "goal", "task")
-# grader -> what it compares with, and the key of its judgement
-GRADED: dict[str, tuple[dict[str, Any], str]] = {
-    "code": ({"stub": "def f():\n", "tests": "def check(c): ...\n\ncheck(f)\n"}, "556826d2f26e"),
-    "program": ({"problem": PLACE}, "fe524b22cce4"),
-    "lm-eval-f1": ({"document": DOCUMENT, "task": "nq"}, "8dad96ce2b86"),
-    "word": ({"answer": "4|four"}, "1844f42bff0f"),
+# grader -> an item as plan.json of version 2 has it, the same today, the key of its judgement in version 2
+GRADED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "code": (
+        {"answer": "def f():\n", "tests": "def check(c): ...\n\ncheck(f)\n"},
+        {"stub": "def f():\n", "tests": "def check(c): ...\n\ncheck(f)\n"},
+        "556826d2f26e",
+    ),
+    "program": (
+        {"tests": '{"file":"/f/test5.jsonl","row":3,"sha256":"ab","function":null}'},
+        {"problem": PLACE},
+        "fe524b22cce4",
+    ),
+    "lm-eval-f1": (
+        {"answer": '{"answer": ["Ann", "Mr \u00e9"], "n": 1.0}', "task": "nq"},
+        {"document": DOCUMENT, "task": "nq"},
+        "8dad96ce2b86",
+    ),
+    "word": ({"answer": "4|four"}, {"answer": "4|four"}, "1844f42bff0f"),
 }
 RUN = JudgeRun(RULE, "answer", "m")
 JUDGE_CHANGES: list[JudgeRun] = [
@@ -219,11 +231,19 @@ def test_code_problem_and_document_change_the_key_of_a_judgement(name: str) -> N
 
 
 @pytest.mark.parametrize("grader", GRADED)
-def test_what_a_grader_compares_with_is_read_back_and_its_keys_stay(grader: Any, tmp_path: Path) -> None:
-    values, key = GRADED[grader]
+def test_an_item_of_version_2_has_its_fields_and_its_keys_today(grader: Any, tmp_path: Path) -> None:
+    before, values, key = GRADED[grader]
     item = ITEM._replace(**values)
-    plan(suite=suite("s", "ability", grader=grader), items=(item,)).save(tmp_path)
+    saved = plan(suite=suite("s", "ability", grader=grader), items=(item,))
+    saved.save(tmp_path)
     assert EvalPlan.load(tmp_path).items == (item,)
+    file = tmp_path / "plan.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    old = {"category": None, "answer": None, "tests": None, "goal": None, "task": None, **before}
+    write_json(file, {**record, "items": [{"id": "1", "prompt": "Why?", **old}], "version": 2})
+    read = EvalPlan.load(tmp_path)
+    assert read.items == (item,)
+    assert read.keys == saved.keys
     assert RUN.key("k", item)[:12] == key
 
 
@@ -231,7 +251,9 @@ def test_what_a_grader_compares_with_is_read_back_and_its_keys_stay(grader: Any,
     ("grader", "item", "says"),
     [
         ("code", {"stub": "def f():"}, "items.0.tests: must be text"),
+        ("program", {"tests": "f.jsonl"}, "items.0.tests: must be a JSON object"),
         ("program", {}, "items.0.problem: must be a JSON object"),
+        ("lm-eval", {"answer": "[4]", "task": "nq"}, "items.0.answer: must be a JSON object"),
         ("lm-eval", {"task": "nq"}, "items.0.document: must be a JSON object"),
         ("lm-eval", {"document": {}}, "items.0.task: must be text"),
         ("math", {"document": {}}, "items.0.answer: must be text"),
@@ -352,6 +374,15 @@ def test_what_a_loaded_model_is_computed_with_is_in_its_fingerprint(
     after = fingerprints.fingerprint_of(target, SimpleNamespace(**{**vars(loaded), **changes}))  # type: ignore[arg-type]
     assert {one for one in names_of(Fingerprint) if getattr(before, one) != getattr(after, one)} == {field}
     assert set(before.engine) == {"unsloth", "torch", "transformers", "peft", "bitsandbytes"}
+
+
+def test_a_judgement_of_an_earlier_version_is_not_made_again(tmp_path: Path) -> None:
+    folder = SuiteDir(tmp_path)
+    assert graded(folder, "4") == (1, True)
+    [line] = folder.judgements("word")
+    folder.judgements("word").path.unlink()
+    folder.judgements("word").append({**line, "key": JudgeRun(WORD).key(line["completion"])})
+    assert graded(folder, "4") == (0, True)
 
 
 # --- what build-data has paid for

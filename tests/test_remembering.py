@@ -126,10 +126,20 @@ def test_every_field_of_a_completion_is_read_back(tmp_path: Path) -> None:
     assert remembering(path, ScriptedBackend()).get(request, SAMPLING) == wanted
 
 
-def test_the_keys_of_files_that_exist_stay_as_they_are() -> None:
+def test_a_file_of_an_earlier_version_is_read_and_its_keys_are_valid(tmp_path: Path) -> None:
     settings = {"max_new_tokens": 1024, "do_sample": False, "temperature": None, "top_p": None}
     messages = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "a"}]
     shaping: list[Any] = ["scripted", settings, messages]
     key = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
-    request = Request(0, Conversation.of("a", "Judge."))
-    assert remembering(Path("nowhere.jsonl"), ScriptedBackend()).key(request, SAMPLING) == key
+    old = {
+        "key": key,
+        "model": "scripted",
+        "text": "kept",
+        "finished": False,
+        "prompt_tokens": 7,
+        "completion_tokens": 5,
+    }
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps(old) + "\n", encoding="utf-8")
+    found = remembering(path, ScriptedBackend()).get(Request(0, Conversation.of("a", "Judge.")), SAMPLING)
+    assert found == Completion("kept", Finish.LENGTH, tokens=5, prompt_tokens=7)

@@ -21,7 +21,6 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import Trace, parse_marked
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -158,11 +157,9 @@ class Fingerprint:
         server: the address; None for a model in memory.
     """
 
-    __pydantic_config__ = IGNORE  # a plan is read back with it
-
-    name: NonEmpty
-    model: NonEmpty
-    weights: NonEmpty
+    name: str
+    model: str
+    weights: str
     adapter: str | None = None
     template: str | None = None
     dtype: str | None = None

@@ -1,7 +1,7 @@
 """Wraps a backend so that no completion is paid for twice: every one is on disk the moment it arrives.
 
 An interrupted command that runs again gets what is kept and requests the rest, so it ends with the same
-result.
+result. Files of earlier versions stay valid: their records are read, and keys are made as they were.
 """
 
 import hashlib
@@ -9,35 +9,35 @@ import json
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Finish, Key, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.storage.record_reader import IGNORE, Count, NonEmpty
+from alttrain_cli.storage.record_reader import IGNORE, Count
 
-# Part of a key also where they are off; the others only where they are on.
-_ALWAYS = ("max_new_tokens", "do_sample", "temperature", "top_p")
+# Always part of a key, also where they are off: earlier versions knew only these.
+_FIRST_FIELDS = ("max_new_tokens", "do_sample", "temperature", "top_p")
 
 
 class CallRecord(TypedDict):
-    """One line of the file."""
+    """One line of the file. Earlier versions wrote `finished` and `completion_tokens`, with 0 for unknown."""
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    key: NonEmpty
+    key: Annotated[str, Field(min_length=1)]
     model: str
     text: str
     finished: bool
     prompt_tokens: Count | None
     completion_tokens: Count | None
-    reasoning_tokens: Count | None
-    finish: Finish
-    marked: bool
+    reasoning_tokens: NotRequired[Count | None]
+    finish: NotRequired[Finish]
+    marked: NotRequired[bool]
 
 
 RECORD = TypeAdapter(CallRecord)
@@ -124,7 +124,7 @@ class Remembering:
     def key(self, request: Request[Any], sampling: Sampling) -> str:
         """Return the hash of everything that shapes a completion and is known."""
         values = sampling.model_dump(mode="json")
-        fields = {name: value for name, value in values.items() if name in _ALWAYS or value is not None}
+        fields = {name: value for name, value in values.items() if name in _FIRST_FIELDS or value is not None}
         text = request.input
         shaping: list[Any] = [self.model, fields, text.wire() if isinstance(text, Conversation) else text]
         if request.seed:
@@ -153,11 +153,12 @@ class Remembering:
 
 
 def _completion(record: dict[str, Any]) -> Completion:
+    old = Finish.STOP if record["finished"] else Finish.LENGTH
     return Completion(
         record["text"],
-        record["finish"],
+        Finish(record.get("finish", old)),
         tokens=record["completion_tokens"],
         prompt_tokens=record["prompt_tokens"],
-        reasoning_tokens=record["reasoning_tokens"],
-        marked=record["marked"],
+        reasoning_tokens=record.get("reasoning_tokens"),
+        marked=record.get("marked", True),
     )

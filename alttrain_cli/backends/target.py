@@ -10,8 +10,9 @@ from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe
 from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.storage.names import is_hub_id
-from alttrain_cli.storage.reading import is_file, is_folder, object_in
+from alttrain_cli.storage.reading import is_file, is_folder, object_in, sha256
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
+from alttrain_cli.structure.row import iter_rows
 from alttrain_cli.structure.sections import THOUGHTS, Order, order_of
 from alttrain_cli.structure.verdict_words import VerdictWords
 from alttrain_cli.text import suggest
@@ -55,8 +56,15 @@ class Target:
     @property
     def verdict_words(self) -> VerdictWords:
         """The words of the verdicts in the rows that it was trained on, or the usual ones if unknown."""
-        words = self.run.manifest().verdict_words if self.run else None
-        return VerdictWords(words.harmful, words.benign) if words else VerdictWords()
+        if self.run is None:
+            return VerdictWords()
+        manifest = self.run.manifest()
+        if (words := manifest.verdict_words) is not None:
+            return VerdictWords(words.harmful, words.benign)
+        path = Path(manifest.data.path) if manifest.data else None
+        if path and is_file(path) and manifest.data and sha256(path) == manifest.data.sha256:
+            return VerdictWords.of(row.assessment for row in iter_rows(path))
+        return VerdictWords()
 
     @property
     def unscored(self) -> str:

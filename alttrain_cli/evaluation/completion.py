@@ -1,5 +1,6 @@
 """A stored completion: what a model wrote for one sample of an item, with its sections."""
 
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NotRequired
@@ -11,13 +12,16 @@ from alttrain_cli.backends.base import Completion
 from alttrain_cli.backends.conversation import Conversation, MessageRole
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.suites.suite import SampleRequest
-from alttrain_cli.storage.record_reader import IGNORE, MOST, Count, NonEmpty
+from alttrain_cli.storage.record_reader import IGNORE, MOST, Count
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace, TraceState, parse_marked
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
-VERSION = 2  # of a line
+VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
+
+# Plans, completions and judgements name the same keys: in memory each is there once.
+NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
 
 
 class Ending(StrEnum):
@@ -61,10 +65,11 @@ class CompletionRecord(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
     key: NonEmpty
-    version: Annotated[int, Field(ge=VERSION, le=MOST)]
+    version: NotRequired[Annotated[int, Field(ge=VERSION, le=MOST)]]
     item: str
     sample: Count
-    messages: Annotated[list[MessageRecord], Field(min_length=1)]
+    messages: NotRequired[Annotated[list[MessageRecord], Field(min_length=1)]]
+    prompt: NotRequired[str]
     text: str
     tokens: Count | None
     thinking_tokens: Count | None
@@ -74,11 +79,17 @@ class CompletionRecord(TypedDict):
     reasoning: str
     answer: str
     verdict: Verdict
-    score: NotRequired[ScoreRecord]
+    score: NotRequired[ScoreRecord]  # what earlier versions stored has none
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
 
 
-COMPLETION = TypeAdapter(CompletionRecord)
+def _conversation_given(record: CompletionRecord) -> CompletionRecord:
+    if not {"messages", "prompt"} & record.keys():
+        raise ValueError("messages: the key is missing")
+    return record
+
+
+COMPLETION = TypeAdapter(Annotated[CompletionRecord, AfterValidator(_conversation_given)])
 
 
 class StoredCompletion(NamedTuple):
@@ -95,7 +106,7 @@ class StoredCompletion(NamedTuple):
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredCompletion":
-        """Return the completion of a line, with its sections in the given order.
+        """Return the completion of a line, of any version, with its sections in the given order.
 
         A base model's completions may have been stored with those of a run with another order.
         """
@@ -106,7 +117,7 @@ class StoredCompletion(NamedTuple):
             trace = parse_marked(values["text"], order, cut=ending is Ending.UNFINISHED)
         verdict = values["verdict"] if same else trace.verdict
         score = VerdictScore.from_record(values["score"]).of(verdict) if "score" in values and same else None
-        asked = tuple(one["content"] for one in values["messages"] if one["role"] == "user")
+        asked = tuple(one["content"] for one in values.get("messages", ()) if one["role"] == "user")
         counts = values["tokens"], values["thinking_tokens"]
         return cls(values["key"], *counts, ending, trace, verdict, score, asked)
 

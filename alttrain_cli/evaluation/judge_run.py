@@ -36,7 +36,8 @@ class JudgeRun:
     def unjudged(self, folder: SuiteDir, plan: EvalPlan) -> Iterator[tuple[str, StoredCompletion, Item]]:
         """Yield (key of the judgement, completion, item) of what is not judged yet.
 
-        An unparsed judgement is made again.
+        An unparsed judgement is made again. Earlier versions left the item's reference out of the key; what
+        they judged counts.
         """
         lines = folder.judgements(self.name)
         judged = {line["key"] for line in lines if line["state"] is not JudgementState.UNPARSED}
@@ -44,7 +45,7 @@ class JudgeRun:
         for completion in folder.stored(list(items), plan.order):
             item = items[completion.key]
             key = self.key(completion.key, item)
-            if key not in judged:
+            if not judged & {key, self.key(completion.key)}:
                 yield key, completion, item
 
     def sort(self, folder: SuiteDir, plan: EvalPlan) -> None:

@@ -23,7 +23,7 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
-from alttrain_cli.evaluation.plan_record import PLAN, VERSION, SuiteRecord
+from alttrain_cli.evaluation.plan_record import PLAN, SuiteRecord
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_json
@@ -33,6 +33,7 @@ from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
+VERSION = 3  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
 # Files that remain if a writer is killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
@@ -67,7 +68,10 @@ class EvalPlan:
 
     @cached_property
     def _sample_keys(self) -> Sequence[str]:
-        return self.saved_keys or _keys(self)
+        if self.saved_keys:
+            return self.saved_keys
+        target, settings = self.target.record(), self.settings.record()
+        return _keys(target, settings, self.mode, self.items, self.samples, self.attack)
 
     @cached_property
     def keys(self) -> list[str]:
@@ -102,10 +106,22 @@ class EvalPlan:
             line = command_for(folder.parent)
             raise RunError(f"{folder}: there is no evaluation here. To make one: {line}")
         values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
-        del values["version"]
         items = tuple(_item(item) for item in values["items"])
-        texts = {name: tuple(values[name]) for name in ("caveats", "saved_keys")}
-        return cls(**{**values, **texts, "items": items})
+        target, settings, mode = values["target"], values["settings"], values["mode"]
+        keys = values.get("saved_keys") or _keys(target, settings, mode, items, values["samples"])
+        return cls(
+            suite=values["suite"],
+            target=Fingerprint.from_record(target),
+            settings=Sampling(**{name: settings[name] for name in Sampling.model_fields if name in settings}),
+            mode=mode,
+            samples=values["samples"],
+            published=values["published"],
+            items=items,
+            caveats=tuple(values.get("caveats", ())),
+            saved_keys=tuple(keys),
+            order=values.get("order", THOUGHTS),
+            attack=values.get("attack"),
+        )
 
 
 def _item_record(item: Item) -> dict[str, Any]:
@@ -118,26 +134,33 @@ def _item(values: dict[str, Any]) -> Item:
     return Item(**{**values, "turns": tuple(turns) if turns else None})
 
 
-def _keys(plan: EvalPlan) -> list[str]:
+def _keys(
+    target: dict[str, Any],
+    settings: dict[str, Any],
+    mode: Mode,
+    items: Sequence[Item],
+    samples: int,
+    attack: AttackRecord | None = None,
+) -> list[str]:
     """Return the keys of all samples, item by item. A model's name shapes nothing.
 
     Two items with the same prompt, also in two suites, are one completion: it is generated once. But within
     a suite, items that are judged by different references each have one of their own, else they would share
     a judgement. The first one keeps the key that it would have alone.
     """
-    shown = {name: fact for name, fact in plan.target.record().items() if name != "name"}
-    shaping: dict[str, Any] = {"target": shown, "settings": plan.settings.record(), "mode": plan.mode}
-    if plan.attack:
-        shaping["attack"] = plan.attack.settings
+    shown = {name: fact for name, fact in target.items() if name != "name"}
+    shaping: dict[str, Any] = {"target": shown, "settings": settings, "mode": mode}
+    if attack:
+        shaping["attack"] = attack.settings
     first: dict[str, Item] = {}
     keys = []
-    for item in plan.items:
+    for item in items:
         # A dialogue is shaped by its goal and turns.
-        text = item.prompt if plan.attack is None else hash_of(item.goal or item.prompt, item.turns)
+        text = item.prompt if attack is None else hash_of(item.goal or item.prompt, item.turns)
         earlier = first.setdefault(text, item)
         differs = earlier is not item and earlier.reference != item.reference
         own = [item.reference] if differs else []
-        keys += [hash_of(shaping, text, sample, *own) for sample in range(plan.samples)]
+        keys += [hash_of(shaping, text, sample, *own) for sample in range(samples)]
     return keys
 
 

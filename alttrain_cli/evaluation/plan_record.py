@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.choices import Mode
+from alttrain_cli.evaluation.completion import NonEmpty
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, ProblemPlace, Suite
-from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.record_reader import IGNORE, MOST, Count, Many, NonEmpty, check_finite
+from alttrain_cli.recipe.strict import MOST as MOST_TOKENS
+from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, Count, Many, check_finite
 from alttrain_cli.structure.sections import Order, check_order
 
-VERSION = 3  # of plan.json
+_DOCUMENT = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,35 @@ class SuiteRecord:
         )
 
 
-def _without_new_fields(values: Any) -> Any:
-    known = Sampling.model_fields
-    return {key: one for key, one in values.items() if key in known} if isinstance(values, dict) else values
+class TargetRecord(TypedDict):
+    """A fingerprint; of its other facts nothing is computed."""
+
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    name: NonEmpty
+    model: NonEmpty
+    weights: NonEmpty
+    adapter: NotRequired[str | None]
+    template: NotRequired[str | None]
+    dtype: NotRequired[str | None]
+    quantised: NotRequired[bool]
+    device: NotRequired[str | None]
+    engine: NotRequired[dict[str, str]]
+    server: NotRequired[str | None]
+
+
+class SettingsRecord(TypedDict):
+    """A sampling."""
+
+    __pydantic_config__ = KEEP  # type: ignore[misc]
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)]
+    do_sample: bool
+    temperature: NotRequired[Annotated[float, Field(gt=0, le=100)]]
+    top_p: NotRequired[Annotated[float, Field(gt=0, le=1)]]
+    top_k: NotRequired[Annotated[int, Field(ge=1, le=MOST_TOKENS)]]
+    repetition_penalty: NotRequired[Annotated[float, Field(gt=0, le=100)]]
+    threshold: NotRequired[Annotated[float, Field(ge=0, le=1)]]
 
 
 class ItemRecord(TypedDict):
@@ -95,15 +121,15 @@ class EvalPlanRecord(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
     suite: SuiteRecord
-    target: Fingerprint
-    settings: Annotated[Sampling, BeforeValidator(_without_new_fields)]
+    target: Annotated[TargetRecord, AS_WRITTEN, AfterValidator(check_finite)]
+    settings: Annotated[SettingsRecord, AS_WRITTEN, AfterValidator(check_finite)]
     mode: Mode
     samples: Many
     published: Count
     items: Annotated[list[ItemRecord], Field(min_length=1)]
-    caveats: list[str]
-    saved_keys: list[NonEmpty]
-    version: Annotated[int, Field(ge=VERSION, le=MOST)]
+    caveats: NotRequired[list[str]]
+    saved_keys: NotRequired[list[NonEmpty]]  # plans of the first versions have none
+    version: NotRequired[Many]
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
     attack: NotRequired[AttackRecord]
 
@@ -123,12 +149,27 @@ def _fits_together(plan: EvalPlanRecord) -> EvalPlanRecord:
         raise ValueError(f"items: the id {twice!r} is given twice")
     if plan["published"] < len(plan["items"]):
         raise ValueError(f"published: {plan['published']} is less than the {len(plan['items'])} items")
-    if len(plan["saved_keys"]) != len(plan["items"]) * plan["samples"]:
+    if "saved_keys" in plan and len(plan["saved_keys"]) != len(plan["items"]) * plan["samples"]:
         raise ValueError("saved_keys: there must be one for each sample of each item")
     for place, item in enumerate(plan["items"]):
-        if problem := _ungradable(item, grader):
+        if problem := _upgrade(item, grader) or _ungradable(item, grader):
             raise ValueError(f"items.{place}.{problem}, the suite's grader needs it")
     return plan
+
+
+def _upgrade(item: ItemRecord, grader: str | None) -> str:
+    """Give what plans before version 3 have in `answer` or `tests` its own key; return what is wrong."""
+    try:
+        match grader, item:
+            case "code", {"answer": str(stub)}:
+                item["stub"], item["answer"] = stub, None
+            case "program", {"tests": str(text)}:
+                item["problem"], item["tests"] = ProblemPlace.model_validate_json(text), None
+            case "lm-eval" | "lm-eval-f1" | "lm-eval-rouge", {"answer": str(text)}:
+                item["document"], item["answer"] = _DOCUMENT.validate_json(text), None
+    except ValidationError:
+        return f"{'tests' if grader == 'program' else 'answer'}: must be a JSON object"
+    return ""
 
 
 def _ungradable(item: ItemRecord, grader: str | None) -> str:

@@ -1,12 +1,18 @@
 """Reads records back from our files: a problem is one line with file, key and next step."""
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.problems import in_words, key_of
@@ -18,8 +24,14 @@ KEEP = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 MOST = 10**12  # above every count that a file can hold
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Many = Annotated[int, Field(ge=1, le=MOST)]
-# Plans, completions and judgements name the same keys: in memory each is there once.
-NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
+
+
+def _in_order(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    checked = check(value)
+    return {name: checked[name] for name in value}
+
+
+AS_WRITTEN = WrapValidator(_in_order)  # keeps the order of the keys, where they are shown or written again
 
 
 def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str) -> Any:

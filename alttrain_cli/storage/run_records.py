@@ -38,7 +38,7 @@ class DataRecord(Record):
 class BaseRecord(Record):
     """The base model that a run loaded. `commit` is the hub's; None for a folder.
 
-    `weights` is the commit, or a hash of the weight files.
+    `weights` is the commit, or a hash of the weight files; runs of earlier versions have none.
     """
 
     name: str
@@ -186,7 +186,7 @@ class Manifest(Record):
     dtype: str = ""
     template: str | None = None  # the fingerprint of the chat template
     order: tuple[str, ...] | None = None  # of the sections that are learned; None: the default order
-    verdict_words: WordsRecord | None = None
+    verdict_words: WordsRecord | None = None  # runs of earlier versions have none
     tokens_per_epoch: Count = 0
     trained_tokens_per_epoch: Count = 0
     plan: MemoryPlanRecord | None = None

@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.attacks.attack import HIGHEST, AttackOutcome, Attempt, FinishedDialogue, Role
 from alttrain_cli.evaluation.attacks.runner import Dialogue
-from alttrain_cli.evaluation.completion import Ending, MessageRecord, ending_of
-from alttrain_cli.storage.record_reader import IGNORE, MOST, Count, NonEmpty
+from alttrain_cli.evaluation.completion import Ending, MessageRecord, NonEmpty, ending_of
+from alttrain_cli.storage.record_reader import IGNORE, MOST, Count
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order
 from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict import Verdict
