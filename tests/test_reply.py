@@ -36,3 +36,16 @@ def test_reasoning_that_the_limit_cut_stays_open_and_is_closed_otherwise() -> No
         reply = read(thought, {"choices": [{"delta": None, "finish_reason": reason}]})
         assert (reply.text, reply.finish) == (wanted, Finish(reason))
         assert reply.marked
+
+
+def test_a_finish_reason_that_is_empty_until_the_end_ends_nothing() -> None:
+    """LocalAI sends "" with every piece. The rest would be given up after the seconds that token counts get."""
+    reader = ReplyReader(1000)
+    text, was_ending = "", []
+    for words, reason in (("Hel", ""), ("lo.", ""), ("", "length")):
+        choice = {"delta": {"content": words}, "finish_reason": reason}
+        for line in (b"data: " + json.dumps({"choices": [choice]}).encode(), b""):
+            text += reader.feed(line)
+        was_ending.append(reader.ending)
+    assert was_ending == [False, False, True]
+    assert reader.completion(text + reader.end()) == Completion("Hello.", Finish.LENGTH, marked=False)

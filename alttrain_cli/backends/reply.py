@@ -91,6 +91,8 @@ class ReplyReader:
             raise CutConnectionError if self._length else ProtocolError("it sent no answer")
         if self._reason == "error":
             raise ProtocolError("it ended the answer with an error")
+        if self._reason == "abort":  # vLLM and SGLang, for example when they are stopped
+            raise ReportedError("it ended the answer before its end (finish_reason: abort).")
         if not self._length and self._reason not in _MAY_BE_EMPTY:
             raise ProtocolError(
                 f"it sent no text (finish_reason: {escape_hidden(str(self._reason))[:_SHOWN]})"
@@ -146,7 +148,7 @@ class ReplyReader:
         reason = choice.get("finish_reason")
         if not isinstance(reason, str | None):
             raise ProtocolError(f"finish_reason is {_kind(reason)}")
-        self._reason = self._reason or reason
+        self._reason = self._reason or reason or None  # some servers send "" until the last event
         self.ending = self._reason is not None
         return self._written(choice)
 
