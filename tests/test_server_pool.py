@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from alttrain_cli.backends import connection, endpoint
 from alttrain_cli.backends.base import BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Sampling
@@ -138,6 +139,27 @@ def test_what_fails_again_and_again_on_one_server_is_given_to_another() -> None:
         ask(backend, 4)
     assert bad.requests
     assert len(good.requests) == 4
+
+
+@pytest.mark.parametrize("second", [[], ["other"]], ids=["no base", "another base"])
+def test_servers_of_one_adapter_are_all_asked_for_the_base_of_the_first(second: list[str]) -> None:
+    """Else an answer of one model would be compared with that of another, or the work would end in a bug."""
+
+    def cards(*bases: str) -> list[dict[str, str]]:
+        parents = [{"id": "tuned", "parent": name} for name in bases] or [{"id": "tuned"}]
+        return [*({"id": name} for name in bases), *parents]
+
+    with (
+        chat_server(echo, models=cards("base")) as first,
+        chat_server(echo, models=cards(*second)) as last,
+    ):
+        backend = ServerBackend.find(f"{first.base_url},{last.base_url}", "tuned", in_flight=1)
+        base = backend.base
+        assert base is not None
+        tasks = [MixedRequest(base, Request(number, Conversation.of("Hi.")), GREEDY) for number in range(9)]
+        found = dict(backend.complete_mixed(tasks))
+    assert [type(found[number]) for number in range(9)] == [Completion] * 9
+    assert [{one["model"] for one in served.requests} for served in (first, last)] == [{"base"}, {"base"}]
 
 
 def test_an_evaluation_on_two_servers_is_resumed_on_one(

@@ -80,7 +80,7 @@ class ServerBackend:
         """Return the backend of a server's model, by default its only one; `warn` gets waits and retries.
 
         `url` may be several, separated by commas: requests are spread over all that can be reached.
-        `base` is the server's model that it is compared with, by default the base of an adapter.
+        `base` is the model that it is compared with, by default the base of the first server's adapter.
 
         Raises:
             BackendError: if no server can be reached, or `model` is needed.
@@ -90,7 +90,7 @@ class ServerBackend:
         for one in addresses(url):
             try:
                 found.append(Endpoint.find(one, model, warn, base=base))
-                model = found[0].model
+                model, base = found[0].model, found[0].base.name if found[0].base else base
             except BackendError as error:
                 if not error.down:
                     raise
