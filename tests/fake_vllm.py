@@ -113,10 +113,21 @@ def main(words: list[str]) -> None:
         sys.exit(1)
     while does.get("slow"):
         time.sleep(1)
-    adapters = ("adapter",) if "--lora-modules" in words else ()
+    adapters = tuple(_adapter(words))
     port = int(words[words.index("--port") + 1])
     with vllm_server(lambda *_: does.get("says", "Yes."), adapters=adapters, port=port):
         child.wait()
+
+
+def _adapter(words: list[str]) -> Iterator[str]:
+    """Yield the name of the adapter, read as vLLM reads it: NAME=PATH, else JSON."""
+    if "--lora-modules" in words:
+        said = words[words.index("--lora-modules") + 1]
+        if "=" in said and "," not in said:
+            name, _path = said.split("=")
+        else:
+            name = json.loads(said)["name"]
+        yield name
 
 
 def _log(line: str) -> None:

@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(vllm, "read_adapter", lambda folder: {})
     monkeypatch.setattr(vllm, "load_template", lambda recipe: Template.of(families.tokenizer("smollm2"), ""))
     recipe = Recipe.load("smollm2-135m")
-    made = Run.create(tmp_path / "run", recipe.name, recipe.to_yaml())
+    made = Run.create(tmp_path / "lr=1e-4, r=12", recipe.name, recipe.to_yaml())
     made.update_manifest(status="finished", recipe=recipe.name)
     made.adapter_path.mkdir()
     (made.adapter_path / "adapter_model.safetensors").write_bytes(b"adapter")
@@ -69,7 +69,8 @@ def test_an_evaluation_of_a_run_and_its_base_is_one_server(
     assert "Starting vLLM" in done.output
     assert_all_end(pids_in(tmp_path / "pids"))
     said = log_of(tmp_path)
-    assert f"'--lora-modules', 'adapter={run / 'adapter'}', '--max-lora-rank', '32'" in said
+    adapter = json.dumps({"name": "adapter", "path": str(run / "adapter")})
+    assert f"'--lora-modules', '{adapter}', '--max-lora-rank', '32'" in said
     assert "'--generation-config', 'vllm'" in said
     plans = [EvalPlan.load(path.parent) for path in tmp_path.rglob("plan.json")]
     assert sorted(plan.target.adapter is None for plan in plans) == [False, True]

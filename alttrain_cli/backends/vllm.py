@@ -1,5 +1,6 @@
 """vLLM as the engine of a run: one server with one copy of the weights, for the run and for its base."""
 
+import json
 import os
 import shutil
 import sys
@@ -138,5 +139,6 @@ def _adapter_options(target: Target) -> list[str]:
     most = next((one for one in _RANKS if one >= rank), None)
     if most is None:
         raise ModelError(f"{target.name}: vLLM takes adapters up to rank {_RANKS[-1]}; this one has {rank}.")
-    module = f"{_ADAPTER}={target.adapter.absolute()}"
+    # As JSON: in vLLM's other form, NAME=PATH, a path can have no = and no comma.
+    module = json.dumps({"name": _ADAPTER, "path": str(target.adapter.absolute())})
     return ["--enable-lora", "--lora-modules", module, "--max-lora-rank", str(most), "--max-loras", "1"]
