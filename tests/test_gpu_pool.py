@@ -39,6 +39,7 @@ def answer(request, sampling):
     done.append(1)
     if plan.get("dies") == card and len(done) > 2:
         print("CUDA error: the card fell off the bus", file=sys.stderr, flush=True)
+        print('{"call": 0, "key": 1, "completion": {"text": "Half of', end="", flush=True)
         os._exit(3)
     if "refuse" in request.input.prompt:
         return gpu_worker.BackendError("this prompt is too long")

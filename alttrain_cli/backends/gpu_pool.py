@@ -123,6 +123,8 @@ class Worker:
     def _read(self, pool: "_Pool") -> None:
         assert self._process.stdout
         for line in self._process.stdout:
+            if not line.endswith("\n"):  # the process ended while it wrote
+                break
             message = json.loads(line)
             if "call" in message:
                 pool.deliver((self, message), message["call"])
