@@ -102,6 +102,20 @@ def test_an_adapter_from_elsewhere_brings_its_base_and_its_shape(here: Path) -> 
         find_target("odd", "qwen3-8b")
 
 
+def test_a_folder_that_is_named_by_a_dot_has_its_own_name(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run().path
+    model = here / "merged"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    for folder in (run, run / "adapter", model):
+        monkeypatch.chdir(folder)
+        assert find_target(".").name == folder.name
+        monkeypatch.chdir(here)
+        assert find_target(f"{folder}/").name == folder.name
+
+
 def test_a_model_folder_is_a_base_model(here: Path) -> None:
     (here / "merged").mkdir()
     (here / "merged" / "config.json").write_text("{}")

@@ -115,14 +115,20 @@ def _folder(path: Path, recipe: str | None) -> Target | None:
     """Return what a folder holds, if it is a run, an adapter or a model."""
     if (path / "recipe.yaml").is_file():
         run = Run.open(path)
-        return Target(path.name or str(path), Recipe.of_run(run), run.adapter_path, order_of(run))
+        return Target(_name_of(path), Recipe.of_run(run), run.adapter_path, order_of(run))
     if (path / "adapter_config.json").is_file():
         run = Run(path.parent)
         order = order_of(run) if run.recipe_path.is_file() else THOUGHTS
-        return Target(path.name, _recipe_of_adapter(path, recipe), path, order)
+        return Target(_name_of(path), _recipe_of_adapter(path, recipe), path, order)
     if (path / "config.json").is_file():
-        return Target(path.name, _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe))
+        found = _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe)
+        return Target(_name_of(path), found)
     return None
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a folder, also of one that is named by `.` or `..`"""
+    return (path.resolve() if path.name in ("", "..") else path).name or str(path)
 
 
 def _recipe_of_export(path: Path) -> Recipe:
@@ -180,7 +186,8 @@ def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> R
 
 def _for_model(like: Recipe, model: str, revision: str | None, shape: Shape | None) -> Recipe:
     update = {"name": model, "revision": revision, "package": None, "shape": shape}
-    return like.model_copy(update={"name": Path(model).name, "model": like.model.model_copy(update=update)})
+    named = {"name": _name_of(Path(model)), "model": like.model.model_copy(update=update)}
+    return like.model_copy(update=named)
 
 
 def _copied(model: str) -> str:
