@@ -5,7 +5,9 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
 from tests.servers import Script, begun_stream, chat_server, event, http, script_server
@@ -85,6 +87,14 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_to_light(
         assert served.requests
     assert "Error" in output or "Warning" in output, output
     check(tmp_path, output)
+
+
+@pytest.mark.parametrize("line", [("serve",), ("calibrate",), ("doctor", "--model")], ids=" ".join)
+def test_a_command_that_takes_no_server_refuses_it_without_its_password(line: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*line, f"http://user:{SECRET}@localhost:1/v1"])
+    assert done.exit_code == 2
+    assert "http://localhost:1/v1: " in done.stderr
+    assert SECRET not in done.output
 
 
 @pytest.mark.model

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.backends.address import is_address
+from alttrain_cli.backends.address import is_address, without_secrets
 from alttrain_cli.backends.open import find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_run
@@ -90,7 +90,8 @@ def _target(word: str) -> Target:
     """
     if is_address(word.partition(" ")[0]):
         raise ModelError(
-            f"{word}: a server does not return the probabilities that a score needs. Give a run."
+            f"{without_secrets(word)}: a server does not return the probabilities that a score needs. "
+            "Give a run."
         )
     target = find(word)
     if not isinstance(target, Target) or target.run is None:

@@ -85,13 +85,15 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
 
 
 def _examine(word: str, recipe: str | None) -> "ModelFindings":
-    from alttrain_cli.backends.address import is_address
+    from alttrain_cli.backends.address import is_address, without_secrets
     from alttrain_cli.backends.target import find_target
     from alttrain_cli.data.starter import starter_rows
     from alttrain_cli.doctor.model import examine_model
 
     if is_address(word):
-        raise AlttrainError(f"{word}: a server hides its tokenizer. Name the model's folder or hub id.")
+        raise AlttrainError(
+            f"{without_secrets(word)}: a server hides its tokenizer. Name the model's folder or hub id."
+        )
     target = find_target(word, recipe)
     with console.status("Loading the tokenizer ..."):
         return examine_model(target, starter_rows("heldout")[1])
