@@ -1,5 +1,7 @@
 """What a chat is made of: turns, settings, typed lines, and a completion while it arrives."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -10,14 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from alttrain_cli.backends.base import Ability, Chunk, Completion, ContextFullError, Finish, Request
+from alttrain_cli.backends.base import (
+    Ability,
+    BackendError,
+    Chunk,
+    Completion,
+    ContextFullError,
+    Finish,
+    Request,
+)
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
+from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
-from alttrain_cli.chat.exchange import Exchange, send, send_all
+from alttrain_cli.chat.exchange import Exchange, fit, send, send_all
 from alttrain_cli.chat.files import ChatFile, new_chat, newest_chat, read_prompts
 from alttrain_cli.chat.handlers import HANDLERS
+from alttrain_cli.chat.loader import ChatTarget
 from alttrain_cli.chat.screen import QuietScreen
+from alttrain_cli.chat.session import Session
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.slash import COMMANDS, SlashCommand, SlashError, is_multiline_open, read_line
 from alttrain_cli.chat.transcript import Transcript, Turn
@@ -67,7 +80,8 @@ def test_when_the_context_is_full_the_oldest_turns_leave_and_stay_in_the_file(tm
 
 
 def test_where_nobody_can_count_no_turn_is_dropped() -> None:
-    assert turns(3).truncate_to_context("next", lambda conversation: None, 1) == 0
+    for limit in (1, 0, -500):
+        assert turns(3).truncate_to_context("next", lambda conversation: None, limit) == 0
 
 
 def test_a_question_that_is_too_long_is_named_and_costs_no_turn() -> None:
@@ -320,6 +334,67 @@ def test_a_context_that_only_the_backend_knows_drops_ever_more_turns() -> None:
     assert transcript.dropped_turns == 6  # 1, 2 more, and the 3 that are left
     assert len(backend.received) == 4
     assert "The 2 oldest turns are no longer sent" in told[1]
+
+
+def test_a_context_that_the_limit_alone_would_fill_lowers_the_limit_and_says_so() -> None:
+    told: list[str] = []
+    for context, most in ((2048, 1024), (256, 128), (257, 256), (None, 256)):
+        backend = ScriptedBackend("Yes.", name="small", context=context)
+        wanted = GREEDY.set("max_new_tokens=2048") if context == 2048 else GREEDY
+        settings = fit(wanted, backend, QuietScreen(told.append))
+        assert settings.sampling.max_new_tokens == most
+        send(backend, Transcript(), "Hi.", settings, QuietScreen())
+    assert told == [
+        "small has a context of 2,048 tokens, so max_new_tokens is 1,024 instead of 2,048.",
+        "small has a context of 256 tokens, so max_new_tokens is 128 instead of 256.",
+    ]
+
+
+class Sitting(QuietScreen):
+    """A screen with nobody in front of it."""
+
+    fold = False
+
+    @contextmanager
+    def waiting(self, message: Callable[[], str]) -> Iterator[Callable[[], None]]:
+        yield lambda: None
+
+
+def chat_with(answer: Callable[[str], str | BackendError], transcript: Transcript) -> Chat:
+    backend = ScriptedBackend(lambda request, sampling: answer(request.input.prompt))
+    target = ChatTarget("tuned", Recipe.load("smollm2-135m"))
+    chat = Chat(target, lambda progress: backend, transcript, SAMPLED, Sitting())  # type: ignore[arg-type]
+    chat.loader.start()
+    return chat
+
+
+def test_an_answer_is_replaced_only_when_there_is_another_one() -> None:
+    fails = False
+    chat = chat_with(lambda prompt: BackendError("lost") if fails else f"To {prompt}", Transcript())
+    for _ in range(2):
+        chat.send("Hi.")  # the same twice: only the last one is retried
+    fails = True
+    for _ in range(2):
+        with pytest.raises(BackendError, match="lost"):
+            chat.retry()
+        assert [turn.prompt for turn in chat.transcript.turns] == ["Hi.", "Hi."]
+    with pytest.raises(BackendError, match="lost"):
+        chat.send("Hi.")
+    fails = False
+    chat.retry()  # what was not answered replaces nothing
+    assert len(chat.transcript.turns) == 3
+    chat.retry()
+    assert len(chat.transcript.turns) == 3
+    chat.undo()
+    chat.retry()
+    assert len(chat.transcript.turns) == 3
+
+
+@pytest.mark.parametrize("line", ["Hi\udcff.", "/system Hi\udcff."])
+def test_bytes_of_another_encoding_become_characters_that_a_tokenizer_takes(line: str) -> None:
+    chat = chat_with(lambda prompt: prompt, Transcript())
+    Session(chat)._take(line)
+    assert (chat.transcript.system or chat.transcript.turns[0].answer) == "Hi\ufffd."
 
 
 def test_messages_of_a_script_do_not_see_one_another_and_cut_reasoning_fails_the_gate() -> None:

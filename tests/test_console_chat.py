@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from rich.text import Text
 from alttrain_cli import console
 from alttrain_cli.backends.base import Chunk, Finish
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, StreamingCompletion
+from alttrain_cli.console.editor import _history
 from alttrain_cli.console.flow import StreamingPanel
 from alttrain_cli.console.live import CompletionView, footer, meter
 from alttrain_cli.console.region import Drawing, is_reflowing
@@ -263,3 +265,11 @@ def test_lines_stay_as_they_are() -> None:
     )
     console.ChatScreen(one).say(text, "")
     assert [line.rstrip() for line in written(one).splitlines()] == text.splitlines()
+
+
+def test_a_history_that_cannot_be_written_does_not_end_the_chat(tmp_path: Path) -> None:
+    """The disk may be full: what was typed is sent all the same."""
+    _history(tmp_path).store_string("Hi.")  # a folder, which is no file to write
+    kept = _history(tmp_path / "history")
+    kept.store_string("Hi \udcff.")
+    assert list(kept.load_history_strings()) == ["Hi ?."]

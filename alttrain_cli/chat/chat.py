@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.chat.exchange import Exchange, send
+from alttrain_cli.chat.exchange import Exchange, fit, send
 from alttrain_cli.chat.files import FOLDER, ChatFile
 from alttrain_cli.chat.loader import BackgroundLoader, ChatTarget, Load
 from alttrain_cli.chat.screen import Terminal
@@ -38,6 +38,7 @@ class Chat:
         self.last: Exchange | None = None
         self._comparison: Exchange | None = None
         self._backend: Backend | None = None
+        self._is_answered = False  # the last message; an equal one may be in the transcript before it
         self.loader = BackgroundLoader(target.name, load)
         self._start(transcript)
 
@@ -56,6 +57,7 @@ class Chat:
             self._backend = self.loader.backend()
             if warning := self.target.warning(self._backend):
                 self.screen.say(warning, "warning")
+            self.settings = fit(self.settings, self._backend, self.screen)
         return self._backend
 
     @property
@@ -85,8 +87,15 @@ class Chat:
 
     def send(self, prompt: str, *, compare: bool | None = None) -> None:
         """Send a message, and add it with its completion to the transcript. `compare` None: as set."""
-        self.prompt = prompt
-        exchange = self._send(prompt, self.transcript, self.compare if compare is None else compare)
+        self.begin(prompt)
+        self._add(self._send(prompt, self.transcript, self.compare if compare is None else compare))
+
+    def begin(self, prompt: str) -> None:
+        """Take a message for `retry`, before it is sent."""
+        self.prompt, self._is_answered = prompt, False
+
+    def _add(self, exchange: Exchange) -> None:
+        """Add a message with its completion to the transcript."""
         self.last, completion = exchange, exchange.completion
         notes: dict[str, Any] = {
             "model": completion.model,
@@ -96,23 +105,25 @@ class Chat:
             "tokens": completion.stats.tokens,
             "seconds": round(completion.stats.seconds, 2),
         }
-        self.transcript.turns.append(Turn.of(prompt, completion.trace, **notes))
+        self.transcript.turns.append(Turn.of(exchange.prompt, completion.trace, **notes))
+        self._is_answered = True
         self._save()
 
     def retry(self) -> None:
-        """Send the last message again. With sampling the next seed is used: the same one repeats itself."""
-        prompt = self._last_prompt()
-        if self._was_answered():
-            self.transcript.undo()
+        """Send the last message again. With sampling the next seed is used: the same one repeats itself.
+
+        Its answer stays until there is another one.
+        """
+        prompt, before = self._last_prompt(), self._before_last()
         if self.settings.sampling.do_sample:
             self.settings = replace(self.settings, seed=self.settings.seed + 1)
-        self.send(prompt)
+        exchange = self._send(prompt, before, self.compare)
+        self.transcript = before
+        self._add(exchange)
 
     def compare_again(self) -> None:
         """Compare base and fine-tuned model on the last message. The transcript stays as it is."""
-        prompt = self._last_prompt()
-        before = self.transcript.before_last() if self._was_answered() else self.transcript
-        self._send(prompt, before, compare=True)
+        self._send(self._last_prompt(), self._before_last(), compare=True)
 
     def save_comparison(self) -> Path:
         """Append the last comparison to compare.jsonl in the run's folder, or in chats/; return its path."""
@@ -127,6 +138,7 @@ class Chat:
         turn = self.transcript.undo()
         if turn is None:
             raise AlttrainError("There is no turn to remove.")
+        self._is_answered = False
         self._save()
         return turn
 
@@ -139,6 +151,7 @@ class Chat:
     def _start(self, transcript: Transcript) -> None:
         self.transcript = transcript
         self.prompt = transcript.turns[-1].prompt if transcript.turns else ""
+        self._is_answered = bool(transcript.turns)
 
     def _send(self, prompt: str, transcript: Transcript, compare: bool) -> Exchange:
         exchange = send(self.backend(), transcript, prompt, self.settings, self.screen, compare=compare)
@@ -155,6 +168,6 @@ class Chat:
             raise AlttrainError("There is no message yet. Send one first.")
         return self.prompt
 
-    def _was_answered(self) -> bool:
-        turns = self.transcript.turns
-        return bool(turns) and turns[-1].prompt == self.prompt
+    def _before_last(self) -> Transcript:
+        """Return the transcript before the last message."""
+        return self.transcript.before_last() if self._is_answered else self.transcript

@@ -106,6 +106,22 @@ def send_all(
         raise GateError("The reasoning was not finished within the limit. Raise --max-new-tokens.")
 
 
+def fit(settings: Settings, backend: Backend, screen: Screen) -> Settings:
+    """Return settings that leave room for a message in the backend's context; the screen reports a change.
+
+    The recipe may be that of another model: a server's own is not known.
+    """
+    fitting = settings.fitting(backend.context)
+    if fitting != settings:
+        wanted, most = settings.sampling.max_new_tokens, fitting.sampling.max_new_tokens
+        screen.say(
+            f"{backend.name} has a context of {backend.context:,} tokens, so max_new_tokens is {most:,} "
+            f"instead of {wanted:,}.",
+            "warning",
+        )
+    return fitting
+
+
 def max_prompt_tokens(backend: Backend, settings: Settings) -> int:
     """Return how many tokens a prompt may have, so that a whole completion fits after it."""
     return sys.maxsize if backend.context is None else backend.context - settings.sampling.max_new_tokens

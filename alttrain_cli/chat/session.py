@@ -47,13 +47,13 @@ class Session:
     def _take(self, line: str) -> bool:
         """Run the command or send the message; return False to leave. An error costs this line only."""
         try:
-            parsed = read_line(line)
+            parsed = read_line(repair_surrogates(line))
             if isinstance(parsed, SlashCommand):
                 if parsed.name == "quit":
                     return False
                 HANDLERS[parsed.name](self._chat, parsed.argument)
             elif parsed.strip():
-                self._send(repair_surrogates(parsed))
+                self._send(parsed)
         except StopSignal:
             raise
         except KeyboardInterrupt:
@@ -65,7 +65,7 @@ class Session:
         return True
 
     def _send(self, prompt: str) -> None:
-        self._chat.prompt = prompt  # for /retry, if Ctrl-C ends the wait for the model
+        self._chat.begin(prompt)  # for /retry, if Ctrl-C ends the wait for the model
         self._chat.backend()
         if self._has_prompt:
             self._chat.transcript.drop_oldest_turns(len(self._chat.transcript.turns))

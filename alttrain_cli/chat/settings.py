@@ -14,6 +14,7 @@ from alttrain_cli.text import quoted, suggest
 
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
+_ROOM = 1024  # tokens of a context that are left for messages
 _OF_SAMPLING = ("temperature", "top_p", "top_k", "seed")
 _NOT_SET = {  # what holds where a setting has no value
     "temperature": "not set: 1",
@@ -46,6 +47,13 @@ class Settings:
     def sent_seed(self) -> int | None:
         """The seed; None for greedy decoding, which needs none."""
         return self.seed if self.sampling.do_sample else None
+
+    def fitting(self, context: int | None) -> "Settings":
+        """Return the settings with room for a message in a context that max_new_tokens would fill alone."""
+        if context is None or self.sampling.max_new_tokens < context:
+            return self
+        most = max(context - _ROOM, context // 2, 1)
+        return replace(self, sampling=self.sampling.model_copy(update={"max_new_tokens": most}))
 
     def set(self, *changes: str) -> "Settings":
         """Return the settings after each `key=value`. Temperature 0 is greedy decoding, any other samples."""

@@ -68,7 +68,7 @@ class Transcript:
             ContextFullError: if the message alone is longer; no turn is dropped then.
         """
         before = self.dropped_turns
-        while (tokens := count(self.conversation(prompt)) or 0) > limit:
+        while (tokens := count(self.conversation(prompt))) is not None and tokens > limit:
             if not self.drop_oldest_turns(1):
                 self.dropped_turns = before
                 raise ContextFullError(

@@ -1,6 +1,7 @@
 """The prompt line: history, several lines, paste, an external editor, completion of commands."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from alttrain_cli.text import escape_hidden, hidden_characters
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
+    from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings
 
 PROMPT = "> "
@@ -23,12 +25,11 @@ class LineEditor:
 
     def __init__(self, history: Path | None, status: Callable[[], str]) -> None:
         from prompt_toolkit import PromptSession
-        from prompt_toolkit.history import FileHistory, InMemoryHistory
         from prompt_toolkit.styles import Style
 
         _show_hidden_characters()
         self._session: PromptSession[str] = PromptSession(
-            history=FileHistory(str(history)) if history else InMemoryHistory(),
+            history=_history(history),
             multiline=True,
             key_bindings=_keys(),
             completer=_completer(),
@@ -47,6 +48,17 @@ class LineEditor:
             KeyboardInterrupt: on Ctrl-C.
         """
         return self._session.prompt(PROMPT, default=default)
+
+
+def _history(path: Path | None) -> "History":
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class KeptHistory(FileHistory):
+        def store_string(self, string: str) -> None:
+            with suppress(OSError):  # a full disk must not end the chat
+                super().store_string(string)
+
+    return KeptHistory(str(path)) if path else InMemoryHistory()
 
 
 def _show_hidden_characters() -> None:
@@ -75,7 +87,11 @@ def _keys() -> "KeyBindings":
 
     @keys.add("c-g")
     def _(event: Any) -> None:
-        event.current_buffer.open_in_editor()
+        buffer = event.current_buffer
+        typed = buffer.text.encode("utf-8", "replace").decode()  # bytes of another encoding fit in no file
+        if typed != buffer.text:
+            buffer.text = typed
+        buffer.open_in_editor()
 
     return keys
 

@@ -11,9 +11,10 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.backends.base import Backend, check_threshold
 from alttrain_cli.backends.open import open_backend
+from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.chat import Chat
-from alttrain_cli.chat.exchange import send_all
+from alttrain_cli.chat.exchange import fit, send_all
 from alttrain_cli.chat.files import ChatFile, newest_chat
 from alttrain_cli.chat.loader import ChatTarget, Load
 from alttrain_cli.chat.screen import QuietScreen
@@ -53,7 +54,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
         check_threshold(found, settings.sampling)
     path = newest_chat(target.name) if options.resume else None
     transcript = Transcript.load(path) if path else Transcript()
-    transcript.system = transcript.system if options.system is None else options.system
+    transcript.system = transcript.system if options.system is None else repair_surrogates(options.system)
     load = partial(open_backend, found, engine=options.program)
     if options.interactive:
         saved = None if options.no_save else ChatFile(target.name, path)
@@ -82,6 +83,7 @@ def _send(
 ) -> None:
     drawn = sys.stdout.isatty() and not options.as_json
     screen = console.ChatScreen() if drawn else QuietScreen(console.print_warning)
+    settings = fit(settings, backend, screen)
     for exchange in send_all(backend, transcript, messages, settings, screen, compare=options.compare):
         if options.as_json:
             console.print_json(exchange.record())

@@ -8,7 +8,9 @@ from alttrain_cli.backends.address import is_address, without_secrets
 from alttrain_cli.backends.base import check_threshold
 from alttrain_cli.backends.open import find, open_backend, open_later
 from alttrain_cli.backends.target import Target
+from alttrain_cli.chat.exchange import fit
 from alttrain_cli.chat.loader import ChatTarget
+from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.chat.options import ChatOptions
 from alttrain_cli.commands.shared.rules import Rule, check
@@ -42,9 +44,8 @@ def play(options: ChatOptions) -> None:
         check_threshold(found, settings.sampling)
     with closing(open_backend(found, progress)) as backend, choice.opened() as setup_of:
         check_threshold(backend, settings.sampling)
-        done = play_one(
-            suite, options.goal or "", backend, setup_of(backend), settings.sampling, console.print_reply
-        )
+        sampling = fit(settings, backend, QuietScreen(console.print_warning)).sampling
+        done = play_one(suite, options.goal or "", backend, setup_of(backend), sampling, console.print_reply)
     console.print_end(done)
     if isinstance(found, Target) and found.run:
         console.print_next(next_command(str(found.run.path), suite, attacker, found.recipe.generation))
