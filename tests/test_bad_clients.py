@@ -70,6 +70,11 @@ UNSUPPORTED: list[tuple[str, Any, Any]] = [
     ("reasoning_effort", "low", None),
     ("chat_template_kwargs", {"enable_thinking": False}, {}),
     ("min_p", 0.1, 0),
+    ("guided_grammar", "root ::= 'yes'", None),
+    ("thinking_budget", 100, None),
+    ("repeat_penalty", 1.3, 1.0),
+    ("allowed_token_ids", [5], []),
+    ("include_stop_str_in_output", True, False),
 ]
 
 
@@ -113,6 +118,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("words", ask(temperature="warm"), "temperature: must be a number"),
     ("no-mass", ask(top_p=0), "top_p: "),
     ("seed-text", ask(seed="x"), "seed: must be a whole number"),
+    (
+        "nothing-before",
+        say("Well,", "assistant") | {"continue_final_message": True},
+        "messages: there is none",
+    ),
     ("empty-stop", ask(stop=""), "stop.0: "),
     ("many-stops", ask(stop=["x"] * 17), "stop: "),
     ("stop-number", ask(stop=[1]), "stop.0: must be text"),
@@ -290,6 +300,14 @@ def test_a_client_that_leaves_frees_its_slot(stream: bool) -> None:
         client.close()
         eventually(lambda: backend.open == 0 and here.is_idle())
         assert (here.activity.left, here.activity.refused) == (1, 0)
+
+
+def test_a_client_that_leaves_while_it_sends_is_no_bug_of_the_server() -> None:
+    with server_here() as here:
+        with connection(here) as client:
+            client.sendall(request_head("Content-Length: 50") + b'{"model":')
+        eventually(lambda: here.activity.left)
+        assert (here.activity.left, here.activity.refused, here.bugs) == (1, 0, [])
 
 
 class Waiting(Words):

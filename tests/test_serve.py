@@ -1,6 +1,7 @@
 """The server as its clients see it: OpenAI's own client, answers whole and streamed, and what is passed on."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from alttrain_cli.backends.base import Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.serve.chat_request import read_chat_request
 from alttrain_cli.serve.server import take_address
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
@@ -138,6 +140,11 @@ def test_a_seed_a_conversation_and_its_reasoning_are_passed_on(here: Here, backe
         {"role": "assistant", "content": "Yes.", "reasoning": "Hm."},
         {"role": "user", "content": "Three."},
     ]
+
+
+def test_a_seed_of_minus_one_is_none_as_in_vllm_and_llama_cpp() -> None:
+    body = {"messages": HI, "seed": -1}
+    assert read_chat_request(json.dumps(body).encode(), lambda _: DEFAULTS).seed is None
 
 
 @pytest.mark.parametrize(

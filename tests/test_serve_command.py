@@ -1,5 +1,6 @@
 """`alttrain serve` as a process: its screen, its end by a signal, and what cannot be served."""
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.errors import AlttrainError
+from alttrain_cli.serve.server import listen, take_address
 from tests.serve_here import eventually
 from tests.terminals import Terminal
 
@@ -172,8 +175,32 @@ def test_what_cannot_be_served_is_one_line_before_anything_is_loaded(
         assert f"Choose another port: --port {port + 1}" in refused(RECIPE, "--port", str(port))
     assert "this is already a server" in refused("http://localhost:8000/v1")
     assert "holds no key" in refused(RECIPE, "--api-key-env", "NO_SUCH_KEY")
-    assert "does not know the address" in refused(RECIPE, "--host", "no.such.host.invalid")
+    for name in ("no.such.host.invalid", "a..b", "x" * 70):
+        assert "does not know the address" in refused(RECIPE, "--host", name)
+    assert "does not have the address. Give 127.0.0.1" in refused(RECIPE, "--host", "192.0.2.1")
     assert "no run" in refused(str(tmp_path))
     assert "is empty" in refused(RECIPE, "--host", "")
     monkeypatch.setattr("alttrain_cli.serve.server.find_spec", lambda name: None)
     assert "pip install 'alttrain[serve]'" in refused(RECIPE)
+
+
+def test_of_two_servers_that_load_for_one_port_the_second_is_told_another_port() -> None:
+    """Both can bind the port; only one of them can accept connections."""
+    with take_address("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with take_address("127.0.0.1", port) as second:
+            listen(first)
+            with pytest.raises(AlttrainError, match=f"in use. Choose another port: --port {port + 1}"):
+                listen(second)
+
+
+@pytest.mark.parametrize(("port", "code", "step"), [(80, errno.EACCES, 8000), (65_535, errno.EADDRINUSE, 0)])
+def test_the_port_that_is_suggested_can_be_used(
+    monkeypatch: pytest.MonkeyPatch, port: int, code: int, step: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(AlttrainError, match=rf"--port {step}$"):
+        take_address("127.0.0.1", port)

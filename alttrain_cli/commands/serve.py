@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
+from alttrain_cli.backends.address import without_secrets
 from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_target
@@ -16,11 +17,13 @@ from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.served_models import served_models, warm_up
 from alttrain_cli.serve.server import (
-    BACKLOG,
+    LAST_PORT,
+    USUAL_PORT,
     Serving,
     address_of,
     check_installed,
     is_local,
+    listen,
     take_address,
 )
 from alttrain_cli.serve.server import serve as run_server
@@ -36,7 +39,7 @@ class ServeOptions:
     """The options of `alttrain serve`."""
 
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_target)]
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65_535, help=_PORT)] = 8000
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=LAST_PORT, help=_PORT)] = USUAL_PORT
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
     api_key_env: Annotated[str | None, typer.Option("--api-key-env", metavar="NAME", help=_KEY)] = None
 
@@ -64,7 +67,7 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
     key = options.key
     found = find(options.run)
     if not isinstance(found, Target):
-        raise AlttrainError(f"{options.run}: this is already a server. Name a run.")
+        raise AlttrainError(f"{without_secrets(options.run)}: this is already a server. Name a run.")
     taken = take_address(options.host, options.port)
     try:
         if key is None and not is_local(taken):
@@ -77,7 +80,7 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
             backend = pool.submit(open_backend, found, progress).result()
             pool.submit(warm_up, backend).result()
         models = served_models(backend)
-        taken.listen(BACKLOG)
+        listen(taken)
         console.print_server(address_of(taken), list(models), key_from=options.api_key_env)
         with console.ServerView() as view:
             serving = Serving(models, found.recipe.generation, key)

@@ -113,7 +113,7 @@ class _Chat:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one request."""
-        from starlette.requests import Request
+        from starlette.requests import ClientDisconnect, Request
 
         service = self._service
         try:
@@ -125,6 +125,8 @@ class _Chat:
         except ApiError:
             service.dispatcher.activity.refused += 1
             raise
+        except ClientDisconnect:  # before all of its request had arrived
+            service.dispatcher.activity.left += 1
         except Exception as bug:
             service.dispatcher.activity.refused += 1
             service.dispatcher.report(bug)

@@ -13,18 +13,25 @@ from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.strict_json import parse_json
 from alttrain_cli.text import quoted
 
-# Fields that would change the completion and are not supported, each with the values that change nothing.
+# Fields that would change the completion and are not supported, each with the values that change nothing:
+# OpenAI's own, and those of vLLM, llama.cpp and hosted models.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("n", "best_of"), (1,)),
-    **dict.fromkeys(("tools", "functions", "stop_token_ids", "bad_words"), ([],)),
+    **dict.fromkeys(("n", "best_of", "length_penalty", "repeat_penalty", "typical_p"), (1,)),
+    **dict.fromkeys(("tools", "functions", "stop_token_ids", "bad_words", "documents"), ([],)),
+    **dict.fromkeys(("allowed_token_ids", "logits_processors"), ([],)),
     **dict.fromkeys(("tool_choice", "function_call"), ("none", "auto")),
     "response_format": ({"type": "text"},),
     **dict.fromkeys(("logprobs", "echo", "ignore_eos", "use_beam_search"), (False,)),
+    "include_stop_str_in_output": (False,),
     **dict.fromkeys(("top_logprobs", "presence_penalty", "frequency_penalty", "min_p", "min_tokens"), (0,)),
+    **dict.fromkeys(("prompt_logprobs", "mirostat"), (0,)),
     **dict.fromkeys(("logit_bias", "chat_template_kwargs"), ({},)),
+    **dict.fromkeys(("include_reasoning", "enable_thinking"), (True,)),
     "modalities": (["text"],),
     **dict.fromkeys(("audio", "suffix", "chat_template", "reasoning_effort", "web_search_options"), ()),
-    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "structured_outputs"), ()),
+    **dict.fromkeys(("thinking", "thinking_budget", "verbosity", "truncate_prompt_tokens"), ()),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()),
+    **dict.fromkeys(("structured_outputs", "json_schema", "grammar"), ()),
 }
 _ROLES: dict[str, MessageRole] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
@@ -111,8 +118,9 @@ def read_chat_request(data: bytes, defaults_of: Callable[[str | None], Sampling]
     except ValidationError as error:
         problem = error.errors()[0]
         raise ApiError(400, f"{key_of(problem)}: {in_words(problem)}.", param=key_of(problem)) from None
+    seed = None if body.seed == -1 else body.seed  # as in vLLM and llama.cpp: another one each time
     return ChatRequest(
-        body.model, _conversation(body), _sampling(body, defaults_of(body.model)), body.seed,
+        body.model, _conversation(body), _sampling(body, defaults_of(body.model)), seed,
         tuple(body.stop), body.thinking_token_budget, body.stream, body.stream_options.include_usage,
     )  # fmt: skip
 
@@ -150,6 +158,8 @@ def _conversation(body: _Body) -> Conversation:
                 '"continue_final_message": true.'
             )
         raise ApiError(400, last, param="messages")
+    if continues and len(messages) == 1:
+        raise ApiError(400, "messages: there is none before the assistant's.", param="messages")
     if body.add_generation_prompt not in (None, not continues):
         raise ApiError(400, "add_generation_prompt is not supported here. Leave it out.")
     return conversation

@@ -1,6 +1,7 @@
 """Runs the server: its address, its life from the first request to the last, its end by a signal."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _TICK = 0.2  # seconds between two looks at signals, and two drawings of the screen
 BACKLOG = 2048  # connections that may wait to be accepted
+USUAL_PORT, LAST_PORT = 8000, 65_535
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,33 @@ def take_address(host: str, port: int) -> socket.socket:
         except OSError:
             taken.close()
             raise
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # UnicodeError: what no name can be
         raise AlttrainError(
             f"--host {host}: this machine does not know the address. Give 127.0.0.1 or 0.0.0.0."
         ) from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise AlttrainError(f"{host}:{port}: {reason}. Choose another port: --port {port + 1}") from None
+        raise _unusable(host, port, error) from None
     return taken
+
+
+def listen(taken: socket.socket) -> None:
+    """Let clients connect. Several servers can bind one port; the first that gets here has it."""
+    try:
+        taken.listen(BACKLOG)
+    except OSError as error:
+        host, port, *_ = taken.getsockname()
+        raise _unusable(host, port, error) from None
+
+
+def _unusable(host: str, port: int, error: OSError) -> AlttrainError:
+    """Return why an address cannot be used, and which one can."""
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return AlttrainError(
+            f"--host {host}: this machine does not have the address. Give 127.0.0.1 or 0.0.0.0."
+        )
+    reason = (error.strerror or str(error)).lower()
+    other = USUAL_PORT if error.errno == errno.EACCES else (port + 1) % (LAST_PORT + 1)
+    return AlttrainError(f"{host}:{port}: {reason}. Choose another port: --port {other}")
 
 
 def address_of(taken: socket.socket) -> str:
