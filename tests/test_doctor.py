@@ -1,11 +1,14 @@
 """`alttrain doctor`: each trap and each fault is found, named, and has its cure."""
 
 import copy
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from http.client import BadStatusLine
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from pathlib import Path
@@ -102,7 +105,7 @@ def test_a_broken_chat_template_is_a_problem_with_a_cure(template: str, check: s
     tokenizer = broken(template, eos_token="NONE") if "END" in template else broken(template)
     found = [one for one in find_traps(tokenizer, None, ROW) if one.level is Level.PROBLEM]
     assert any(one.check == check and words in one.found for one in found), found
-    assert all(one.cure or one.check == "chat template" for one in found)
+    assert all(one.cure for one in found)
 
 
 def test_a_template_that_drops_the_system_text_matters_only_to_a_recipe_with_one() -> None:
@@ -209,6 +212,16 @@ def test_a_hub_whose_name_is_looked_up_for_ever_is_given_up(monkeypatch: pytest.
     never.set()
 
 
+def test_what_is_no_hub_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that asks for a login may answer with what is not HTTP."""
+
+    def answer(*_: object, **__: object) -> None:
+        raise BadStatusLine("Log in first")
+
+    monkeypatch.setattr(hub.urllib.request, "urlopen", answer)
+    assert "cannot be reached: Log in first" in hub._contact().found
+
+
 def test_a_speed_that_was_measured_is_shown_with_how_to_measure_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -250,6 +263,34 @@ def test_a_full_disk_is_a_problem_and_a_small_one_a_note(
         )
         levels.append(machine._disk("disk", tmp_path / "not" / "there").level)
     assert levels == [Level.PROBLEM, Level.NOTE, Level.OK]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOENT])
+def test_a_folder_that_cannot_be_examined_is_a_problem_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
+) -> None:
+    """HOME is another user's, or the folder in which the shell still is was deleted."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(machine.shutil, "disk_usage", refuse)
+    found = machine._disk("disk", tmp_path)
+    assert (found.level, os.strerror(code).lower() in found.found) == (Level.PROBLEM, True)
+    assert "set HOME" in found.cure
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert [one.level for one in hub.examine_caches()] == [Level.OK, Level.OK]
+
+
+def test_each_optional_tool_is_there_or_has_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing = "llama_cpp_py_sync"
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == missing else name)
+    found = {one.check: one for one in packages.examine_tools()}
+    assert found["GGUF converter"].cure == "pip install 'alttrain[gguf]'"
+    assert "only needed for export to GGUF" in found["GGUF converter"].found
+    assert found["uvicorn"].level is Level.OK
 
 
 def test_a_card_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

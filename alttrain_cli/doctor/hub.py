@@ -4,10 +4,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 from alttrain_cli.doctor.finding import Finding, note, ok
 from alttrain_cli.network import is_offline
+from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.sizes import size_of
 from alttrain_cli.storage.user_folders import CACHE
 
@@ -33,10 +35,12 @@ def examine_caches() -> Iterator[Finding]:
     """Yield where models and converted files are kept, and their size."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    models = len(list(Path(HF_HUB_CACHE).glob("models--*")))
-    for name, path, what in (("hub cache", Path(HF_HUB_CACHE), f"{models} models, "), ("cache", CACHE, "")):
-        words = f"{what}{size_of(path) / 1e9:.1f} GB in {path}" if path.is_dir() else f"empty: {path}"
-        yield ok(name, words)
+    for name, path in (("hub cache", Path(HF_HUB_CACHE)), ("cache", CACHE)):
+        if not is_folder(path):
+            yield ok(name, f"empty: {path}")
+            continue
+        models = f"{len(list(path.glob('models--*')))} models, " if path == Path(HF_HUB_CACHE) else ""
+        yield ok(name, f"{models}{size_of(path) / 1e9:.1f} GB in {path}")
 
 
 def _contact() -> Finding:
@@ -48,7 +52,7 @@ def _contact() -> Finding:
             return ok("hub", f"{ENDPOINT} can be reached")
     except urllib.error.HTTPError as error:  # it answered
         return ok("hub", f"{ENDPOINT} can be reached (status {error.code})")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return _unreachable(str(getattr(error, "reason", error)))
 
 

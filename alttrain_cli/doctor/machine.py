@@ -16,6 +16,7 @@ from alttrain_cli.storage.user_folders import CACHE
 DEMO_GIB = 3.0  # of memory, which training the smallest recipe takes
 DISK = (2e9, 20e9)  # bytes: less is a problem; less is worth a note
 TORCH_SECONDS = 120
+_OTHER_FOLDER = "Use a folder that is there and that you may read: change to it, or set HOME to it."
 
 
 def examine_machine() -> Iterator[Finding]:
@@ -84,10 +85,13 @@ def _speed() -> Finding:
 
 
 def _disk(name: str, folder: Path) -> Finding:
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    try:
+        folder = folder.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+    except OSError as error:  # also of a folder that was deleted while a shell is in it
+        return problem(name, f"{folder}: {(error.strerror or str(error)).lower()}", _OTHER_FOLDER)
     words = f"{free / 1e9:.1f} GB free at {folder}"
     if free < DISK[0]:
         return problem(name, words, "Free some space: alttrain runs prune")

