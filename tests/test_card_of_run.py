@@ -84,6 +84,19 @@ def test_the_card_names_no_path_of_this_machine(run: Run, tmp_path: Path) -> Non
     assert "base_model" not in metadata(text)
 
 
+def test_a_folder_that_is_called_like_an_id_of_the_hub_is_none(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = RECIPE.changed({"model": {"name": "models/mine", "package": None}})
+    run.update_manifest(overrides=["model.name=models/mine"])
+    assert metadata(ModelCard.of(run, here, "peft", None).text())["base_model"] == "models/mine"
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    text = ModelCard.of(run, here, "peft", None).text()
+    assert "base_model" not in metadata(text)
+    assert "models/mine" not in text
+
+
 def test_without_an_evaluation_nothing_is_claimed_and_everything_was_not_tested(run: Run) -> None:
     text = card(run)
     assert "not evaluated" in text

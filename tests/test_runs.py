@@ -188,6 +188,15 @@ def test_a_run_is_not_compared_with_itself() -> None:
     assert alttrain("runs", "compare", run, f"{run}/").exit_code == 2
 
 
+def test_a_comparison_says_why_the_scores_of_a_run_are_missing(tmp_path: Path) -> None:
+    first, second = make("runs/a"), make("runs/b")
+    (second / "eval").mkdir(exist_ok=True)
+    (second / "eval" / "scorecard.json").write_text("{", encoding="utf-8")
+    result = alttrain("runs", "compare", first, second)
+    assert result.exit_code == 0, result.output
+    assert "problem: runs/b/eval/scorecard.json:" in " ".join(result.output.split())
+
+
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody is there who can be asked."""
@@ -222,6 +231,15 @@ def test_a_run_that_is_trained_evaluated_or_exported_is_not_deleted(place: str) 
         result = alttrain("runs", "rm", run, "--yes")
     assert result.exit_code == 2
     assert (run / "recipe.yaml").is_file()
+
+
+def test_a_damaged_run_is_deleted_and_one_that_is_named_twice_once() -> None:
+    run, other = make("runs/a"), make("runs/b")
+    (run / "manifest.json").write_text("{", encoding="utf-8")
+    result = alttrain("runs", "rm", run, other, f"{other.absolute()}/", "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("deleted:") == 2
+    assert not list(Path("runs").iterdir())
 
 
 def test_nothing_but_a_run_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:

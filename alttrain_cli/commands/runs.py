@@ -85,10 +85,11 @@ def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False
 @app.command("rm")
 def remove(runs: RunsArgument, yes: YesOption = False) -> None:
     """Delete runs with everything in their folders. You are asked first. A run that is in use is refused."""
+    runs = _once(runs)
     for run in runs:
-        open_entry(run)
+        state = open_entry(run).state
         check_removable(run)
-        if Run(run).state() is RunState.TRAINING:
+        if state is RunState.TRAINING:
             raise RunError(f"{run}: is being trained. Stop it first.")
     console.print_sizes([(run, size_of(run)) for run in runs])
     if not _agreed(f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'}?", yes=yes):
@@ -110,7 +111,7 @@ def prune(
 
     A run that is being trained is not changed.
     """
-    entries = [open_entry(run) for run in runs] if runs else find_entries([])
+    entries = [open_entry(run) for run in _once(runs)] if runs else find_entries([])
     idle = [Run(one.path) for one in entries if one.state not in (RunState.TRAINING, RunState.DAMAGED)]
     spare = [(path, size_of(path)) for run in idle for path in spare_checkpoints(run)]
     if not spare:
@@ -122,6 +123,11 @@ def prune(
     for run in idle:
         remove_checkpoints(run)
     console.print_lines([("deleted:", f"{len(spare)} checkpoint{'s' * (len(spare) > 1)}")])
+
+
+def _once(runs: list[Path]) -> list[Path]:
+    """Return the runs, each once, in whatever ways it is written."""
+    return list({run.resolve(): run for run in runs}.values())
 
 
 def _agreed(question: str, *, yes: bool) -> bool:

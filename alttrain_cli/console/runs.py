@@ -48,6 +48,7 @@ def print_comparison(
 ) -> None:
     """Print the settings of two runs that differ, and their results side by side."""
     names = [str(entry.path) for entry in entries]
+    print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
     if settings:
         print_table(("setting", *names), settings, left=(0, 1, 2))
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_manifest import DataManifest, read_data_manifest
-from alttrain_cli.runs.reproduction import overrides, reproduce
+from alttrain_cli.runs.reproduction import hub_id_of, overrides, reproduce
 from alttrain_cli.runs.scores import Scores, ScoreSuite, read_scores
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.files import atomic_writer
@@ -88,22 +88,16 @@ class ModelCard:
             "pipeline_tag": "text-generation",
             "tags": ["alttrain", "safety"],
         }
-        if hub_id := self._hub_id:
+        if hub_id := hub_id_of(self.recipe.model.name):
             values |= {"base_model": hub_id, "base_model_relation": relation}
         if self.licence:
             values["license"] = self.licence
         return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---"])
 
     @property
-    def _hub_id(self) -> str:
-        """The base model's id on the hub; empty for a folder."""
-        name = self.recipe.model.name
-        return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) else ""
-
-    @property
     def _base(self) -> str:
         """The base model without the path of a folder, which has no meaning on another machine."""
-        return self._hub_id or Path(self.recipe.model.name).name
+        return hub_id_of(self.recipe.model.name) or Path(self.recipe.model.name).name
 
     def _about(self) -> str:
         return (

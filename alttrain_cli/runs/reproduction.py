@@ -8,6 +8,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_manifest import DataManifest
+from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from alttrain_cli.storage.run_records import Manifest
 
@@ -65,6 +66,11 @@ def overrides(manifest: Manifest) -> list[str]:
     ]
 
 
+def hub_id_of(model: str) -> str:
+    """Return the id on the hub of a recipe's model; empty for a folder, which may be called like one."""
+    is_id = model.count("/") == 1 and not model.startswith((".", "/", "~"))
+    return model if is_id and not is_folder(Path(model)) else ""
+
+
 def _is_path(override: str) -> bool:
-    name = override.removeprefix(_NAME)
-    return override.startswith(_NAME) and (name.count("/") != 1 or name.startswith((".", "/", "~")))
+    return override.startswith(_NAME) and not hub_id_of(override.removeprefix(_NAME))
