@@ -1,6 +1,7 @@
 """What an export refuses before it loads a model, and what a dry run shows: one line each, nothing written."""
 
 import json
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -123,6 +124,19 @@ def test_a_folder_that_holds_something(run: Run, tmp_path: Path) -> None:
     refused(export(run.path, "--out", tmp_path / "out"), "already exists, and holds mine.txt")
     (tmp_path / "file").touch()
     refused(export(run.path, "--out", tmp_path / "file"), "file", "not a folder")
+
+
+def test_a_link_or_a_mount_point_that_the_finished_folder_could_not_replace(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "out" / "merged"
+    place.mkdir(parents=True)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == place)
+    refused(export(run.path, "--out", tmp_path / "out"), f"{place}: is a mount point. Remove it, or")
+    (tmp_path / "elsewhere").mkdir()
+    place.rmdir()
+    place.symlink_to(tmp_path / "elsewhere")
+    refused(export(run.path, "--out", tmp_path / "out"), f"{place}: is a link. Remove it, or choose")
 
 
 def test_a_base_of_4_bits_on_a_cpu(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

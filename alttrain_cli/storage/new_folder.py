@@ -16,6 +16,9 @@ def check_free(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise RunError(f"{folder}: already exists, and is not a folder. Choose another --out.")
+    if folder.is_symlink() or os.path.ismount(folder):  # which no finished folder can replace
+        what = "link" if folder.is_symlink() else "mount point"
+        raise RunError(f"{folder}: is a {what}. Remove it, or choose another --out.")
     names = sorted(one.name for one in folder.iterdir())
     if names:
         raise RunError(f"{folder}: already exists, and holds {names[0]}. Remove it, or choose another --out.")
