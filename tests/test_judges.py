@@ -60,6 +60,18 @@ def test_a_word_must_stand_alone(text: str, right: bool) -> None:
         ("yes|", "I do not know.", False),  # else it would be right wherever a sentence ends
         ("cafe\u0301", "The caf\u00e9.", True),  # two ways to write one letter
         ("\ufb01sh", "A fish.", True),
+        ("3", "It is 3.5.", False),  # a number is another one than those that its digits are in
+        ("3", "It is -3.", False),
+        ("3", "x=\u22123", False),
+        ("1", "That makes 1,000.", False),
+        ("1000", "That makes 1,000.", True),
+        ("1,000", "1000", True),
+        ("3", "Between 2-3, so 3.", True),
+        ("3", "3.0 of them", True),
+        ("-3", "It is \u22123.", True),
+        ("3.5", "It is 13.5, or 3.55.", False),
+        ("42", "\u7b54\u6848\u662f42\u3002", True),
+        ("7|seven", "v7 has seven days", True),
     ],
 )
 def test_words_are_compared_without_the_space_around_them_and_however_their_letters_are_written(
@@ -78,6 +90,27 @@ def test_words_are_compared_without_the_space_around_them_and_however_their_lett
         ("42", "First 42, but no: \\boxed{41}", False),
         ("42", "I do not know.", False),
         ("x+1", "\\boxed{1 + x}", True),
+        ("1000", "That costs $1,000.00.", True),
+        ("1000", "\\boxed{\\$1{,}000}", True),
+        ("10", "\\boxed{10\\%}", True),
+        ("5", "It takes **5 hours**.", True),
+        ("5", "It is _5_", True),
+        ("5", "\\boxed{5\\text{ hours}}", True),
+        ("-5", "x = \u22125", True),
+        ("5", "\\boxed{x = 5}", True),
+        # The last number is only a part of what was answered.
+        ("2", "\\boxed{\\frac{1}{2}}", False),
+        ("2", "\\boxed{1/2}", False),
+        ("2", "The answer is 1/2.", False),
+        ("2", "\\boxed{x^2}", False),
+        ("2", "It is $x_2$.", False),
+        ("2", "\\boxed{\\sqrt{2}}", False),
+        ("2", "\\boxed{x + 2}", False),
+        ("2", "\\boxed{2x}", False),
+        ("2", "\\boxed{2\\pi}", False),
+        ("10", "The answer is $2^{10}$.", False),
+        ("5", "x = \u22125", False),
+        ("12", "It is (1,2).", False),
     ],
 )
 def test_mathematics_is_compared_by_value_and_the_last_word_counts(
@@ -125,6 +158,24 @@ def test_code_passes_only_by_passing_its_tests(
 def test_the_last_block_that_defines_something_is_the_code() -> None:
     text = "```\ndef a(): ...\n```\nand\n```python\ndef b(): ...\n```\nrun it:\n```\npython b.py\n```"
     assert code_in(text) == "def b(): ...\n"
+
+
+DOUBLE = "def double(x): ...\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```bash\npip install x\n```\n\n```python\n{DOUBLE}```",
+        f"For example:\n```text\n2 -> 4\n```\nSo:\n```python\n{DOUBLE}```\nDone.",
+        f"```python3\n{DOUBLE}```\nThat is all.",
+        f"```python\n{DOUBLE}```\nTests:\n```python\ndef test_double(): assert double(1) == 2\n```",
+        f"1. The code:\n   ```python\n   {DOUBLE}   ```\n2. Done.",
+    ],
+    ids=["a shell", "an example", "python3", "tests after it", "in a list"],
+)
+def test_the_block_with_the_function_is_the_code_whatever_is_around_it(text: str) -> None:
+    assert code_in(text, "double") == DOUBLE
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ READS = {
         "def main():\n    print(sum(map(int, input().split())))\n\nif __name__ == '__main__':\n    main()"
     ),
     "an exit": "print(sum(map(int, input().split())))\nexit()",
+    "a quit": "print(sum(map(int, input().split())))\nquit()",
     "what LiveCodeBench imports": "print(functools.reduce(operator.add, map(int, input().split())))",
     "its own import": "from collections import Counter\nimport heapq\nprint(sum(map(int, input().split())))",
     "the value, not the form": "print(float(sum(map(int, input().split()))), ' ')",

@@ -3,6 +3,7 @@
 import re
 import signal
 import unicodedata
+from decimal import Decimal
 from typing import Any
 
 from alttrain_cli.errors import DataError
@@ -10,15 +11,47 @@ from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.suite import Item
 
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_UNSIGNED = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?", re.ASCII)
+_SIGNED = re.compile(rf"-?{_UNSIGNED.pattern}", re.ASCII)
+# What joins a number to the text before or after it, so that it is only a part of an expression.
+_SIGN = r"[-+*\u00d7\u00b7\u00f7]"
+_BEFORE = re.compile(
+    rf"(?:[\w)}}](?:{_SIGN}| {_SIGN} )|[\w)}}] ?/ ?|[{{^]|[A-Za-z\d)}}]_|\d[:,.]|[A-Za-z\d]|\\[A-Za-z]+ ?)\Z",
+    re.ASCII,
+)
+_AFTER = re.compile(
+    rf"\^|_[A-Za-z{{]| ?(?:{_SIGN}|/) ?(?:[A-Za-z](?![A-Za-z])|[\\({{])|[a-eijknp-rt-z](?![A-Za-z])"
+    r"| ?\\(?:pi|sqrt|d?frac|cdot|times|div|pm|log|ln|sin|cos|tan|theta|alpha)"
+)
+_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_FORMAT = re.compile(r"\\[,;:! ]|\\?[$%]|\{(?=,\})|(?<=,)\}|\^\{?\\circ\}?|[€£°]")
+_BOXED_NUMBER = re.compile(
+    rf"\s*(?:[A-Za-z]\w*\s*=\s*)?(?P<number>-?{_UNSIGNED.pattern})\s*(?:[A-Za-z][A-Za-z ]+)?\.?\s*", re.ASCII
+)
+# A number that stands alone: not in a word, and not the 3 of 3.5 or the 1 of 1,000.
+_ALONE = re.compile(
+    r"(?<!\w)(?<!\d\.)[-\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|\.\d|,\d{3})", re.ASCII
+)
 
 
 def holds_word(text: str, item: Item) -> Judgement:
-    """Correct if one of the words is in the answer. White space around a word is not part of it."""
+    """Correct if one of the words is in the answer. White space around a word is not part of it.
+
+    A number is compared by its value: 3 is not in "3.5" or "-3", and 1000 is in "1,000".
+    """
     said, known = (unicodedata.normalize("NFKC", one).casefold() for one in (text, item.answer or ""))
     words = filter(None, map(str.strip, known.split("|")))
-    return Judgement(correct=any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words))
+    return Judgement(correct=any(_holds(said, word) for word in words))
+
+
+def _holds(said: str, word: str) -> bool:
+    if _ALONE.fullmatch(word):
+        return _value(word) in map(_value, _ALONE.findall(said))
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) is not None
+
+
+def _value(number: str) -> Decimal:
+    return Decimal(number.replace(",", "").replace("\u2212", "-"))
 
 
 def is_equal(text: str, item: Item) -> Judgement:
@@ -36,13 +69,40 @@ def is_equal(text: str, item: Item) -> Judgement:
 
 
 def _same_number(gold: str, text: str) -> bool:
-    boxed = _BOXED.findall(text)
-    found = _NUMBER.findall(boxed[-1] if boxed else text)
-    return bool(found) and _NUMBER.fullmatch(gold.strip()) is not None and _plain(found[-1]) == _plain(gold)
+    number = _number_in(text.replace("\u2212", "-"))
+    return (
+        number is not None
+        and bool(_SIGNED.fullmatch(gold.strip()))
+        and _value(gold.strip()) == _value(number)
+    )
 
 
-def _plain(number: str) -> float:
-    return float(number.strip().replace(",", ""))
+def _number_in(text: str) -> str | None:
+    """Return the number that the last box is, or without a box the last number; None if it is anything else.
+
+    A number that is a part of something else is no answer: the 2 of 1/2, of x^2, of x - 2.
+    """
+    _, box, rest = text.rpartition("\\boxed{")
+    if box:
+        found = _BOXED_NUMBER.fullmatch(_FORMAT.sub("", _WORDS.sub(r" \1", _to_brace(rest))))
+        return found["number"] if found else None
+    last = next(reversed([*_UNSIGNED.finditer(text)]), None)
+    if last is None:
+        return None
+    before = text[: last.start()][-30:]
+    if _BEFORE.search(before) or _AFTER.match(text, last.end()):
+        return None
+    return "-" * before.endswith("-") + last.group()
+
+
+def _to_brace(text: str) -> str:
+    """Return the text up to the brace that closes what was open before."""
+    depth = 1
+    for place, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if not depth:
+            return text[:place]
+    return text
 
 
 def _math_verify() -> Any:
@@ -59,7 +119,7 @@ WORD = InstantJudge(
     kinds=("ability",),
     measures=("correct",),
     judge=holds_word,
-    version="2",
+    version="3",
 )
 MATH = InstantJudge(
     name="math",
@@ -67,5 +127,5 @@ MATH = InstantJudge(
     kinds=("ability",),
     measures=("correct",),
     judge=is_equal,
-    version="1",
+    version="2",
 )

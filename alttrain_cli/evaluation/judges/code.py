@@ -4,6 +4,7 @@ It runs in the sandbox (docs/sandbox.md), and where the system cannot confine it
 """
 
 import re
+from textwrap import dedent
 
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState
 from alttrain_cli.evaluation.judges.judge import InstantJudge
@@ -14,7 +15,9 @@ from alttrain_cli.text import escape_hidden
 
 SECONDS = 10
 _REASON = 200  # characters
-_BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+# Of any language: else the end of a block of another one would be read as the start of the next.
+BLOCK = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_FUNCTION = re.compile(r"^def (\w+)", re.MULTILINE)
 
 
 def judge_code(text: str, item: Item) -> Judgement:
@@ -22,7 +25,8 @@ def judge_code(text: str, item: Item) -> Judgement:
     if reason := refusal():
         return Judgement(JudgementState.UNPARSED, raw=reason)
     stub = f"{item.stub or ''}\n    pass\n"
-    return code_judgement(*run(stub, code_in(text), item.tests or "", SECONDS))
+    asked = _FUNCTION.findall(stub)[-1:]
+    return code_judgement(*run(stub, code_in(text, *asked), item.tests or "", SECONDS))
 
 
 def code_judgement(correct: bool | None, reason: str | None) -> Judgement:
@@ -33,11 +37,16 @@ def code_judgement(correct: bool | None, reason: str | None) -> Judgement:
     return Judgement(correct=correct, raw=raw)
 
 
-def code_in(text: str) -> str:
-    """Return the last code block that defines something, else the last one, else the whole text."""
-    blocks: list[str] = _BLOCK.findall(text)
+def code_in(text: str, asked: str = "") -> str:
+    """Return the last code block that defines the function that was asked for.
+
+    Without one it is the last block that defines anything, else the last one, else the whole text. Blocks
+    in a list are indented; that is no part of the code.
+    """
+    blocks = [dedent(block) for block in BLOCK.findall(text)]
     defining = [block for block in blocks if "def " in block]
-    return (defining or blocks or [text])[-1]
+    right = [block for block in defining if asked and re.search(rf"\bdef {re.escape(asked)}\b", block)]
+    return (right or defining or blocks or [text])[-1]
 
 
 CODE = InstantJudge(
@@ -46,6 +55,6 @@ CODE = InstantJudge(
     kinds=("ability",),
     measures=("correct",),
     judge=judge_code,
-    version="2",
+    version="3",
     runs_code=True,
 )

@@ -7,13 +7,12 @@ value. A function gets its arguments as values, and its result must be equal to 
 
 import ast
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState
-from alttrain_cli.evaluation.judges.code import code_judgement
+from alttrain_cli.evaluation.judges.code import BLOCK, code_judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.programs import Case, Problem, Problems
 from alttrain_cli.evaluation.suites.suite import Item
@@ -25,7 +24,6 @@ SECONDS = 6  # for one test, as LiveCodeBench gives
 MOST_SECONDS = 120  # for the tests that are run together
 START = 4  # seconds for two processes on a busy machine
 TOGETHER = 2**23  # characters of tests that are run together: a process has 1 GiB
-_BLOCK = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 # What LiveCodeBench imports for every program. The last one restores what the others replace.
 _NAMES = (
@@ -34,7 +32,7 @@ _NAMES = (
 )
 _STUB = (
     "".join(f"from {name} import *\nimport {name}\n" for name in _NAMES)
-    + "sys.setrecursionlimit(50_000)\n\ndef solve(*given):\n    pass\n"
+    + "exit = quit = sys.exit\nsys.setrecursionlimit(50_000)\n\ndef solve(*given):\n    pass\n"
 )
 _CALL_FUNCTION = """
 
@@ -111,7 +109,7 @@ def passes(text: str, item: Item) -> Judgement:
 
 def program_in(text: str) -> str:
     """Return the last code block, or nothing: as in LiveCodeBench, code without a block is no answer."""
-    blocks: list[str] = _BLOCK.findall(text)
+    blocks: list[str] = BLOCK.findall(text)
     return blocks[-1] if blocks else ""
 
 
@@ -164,6 +162,6 @@ PROGRAM = InstantJudge(
     kinds=("ability",),
     measures=("correct",),
     judge=passes,
-    version="1",
+    version="2",
     runs_code=True,
 )
