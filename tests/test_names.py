@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.names import LONGEST, is_hub_id, is_name, safe_name, suite_name
+from alttrain_cli.storage.names import LONGEST, is_hub_id, is_name, model_file_name, safe_name, suite_name
 
 BAD = [
     *("../../x", "/tmp/x", "a/b", "a\\b", "..", ".", "", " ", "-x", "--out", ".hidden", "x.", "x ", "a\0b"),
@@ -132,6 +132,25 @@ def test_any_text_becomes_one_safe_name(text: str) -> None:
         assert is_name(name)
     assert safe_name("owner/model", "--") == "owner--model"
     assert safe_name("x" * 300) != safe_name("x" * 301)
+
+
+def test_two_models_have_two_names_of_files_and_usual_names_stay_readable() -> None:
+    usual = {"gpt-4o": "gpt-4o", "owner/model": "owner--model", "qwen3:8b": "qwen3--8b", "a/b/c": "a--b--c"}
+    assert {model: model_file_name(model) for model in usual} == usual
+    unusual = [
+        "owner--model",
+        "/owner/model",
+        "owner model",
+        "owner@model",
+        "a/b:c",
+        "x/" * 400,
+        "x" * 300,
+        "",
+    ]
+    names = [model_file_name(model) for model in (*usual, *unusual)]
+    assert len(set(names)) == len(names)
+    assert all(is_name(name) and "~" not in name and "@" not in name for name in names)
+    assert model_file_name("x" * 300) == safe_name("x" * 300)
 
 
 @pytest.mark.parametrize("model", ["../../x", "/etc/passwd", "x" * 300, "..", "a\0b", "con"], ids=ascii)

@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.judgement import Judgement, JudgementState, from_re
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.names import model_file_name
 from alttrain_cli.text import escape_hidden
 
 
@@ -25,7 +25,7 @@ class JudgeRun:
     @property
     def name(self) -> str:
         """What its files are called: rule, strongreject~gpt-4o, wildguard@reasoning."""
-        model = "~" + safe_name(self.model, "--") if self.model else ""
+        model = "~" + model_file_name(self.model) if self.model else ""
         return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
 
     def key(self, completion: str, item: Item | None = None) -> str:

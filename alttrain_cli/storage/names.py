@@ -42,8 +42,21 @@ def safe_name(text: str, gap: str = "-") -> str:
     name = re.sub(r"[^\w.-]+", gap, text).strip("-.") or "unnamed"
     if _DEVICE.fullmatch(name):
         name = f"_{name}"
-    if len(name.encode()) <= LONGEST:
-        return name
+    return name if len(name.encode()) <= LONGEST else _with_digest(name, text)
+
+
+def model_file_name(model: str) -> str:
+    """Return a name of a file for a model, another one for each: owner/model is owner--model, a:b is a--b.
+
+    A name from which the model cannot be read back gets a hash. So a model that is itself called
+    owner--model has a file of its own.
+    """
+    name = safe_name(model, "--")
+    can_be_read = model in (name.replace("--", "/"), name.replace("--", ":"))
+    return name if can_be_read else _with_digest(name, model)
+
+
+def _with_digest(name: str, text: str) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}-{digest}"
 

@@ -13,7 +13,7 @@ from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import Scores, read_scorecard
 from alttrain_cli.storage.lock import is_locked
-from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.names import model_file_name
 from alttrain_cli.storage.reading import object_in, sha256
 from alttrain_cli.storage.run import Run, RunState
 
@@ -183,7 +183,7 @@ class Rater(NamedTuple):
             return False
         [judge] = find_judges(name)
         is_served = isinstance(judge, Judge) and judge.model is None
-        wanted = safe_name(self.model, "--") if self.model else ""
+        wanted = model_file_name(self.model) if self.model else ""
         return (is_served and not wanted) or used == wanted
 
 
