@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -11,6 +12,9 @@ from typer.testing import CliRunner, Result
 from alttrain_cli.cli import app
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation import published_tables
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
+from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
+from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.page.page import page
 from alttrain_cli.evaluation.published_tables import all_published, find_published
@@ -56,6 +60,23 @@ def test_an_incomplete_mean_has_no_figure_and_names_what_is_missing(tmp_path: Pa
     [macro] = [one for one in macro_scores(partial) if one.paper == "AltTrain"]
     assert macro.missing == ["jbb-harmful", "strongreject", "wildjailbreak-250", "pair", "parts of gcg"]
     assert (macro.target, macro.compared) == (None, None)
+
+
+def test_a_mean_with_a_live_attack_counts_it_and_neither_its_replay_nor_an_ablation(tmp_path: Path) -> None:
+    names = ("advbench-50", "pap-50", "pair-live")
+    suites = measured(tmp_path, dict(zip(names, (0, 1, 2), strict=True))).suites
+    facts = AttackRecord("pair-live", "settings", 9, "base", "rule", "refinement")
+    nothing = summary_of(AttackStats.of([]), "harmful", {})
+
+    def mean(**changes: Any) -> MacroScore:
+        played = AttackScore(replace(facts, **changes), nothing, None)
+        attacked = [replace(one, attack=played) if one.name == "pair-live" else one for one in suites]
+        [found] = [one for one in macro_scores(attacked) if one.paper == "LRM safety study"]
+        return found
+
+    assert mean().missing == []
+    assert (mean().target or Estimate(0, 0, 0, 0)).share == pytest.approx(3 / 12)
+    assert mean(recorded=True).missing == ["pair-live"]
 
 
 def test_a_card_without_a_suite_of_a_paper_has_no_mean(tmp_path: Path) -> None:

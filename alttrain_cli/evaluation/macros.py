@@ -11,7 +11,8 @@ Chosen = dict[str, tuple[SuiteScore, MetricScore]]
 
 def macro_scores(suites: Sequence[SuiteScore]) -> list[MacroScore]:
     """Return the means of all papers of which at least one suite was evaluated and judged."""
-    normal = {suite.name: suite for suite in suites if suite.is_single_turn}
+    # A paper may name an attack that is played live; a thinking ablation and a replay are other suites.
+    normal = {suite.name: suite for suite in suites if suite.full_name == suite.name}
     return [
         score
         for published in all_published().values()
