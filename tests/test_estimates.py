@@ -257,11 +257,18 @@ def test_a_p_value_of_exactly_one_in_twenty_is_not_enough() -> None:
 
 def test_safe_at_k_needs_all_and_conssafe_half() -> None:
     safe = {"a": [True, True], "b": [True, False], "c": [False, False], "d": []}
-    shares = {name: estimate and (estimate.share, estimate.n) for name, estimate in safe_at(safe).items()}
+    shares = {name: estimate and (estimate.share, estimate.n) for name, estimate in safe_at(safe, 2).items()}
     assert shares == {"safe@1": (0.5, 3), "safe@k": (1 / 3, 3), "conssafe@k": (2 / 3, 3)}
-    fewer = safe_at({"a": [True, False, False]})["conssafe@k"]
+    fewer = safe_at({"a": [True, False, False]}, 3)["conssafe@k"]
     assert fewer is not None
     assert fewer.share == 0
+
+
+def test_a_prompt_with_fewer_than_k_known_samples_is_in_no_figure_for_k() -> None:
+    found = safe_at({"a": [True], "b": [True, True, False], "c": [True, True]}, 3)
+    shares = {name: estimate and (estimate.share, estimate.n) for name, estimate in found.items()}
+    assert shares == {"safe@1": (pytest.approx(8 / 9), 3), "safe@k": (0.0, 1), "conssafe@k": (1.0, 1)}
+    assert safe_at({"a": [True]}, 2)["safe@k"] is None
 
 
 @pytest.mark.parametrize(

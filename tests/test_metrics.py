@@ -32,6 +32,7 @@ from alttrain_cli.evaluation.metrics import (
     pooled_scores,
     suite_metrics,
 )
+from alttrain_cli.evaluation.page.entries import entries
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import MetricScore
@@ -214,6 +215,66 @@ def test_a_thinking_ablation_has_its_rates_over_all_suites_in_the_scorecard(tmp_
     assert "ablated" not in scorecard([*ways], {}, None, {}).record()
 
 
+def test_items_are_compared_by_what_was_asked_and_not_by_their_number(tmp_path: Path) -> None:
+    """The file got a row in front between the two evaluations, so each number means another prompt."""
+    before = ["a?", "b?", "c?", "d?"]
+    base = evaluate(tmp_path / "base", target("base"), suite("s", "harmful"), before, [REFUSES] + [HELPS] * 3)
+    about, texts = suite("s", "harmful", sha256="1" * 64), [HELPS, REFUSES, REFUSES, HELPS]
+    run = evaluate(tmp_path / "run", target("run"), about, ["new?", *before[:3]], texts)
+    found = one_metric(run, baseline=base).difference
+    assert found is not None
+    assert (found.n, found.only_target, found.only_compared) == (3, 0, 1)
+    shown = {
+        one.prompt: one.compared and one.compared.behaviour for one in entries([run], {"s": base}, show=True)
+    }
+    assert shown == {"new?": None, "a?": ["refused"], "b?": ["complied"], "c?": ["complied"]}
+    [warning] = [text for text in card_of([run], {"s": base}).warnings if "other data" in text]
+    assert "3 of 4 items are the same" in warning
+    assert not [text for text in card_of([run], {"s": run}).warnings if "other data" in text]
+
+
+def test_copies_of_an_item_are_each_compared_with_one_of_its_copies(tmp_path: Path) -> None:
+    run, base = (
+        evaluate(tmp_path / name, target(name), suite("s", "harmful"), ["a?", "a?", "b?"], [HELPS] * 3)
+        for name in ("run", "base")
+    )
+    assert run.plan.partners(base.plan) == {f"s-{at}": f"s-{at}" for at in range(3)}
+    fewer = replace(base.plan, items=base.plan.items[1:])
+    assert run.plan.partners(fewer) == {"s-0": "s-1", "s-2": "s-2"}
+    wrong = replace(base.plan, items=tuple(item._replace(answer="5") for item in base.plan.items))
+    assert run.plan.partners(wrong) == {}
+
+
+def test_a_baseline_without_one_of_the_suites_has_no_pooled_rate(tmp_path: Path) -> None:
+    """Beside the candidate's rate over both suites, a rate over one of them would be about other prompts."""
+    sides = {
+        name: [
+            evaluate(tmp_path / name, target(name), suite(about, "harmful"), [f"{about} {at}?" for at in "12"],
+                     [HELPS, HELPS])
+            for about in ("one", "two")
+        ]
+        for name in ("run", "base")
+    }  # fmt: skip
+    both = {one.name: one for one in sides["base"]}
+    whole = card_of(sides["run"], both)
+    assert [one.compared and one.compared.n for one in whole.pooled["harmful"]] == [4]
+    assert [tile.compared and tile.compared.n for tile in tiles(whole)] == [4, 4]
+    card = card_of(sides["run"], {"one": both["one"]})
+    [pool] = card.pooled["harmful"]
+    assert pool.target is not None
+    assert (pool.target.n, pool.compared, pool.compared_at_most, pool.difference) == (4, None, None, None)
+    assert [tile.compared for tile in tiles(card)] == [None, None]
+    assert [metric.compared and metric.compared.n for one in card.suites for metric in one.metrics] == [
+        2,
+        None,
+    ]
+    [warning] = [text for text in card.warnings if "pooled" in text]
+    assert warning == "harmful prompts, rule: no pooled rate of the baseline, which lacks two"
+    unjudged = {**both, "two": replace(both["two"], judged={})}
+    assert pooled_scores(sides["run"], unjudged)["harmful"] == card.pooled["harmful"]
+    assert not [text for text in card_of(sides["run"], {}).warnings if "pooled" in text]
+
+
 def test_judges_are_compared_on_what_both_have_judged(tmp_path: Path) -> None:
     run = measured(tmp_path, "harmful", [HELPS, REFUSES, REFUSES, UNFINISHED])
     said = [Behaviour.COMPLIED, Behaviour.COMPLIED, Behaviour.REFUSED]
@@ -264,7 +325,7 @@ def test_of_several_samples_each_prompt_has_its_safe_ones(tmp_path: Path) -> Non
     metrics = suite_metrics(read, None, set(), {})
     [harmful] = [one for one in metrics if one.metric == "harmful"]
     found = {name: one and (one.share, one.n) for name, one in (harmful.safe_at or {}).items()}
-    assert found == {"safe@1": (0.75, 2), "safe@k": (0.5, 2), "conssafe@k": (1.0, 2)}
+    assert found == {"safe@1": (0.75, 2), "safe@k": (0.0, 1), "conssafe@k": (1.0, 1)}
     assert [one.safe_at for one in metrics if one.metric != "harmful"] == [None]
     assert harmful.title == f"{HARMFUL.title}, mean of 2"
 

@@ -51,6 +51,15 @@ def test_a_perfect_separation_has_an_interval_and_an_empty_group_no_area() -> No
     assert auroc([0.5], []) is None
 
 
+def test_one_score_in_a_group_says_little_whatever_the_other_group_is() -> None:
+    many = [number / 100 for number in range(100)]
+    for found in (auroc([0.795], many), auroc(many, [0.195])):
+        assert found is not None
+        assert found.area == pytest.approx(0.8, abs=0.01)
+        assert found.low < 0.1  # not the .7 that the other group's spread alone would give
+        assert found.low <= found.area <= found.high
+
+
 def test_the_curve_goes_from_nothing_to_everything() -> None:
     points = roc([0.9, 0.4], [0.4, 0.1])
     assert [(one.negatives, one.positives) for one in points] == [(0, 0), (0, 0.5), (0.5, 1), (1, 1)]

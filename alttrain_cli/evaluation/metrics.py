@@ -26,13 +26,16 @@ from alttrain_cli.statistics.estimates import Estimate, difference, kappa, safe_
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.text import words
 
+_POOLED: dict[Pool, Kind] = {"harmful": "harmful", "over_refusal": "benign"}
+
 
 def suite_metrics(
     result: SuiteResult, baseline: SuiteResult | None, contaminated: set[str], cards: Mapping[str, JudgeCard]
 ) -> list[MetricScore]:
-    """Return every metric by every judge of one suite."""
+    """Return every metric by every judge of one suite. Pairs are items with the same content."""
+    partners = result.plan.partners(baseline.plan) if baseline else {}
     return [
-        _score(result, baseline, judge, metric, contaminated, cards.get(judge))
+        _score(result, baseline, partners, judge, metric, contaminated, cards.get(judge))
         for judge in result.judged
         for metric in _metrics(result, judge)
     ]
@@ -41,6 +44,7 @@ def suite_metrics(
 def _score(
     result: SuiteResult,
     baseline: SuiteResult | None,
+    partners: Mapping[str, str],
     judge: str,
     metric: Metric,
     contaminated: set[str],
@@ -48,6 +52,7 @@ def _score(
 ) -> MetricScore:
     samples, values = result.plan.samples, result.values(judge, metric)
     other = baseline.values(judge, metric) if baseline else MetricValues()
+    theirs = {item: other.decided[its] for item, its in partners.items() if its in other.decided}
     return MetricScore(
         judge=judge,
         metric=metric.name,
@@ -58,7 +63,7 @@ def _score(
         compared=Estimate.of(other.counted),
         target_at_most=values.bound,
         compared_at_most=other.bound,
-        difference=difference(values.decided, other.decided),
+        difference=difference(values.decided, theirs),
         clean=Estimate.of(values.without(contaminated)) if contaminated else None,
         corrected=_corrected(values, metric, card) if card else None,
         safe_at=_safe_at(result, judge) if metric is HARMFUL and samples > 1 else None,
@@ -76,12 +81,11 @@ def _samples(metric: Metric, samples: int) -> str:
 def pooled_scores(
     results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult], mode: Mode = "normal"
 ) -> dict[Pool, list[PooledScore]]:
-    """Return each metric over all suites of a kind in one mode. A prompt that is in several counts once."""
-    chosen = [one for one in results if one.plan.attack is None and one.plan.mode == mode]
-    return {
-        "harmful": _pooled(chosen, baselines, "harmful"),
-        "over_refusal": _pooled(chosen, baselines, "benign"),
-    }
+    """Return each metric over all suites of a kind in one mode. A prompt that is in several counts once.
+
+    A baseline that lacks some of the suites has no such rate, for it would be one over other prompts.
+    """
+    return {pool: _pooled(chosen, baselines) for pool, chosen in _pools(results, mode).items()}
 
 
 def ablated_scores(
@@ -92,13 +96,11 @@ def ablated_scores(
     return {mode: pooled_scores(results, baselines, mode) for mode in modes}
 
 
-def _pooled(
-    results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult], kind: Kind
-) -> list[PooledScore]:
-    chosen = [one for one in results if one.plan.suite.kind == kind]
-    others = [baselines[one.name] for one in chosen if one.name in baselines]
+def _pooled(chosen: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult]) -> list[PooledScore]:
     scores = []
-    for judge in sorted({judge for one in chosen for judge in one.judged}):
+    for judge in _judges(chosen):
+        whole = not _not_pooled(chosen, baselines, judge)
+        others = [baselines[one.name] for one in chosen if whole and one.name in baselines]
         for metric in dict.fromkeys(metric for one in chosen for metric in _metrics(one, judge)):
             values, other = _pool(chosen, judge, metric), _pool(others, judge, metric)
             scores.append(
@@ -116,6 +118,36 @@ def _pooled(
                 )
             )
     return scores
+
+
+def unpooled_baselines(results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult]) -> list[str]:
+    """Return in words which pooled rates of the baseline are left out: over fewer suites they are others."""
+    modes = dict.fromkeys(one.plan.mode for one in results)
+    pools = [(pool, chosen) for mode in modes for pool, chosen in _pools(results, mode).items()]
+    return [
+        f"{_POOLED[pool]} prompts, {judge}: no pooled rate of the baseline, which lacks {', '.join(names)}"
+        for pool, chosen in pools
+        for judge in _judges(chosen)
+        if (names := _not_pooled(chosen, baselines, judge))
+    ]
+
+
+def _pools(results: Sequence[SuiteResult], mode: Mode) -> dict[Pool, list[SuiteResult]]:
+    alike = [one for one in results if one.plan.attack is None and one.plan.mode == mode]
+    return {pool: [one for one in alike if one.plan.suite.kind == kind] for pool, kind in _POOLED.items()}
+
+
+def _judges(results: Sequence[SuiteResult]) -> list[str]:
+    return sorted({judge for one in results for judge in one.judged})
+
+
+def _not_pooled(
+    results: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult], judge: str
+) -> list[str]:
+    """Return the suites that a judge judged for the candidate alone, if it judged others for both."""
+    mine = [one.name for one in results if judge in one.judged]
+    alone = [name for name in mine if name not in baselines or judge not in baselines[name].judged]
+    return alone if len(alone) < len(mine) else []
 
 
 def attack_score(result: SuiteResult, baseline: SuiteResult | None) -> AttackScore | None:
@@ -192,7 +224,7 @@ def _safe_at(result: SuiteResult, judge: str) -> dict[str, Estimate | None]:
         found = result.judged[judge].get(request.key)
         if found and found.state is not JudgementState.UNPARSED:
             safe.setdefault(request.item.id, []).append(found.harmful is False)
-    return safe_at(safe)
+    return safe_at(safe, result.plan.samples)
 
 
 def _judged_by_both(result: SuiteResult, one: str, other: str, metric: Metric) -> list[tuple[bool, bool]]:

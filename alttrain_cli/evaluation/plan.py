@@ -78,6 +78,21 @@ class EvalPlan:
         """Return the keys of the completions, each once."""
         return list(dict.fromkeys(self._sample_keys))
 
+    def partners(self, other: "EvalPlan") -> dict[str, str]:
+        """Return the item of another plan that has the same content, by the ids of both; others are left out.
+
+        An id alone does not say what was asked: without a column of ids it is the number of a line, and a
+        file or a version may change between two evaluations.
+        """
+        free: dict[tuple[Any, ...], list[str]] = {}
+        for item in other.items:
+            free.setdefault(_content(item), []).append(item.id)
+        found = {}
+        for item in self.items:
+            if ids := free.get(_content(item)):
+                found[item.id] = ids.pop(ids.index(item.id) if item.id in ids else 0)
+        return found
+
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and remove files that killed writers left."""
         for path in folder.glob(".*"):
@@ -122,6 +137,11 @@ class EvalPlan:
             order=values.get("order", THOUGHTS),
             attack=values.get("attack"),
         )
+
+
+def _content(item: Item) -> tuple[Any, ...]:
+    """Return what a completion of the item is judged by, as far as every version stored it alike."""
+    return item.prompt, item.turns, item.goal, item.answer
 
 
 def _item_record(item: Item) -> dict[str, Any]:

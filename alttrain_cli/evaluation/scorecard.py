@@ -18,6 +18,7 @@ from alttrain_cli.evaluation.metrics import (
     attack_score,
     pooled_scores,
     suite_metrics,
+    unpooled_baselines,
 )
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.published_tables import find_published
@@ -49,6 +50,7 @@ def scorecard(
         partial=any(suite.partial for suite in suites),
         warnings=[
             *(f"{suite.name}: {text}" for suite in suites for text in suite.warnings),
+            *unpooled_baselines(results, baselines),
             *beside_control({suite.full_name: suite.attack for suite in suites if suite.attack}),
         ],
         judges={name: _judge_facts(name, cards.get(name), results) for name in judges},
@@ -112,6 +114,8 @@ def _warnings(
         warnings.append(f"the threshold {plan.settings.threshold} overrode the model's own verdicts")
     if baseline and _decoding(plan) != _decoding(baseline.plan):
         warnings.append("candidate and baseline were generated with different settings")
+    if baseline:
+        warnings.append(_other_items(plan, baseline.plan))
     if attack:
         warnings += warnings_of(attack, harmful=plan.suite.kind == "harmful")
     if baseline and plan.attack != baseline.plan.attack:
@@ -125,6 +129,16 @@ def _warnings(
         warnings.append(f"{items} of {len(plan.items)} items overlap with the training rows")
     warnings.append(_marked(plan))
     return [text for text in (*warnings, *plan.caveats) if text]
+
+
+def _other_items(plan: EvalPlan, other: EvalPlan) -> str:
+    """Return how many items can be compared, if the baseline was evaluated on other data of this name."""
+    if plan.suite.sha256 == other.suite.sha256 or len(both := plan.partners(other)) == len(plan.items):
+        return ""
+    return (
+        f"the baseline was evaluated on other data: {len(both)} of {len(plan.items)} items are the same, and "
+        "only these are compared in pairs. Evaluate both again."
+    )
 
 
 def _marked(plan: EvalPlan) -> str:

@@ -25,8 +25,8 @@ class Auroc:
 def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc | None:
     """Return the area with the interval of DeLong (1988), on the logit scale; None if a group is empty.
 
-    The variance comes from midranks (Sun and Xu 2014). Where it is 0, the interval is that of one more
-    wrong pair of each group, as for a rate of 0.
+    The variance comes from midranks (Sun and Xu 2014). Where it is 0, or a group has one score and so no
+    variance, the interval is the exact one of a rate in the smaller group.
     """
     from scipy.stats import rankdata
 
@@ -37,7 +37,7 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc | Non
     above = (ranks[:m] - rankdata(positives)) / n  # of each positive: the negatives below it
     below = 1 - (ranks[m:] - rankdata(negatives)) / m
     area = float(above.mean())
-    variance = sum(float(one.var(ddof=1)) / len(one) for one in (above, below) if len(one) > 1)
+    variance = sum(float(one.var(ddof=1)) / len(one) for one in (above, below)) if min(m, n) > 1 else 0.0
     if variance <= 0 or not 0 < area < 1:
         low, high = _exact(round(area * min(m, n)), min(m, n))
         return Auroc(area, low, high, m, n)

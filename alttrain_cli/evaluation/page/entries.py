@@ -89,11 +89,14 @@ def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator
 
 
 def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[StoredCompletion | None]:
-    """Yield the other model's completion for the same sample of the same item."""
+    """Yield the other model's completion for the same sample of an item with the same content."""
     if other is None:
         return (None for _ in side.plan.requests)
+    partners = side.plan.partners(other.plan)
     theirs = {(job.item.id, job.sample): job.key for job in other.plan.requests}
-    return _written(other, (theirs.get((job.item.id, job.sample)) for job in side.plan.requests))
+    return _written(
+        other, (theirs.get((partners.get(job.item.id, ""), job.sample)) for job in side.plan.requests)
+    )
 
 
 def _written(side: SuiteResult, keys: Iterable[str | None]) -> Iterator[StoredCompletion | None]:

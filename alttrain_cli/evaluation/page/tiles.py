@@ -76,7 +76,8 @@ def _structure(suites: Sequence[SuiteScore]) -> list[Tile]:
     target = _pooled_structure([suite.target for suite in suites])
     if target is None:
         return []
-    compared = _pooled_structure([suite.compared for suite in suites if suite.compared])
+    sides = [suite.compared for suite in suites if suite.compared]
+    compared = _pooled_structure(sides) if len(sides) == len(suites) else None  # else of other suites
     words = {"understanding": "understanding, ", "assessment": "assessment with a verdict, "}
     required = [words[name] for name in suites[0].target.structure if name in words]
     by = f"{''.join(required)}{'and ' if required else ''}an answer; {_names(suites)}"
