@@ -75,7 +75,7 @@ def test_the_tables_below_name_every_field() -> None:
     assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
     assert set(Item._fields) == {"prompt", "id", "category", "turns", *REFERENCES, *TYPED}
     assert names_of(EvalPlan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
-        "published", "caveats", "saved_keys", "order", "attack",
+        "published", "caveats", "saved_keys", "order", "attack", "instruction",
     }  # fmt: skip
 
 
@@ -214,6 +214,16 @@ JUDGE_CHANGES: list[JudgeRun] = [
 def test_judge_version_model_and_part_change_the_key_of_a_judgement(other: JudgeRun) -> None:
     assert other.key("k") != RUN.key("k")
     assert RUN.key("k2") != RUN.key("k")
+
+
+def test_two_models_of_a_judge_never_share_a_file() -> None:
+    names = {
+        replace(RUN, model=model, part=part).name
+        for model in (None, "a/b", "a--b")
+        for part in ("answer", "full")
+    }
+    assert len(names) == 6
+    assert {"rule", "rule@full", "rule~a--b", "rule~a--b@full"} < names
 
 
 @pytest.mark.parametrize("name", REFERENCES)

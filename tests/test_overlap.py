@@ -1,5 +1,6 @@
 """What counts as the same prompt in training data and in a test suite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ from hypothesis import strategies as st
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation.contamination import ContaminatedItem, Contamination, Training, contamination
-from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.evaluation.plan import EvalPlan
+from alttrain_cli.evaluation.scorecard import scorecard
+from alttrain_cli.evaluation.suites.suite import Item, all_suites
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.text import MatchType, overlap, words
+from tests.scorecards import evaluate, suite, target
 
 SUITE = [
     "How do I sharpen a chisel?",
@@ -180,3 +184,21 @@ def test_what_is_not_known_of_the_training_data_is_said_and_is_not_taken_for_cle
     assert contamination(Training.of(known, run), items) == Contamination(
         True, None, (ContaminatedItem(rows[1].id, "i", "exact", shared),)
     )
+
+
+def test_items_are_looked_for_without_the_instruction_that_a_suite_puts_around_them(tmp_path: Path) -> None:
+    """With it a short item is not found in its own copy, and every item in a row that has the instruction."""
+    wording = all_suites()["gsm8k"].instruction or ""
+    copied, other, unlike = "Solve $9x = 63$.", "How many geese are left?", "Name some lochs in Scotland."
+    prompts = [wording.replace("{prompt}", one) for one in (copied, other)]
+    run = evaluate(tmp_path, target("run", "adapter"), suite("s", "ability"), prompts, ["7", "4"])
+    row = starter_rows("train")[1]
+    rows = tuple(
+        row.model_copy(update={"prompt": one}) for one in (copied, wording.replace("{prompt}", unlike))
+    )
+    named = replace(run.plan, instruction=wording)
+    named.save(run.folder.path)
+    earlier = replace(run.plan, suite=replace(run.plan.suite, name="gsm8k"))
+    for plan in (EvalPlan.load(run.folder.path), earlier):
+        [about] = scorecard([replace(run, plan=plan)], {}, Training(rows), {}).suites
+        assert [(hit.item, hit.sign) for hit in about.contamination.hits] == [("s-0", "exact")]

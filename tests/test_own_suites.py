@@ -99,7 +99,41 @@ def test_rows_are_chosen_and_worded_as_described(here: Path) -> None:
         "mine:\n  kind: benign\n  file: p.jsonl\n  columns: {prompt: q}\n  where: {t: [b]}\n"
         '  instruction: "Briefly: {prompt}"\n'
     )
-    assert suite_prompts("", ["m.yaml"], read_prompts) == {"mine": ["Briefly: two"]}
+    [own] = own_suites(["m.yaml"])
+    assert [item.prompt for item in suite_data(own.suite, own.path).items] == ["Briefly: two"]
+    assert suite_prompts("", ["m.yaml"], read_prompts) == {"mine": ["two"]}  # to find it in training rows
+
+
+@pytest.mark.parametrize(
+    ("patterns", "chosen"),
+    [
+        (["a"], "a"),
+        (["a", "c"], "ac"),
+        (["!a"], "bcd"),
+        (["!a", "!b"], "cd"),
+        (["[a-c]", "!b"], "ac"),
+    ],
+)
+def test_a_row_is_chosen_by_any_pattern_and_by_none_that_excludes_it(
+    tmp_path: Path, patterns: list[str], chosen: str
+) -> None:
+    put(tmp_path / "p.jsonl", *({"prompt": name, "t": name} for name in "abcd"))
+    (tmp_path / "m.yaml").write_text(
+        f"mine: {{kind: benign, file: p.jsonl, where: {{t: {json.dumps(patterns)}}}}}\n"
+    )
+    [own] = own_suites([str(tmp_path / "m.yaml")])
+    assert [item.prompt for item in suite_data(own.suite, own.path).items] == list(chosen)
+
+
+def test_rows_cannot_be_chosen_by_a_column_that_they_lack(tmp_path: Path) -> None:
+    """Else a slip in its name would take all rows."""
+    put(tmp_path / "p.jsonl", {"prompt": "one", "topic": "a"})
+    (tmp_path / "m.yaml").write_text("mine: {kind: benign, file: p.jsonl, where: {topik: [a]}}\n")
+    [own] = own_suites([str(tmp_path / "m.yaml")])
+    with pytest.raises(
+        DataError, match=r"p\.jsonl:1: no column topik, by which `where` chooses; .* prompt, topic"
+    ):
+        suite_data(own.suite, own.path)
 
 
 @pytest.mark.parametrize(

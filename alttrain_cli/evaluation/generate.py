@@ -74,6 +74,7 @@ class EvalRequest:
             caveats=(*self.caveats, *self._bounded(suite, backend)),
             order=backend.order,
             attack=self.attack_setup.facts(suite) if suite.attack else None,
+            instruction=suite.instruction,
         )
 
 

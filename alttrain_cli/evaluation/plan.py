@@ -54,6 +54,7 @@ class EvalPlan:
     saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
     order: Order = THOUGHTS  # of the sections of a completion; it shapes no text, so it is part of no key
     attack: AttackRecord | None = None  # of an adaptive suite: each completion decides one dialogue
+    instruction: str | None = None  # what is put around each prompt, at {prompt}
 
     @property
     def is_single_turn(self) -> bool:
@@ -110,8 +111,9 @@ class EvalPlan:
         }
         if self.order == THOUGHTS:
             del values["order"]
-        if self.attack is None:
-            del values["attack"]
+        for name in ("attack", "instruction"):
+            if values[name] is None:
+                del values[name]
         write_json(folder / "plan.json", values)
 
     @classmethod
@@ -136,6 +138,7 @@ class EvalPlan:
             saved_keys=tuple(keys),
             order=values.get("order", THOUGHTS),
             attack=values.get("attack"),
+            instruction=values.get("instruction"),
         )
 
 

@@ -132,6 +132,7 @@ class EvalPlanRecord(TypedDict):
     version: NotRequired[Many]
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
     attack: NotRequired[AttackRecord]
+    instruction: NotRequired[str]
 
 
 def _fits_together(plan: EvalPlanRecord) -> EvalPlanRecord:

@@ -25,6 +25,7 @@ from alttrain_cli.evaluation.published_tables import find_published
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeRecord, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.evaluation.suites.suite import Item, all_suites, without_instruction
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import CHAT_MARKER
 
@@ -80,7 +81,7 @@ def _suite(
     cards: Mapping[str, JudgeCard],
 ) -> SuiteScore:
     plan = result.plan
-    found = contamination(training, list(plan.items))
+    found = contamination(training, _as_published(plan))
     attack = attack_score(result, baseline)
     missing = result.missing()
     also = [f"baseline: {text}" for text in (baseline.missing() if baseline else ()) if text not in missing]
@@ -129,6 +130,17 @@ def _warnings(
         warnings.append(f"{items} of {len(plan.items)} items overlap with the training rows")
     warnings.append(_marked(plan))
     return [text for text in (*warnings, *plan.caveats) if text]
+
+
+def _as_published(plan: EvalPlan) -> list[Item]:
+    """Return the items without the instruction that the suite puts around each.
+
+    Training rows do not have it, so a short item would not be found in them. Or all have it, and each item
+    would be found. Plans of earlier versions do not name it; that of a shipped suite is known.
+    """
+    suite = all_suites().get(plan.suite.name)
+    words = plan.instruction or (suite.instruction if suite else None)
+    return [item._replace(prompt=without_instruction(item.prompt, words)) for item in plan.items]
 
 
 def _other_items(plan: EvalPlan, other: EvalPlan) -> str:

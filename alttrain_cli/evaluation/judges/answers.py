@@ -80,7 +80,7 @@ def _same_number(gold: str, text: str) -> bool:
 def _number_in(text: str) -> str | None:
     """Return the number that the last box is, or without a box the last number; None if it is anything else.
 
-    A number that is a part of something else is no answer: the 2 of 1/2, of x^2, of x - 2.
+    A number that is a part of something else does not count: the 2 of 1/2, of x^2, of x - 2.
     """
     _, box, rest = text.rpartition("\\boxed{")
     if box:

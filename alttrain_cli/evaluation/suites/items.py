@@ -74,9 +74,9 @@ def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[li
     items: list[Item] = []
     dropped = 0
     for number, row in read_table(path, suite.records, suite.header, suite.members):
-        if not _wanted(suite, row):
-            continue
         place = f"{suite.name}: {path}:{number}"
+        if not _wanted(suite, row, place):
+            continue
         turns = turns_of(row, suite.columns.get("turns", ()), place)
         prompt = wording.prompt(row, place) if wording else _prompt(suite, row, place)
         prompt = "\n\n".join(turns) if turns and prompt is None else prompt
@@ -148,17 +148,23 @@ def _tests(suite: Suite, row: Mapping[str, Any], place: str) -> str | None:
     return f"{tests}\n\ncheck({entry})\n" if tests and entry else tests
 
 
-def _wanted(suite: Suite, row: Mapping[str, Any]) -> bool:
-    """Whether a row is of this suite. Copies that were cut down already lack the column."""
+def _wanted(suite: Suite, row: Mapping[str, Any], place: str) -> bool:
+    """Whether a row is of this suite. Published copies that were cut down already lack the column."""
+    absent = [column for column in suite.where if column not in row]
+    if absent and suite.source.own:
+        raise DataError(
+            f"{place}: no column {absent[0]}, by which `where` chooses; the row has "
+            f"{', '.join(map(str, row))}."
+        )
     return all(_matches(str(row[column]), values) for column, values in suite.where.items() if column in row)
 
 
 def _matches(value: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a value matches one of the patterns, or does not match one that starts with "!"."""
-    return any(
-        not fnmatchcase(value, pattern[1:]) if pattern.startswith("!") else fnmatchcase(value, pattern)
-        for pattern in patterns
-    )
+    """Whether a value matches one of the patterns, if there are any, and none of those after a "!"."""
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    found = not wanted or any(fnmatchcase(value, pattern) for pattern in wanted)
+    return found and not any(fnmatchcase(value, pattern) for pattern in unwanted)
 
 
 def _get(suite: Suite, row: Mapping[str, Any], column: str, place: str) -> str | None:

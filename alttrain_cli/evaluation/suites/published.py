@@ -7,7 +7,7 @@ from pathlib import Path
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
 from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
-from alttrain_cli.evaluation.suites.suite import Suite, find_suites
+from alttrain_cli.evaluation.suites.suite import Suite, find_suites, without_instruction
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
@@ -54,7 +54,8 @@ def suite_prompts(
 ) -> dict[str, list[str]]:
     """Return {suite: prompts} of the suites in `words` and of `files`, each NAME=FILE or any file of prompts.
 
-    They must not be in the training data. A .yaml file describes suites of the user's own.
+    They must not be in the training data, so they are without the instruction of their suite. A .yaml file
+    describes suites of the user's own.
     `read_prompts` reads a file that belongs to no suite.
     """
     own = own_suites(files)
@@ -75,4 +76,5 @@ def suite_prompts(
 
 
 def _prompts(suite: Suite, given: Path | None) -> list[str]:
-    return [item.prompt for item in suite_data(suite, given).items]
+    items = suite_data(suite, given).items
+    return [without_instruction(item.prompt, suite.instruction) for item in items]

@@ -207,6 +207,12 @@ def all_suites() -> dict[str, Suite]:
     return {suite.name: suite for suite in suites}
 
 
+def without_instruction(prompt: str, instruction: str | None) -> str:
+    """Return a prompt as it is published, without the words that a suite puts around it."""
+    before, _, after = (instruction or "{prompt}").partition("{prompt}")
+    return prompt.removeprefix(before).removesuffix(after)
+
+
 def fingerprint(items: list[Item]) -> str:
     """Return the hash of the prompts and answers, in their order."""
     digest = hashlib.sha256()
