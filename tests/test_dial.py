@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -265,6 +268,9 @@ def test_a_promise_is_held_against_its_label_whatever_the_set_is_called(
     names = {"benign": "xstest-safe", "harmful": "strongreject"}
     [line] = found.held()
     assert f"0.5% of {label} prompts on harmful prompts.jsonl; {names[label]} gives" in line
+    few = [replace(one, turned=Estimate.of_rate(Rate(1, 300))) for one in found.suites]
+    [line] = replace(found, suites=few).held()
+    assert "gives <1% (0-2)" in line  # which is not none
 
 
 def report(*words: object) -> Any:

@@ -56,6 +56,18 @@ def test_a_suite_names_its_judge_and_the_option_overrules_it(here: Path) -> None
         (here / "e" / "my-harmful" / f"judgements.{judge}.jsonl").unlink()
 
 
+def test_two_suites_may_name_the_same_judge_among_others(here: Path) -> None:
+    put(here / "p.jsonl", {"prompt": "one"})
+    (here / "m.yaml").write_text(
+        "one: {kind: benign, file: p.jsonl, judge: rule}\n"
+        'two: {kind: benign, file: p.jsonl, judge: "rule, wildguard"}\n'
+    )
+    result = evaluated("--suite-file", "m.yaml")
+    assert result.exit_code == 0, result.output
+    card = json.loads((here / "e" / "scorecard.json").read_text())
+    assert set(card["judges"]) == {"rule", "wildguard"}
+
+
 @pytest.mark.parametrize("answer", ["", " ", "|"])
 @pytest.mark.parametrize("grader", ["word", "math"])
 def test_an_item_without_an_answer_is_refused_before_anything_is_generated(

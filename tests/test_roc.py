@@ -85,5 +85,6 @@ def test_the_most_hits_are_those_whose_exact_upper_bound_holds(n: int, limit: fl
 def test_bounds_that_nothing_or_everything_meets() -> None:
     assert (most_hits(10, 0), most_hits(10, 1), most_hits(0, 0.1), fewest_needed(0)) == (-1, 10, -1, None)
     assert fewest_needed(0.1) == 29
+    assert fewest_needed(1e-17) == pytest.approx(2.9957e17, rel=1e-4)
     assert exact_interval(Rate(0, 0)) == (0.0, 1.0)
     assert exact_interval(Rate(0, 29)) == pytest.approx((0, 0.119), abs=0.001)

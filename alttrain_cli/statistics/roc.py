@@ -115,4 +115,4 @@ def fewest_needed(limit: float, confidence: float = 0.95) -> int | None:
     """Return the smallest n whose 0 hits show that a rate is at most `limit`; None: no n does."""
     if limit <= 0:
         return None
-    return 0 if limit >= 1 else math.ceil(math.log(1 - confidence) / math.log(1 - limit))
+    return 0 if limit >= 1 else math.ceil(math.log(1 - confidence) / math.log1p(-limit))

@@ -31,7 +31,7 @@ from alttrain_cli.evaluation.published_tables import PublishedPaper, find_publis
 from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.own_suites import own_suites
 from alttrain_cli.evaluation.suites.published import suite_files
-from alttrain_cli.evaluation.suites.suite import Suite, find_suites
+from alttrain_cli.evaluation.suites.suite import Suite, find_suites, split_words
 from alttrain_cli.progress import Progress
 from alttrain_cli.training.fit import find_machine
 
@@ -87,8 +87,9 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
     """Return the suites and the judges. Suites of the user's own replace the defaults of both."""
     own = own_suites(given.suite_file or ())
     shipped = find_suites(given.suite) if not own or is_given(ctx, "suite") else []
-    named = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
-    judges = find_judges(",".join(dict.fromkeys(named)) or given.judge)
+    lists = [] if is_given(ctx, "judge") else [one.judge for one in own if one.judge]
+    named = dict.fromkeys(name for words in lists for name in split_words("judge:", words))
+    judges = find_judges(",".join(named) or given.judge)
     return [*shipped, *(one.suite for one in own)], judges
 
 

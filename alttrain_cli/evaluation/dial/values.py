@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.statistics.estimates import Difference, Estimate
+from alttrain_cli.statistics.rates import percent
 from alttrain_cli.statistics.roc import Auroc
 from alttrain_cli.structure.row import Label
 
@@ -85,7 +86,7 @@ class DialScore:
     def held(self) -> list[str]:
         """Return for each suite how far the promise held."""
         return [
-            f"{self.promise}; {suite.name} gives {suite.turned.share:.0%} "
+            f"{self.promise}; {suite.name} gives {percent(suite.turned.share)} "
             f"({100 * suite.turned.low:.0f}-{100 * suite.turned.high:.0f}), n = {suite.n}"
             for suite in self.suites
             if suite.turned and self.promise and suite.label == self._promised
