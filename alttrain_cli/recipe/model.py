@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.data import Data
-from alttrain_cli.recipe.layers import FALLBACK, KeyPath, merge, read_layers
-from alttrain_cli.recipe.overrides import put_overrides
+from alttrain_cli.recipe.layers import FALLBACK, KeyPath, merge, override, read_layers
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.recipe.strict import MOST, Positive, StrictSection
@@ -152,8 +151,7 @@ class Recipe(StrictSection):
         layers = read_layers(name_or_path)
         path = layers[0].path
         values, sources = merge(layers)
-        put_overrides(values, overrides)
-        sources |= {tuple(one.partition("=")[0].strip().split(".")): "--set" for one in overrides}
+        override(values, sources, overrides)
         values.setdefault("name", safe_name(path.stem))
         problems = wrong_settings(values.get("train"), _keys(Train))
         try:

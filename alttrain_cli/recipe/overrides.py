@@ -1,6 +1,8 @@
 """The `--set section.key=value` of a command line."""
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ _KEY = re.compile(r"\w+(?:\.\w+){0,4}")
 
 def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
     """Put every `section.key=value` into the values, in place."""
-    given: set[str] = set()
+    given: list[str] = []
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
@@ -21,11 +23,10 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
             raise RecipeError(
                 f"--set {cut_text(override)}: give section.key=value, for example train.learning_rate=2e-5"
             )
-        if key in given:
-            raise RecipeError(
-                f"--set {cut_text(key)}: given twice; the first value has no effect. Leave one out."
-            )
-        given.add(key)
+        if replaced := next((one for one in given if f"{one}.".startswith(f"{key}.")), ""):
+            what = "given twice; the first value" if replaced == key else f"replaces {replaced}, which"
+            raise RecipeError(f"--set {cut_text(key)}: {what} has no effect. Leave one out.")
+        given.append(key)
         try:
             value = parse_yaml(text)
         except YamlProblem as error:
@@ -33,6 +34,11 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
                 f"--set {cut_text(override)}: {quoted(text, 40)} is not a YAML value ({error}). "
                 "Put text in quotes."
             ) from None
+        if text.count("#") > str(value).count("#"):
+            words = shlex.quote(f"{key}={json.dumps(text.strip(), ensure_ascii=False)}")
+            raise RecipeError(
+                f"--set {cut_text(override)}: what follows # is a comment. Put text in quotes: --set {words}"
+            )
         _put(values, key.split("."), value, override)
 
 

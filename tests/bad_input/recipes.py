@@ -174,6 +174,13 @@ OVERRIDES = [
     _set("remote-code", "train.trust_remote_code=true", "alttrain sets this itself"),
     _set("reserved", "train.packing=true", "alttrain sets this itself"),
     _set("escape", "train.\x1b[31m=1", "<U+001B>"),
+    _set("comment", "model.system=Be brief # and kind", "comment", 'model.system="Be brief # and kind"'),
+    _set("comment-alone", "model.system=# Be brief", "comment", 'model.system="# Be brief"'),
+    Case(
+        "set-section-after-its-key",
+        ("recipes", "show", "r1-7b", "--set", "model.shape.head_dim=1", "--set", "model.shape=null"),
+        ("--set model.shape: replaces model.shape.head_dim, which has no effect",),
+    ),
     Case(
         "set-twice",
         ("recipes", "show", "r1-7b", "--set", "train.seed=1", "--set", "train.seed=2"),
