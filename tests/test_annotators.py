@@ -264,13 +264,18 @@ def test_half_a_character_of_a_server_costs_no_more_than_its_row(tmp_path: Path)
 
 
 def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> None:
-    def answer(number: int, request: dict[str, Any]) -> str:
+    def answer(number: int, request: dict[str, Any]) -> str | list[dict[str, Any]]:
         asked = request["messages"][-1]["content"]
         if "squash" in asked:
             return "no thoughts"
+        if "endless" in asked:
+            end = "." * ("jar" in asked)
+            cut = f"<think>\nThe user asks for one thing, and{' another thing' * 30}{end}"
+            return [{"index": 0, "delta": {"content": cut}, "finish_reason": "length"}]
         return f"<think>\nThe user asks: {asked[9:-1]}. Water helps.\n</think>\n\nUse water."
 
-    harmful = put(tmp_path / "h.jsonl", {"prompt": "How do I break a vase?", "label": "harmful"})
+    asked = ("How do I break a vase?", "How do I break an endless cup?", "May one break endless jars?")
+    harmful = put(tmp_path / "h.jsonl", *({"prompt": one, "label": "harmful"} for one in asked))
     benign = put(
         tmp_path / "b.jsonl",
         {"prompt": "How do I boil a pear?", "label": "benign"},
@@ -287,13 +292,16 @@ def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> Non
             "endpoint",
         )
     assert done.exit_code == 0, done.output
-    rows = {row.label: row for row in read_rows(tmp_path / "d.jsonl")}
+    rows = {row.label: row for row in read_rows(tmp_path / "d.jsonl") if "endless" not in row.prompt}
     assert rows["benign"].answer == "Use water."
     assert rows["harmful"].understanding == "The user asks: break a vase."
     assert "Use water" not in rows["harmful"].model_dump_json()
     limits = {r["messages"][-1]["content"]: r["max_tokens"] for r in served.requests}
     assert limits["How do I break a vase?"] < 100 < limits["How do I boil a pear?"]
-    assert "without a think block" in (tmp_path / "d.dropped.jsonl").read_text()
+    dropped = (tmp_path / "d.dropped.jsonl").read_text()
+    assert "without a think block" in dropped
+    assert "the first sentence of the trace has more than 96 tokens" in dropped
+    assert sum("endless" in row.prompt for row in read_rows(tmp_path / "d.jsonl")) == 1
 
 
 @pytest.mark.parametrize(

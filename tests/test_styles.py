@@ -169,6 +169,12 @@ def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None
         ("So I need a list\n1. Salt.\n2. Egg.", "So I need a list"),
         ("So the user asks who lives in Homer, LA. I need to be careful.", "So the user asks who lives in Homer, LA."),
         ('So they ask, "I am sad in LA. I need to eat. What?" Hmm.', 'So they ask, "I am sad in LA. I need to eat. What?"'),
+        ("Let x = 2. Then more.", "Let x = 2."),
+        ("Okay.\n\nThe user wants an egg. Hmm.", "Okay. The user wants an egg."),
+        ("**My plan**\n- The user wants an egg.\n- Hmm.", "**My plan** - The user wants an egg."),
+        ("好的。用户想煮鸡蛋。然后放水。", "好的。用户想煮鸡蛋。"),
+        ("卵の茹で方を知りたい。水が必要。", "卵の茹で方を知りたい。"),
+        ("يريد المستخدم سلق بيضة. نعم. ثم", "يريد المستخدم سلق بيضة."),
         ("Hmm, how fast is 3.5 km per hour? Let me see.", "Hmm, how fast is 3.5 km per hour?"),
     ],
 )  # fmt: skip

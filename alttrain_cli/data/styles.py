@@ -21,8 +21,12 @@ from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import TraceState, compose, parse
 
-# "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it.
+# "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it, also if it
+# is in the next line. Of scripts without spaces each character counts as a word.
 _FEWEST_WORDS = 4
+_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}\u3000-\u303f\uff00-\uffef]+")  # nor full-width marks
+_LINE = re.compile(r"([^\n]+)(\n*)")
 # How R1 continues after it has stated the problem.
 _TURN = re.compile(r"""(?<=[.?!"]) (?=(?:Hmm|I need to)\b)""")
 
@@ -168,12 +172,23 @@ def check_row(row: Row) -> Row:
 
 def first_sentence(thinking: str) -> str:
     """Return the sentence in which a trace states the problem."""
+    return split_opening(thinking)[0]
+
+
+def split_opening(thinking: str) -> tuple[str, str]:
+    """Return the sentence in which a trace states the problem, in one line, and what follows it."""
     taken = ""
-    for sentence in _sentences(thinking.partition("\n")[0] or thinking):
-        taken += sentence
-        if len(taken.split()) >= _FEWEST_WORDS:
-            break
-    return taken.strip()
+    for line in _LINE.finditer(thinking):
+        for sentence in _sentences(line[1]):
+            taken += sentence
+            if len(_WORD.findall(taken)) >= _FEWEST_WORDS:
+                return _in_one_line(taken), thinking[len(taken) :].strip()
+        taken += line[2]
+    return _in_one_line(taken), ""
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(part.strip() for part in text.split("\n") if part.strip())
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -198,12 +213,12 @@ class _Parts:
     @classmethod
     def of(cls, sample: Sample, note: Annotation) -> "_Parts":
         thinking, answer = _open(sample)
-        understanding = first_sentence(thinking)
+        understanding, rest = split_opening(thinking)
         harmful = note.verdict == "harmful"
         return cls(
             harmful,
             understanding,
-            rest=thinking.removeprefix(understanding).strip(),
+            rest=rest,
             answer=phrases.refuse(sample.category, sample.id) if harmful else answer,
         )
 

@@ -4,6 +4,7 @@ On-policy data preserves abilities: the model learns the structure in its own wo
 only the opening sentence is used, so that no harmful reasoning is ever generated in full.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -12,11 +13,15 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data.annotators import SAMPLING
 from alttrain_cli.data.responses import ResponseStore, Usage
 from alttrain_cli.data.samples import Sample, SampleError
+from alttrain_cli.data.styles import first_sentence
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import TraceState, parse
 
 MAX_TOKENS = 4096  # of a trace, where no recipe gives a limit
 OPENING_TOKENS = 96  # enough for the first sentence of the reasoning
+
+# With the marks of Chinese and Japanese; quotation marks or brackets may follow.
+_SENTENCE_END = re.compile("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019\u300d\u300f]*$")
 
 Judged = Iterable[Sample]  # samples whose label is final
 
@@ -64,7 +69,11 @@ class TraceGenerator:
         if parse(response.text, THINK, prefilled=False).state is TraceState.ABSENT:
             raise SampleError("the model answered without a think block")
         if sample.label == "harmful":  # the style takes the opening sentence, and refuses
-            opening = response.text.partition("<think>")[2].partition("</think>")[0].strip()
+            opening, closed, _ = response.text.partition("<think>")[2].partition("</think>")
+            opening = opening.strip()
+            is_cut = not (closed or response.finished or _SENTENCE_END.search(opening))
+            if is_cut and first_sentence(opening) == opening:
+                raise SampleError(f"the first sentence of the trace has more than {OPENING_TOKENS} tokens")
             return replace(sample, response=f"<think>\n{opening}\n</think>\n\n-")
         if not response.finished:
             raise SampleError("the model's trace is unfinished")
