@@ -66,6 +66,23 @@ def test_a_quota_takes_as_many_of_each_label_of_the_samples_that_make_a_row(tmp_
         build([SourceConfig(Source.parse(f"{source}:harmful=5"))], out, 1)
 
 
+def test_a_quota_takes_no_sample_that_an_earlier_source_gives(tmp_path: Path) -> None:
+    """Rows that two sources share made the second one's quota fall short, with a warning alone."""
+    first = put(tmp_path / "a.jsonl", *many("harmful", 6))
+    second = put(tmp_path / "b.jsonl", *many("harmful", 10))
+    for taken in (f"{first}:harmful=6", f"{first}:6", str(first)):
+        texts = (taken, f"{second}:harmful=4")
+        result = build([SourceConfig(Source.parse(text)) for text in texts], tmp_path / "d.jsonl", 1)
+        assert [part.rows for part in result.parts] == [6, 4]
+        assert result.dropped is None
+        with pytest.raises(DataError, match="harmful=5: the source has 10 harmful samples, and 4 of them"):
+            build(
+                [SourceConfig(Source.parse(text)) for text in (taken, f"{second}:harmful=5")],
+                tmp_path / "e.jsonl",
+                1,
+            )
+
+
 def test_a_quota_of_a_source_without_labels_says_so(tmp_path: Path) -> None:
     source = put(tmp_path / "s.jsonl", *({**one, "label": None} for one in many("x", 3)))
     result = run(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli import __version__
+from alttrain_cli.data.annotators import BenignAnnotator
 from alttrain_cli.data.audit import Audit, audit
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.outputs import Outputs
@@ -20,6 +21,7 @@ from alttrain_cli.data.part import Part, SourceConfig
 from alttrain_cli.data.responses import Usage
 from alttrain_cli.data.row_buffer import RowBuffer
 from alttrain_cli.data.samples import Sample, SampleError
+from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import atomic_writer, write_json
@@ -44,7 +46,19 @@ class BuildResult:
     @property
     def is_enough(self) -> bool:
         """Whether a model can be trained on the rows at all."""
-        return self.audit.rows >= FEWEST and len(self.audit.labels) > 1
+        return self.audit.rows >= FEWEST and self.has_both_labels
+
+    @property
+    def has_both_labels(self) -> bool:
+        """Whether there are harmful and benign rows: training needs both unless one is allowed."""
+        return all(self.audit.labels[label] for label in ("harmful", "benign"))
+
+    @property
+    def takes_starter(self) -> bool:
+        """Whether rows of the starter set help: not in a style that needs traces, nor to unknown labels."""
+        own = [one.config for one in self.parts if not isinstance(one.config.annotator, BenignAnnotator)]
+        needs_traces = any(callable(STYLES[config.style]) for config in own)
+        return not needs_traces and "unknown" not in self.audit.labels
 
     @property
     def warnings(self) -> list[str]:
@@ -67,9 +81,10 @@ class BuildResult:
             found.append(
                 f"only {self.audit.rows} rows: less than one step of training needs. The paper uses 1,000."
             )
+        starter = ", or --source starter" * self.takes_starter
         return found + [
-            f"no {label} rows: training needs both. Add --source FILE with {label} prompts, or "
-            "--source starter. To train without: alttrain train --allow-one-label."
+            f"no {label} rows: training needs both. Add --source FILE with {label} prompts{starter}. "
+            "To train without: alttrain train --allow-one-label."
             for label in missing
         ]
 
@@ -99,7 +114,7 @@ def build(
         outputs.spare_foreign()
     for path in (Path(one.source.name) for one in sources if one.source.is_file):
         check_ordinary(path)
-    parts = [_part(source, seed, progress) for source in sources]
+    parts = _parts(sources, seed, progress)
     reasons = _write(parts, outputs, seed, progress)
     rows = _shown(iter_rows(out), sum(part.rows for part in parts), progress)
     usages = _usages(sources)
@@ -128,9 +143,16 @@ def _manifest(written: BuildResult, seed: int, usages: Mapping[str, Usage]) -> d
     }
 
 
-def _part(source: SourceConfig, seed: int, progress: Progress) -> Part:
-    with progress.status(f"Reading {source.source.name} ..."):
-        return Part.of(source, seed)
+def _parts(sources: Sequence[SourceConfig], seed: int, progress: Progress) -> list[Part]:
+    """Read all sources, and choose their samples."""
+    parts: list[Part] = []
+    earlier = NearDuplicateIndex()
+    for at, source in enumerate(sources, 1):
+        with progress.status(f"Reading {source.source.name} ..."):
+            parts.append(Part.of(source, seed, earlier if parts else None))
+            if any(later.source.quotas for later in sources[at:]):
+                parts[-1].remember(earlier)
+    return parts
 
 
 def _write(parts: Sequence[Part], outputs: Outputs, seed: int, progress: Progress) -> Counter[str]:

@@ -38,15 +38,22 @@ class NearDuplicateIndex:
 
     def add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:
         """Return the earlier row that this prompt repeats, or remember the prompt."""
+        return self._look(prompt, label, remember=row_id)
+
+    def find(self, prompt: str, label: str) -> NearDuplicate | None:
+        """Return the earlier row that this prompt repeats."""
+        return self._look(prompt, label)
+
+    def _look(self, prompt: str, label: str, remember: str | None = None) -> NearDuplicate | None:
         try:
-            return self._add(row_id, prompt, label)
+            return self._found(prompt, label, remember)
         except sqlite3.OperationalError as error:
             raise AlttrainError(
                 f"Temporary files cannot be written ({error}). "
                 "Free some space, or set TMPDIR to another folder."
             ) from None
 
-    def _add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:
+    def _found(self, prompt: str, label: str, remember: str | None) -> NearDuplicate | None:
         words = prompt.lower().split()
         text = _number(" ".join(words).encode("utf-8", "surrogatepass"))
         exact = self._seen.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
@@ -57,7 +64,8 @@ class NearDuplicateIndex:
         near = self._near(hashes, bands)
         if near is not None:
             return NearDuplicate(near, exact=False)
-        self._remember(row_id, text, hashes, bands)
+        if remember is not None:
+            self._remember(remember, text, hashes, bands)
         return None
 
     def _near(self, hashes: "array[int]", bands: list[int]) -> str | None:

@@ -46,15 +46,18 @@ class Part:
     dropped: int = 0
 
     @classmethod
-    def of(cls, config: SourceConfig, seed: int) -> "Part":
-        """Read the source once, so that errors are reported before any model is called."""
+    def of(cls, config: SourceConfig, seed: int, earlier: NearDuplicateIndex | None = None) -> "Part":
+        """Read the source once, so that errors are reported before any model is called.
+
+        A quota takes no sample that repeats one in `earlier`.
+        """
         source = config.source
         pinned = source.pinned()
         if source.revision is None and pinned.get("revision"):  # so that both passes read the same data
             config = replace(config, source=replace(source, revision=pinned["revision"]))
         part = cls(config, seed, 0, None, pinned)
         if source.quotas:
-            part._choose_by_label(dict(source.quotas))
+            part._choose_by_label(dict(source.quotas), earlier)
         elif source.count is None:
             part.total = sum(1 for _ in part._all())
         else:
@@ -64,21 +67,22 @@ class Part:
             raise DataError(f"{source.name}: holds no rows. Remove this source.")
         return part
 
-    def _choose_by_label(self, quotas: dict[Label, int]) -> None:
+    def _choose_by_label(self, quotas: dict[Label, int], earlier: NearDuplicateIndex | None) -> None:
         """Choose as many samples of each label as requested, of those that make a row and repeat no other.
 
         Raises:
             DataError: if there are fewer, with the number that there is.
         """
         found: dict[Label | None, dict[int, str | None]] = {}  # label -> position -> category
-        earlier = NearDuplicateIndex()
+        own = NearDuplicateIndex()
         counts: Counter[Label | None] = Counter()
         for at, one in enumerate(self._all()):
             counts[one.label] += 1
             if (
                 one.label in quotas
                 and self._makes_row(one)
-                and not earlier.add(one.id, one.prompt, one.label)
+                and not (earlier and earlier.find(one.prompt, one.label))
+                and not own.add(one.id, one.prompt, one.label)
             ):
                 found.setdefault(one.label, {})[at] = one.category
         chosen: set[int] = set()
@@ -101,6 +105,12 @@ class Part:
         except SampleError:
             return False
         return True
+
+    def remember(self, earlier: NearDuplicateIndex) -> None:
+        """Add the chosen samples that make a row to the index."""
+        for one in self.samples():
+            if one.label in ("harmful", "benign") and self._makes_row(one):
+                earlier.add(one.id, one.prompt, one.label)
 
     @property
     def size(self) -> int:
