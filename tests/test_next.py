@@ -64,6 +64,22 @@ def test_after_too_little_data_comes_more_data_and_no_training() -> None:
     assert pasted(run(*words[1:]))[0][:2] == ["alttrain", "train"]
 
 
+@pytest.mark.parametrize("label", ["benign", "unknown"])
+def test_rows_that_starter_cannot_complete_lead_to_training_without_it(label: str) -> None:
+    """`--source starter` was advised in styles that it has no rows of, again and again."""
+    own = [{"prompt": f"How do I boil {n} eggs?", "response": TRACE} for n in range(9)]
+    put(Path("own.jsonl"), *own)
+    put(Path("math.jsonl"), *({**one, "prompt": f"{n} + 2?"} for n, one in enumerate(own)))
+    given = ["--source", "own.jsonl", "--style", "original", "--label", label, "--out", f"{label}.jsonl"]
+    for mix in ([], ["--mix", "math.jsonl"]):
+        shown = run("build-data", *given, *mix)
+        [words] = pasted(shown)
+        assert words[-3:] == ["--data", f"{label}.jsonl", "--allow-one-label"]
+        assert "--source starter" not in shown
+        run(*words[1:], "--plan")
+    assert pasted(run("recipes"))[0][-4:-1] == ["--data", f"{label}.jsonl", "--allow-one-label"]
+
+
 def test_after_a_plan_comes_the_same_training_without_it() -> None:
     run("build-data", "--source", "starter:40", "--out", "d.jsonl")
     given = ["--recipe", "smollm2-135m", "--data", "d.jsonl", "--set", "train.seed=7", "--out", "runs/a"]
@@ -80,6 +96,12 @@ def test_a_list_of_recipes_leads_to_a_plan_once_there_is_data() -> None:
     [words] = pasted(run("recipes", "copy", "smollm2-135m", "mine.yaml"))
     assert words[2:4] == ["--recipe", "mine.yaml"]
     run(*words[1:])
+    [words] = pasted(run("recipes", "copy", "smollm2-135m", "without-ending"))
+    run(*words[1:])
+    put(Path("newer.jsonl"), {"prompt": "How do I boil an egg?", "response": TRACE, "label": "benign"})
+    run("build-data", "--source", "newer.jsonl", "--out", "one-label.jsonl")
+    [words] = pasted(run("recipes"))
+    assert words[-3:] == ["--data", "data.jsonl", "--plan"]
 
 
 def test_after_training_come_chat_and_evaluation(capsys: pytest.CaptureFixture[str]) -> None:

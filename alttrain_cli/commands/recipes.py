@@ -18,7 +18,7 @@ from alttrain_cli.recipe.commented_yaml import with_sources, without_base
 from alttrain_cli.recipe.difference import differences
 from alttrain_cli.recipe.layers import read_layers
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.runs.data_files import data_files
+from alttrain_cli.runs.data_files import data_files, options_of_newest
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.training.fit import (
     TYPICAL_LONGEST,
@@ -93,7 +93,7 @@ def copy(
 
 def _train(recipe: str, gpu: str = "auto") -> str:
     """Return the command that plans a run: with the newest data file, or with the data of the recipe."""
-    found = data_files()
-    data = ["--data", str(found[0].path)] if found else []
     card = ["--gpu", gpu] if gpu != "auto" else []
-    return shlex.join(["alttrain", "train", "--recipe", recipe, *data, "--plan", *card])
+    return shlex.join(
+        ["alttrain", "train", "--recipe", recipe, *options_of_newest(data_files()), "--plan", *card]
+    )

@@ -1,5 +1,6 @@
 """The data files that are here."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ class DataFile(NamedTuple):
     path: Path
     rows: int
     modified: float
+    is_whole: bool  # there are harmful and benign rows
 
 
 def data_files() -> list[DataFile]:
@@ -22,8 +24,18 @@ def data_files() -> list[DataFile]:
     found = []
     for manifest in (path for place in PLACES for path in place.glob("*.manifest.json")):
         data = manifest.with_name(manifest.name.replace(".manifest.json", ".jsonl"))
-        rows = object_in(manifest).get("rows")
+        facts = object_in(manifest)
+        rows, labels = facts.get("rows"), facts.get("labels")
+        is_whole = not isinstance(labels, dict) or {"harmful", "benign"} <= labels.keys()
         with suppress(OSError):
             if isinstance(rows, int):
-                found.append(DataFile(data, rows, data.stat().st_mtime))
+                found.append(DataFile(data, rows, data.stat().st_mtime, is_whole))
     return sorted(found, key=lambda one: -one.modified)
+
+
+def options_of_newest(files: Sequence[DataFile]) -> list[str]:
+    """Return the options of `train` for the newest file, if possible one with both labels."""
+    chosen = next((one for one in files if one.is_whole), next(iter(files), None))
+    if chosen is None:
+        return []
+    return ["--data", str(chosen.path), *["--allow-one-label"] * (not chosen.is_whole)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from alttrain_cli.runs.data_files import DataFile, data_files
+from alttrain_cli.runs.data_files import DataFile, data_files, options_of_newest
 from alttrain_cli.runs.entry import RunEntry, find_entries
 from alttrain_cli.storage.run import RunState
 
@@ -61,9 +61,7 @@ class Overview:
         if not self.runs:
             if not self.data:
                 return "alttrain build-data --source starter --out data.jsonl"
-            return shlex.join(
-                ["alttrain", "train", "--recipe", recommended(), "--data", str(self.data[0].path)]
-            )
+            return shlex.join(["alttrain", "train", "--recipe", recommended(), *options_of_newest(self.data)])
         return self.runs[0].next_command
 
 

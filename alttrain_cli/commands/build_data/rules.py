@@ -71,6 +71,11 @@ def check_build(options: BuildOptions) -> None:
     if is_folder(options.out):
         example = options.out / "data.jsonl"
         raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")
+    if options.out.suffix.lower() != ".jsonl":  # train takes no other, and NAME/ is a file called NAME
+        better = options.out.with_name(f"{options.out.stem}.jsonl")
+        raise DataError(
+            f"--out {options.out}: rows are written as .jsonl. Choose another name, for example {better}"
+        )
     if not options.source and not options.mix:
         raise typer.BadParameter(
             "give at least one source, for example --source starter", param_hint="--source"

@@ -111,13 +111,13 @@ def _report(context: typer.Context, options: BuildOptions, result: BuildResult) 
     result.audit.check(result.rows)
     if warning := result.usage.check(result.rows):
         console.print_warning(warning)
-    if not result.is_enough:
+    if not result.is_enough and result.takes_starter:
         own = [one for one in options.source or () if not Source.parse(one).is_starter]
         words = [word for one in (*own, STARTER) for word in ("--source", one)]
         console.print_next(shlex.join([*typed_again(context, "source"), *words]))
         return
-    recipe = recommended_recipe(find_machine())
-    console.print_next(shlex.join(["alttrain", "train", "--recipe", recipe, "--data", str(result.rows)]))
+    words = ["alttrain", "train", "--recipe", recommended_recipe(find_machine()), "--data", str(result.rows)]
+    console.print_next(shlex.join([*words, *["--allow-one-label"] * (not result.has_both_labels)]))
 
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:

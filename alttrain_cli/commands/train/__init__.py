@@ -16,7 +16,7 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.runs.data_files import data_files
+from alttrain_cli.runs.data_files import data_files, options_of_newest
 from alttrain_cli.study.rows import expected_sizes
 from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
@@ -64,10 +64,10 @@ def train(context: typer.Context, options: TrainOptions) -> None:
 
 def _data_hint(options: TrainOptions) -> str:
     """Return the next command: the same with the newest data file, or build one."""
-    found = data_files()
-    if not found:
+    newest = options_of_newest(data_files())
+    if not newest:
         return "To build a data file: alttrain build-data --source starter --out data.jsonl"
-    words = ["alttrain", "train", "--recipe", options.recipe, "--data", str(found[0].path)]
+    words = ["alttrain", "train", "--recipe", options.recipe, *newest]
     words += ["--plan"] * options.plan
     return f"To use the newest data file here: {shlex.join(words)}"
 
