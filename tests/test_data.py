@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.data import sources
 from alttrain_cli.data.annotators import TemplateAnnotator
 from alttrain_cli.data.build import BuildResult, build
 from alttrain_cli.data.part import SourceConfig
@@ -158,10 +159,12 @@ def test_a_count_takes_so_many_rows_and_keeps_each_categorys_share(tmp_path: Pat
         ("[]", None),
         ([], None),
         ("", None),
+        ({"Hate": False, "Violence": True, "Self-Harm": False}, "Violence"),  # BeaverTails
+        ({"Hate": False}, None),
     ],
 )
 def test_of_a_list_of_categories_the_first_counts_however_the_list_is_written(
-    given: str | list[str], first: str | None, tmp_path: Path
+    given: str | list[str] | dict[str, bool], first: str | None, tmp_path: Path
 ) -> None:
     [found] = samples(put(tmp_path / "s.jsonl", {**GOOD, "category": given}))
     assert found.category == first
@@ -326,6 +329,22 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ValueError("Config name is missing.\nPlease pick one among: ['main', 'all']"),
+            "several configurations",
+        ),
+        (RuntimeError("Dataset scripts are no longer supported, but found nothing.py"), "as one table"),
+        (type("DatasetGenerationCastError", (Exception,), {})("a.csv (at revision abc)"), "as one table"),
+        (ConnectionError("Couldn't reach 'nobody/nothing' on the Hub"), "the hub cannot be reached"),
+    ],
+)
+def test_a_hub_set_that_was_reached_and_cannot_be_read_says_so(error: Exception, message: str) -> None:
+    assert message in str(sources._hub_problem(Source("nobody/nothing"), error))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         (
@@ -361,6 +380,24 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         ("s.jsonl", b'{"messages": [{"role": "user"}], "label": "benign"}', "Lists of turns are not read"),
         ("s.csv", b"prompt,response,label\na,b,benign,d\n", r"s\.csv:2: the row has more or fewer fields"),
         ("s.csv", b"", "empty"),
+        ("s.csv", b"prompt;response;label\na;b, c;benign\n", "separated by semicolons"),
+        (
+            "s.jsonl",
+            b'{"instruction": "Translate this.", "input": "Good day.", "output": "b", "label": "benign"}',
+            r"s\.jsonl:1: .*the input would be lost\..*--columns prompt=instruction",
+        ),
+        ("s.jsonl", b'{"Question": "a", "response": "b", "label": "benign"}', "--columns prompt=Question"),
+        ("s.jsonl", b'{"prompt": "a", "label": "benign"}', "or let a model write .*--generate-traces"),
+        (
+            "s.jsonl",
+            "\u00e9".encode("utf-16"),
+            r"iconv -f utf-16 -t utf-8 \S*s\.jsonl > \S*utf8-s\.jsonl$",
+        ),
+        (
+            "s.jsonl",
+            b"\xe9",
+            r"iconv -f windows-1252 -t utf-8 \S*s\.jsonl > \S*utf8-s\.jsonl$",
+        ),
         ("s.csv", b"prompt,prompt,response\na,b,c\n", "two columns have the same name"),
         ("s.parquet", b"no", "not a complete Parquet file"),
         ("s.txt", b"x", "this ending cannot be read"),

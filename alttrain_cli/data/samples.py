@@ -33,6 +33,7 @@ _LABEL_WORDS: dict[str, Label] = {
 
 LONGEST_PROMPT = 32_000  # characters
 _LONGEST_WORD = 200  # characters of an id or a category
+_GENERATED = ", or let a model write the responses: --generate-traces model|endpoint"
 _LISTED = 20  # columns in a message
 _BETWEEN = re.compile(r"""(?<=['"]),""")  # two texts of a list, as Python or JSON writes it
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
@@ -138,7 +139,7 @@ class SampleReader:
         number = where.rpartition(":")[2]
         return Sample(
             id=f"{source.short}-{_word(self._get(values, 'id')) or number}",
-            prompt=self._text(where, values, "prompt"),
+            prompt=self._prompt(where, values),
             response=self._text(where, values, "response") if self.needs_response else "",
             label=label,
             category=_category(self._get(values, "category")),
@@ -180,12 +181,22 @@ class SampleReader:
     def _called(self, column: str) -> tuple[str, ...]:
         return (self.columns[column],) if column in self.columns else COLUMNS[column]
 
+    def _prompt(self, where: str, values: Mapping[str, Any]) -> str:
+        prompt = self._text(where, values, "prompt")
+        if "prompt" not in self.columns and prompt == values.get("instruction") and values.get("input"):
+            raise DataError(
+                f"{where}: the row has an instruction and an input. The input would be lost. "
+                "Write both as one column, or leave it out: --columns prompt=instruction"
+            )
+        return prompt
+
     def _text(self, where: str, values: Mapping[str, Any], column: str) -> str:
         text = self._get(values, column)
         if text is None and values.keys().isdisjoint(self._called(column)):
             raise DataError(
                 f"{where}: no column {self._called(column)[0]}; the row has {_names(values)}. "
-                f"{self._near(column, values)}Name it: --columns {column}=NAME{_conversation(values)}"
+                f"{self._near(column, values)}Name it: --columns {column}={_likely(column, values)}"
+                f"{_conversation(values)}{_GENERATED * (column == 'response')}"
             )
         if not isinstance(text, str | None):
             raise DataError(
@@ -211,6 +222,12 @@ def _read_columns(text: str) -> dict[str, str]:
     return columns
 
 
+def _likely(column: str, values: Mapping[str, Any]) -> str:
+    """Return the column that differs from our names by its capitals alone, or a word in its place."""
+    names = [name.lower() for name in COLUMNS[column]]
+    return next((escape_hidden(str(name)) for name in values if str(name).lower() in names), "NAME")
+
+
 def _conversation(values: Mapping[str, Any]) -> str:
     """Return a hint where a row holds its turns in a list, as ShareGPT's and OpenAI's formats do."""
     if not any(isinstance(value, list) for value in values.values()):
@@ -225,7 +242,9 @@ def _names(values: Mapping[str, Any]) -> str:
 
 
 def _category(value: Any) -> str | None:
-    """Return the first category; some sets hold a list, others the text of a list."""
+    """Return the first category; some sets hold a list, others the text of a list, others true and false."""
+    if isinstance(value, Mapping):  # BeaverTails: whether each category applies
+        value = [name for name, applies in value.items() if applies]
     if isinstance(value, str) and value.startswith("["):
         value = [part.strip(" '\"") for part in _BETWEEN.split(value.strip("[]"))]
     if isinstance(value, list):

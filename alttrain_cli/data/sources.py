@@ -54,6 +54,11 @@ class Source:
     @classmethod
     def parse(cls, text: str) -> "Source":
         """Read the command line's words."""
+        if "://" in text:
+            raise DataError(
+                f"{_cut(text)}: an address is not read. Give a dataset's id on the hub (OWNER/NAME), or "
+                "download the file and give its path."
+            )
         rest, count, quotas = (text, None, ()) if is_file(Path(text)) else _split_count(text)
         name, revision = _split_revision(rest)
         source = cls(PUBLIC.get(name.lower(), name), count, revision, quotas)
@@ -217,6 +222,10 @@ def _hub_problem(source: Source, error: Exception) -> DataError:
 def _known_problem(source: Source, text: str) -> str:
     if is_folder(Path(source.name)):
         return f"{source.name}: a folder from which no dataset can be read. Give one of its files instead."
+    if "Config name is missing" in text:
+        return f"{source.name}: has several configurations. Download a file of one and give it instead."
+    if "DatasetGeneration" in text or "scripts are no longer supported" in text:  # names a revision too
+        return f"{source.name}: cannot be read as one table. Download one of its files and give it instead."
     if "gated" in text.lower():
         return f"{source.name}: gated. Accept its terms on the hub, then: hf auth login"
     if "Revision" in text or "revision" in text:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,7 +143,7 @@ def sha256(path: Path) -> str:
 def _decoded(line: bytes, path: Path, number: int) -> str:
     """Return bytes that start in line `number` as text, without a byte order mark at the file's start."""
     if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: not UTF-8 but UTF-16. Convert the file first: iconv -f utf-16 -t utf-8")
+        raise DataError(f"{path}: not UTF-8 but UTF-16. Convert the file first: {_iconv('utf-16', path)}")
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -150,7 +151,7 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
         byte = error.start - (before.rfind(b"\n") + 1) + 1
         raise DataError(
             f"{path}:{number + before.count(10)}: not UTF-8 (byte {byte} of the line). "
-            "Convert the file first: iconv -t utf-8"
+            f"Convert the file first, for example: {_iconv('windows-1252', path)}"
         ) from None
     if (at := text.find("\0")) >= 0:
         raise DataError(
@@ -158,6 +159,12 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
             "the file is damaged or not a text file. Make it again."
         )
     return text
+
+
+def _iconv(encoding: str, path: Path) -> str:
+    """Return the command that makes a copy in UTF-8."""
+    copy = path.with_name(f"utf8-{path.name}")
+    return f"iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {shlex.quote(str(copy))}"
 
 
 @contextmanager

@@ -113,6 +113,8 @@ def _rows(
         names = reader.fieldnames
         if not names:
             raise DataError(f"{place}: the file is empty.")
+        if delimiter == "," and len(names) == 1 and ";" in names[0]:
+            raise DataError(f"{place}: its columns are separated by semicolons. Save it with commas.")
         _check_columns(place, names)
         for values in reader:
             if None in values or None in values.values():

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from alttrain_cli.commands.shared.options import expand_path
+
 _check = partial(typer.Option, rich_help_panel="Checks and preview")
 
 
@@ -36,6 +38,7 @@ class CheckOptions:
             "--audit",
             metavar="FILE",
             help="Only audit this data file; build nothing.",
+            callback=expand_path,
         ),
     ] = None
     show: Annotated[

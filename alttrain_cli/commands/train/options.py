@@ -30,6 +30,7 @@ class TrainOptions:
             metavar="FILE",
             help="Data file from alttrain build-data. Default: the data that the recipe names. It is built "
             "in runs/data if it is missing.",
+            callback=expand_path,
         ),
     ] = None
     out: Annotated[
