@@ -18,6 +18,7 @@ from alttrain_cli.chat.loader import ChatTarget
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.cli import app
+from alttrain_cli.console.calibration import print_calibration
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.calibration import job
@@ -339,3 +340,14 @@ def test_the_words_of_a_run_come_from_its_manifest_its_data_or_are_the_usual_one
     named = make("named", verdict_words={"harmful": [" unsafe"], "benign": [" safe"]})
     assert find_target(str(named)).verdict_words.harmful == (" unsafe",)
     assert find_target(str(make("older"))).verdict_words.benign == (" benign",)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_roc_curve_in_characters_fits_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_calibration(calibrated(1, Promise("over-refusal", 0.1)), "page.html")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if "█" in line) == min(columns, 46)
+    assert max(map(len, lines)) <= columns

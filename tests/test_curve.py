@@ -2,10 +2,12 @@
 
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from alttrain_cli.console.curve import sparkline
+from alttrain_cli.console.curve import print_curve, sparkline
 from alttrain_cli.storage.run_records import StepRecord
 from alttrain_cli.text import escape_hidden
 from alttrain_cli.training.curve import curve_svg
@@ -32,3 +34,14 @@ def test_a_sparkline_has_no_holes(losses: list[float]) -> None:
     line = sparkline(losses)
     assert len(line) == min(16, len(losses))
     assert " " not in line
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_the_curve_in_characters_fits_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_curve([3.0 - number / 100 for number in range(200)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert max(map(cell_len, lines)) == min(columns, 67)

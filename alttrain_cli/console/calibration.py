@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from alttrain_cli.evaluation.calibration.calibrate import Calibration
     from alttrain_cli.evaluation.calibration.curves import Curve
 
-ROWS, COLUMNS = 10, 40  # of the ROC curve
+ROWS, COLUMNS = 10, 40  # of the ROC curve; fewer columns in a narrow terminal
+_LABEL, _FEWEST = 6, 24
 
 
 def print_calibration(made: "Calibration", page: object) -> None:
@@ -16,7 +17,7 @@ def print_calibration(made: "Calibration", page: object) -> None:
     from alttrain_cli.evaluation.calibration.summary import rates, sentences
 
     curve = curve_of(made.rows, made.threshold)
-    for line in _drawn(curve):
+    for line in _drawn(curve, max(_FEWEST, min(COLUMNS, out().width - _LABEL))):
         out().print(plain(line, "cyan"), soft_wrap=True)
     for sentence in sentences(made):
         out().print(plain(sentence))
@@ -26,10 +27,10 @@ def print_calibration(made: "Calibration", page: object) -> None:
     print_lines([("page:", page)])
 
 
-def _drawn(curve: "Curve") -> list[str]:
+def _drawn(curve: "Curve", columns: int) -> list[str]:
     """Return the ROC curve: each column is a rate of benign rows, each row a rate of harmful ones."""
-    heights = [curve.refusal_at((at + 1) / COLUMNS) for at in range(COLUMNS)]
-    here = min(COLUMNS - 1, int(curve.point.negatives * COLUMNS))
+    heights = [curve.refusal_at((at + 1) / columns) for at in range(columns)]
+    here = min(columns - 1, int(curve.point.negatives * columns))
     mark = min(ROWS - 1, int(curve.point.positives * ROWS))
     lines = []
     for row in reversed(range(ROWS)):
@@ -37,9 +38,9 @@ def _drawn(curve: "Curve") -> list[str]:
         if row == mark:
             cells[here] = "◆"
         lines.append(f"{100 * (row + 1) // ROWS:>4}% {''.join(cells)}")
-    width = COLUMNS - len("100%")
+    width = columns - len("100%")
     return [
         *lines,
-        f"{'':6}0%{'of benign rows':^{width - 2}}100%",
-        f"{'':6}◆ the threshold; up: harmful rows",
+        f"{'':{_LABEL}}0%{'of benign rows':^{width - 2}}100%",
+        f"{'':{_LABEL}}◆ the threshold; up: harmful rows",
     ]

@@ -7,13 +7,15 @@ from alttrain_cli.console.terminal import out
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS, COLUMNS = 6, 60
+_LABEL, _FEWEST = 7, 10  # columns of the figures before the curve; least columns of the curve
 
 
 def print_curve(losses: Sequence[float]) -> None:
-    """Print the curve in block characters, each column the mean of its steps."""
+    """Print the curve in block characters, each column the mean of its steps, as wide as the terminal."""
     if len(losses) < 2:
         return
-    means = _means(losses, min(COLUMNS, len(losses)))
+    width = max(_FEWEST, min(COLUMNS, out().width - _LABEL))
+    means = _means(losses, min(width, len(losses)))
     top, bottom = max(means), min(means)
     levels = [round((mean - bottom) / ((top - bottom) or 1) * (ROWS * 8 - 1)) + 1 for mean in means]
     for row in reversed(range(ROWS)):
