@@ -384,7 +384,7 @@ def test_a_hub_set_that_was_reached_and_cannot_be_read_says_so(error: Exception,
         (
             "s.jsonl",
             b'{"instruction": "Translate this.", "input": "Good day.", "output": "b", "label": "benign"}',
-            r"s\.jsonl:1: .*the input would be lost\..*--columns prompt=instruction",
+            r"s\.jsonl:1: .*The input would be lost\..*--columns prompt=instruction",
         ),
         ("s.jsonl", b'{"Question": "a", "response": "b", "label": "benign"}', "--columns prompt=Question"),
         ("s.jsonl", b'{"prompt": "a", "label": "benign"}', "or let a model write .*--generate-traces"),
