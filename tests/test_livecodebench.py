@@ -103,6 +103,11 @@ READS = {
         "def main():\n    print(sum(map(int, input().split())))\n\nif __name__ == '__main__':\n    main()"
     ),
     "an exit": "print(sum(map(int, input().split())))\nexit()",
+    "a thread with a deep stack": (
+        "import sys, threading\ndef main():\n    print(sum(map(int, input().split())))\n"
+        "threading.stack_size(2**27)\nsys.setrecursionlimit(10**6)\n"
+        "thread = threading.Thread(target=main)\nthread.start()\nthread.join()"
+    ),
     "a quit": "print(sum(map(int, input().split())))\nquit()",
     "what LiveCodeBench imports": "print(functools.reduce(operator.add, map(int, input().split())))",
     "its own import": "from collections import Counter\nimport heapq\nprint(sum(map(int, input().split())))",

@@ -30,9 +30,20 @@ _NAMES = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
     *("itertools", "functools", "operator", "io", "sys", "json", "typing", "builtins"),
 )
+# No thread can be started there. Programs use one to get a deep stack: its function runs when it is started.
 _STUB = (
     "".join(f"from {name} import *\nimport {name}\n" for name in _NAMES)
-    + "exit = quit = sys.exit\nsys.setrecursionlimit(50_000)\n\ndef solve(*given):\n    pass\n"
+    + """
+import threading
+threading.Thread.start = threading.Thread.run
+threading.Thread.join = lambda thread, timeout=None: None
+threading.stack_size = lambda size=0: 0
+exit = quit = sys.exit
+sys.setrecursionlimit(50_000)
+
+def solve(*given):
+    pass
+"""
 )
 _CALL_FUNCTION = """
 
