@@ -225,6 +225,14 @@ def test_too_few_different_prompts_are_no_evidence(gaps: list[float]) -> None:
     assert found.words == "not distinguishable (-100 to +100 points)"
 
 
+def test_prompts_that_differ_only_by_rounding_are_not_different() -> None:
+    """Each prompt has one more hit of three; as floats, the two differences are not equal."""
+    target, compared = {"a": [1, 1, 1], "b": [1, 1, 0]}, {"a": [1, 1, 0], "b": [1, 0, 0]}
+    found = difference(target, compared)
+    assert found is not None
+    assert (found.points, found.p, found.distinguishable) == (pytest.approx(100 / 3), 1.0, False)
+
+
 # --- what may be said
 
 

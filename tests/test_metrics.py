@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
-from alttrain_cli.evaluation.attacks.stats import AttackStats
+from alttrain_cli.evaluation.attacks.stats import AttackStats, DialogueEnd
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge_card import JudgeCard, LabelAgreement
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
@@ -382,6 +383,27 @@ def test_only_an_attack_that_was_played_has_an_attack_score(tmp_path: Path) -> N
     score = attack_score(replace(run, plan=plan, attack=played), None)
     assert score is not None
     assert (score.facts, score.compared) == (facts, None)
+
+
+def test_an_attack_is_counted_by_the_same_judge_on_both_models(tmp_path: Path) -> None:
+    """Refusals by a rule beside harm by a model would look like a difference between the models."""
+    facts = AttackRecord("crescendo", "settings", 18, "base", "rule", "escalation")
+
+    def attacked(one: SuiteResult) -> SuiteResult:
+        ends = {key: DialogueEnd(key, AttackOutcome.ACHIEVED, 1) for key in one.plan.keys}
+        return replace(one, plan=replace(one.plan, attack=facts), attack=AttackStats(ends=ends))
+
+    run = judged(measured(tmp_path, "harmful", [HELPS] * 4), "harmbench~m", Judgement(harmful=False))
+    base = measured(tmp_path, "harmful", [HELPS] * 4, name="base")
+    score = attack_score(attacked(run), attacked(base))
+    assert score is not None
+    assert score.compared is not None
+    assert (score.target.counts, score.target.counted) == (HARMFUL.title, 4)
+    assert (score.compared.counts, score.compared.counted) == (HARMFUL.title, 0)
+    alike = attack_score(attacked(run), attacked(judged(base, "harmbench~m", Judgement(harmful=True))))
+    assert alike is not None
+    assert alike.compared is not None
+    assert (alike.compared.counted, alike.compared.works.hits) == (4, 4)
 
 
 def test_what_a_judge_could_not_say_is_no_hit_of_an_attack_and_no_miss(tmp_path: Path) -> None:

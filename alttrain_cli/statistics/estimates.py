@@ -121,7 +121,7 @@ def _of_means(differences: Sequence[float]) -> Difference:
     from scipy.stats import t, ttest_1samp
 
     n, mean = len(differences), fmean(differences)
-    if n < 2 or len(set(differences)) == 1:
+    if n < 2 or len({round(one, 9) for one in differences}) == 1:  # 1 - 2/3 is not quite 2/3 - 1/3
         return Difference(n, 100 * mean, -100.0, 100.0, 1.0, "none: too few different prompts")
     p = float(ttest_1samp(differences, 0.0).pvalue)
     error = math.sqrt(pvariance(differences) / (n - 1))
