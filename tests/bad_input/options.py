@@ -42,6 +42,8 @@ BUILD = [
     _build("out-json", ("--source", "starter", "--out", "a/rows.json"), "--out a/rows.json", "a/rows.jsonl"),
     _build("out-new-folder", ("--source", "starter", "--out", "new/"), "--out new", ".jsonl"),
     _build("out-is-the-source", (*_FROM, "--out", "s.jsonl"), "s.jsonl", "--out"),
+    _build("suite-twice", ("--source", "starter", "--suite", "smoke", "--suite", "xstest-safe"), "--suite is given twice", "commas"),
+    _build("columns-twice", (*_FROM, "--columns", "prompt=a", "--columns", "response=b"), "--columns is given twice", "commas"),
     _build("seed-word", ("--source", "starter", "--seed", "x"), "--seed", "integer"),
     _build("seed-negative", ("--source", "starter", "--seed", "-1"), "--seed"),
     _build("seed-65-bits", ("--source", "starter", "--seed", str(2**64)), "--seed"),
@@ -114,7 +116,14 @@ TRAIN = [
     _train("plan-batch", ("--plan", "--set", f"train.per_device_train_batch_size={10**30}"), "batch_size"),
     _train("plan-tracker", ("--plan", "--set", "train.report_to=clearml"), "clearml is not installed"),
     _train("plan-out", ("--plan", "--out", "d.jsonl"), "d.jsonl", "already exists"),
-    _train("recipe-empty", ("--recipe", ""), "--recipe is empty"),
+    _train(
+        "data-twice",
+        ("--data", "e.jsonl"),
+        "--data is given twice; the first value has no effect. Leave one out",
+    ),
+    Case(
+        "train-recipe-empty", ("train", "--recipe", "", "--data", "d.jsonl"), ("--recipe is empty",), _TRAINED
+    ),
     Case(
         "train-no-data",
         ("train", "--recipe", "smollm2-135m", "--set", "data=null"),

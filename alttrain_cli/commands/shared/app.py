@@ -1,6 +1,7 @@
 """Commands and groups of commands with our help. Options also have their old names."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
 from itertools import takewhile
@@ -31,10 +32,10 @@ OLD_NAMES = {
 
 
 class Command(Help, TyperCommand):
-    """A command with our help. Options also have their old names."""
+    """A command with our help. Options also have their old names; most of them may be given once."""
 
     def make_parser(self, ctx: Any) -> Any:
-        """Return click's parser, which also reads old names."""
+        """Return click's parser, which also reads old names, and refuses values without an effect."""
         parser = super().make_parser(ctx)
         options = {name: one for one in self.get_params(ctx) for name in one.opts}
         for old, new in OLD_NAMES.items():
@@ -43,7 +44,26 @@ class Command(Help, TyperCommand):
                 names, option.opts = option.opts, [old]
                 option.add_to_parser(parser, ctx)
                 option.opts = names
+        read = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            found = read(args)
+            _check_once(ctx, found[-1])
+            return found
+
+        parser.parse_args = parse_args
         return parser
+
+
+def _check_once(ctx: Any, given: list[Any]) -> None:
+    """Refuse an option with a value that was given twice: click keeps the last value, and drops the first."""
+    for option, times in Counter(given).items():
+        takes_one = option.param_type_name == "option" and not (option.is_flag or option.multiple)
+        if times > 1 and takes_one and not ctx.resilient_parsing:
+            name = max(option.opts, key=len)
+            joins = option.metavar == "NAMES" or "," in (option.metavar or "")
+            hint = "Separate values by commas." if joins else "Leave one out."
+            ctx.fail(f"{name} is given twice; the first value has no effect. {hint}")
 
 
 class Group(Help, TyperGroup):
