@@ -57,6 +57,22 @@ def test_the_echo_of_ctrl_c_leaves_no_line_of_the_bar_behind(written: io.StringI
     assert screen(written) == ["Warning: stopping"]
 
 
+def test_in_a_terminal_that_cannot_redraw_progress_is_lines_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There a bar is drawn only when it is over: hours of training were silent."""
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=60, theme=THEME, _environ={"TERM": "dumb"})
+    monkeypatch.setattr("alttrain_cli.console.reporter.err", lambda: console)
+    monkeypatch.setattr("alttrain_cli.console.reporter._LINE", 0)
+    with Reporter() as progress:
+        with progress.status("Loading x ..."):
+            assert "Loading x ..." in written.getvalue()
+        progress.show("generating", 0, 2)
+        progress.show("generating", 1, 2)
+        assert "generating 1/2" in written.getvalue()
+
+
 def test_a_bar_moves_before_anything_is_done_and_leaves_no_line_then(written: io.StringIO) -> None:
     with Reporter() as progress:
         progress.show("generating", 0, 2)

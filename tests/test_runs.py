@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
@@ -74,6 +75,13 @@ def test_a_long_path_is_shown_by_its_name_with_its_folder_below(tmp_path: Path) 
     assert ["smollm2-135m-1", "finished"] in [line.split()[:2] for line in lines]
     assert f"in:  {run.parent.absolute()}" in [line.rstrip() for line in lines]
     assert f"alttrain runs show '{run.absolute()}'" in lines[-1]
+
+
+def test_a_long_path_of_wide_letters_does_not_widen_the_list() -> None:
+    make("runs/とても長い名前の実行-1")
+    lines = alttrain("runs").output.splitlines()
+    assert max(cell_len(line) for line in lines if not line.startswith("next: ")) <= 80
+    assert any(line.startswith("とても長い名前の実行-1 ") for line in lines)
 
 
 def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:

@@ -13,6 +13,7 @@ from alttrain_cli.chat.completion import MeasuredCompletion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView
 from alttrain_cli.console.terminal import (
+    can_redraw,
     err,
     out,
     plain,
@@ -52,7 +53,7 @@ class ChatScreen:
 
     @contextmanager
     def waiting(self, message: Callable[[], str]) -> Iterator[Callable[[], None]]:
-        if not self.console.is_terminal or self.console.is_dumb_terminal:
+        if not can_redraw(self.console):
             self.say(message())
             yield lambda: None
             return

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.live_render import LiveRender
 from rich.segment import Segment
 
+from alttrain_cli.console.terminal import can_redraw
+
 FRAMES = 8  # a second
 
 
@@ -24,7 +26,7 @@ class Region:
         self._next = 0.0
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal and not self.console.is_dumb_terminal:
+        if can_redraw(self.console):
             self._live = _ReflowingLive(
                 get_renderable=self._render,
                 console=self.console,

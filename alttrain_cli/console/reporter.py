@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from alttrain_cli.console.progress_line import SEPARATOR, progress_line
-from alttrain_cli.console.terminal import duration, err, plain, print_warning, status
+from alttrain_cli.console.terminal import can_redraw, duration, err, plain, print_warning, status
 from alttrain_cli.progress import Progress
 from alttrain_cli.text import escape_hidden
 
@@ -49,10 +49,10 @@ class _Line(ProgressColumn):
 
 
 class Reporter(Progress):
-    """What is being done, how far it is and how fast: a bar on a terminal, plain lines elsewhere.
+    """What is being done, how far it is and how fast: a bar where it can be redrawn, plain lines elsewhere.
 
     On standard error, as it was when the reporter was made.
-    Without `lines` only warnings are printed where there is no terminal.
+    Without `lines` only warnings are printed there.
     """
 
     def __init__(self, *, lines: bool = True) -> None:
@@ -77,7 +77,7 @@ class Reporter(Progress):
             self._started = self._shown = time.monotonic()
             self._start(stage, total)
         now = time.monotonic()
-        if now - self._shown >= (_REDRAWN if self._console.is_terminal else _LINE) or done == total:
+        if now - self._shown >= (_REDRAWN if self._bar else _LINE) or done == total:
             self._shown = now
             self._draw(escape_hidden(stage), done, total, _figures(done, total, now - self._started, detail))
         if done == total:
@@ -102,7 +102,7 @@ class Reporter(Progress):
 
     def _start(self, stage: str, total: int) -> None:
         self._done = 0
-        if self._console.is_terminal:
+        if can_redraw(self._console):
             self._line = _Line(self._console)
             self._bar = Bar(
                 self._line,

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from alttrain_cli.console.figures import estimate_in_words, size_in_words
 from alttrain_cli.console.terminal import duration, out, print_lines, print_next, print_table
 from alttrain_cli.storage.run import Run
@@ -26,7 +28,7 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
     if numbered:
         rows = [(f"{number}  {row[0]}", *row[1:]) for number, row in enumerate(rows, 1)]
     print_table(_COLUMNS, rows, left=(0, 1), whole=range(len(_COLUMNS)))
-    long = dict.fromkeys(entry.path.parent for entry in entries if len(str(entry.path)) > _ROOM)
+    long = dict.fromkeys(entry.path.parent for entry in entries if cell_len(str(entry.path)) > _ROOM)
     print_lines(("in:", folder.absolute()) for folder in long)
     print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
     if any(entry.structure and not entry.scores for entry in entries):
@@ -75,7 +77,7 @@ def _names(entry: "RunEntry") -> str:
     """Return run, recipe and data; of a long path the last part."""
     data = entry.manifest.data
     paths = [entry.path, *([Path(data.path)] if data else [])]
-    run, *more = [str(path) if len(str(path)) <= _ROOM else path.name for path in paths]
+    run, *more = [str(path) if cell_len(str(path)) <= _ROOM else path.name for path in paths]
     return "\n  ".join(filter(None, (run, entry.manifest.recipe, *more)))
 
 

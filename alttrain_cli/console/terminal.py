@@ -77,6 +77,11 @@ def plain(text: str, style: str = "") -> Text:
     return Text(escape_hidden(text), style=style)
 
 
+def can_redraw(console: Console) -> bool:
+    """Whether a line can be drawn again: not in a pipe, and not in a terminal like that of an editor."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def print_sentence(console: Console, text: Text) -> None:
     """Print a sentence, or lines of them, that a terminal does not cut within a word.
 
@@ -232,10 +237,10 @@ def _longest(cells: Iterable[str]) -> int:
 def status(message: str, console: Console | None = None, *, lines: bool = True) -> Iterator[None]:
     """Show that work is in progress, by default on standard error.
 
-    Where that is no terminal it is a plain line, or nothing without `lines`.
+    Where that cannot be redrawn it is a plain line, or nothing without `lines`.
     """
     console = console or err()
-    if console.is_terminal:
+    if can_redraw(console):
         with console.status(_Elapsed(message)):
             yield
     else:
