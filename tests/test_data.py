@@ -221,6 +221,14 @@ def test_all_formats_give_the_same_samples(tmp_path: Path, suffix: str) -> None:
     assert {one.label for one in found} == {"harmful"}
 
 
+def test_the_ends_of_lines_of_windows_are_not_trained(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    cell = TRACE.replace("\n", "\r\n")
+    path.write_bytes(f'\ufeffprompt,response,label\r\n"Eggs?\r\nNow.","{cell}",benign\r\n'.encode())
+    [found] = samples(path)
+    assert (found.prompt, found.response) == ("Eggs?\nNow.", TRACE)
+
+
 def test_columns_and_labels_go_by_the_names_that_are_given(tmp_path: Path) -> None:
     path = put(tmp_path / "s.jsonl", {"ask": "How?", "say": TRACE, "kind": "unsafe"})
     (one,) = samples(path, "prompt=ask, response=say", "column:kind")

@@ -51,6 +51,7 @@ def test_after_build_data_comes_training_with_the_recipe_for_this_machine() -> N
     [words] = pasted(shown)
     assert words[:2] + words[-2:] == ["alttrain", "train", "--data", out]
     run(*words[1:], "--plan")
+    assert pasted(run("build-data", "--audit", out)) == [words]
 
 
 def test_after_too_little_data_comes_more_data_and_no_training() -> None:

@@ -239,6 +239,7 @@ def test_the_preview_shows_rows_of_both_labels_with_what_is_trained(warm: Warm, 
     assert done.returncode == 0, done.stderr
     for shown in ("· benign", "· harmful", "⟦<|im_end|>⟧", "tokens given", "terminator 1"):
         assert shown in done.stdout
+    assert done.stdout.endswith("next: alttrain train --recipe smollm2-135m --data data.jsonl\n")
     assert not (tmp_path / "runs").exists()
 
 

@@ -94,6 +94,11 @@ class Audit:
     first_rows: list[Row] = field(default_factory=list)  # as many as were wanted
 
     @property
+    def has_both_labels(self) -> bool:
+        """Whether there are harmful and benign rows: training needs both unless one is allowed."""
+        return all(self.labels[label] for label in ("harmful", "benign"))
+
+    @property
     def sizes(self) -> dict[str, TextSizes]:
         """The sizes of the sections, and of whole rows."""
         return {

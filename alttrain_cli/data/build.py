@@ -46,12 +46,7 @@ class BuildResult:
     @property
     def is_enough(self) -> bool:
         """Whether a model can be trained on the rows at all."""
-        return self.audit.rows >= FEWEST and self.has_both_labels
-
-    @property
-    def has_both_labels(self) -> bool:
-        """Whether there are harmful and benign rows: training needs both unless one is allowed."""
-        return all(self.audit.labels[label] for label in ("harmful", "benign"))
+        return self.audit.rows >= FEWEST and self.audit.has_both_labels
 
     @property
     def takes_starter(self) -> bool:
@@ -78,9 +73,8 @@ class BuildResult:
         if not known:
             found.append(f"the label of {self.audit.labels['unknown']:,} rows is unknown.")
         if 0 < self.audit.rows < FEWEST:
-            found.append(
-                f"only {self.audit.rows} rows: less than one step of training needs. The paper uses 1,000."
-            )
+            rows = f"{self.audit.rows} row{'s' * (self.audit.rows > 1)}"
+            found.append(f"only {rows}: less than one step of training needs. The paper uses 1,000.")
         starter = ", or --source starter" * self.takes_starter
         return found + [
             f"no {label} rows: training needs both. Add --source FILE with {label} prompts{starter}. "

@@ -62,7 +62,7 @@ class Usage:
 
     def describe(self, price: Price | None) -> str:
         """Return tokens, cost and errors in words."""
-        failures = f"{self.failures} errors"
+        failures = f"{self.failures} error{'s' * (self.failures != 1)}"
         if self.prompt_tokens is None or self.completion_tokens is None:
             return f"tokens unknown · {failures}"
         parts = [f"{self.prompt_tokens + self.completion_tokens:,} tokens", failures]
@@ -77,7 +77,7 @@ class Usage:
             return ""
         if not self.responses:
             raise GateError(f"{rows}: all {self.failures:,} requests failed. {_AGAIN}")
-        return f"{self.failures:,} requests failed. {_AGAIN}"
+        return f"{self.failures:,} request{'s' * (self.failures > 1)} failed. {_AGAIN}"
 
 
 class Responses:

@@ -182,8 +182,8 @@ class SampleReader:
         return (self.columns[column],) if column in self.columns else COLUMNS[column]
 
     def _prompt(self, where: str, values: Mapping[str, Any]) -> str:
-        prompt = self._text(where, values, "prompt")
-        if "prompt" not in self.columns and prompt == values.get("instruction") and values.get("input"):
+        prompt, own = self._text(where, values, "prompt"), self._get(values, "prompt")
+        if "prompt" not in self.columns and own == values.get("instruction") and values.get("input"):
             raise DataError(
                 f"{where}: the row has an instruction and an input. The input would be lost. "
                 "Write both as one column, or leave it out: --columns prompt=instruction"
@@ -203,7 +203,7 @@ class SampleReader:
                 f"{where}: {column}: text is needed, not {type(text).__name__}. "
                 f"Name another column: --columns {column}=NAME{_conversation(values)}"
             )
-        return text or ""
+        return (text or "").replace("\r\n", "\n")  # of a table that was written on Windows
 
 
 def _read_columns(text: str) -> dict[str, str]:

@@ -34,12 +34,18 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
                 f"--set {cut_text(override)}: {quoted(text, 40)} is not a YAML value ({error}). "
                 "Put text in quotes."
             ) from None
-        if text.count("#") > str(value).count("#"):
+        if misread := _misread(text, value):
             words = shlex.quote(f"{key}={json.dumps(text.strip(), ensure_ascii=False)}")
-            raise RecipeError(
-                f"--set {cut_text(override)}: what follows # is a comment. Put text in quotes: --set {words}"
-            )
+            raise RecipeError(f"--set {cut_text(override)}: {misread}. Put text in quotes: --set {words}")
         _put(values, key.split("."), value, override)
+
+
+def _misread(text: str, value: Any) -> str:
+    """Return what YAML makes of a text that was probably meant as it is; empty if nothing."""
+    if text.count("#") > str(value).count("#"):
+        return "what follows # is a comment"
+    is_section = isinstance(value, dict) and not text.lstrip().startswith("{")
+    return "what precedes the colon is a key" if is_section else ""
 
 
 def cut_text(text: str) -> str:

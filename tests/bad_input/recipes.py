@@ -175,6 +175,7 @@ OVERRIDES = [
     _set("reserved", "train.packing=true", "alttrain sets this itself"),
     _set("escape", "train.\x1b[31m=1", "<U+001B>"),
     _set("comment", "model.system=Be brief # and kind", "comment", 'model.system="Be brief # and kind"'),
+    _set("colon", "model.system=Answer: yes", "is a key", "--set 'model.system=\"Answer: yes\"'"),
     _set("comment-alone", "model.system=# Be brief", "comment", 'model.system="# Be brief"'),
     Case(
         "set-section-after-its-key",

@@ -116,8 +116,13 @@ def _report(context: typer.Context, options: BuildOptions, result: BuildResult) 
         words = [word for one in (*own, STARTER) for word in ("--source", one)]
         console.print_next(shlex.join([*typed_again(context, "source"), *words]))
         return
-    words = ["alttrain", "train", "--recipe", recommended_recipe(find_machine()), "--data", str(result.rows)]
-    console.print_next(shlex.join([*words, *["--allow-one-label"] * (not result.has_both_labels)]))
+    _print_training(result.rows, one_label=not result.audit.has_both_labels)
+
+
+def _print_training(rows: Path, *, one_label: bool) -> None:
+    """Print the command that trains on the rows."""
+    words = ["alttrain", "train", "--recipe", recommended_recipe(find_machine()), "--data", str(rows)]
+    console.print_next(shlex.join([*words, *["--allow-one-label"] * one_label]))
 
 
 def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
@@ -126,3 +131,4 @@ def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
         result = audit_file(rows, suites, first=show)
     console.print_audit(result)
     result.check(rows)
+    _print_training(rows, one_label=not result.has_both_labels)

@@ -8,7 +8,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.options import take_options
-from alttrain_cli.commands.shared.rules import check, check_not_empty
+from alttrain_cli.commands.shared.rules import check, check_not_empty, typed_again
 from alttrain_cli.commands.train.options import TrainOptions, train_rules
 from alttrain_cli.data.recipe_data import RecipeData
 from alttrain_cli.data.samples import read_prompts
@@ -58,6 +58,7 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         with console.status("Loading the tokenizer ..."):
             rendered = render_rows(recipe, rows.rows, options.preview)
         console.print_previews(rendered)
+        console.print_next(shlex.join(typed_again(context, "preview")))
     else:
         _train(recipe, rows, options, launch)
 
