@@ -270,7 +270,7 @@ def test_the_model_to_be_trained_writes_the_traces_itself(tmp_path: Path) -> Non
             return "no thoughts"
         if "endless" in asked:
             end = "." * ("jar" in asked)
-            cut = f"<think>\nThe user asks for one thing, and{' another thing' * 30}{end}"
+            cut = f"<think>\nOkay.\nThe user asks for one thing, and{' another thing' * 30}{end}"
             return [{"index": 0, "delta": {"content": cut}, "finish_reason": "length"}]
         return f"<think>\nThe user asks: {asked[9:-1]}. Water helps.\n</think>\n\nUse water."
 

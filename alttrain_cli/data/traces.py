@@ -13,7 +13,7 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data.annotators import SAMPLING
 from alttrain_cli.data.responses import ResponseStore, Usage
 from alttrain_cli.data.samples import Sample, SampleError
-from alttrain_cli.data.styles import first_sentence
+from alttrain_cli.data.styles import split_opening
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import TraceState, parse
 
@@ -72,7 +72,7 @@ class TraceGenerator:
             opening, closed, _ = response.text.partition("<think>")[2].partition("</think>")
             opening = opening.strip()
             is_cut = not (closed or response.finished or _SENTENCE_END.search(opening))
-            if is_cut and first_sentence(opening) == opening:
+            if is_cut and not split_opening(opening)[1]:
                 raise SampleError(f"the first sentence of the trace has more than {OPENING_TOKENS} tokens")
             return replace(sample, response=f"<think>\n{opening}\n</think>\n\n-")
         if not response.finished:
