@@ -60,6 +60,18 @@ def test_a_copy_is_whole_and_resolves_to_the_same(name: str, tmp_path: Path) -> 
     assert all(comment in path.read_text() for comment in comments)
 
 
+def test_a_copy_of_a_recipe_with_sections_in_braces_resolves_to_the_same(tmp_path: Path) -> None:
+    text = "base: r1-7b\nlora: {r: 4, lora_alpha: 8}  # small\nmodel: {system: 'a # b'}\ntrain:\n  seed: 7 # mine\n"
+    mine = user_recipe(tmp_path / "mine.yaml", text)
+    copied = tmp_path / "copied.yaml"
+    assert (
+        CliRunner().invoke(app, ["recipes", "copy", str(tmp_path / "mine.yaml"), str(copied)]).exit_code == 0
+    )
+    assert Recipe.load(str(copied), ("name=mine",)) == mine
+    assert "lora: # small" in copied.read_text()
+    assert "seed: 7 # mine" in copied.read_text()
+
+
 def test_a_base_is_no_recipe_by_itself() -> None:
     assert not [path for path in shipped_recipes() if path.name.startswith("_")]
     with pytest.raises(RecipeError, match="No recipe is called '_lrm'"):

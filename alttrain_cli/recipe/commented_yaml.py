@@ -86,15 +86,20 @@ def _header(text: str) -> list[str]:
 
 def _written(text: str) -> dict[KeyPath, KeyText]:
     """Return how a recipe's file writes its keys. The text was parsed before."""
-    lines = _LINE_END.split(text)
-    return {key: _around(lines, name, value) for key, name, value in _nodes(yaml.compose(text), ())}
+    return dict(_texts(_LINE_END.split(text), yaml.compose(text), ()))
 
 
-def _nodes(node: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
+def _texts(lines: Sequence[str], node: Any, at: KeyPath) -> Iterator[tuple[KeyPath, KeyText]]:
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
         key = (*at, str(name.value))
-        yield key, name, value
-        yield from _nodes(value, key)
+        yield key, _around(lines, name, value)
+        inner = _texts(lines, value, key)
+        # keys in braces share a line, so they have no text of their own
+        yield from ((one, KeyText()) for one, _ in inner) if _is_in_braces(value) else inner
+
+
+def _is_in_braces(value: Any) -> bool:
+    return isinstance(value, yaml.MappingNode) and bool(value.flow_style)
 
 
 def _around(lines: Sequence[str], name: Any, value: Any) -> KeyText:
@@ -106,5 +111,6 @@ def _around(lines: Sequence[str], name: Any, value: Any) -> KeyText:
     if isinstance(value, yaml.ScalarNode) or value.flow_style:
         if not start.line == end.line == line:
             return KeyText(above)
-        return KeyText(above, lines[line][start.column : end.column], lines[line][end.column :].strip())
+        written = "" if _is_in_braces(value) else lines[line][start.column : end.column]
+        return KeyText(above, written, lines[line][end.column :].strip())
     return KeyText(above, "", lines[line][name.end_mark.column :].lstrip(" :").strip())
