@@ -36,7 +36,7 @@ class Command(Help, TyperCommand):
 
     def make_parser(self, ctx: Any) -> Any:
         """Return click's parser, which also reads old names, and refuses values without an effect."""
-        parser = super().make_parser(ctx)
+        parser: Any = super().make_parser(ctx)
         options = {name: one for one in self.get_params(ctx) for name in one.opts}
         for old, new in OLD_NAMES.items():
             if new in options and old not in options:
