@@ -69,6 +69,17 @@ def test_requests_are_spread_and_the_faster_server_does_more() -> None:
         assert set(questions(first, second).values()) == {1}
 
 
+def test_models_of_one_name_from_two_places_are_told() -> None:
+    told: list[str] = []
+    roots = ("/models/a", "/models/b", "/models/a", None)
+    with ExitStack() as stack:
+        cards: list[Any] = [[{"id": "tiny", "root": root}] for root in roots]
+        served = [stack.enter_context(chat_server(echo, models=one)) for one in cards]
+        ServerBackend.find(",".join(one.base_url for one in served), warn=told.append)
+    [line] = told
+    assert f"from /models/b on {served[1].base_url}, but from /models/a on {served[0].base_url}" in line
+
+
 def test_a_server_that_is_not_there_is_left_out_with_one_line() -> None:
     told: list[str] = []
     with chat_server(echo) as served:

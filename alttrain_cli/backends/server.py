@@ -25,7 +25,7 @@ from alttrain_cli.backends.endpoint_errors import all_down
 from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.backends.server_budget import ServerBudget
-from alttrain_cli.backends.server_pool import Servers, complete_tasks
+from alttrain_cli.backends.server_pool import Servers, complete_tasks, unlike
 from alttrain_cli.backends.server_tokenizer import ServerTokenizer
 from alttrain_cli.backends.streamed_text import StreamedText
 from alttrain_cli.recipe.model import Sampling
@@ -97,8 +97,8 @@ class ServerBackend:
                 failed[without_secrets(one)] = error
         if not found:
             raise all_down(failed)
-        for one_down in failed.values():
-            warn(f"{one_down} It is left out.")
+        for line in [f"{error} It is left out." for error in failed.values()] + unlike(found):
+            warn(line)
         return cls(found[0], in_flight, found[1:])
 
     @property

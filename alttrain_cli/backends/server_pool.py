@@ -20,6 +20,17 @@ _PAUSE = 0.05  # seconds
 Got = TypeVar("Got")
 
 
+def unlike(endpoints: Sequence[Endpoint]) -> list[str]:
+    """Return a line for each server that has its model from elsewhere than the first: it may be another."""
+    first = endpoints[0]
+    return [
+        f"{one.model} was loaded from {one.listed.folder} on {one.address}, but from {first.listed.folder} "
+        f"on {first.address}. If it is not the same model, name one of the servers alone."
+        for one in endpoints[1:]
+        if first.listed.folder and one.listed.folder not in (None, first.listed.folder)
+    ]
+
+
 class Servers:
     """The servers of one backend. One that is down is left out for good, with one line about it."""
 
