@@ -171,8 +171,9 @@ DOUBLE = "def double(x): ...\n"
         f"```python3\n{DOUBLE}```\nThat is all.",
         f"```python\n{DOUBLE}```\nTests:\n```python\ndef test_double(): assert double(1) == 2\n```",
         f"1. The code:\n   ```python\n   {DOUBLE}   ```\n2. Done.",
+        f"```text\n2 -> 4\n```\nSo:\n```python\n{DOUBLE}",
     ],
-    ids=["a shell", "an example", "python3", "tests after it", "in a list"],
+    ids=["a shell", "an example", "python3", "tests after it", "in a list", "not closed"],
 )
 def test_the_block_with_the_function_is_the_code_whatever_is_around_it(text: str) -> None:
     assert code_in(text, "double") == DOUBLE

@@ -17,6 +17,7 @@ SECONDS = 10
 _REASON = 200  # characters
 # Of any language: else the end of a block of another one would be read as the start of the next.
 BLOCK = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_TO_THE_END = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _FUNCTION = re.compile(r"^def (\w+)", re.MULTILINE)
 
 
@@ -40,10 +41,10 @@ def code_judgement(correct: bool | None, reason: str | None) -> Judgement:
 def code_in(text: str, asked: str = "") -> str:
     """Return the last code block that defines the function that was asked for.
 
-    Without one it is the last block that defines anything, else the last one, else the whole text. Blocks
-    in a list are indented; that is no part of the code.
+    Without one it is the last block that defines anything, else the last one, else the whole text. A block
+    that is not closed goes to the end. Blocks in a list are indented; that is no part of the code.
     """
-    blocks = [dedent(block) for block in BLOCK.findall(text)]
+    blocks = [dedent(block) for block in _TO_THE_END.findall(text)]
     defining = [block for block in blocks if "def " in block]
     right = [block for block in defining if asked and re.search(rf"\bdef {re.escape(asked)}\b", block)]
     return (right or defining or blocks or [text])[-1]
