@@ -179,7 +179,7 @@ def test_what_is_not_known_of_the_training_data_is_said_and_is_not_taken_for_cle
         assert (found.checked, found.hits) == (False, ())
         assert (found.reason or "").startswith(reason)
     untrained = contamination(None, items)
-    assert (untrained.checked, untrained.reason) == (False, "this model was not trained by alttrain")
+    assert (untrained.checked, untrained.reason) == (False, "its training rows are not known here")
     shared = " ".join(words(rows[1].prompt))
     assert contamination(Training.of(known, run), items) == Contamination(
         True, None, (ContaminatedItem(rows[1].id, "i", "exact", shared),)

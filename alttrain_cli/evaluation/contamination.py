@@ -69,7 +69,7 @@ class Contamination:
 def contamination(training: Training | None, items: list[Item]) -> Contamination:
     """Compare training rows with items; None: there was no training."""
     if training is None:
-        return Contamination(False, "this model was not trained by alttrain")
+        return Contamination(False, "its training rows are not known here")
     if training.unknown:
         return Contamination(False, training.unknown)
     rows = training.rows
