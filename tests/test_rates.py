@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alttrain_cli.console.figures import estimate_in_words
+from alttrain_cli.evaluation.calibration.summary import exact_rate
+from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate, percent
 from alttrain_cli.structure.refusal import is_refusal
 
@@ -32,6 +35,22 @@ def test_nothing_counted_is_no_zero() -> None:
     assert math.isnan(Rate(0, 0).share)
     assert str(Rate(0, 0)) == "none counted"
     assert str(Rate(9, 10)) == "9/10 = 90% (60-98)"
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (Rate(0, 1319), "0/1319 = 0% (0-<1)"),
+        (Rate(1, 5000), "1/5000 = <1% (0-<1)"),
+        (Rate(1319, 1319), "1319/1319 = 100% (>99-100)"),
+        (Rate(0, 500), "0/500 = 0% (0-1)"),
+        (Rate(500, 500), "500/500 = 100% (99-100)"),
+    ],
+)
+def test_however_many_were_counted_an_interval_is_not_shown_as_a_point(rate: Rate, words: str) -> None:
+    assert str(rate) == words
+    assert exact_rate(rate) == words
+    assert estimate_in_words(Estimate.of_rate(rate)) == words
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,13 @@ def percent(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
+def span(low: float, high: float) -> str:
+    """Return an interval of shares as 8-20, in percent. Rounding never makes it one of 0-0 or 100-100."""
+    least = ">99" if low < 1 and round(100 * low) == 100 else f"{100 * low:.0f}"
+    most = "<1" if high > 0 and round(100 * high) == 0 else f"{100 * high:.0f}"
+    return f"{least}-{most}"
+
+
 @dataclass(frozen=True)
 class Rate:
     """A count of hits among n."""
@@ -46,5 +53,4 @@ class Rate:
     def __str__(self) -> str:
         if not self.n:
             return "none counted"
-        low, high = (round(100 * bound) for bound in self.interval)
-        return f"{self.hits}/{self.n} = {percent(self.share)} ({low}-{high})"
+        return f"{self.hits}/{self.n} = {percent(self.share)} ({span(*self.interval)})"

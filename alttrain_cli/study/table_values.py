@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.published_tables import PublishedPaper
 from alttrain_cli.statistics.estimates import Estimate
-from alttrain_cli.statistics.rates import percent
+from alttrain_cli.statistics.rates import percent, span
 from alttrain_cli.study.file import Axis
 
 SEEDS = "Over several seeds: the mean, and the standard deviation in points."
@@ -44,7 +44,7 @@ class Cell:
             return f"{mean:.0f}% ± {spread:.0f} ({self.seeds.n} seeds)"
         if (one := self.estimate) is None:
             return self.missing
-        return f"{percent(one.share)} ({100 * one.low:.0f}-{100 * one.high:.0f})"
+        return f"{percent(one.share)} ({span(one.low, one.high)})"
 
     @property
     def theirs(self) -> str:

@@ -2,7 +2,7 @@
 
 from alttrain_cli.evaluation.calibration.calibrate import Calibration
 from alttrain_cli.evaluation.calibration.promise import CONFIDENCE
-from alttrain_cli.statistics.rates import Rate, percent
+from alttrain_cli.statistics.rates import Rate, percent, span
 from alttrain_cli.statistics.roc import exact_interval
 
 SummaryRow = tuple[str, str, str]
@@ -36,8 +36,7 @@ def exact_rate(rate: Rate) -> str:
     """Return a rate with its exact interval: 3/103 = 3% (1-8)."""
     if not rate.n:
         return str(rate)
-    low, high = exact_interval(rate)
-    return f"{rate.hits}/{rate.n} = {percent(rate.share)} ({100 * low:.0f}-{100 * high:.0f})"
+    return f"{rate.hits}/{rate.n} = {percent(rate.share)} ({span(*exact_interval(rate))})"
 
 
 def _promise(made: Calibration) -> str:

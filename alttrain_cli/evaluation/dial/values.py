@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.statistics.estimates import Difference, Estimate
-from alttrain_cli.statistics.rates import percent
+from alttrain_cli.statistics.rates import percent, span
 from alttrain_cli.statistics.roc import Auroc
 from alttrain_cli.structure.row import Label
 
@@ -87,7 +87,7 @@ class DialScore:
         """Return for each suite how far the promise held."""
         return [
             f"{self.promise}; {suite.name} gives {percent(suite.turned.share)} "
-            f"({100 * suite.turned.low:.0f}-{100 * suite.turned.high:.0f}), n = {suite.n}"
+            f"({span(suite.turned.low, suite.turned.high)}), n = {suite.n}"
             for suite in self.suites
             if suite.turned and self.promise and suite.label == self._promised
         ]

@@ -10,7 +10,7 @@ from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.scorecard_values import SuiteScore
 from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
 from alttrain_cli.statistics.estimates import Estimate
-from alttrain_cli.statistics.rates import percent
+from alttrain_cli.statistics.rates import percent, span
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.text import escape_hidden
 
@@ -72,4 +72,4 @@ def _suite_name(suite: SuiteScore) -> str:
 def _count(estimate: Estimate) -> str:
     """Return the counts of an estimate, and its interval."""
     counted = f"n = {estimate.n}" if estimate.hits is None else f"{estimate.hits}/{estimate.n}"
-    return f"{counted} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f}%)"
+    return f"{counted} ({span(estimate.low, estimate.high)}%)"
