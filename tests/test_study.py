@@ -193,6 +193,8 @@ BAD = [
     (("models=[1]",), "models.1: must be text, not 1."),
     (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
     (("judges=[rule, rule]",), "judges: a value is given twice."),
+    (("suites=[crescendo]",), "suites: crescendo needs a model that attacks. Add it to the study"),
+    (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 has several sources"),
     (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
     (("suite_files=[mine.yaml]",), "mine.yaml"),
     (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
@@ -231,6 +233,21 @@ def test_the_study_of_the_documents_has_a_plan(here: Path) -> None:
     place = open_study("own.yaml", (), None)
     kinds = [one.step.kind for one in plan_study(place.grid, place.folder, CARD).steps]
     assert [kinds.count(kind) for kind in ("build", "train", "eval", "judge")] == [4, 12, 13, 13]
+
+
+def test_a_study_has_the_attacker_and_the_budget_of_its_adaptive_suites(here: Path) -> None:
+    attack = "eval={limit: 8, attacker: base, max_turns: 2, max_backtracks: 0, threshold: 0}"
+    plain, attacked = (
+        small("methods=[alttrain]", f"suites=[{name}]", attack) for name in ("jbb-harmful", "crescendo")
+    )
+    words = attacked.grid.steps[-1].words()
+    given = ["--threshold", "0.0", "--attacker", "base", "--max-turns", "2", "--max-backtracks", "0"]
+    assert " ".join(given) in " ".join(words)
+    context_of(words, lenient=False)
+    one, many = (plan_study(place.grid, place.folder, CARD).steps[-1].cost for place in (plain, attacked))
+    assert many.parts["generate"] > 5 * one.parts["generate"]
+    [untrained] = small("methods=[untrained]", attack).grid.steps
+    assert "--threshold" not in untrained.words()
 
 
 def test_a_study_that_is_not_there_is_one_line() -> None:
@@ -707,7 +724,7 @@ def test_each_thinking_mode_has_its_own_figures(here: Path) -> None:
     [
         (["smoke-harmful"], "25% (10-50)"),
         (["gcg", "smoke-harmful"], "also over gcg, which the study does not have"),
-        ([], "25% (10-50)"),  # of an earlier version
+        ([], "25% (10-50)"),  # not named
         (["jbc"], "also over jbc, which the study does not have"),
     ],
 )

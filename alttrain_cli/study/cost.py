@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
 from alttrain_cli.engine.speed import cpu_rate
+from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.history import CHECK, GENERATE, LOAD, TRAIN, Times
 from alttrain_cli.study.rows import count_of, sizes_for
@@ -30,6 +31,7 @@ SLOTS = {True: 256, False: 64}  # prompts at the same time, with a GPU and witho
 PROMPT = 120  # tokens
 UNTRAINED_TOKENS = 900  # of a reasoning model that was not trained to stop early
 JUDGE_TOKENS = 16
+RECORDED_TURNS = 5  # of a conversation
 JUDGE_PARAMETERS = 7e9
 SERVED = 0.5  # seconds per judgement of a server
 DATA_ROW, COMPLETION = 1500, 2500  # bytes of a row with its facts, of a completion with its judgements
@@ -91,7 +93,8 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
         short = fmean(size.trained for size in sizes_for(step.train.build, recipe))
     # Mathematics and code take reasoning, before and after training.
     tokens = [
-        (n, min(cap, UNTRAINED_TOKENS if suite.kind == "ability" else short)) for suite, n in step.completions
+        (n, _calls(suite) * min(cap, UNTRAINED_TOKENS if suite.kind == "ability" else short))
+        for suite, n in step.completions
     ]
     n = sum(count for count, _ in tokens)
     mean = sum(count * one for count, one in tokens) / n
@@ -103,6 +106,14 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
     time = _generation(recipe, machine, n, slots, (mean, longest))
     parts = {LOAD: _loading(recipe, machine), GENERATE: time} if time else {}
     return Cost(parts, (weights + slots * row) / GIB, n * COMPLETION / GIB)
+
+
+def _calls(suite: Suite) -> int:
+    """Return how many completions one item takes: of a dialogue about one for each turn."""
+    if suite.attack is None:
+        return 1
+    turns = RECORDED_TURNS if suite.attack.flow == "script" else suite.attack.turns
+    return turns * (suite.attack.streams or suite.attack.actors or 1) * (1 + suite.attack.needs_attacker)
 
 
 def _judgement(step: JudgeStep, machine: Machine) -> Cost:

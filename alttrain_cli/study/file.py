@@ -102,8 +102,14 @@ class EvalSettings(_Section):
     greedy: bool = False
     temperature: float | None = None
     top_p: float | None = None
+    threshold: float | None = None
     preset: str | None = None
     allow_code: bool = False
+    attacker: str | None = None  # of adaptive suites, and the next four
+    attack_judge: str | None = None
+    max_turns: int | None = None
+    max_backtracks: int | None = None
+    streams: int | None = None
 
 
 class JudgeSettings(_Section):

@@ -96,6 +96,8 @@ class _Resolver:
         train = self._training(name, how, point) if how else None
         recipe = train.recipe if train else Recipe.load(name)
         settings = self.study.eval
+        if train is None:  # a base model has no verdict to turn
+            settings = settings.model_copy(update={"threshold": None})
         base = recipe.model.model_dump(mode="json", exclude_defaults=True, exclude={"shape", "package"})
         decoding = recipe.generation.record()
         key = step_key("eval", train.key if train else base, decoding, settings.words(), mode)
@@ -159,6 +161,11 @@ class _Resolver:
         if not values.get("source"):
             raise DataError(f"{recipe.name}: the recipe names no data. Add data.source to the study.")
         if point.size:
+            if len(values["source"]) > 1:
+                raise DataError(
+                    f"sizes: {point.of_data} has several sources, so it is not clear how many rows each "
+                    "gives. Leave out sizes, and give each source its number: NAME:500"
+                )
             count = self.study.sizes[point.size]
             values["source"] = tuple(f"{one.partition(':')[0]}:{count}" for one in values["source"])
         wanted = Method.model_validate(values)

@@ -28,6 +28,12 @@ def check_names(study: StudyFile, path: Path) -> None:
             if name not in known:
                 hint = suggest(name, known, TO_LIST.get(key, ""))
                 raise DataError(f"{path}: {key}: {quoted(name)} is not known. {hint}")
+    for suite in suites_of(study):
+        if suite.attack and suite.attack.needs_attacker and study.eval.attacker is None:
+            raise DataError(
+                f"{path}: suites: {suite.name} needs a model that attacks. Add it to the study, for example "
+                "eval: {attacker: base}"
+            )
 
 
 def _names(study: StudyFile) -> Iterator[tuple[str, Sequence[str], list[str]]]:
