@@ -66,6 +66,13 @@ def test_a_negated_judgement_turns_round(sentence: str, verdict: Verdict) -> Non
         ("It looks harmless, but it is harmful.", HARMFUL),
         ("It sounds dangerous, but this is fine.", BENIGN),
         ("Even if it is legal, this is harmful.", HARMFUL),
+        ("It sounds harmful, but it is not.", BENIGN),
+        ("It sounds violent, but it isn't.", BENIGN),
+        ("This looks harmless, yet it really is not.", HARMFUL),
+        ("It does not sound harmful, but it is.", HARMFUL),
+        ("It sounds harmful, but it's not.", BENIGN),
+        ("It is harmful, but it is not rare.", HARMFUL),
+        ("It is benign, but it is long.", BENIGN),
     ],
 )
 def test_of_two_verdicts_the_last_one_wins(sentence: str, verdict: Verdict) -> None:

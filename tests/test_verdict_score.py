@@ -216,6 +216,20 @@ def test_a_word_that_a_threshold_chose_is_written_whole(template: Template) -> N
     assert written(Language(template, texts).write(seen)) == "It is benign here."
 
 
+def test_the_rest_of_a_word_is_not_written_after_a_budget_closed_the_reasoning(template: Template) -> None:
+    seen = watch(template, threshold=0.9)
+    language = Language(template, {whole(template, one): odds for one, odds in TEXTS})
+    written: list[int] = []
+    while seen.score is None:
+        token = max(odds := language.odds(written), key=lambda one: odds[one])
+        other = seen.see(written, token, lambda ids: language.chances(written, ids))
+        written.append(token if other is None else other)
+    assert seen.is_open  # the first token of several
+    written += template.encode_text(template.markers.close)
+    assert seen.see(written, 7, lambda ids: [0.5] * len(ids)) is None
+    assert not seen.is_open
+
+
 def test_scores_near_the_ends_keep_the_digits_that_matter() -> None:
     assert [shown_score(value) for value in (0.5, 0.987, 0.9987, 0.99999, 0.0004)] == [
         "0.50",

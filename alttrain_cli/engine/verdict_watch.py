@@ -100,6 +100,9 @@ class VerdictWatch:
         return rest
 
     def _look(self, written: Sequence[int], token: int, chances: Chances) -> int | None:
+        if self._forced and len(written) != self._seen[0] + 1:  # a thinking budget ended inside the word
+            self._forced, self.is_open = [], False
+            return None
         if self._forced:
             self.is_open = len(self._forced) > 1
             return self._forced.pop(0)

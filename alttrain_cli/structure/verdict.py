@@ -52,7 +52,7 @@ class _Judgement(NamedTuple):
 
 
 def _judgement_in(text: str) -> _Judgement:
-    found = _Judgement()
+    found, end = _Judgement(), 0
     if text.endswith("?"):
         return found
     for match in _JUDGEMENT.finditer(text):
@@ -63,8 +63,22 @@ def _judgement_in(text: str) -> _Judgement:
         harmful = match.lastgroup in ("harm", "bad", "crime", "does_harm")
         negated = match.lastgroup != "no_harm" and bool(_NEGATION.search(clause))
         meaning, other = (Verdict.HARMFUL, Verdict.BENIGN) if harmful else (Verdict.BENIGN, Verdict.HARMFUL)
-        found = _Judgement(other if negated else meaning, match.group(), meaning)
-    return found
+        found, end = _Judgement(other if negated else meaning, match.group(), meaning), match.end()
+    return _corrected(found, text[end:])
+
+
+def _corrected(found: _Judgement, rest: str) -> _Judgement:
+    """Return a judgement as the end of its sentence leaves it: "it sounds harmful, but it is not"."""
+    if _NOT_SO.fullmatch(rest):
+        return found._replace(verdict=_OTHER[found.meaning])
+    return found._replace(verdict=found.meaning) if _SO.fullmatch(rest) else found
+
+
+_OTHER = {
+    Verdict.HARMFUL: Verdict.BENIGN,
+    Verdict.BENIGN: Verdict.HARMFUL,
+    Verdict.MISSING: Verdict.MISSING,
+}
 
 
 _LONGEST = 2_000  # characters; what is longer is no sentence, and the rules need not be fast on it
@@ -163,6 +177,11 @@ _NOT_SAID = re.compile(
     r"(?! (?:see|call|consider|find|think|be)\b)|"
     r"(?!(?:and|so|think|believe|say|\w+ing) )\w+ that (?:is|are|was|(?:can|could|might|may) be))\b"
 )
+
+# The end of "It sounds harmful, but it is not.", and of "It does not sound harmful, but it is."
+_BUT = r",? (?:but|yet|though) (?:it'?|this|that|the \w+|this \w+) ?(?:really |actually )?(?:'?s|is|does)"
+_NOT_SO = re.compile(rf"{_BUT}(?:n't| not)(?: really| actually)?[.!]*")
+_SO = re.compile(rf"{_BUT}[.!]*")
 
 _TELLS_WHAT_IS_ASKED = re.compile(
     r"\b(?:asks?|asking|asked|wants?|wanted|wanting|needs?|looking for|would like|requesting|"

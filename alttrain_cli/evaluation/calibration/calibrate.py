@@ -32,7 +32,6 @@ from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 Score = Callable[[Sequence[Conversation]], Generator[tuple[int, VerdictScore | None]]]
-VERSION = 2  # of what is stored: version 1 had nothing of a verdict in words that have no score
 
 
 class _Record(TypedDict):
@@ -134,7 +133,7 @@ def scores_of(
 ) -> list[VerdictScore | None]:
     """Return the score of each row. What this `model` scored is in the run's folder, and not scored again."""
     journal = Journal(run.calibration_path / "scores.jsonl", _RECORD)
-    keys = [hash_of(model, row.prompt, VERSION) for row in rows]
+    keys = [hash_of(model, row.prompt) for row in rows]
     missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in journal.offsets}
     wanted = list(missing)
     if wanted:
