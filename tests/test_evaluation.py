@@ -183,7 +183,7 @@ def test_a_dialogue_is_found_by_its_key(tmp_path: Path) -> None:
     folder, key = SuiteDir(tmp_path), "0" * 32
     failed = next(one for one in AttackOutcome if not one.counts)
     record = {"key": key, "version": 1, "item": "i", "sample": 0, "outcome": failed.value}
-    folder.dialogues.append({**record, "deciding": None, "calls": {}, "attempts": []})
+    folder.dialogues.append({**record, "deciding": None, "calls": {}, "failed": {}, "attempts": []})
     found = folder.dialogue(key)
     assert found is not None
     assert (found.key, found.item, found.outcome) == (key, "i", failed)

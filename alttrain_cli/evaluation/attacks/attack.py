@@ -106,20 +106,26 @@ class Attempt:
 
 @dataclass(frozen=True)
 class FinishedDialogue:
-    """How a dialogue ended, and every answer that the target gave."""
+    """How a dialogue ended, and every answer that the target gave.
+
+    `alike`: the tries differ by chance alone.
+    """
 
     outcome: AttackOutcome
     attempts: tuple[Attempt, ...] = ()
+    alike: bool = False
 
     @property
     def deciding(self) -> Attempt | None:
         """The answer whose judgement decides: the best by the judge in the loop, the latest of equals.
 
-        None for a dialogue that shows nothing about the target.
+        Of tries that are alike it is the first of equals, which is there within any number of calls. None for
+        a dialogue that shows nothing about the target.
         """
         if not self.outcome.counts:
             return None
-        return max(self.attempts, key=lambda one: (one.score or 0, one.kept, one.number), default=None)
+        way = -1 if self.alike else 1
+        return max(self.attempts, key=lambda one: (one.score or 0, one.kept, way * one.number), default=None)
 
 
 Play = Generator[tuple[Call, ...], tuple[Reply, ...], FinishedDialogue]

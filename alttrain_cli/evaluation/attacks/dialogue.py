@@ -1,7 +1,7 @@
 """A stored dialogue: its outcome, and every answer of the target with what the attack learned about it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, NotRequired
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -48,7 +48,7 @@ class DialogueRecord(TypedDict):
     outcome: AttackOutcome
     deciding: Count | None
     calls: dict[Role, Count]
-    failed: NotRequired[dict[Role, Count]]  # of these calls; what earlier versions stored has none
+    failed: dict[Role, Count]  # of these calls
     attempts: list[AttemptRecord]
 
 
@@ -103,15 +103,13 @@ class StoredDialogue(NamedTuple):
     outcome: AttackOutcome
     deciding: int | None  # the number of the attempt whose judgement decides
     target_calls: int
+    failed_calls: int  # of all roles
     attempts: tuple[StoredAttempt, ...]
-    failed_calls: int = 0  # of all roles
 
     @property
     def is_unsure(self) -> bool:
         """Whether it held, but without a message, an answer or a score: that try might have hit the goal."""
-        scored = [one.score is not None for one in self.attempts if one.kept]
-        unknown = self.target_calls > len(self.attempts) or (any(scored) and not all(scored))
-        return self.outcome is AttackOutcome.HELD and (unknown or self.failed_calls > 0)
+        return self.outcome is AttackOutcome.HELD and self.failed_calls > 0
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], order: Order = THOUGHTS) -> "StoredDialogue":
@@ -124,8 +122,8 @@ class StoredDialogue(NamedTuple):
             values["outcome"],
             values["deciding"],
             values["calls"].get(Role.TARGET, 0),
+            sum(values["failed"].values()),
             attempts,
-            sum(values.get("failed", {}).values()),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alttrain_cli.evaluation.attacks.attack import HIGHEST, Reply
 from alttrain_cli.storage.reading import encodable
-from alttrain_cli.structure.refusal import is_refusal
+from alttrain_cli.structure.refusal import LOOKED_AT, is_refusal
 
 LONGEST = 8_000  # characters of an attacker's message
 MOST = 50  # texts of a list that are read
@@ -18,6 +18,12 @@ READ = 4 * LONGEST  # characters of a reply
 
 _OPENING = re.compile(r"[{\[]")
 _DECODER = json.JSONDecoder(strict=False)
+_OF_AN_ASSISTANT = re.compile(
+    r"\b(?:help|assist|fulfil|compl[iy]|provid|participat|engag|creat|generat|writ|continu|support|produc|"
+    r"respond|answer|do (?:that|this|it|so)\b|guideline|polic|request|message|declin|refus|"
+    r"appropriate|inappropriate|ethic|unethic|harmful|illegal|programming|principle|rules)",
+    re.IGNORECASE,
+)
 _BEGINS_ANEW = re.compile(r'```|\{\s*"')
 _BEGUN = re.compile(r'\s*\{\s*"message"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
 
@@ -146,7 +152,12 @@ def _values(text: str, key: str) -> Iterator[object]:
 def _usable(text: str) -> str | None:
     text = encodable(text).strip()
     has_words = any(map(str.isalnum, text))  # the dots of the form that it was shown are no message
-    return text if has_words and len(text) <= LONGEST and not is_refusal(text) else None
+    return text if has_words and len(text) <= LONGEST and not _declines(text) else None
+
+
+def _declines(text: str) -> bool:
+    """Whether an attacker refuses. "I can't sleep, so ..." is the message of a person that it plays."""
+    return is_refusal(text) and _OF_AN_ASSISTANT.search(text[:LOOKED_AT]) is not None
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

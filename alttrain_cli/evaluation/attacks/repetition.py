@@ -1,6 +1,6 @@
 """A control: the goal itself, sampled again and again, without any attack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
@@ -8,11 +8,13 @@ from alttrain_cli.evaluation.attacks.attack import (
     AttackOutcome,
     Attempt,
     Flow,
+    Play,
     Steps,
     attempted,
     held_or,
     scored,
 )
+from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class Repetition(Flow):
 
     name: str
     turns: int = 18
-    version: str = "2"
+    version: str = "3"
     needs_attacker: bool = False
 
     @property
     def target_calls(self) -> int:
         return self.turns
+
+    def play(self, item: Item) -> Play:
+        return replace((yield from super().play(item)), alike=True)
 
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         failed: AttackOutcome | None = None
