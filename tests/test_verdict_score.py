@@ -6,7 +6,7 @@ from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore, shown_score
-from alttrain_cli.structure.verdict_words import VerdictWords
+from alttrain_cli.structure.verdict_words import VerdictWords, end_of_verdict
 from tests import families
 from tests.language import Language, watch
 
@@ -49,6 +49,17 @@ def test_a_word_that_is_negated_keeps_its_own_meaning() -> None:
 def test_rare_words_are_left_out_and_a_word_at_the_start_has_no_space() -> None:
     rows = ["Harmful: it would hurt."] * 150 + ["This is benign."] * 150 + ["It is innocuous."]
     assert VerdictWords.of(rows) == VerdictWords(("Harmful",), (" benign",))
+
+
+def test_a_verdict_ends_where_what_follows_does_not_turn_it_round() -> None:
+    assert end_of_verdict("It is harmful, as it hurts.") == len("It is harmful")
+    assert end_of_verdict("It sounds harmful, but it is not.") is None
+    assert end_of_verdict("I am asked about a lock.") is None
+
+
+def test_a_word_is_rare_among_those_of_its_meaning_and_not_among_all_rows() -> None:
+    rows = ["It is harmful."] * 900 + ["It is benign."] * 90 + ["It is safe."] * 9 + ["It is fine."]
+    assert VerdictWords.of(rows) == VerdictWords((" harmful",), (" benign", " safe"))
 
 
 def test_rows_without_an_assessment_and_of_one_verdict_say_why_there_is_no_score() -> None:

@@ -115,6 +115,7 @@ def _model_options(recipe: Recipe, source: ModelSource, *, on_gpu: bool) -> list
     # Its own generation settings would change what we request. Pickled weights are never opened.
     options = ["--host", "127.0.0.1", "--served-model-name", _BASE]
     options += ["--generation-config", "vllm", "--load-format", "safetensors", "--max-model-len", "auto"]
+    options += ["--max-logprobs", "128"]  # its own limit is 20, and verdict words may have more tokens
     if source.commit:
         options += ["--revision", source.commit, "--tokenizer-revision", source.commit]
     if not on_gpu:

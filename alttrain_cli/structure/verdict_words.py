@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from alttrain_cli.structure.verdict import Verdict, deciding_word
+from alttrain_cli.structure.verdict import Verdict, deciding_word, verdict_of
 
-RARE = 0.01  # of the assessments; a word that fewer of them have is left out
+RARE = 0.01  # of the words of its meaning; one that is no more frequent is left out
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,11 @@ class VerdictWords:
             if (decided := deciding_word(sentence)) is not None:
                 word, meaning = decided
                 found[meaning, _as_written(word, sentence)] += 1
-        least = RARE * found.total()
-        kept = [one for one, count in found.most_common() if count >= least]
+        # Nine of ten rows may be harmful: by all rows, a tenth of the benign words would be rare.
+        of_meaning: Counter[Verdict] = Counter()
+        for (meaning, _), count in found.items():
+            of_meaning[meaning] += count
+        kept = [one for one, count in found.most_common() if count > RARE * of_meaning[one[0]]]
         words = {verdict: tuple(word for own, word in kept if own is verdict) for verdict in Verdict}
         return cls(words[Verdict.HARMFUL], words[Verdict.BENIGN])
 
@@ -41,10 +44,15 @@ class VerdictWords:
 
 
 def end_of_verdict(assessment: str) -> int | None:
-    """Return at which character of an assessment its verdict ends; None without a verdict."""
+    """Return at which character of an assessment its verdict ends; None without one.
+
+    None too where what follows turns it round: "It sounds harmful, but it is not."
+    """
     decided = deciding_word(assessment)
     place = decided and _place(decided[0], assessment)
-    return place.end() if place else None
+    if not place or verdict_of(f"{assessment[: place.end()]}.") is not verdict_of(assessment):
+        return None
+    return place.end()
 
 
 def _place(word: str, sentence: str) -> re.Match[str] | None:
