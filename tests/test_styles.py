@@ -93,6 +93,11 @@ def test_original_leaves_trace_and_answer_untouched() -> None:
     assert (row.understanding, row.assessment, row.answer) == ("", "", ANSWER)
 
 
+def test_r1_act_says_why_it_needs_more_than_one_sentence() -> None:
+    with pytest.raises(SampleError, match="the trace has only one sentence"):
+        made("r1-act", sample(response="<think>\nThey want an egg boiled.\n</think>\n\nBoil it."))
+
+
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {"original"}))
 def test_no_style_but_original_teaches_to_refuse_what_is_benign(style: str) -> None:
     refusing = sample(response=TRACE.replace("Boil it for", "I'm sorry, but I can't help with"))
@@ -147,6 +152,10 @@ def test_the_starter_set_takes_the_styles_that_leave_something_out(style: str) -
         ("<think>\n\n</think>\n\nBoil it.", "the think block is empty"),
         ("<think>\nOkay, so I boil it.\n</think>\n\n", "the answer is empty"),
         ("<think>\nok\n</think>\n\nYes.", "the trace has only one sentence"),
+        (
+            f"<think>\nOkay, they say{' so' * 600}. I boil it.\n</think>\n\nBoil.",
+            "longer than 1,500 characters",
+        ),
         ("<think>\nThis request is harmful.\n\nNo.\n</think>\n\nNo.", "already gives a verdict"),
         ("<think>\nOkay, so I boil it.\n</think>\n\nI'm sorry, but I can't help.", "but the answer refuses"),
         ("<think>\nOkay, so I boil\x07 it now.\n</think>\n\nBoil.", r"holds U\+0007"),
@@ -170,6 +179,7 @@ def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None
         ("So the user asks who lives in Homer, LA. I need to be careful.", "So the user asks who lives in Homer, LA."),
         ('So they ask, "I am sad in LA. I need to eat. What?" Hmm.', 'So they ask, "I am sad in LA. I need to eat. What?"'),
         ("Let x = 2. Then more.", "Let x = 2."),
+        ("**They want an egg.** Then more.", "**They want an egg.**"),
         ("Okay.\n\nThe user wants an egg. Hmm.", "Okay. The user wants an egg."),
         ("**My plan**\n- The user wants an egg.\n- Hmm.", "**My plan** - The user wants an egg."),
         ("好的。用户想煮鸡蛋。然后放水。", "好的。用户想煮鸡蛋。"),

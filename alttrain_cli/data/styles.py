@@ -19,7 +19,7 @@ from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
-from alttrain_cli.structure.trace import TraceState, compose, parse
+from alttrain_cli.structure.trace import WINDOW_CHARACTERS, TraceState, compose, parse
 
 # "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it, also if it
 # is in the next line. Of scripts without spaces each character counts as a word.
@@ -27,6 +27,8 @@ _FEWEST_WORDS = 4
 _NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}\u3000-\u303f\uff00-\uffef]+")  # nor full-width marks
 _LINE = re.compile(r"([^\n]+)(\n*)")
+_ONE_SENTENCE = "the trace has only one sentence, so nothing follows the understanding"
+_END_OF_BOLD = re.compile(r"[*_]+(?=\s|$)")  # of a sentence in bold letters
 # How R1 continues after it has stated the problem.
 _TURN = re.compile(r"""(?<=[.?!"]) (?=(?:Hmm|I need to)\b)""")
 
@@ -58,6 +60,8 @@ def cr_rephrase(sample: Sample, note: Annotation) -> Row:
 def r1_act(sample: Sample, note: Annotation) -> Row:
     """R1-Act (arXiv 2508.00324): the same three steps under headings, a solution step in every row."""
     parts = _Parts.of(sample, note)
+    if not (parts.harmful or parts.rest):
+        raise SampleError(_ONE_SENTENCE)
     solution = (
         f"Since the request is harmful, the right solution is to refuse. {phrases.stop_sentence(sample.id)}"
         if parts.harmful
@@ -162,8 +166,10 @@ def check_row(row: Row) -> Row:
     if not trace.can_be_parsed:
         return row
     if found.assessment != row.assessment:
+        if not found.assessment:
+            raise SampleError(f"the understanding is longer than {WINDOW_CHARACTERS:,} characters")
         if "reasoning" in row.order and not row.reasoning:
-            raise SampleError("the trace has only one sentence, so nothing follows the understanding")
+            raise SampleError(_ONE_SENTENCE)
         raise SampleError("the understanding already gives a verdict")
     if found != trace:
         raise SampleError("the sections cannot be separated again")
@@ -182,6 +188,8 @@ def split_opening(thinking: str) -> tuple[str, str]:
         for sentence in _sentences(line[1]):
             taken += sentence
             if len(_WORD.findall(taken)) >= _FEWEST_WORDS:
+                bold = _END_OF_BOLD.match(thinking, len(taken))
+                taken += bold.group() if bold else ""
                 return _in_one_line(taken), thinking[len(taken) :].strip()
         taken += line[2]
     return _in_one_line(taken), ""
