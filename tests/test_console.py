@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 
 from alttrain_cli import console
+from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.console.sections import trace_view
+from alttrain_cli.console.terminal import print_sentence
 from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
 
@@ -85,6 +88,18 @@ def test_paths_and_names_are_never_cut_in_a_narrow_terminal(
     shown = capsys.readouterr()
     assert shown.out.count(str(path)) == 4
     assert str(path) in shown.err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "--help"])
+def test_a_sentence_ends_before_a_command_and_not_before_the_name_alone(command: str) -> None:
+    screen = Console(
+        file=io.StringIO(), force_terminal=True, color_system=None, width=40, theme=console.THEME
+    )
+    long = "and some more words that do not fit into this line."
+    print_sentence(screen, Text(f"Error: runs/a: another alttrain process is writing here, {long}"))
+    assert screen.file.getvalue().splitlines()[0] == "Error: runs/a: another alttrain process "  # type: ignore[attr-defined]
+    print_sentence(screen, Text(f"Do this and all of that: alttrain {command} runs/a"))
+    assert screen.file.getvalue().endswith(f":\nalttrain {command} runs/a\n")  # type: ignore[attr-defined]
 
 
 def test_short_lines_stay_aligned(

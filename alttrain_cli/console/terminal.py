@@ -40,7 +40,8 @@ USUAL = 80  # columns of a terminal; in a narrower one the last column is wrappe
 NARROW = 60
 LEAST = 3  # columns of the screen that a folded column of a table gets
 TAKES_LONG = 5.0  # seconds
-_COMMAND = re.compile(r"(?<!\S)\S*alttrain ")  # with the path before it
+_NAMES = "build-data|train|chat|serve|eval|calibrate|export|study|runs|recipes|doctor"
+_COMMAND = re.compile(rf"(?<!\S)\S*alttrain (?:(?:{_NAMES})\b|-)")  # with the path before it; prose is none
 
 
 class _Console(Console):

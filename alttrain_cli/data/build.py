@@ -78,7 +78,7 @@ class BuildResult:
         starter = ", or --source starter" * self.takes_starter
         return found + [
             f"no {label} rows: training needs both. Add --source FILE with {label} prompts{starter}. "
-            "To train without: alttrain train --allow-one-label."
+            "To train without them, add --allow-one-label to the training."
             for label in missing
         ]
 
