@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
 from alttrain_cli.data import published_files, sources
+from alttrain_cli.data.annotators import BenignAnnotator
 from alttrain_cli.data.build import build
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.published_files import FILES
@@ -118,6 +119,22 @@ def test_a_set_that_is_trained_as_it_is_published_keeps_what_it_repeats(study: P
     assert found == {("unknown", "", "I'm sorry, I can't.")}
     facts = json.loads((study / "d.manifest.json").read_text())["sources"][0]
     assert (facts["name"], facts["revision"][:7], facts["samples"]) == ("lrm-study-no-cot", "498ef37", 1000)
+
+
+def test_a_quota_of_unknown_labels_takes_what_repeats_and_one_of_a_mix_what_has_no_label(study: Path) -> None:
+    configs = [
+        SourceConfig(
+            Source.parse("lrm-study-short:unknown=40"), SampleReader.of(None, "unknown"), "original"
+        ),
+        SourceConfig(
+            Source.parse("lrm-study-math:benign=9"),
+            SampleReader.of(None, None, needs_label=False),
+            "original",
+            BenignAnnotator(),
+        ),
+    ]
+    result = build(configs, study / "d.jsonl", 42)
+    assert result.audit.labels == {"unknown": 40, "benign": 9}
 
 
 def test_the_studys_recipe_builds_its_mix(study: Path) -> None:

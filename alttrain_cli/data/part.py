@@ -7,7 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from alttrain_cli.data.annotators import Annotation, Annotator, TemplateAnnotator, resolve_label
+from alttrain_cli.data.annotators import (
+    Annotation,
+    Annotator,
+    BenignAnnotator,
+    TemplateAnnotator,
+    resolve_label,
+)
 from alttrain_cli.data.choices import Trust
 from alttrain_cli.data.duplicates import NearDuplicateIndex
 from alttrain_cli.data.samples import Sample, SampleError, SampleReader, check_prompt
@@ -77,14 +83,15 @@ class Part:
         own = NearDuplicateIndex()
         counts: Counter[Label | None] = Counter()
         for at, one in enumerate(self._all()):
-            counts[one.label] += 1
-            if (
-                one.label in quotas
-                and self._makes_row(one)
-                and not (earlier and earlier.find(one.prompt, one.label))
-                and not own.add(one.id, one.prompt, one.label)
-            ):
-                found.setdefault(one.label, {})[at] = one.category
+            label = self._label(one)
+            counts[label] += 1
+            if label not in quotas or not self._makes_row(one):
+                continue
+            repeats = label != "unknown" and (  # trained as its authors publish it, with whatever it repeats
+                (earlier and earlier.find(one.prompt, label)) or own.add(one.id, one.prompt, label)
+            )
+            if not repeats:
+                found.setdefault(label, {})[at] = one.category
         chosen: set[int] = set()
         for label, wanted in quotas.items():
             usable = found.get(label, {})
@@ -109,8 +116,14 @@ class Part:
     def remember(self, earlier: NearDuplicateIndex) -> None:
         """Add the chosen samples that make a row to the index."""
         for one in self.samples():
-            if one.label in ("harmful", "benign") and self._makes_row(one):
-                earlier.add(one.id, one.prompt, one.label)
+            label = self._label(one)
+            if label not in (None, "unknown") and self._makes_row(one):
+                earlier.add(one.id, one.prompt, label)
+
+    def _label(self, one: Sample) -> Label | None:
+        """Return the label that the row of a sample will have, as far as that is known."""
+        is_mixed = isinstance(self.config.annotator, BenignAnnotator)
+        return "benign" if one.label is None and is_mixed else one.label
 
     @property
     def size(self) -> int:
