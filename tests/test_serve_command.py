@@ -49,12 +49,26 @@ ROOT = Path(__file__).parent.parent
 HI: Any = {"messages": [{"role": "user", "content": "Hi."}]}
 
 
+# The same with a model that is never loaded: in Python, which notices a signal, or in a library, which does not.
+LOADING = """
+import time
+from alttrain_cli.library_output import capture_output
+
+def open_backend(found, progress):
+    with progress.status("Loading ..."), capture_output(None):
+        while True:
+            time.sleep({seconds})
+"""
+
+
 @contextmanager
-def running(tmp_path: Path, *arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    tmp_path: Path, *arguments: str, program: str = PROGRAM, **environment: str
+) -> Iterator["subprocess.Popen[str]"]:
     """Run the command with its standard error in a file."""
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "serve", RECIPE, "--port", "0", *arguments],
+            [sys.executable, "-c", program, "serve", RECIPE, "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             stderr=err,
             text=True,
@@ -97,6 +111,16 @@ def test_in_a_pipe_it_writes_plain_lines_and_a_signal_ends_it(
     assert shown[-1] == "Interrupted."
     assert all(line.startswith("0 completed · ") for line in shown[2:-1])
     assert len(shown) <= 5
+
+
+@pytest.mark.parametrize("seconds", [0.05, 600])
+def test_a_signal_while_the_model_is_loaded_ends_it_soon(tmp_path: Path, seconds: float) -> None:
+    slow = PROGRAM.replace("\nserve.Serving", f"{LOADING.format(seconds=seconds)}\nserve.Serving")
+    with running(tmp_path, program=slow) as process:
+        eventually(lambda: "Loading" in (tmp_path / "err").read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert (tmp_path / "err").read_text().splitlines() == ["Loading ...", "Interrupted."]
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:

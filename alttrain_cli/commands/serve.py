@@ -1,7 +1,6 @@
 """`alttrain serve`: an OpenAI-compatible server for a run and its base model."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from alttrain_cli.backends.address import without_secrets
 from alttrain_cli.backends.open import find, open_backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_target
+from alttrain_cli.commands.shared.in_thread import in_thread
 from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.errors import AlttrainError
@@ -74,11 +74,9 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
             console.print_warning(
                 "Everybody in your network can use this server. Set a key: --api-key-env NAME"
             )
-        # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, which
-        # slows the generating thread on few cores.
-        with console.Reporter() as progress, ThreadPoolExecutor(1) as pool:
-            backend = pool.submit(open_backend, found, progress).result()
-            pool.submit(warm_up, backend).result()
+        with console.Reporter() as progress:
+            backend = in_thread(lambda: open_backend(found, progress))
+            in_thread(lambda: warm_up(backend))
         models = served_models(backend)
         listen(taken)
         console.print_server(address_of(taken), list(models), key_from=options.api_key_env)

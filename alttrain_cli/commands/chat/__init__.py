@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 
@@ -23,6 +22,7 @@ from alttrain_cli.chat.settings import Settings
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.commands.chat.options import ChatOptions
 from alttrain_cli.commands.chat.rules import chat_rules
+from alttrain_cli.commands.shared.in_thread import in_thread
 from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check, check_not_empty
 
@@ -67,10 +67,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
 
 @contextmanager
 def _opened(target: ChatTarget, load: Load, options: ChatOptions) -> Iterator[Backend]:
-    # In a thread that ends: were the main thread to compute, it would keep an OpenMP team, and two of
-    # them on few cores slow the generating thread by a third.
-    with ThreadPoolExecutor(1) as pool:
-        backend = pool.submit(load, console.Reporter(lines=False)).result()
+    backend = in_thread(lambda: load(console.Reporter(lines=False)))
     if warning := target.warning(backend):
         console.print_warning(warning)
     # A model in memory ends with this process. To close it would convert its weights once more.
