@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from alttrain_cli.errors import ModelError
+from alttrain_cli.export.gguf import GgufFormat
 from alttrain_cli.export.modelfile import modelfile
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.turns import Turns
 from tests import families
@@ -117,6 +119,18 @@ def test_a_template_that_looks_at_more_than_roles_is_refused() -> None:
     tokenizer.chat_template += "{% if messages|length > 3 %}<|endoftext|>{% endif %}"
     with pytest.raises(ModelError, match=r"cannot be written for Ollama.*--format gguf"):
         Turns.of(Template.of(tokenizer))
+
+
+def test_a_system_prompt_that_no_modelfile_can_hold_is_found_before_the_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged: list[Path] = []
+    monkeypatch.setattr("alttrain_cli.engine.merge.save_merged", lambda *given: merged.append(given[-1]))
+    made = trained("qwen3", 'Say """no""".')
+    whole: Any = SimpleNamespace(run=Run(tmp_path / "mine"), recipe=made.recipe, loaded=made.loaded)
+    with pytest.raises(ModelError, match="the recipe's system prompt"):
+        GgufFormat(["q8_0"], for_ollama=True).write(whole, tmp_path)
+    assert merged == []
 
 
 @pytest.mark.parametrize("family", families.NAMES)

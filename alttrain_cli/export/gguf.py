@@ -61,11 +61,11 @@ class GgufFormat:
 
         self._name = safe_name(trained.run.path.resolve().name)
         self._renderer = trained.loaded.tokenizer
-        (folder / _MERGED).mkdir()
-        save_merged(trained.loaded, trained.recipe.generation, folder / _MERGED)
-        if self._for_ollama:
+        if self._for_ollama:  # first: a chat template that Ollama cannot have is found before the merge
             with atomic_writer(folder / MODELFILE) as file:
                 file.write(modelfile(trained, self._path(folder, self._kinds[0]).name))
+        (folder / _MERGED).mkdir()
+        save_merged(trained.loaded, trained.recipe.generation, folder / _MERGED)
 
     def convert(self, folder: Path) -> None:
         """Convert with llama.cpp's script, and quantise with its library."""

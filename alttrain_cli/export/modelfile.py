@@ -74,6 +74,7 @@ def _quotable(text: str) -> str:
     """Make sure that a Modelfile can hold a text: Ollama drops characters that cannot be printed."""
     if '"""' in text or any(not one.isprintable() and one not in "\n\t" for one in text):
         raise ModelError(
-            "this model's chat template cannot be quoted in a Modelfile. Export it: --format gguf"
+            "the chat template, or the recipe's system prompt in it, has characters that a Modelfile cannot "
+            "hold. Export it: --format gguf"
         )
     return text
