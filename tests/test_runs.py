@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from alttrain_cli.errors import RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.runs.scores import read_scores
+from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage import lock
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.lock import lock_folder
@@ -145,6 +148,18 @@ def test_a_scorecard_is_read_as_evaluation_writes_it(tmp_path: Path) -> None:
     shown = json.loads(alttrain("runs", "--json").output)
     assert shown["harmful_refused"] == {"hits": 3, "n": 4}
     assert shown["evaluated"] is True
+    card = json.loads((run / "eval" / "scorecard.json").read_text())
+    of_reasoning = {
+        "judge": "xstest~m@reasoning",
+        "triage": False,
+        "target": asdict(Estimate.of_rate(Rate(4, 4))),
+    }
+    for pool in card["pooled"].values():
+        pool += [{**one, **of_reasoning, "target_at_most": None} for one in pool]
+    write_json(run / "eval" / "scorecard.json", card)
+    again = read_scores(run)
+    assert again
+    assert (again.refused_harmful, again.refused_benign) == ((3, 4), (1, 4))
 
 
 def test_a_scorecard_that_is_wrong_is_a_problem_of_that_run_alone() -> None:

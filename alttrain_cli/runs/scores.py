@@ -150,9 +150,9 @@ class Scores(Record):
         return [rate for suite in self.suites for rate in suite.rates()]
 
     def _best(self, pool: str, metric: str) -> ScoreMetric | None:
-        """Return a metric by the best judge that there is."""
+        """Return a metric by the best judge that there is, of the answers if one saw them alone."""
         found = [one for one in self.pooled.get(pool, ()) if one.metric == metric]
-        return min(found, key=lambda one: (one.triage, one.judge), default=None)
+        return min(found, key=lambda one: ("@" in one.judge, one.triage, one.judge), default=None)
 
 
 _SCORES = TypeAdapter(Scores)
