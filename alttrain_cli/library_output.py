@@ -60,7 +60,8 @@ def capture_output(log: Path | None) -> Iterator[None]:
     After `show_libraries` it is printed on standard error too.
     """
     set_environment()
-    target = Path(log or os.devnull).open("a", encoding="utf-8")  # noqa: SIM115
+    # A path may have bytes that are not UTF-8: they must not end the work of a library that prints it.
+    target = Path(log or os.devnull).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     stream: Any = _Both(target, sys.stderr) if _shown else target
     handler = logging.StreamHandler(stream)
     root = logging.getLogger()

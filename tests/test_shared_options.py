@@ -65,6 +65,12 @@ def test_quiet_leaves_the_result_and_errors_and_ends_with_the_command(
     assert "heard" in capfd.readouterr().err
 
 
+def test_a_library_that_prints_a_path_with_bytes_that_are_no_text_is_not_ended(tmp_path: Path) -> None:
+    with capture_output(tmp_path / "log.txt"):
+        print("writing to \udcff")  # noqa: T201
+    assert (tmp_path / "log.txt").read_text() == "writing to \\udcff\n"
+
+
 def test_verbose_shows_what_libraries_say_and_the_log_has_it_too(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

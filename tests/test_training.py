@@ -16,7 +16,7 @@ import pytest
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import restyle
-from alttrain_cli.errors import GateError, ModelError
+from alttrain_cli.errors import GateError, ModelError, RecipeError
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_jsonl
@@ -143,6 +143,25 @@ def test_nan_weights_stop_the_run_at_once(train: Train, tmp_path: Path) -> None:
 
     with pytest.raises(GateError, match="Stopped at step 1: the loss is nan"):
         train(tmp_path, 4096, fail=poison)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.optim=lomo", r"train\.optim: TRL does not accept these settings: You need to install"),
+        (
+            "train.lr_scheduler_kwargs={min: 1}",
+            r"train\.lr_scheduler_kwargs: .* unexpected keyword argument 'min'",
+        ),
+        ("train.loss_type=none", r"train: TRL does not accept these settings: Invalid `loss_type`"),
+    ],
+)
+def test_settings_that_the_libraries_refuse_are_one_line(
+    setting: str, said: str, tiny: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe.load("smollm2-135m", (*settings(tiny), *SHORT, setting))
+    with pytest.raises(RecipeError, match=said):
+        _train(recipe, tmp_path, 4096)
 
 
 @pytest.fixture

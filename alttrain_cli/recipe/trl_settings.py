@@ -20,6 +20,12 @@ RESERVED = frozenset(
         *("output_dir", "packing", "padding_free", "dataset_kwargs", "remove_unused_columns"),
         *("logging_steps", "logging_strategy", "logging_nan_inf_filter", "disable_tqdm"),
         *("save_strategy", "save_total_limit", "eval_strategy", "do_train", "do_eval", "do_predict"),
+        # a resumed run would lose the state of its optimiser, or train on rows twice
+        *("save_only_model", "ignore_data_skip", "enable_jit_checkpoint"),
+        # the order of the rows, and which of them are trained on
+        *("data_seed", "dataloader_drop_last"),
+        *("eval_on_start", "load_best_model_at_end"),  # there are no rows to evaluate on
+        *("eos_token", "pad_token"),  # the rows are tokenised with those of the model
         *("bf16", "fp16", "use_cpu", "dataloader_pin_memory", "deepspeed", "fsdp", "push_to_hub"),
         *("assistant_only_loss", "completion_only_loss", "shuffle_dataset"),
         *("trust_remote_code", "model_init_kwargs", "resume_from_checkpoint", "chat_template_path"),

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel, match_dtype
+from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.model import Recipe
@@ -65,13 +67,16 @@ def make_trainer(
 
     FastLanguageModel.for_training(loaded.model)
     loaded.tokenizer.padding_side = "right"
-    trainer = _trainer_class()(
-        model=loaded.model,
-        processing_class=loaded.tokenizer,
-        train_dataset=Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows]),
-        data_collator=DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED),
-        args=_arguments(loaded, recipe, checkpoints, batching, ranks),
-    )
+    with _explain_settings("train"):
+        trainer = _trainer_class()(
+            model=loaded.model,
+            processing_class=loaded.tokenizer,
+            train_dataset=Dataset.from_list(
+                [{"input_ids": one.input_ids, "labels": one.labels} for one in rows]
+            ),
+            data_collator=DataCollatorForSeq2Seq(loaded.tokenizer, padding=True, label_pad_token_id=IGNORED),
+            args=_arguments(loaded, recipe, checkpoints, batching, ranks),
+        )
     trainer.remove_callback(PrinterCallback)
     on_cpu = loaded.device == "cpu"
     trainer.loaded = loaded
@@ -82,13 +87,25 @@ def make_trainer(
     return trainer
 
 
+class _Explaining:
+    """A part of the trainer: what is wrong with a recipe's optimiser or its schedule is one line."""
+
+    def create_optimizer(self, *arguments: Any) -> Any:
+        with _explain_settings("train.optim"):
+            return super().create_optimizer(*arguments)  # type: ignore[misc]
+
+    def create_scheduler(self, *arguments: Any, **options: Any) -> Any:
+        with _explain_settings("train.lr_scheduler_kwargs"):
+            return super().create_scheduler(*arguments, **options)  # type: ignore[misc]
+
+
 @cache
 def _trainer_class() -> Any:
     """Return our subclass of TRL's trainer; defined here because importing TRL takes seconds."""
     # isort: split
     from trl import SFTTrainer
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]
+    class Trainer(_Explaining, SFTTrainer):  # type: ignore[misc]
         loaded: LoadedModel
         checkpoints: Path
         ranks: Ranks
@@ -156,10 +173,16 @@ def _arguments(
     }
     if not ranks.is_first:
         settings["report_to"] = "none"
+    return SFTConfig(**{**values, **settings})
+
+
+@contextmanager
+def _explain_settings(key: str) -> Iterator[None]:
+    """Turn what the libraries think of a recipe's settings, or do not find installed, into one line."""
     try:
-        return SFTConfig(**{**values, **settings})
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"train: TRL does not accept these settings: {error}") from None
+        yield
+    except (TypeError, ValueError, ImportError) as error:
+        raise RecipeError(f"{key}: TRL does not accept these settings: {first_line(error)}") from None
 
 
 def _is_bf16(model: Any) -> bool:
