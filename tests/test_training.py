@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import restyle
+from alttrain_cli.engine.ranks import ONE_RANK
 from alttrain_cli.errors import GateError, ModelError, RecipeError
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
@@ -143,6 +145,27 @@ def test_nan_weights_stop_the_run_at_once(train: Train, tmp_path: Path) -> None:
 
     with pytest.raises(GateError, match="Stopped at step 1: the loss is nan"):
         train(tmp_path, 4096, fail=poison)
+
+
+def test_in_float16_a_process_without_rows_in_the_first_update_can_take_part_in_it() -> None:
+    with capture_output(None):
+        import torch
+        import unsloth  # noqa: F401
+
+        from alttrain_cli.training.trainer import _trainer_class
+
+    kind = _trainer_class()
+    trainer = kind.__new__(kind)
+    trainer.ranks = ONE_RANK
+    trainer.args, trainer.state = SimpleNamespace(seed=1), SimpleNamespace(global_step=0)
+    trainer.updates = SimpleNamespace(loss=lambda *_: torch.zeros(()))
+    scaler = torch.amp.GradScaler("cpu")
+    trainer.accelerator = SimpleNamespace(scaler=scaler)
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.full((2,), 65536.0)  # as the other processes have added it up
+    assert trainer.training_step(None, {}) == 0
+    scaler.unscale_(torch.optim.SGD([weight], lr=1.0))
+    assert weight.grad.tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(

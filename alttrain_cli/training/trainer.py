@@ -99,6 +99,13 @@ class _Explaining:
             return super().create_scheduler(*arguments, **options)  # type: ignore[misc]
 
 
+def _note_scale(loss: Any, scaler: Any) -> Any:
+    """Return the loss. In float16 the scaler gets it too: a process without rows has not used it yet."""
+    if scaler is not None:
+        scaler.scale(loss)
+    return loss
+
+
 @cache
 def _trainer_class() -> Any:
     """Return our subclass of TRL's trainer; defined here because importing TRL takes seconds."""
@@ -117,7 +124,8 @@ def _trainer_class() -> Any:
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             self.ranks.draw_apart(self.args.seed, self.state.global_step)
-            return self.updates.loss(model, inputs, num_items_in_batch, super().training_step)
+            loss = self.updates.loss(model, inputs, num_items_in_batch, super().training_step)
+            return _note_scale(loss, self.accelerator.scaler)
 
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
             if not self.ranks.is_first:
