@@ -116,6 +116,10 @@ WRONG: dict[str, tuple[Script, str]] = {
     "finish reason a number": ([http(whole(finish_reason=1))], "finish_reason is a number"),
     "finish reason error": ([http(whole(finish_reason="error"))], "ended the answer with an error"),
     "finish reason abort": ([http(whole(finish_reason="abort"))], "it ended the answer before its end"),
+    "finish reason without resources": (
+        [http(whole(finish_reason="insufficient_system_resource"))],
+        "it ended the answer before its end",
+    ),
     "broken off after some text": (
         stream(delta("abort", content="Hel")),
         "it ended the answer before its end",

@@ -15,6 +15,8 @@ _FINISHES = {  # the words of several servers; every other word, and none, means
     "model_length": Finish.CONTEXT,
     "content_filter": Finish.FILTERED,
 }
+# Neither an end nor a limit: vLLM and SGLang, for example when they are stopped; DeepSeek.
+_BROKEN_OFF = ("abort", "insufficient_system_resource")
 _MAY_BE_EMPTY = {reason for reason, finish in _FINISHES.items() if finish is not Finish.FILTERED}
 _MOST_TOKENS = 10**9  # a larger count is nonsense
 _SHOWN = 200  # characters of a server's message
@@ -91,8 +93,8 @@ class ReplyReader:
             raise CutConnectionError if self._length else ProtocolError("it sent no answer")
         if self._reason == "error":
             raise ProtocolError("it ended the answer with an error")
-        if self._reason == "abort":  # vLLM and SGLang, for example when they are stopped
-            raise ReportedError("it ended the answer before its end (finish_reason: abort).")
+        if self._reason in _BROKEN_OFF:
+            raise ReportedError(f"it ended the answer before its end (finish_reason: {self._reason}).")
         if not self._length and self._reason not in _MAY_BE_EMPTY:
             raise ProtocolError(
                 f"it sent no text (finish_reason: {escape_hidden(str(self._reason))[:_SHOWN]})"
