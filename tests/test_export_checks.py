@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.export import llama_process, push
+from alttrain_cli.export.gguf import QUANTISED, GgufFormat
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import Run
@@ -116,6 +117,21 @@ def test_a_disk_that_is_too_small(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**20))
     refused(export(run.path), "the disk has 0.0 GiB free", "0.1")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "least", "most"),
+    [
+        (("q8_0",), 2.0, 2.0),  # the merged model and one of 16 bits, before the first is deleted
+        (("f32", "f16"), 4.0, 4.0),
+        (("f16", *QUANTISED), 6.0, 8.0),
+        (("iq4_xs", "q2_k"), 2.0, 2.0),
+    ],
+)
+def test_every_file_of_an_export_to_gguf_needs_room(
+    kinds: tuple[str, ...], least: float, most: float
+) -> None:
+    assert least <= GgufFormat(kinds, for_ollama=False).copies <= most
 
 
 def test_a_folder_that_holds_something(run: Run, tmp_path: Path) -> None:

@@ -41,10 +41,13 @@ _MERGED, _PLAIN = ".merged", ".plain.gguf"
 class GgufFormat:
     """GGUF files of some types."""
 
-    name, library, copies = "gguf", "gguf", 3.0
+    name, library = "gguf", "gguf"
 
     def __init__(self, kinds: Sequence[str], *, for_ollama: bool) -> None:
         self._kinds = kinds
+        plain = sum(_share(kind) for kind in kinds if kind in PLAIN) or 1.0
+        quantised = sum(_share(kind) for kind in kinds if kind in QUANTISED)
+        self.copies = plain + max(1.0, quantised)  # the merged model goes before anything is quantised
         self._for_ollama = for_ollama
         self.files = f"a GGUF file of type {', '.join(kinds)}" + (", a Modelfile" if for_ollama else "")
         self._name = ""
@@ -95,3 +98,9 @@ class GgufFormat:
 
     def _path(self, folder: Path, kind: str) -> Path:
         return folder / f"{self._name}-{kind.upper()}.gguf"
+
+
+def _share(kind: str) -> float:
+    """Return how large a file of a type is, as a share of the 16-bit weights: at most, if it is quantised."""
+    bits = int("".join(filter(str.isdigit, kind.partition("_")[0])))
+    return (bits if kind in PLAIN else bits + 1.5) / 16  # some tensors keep more bits
