@@ -625,6 +625,14 @@ def test_a_screen_that_stands_still_does_not_end_the_completion(clock: Clock) ->
         assert (text + "".join(chunk.text for chunk in chunks)).split() == ["one", "two", "three", "four"]
 
 
+def test_a_limit_that_is_too_large_under_either_name_is_not_renamed() -> None:
+    says = "'max_tokens' or 'max_completion_tokens' is too large: 4096."  # vLLM
+    with chat_server(lambda *_: Fault("status", 400, message=says)) as served:
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits())
+        assert [type(reply) for _, reply in complete(one)] == [BackendError]
+    assert len(served.requests) == 1
+
+
 @pytest.mark.parametrize("kind", ["status", "reported"])
 def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without(kind: str) -> None:
     def answer(number: int, request: dict[str, Any]) -> str | Fault:
@@ -636,6 +644,21 @@ def test_a_server_that_cannot_count_a_streams_tokens_is_asked_without(kind: str)
         replies = dict(complete(one, 3, 1))
     assert {reply.text for reply in replies.values() if isinstance(reply, Completion)} == {"Hello. "}
     assert len(served.requests) == 4
+
+
+def test_a_model_that_has_another_word_for_the_limit_gets_that() -> None:
+    """OpenAI's reasoning models."""
+    says = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        return Fault("status", 400, message=says) if "max_tokens" in request else "Hello."
+
+    with chat_server(answer) as served:
+        one = Endpoint(served.base_url, "tiny", "none", ConnectionLimits())
+        replies = dict(complete(one, 3, 1))
+    assert {type(reply) for reply in replies.values()} == {Completion}
+    limits = [request.get("max_completion_tokens") for request in served.requests]
+    assert limits == [None, *[GREEDY.max_new_tokens] * 3]
 
 
 def test_a_bug_in_a_thread_is_raised_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,15 @@
 The kind is known by the owner that the server's list of models names.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from alttrain_cli.recipe.model import Sampling
+
+_LIMIT, _NEW_LIMIT = "max_tokens", "max_completion_tokens"  # OpenAI's reasoning models take the second alone
+_RENAMED = re.compile(rb"max_completion_tokens\W+instead")  # vLLM names both where a request is too long
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,20 @@ class Dialect:
         }
         given = {self.names.get(name, name): value for name, value in fields.items() if value is not None}
         return {**self.off, **given}
+
+    @staticmethod
+    def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+        """Return a request without the fields that a server has refused."""
+        sent = {name: value for name, value in body.items() if name not in refused}
+        if _LIMIT in body and _LIMIT in refused:
+            sent[_NEW_LIMIT] = body[_LIMIT]
+        return sent
+
+    def named(self, refusal: bytes, sent: Mapping[str, Any]) -> set[str]:
+        """Return the fields of a request that its refusal names, and without which the server may take it."""
+        found = {name for name in {"stream_options", self.budget} & sent.keys() if name.encode() in refusal}
+        is_renamed = {_LIMIT, "messages"} <= sent.keys() and _RENAMED.search(refusal)
+        return found | ({_LIMIT} if is_renamed else set())
 
 
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}

@@ -203,15 +203,12 @@ class Endpoint:
     ) -> tuple[str, Generator[str], ReplyReader]:
         """Send a request; return the first text, the rest, and the reader that has read both."""
         reader = ReplyReader(self.limits.text(body.get("max_tokens")), tokens)
-        whole = {**body, "stream_options": {"include_usage": True}}
-        sent = {name: value for name, value in whole.items() if name not in self.refused}
+        sent = self.dialect.without({**body, "stream_options": {"include_usage": True}}, self.refused)
         pieces = self._pieces(connection, sent, reader)
         try:
             return next(pieces, ""), pieces, reader
         except REFUSALS as refusal:
-            optional = {"stream_options", self.dialect.budget} & sent.keys()
-            named = {name for name in optional if name.encode() in refusal.body}
-            if not named:
+            if not (named := self.dialect.named(refusal.body, sent)):
                 raise
             self.refused.update(named)
             return self._start(connection, body, tokens)
