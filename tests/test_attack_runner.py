@@ -15,6 +15,7 @@ import pytest
 
 from alttrain_cli.backends.base import Ability, BackendError, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.our_prompts import rendered, whole_text
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome, Role
@@ -27,8 +28,10 @@ from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from tests import families
 from tests.test_bad_evaluation_files import KNOWN_WORDS, changed, fields_of, wrong_values
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
@@ -214,6 +217,18 @@ def test_a_reply_is_begun_for_an_attacker_that_can_continue_one(tmp_path: Path) 
     attacker = backend(
         lambda said, seed: said.started + 'Hello there." and more', "attacker", Ability.CONTINUE
     )
+    [one] = play(tmp_path, attacker=attacker, limit=1, turns=1)
+    assert one.attempts[0].message == "Hello there."
+
+
+def test_a_reply_is_begun_after_an_empty_thought_where_the_prompt_opens_the_reasoning(tmp_path: Path) -> None:
+    template = Template.of(families.tokenizer("r1-qwen"))
+
+    def written(said: Conversation, seed: int) -> str:
+        assert rendered(template, said).endswith('<think>\n\n</think>\n\n{"message": "')
+        return whole_text(template, said, 'Hello there." and more')
+
+    attacker = backend(written, "attacker", Ability.CONTINUE | Ability.THINKS)
     [one] = play(tmp_path, attacker=attacker, limit=1, turns=1)
     assert one.attempts[0].message == "Hello there."
 

@@ -1,11 +1,13 @@
 """Scores and thresholds in the real batch: many rows, each with its own settings, that join and leave."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from alttrain_cli.backends import local
+from alttrain_cli.backends.base import Ability
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.local import LocalBackend, _is_decided
 from alttrain_cli.engine import batch
@@ -15,8 +17,10 @@ from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from tests import families
 from tests.language import Language, watch
 from tests.test_open_streams import random_model
 
@@ -151,3 +155,10 @@ def test_a_verdict_in_words_that_have_no_score_is_known_all_the_same(
     backend = LocalBackend.over(Recipe.load("smollm2-135m"), loaded)
     found = dict(backend.score([Conversation.of("a"), Conversation.of("b")], GREEDY))
     assert found == {0: VerdictScore.unknown(Verdict.HARMFUL), 1: None}
+
+
+def test_a_model_whose_prompt_opens_the_reasoning_says_so(loaded: LoadedModel) -> None:
+    opened = replace(loaded, template=Template.of(families.tokenizer("r1-qwen")))
+    for one, thinks in ((loaded, False), (opened, True)):
+        backend = LocalBackend.over(Recipe.load("smollm2-135m"), one)
+        assert (Ability.THINKS in backend.abilities) is thinks

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
+from alttrain_cli.backends.base import (
+    Ability,
+    BackendError,
+    Completion,
+    Fingerprint,
+    Request,
+    check_threshold,
+)
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.rendered_server import RenderedServer
@@ -99,6 +106,7 @@ def completed(backend: RenderedServer, sampling: Sampling) -> Completion:
 @pytest.mark.parametrize("family", ["smollm2", "r1-llama", "qwen3"])
 def test_a_threshold_turns_the_verdict_and_the_model_goes_on_by_itself(family: str) -> None:
     with served(family) as (backend, server):
+        assert (Ability.THINKS in backend.abilities) is (family == "r1-llama")
         for one in (completed(backend, at(0.8)), streamed(backend, ASKED, at(0.8))[1]):
             assert one.text.strip() == BENIGN
             assert one.score is not None

@@ -37,6 +37,7 @@ class Ability(Flag):
     COUNT = auto()  # count the tokens of a conversation
     GREEDY = auto()  # the same prompt gets the same greedy completion, independent of other requests
     MIX = auto()  # complete requests of its base and its own at the same time: `mixed.Mixing`
+    THINKS = auto()  # its prompt opens the reasoning: a message that is begun without it begins inside it
 
 
 class Finish(StrEnum):

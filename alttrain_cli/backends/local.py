@@ -103,6 +103,7 @@ class LocalBackend:
     def abilities(self) -> Ability:
         """A model on a CPU computes in float32, in which a greedy completion has no neighbours."""
         able = Ability.CONTINUE | Ability.RENDERED | Ability.COUNT
+        able |= Ability.THINKS if self.loaded.template.prefilled else Ability.NOTHING
         return able | Ability.GREEDY if self.loaded.device == "cpu" else able
 
     @property

@@ -43,6 +43,7 @@ class RenderedServer(ServerBackend):
         self._target, self._template, self._end = target, template, end
         self.name, self.order, self.fingerprint = fingerprint.name, target.order, fingerprint
         self.unscored = target.unscored
+        self.abilities |= Ability.THINKS if template.prefilled else Ability.NOTHING
 
     @property
     def base(self) -> Backend | None:

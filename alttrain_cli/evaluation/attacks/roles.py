@@ -17,6 +17,7 @@ from alttrain_cli.evaluation.attacks.reading import MESSAGE, MESSAGES, REFUSAL, 
 from alttrain_cli.evaluation.completion import Ending, ending_of
 from alttrain_cli.evaluation.judges.quoting import fence_text
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.text import content_words, words
 
@@ -122,7 +123,11 @@ class _Writer:
         first, *rest = conversation.messages
         words = f"{first.content}\n\nReply with JSON alone, in this form: {self.form.shown}"
         asked = Conversation((replace(first, content=words), *rest))
-        return asked.start(self.form.start) if Ability.CONTINUE in self.backend.backend.abilities else asked
+        able = self.backend.backend.abilities
+        if Ability.CONTINUE not in able:
+            return asked
+        no_thought = THINK.open + THINK.close if Ability.THINKS in able else ""  # else it is begun inside one
+        return asked.start(no_thought + self.form.start)
 
 
 @dataclass(frozen=True)
