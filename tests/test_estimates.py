@@ -255,6 +255,21 @@ def test_the_words_name_the_direction_the_size_and_the_doubt(
     assert paired(*cells).words == words
 
 
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ((-0.4, -0.7, -0.1), "lower by 0.4 points (-0.7 to -0.1)"),
+        ((2.2, 0.3, 4.1), "higher by 2.2 points (+0.3 to +4.1)"),
+        ((0.31, 0.02, 0.6), "higher by 0.31 points (+0.02 to +0.60)"),
+        ((-2.2, -3.8, -0.6), "lower by 2 points (-4 to -1)"),
+    ],
+)
+def test_a_difference_that_there_is_is_not_shown_as_0_points(
+    figures: tuple[float, float, float], words: str
+) -> None:
+    assert Difference(14_042, *figures, 0.01, "t").words == words
+
+
 def test_a_p_value_of_exactly_one_in_twenty_is_not_enough() -> None:
     assert not Difference(9, 5.0, 1.0, 9.0, 0.05, "t").distinguishable
     assert Difference(9, 5.0, 1.0, 9.0, 0.0499, "t").distinguishable

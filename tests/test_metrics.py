@@ -246,6 +246,19 @@ def test_copies_of_an_item_are_each_compared_with_one_of_its_copies(tmp_path: Pa
     assert run.plan.partners(wrong) == {}
 
 
+def test_prompts_without_a_word_are_prompts_of_their_own(tmp_path: Path) -> None:
+    run = evaluate(
+        tmp_path,
+        target("run"),
+        suite("s", "harmful"),
+        ["\U0001f4a3?", "\U0001f52a?", "\U0001f4a3?"],
+        [HELPS] * 3,
+    )
+    [pool] = pooled_scores([run], {})["harmful"]
+    assert pool.target is not None
+    assert pool.target.n == 2
+
+
 def test_a_baseline_without_one_of_the_suites_has_no_pooled_rate(tmp_path: Path) -> None:
     """Beside the candidate's rate over both suites, a rate over one of them would be about other prompts."""
     sides = {

@@ -214,7 +214,7 @@ def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric) -> MetricV
     for result in results:
         values = result.values(judge, metric)
         for item in result.plan.items:
-            prompt = " ".join(words(item.prompt))
+            prompt = " ".join(words(item.prompt)) or item.prompt
             for kind in fields(MetricValues):
                 mine, own = getattr(pool, kind.name), getattr(values, kind.name)
                 if item.id in own:

@@ -75,13 +75,17 @@ class Difference:
         object.__setattr__(self, "words", self._in_words())
 
     def _in_words(self) -> str:
-        """Return the difference in words. If test and interval disagree, both are given."""
-        interval = f"{_signed(self.low)} to {_signed(self.high)}"
+        """Return the difference in words. If test and interval disagree, both are given.
+
+        A difference that there is gets as many decimals as it needs not to be one of 0 points.
+        """
+        digits = _decimals((self.points, self.low, self.high)) if self.distinguishable else 0
+        interval = f"{_signed(self.low, digits)} to {_signed(self.high, digits)}"
         if not self.distinguishable:
             against = f"p = {self.p:.3f}; " if self.low > 0 or self.high < 0 else ""
             return f"not distinguishable ({against}{interval} points)"
         way = "lower" if self.points < 0 else "higher"
-        return f"{way} by {abs(self.points):.0f} points ({interval})"
+        return f"{way} by {abs(self.points):.{digits}f} points ({interval})"
 
 
 def difference(
@@ -180,9 +184,14 @@ def kappa(pairs: Iterable[tuple[bool, bool]]) -> tuple[int, float, float]:
     return len(both), agreed, math.nan if chance == 1 else (agreed - chance) / (1 - chance)
 
 
-def _signed(points: float) -> str:
-    """Return whole points with their sign; zero has none."""
-    return f"{round(points):+d}" if round(points) else "0"
+def _decimals(figures: Sequence[float]) -> int:
+    """Return how many decimals keep all figures but those of 0 from being rounded to it, at most 2."""
+    return next((digits for digits in (0, 1) if all(round(one, digits) for one in figures if one)), 2)
+
+
+def _signed(points: float, digits: int) -> str:
+    """Return points with their sign; zero has none."""
+    return f"{points:+.{digits}f}" if round(points, digits) else "0"
 
 
 def _within(share: float) -> float:

@@ -158,7 +158,7 @@ def _rows(result: SuiteResult) -> Prompts:
     label, found = _label(result), Prompts()
     for request in result.plan.requests:
         if label and request.key in result.stats.verdicts:
-            prompt = " ".join(words(request.item.prompt))
+            prompt = " ".join(words(request.item.prompt)) or request.item.prompt
             score, verdict = result.stats.scores.get(request.key), result.stats.verdicts[request.key]
             if score is None or score.contradicted:
                 score = VerdictScore.unknown(Verdict(verdict))
