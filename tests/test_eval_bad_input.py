@@ -79,6 +79,10 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["smollm2-135m", "--temperature", "0.5"], "--temperature has no effect without --do-sample"),
         (["smollm2-135m", "--top-p", "0.5"], "--top-p has no effect without --do-sample"),
+        (
+            ["smollm2-135m", "--threshold", "0", "--thinking-mode", "zero"],
+            "--threshold has no effect with --thinking-mode zero",
+        ),
         (["smollm2-135m", "--model", "m"], "--model has no effect without --base-url"),
         (["smollm2-135m", "--concurrency", "2"], "--concurrency has no effect without a server or vLLM"),
         (["smollm2-135m", "--compare-model", "a"], "--compare-model has no effect without a server"),

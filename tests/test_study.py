@@ -246,8 +246,9 @@ def test_a_study_has_the_attacker_and_the_budget_of_its_adaptive_suites(here: Pa
     context_of(words, lenient=False)
     one, many = (plan_study(place.grid, place.folder, CARD).steps[-1].cost for place in (plain, attacked))
     assert many.parts["generate"] > 5 * one.parts["generate"]
-    [untrained] = small("methods=[untrained]", attack).grid.steps
-    assert "--threshold" not in untrained.words()
+    for more in ("methods=[untrained]", "modes=[zero]"):
+        without = small("methods=[alttrain]", more, attack).grid.steps[-1]
+        assert "--threshold" not in without.words()
 
 
 def test_a_study_that_is_not_there_is_one_line() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 Mode = Literal["normal", "zero", "less", "more"]  # of thinking
+ASSESSING: tuple[Mode, ...] = ("normal", "more")  # in the others the reasoning is ours, and has no assessment
 JudgedPart = Literal["answer", "reasoning", "full"]  # what a judge sees of a completion
 
 RULE = "rule"  # the judge in the loop of an attack, if no model is

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from alttrain_cli import __version__
 from alttrain_cli.evaluation.attacks.score import AttackScore, beside_control, warnings_of
+from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.contamination import Contamination, Training, contamination
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -111,7 +112,7 @@ def _warnings(
 ) -> list[str]:
     plan = result.plan
     warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "baseline: ")] if baseline else [])
-    if plan.settings.threshold is not None:
+    if plan.settings.threshold is not None and plan.mode in ASSESSING:
         warnings.append(f"the threshold {plan.settings.threshold} overrode the model's own verdicts")
     if baseline and _decoding(plan) != _decoding(baseline.plan):
         warnings.append("candidate and baseline were generated with different settings")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.choices import Mode
+from alttrain_cli.evaluation.choices import ASSESSING, Mode
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.data import Data
@@ -96,7 +96,7 @@ class _Resolver:
         train = self._training(name, how, point) if how else None
         recipe = train.recipe if train else Recipe.load(name)
         settings = self.study.eval
-        if train is None:  # a base model has no verdict to turn
+        if train is None or mode not in ASSESSING:  # there is no verdict to turn
             settings = settings.model_copy(update={"threshold": None})
         base = recipe.model.model_dump(mode="json", exclude_defaults=True, exclude={"shape", "package"})
         decoding = recipe.generation.record()

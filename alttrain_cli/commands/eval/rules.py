@@ -10,6 +10,7 @@ from alttrain_cli.commands.eval.judge_options import JudgeOptions
 from alttrain_cli.commands.eval.options import ReportOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, is_given, recipe_rule
+from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import suite_dirs
@@ -28,6 +29,12 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
         Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
         Rule("--top-p", is_given(ctx, "top_p"), options.do_sample, "without --do-sample"),
         Rule("--greedy", options.greedy, not options.do_sample, "with --do-sample: give one of the two"),
+        Rule(
+            "--threshold",
+            options.threshold is not None,
+            options.thinking_mode in ASSESSING,
+            f"with --thinking-mode {options.thinking_mode}, where no verdict is written",
+        ),
         Rule("TARGET", bool(target), not by_url, f"{words}: give one of the two"),
         Rule("--recipe", recipe is not None, not served, words),
         Rule("--model", options.model is not None, by_url, "without --base-url"),
