@@ -98,6 +98,10 @@ def test_words_are_compared_without_the_space_around_them_and_however_their_lett
         ("5", "\\boxed{5\\text{ hours}}", True),
         ("-5", "x = \u22125", True),
         ("5", "\\boxed{x = 5}", True),
+        ("\\frac{1}{2}", "\\boxed{\\frac{1}{3}}, no: \\boxed{\\frac{1}{2}}", True),
+        ("\\frac{1}{3}", "\\boxed{\\frac{1}{3}}, no: \\boxed{\\frac{1}{2}}", False),
+        ("x+1", "\\boxed{x} and so \\boxed{x+1}", True),
+        ("1, 2", "x = \\boxed{1} or x = \\boxed{2}", True),
         # The last number is only a part of what was answered.
         ("2", "\\boxed{\\frac{1}{2}}", False),
         ("2", "\\boxed{1/2}", False),

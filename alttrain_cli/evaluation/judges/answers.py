@@ -11,6 +11,7 @@ from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.suite import Item
 
+_BOX = "\\boxed{"
 _UNSIGNED = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?", re.ASCII)
 _SIGNED = re.compile(rf"-?{_UNSIGNED.pattern}", re.ASCII)
 # What joins a number to the text before or after it, so that it is only a part of an expression.
@@ -57,14 +58,17 @@ def _value(number: str) -> Decimal:
 def is_equal(text: str, item: Item) -> Judgement:
     """Right if math-verify finds the two equal, or if both are the same plain number.
 
-    The second way is there so that no quirk of a parser fails an easy item. Runs in the main thread:
-    math-verify stops endless computations by a signal.
+    The second way is there so that no quirk of a parser fails an easy item. Of several boxes math-verify
+    makes a list, so the last one is also compared alone. Runs in the main thread: math-verify stops endless
+    computations by a signal.
     """
     if not hasattr(signal, "SIGALRM"):
         raise DataError("mathematics cannot be graded under Windows. Grade it under WSL, Linux or macOS.")
     parse, verify = _math_verify()
     gold, said = parse(f"${item.answer}$"), parse(text)
-    right = bool(verify(gold, said)) or _same_number(item.answer or "", text)
+    before, _, rest = text.rpartition(_BOX)
+    last = parse(f"{_BOX}{_to_brace(rest)}}}") if _BOX in before else []
+    right = bool(verify(gold, said) or verify(gold, last)) or _same_number(item.answer or "", text)
     return Judgement(correct=right, raw=str(said[-1]) if said else None)
 
 
@@ -82,7 +86,7 @@ def _number_in(text: str) -> str | None:
 
     A number that is a part of something else does not count: the 2 of 1/2, of x^2, of x - 2.
     """
-    _, box, rest = text.rpartition("\\boxed{")
+    _, box, rest = text.rpartition(_BOX)
     if box:
         found = _BOXED_NUMBER.fullmatch(_FORMAT.sub("", _WORDS.sub(r" \1", _to_brace(rest))))
         return found["number"] if found else None
