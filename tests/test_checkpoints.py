@@ -1,7 +1,11 @@
 """The checkpoints of a run: which one it resumes from, and which are removed."""
 
+import errno
+import json
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +14,7 @@ from alttrain_cli.storage.checkpoints import (
     COMPLETE,
     all_checkpoints,
     finished_steps,
+    is_last,
     latest_checkpoint,
     remove_incomplete,
     write_checkpoint,
@@ -62,3 +67,47 @@ def test_a_checkpoint_that_cannot_be_written_removes_no_earlier_one(tmp_path: Pa
         checkpoint.mkdir()
         raise RuntimeError("PytorchStreamWriter failed writing file")
     assert names(tmp_path) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_a_checkpoint_is_marked_after_its_other_files(tmp_path: Path) -> None:
+    with write_checkpoint(tmp_path, 7) as folder:
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "state").write_text("xy")
+        assert (latest_checkpoint(tmp_path), finished_steps(tmp_path)) == (None, 0)
+    marked = json.loads((tmp_path / "checkpoint-7" / COMPLETE).read_text())
+    assert marked == {"step": 7, "bytes": {"inner/state": 2}}
+
+
+@pytest.mark.parametrize(("step", "last"), [(4, False), (5, True), (6, True)])
+def test_a_checkpoint_after_the_last_step_is_the_last(step: int, last: bool, tmp_path: Path) -> None:
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": 5}))
+    assert is_last(tmp_path) is last
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2**30, "the disk is full"),
+        (OSError(errno.EROFS, "Read-only"), 2**30, "read-only"),
+        (RuntimeError("torch says nothing of a disk"), 2**20 - 1, "the disk is full"),
+        (RuntimeError("torch says nothing of a disk"), 2**20, None),
+    ],
+)
+def test_why_a_checkpoint_could_not_be_written_is_said_and_another_error_passes(
+    error: Exception, free: int, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    words = f"checkpoint-6: .*{said}.*--resume" if said else re.escape(str(error))
+    with (
+        pytest.raises(RunError if said else type(error), match=words),
+        write_checkpoint(tmp_path, 6) as folder,
+    ):
+        folder.mkdir()
+        raise error
+    assert names(tmp_path) == ["checkpoint-5"]
+
+
+def test_a_checkpoint_that_was_not_begun_fails_with_its_own_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="out of memory"), write_checkpoint(tmp_path, 6):
+        raise RuntimeError("out of memory")

@@ -64,7 +64,7 @@ def test_a_packed_text_is_unpacked_up_to_a_size(monkeypatch: pytest.MonkeyPatch)
         packed_text(packed("x" * 1000))
 
 
-@pytest.mark.parametrize("text", ["?", "", "YWJj", packed("abc")[:20]])
+@pytest.mark.parametrize("text", ["?", "", "YWJj", packed("abc")[:20], "!" + packed("abc")])
 def test_what_is_not_packed_is_refused(text: str) -> None:
     with pytest.raises(NotText):
         packed_text(text)

@@ -8,7 +8,14 @@ import pytest
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.run_records import DataRecord, LossRecord, StepRecord
+from alttrain_cli.storage.run_records import (
+    MANIFEST,
+    STEP,
+    CalibrationRecord,
+    DataRecord,
+    LossRecord,
+    StepRecord,
+)
 
 # As the first version wrote it: without a version.
 EARLIER = {
@@ -54,6 +61,26 @@ def test_a_run_without_a_manifest_has_an_unknown_status_and_no_key(tmp_path: Pat
         "status": "started",
         "loss": {"first": 1.0, "last": 0.5},
     }
+
+
+def test_a_number_that_an_earlier_version_did_not_write_is_zero() -> None:
+    step = STEP.validate_python({"step": 1, "loss": 1.0, "tokens": 1, "seconds": 1.0})
+    parts = {
+        "data": {"path": "d", "sha256": ""},
+        "checks": {},
+        "plan": {},
+        "probes": {"asked": {}, "refused": {}},
+    }
+    found = MANIFEST.validate_python({"status": "finished", **parts})
+    records = (step, found, found.data, found.checks, found.plan, found.probes)
+    unset = {
+        name: getattr(one, name) for one in records if one for name in set(dict(one)) - one.model_fields_set
+    }
+    assert {name: value for name, value in unset.items() if type(value) in (int, float) and value} == {
+        "version": 1,
+        "processes": 1,
+    }
+    assert CalibrationRecord.model_fields["version"].default == 1
 
 
 @pytest.mark.parametrize(
