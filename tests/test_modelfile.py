@@ -19,7 +19,7 @@ from alttrain_cli.export.modelfile import modelfile
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.turns import Turns
+from alttrain_cli.structure.turns import Turns, _common_end, _common_start
 from tests import families
 
 USER, ANSWER = (
@@ -112,6 +112,15 @@ def test_the_strings_around_messages_render_every_family_as_its_template_does(
     turns = Turns.of(template)
     for conversation, prompt in rendered(template):
         assert turns.prompt(conversation) == prompt
+
+
+def test_what_texts_have_in_common_may_be_one_character_or_none() -> None:
+    assert (_common_start(["ab", "acd"]), _common_end(["ba", "dca"])) == ("a", "a")
+    assert (_common_start(["ab", "cd"]), _common_start(["ab", "abc"]), _common_start(["", "a"])) == (
+        "",
+        "ab",
+        "",
+    )
 
 
 def test_a_template_that_looks_at_more_than_roles_is_refused() -> None:
