@@ -60,6 +60,14 @@ def calibrated(seed: int, promise: Promise, n: int = 155) -> Calibration:
 # -- the threshold
 
 
+def test_the_smallest_number_of_rows_is_named_also_where_it_is_one() -> None:
+    with pytest.raises(DataError, match=r"0 benign rows are too few .*: at least 1 are needed"):
+        Promise("over-refusal", 0.96).check_count(0)
+    with pytest.raises(DataError, match=r"42 benign rows are too few .*: at least 43 are needed"):
+        Promise("over-refusal", 0.1).check_count(42)
+    Promise("over-refusal", 0.1).check_count(43)
+
+
 @pytest.mark.parametrize("promise", [Promise("over-refusal", 0.10), Promise("refusal", 0.8)])
 def test_the_promise_holds_for_new_prompts_in_95_of_100_calibrations(promise: Promise) -> None:
     found, scores = drawn_set(999, 4000)

@@ -98,6 +98,18 @@ def test_more_thinking_continues_the_reasoning_ten_times_and_counts_all_tokens()
     assert (found.text.count("</think>"), found.tokens) == (1, 3 * (MAX_ROUNDS + 1))
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "rounds"), [(9_999, MAX_ROUNDS + 1), (10_000, 1), (None, MAX_ROUNDS + 1)]
+)
+def test_reasoning_of_ten_thousand_tokens_is_not_continued(reasoning: int | None, rounds: int) -> None:
+    text = "<think>\nSo.\n</think>\n\nYes."
+    model = ScriptedBackend(lambda *_: Completion(text, Finish.STOP, tokens=None, reasoning_tokens=reasoning))
+    tasks = [task_of(model, SampleRequest("k", Item("1", "Why?"), 0), SAMPLING, "more")]
+    [(_, found)] = complete(tasks, "more")
+    assert isinstance(found, Completion)
+    assert (len(model.received), found.tokens) == (rounds, None)
+
+
 def test_keys_of_the_first_version_stay_valid() -> None:
     facts = {
         **{"model": "m", "weights": "w", "adapter": None, "template": "t", "dtype": "float32"},
