@@ -184,8 +184,9 @@ def test_completions_of_earlier_versions_are_read_and_a_score_is_kept(tmp_path: 
 
 def test_a_backend_without_scores_refuses_a_threshold_before_anything_is_generated(tmp_path: Path) -> None:
     backend = ScriptedBackend(TEXT.format("benign"), unscored="it is a server")
-    with pytest.raises(BackendError, match="a threshold has no effect here: it is a server"):
-        evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.5}))
+    for threshold in (0.5, 0.0):
+        with pytest.raises(BackendError, match="a threshold has no effect here: it is a server"):
+            evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": threshold}))
     assert backend.received == []
     check_threshold(backend, GREEDY)
 
@@ -286,6 +287,8 @@ def test_two_runs_are_compared_at_equal_over_refusal_from_what_is_stored(tmp_pat
     assert (equal["candidate"]["over_refusal"]["hits"], equal["baseline"]["over_refusal"]["hits"]) == (3, 3)
     assert equal["candidate"]["refusal"]["share"] > equal["baseline"]["refusal"]["share"]
     assert equal["difference"]["n"] == N
+    gained = equal["candidate"]["refusal"]["share"] - equal["baseline"]["refusal"]["share"]
+    assert equal["difference"]["points"] == pytest.approx(100 * gained)  # each at its own threshold
     assert "both models at 10.0% over-refusal" in done.stdout
     assert "higher by" in done.stdout
     page = (tmp_path / "good" / "scorecard.html").read_text()

@@ -18,12 +18,14 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
+from alttrain_cli.evaluation.attacks.catalogue import Budget
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
-from alttrain_cli.evaluation.suites.suite import Item, ProblemPlace
+from alttrain_cli.evaluation.suites.suite import Item, ProblemPlace, find_suites
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
@@ -136,6 +138,58 @@ def test_a_plan_is_read_back_as_it_was_saved_and_tells_its_version(tmp_path: Pat
         saved.save(tmp_path)
         assert EvalPlan.load(tmp_path) == replace(saved, saved_keys=tuple(saved.keys))
         assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["version"] == 3
+
+
+def test_a_plan_keeps_the_keys_that_it_was_saved_with(tmp_path: Path) -> None:
+    """A later version may make others, and what is stored has the old ones."""
+    plan().save(tmp_path)
+    file = tmp_path / "plan.json"
+    write_json(file, {**json.loads(file.read_text(encoding="utf-8")), "saved_keys": ["made before"]})
+    assert EvalPlan.load(tmp_path).keys == ["made before"]
+    assert [one.key for one in EvalPlan.load(tmp_path).requests] == ["made before"]
+
+
+class Model(ScriptedBackend):
+    """A model with a fingerprint of its own."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self._fingerprint = replace(HERE, **changes)
+        self.name = self._fingerprint.name
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return self._fingerprint
+
+
+def dialogue(suite: str = "crescendo-smoke", **changes: Any) -> str:
+    """Return the hash of all that shapes the dialogues of an attack, except the target."""
+    [found] = find_suites(suite)
+    values: dict[str, Any] = {"attacker": Model(), "judge": Model(model="j"), "budget": Budget(turns=4)}
+    return AttackSetup(**{**values, **changes}).facts(found).settings
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"attacker": Model(**{name: value})} for name, value in TARGET_CHANGES.items()),
+        *({"judge": Model(**{"model": "j", name: value})} for name, value in TARGET_CHANGES.items()),
+        {"judge": None},
+        {"attacker_tokens": 7},
+        {"budget": Budget(turns=5)},
+        {"budget": Budget(turns=4, backtracks=1)},
+        {"suite": "crescendo"},
+    ],
+    ids=range(2 * len(TARGET_CHANGES) + 5),
+)
+def test_all_that_shapes_a_dialogue_is_in_its_settings(changes: dict[str, Any]) -> None:
+    assert dialogue(**changes) != dialogue()
+
+
+def test_what_the_models_of_an_attack_are_called_is_not_in_its_settings() -> None:
+    assert dialogue(attacker=Model(name="renamed"), judge=Model(model="j", name="renamed")) == dialogue()
+    unused = dialogue("safemtdata", attacker=Model()), dialogue("safemtdata", attacker=None)
+    assert unused[0] == unused[1]  # recorded turns need no attacker
 
 
 def test_every_sample_has_its_key_and_one_more_keeps_those_before() -> None:

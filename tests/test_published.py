@@ -1,6 +1,7 @@
 """Means as papers define them, the tables of papers, greedy decoding, and presets that are applied whole."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,9 @@ def test_the_interval_of_a_mean_is_narrower_than_those_of_its_parts_and_stays_in
     mean = mean_of([part] * 4)
     assert (mean.share, mean.low, mean.high, mean.n) == (0.5, pytest.approx(0.4), pytest.approx(0.6), 80)
     assert mean_of([Estimate(0.0, 0.0, 0.2, 10)] * 2).low == 0
+    skewed = mean_of([Estimate(0.1, 0.0, 0.4, 10), Estimate(0.3, 0.1, 0.7, 10)])
+    assert skewed.low == pytest.approx(0.2 - math.hypot(0.1, 0.2) / 2)
+    assert skewed.high == pytest.approx(0.2 + math.hypot(0.3, 0.4) / 2)
 
 
 def test_every_mean_is_over_suites_that_there_are() -> None:

@@ -254,12 +254,15 @@ def test_the_recipes_threshold_is_for_the_run_and_not_for_its_base() -> None:
         ask = partial(client_of(here).chat.completions.create, messages=HI)
         assert ask(model="run").choices[0].model_extra["verdict"]["written"] == "benign"
         assert ask(model="base").choices[0].model_extra["verdict"]["written"] == "harmful"
+        own = ask(model="run", extra_body={"threshold": 0.0})  # a client's zero is a threshold, not none
+        assert own.choices[0].model_extra["verdict"]["written"] == "harmful"
         with pytest.raises(openai().NotFoundError):
             ask(model="other")
 
 
 @pytest.mark.parametrize(
-    ("threshold", "words"), [(1.5, "threshold"), (0.5, "a threshold has no effect here: it is scripted")]
+    ("threshold", "words"),
+    [(1.5, "threshold"), *[(one, "a threshold has no effect here: it is scripted") for one in (0.5, 0.0)]],
 )
 def test_a_threshold_that_is_wrong_or_has_no_effect_is_refused(
     here: Here, threshold: float, words: str

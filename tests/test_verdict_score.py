@@ -212,6 +212,16 @@ def test_a_threshold_replaces_the_word_and_the_model_goes_on_by_itself(
     assert not seen.is_open
 
 
+def test_a_threshold_of_zero_is_one(template: Template) -> None:
+    texts = {
+        whole(template, one): odds for one, odds in zip((TEXTS[1][0], TEXTS[0][0]), (0.6, 0.4), strict=True)
+    }
+    seen = watch(template, threshold=0.0)
+    assert written(Language(template, texts).write(seen)) == TEXTS[0][0]
+    assert seen.score is not None
+    assert (seen.score.own, seen.score.written) == (BENIGN, HARMFUL)
+
+
 def test_a_threshold_finds_the_likeliest_word_of_the_other_verdict(template: Template) -> None:
     words = VerdictWords((" harmful",), (" fine", " benign"))
     odds = (("harmful", 0.6), ("fine", 0.1), ("benign", 0.3))
@@ -249,6 +259,31 @@ def test_scores_near_the_ends_keep_the_digits_that_matter() -> None:
         "1.0000",
         "0.0004",
     ]
+
+
+def test_a_score_is_known_from_half_of_the_probability_on() -> None:
+    assert VerdictScore(0.25, 0.25, HARMFUL, HARMFUL).value == 0.5
+    assert VerdictScore(0.25, 0.24, HARMFUL, HARMFUL).value is None
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_above_a_threshold_a_verdict_is_harmful_and_at_it_benign(threshold: float) -> None:
+    for value, decided in ((threshold, BENIGN), (threshold + 1e-9, HARMFUL)):
+        for own in (HARMFUL, BENIGN):
+            assert VerdictScore(value, 1 - value, own, own).decide(threshold) is decided
+
+
+@pytest.mark.parametrize(
+    ("assessment", "verdict"),
+    [
+        ("It hurts nobody, so it is benign.", "It hurts nobody, so it is benign"),
+        ("It is  harmful, as it is harmful to ask.", "It is  harmful, as it is harmful"),
+        ("Nobody is asked.", None),
+    ],
+)
+def test_a_verdict_ends_with_its_word(assessment: str, verdict: str | None) -> None:
+    end = end_of_verdict(assessment)
+    assert (None if end is None else assessment[:end]) == verdict
 
 
 def test_both_decisions_are_shown_where_they_differ() -> None:
