@@ -1,6 +1,6 @@
 """Puts small faults into the code, one at a time, and looks whether the tests of that module fail.
 
-    python tools/mutate.py [--only structure/verdict] [--count 12] [--survivors] [--slow]
+    python tools/mutate.py [--only structure/verdict storage] [--count 12] [--survivors] [--slow]
     python tools/mutate.py --table docs/mutation.md
 
 A mutant is one change: a comparison turned, a sign flipped, a condition negated, a number moved, an element
@@ -11,7 +11,7 @@ function run in a process that is forked for each mutant, up to the first failur
 this process, all run: they may call it in another.
 
 A mutant is killed if a test fails, or if the tests need far more time than without it. Results are kept:
-the same command runs what is missing. With --survivors, what survived is run again. --table writes all
+the same command runs what is missing. With --survivors, what survived is run again. --table writes the
 results into a document; tools/survivors.yaml has the reasons.
 
 Why no library: mutmut changes functions only, not the tables and thresholds of a module, and its switch does
@@ -46,17 +46,34 @@ TESTS = {
     "structure/sections": "order structure | sections row styles",
     "structure/spans": "spans",
     "structure/order_warnings": "order | sections template",
+    "structure/markers": "markers",
+    "structure/turns": "modelfile",
+    "structure/probing": "rendering template",
+    "structure/rendering": "rendering | template",
+    "structure/verdict_score": "verdict_score",
+    "structure/verdict_words": "verdict_score",
     "statistics/estimates": "estimates",
     "statistics/rates": "rates estimates",
     "statistics/spread": "estimates",
+    "statistics/roc": "roc",
     "evaluation/metrics": "metrics evaluation | eval_command",
     "evaluation/metric_values": "metrics evaluation | eval_command",
     "evaluation/plan": "keys evaluation | eval_command eval_bad_input attack_page",
     "evaluation/contamination": "overlap | eval_command",
+    "evaluation/thinking": "evaluation eval_backends",
+    "evaluation/judge_run": "judge_requests keys evaluation",
+    "evaluation/judge_requests": "judge_requests | judging_memory",
+    "evaluation/judges/answers": "judges",
+    "evaluation/judges/guards": "judge_requests judges",
+    "evaluation/judges/rubrics": "judge_requests judges",
+    "evaluation/judges/programs": "livecodebench",
+    "evaluation/judges/quoting": "judges",
+    "evaluation/calibration/promise": "calibration",
     "sandbox/checker": "sandbox_parts | sandbox",
     "sandbox/confinement": "confinement | sandbox",
     "sandbox/literals": "sandbox_parts | sandbox",
     "sandbox/runner": "sandbox_parts | sandbox",
+    "backends/fingerprints": "keys",
     "backends/remembering": "remembering keys | eval_bad_input",
     "storage/journal": "evaluation remembering | windows eval_bad_input eval_command",
     "storage/run": "run_records runs | loss outputs",
@@ -66,11 +83,19 @@ TESTS = {
     "storage/record_reader": "reading run_records | bad_input",
     "storage/names": "names",
     "storage/tables": "reading | data bad_input",
+    "storage/lock": "storage | runs outputs",
+    "storage/new_folder": "storage",
+    "storage/checkpoints": "checkpoints",
+    "storage/run_records": "run_records canary | card_of_run dial",
+    "storage/pickled_text": "pickled_text",
+    "storage/download": "download",
+    "storage/sizes": "storage",
     "text": "text overlap | audit streams console",
     "recipe/overrides": "recipe",
     "recipe/layers": "recipe",
     "training/micro_batches": "batches | plan",
     "training/memory_plan": "plan",
+    "training/run_setup": "resume",
 }
 MARKS = ("<!-- written by tools/mutate.py -->\n", "<!-- until here -->\n")
 Results = dict[str, dict[str, Any]]
@@ -79,7 +104,7 @@ Results = dict[str, dict[str, Any]]
 def main() -> None:
     """Mutate, test, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default="", help="modules whose path begins so")
+    parser.add_argument("--only", nargs="+", default=[""], help="modules whose paths begin so")
     parser.add_argument("--count", type=int, default=12, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "tools" / "mutants.jsonl")
@@ -116,8 +141,7 @@ def _run(options: argparse.Namespace, results: Results) -> None:
                 shutil.copy(ROOT / name, place / name)
         left = {
             module: [one for one in drawn(module, options, place) if _is_left(one, module, results, options)]
-            for module in TESTS
-            if module.startswith(options.only)
+            for module in _wanted(options)
         }
         files = dict.fromkeys(
             file for module, some in left.items() if some for file in _files(module, options)
@@ -125,6 +149,10 @@ def _run(options: argparse.Namespace, results: Results) -> None:
         prepare(place)
         with os.fdopen(os.dup(1), "w", buffering=1) as log:
             collected(place, [*files], lambda tests: _mutate(tests, place, left, options, out, log))
+
+
+def _wanted(options: argparse.Namespace) -> list[str]:
+    return [module for module in TESTS if module.startswith(tuple(options.only))]
 
 
 def _files(module: str, options: argparse.Namespace) -> list[str]:
@@ -217,7 +245,7 @@ def _write_table(options: argparse.Namespace, results: Results) -> None:
     reasons = yaml.safe_load((ROOT / "tools" / "survivors.yaml").read_text(encoding="utf-8"))
     lines, survivors = ["| module | drawn | run | killed |", "|---|---|---|---|"], []
     total = Counter[str]()
-    for module in TESTS:
+    for module in _wanted(options):
         names = [one.name(module) for one in drawn(module, options)]
         found = [results[name] for name in names if name in results]
         killed = sum(one["killed"] is not None for one in found)
