@@ -119,7 +119,7 @@ def test_keys_of_the_first_version_stay_valid() -> None:
     old = hash_of({"target": facts, "settings": settings, "mode": "normal"}, "Why?", 1)
     plan = EvalPlan(
         suite=suite("s", "harmful"),
-        target=Fingerprint.from_record({"name": "n", **facts}),
+        target=Fingerprint(name="n", **facts),
         settings=Sampling(**settings),
         mode="normal",
         samples=2,

@@ -1,6 +1,9 @@
 """The score of a verdict: where it is found, what it is, and what a threshold does."""
 
+import json
+
 import pytest
+from pydantic import TypeAdapter
 
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.template import Template
@@ -289,4 +292,4 @@ def test_a_verdict_ends_with_its_word(assessment: str, verdict: str | None) -> N
 def test_both_decisions_are_shown_where_they_differ() -> None:
     score = VerdictScore(0.6, 0.4, HARMFUL, BENIGN)
     assert score.in_words() == "score 0.60, own verdict harmful, with the threshold benign"
-    assert VerdictScore.from_record(score.record()) == score
+    assert TypeAdapter(VerdictScore).validate_json(json.dumps(score.record())) == score

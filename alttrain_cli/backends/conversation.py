@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from alttrain_cli.storage.record_reader import IGNORE
+
 MessageRole = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True)
 class Message:
     """One message. `reasoning` is None if there was none, or if it was not reported."""
+
+    __pydantic_config__ = IGNORE  # a completion is read back with it
 
     role: MessageRole
     content: str

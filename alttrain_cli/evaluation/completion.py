@@ -1,6 +1,5 @@
 """A stored completion: what a model wrote for one sample of an item, with its sections."""
 
-import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NotRequired
@@ -9,19 +8,16 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Completion
-from alttrain_cli.backends.conversation import Conversation, MessageRole
+from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.suites.suite import SampleRequest
-from alttrain_cli.storage.record_reader import IGNORE, MOST, Count
+from alttrain_cli.storage.record_reader import IGNORE, MOST, Count, NonEmpty
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, check_order
 from alttrain_cli.structure.trace import Trace, TraceState, parse_marked
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 VERSION = 2  # of a line; lines of version 1 have no version, and a `prompt` instead of `messages`
-
-# Plans, completions and judgements name the same keys: in memory each is there once.
-NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
 
 
 class Ending(StrEnum):
@@ -38,29 +34,12 @@ class Ending(StrEnum):
         return {"whole": "complete", "cut": "truncated"}.get(self.value, self.value)
 
 
-class MessageRecord(TypedDict):
-    """A message as it is read back."""
-
-    __pydantic_config__ = IGNORE  # type: ignore[misc]
-
-    role: MessageRole
-    content: str
-    reasoning: NotRequired[str]
-
-
-class ScoreRecord(TypedDict):
-    """The score of a verdict as it is read back."""
-
-    __pydantic_config__ = IGNORE  # type: ignore[misc]
-
-    harmful: Annotated[float, Field(ge=0, le=1.001)]
-    benign: Annotated[float, Field(ge=0, le=1.001)]
-    own: Verdict
-    written: Verdict
-
-
 class CompletionRecord(TypedDict):
-    """A line of completions.jsonl as it is read back."""
+    """A line of completions.jsonl as it is read back.
+
+    `messages` are what the model got; it continued the last one if that is an assistant's. `text` has
+    <think> markers and begins with that message; `tokens` does not count it.
+    """
 
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
@@ -68,7 +47,7 @@ class CompletionRecord(TypedDict):
     version: NotRequired[Annotated[int, Field(ge=VERSION, le=MOST)]]
     item: str
     sample: Count
-    messages: NotRequired[Annotated[list[MessageRecord], Field(min_length=1)]]
+    messages: NotRequired[Annotated[list[Message], Field(min_length=1)]]
     prompt: NotRequired[str]
     text: str
     tokens: Count | None
@@ -79,7 +58,7 @@ class CompletionRecord(TypedDict):
     reasoning: str
     answer: str
     verdict: Verdict
-    score: NotRequired[ScoreRecord]  # what earlier versions stored has none
+    score: NotRequired[VerdictScore]  # what earlier versions stored has none
     order: NotRequired[Annotated[Order, AfterValidator(check_order)]]
 
 
@@ -116,8 +95,8 @@ class StoredCompletion(NamedTuple):
         if not same:
             trace = parse_marked(values["text"], order, cut=ending is Ending.UNFINISHED)
         verdict = values["verdict"] if same else trace.verdict
-        score = VerdictScore.from_record(values["score"]).of(verdict) if "score" in values and same else None
-        asked = tuple(one["content"] for one in values.get("messages", ()) if one["role"] == "user")
+        score = values["score"].of(verdict) if "score" in values and same else None
+        asked = tuple(one.content for one in values.get("messages", ()) if one.role == "user")
         counts = values["tokens"], values["thinking_tokens"]
         return cls(values["key"], *counts, ending, trace, verdict, score, asked)
 
@@ -133,19 +112,7 @@ class StoredCompletion(NamedTuple):
 
 
 def record(request: SampleRequest, conversation: Conversation, completion: Completion) -> dict[str, Any]:
-    """Return the line of completions.jsonl.
-
-    {key, version, item, sample, messages, text, tokens, thinking_tokens, ending: whole | cut | unfinished |
-    empty, understanding, assessment, reasoning, answer, verdict: harmful | benign | missing, score, order}
-
-    `score` is there if the verdict has one: {harmful, benign: probabilities of the words of each verdict,
-    own, written: the verdict before and after a threshold}.
-
-    `order` is that of the sections; the default order is not written.
-
-    `messages` are what the model got: [{role, content}], the last one an assistant's message if the model
-    continued it. `text` has <think> markers and begins with that message; `tokens` does not count it.
-    """
+    """Return the line of completions.jsonl, a `CompletionRecord`; the default order is not written."""
     trace = completion.trace
     return {
         "key": request.key,

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.evaluation.completion import NonEmpty, StoredCompletion
-from alttrain_cli.storage.record_reader import IGNORE
+from alttrain_cli.evaluation.completion import StoredCompletion
+from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 
 FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
 

@@ -10,11 +10,10 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.choices import Mode
-from alttrain_cli.evaluation.completion import NonEmpty
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Kind, ProblemPlace, Suite
 from alttrain_cli.recipe.strict import MOST as MOST_TOKENS
-from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, Count, Many, check_finite
+from alttrain_cli.storage.record_reader import AS_WRITTEN, IGNORE, KEEP, Count, Many, NonEmpty, check_finite
 from alttrain_cli.structure.sections import Order, check_order
 
 _DOCUMENT = TypeAdapter(dict[str, Any])

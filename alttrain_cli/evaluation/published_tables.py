@@ -1,15 +1,12 @@
 """The tables of papers, as data: a file per paper in published/. Their figures are theirs, in percent."""
 
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.problems import first_problem
-from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 
 
@@ -77,14 +74,11 @@ def find_published(name: str) -> PublishedPaper:
 @cache
 def all_published() -> dict[str, PublishedPaper]:
     """Return the tables of every paper by the name of its file."""
-    folder = Path(str(resources.files("alttrain_cli"))) / "evaluation" / "published"
+    folder = Path(__file__).parent / "published"
     return {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
 
 
 def _read(path: Path) -> PublishedPaper:
-    try:
-        return PublishedPaper.model_validate({**yaml.safe_load(read_text(path)), "name": path.stem})
-    except (yaml.YAMLError, TypeError):
-        raise DataError(f"{path}: not valid YAML. Correct the file.") from None
-    except ValidationError as error:
-        raise DataError(f"{path}: {first_problem(error)}. Correct the file.") from None
+    return PublishedPaper.model_validate(
+        {**yaml.safe_load(path.read_text(encoding="utf-8")), "name": path.stem}
+    )

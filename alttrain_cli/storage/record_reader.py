@@ -1,11 +1,13 @@
 """Reads records back from our files: a problem is one line with file, key and next step."""
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -24,6 +26,8 @@ KEEP = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 MOST = 10**12  # above every count that a file can hold
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Many = Annotated[int, Field(ge=1, le=MOST)]
+# Plans, completions and judgements name the same keys: in memory each is there once.
+NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
 
 
 def _in_order(value: Any, check: ValidatorFunctionWrapHandler) -> Any:

@@ -1,11 +1,15 @@
 """The score of a verdict: how likely the model's own assessment was to call a request harmful."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from alttrain_cli.storage.record_reader import IGNORE
 from alttrain_cli.structure.verdict import Verdict
 
 LEAST_MASS = 0.5  # probability of all verdict words together; with less the score is unknown
+Probability = Annotated[float, Field(ge=0, le=1.001)]  # a sum of rounded ones may be above 1
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,10 @@ class VerdictScore:
         contradicted: the whole assessment gives another verdict, for example because it gives two.
     """
 
-    harmful: float
-    benign: float
+    __pydantic_config__ = IGNORE  # a completion is read back with it
+
+    harmful: Probability
+    benign: Probability
     own: Verdict
     written: Verdict
     contradicted: bool = False
@@ -71,11 +77,6 @@ class VerdictScore:
             "own": self.own.value,
             "written": self.written.value,
         }
-
-    @classmethod
-    def from_record(cls, values: dict[str, Any]) -> "VerdictScore":
-        own, written = Verdict(values["own"]), Verdict(values["written"])
-        return cls(values["harmful"], values["benign"], own, written)
 
 
 def shown_score(value: float) -> str:

@@ -6,10 +6,11 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from alttrain_cli.backends.conversation import Message
 from alttrain_cli.evaluation.attacks.attack import HIGHEST, AttackOutcome, Attempt, FinishedDialogue, Role
 from alttrain_cli.evaluation.attacks.runner import Dialogue
-from alttrain_cli.evaluation.completion import Ending, MessageRecord, NonEmpty, ending_of
-from alttrain_cli.storage.record_reader import IGNORE, MOST, Count
+from alttrain_cli.evaluation.completion import Ending, ending_of
+from alttrain_cli.storage.record_reader import IGNORE, MOST, Count, NonEmpty
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order
 from alttrain_cli.structure.trace import Trace, TraceState
 from alttrain_cli.structure.verdict import Verdict
@@ -23,7 +24,7 @@ class AttemptRecord(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
     number: Count
-    messages: Annotated[list[MessageRecord], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1)]
     understanding: str
     assessment: str
     reasoning: str
@@ -64,7 +65,7 @@ def _fits_together(dialogue: DialogueRecord) -> DialogueRecord:
     if dialogue["deciding"] is not None and dialogue["deciding"] not in numbers:
         raise ValueError("deciding: must be the number of an attempt")
     for place, one in enumerate(dialogue["attempts"]):
-        if one["messages"][-1]["role"] != "user":
+        if one["messages"][-1].role != "user":
             raise ValueError(f"attempts.{place}.messages: must end in a message of the user")
     return dialogue
 
@@ -130,7 +131,7 @@ class StoredDialogue(NamedTuple):
 def _stored(values: Mapping[str, Any], order: Order) -> StoredAttempt:
     return StoredAttempt(
         values["number"],
-        tuple(one["content"] for one in values["messages"] if one["role"] == "user"),
+        tuple(one.content for one in values["messages"] if one.role == "user"),
         Trace(**{name: values[name] for name in SECTIONS}, state=TraceState.CLOSED, order=order),
         *(values[name] for name in StoredAttempt._fields[3:]),
     )

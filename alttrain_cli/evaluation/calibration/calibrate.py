@@ -5,9 +5,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from alttrain_cli.backends.conversation import Conversation
@@ -15,17 +15,15 @@ from alttrain_cli.evaluation.calibration.labelled import (
     CalibrationSet,
     LabelledPrompt,
     ScoredPrompt,
-    record_of,
     values_of,
 )
 from alttrain_cli.evaluation.calibration.promise import GROUP, Promise
-from alttrain_cli.evaluation.completion import ScoreRecord
 from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.progress import Progress
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.roc import Auroc, auroc
 from alttrain_cli.storage.journal import Journal
-from alttrain_cli.storage.record_reader import IGNORE
+from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord, RateRecord
 from alttrain_cli.structure.row import Label
@@ -37,8 +35,8 @@ Score = Callable[[Sequence[Conversation]], Generator[tuple[int, VerdictScore | N
 class _Record(TypedDict):
     __pydantic_config__ = IGNORE  # type: ignore[misc]
 
-    key: Annotated[str, Field(min_length=1)]
-    score: ScoreRecord | None
+    key: NonEmpty
+    score: VerdictScore | None
 
 
 _RECORD = TypeAdapter(_Record)
@@ -143,7 +141,7 @@ def scores_of(
             for done, (at, one) in enumerate(made, 1):
                 journal.append({"key": wanted[at], "score": one and one.record()})
                 progress.show(stage, done, len(wanted))
-    stored = {line["key"]: record_of(line["score"]) for line in journal.latest(keys)}
+    stored = {line["key"]: line["score"] for line in journal.latest(keys)}
     return [stored[key] for key in keys]
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -110,8 +110,3 @@ class CalibrationSet:
 def values_of(rows: Sequence[ScoredPrompt], label: Label) -> list[float]:
     """Return the values that are compared with a threshold, of the rows with one label."""
     return [row.value for row in rows if row.label == label]
-
-
-def record_of(values: dict[str, Any] | None) -> VerdictScore | None:
-    """Return a stored score."""
-    return None if values is None else VerdictScore.from_record(values)

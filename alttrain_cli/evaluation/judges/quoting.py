@@ -8,7 +8,7 @@ instructions, the text is between marks that it cannot know.
 import hashlib
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 from alttrain_cli.structure.markers import CHAT_MARKER
 
@@ -40,4 +40,4 @@ def fill_template(name: str, prompt: str, response: str) -> str:
 
 @cache
 def _template(name: str) -> str:
-    return (resources.files("alttrain_cli.evaluation.judges") / "prompts" / f"{name}.txt").read_text("utf-8")
+    return (Path(__file__).parent / "prompts" / f"{name}.txt").read_text(encoding="utf-8")

@@ -5,14 +5,13 @@ import math
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.harness import HarnessPrompts
 from alttrain_cli.evaluation.suites.programs import problem_place, program_prompt
-from alttrain_cli.evaluation.suites.suite import Item, Suite, SuiteSource, Task, fingerprint
+from alttrain_cli.evaluation.suites.suite import FOLDER, Item, Suite, SuiteSource, Task, fingerprint
 from alttrain_cli.evaluation.suites.turns import turns_of
 from alttrain_cli.network import is_offline
 from alttrain_cli.storage.download import DownloadError, download
@@ -225,7 +224,7 @@ def _check_count(suite: Suite, path: Path, found: int) -> None:
 def _fetch(suite: Suite) -> Path:
     source = suite.source
     if source.package:
-        return Path(str(resources.files("alttrain_cli"))) / "evaluation" / "suites" / source.package
+        return FOLDER / source.package
     return _from_hub(suite, source) if source.hub else _from_url(suite, source)
 
 

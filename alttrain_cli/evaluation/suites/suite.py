@@ -10,20 +10,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
-from alttrain_cli.problems import first_problem
-from alttrain_cli.storage.reading import read_text
 from alttrain_cli.text import suggest
 
+FOLDER = Path(__file__).parent
 Kind = Literal["harmful", "benign", "ability"]
 Grader = Literal["word", "math", "code", "program", "lm-eval", "lm-eval-f1", "lm-eval-rouge"]
 RUN_CODE: tuple[Grader, ...] = ("code", "program")  # graders that run what a model wrote
@@ -202,8 +200,7 @@ def find_suites(words: str) -> list[Suite]:
 @cache
 def all_suites() -> dict[str, Suite]:
     """Return every suite by its name, in the order of files."""
-    folder = Path(str(resources.files("alttrain_cli"))) / "evaluation" / "suites"
-    suites = [suite for path in sorted(folder.glob("*.yaml")) for suite in _read(path)]
+    suites = [suite for path in sorted(FOLDER.glob("*.yaml")) for suite in _read(path)]
     return {suite.name: suite for suite in suites}
 
 
@@ -235,22 +232,8 @@ def _words(suite: Suite) -> set[str]:
 
 
 def _read(path: Path) -> list[Suite]:
-    try:
-        values = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise DataError(f"{place}: not valid YAML. Correct the file.") from None
-    if not isinstance(values, dict) or not all(isinstance(fields, dict) for fields in values.values()):
-        raise DataError(f"{path}: must map names of suites to their keys. Correct the file.")
-    return [_suite(path, str(name), fields) for name, fields in values.items()]
-
-
-def _suite(path: Path, name: str, fields: dict[str, Any]) -> Suite:
-    try:
-        return Suite.model_validate({**fields, "name": name})
-    except ValidationError as error:
-        raise DataError(f"{path}: {first_problem(error, name)}. Correct the file.") from None
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [Suite.model_validate({**fields, "name": name}) for name, fields in entries.items()]
 
 
 def _hint(word: str) -> str:
