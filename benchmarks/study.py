@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.study.history import History, StepEnd
+from alttrain_cli.study.history import StepEnd, history_of
 from alttrain_cli.study.place import open_study
 from alttrain_cli.study.plan import plan_study
 from alttrain_cli.study.run import Events
@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
     failures = place.run(1, Events())
     place.table()
     wall = time.monotonic() - started
-    ended = History(folder).all()
+    ended: list[StepEnd] = list(history_of(folder))
     print("| step | before the first, s | corrected, s | took, s | of which |\n|---|---|---|---|---|")
     for one in ended:
         parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in one.parts.items())

@@ -10,7 +10,7 @@ from threading import Timer
 import pytest
 
 from alttrain_cli.engine import speed
-from alttrain_cli.study.history import History
+from alttrain_cli.study.history import history_of
 from alttrain_cli.study.place import open_study
 from alttrain_cli.study.run import Events
 from tests.warm import Process, Warm
@@ -72,7 +72,7 @@ def test_real_commands_leave_what_the_steps_look_for(
     table, _ = place.table()
     assert table.missing == ()
     assert all(cell.estimate and cell.estimate.n == 1 for line in table.lines for cell in line.cells)
-    assert [one.whole and one.exit_code == 0 for one in History(place.folder).all()] == [True] * 4
+    assert [one.whole and one.exit_code == 0 for one in history_of(place.folder)] == [True] * 4
     place.run(1, Events(), launcher)
     assert len(launcher.words) == 4
 
@@ -113,7 +113,7 @@ def test_real_steps_killed_at_random_moments_end_in_the_same_table_and_none_that
     given = ("models=[own.yaml]", *SMALL[:3], more)
     whole = open_study("smoke", given, Path("whole"))
     assert whole.run(1, Events(), WarmLauncher(warm)) == []
-    usual = max(one.seconds for one in History(whole.folder).all())
+    usual = max(one.seconds for one in history_of(whole.folder))
     launcher, number = KillingLauncher(warm, usual), 0
     while launcher.kills < KILLS:
         number += 1
@@ -123,5 +123,5 @@ def test_real_steps_killed_at_random_moments_end_in_the_same_table_and_none_that
             assert launcher.kills > before, "a step failed that was not killed"
             before = launcher.kills
         assert place.table()[0].record() == whole.table()[0].record()
-        done = [one.key for one in History(place.folder).all() if one.exit_code == 0]
+        done = [one.key for one in history_of(place.folder) if one.exit_code == 0]
         assert sorted(done) == sorted(step.key for step in place.grid.steps)

@@ -33,22 +33,9 @@ class StepEnd(Record):
 _ENDED = TypeAdapter(StepEnd)
 
 
-class History:
-    """The journal of a study."""
-
-    def __init__(self, folder: Path) -> None:
-        self._journal = Log(folder / "journal.jsonl", _ENDED)
-
-    def add(self, ended: StepEnd) -> None:
-        self._journal.append(ended.record())
-
-    def all(self) -> list[StepEnd]:
-        """Return every end, the oldest first."""
-        return list(self._journal)
-
-    def done(self) -> dict[str, StepEnd]:
-        """Return the last success of each step by its key."""
-        return {one.key: one for one in self.all() if one.exit_code == 0}
+def history_of(folder: Path) -> Log:
+    """Return the journal of a study: every end of a step, the oldest first."""
+    return Log(folder / "journal.jsonl", _ENDED)
 
 
 class Corrections:

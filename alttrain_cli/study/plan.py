@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study.cost import Cost, cost_of
 from alttrain_cli.study.grid import Grid
-from alttrain_cli.study.history import Corrections, History, StepEnd, parts_of
+from alttrain_cli.study.history import Corrections, StepEnd, history_of, parts_of
 from alttrain_cli.study.steps import Status, Step, StepKind
 
 
@@ -58,21 +58,18 @@ class PlannedStep(NamedTuple):
 def note_end(plan: PlannedStep, folder: Path, machine: str, seconds: float, exit_code: int) -> bool:
     """Add the end of a step to the journal of a study; return whether its files say that it is done."""
     is_done = plan.step.status() is Status.DONE
-    History(folder).add(plan.ended(machine, seconds, 0 if is_done else exit_code or 1))
+    ended = plan.ended(machine, seconds, 0 if is_done else exit_code or 1)
+    history_of(folder).append(ended.record())
     return is_done
 
 
 class KindTotal(NamedTuple):
-    """All steps of one kind."""
+    """The steps of one kind that are done, and what those that ended here took."""
 
     kind: StepKind
-    steps: int
     done: int
-    seconds: float | None  # that are left
-    memory_gib: float
-    disk_gib: float  # that is left to fill
-    planned: float  # seconds that were expected of the steps that ended here
-    took: float  # what these took
+    planned: float  # seconds that were expected
+    took: float
 
 
 class StudyPlan(NamedTuple):
@@ -115,7 +112,8 @@ class StudyPlan(NamedTuple):
 
     @property
     def disk_gib(self) -> float:
-        return sum(one.disk_gib for one in self.totals)
+        """What the steps that are left fill."""
+        return sum(one.cost.disk_gib for one in self.steps if one.status is not Status.DONE)
 
     @property
     def memory_gib(self) -> float:
@@ -133,7 +131,7 @@ def plan_step(step: Step, grid: Grid, folder: Path, machine: Machine) -> Planned
 
 
 def _planned(steps: Sequence[Step], grid: Grid, folder: Path, machine: Machine) -> list[PlannedStep]:
-    history = History(folder).all()
+    history = list(history_of(folder))
     done = {one.key: one for one in history if one.exit_code == 0}
     needed = {step.key for step in steps} | done.keys()
     costs = {step.key: cost_of(step, machine) for step in grid.steps if step.key in needed}
@@ -147,14 +145,9 @@ def _planned(steps: Sequence[Step], grid: Grid, folder: Path, machine: Machine) 
 
 def _total(kind: StepKind, steps: Sequence[PlannedStep]) -> KindTotal:
     ended = [one.took for one in steps if one.took and one.took.whole and one.took.expected]
-    left = [one for one in steps if one.status is not Status.DONE]
     return KindTotal(
         kind=kind,
-        steps=len(steps),
-        done=len(steps) - len(left),
-        seconds=_sum([one.left for one in steps]),
-        memory_gib=max(one.cost.memory_gib for one in steps),
-        disk_gib=sum(one.cost.disk_gib for one in left),
+        done=sum(one.status is Status.DONE for one in steps),
         planned=sum(one.expected or 0 for one in ended),
         took=sum(one.seconds for one in ended),
     )

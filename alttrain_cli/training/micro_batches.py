@@ -62,17 +62,15 @@ class UpdateCost(NamedTuple):
     """What an update costs, on all processes together and on the one that has most to do."""
 
     tokens: int  # padding included
-    micro_batches: int
     longest: int  # tokens of one process, with the fixed cost of its micro-batches
 
 
 def update_cost(lengths: Sequence[int], budget: int, cost: int = CPU_COST, ranks: int = 1) -> UpdateCost:
-    """Return how many tokens the model computes for one update, and in how many micro-batches."""
+    """Return how many tokens the model computes for one update."""
     found = shared(lengths, budget, cost, ranks)
     tokens = [sum(lengths[batch[0]] * len(batch) for batch in batches) for batches in found]
-    counts = [len(batches) for batches in found]
-    longest = max(some + cost * count for some, count in zip(tokens, counts, strict=True))
-    return UpdateCost(sum(tokens), sum(counts), longest)
+    longest = max(some + cost * len(batches) for some, batches in zip(tokens, found, strict=True))
+    return UpdateCost(sum(tokens), longest)
 
 
 def arrange_rows(order: Sequence[int], lengths: Sequence[int], settings: Train) -> list[int]:
