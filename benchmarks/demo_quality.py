@@ -36,7 +36,7 @@ Answered = Sequence[tuple[Row, Trace]]
 def answer(run: Run, rows: Sequence[Row], *, trained: bool, most: int | None) -> list[tuple[Row, Trace]]:
     """Generate with the base model or with the adapter, `most` tokens per completion."""
     with capture_output(None):
-        from alttrain_cli.engine.generate import generate
+        from alttrain_cli.engine.generate import complete
         from alttrain_cli.engine.load import load_adapter, load_base
 
         recipe = Recipe.of_run(run)
@@ -44,8 +44,9 @@ def answer(run: Run, rows: Sequence[Row], *, trained: bool, most: int | None) ->
         settings = recipe.generation
         if most:
             settings = settings.model_copy(update={"max_new_tokens": most})
-        completions = generate(loaded, [row.prompt for row in rows], settings)
-        traces = [loaded.template.parse(completion.text) for completion in completions]
+        rendered = [loaded.template.prompt(row.prompt) for row in rows]
+        completions = dict(complete(loaded, rendered, settings))
+        traces = [loaded.template.parse(completions[at].text) for at in range(len(rows))]
     return list(zip(rows, traces, strict=True))
 
 

@@ -5,9 +5,10 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from alttrain_cli.backends.base import Completion, Fingerprint
+from alttrain_cli.backends.base import Backend, Completion, Fingerprint
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.completion import record
+from alttrain_cli.evaluation.generate import EvalRequest, GenerateJob, generate_all
 from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.judges.rule import RULE
@@ -17,6 +18,7 @@ from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
@@ -52,6 +54,11 @@ def suite(name: str, kind: str, **changes: Any) -> SuiteRecord:
 
 def target(name: str, adapter: str | None = None) -> Fingerprint:
     return Fingerprint(name, "small", weights="w", adapter=adapter, engine={"torch": "2"})
+
+
+def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progress) -> None:
+    """Create all missing completions of one model."""
+    generate_all([GenerateJob(root, backend, request)], progress)
 
 
 def evaluate(

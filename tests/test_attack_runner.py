@@ -22,7 +22,7 @@ from alttrain_cli.evaluation.attacks.attack import AttackOutcome, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.attacks.setup import AttackSetup
-from alttrain_cli.evaluation.generate import EvalRequest, NothingAnsweredError, generate
+from alttrain_cli.evaluation.generate import EvalRequest, NothingAnsweredError
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
@@ -32,6 +32,7 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
+from tests.scorecards import generate
 from tests.test_bad_evaluation_files import KNOWN_WORDS, changed, fields_of, wrong_values
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)

@@ -21,7 +21,7 @@ from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score, threshold_at
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.plan import EvalPlan, suite_dirs
@@ -37,6 +37,7 @@ from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.run_folders import make
+from tests.scorecards import generate
 from tests.servers import chat_server
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)

@@ -17,7 +17,7 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.plan import EvalPlan, hash_of, suite_dirs
@@ -26,7 +26,7 @@ from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suite
 from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete, task_of
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
-from tests.scorecards import suite
+from tests.scorecards import generate, suite
 from tests.servers import chat_server
 
 SAMPLING = Sampling(max_new_tokens=64, do_sample=False)

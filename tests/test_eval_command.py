@@ -22,7 +22,7 @@ from alttrain_cli.evaluation import judge as eval_judges
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.eval_target import EvalTarget
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.labels import HumanLabel
@@ -38,6 +38,7 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row
+from tests.scorecards import generate
 from tests.servers import Fault, chat_server
 
 REFUSAL = (

@@ -9,7 +9,7 @@ from alttrain_cli.engine import batcher as module
 from alttrain_cli.engine import generate as completing
 from alttrain_cli.engine.batch import ROUND, Batch
 from alttrain_cli.engine.batch_request import BatchRequest
-from alttrain_cli.engine.generate import GeneratedText, complete, generate
+from alttrain_cli.engine.generate import GeneratedText, complete
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import ModelError
@@ -169,7 +169,7 @@ def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: Loaded
     after = smollm.model.state_dict()
     assert all(weight.dtype == after[name].dtype for name, weight in before.items())
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
-    assert generate(smollm, QUESTIONS, BRIEF) == together
+    assert batched(smollm, BRIEF) == together
     try:
         assert [completion.text for completion in together] == one_at_a_time(smollm, BRIEF)
     finally:
@@ -247,7 +247,8 @@ def test_closing_early_leaves_the_model_usable(smollm: LoadedModel) -> None:
     next(started)
     started.close()
     assert smollm.model.dtype == dtype
-    assert len(generate(smollm, QUESTIONS[:1], Sampling(max_new_tokens=3, do_sample=False))) == 1
+    brief = Sampling(max_new_tokens=3, do_sample=False)
+    assert len(list(complete(smollm, prompts(smollm)[:1], brief))) == 1
 
 
 @pytest.mark.model

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from alttrain_cli.backends.base import Request
 from alttrain_cli.cli import app
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judges.catalogue import GRADERS
 from alttrain_cli.evaluation.judges.harness import EXACT, F1, f1
 from alttrain_cli.evaluation.suites.harness import until, version
@@ -24,6 +24,7 @@ from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
 from alttrain_cli.evaluation.suites.suite import Suite, all_suites, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
+from tests.scorecards import generate
 from tests.servers import Fault, chat_server
 from tests.test_eval_command import Parrot, card_of, files_of, judge_by_rule, suite_of
 

@@ -20,7 +20,7 @@ from alttrain_cli.commands.build_data import steps
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.engine.source import ModelSource
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.plan import SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
@@ -32,6 +32,7 @@ from alttrain_cli.storage.run_records import StepRecord
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training import checks, job
 from tests.samples import TRACE, put
+from tests.scorecards import generate
 
 DOCS = Path(__file__).parent.parent / "docs" / "resume.md"
 COMMANDS = ("build-data", "train --resume", "eval")

@@ -27,7 +27,7 @@ from alttrain_cli.console.live import CompletionView
 from alttrain_cli.console.sections import pair_view, trace_view
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.evaluation.generate import EvalRequest, generate
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.page.entries import entries
 from alttrain_cli.evaluation.page.page import page
 from alttrain_cli.evaluation.plan import SuiteDir
@@ -52,7 +52,7 @@ from alttrain_cli.training.rows import TrainingRows
 from alttrain_cli.training.run_setup import initial_manifest
 from tests import families
 from tests.samples import TRACE, put
-from tests.scorecards import card_of, evaluate, suite, target
+from tests.scorecards import card_of, evaluate, generate, suite, target
 from tests.test_console_chat import drawn
 
 ASSESSED_FIRST: Order = ("assessment", "understanding", "reasoning")

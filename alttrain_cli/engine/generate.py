@@ -64,13 +64,6 @@ def complete(
             yield from _written(loaded, batcher.step(), settings.max_new_tokens)
 
 
-def generate(loaded: LoadedModel, prompts: Sequence[str], settings: Sampling) -> list[GeneratedText]:
-    """Complete single-turn prompts, in their order."""
-    rendered = [loaded.template.prompt(prompt) for prompt in prompts]
-    completions = dict(complete(loaded, rendered, settings))
-    return [completions[index] for index in range(len(prompts))]
-
-
 def _requests(
     loaded: LoadedModel, rendered: Sequence[str], settings: Sampling, seeds: Sequence[int]
 ) -> list[BatchRequest]:

@@ -130,11 +130,6 @@ class _Missing:
         return f"{self.failed} of {len(self.tasks)} were not answered, the last: {self._failed[-1]}"
 
 
-def generate(root: Path, backend: Backend, request: EvalRequest, progress: Progress) -> None:
-    """Create all missing completions of one model below `root`, as `generate_all` does."""
-    generate_all([GenerateJob(root, backend, request)], progress)
-
-
 def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
     """Create all missing completions of a model, or of a model and its base.
 

@@ -6,8 +6,6 @@ from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.score import AttackSummary, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
-HEIGHT = 120  # pixels of the curve
-
 
 @dataclass(frozen=True)
 class Segment:
