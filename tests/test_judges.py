@@ -301,7 +301,7 @@ def test_a_completion_cannot_close_its_quotation_nor_fill_a_placeholder() -> Non
     said = "{response} (0123456789ab) {prompt}"
     asked = STRONGREJECT.ask("{response}", said)
     assert isinstance(asked, Conversation)
-    mark = fence_text(said, 100).rpartition("(")[2]
+    mark = fence_text(said).rpartition("(")[2]
     assert mark not in said
     assert asked.prompt.count(said) == 1
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from alttrain_cli.backends.address import addresses, is_address, without_secrets
+from alttrain_cli.backends.address import addresses, without_secrets
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.deferred_backend import defer_backend
 from alttrain_cli.backends.in_flight import IN_FLIGHT
@@ -145,9 +145,8 @@ def open_judge_model(word: str, progress: Progress) -> Backend:
     Raises:
         ModelError, BackendError: if it cannot be used.
     """
-    url, _, model = word.partition(" ")
-    if is_address(url):
-        return open_backend(Address(url, model or None), progress)
+    if address := Address.read(word):
+        return open_backend(address, progress)
     with progress.status(f"Loading {word} ..."), capture_output(None):
         from alttrain_cli.backends.classifier import ClassifierBackend
 

@@ -103,7 +103,7 @@ def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, p
         return GenerateJob(target.root, backend, request)
 
     base = None
-    with options.attack_choice.opened() as setup_of:
+    with options.attack_choice.opened(progress) as setup_of:
         with closing(_open(pair.candidate, open_target)) as backend:
             _check_template(pair.candidate, backend, progress)
             jobs = [job(pair.candidate, backend)]

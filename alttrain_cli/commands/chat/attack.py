@@ -6,7 +6,7 @@ from contextlib import closing
 from alttrain_cli import console
 from alttrain_cli.backends.address import is_address, without_secrets
 from alttrain_cli.backends.base import check_threshold
-from alttrain_cli.backends.open import find, open_backend, open_later
+from alttrain_cli.backends.open import open_backend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.exchange import fit
 from alttrain_cli.chat.loader import ChatTarget
@@ -38,11 +38,11 @@ def play(options: ChatOptions) -> None:
     settings = Settings(target.recipe.generation).set(*options.all_changes)
     progress = console.Reporter(lines=False)
     attacker = options.attacker if attacked else None
-    choice = AttackChoice(attacker, open_model=lambda word: open_later(find(word), progress))
+    choice = AttackChoice(attacker)
     if isinstance(found, Target):  # what can be known before it is loaded
         choice.check_base(found)
         check_threshold(found, settings.sampling)
-    with closing(open_backend(found, progress)) as backend, choice.opened() as setup_of:
+    with closing(open_backend(found, progress)) as backend, choice.opened(progress) as setup_of:
         check_threshold(backend, settings.sampling)
         sampling = fit(settings, backend, QuietScreen(console.print_warning)).sampling
         done = play_one(suite, options.goal or "", backend, setup_of(backend), sampling, console.print_reply)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import typer
 
-from alttrain_cli.backends.open import find, open_later
 from alttrain_cli.commands.eval.attack_options import AttackOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import Rule, is_given
@@ -20,16 +19,10 @@ from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.progress import Progress
 
 
-def attack_choice(options: AttackOptions, progress: Progress) -> AttackChoice:
+def attack_choice(options: AttackOptions) -> AttackChoice:
     """Return the models of an attack by their words. Nothing is opened yet."""
     budget = Budget(options.max_turns, options.max_backtracks, options.streams)
-    return AttackChoice(
-        options.attacker,
-        options.attack_judge,
-        budget,
-        options.attacker_max_new_tokens,
-        lambda word: open_later(find(word), progress),
-    )
+    return AttackChoice(options.attacker, options.attack_judge, budget, options.attacker_max_new_tokens)
 
 
 def read_attacks(

@@ -95,7 +95,7 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
 
 def _wanted(given: RunOptions, suites: list[Suite], preset: Preset | None, progress: Progress) -> EvalOptions:
     """Return what to generate. All prompts are read now, so that a missing file costs nothing."""
-    choice = attack_choice(given, progress)
+    choice = attack_choice(given)
     if given.replay is None:
         choice.check(suites)
     files = suite_files(given.suite_file or (), suites)

@@ -18,7 +18,6 @@ from alttrain_cli.evaluation.suites.suite import Item
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
-LONGEST = 24_000  # characters of a text that one model wrote and another one reads
 HIGHEST = 10  # the score of an answer that reaches the goal; 1 is the lowest
 
 
@@ -263,7 +262,7 @@ def held_or(failed: AttackOutcome | None, log: Sequence[Attempt]) -> AttackOutco
 
 def shown(answer: str) -> str:
     """Return the target's answer as the attacker sees it: quoted, so that it cannot steer the attacker."""
-    return fence_text(answer, LONGEST)
+    return fence_text(answer)
 
 
 def filled(text: str, **values: str) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from alttrain_cli.backends.base import Ability, BackendError, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.remembering import Remembering
-from alttrain_cli.evaluation.attacks.attack import HIGHEST, LONGEST, AttackOutcome, Call, Reply, filled
+from alttrain_cli.evaluation.attacks.attack import HIGHEST, AttackOutcome, Call, Reply, filled
 from alttrain_cli.evaluation.attacks.reading import MESSAGE, MESSAGES, REFUSAL, SCORE, Form
 from alttrain_cli.evaluation.completion import Ending, ending_of
 from alttrain_cli.evaluation.judges.quoting import fence_text
@@ -212,8 +212,8 @@ def _shown(prompt: str, ask: DialogueCall) -> Conversation:
     return Conversation.of(
         filled(
             prompt,
-            goal=fence_text(ask.goal, LONGEST),
-            question=fence_text(conversation.prompt, LONGEST),
-            answer=fence_text(conversation.messages[-1].content, LONGEST),
+            goal=fence_text(ask.goal),
+            question=fence_text(conversation.prompt),
+            answer=fence_text(conversation.messages[-1].content),
         )
     )

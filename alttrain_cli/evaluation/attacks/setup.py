@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.open import find, open_later
 from alttrain_cli.backends.remembering import Remembering
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
@@ -23,6 +24,7 @@ from alttrain_cli.evaluation.attacks.roles import (
 )
 from alttrain_cli.evaluation.choices import ATTACKER_TOKENS, BASE, RULE
 from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 
@@ -88,17 +90,18 @@ class AttackChoice:
     judge: str = RULE
     budget: Budget = field(default_factory=Budget)
     attacker_tokens: int = ATTACKER_TOKENS
-    open_model: Callable[[str], Backend] | None = None
 
     @contextmanager
-    def opened(self) -> Iterator[Callable[[Backend], AttackSetup]]:
+    def opened(self, progress: Progress) -> Iterator[Callable[[Backend], AttackSetup]]:
         """Open the models, close them at the end, and give each target its setup.
 
         `base` is the target's own base. It is not opened, because the target holds it.
         """
         with ExitStack() as stack:
             words = {self.attacker, self.judge} - {None, RULE, BASE}
-            found = {word: stack.enter_context(closing(self._open(str(word)))) for word in words}
+            found = {
+                word: stack.enter_context(closing(open_later(find(str(word)), progress))) for word in words
+            }
 
             def setup(target: Backend) -> AttackSetup:
                 known = {**found, BASE: target.base or target}
@@ -133,11 +136,6 @@ class AttackChoice:
                 f"{option} base: {target.name} does not contain its base, because all its weights were "
                 f"trained. Name another model: {option} MODEL"
             )
-
-    def _open(self, word: str) -> Backend:
-        if self.open_model is None:
-            raise ValueError(f"{word}: nothing opens it")
-        return self.open_model(word)
 
 
 def identity(backend: Backend) -> str:
