@@ -256,7 +256,7 @@ def test_rates_of_no_rows_are_no_numbers(run: Path, scores: Scores) -> None:
 
 def test_chat_and_model_card_state_a_calibration_that_holds(run: Path, scores: Scores) -> None:
     def stated() -> tuple[str, str]:
-        target = ChatTarget.of(find_target(str(run)))
+        target = ChatTarget.of(find_target(str(run)), None)
         chat = Chat(target, Mock(), Transcript(), Settings(target.recipe.generation), Mock())
         card = ModelCard.of(Run(run), target.recipe, "peft", None).text()
         return chat.calibration(), card

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from alttrain_cli.backends.base import Backend
+from alttrain_cli.backends.open import Remote
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.progress import Progress
@@ -26,13 +27,11 @@ class ChatTarget:
     target: Target | None = None  # None: a server
 
     @classmethod
-    def of(cls, target: Target) -> "ChatTarget":
-        return cls(target.name, target.recipe, target)
-
-    @classmethod
-    def server(cls, name: str, recipe: str | None) -> "ChatTarget":
-        """Return a model that is not on this machine, with the sampling settings of a recipe."""
-        return cls(name, Recipe.load(recipe or FALLBACK))
+    def of(cls, found: Target | Remote, recipe: str | None) -> "ChatTarget":
+        """Return what was found; a model that is not on this machine is sampled as a recipe says."""
+        if isinstance(found, Target):
+            return cls(found.name, found.recipe, found)
+        return cls(found.name, Recipe.load(recipe or FALLBACK))
 
     def check_comparable(self) -> None:
         """Make sure that the base model is the same model with its adapter switched off."""

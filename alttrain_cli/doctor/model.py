@@ -26,21 +26,18 @@ def examine_model(target: Target, row: Row) -> ModelFindings:
     try:
         with capture_output(None):
             locate(target.recipe)  # makes the embedded model, which needs torch
+        with without_torch():
+            return _examined(target, row)
     except AlttrainError as error:
         return ModelFindings([problem("model", str(error), _FOLDER)], [])
-    with without_torch():
-        return _examined(target, row)
 
 
 def _examined(target: Target, row: Row) -> ModelFindings:
     recipe = target.recipe
-    try:
-        with capture_output(None):
-            from alttrain_cli.engine.load import load_tokenizer
+    with capture_output(None):
+        from alttrain_cli.engine.load import load_tokenizer
 
-            tokenizer, source = load_tokenizer(recipe)
-    except AlttrainError as error:
-        return ModelFindings([problem("model", str(error), _FOLDER)], [])
+        tokenizer, source = load_tokenizer(recipe)
     found = [ok("model", f"{recipe.model.name}, tokenizer from {source.name}")]
     if recipe.name == recipe.model.name.rpartition("/")[2]:
         found.append(note("recipe", _NO_RECIPE, "Write one: alttrain recipes copy r1-7b mine.yaml"))

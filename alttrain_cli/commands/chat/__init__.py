@@ -43,10 +43,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     if not options.interactive and not messages:
         raise typer.BadParameter("standard input is not a terminal. Give the message with -p TEXT or -p -")
     found = options.found
-    if isinstance(found, Target):
-        target = ChatTarget.of(found)
-    else:
-        target = ChatTarget.server(found.name, options.recipe)
+    target = ChatTarget.of(found, options.recipe)
     if options.compare:
         target.check_comparable()
     settings = Settings(target.recipe.generation).set(*options.all_changes)

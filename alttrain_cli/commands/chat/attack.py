@@ -32,10 +32,7 @@ def play(options: ChatOptions) -> None:
     check([Rule("--attacker", options.attacker != BASE, attacked, alone)])
     if attacked and not isinstance(found, Target) and options.attacker == BASE:
         raise DataError("--attacker base: a server has no base model here. Give another --attacker.")
-    target = (
-        ChatTarget.of(found) if isinstance(found, Target) else ChatTarget.server(found.name, options.recipe)
-    )
-    settings = Settings(target.recipe.generation).set(*options.all_changes)
+    settings = Settings(ChatTarget.of(found, options.recipe).recipe.generation).set(*options.all_changes)
     progress = console.Reporter(lines=False)
     attacker = options.attacker if attacked else None
     choice = AttackChoice(attacker)
