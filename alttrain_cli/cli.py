@@ -11,9 +11,8 @@ from typing import Any, cast
 
 import typer
 
-from alttrain_cli import console
+from alttrain_cli import console, network
 from alttrain_cli.commands.shared.app import App, Command, Group
-from alttrain_cli.commands.shared.every_command import apply_environment
 from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, quoted, suggest
@@ -167,7 +166,7 @@ def _run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that cannot show every character
             stream.reconfigure(errors="backslashreplace")
     console.protect_streams()
-    apply_environment()
+    network.apply_hub_setting()
     stop_on_signals()
     try:
         try:

@@ -21,11 +21,6 @@ def _offline(context: typer.Context, wanted: bool) -> None:
         network.go_offline()
 
 
-def apply_environment() -> None:
-    """Let HF_HUB_OFFLINE mean what --offline means."""
-    network.apply_hub_setting()
-
-
 def _quiet(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         console.keep_quiet(True)

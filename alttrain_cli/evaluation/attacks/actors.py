@@ -31,9 +31,9 @@ class Actors(Flow):
     find: str  # asks the attacker for actors: {goal}, {actors}
     question: str  # asks for questions about one: {goal}, {actor}, {turns}
     rewrite: str  # asks for another form of a question: {goal}, {question}
-    actors: int = 3
-    turns: int = 5  # questions per actor
-    backtracks: int = 3  # rewrites per question
+    actors: int
+    turns: int  # questions per actor
+    backtracks: int  # rewrites per question
     version: str = "1"
     needs_attacker: bool = True
 

@@ -22,10 +22,6 @@ class Budget:
     streams: int | None = None
 
 
-def attack_of(suite: Suite, budget: Budget) -> Attack:
-    return _attack(suite.name, spec_of(suite), budget)
-
-
 def spec_of(suite: Suite) -> AttackSpec:
     """Return the attack of an adaptive suite's entry."""
     if suite.attack is None:
@@ -33,7 +29,8 @@ def spec_of(suite: Suite) -> AttackSpec:
     return suite.attack
 
 
-def _attack(name: str, spec: AttackSpec, budget: Budget) -> Attack:
+def attack_of(suite: Suite, budget: Budget) -> Attack:
+    name, spec = suite.name, spec_of(suite)
     turns = budget.turns or spec.turns
     backtracks = (spec.backtracks or 0) if budget.backtracks is None else budget.backtracks
     match spec.flow:

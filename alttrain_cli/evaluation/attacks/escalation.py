@@ -32,8 +32,8 @@ class Escalation(Flow):
 
     name: str
     instruction: str  # to the attacker, with {goal} and {turns}
-    turns: int = 8
-    backtracks: int = 10
+    turns: int
+    backtracks: int
     version: str = "2"
     needs_attacker: bool = True
 

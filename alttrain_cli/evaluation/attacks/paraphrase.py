@@ -28,7 +28,7 @@ class Paraphrase(Flow):
     name: str
     instruction: str  # with {goal}, {technique} and {definition}
     techniques: tuple[tuple[str, str], ...]  # name, definition
-    turns: int = 5  # techniques that are tried
+    turns: int  # techniques that are tried
     version: str = "1"
     needs_attacker: bool = True
 

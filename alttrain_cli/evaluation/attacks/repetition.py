@@ -25,7 +25,7 @@ class Repetition(Flow):
     """
 
     name: str
-    turns: int = 18
+    turns: int
     version: str = "3"
     needs_attacker: bool = False
 

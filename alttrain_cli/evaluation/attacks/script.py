@@ -23,7 +23,7 @@ class Script:
     """
 
     name: str
-    turns: int = 100  # turns at most
+    turns: int  # turns at most
     version: str = "1"
     needs_attacker: bool = False
 
