@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from alttrain_cli.console.curve import print_curve, sparkline
+from alttrain_cli.console.curve import CELLS, print_curve, sparkline
 from alttrain_cli.storage.run_records import StepRecord
 from alttrain_cli.text import escape_hidden
 from alttrain_cli.training.curve import curve_svg
@@ -32,7 +32,7 @@ def test_the_picture_is_well_formed_and_every_step_lies_inside(losses: list[floa
 @given(LOSSES)
 def test_a_sparkline_has_no_holes(losses: list[float]) -> None:
     line = sparkline(losses)
-    assert len(line) == min(16, len(losses))
+    assert len(line) == min(CELLS, len(losses))
     assert " " not in line
 
 

@@ -124,23 +124,23 @@ def test_samples_of_a_prompt_stay_together_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "measures", "classes", "metrics"),
+    ("kind", "measures", "partly", "metrics"),
     [
-        ("ability", ("correct", "f1"), 2, [CORRECT, F1]),
-        ("ability", ("behaviour", "harmful"), 2, []),
-        ("benign", ("behaviour", "harmful", "score"), 2, [REFUSED]),
-        ("benign", ("behaviour",), 3, [REFUSED, PARTLY]),
-        ("benign", ("harmful",), 2, []),
-        ("harmful", ("behaviour",), 2, [NOT_REFUSED]),
-        ("harmful", ("behaviour", "harmful"), 2, [HARMFUL]),
-        ("harmful", ("score", "harmful"), 3, [HARMFUL, SCORE]),
-        ("harmful", ("correct",), 2, []),
+        ("ability", ("correct", "f1"), False, [CORRECT, F1]),
+        ("ability", ("behaviour", "harmful"), False, []),
+        ("benign", ("behaviour", "harmful", "score"), False, [REFUSED]),
+        ("benign", ("behaviour",), True, [REFUSED, PARTLY]),
+        ("benign", ("harmful",), False, []),
+        ("harmful", ("behaviour",), False, [NOT_REFUSED]),
+        ("harmful", ("behaviour", "harmful"), False, [HARMFUL]),
+        ("harmful", ("score", "harmful"), True, [HARMFUL, SCORE]),
+        ("harmful", ("correct",), False, []),
     ],
 )
 def test_what_is_counted_depends_on_the_suite_and_the_judge(
-    kind: Any, measures: tuple[str, ...], classes: int, metrics: list[Metric]
+    kind: Any, measures: tuple[str, ...], partly: bool, metrics: list[Metric]
 ) -> None:
-    assert metrics_of(kind, measures, classes) == metrics
+    assert metrics_of(kind, measures, partly) == metrics
 
 
 def one_metric(result: SuiteResult, **options: Any) -> MetricScore:

@@ -14,7 +14,6 @@ from alttrain_cli.backends.open import find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_run
 from alttrain_cli.commands.shared.options import check_finite, expand_path, take_options
-from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of
@@ -68,7 +67,6 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
     The model generates verdicts for prompts with labels. Each verdict has a score from 0 (benign) to 1
     (harmful). Two thirds of the prompts choose the threshold, and the rest checks it. Nothing is trained.
     """
-    check_not_empty(context)
     promise = options.promise
     target = _target(options.run)
     found = (

@@ -10,7 +10,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.options import RunArgument, expand_path, take_options
-from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, typed_again
+from alttrain_cli.commands.shared.rules import Rule, check, typed_again
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.export.formats import FORMATS, choose_formats
 from alttrain_cli.export.job import ExportJob, check_proofs, push_proved
@@ -46,7 +46,6 @@ def export(context: typer.Context, options: ExportOptions) -> None:
 
     The proof: prompts have the token ids of training, and completions are those of base and adapter.
     """
-    check_not_empty(context)
     formats = choose_formats(options.format or ["merged"], options.quantize or [])
     has_gguf = any(one.library == "gguf" for one in formats)
     check([Rule("--quantize", bool(options.quantize), has_gguf, "without --format gguf or ollama")])

@@ -13,7 +13,6 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_target
 from alttrain_cli.commands.shared.in_thread import in_thread
 from alttrain_cli.commands.shared.options import take_options
-from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.served_models import served_models, warm_up
 from alttrain_cli.serve.server import (
@@ -62,7 +61,6 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
 
     Both come from one copy of the weights. Stop the server with Ctrl-C.
     """
-    check_not_empty(context)
     check_installed()
     key = options.key
     found = find(options.run)

@@ -8,6 +8,7 @@ from alttrain_cli.console.terminal import out
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS, COLUMNS = 6, 60
 _LABEL, _FEWEST = 7, 10  # columns of the figures before the curve; least columns of the curve
+CELLS = 12  # of a sparkline
 
 
 def print_curve(losses: Sequence[float]) -> None:
@@ -25,9 +26,9 @@ def print_curve(losses: Sequence[float]) -> None:
     out().print(f"{'loss':>6} step 1 to {len(losses)}", style="muted")
 
 
-def sparkline(values: Sequence[float], columns: int = 16) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """Return the values as one line of block characters."""
-    means = _means(values, min(columns, len(values)))
+    means = _means(values, min(CELLS, len(values)))
     top, bottom = max(means), min(means)
     return "".join(BLOCKS[1 + round((mean - bottom) / ((top - bottom) or 1) * 7)] for mean in means)
 

@@ -36,7 +36,7 @@ class TrainingView(Reporter, Reports):
             f"{step.memory_gib:.1f} GiB",
         ]
         if self._bar:
-            figures.append(sparkline(self._losses, columns=12))
+            figures.append(sparkline(self._losses))
         if self._bar or step.step >= self._next_line or step.step == step.steps:
             self._draw("step", step.step, step.steps, figures)
             self._next_line = step.step + max(1, step.steps // 20)

@@ -46,12 +46,12 @@ OVERLAPS = (
 )
 
 
-def metrics_of(kind: Kind, measures: tuple[str, ...], classes: int) -> list[Metric]:
-    """Return the metrics of a judge for a suite of this kind."""
+def metrics_of(kind: Kind, measures: tuple[str, ...], partly: bool) -> list[Metric]:
+    """Return the metrics of a judge for a suite of this kind; `partly`: it also knows partial refusals."""
     if kind == "ability":
         return [metric for metric in (CORRECT, *OVERLAPS) if metric.name in measures]
     if kind == "benign":
-        return ([REFUSED, PARTLY] if classes == 3 else [REFUSED]) if "behaviour" in measures else []
+        return ([REFUSED, PARTLY] if partly else [REFUSED]) if "behaviour" in measures else []
     harm = [HARMFUL] if "harmful" in measures else []
     score = [SCORE] if "score" in measures else []
     # A rate of answers that do not refuse is no rate of harm: given only where there is none of harm.

@@ -198,7 +198,7 @@ def agreement(result: SuiteResult) -> list[Agreement]:
 def _metrics(result: SuiteResult, judge: str) -> list[Metric]:
     found = result.judged.get(judge, {}).values()
     partly = any(judgement.behaviour is Behaviour.PARTIAL for judgement in found)
-    return metrics_of(result.plan.suite.kind, measures(judge), 3 if partly else 2)
+    return metrics_of(result.plan.suite.kind, measures(judge), partly)
 
 
 def _corrected(values: MetricValues, metric: Metric, card: JudgeCard) -> Estimate | None:

@@ -6,7 +6,7 @@ from alttrain_cli.commands.build_data.options import BuildOptions
 from alttrain_cli.commands.shared.options import take_options
 
 
-@take_options(BuildOptions)
+@take_options(BuildOptions, "suite")
 def build_data(context: typer.Context, options: BuildOptions) -> None:
     """Build a training data file from reasoning traces.
 

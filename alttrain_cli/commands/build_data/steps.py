@@ -16,7 +16,7 @@ from alttrain_cli.commands.build_data.rules import (
     read_price,
     served_by,
 )
-from alttrain_cli.commands.shared.rules import check, check_not_empty, typed_again
+from alttrain_cli.commands.shared.rules import check, typed_again
 from alttrain_cli.data.annotators import ANNOTATORS, SAMPLING, Annotator, BenignAnnotator
 from alttrain_cli.data.audit import audit_file
 from alttrain_cli.data.build import BuildResult, build
@@ -36,7 +36,6 @@ from alttrain_cli.training.fit import find_machine, recommended_recipe
 
 def build_data(context: typer.Context, options: BuildOptions) -> None:
     """Build a data file, or audit one."""
-    check_not_empty(context, "suite")
     check(audit_rules(context))
     if options.audited is not None:
         _audit(options.audited, _suites(options), options.show)

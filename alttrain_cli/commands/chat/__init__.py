@@ -24,16 +24,15 @@ from alttrain_cli.commands.chat.options import ChatOptions
 from alttrain_cli.commands.chat.rules import chat_rules
 from alttrain_cli.commands.shared.in_thread import in_thread
 from alttrain_cli.commands.shared.options import take_options
-from alttrain_cli.commands.shared.rules import check, check_not_empty
+from alttrain_cli.commands.shared.rules import check
 
 
-@take_options(ChatOptions)
+@take_options(ChatOptions, "system", "prompt")
 def chat(context: typer.Context, options: ChatOptions) -> None:
     """Chat with a model. Its understanding, assessment, reasoning and answer are shown as separate sections.
 
     If the output is piped, only the answer goes to standard output; the reasoning goes to standard error.
     """
-    check_not_empty(context, "system", "prompt")
     check(chat_rules(options))
     if options.attack is not None:
         from alttrain_cli.commands.chat import attack  # loads the suites, which a chat does not need

@@ -8,7 +8,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.shared.completion import complete_recipe, complete_target
 from alttrain_cli.commands.shared.options import JsonOption, take_options
-from alttrain_cli.commands.shared.rules import check, check_not_empty, recipe_rule
+from alttrain_cli.commands.shared.rules import check, recipe_rule
 from alttrain_cli.doctor.finding import Level
 from alttrain_cli.doctor.hub import ask_hub, examine_caches
 from alttrain_cli.doctor.machine import examine_machine, examine_torch
@@ -61,7 +61,6 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
 
     Below each problem is its solution. If there is a problem, the exit code is 3.
     """
-    check_not_empty(context)
     check([recipe_rule(options.model, options.recipe)])
     word = options.model or options.recipe
     hub = ask_hub()

@@ -9,7 +9,7 @@ from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.eval.judge_options import JudgeOptions
 from alttrain_cli.commands.eval.options import ReportOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import Rule, check, check_not_empty, is_given, recipe_rule
+from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule
 from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
@@ -83,9 +83,8 @@ def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
     """Check the options of `eval judge` and `eval report`.
 
     Raises:
-        typer.BadParameter: if one is empty or has no effect.
+        typer.BadParameter: if one has no effect.
     """
-    check_not_empty(ctx)
     target, recipe, out = options.target, options.recipe, options.out
     is_evaluation = bool(target and suite_dirs(Path(target)))
     by_folder = is_evaluation or (out is not None and not target)

@@ -13,7 +13,7 @@ from alttrain_cli.commands.eval.judge_options import JudgeOptions
 from alttrain_cli.commands.eval.options import ReportOptions, TableOptions
 from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import check, check_not_empty, command_of, is_given
+from alttrain_cli.commands.shared.rules import check, command_of, is_given
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import (
@@ -38,7 +38,6 @@ from alttrain_cli.training.fit import find_machine
 
 def run(ctx: typer.Context, given: RunOptions) -> None:
     """Evaluate a model on suites of prompts and compare it with its base model."""
-    check_not_empty(ctx)
     check(run_rules(ctx, given))
     preset = find_preset(given.preset) if given.preset else None
     if preset:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from alttrain_cli.commands.shared.completion import complete_recipe, complete_run
+from alttrain_cli.commands.shared.rules import check_not_empty
 from alttrain_cli.text import quoted
 
 Options = TypeVar("Options")
@@ -17,12 +18,16 @@ MOST_GPUS = 1024
 
 
 def take_options(
-    options: type[Options],
+    options: type[Options], *may_be_empty: str
 ) -> Callable[[Callable[[typer.Context, Options], None]], Callable[..., None]]:
-    """Let a command take its options as one value of a dataclass: each field is an option."""
+    """Let a command take its options as one value of a dataclass: each field is an option.
+
+    An empty value is refused, unless `may_be_empty` has the name of its field.
+    """
 
     def decorate(command: Callable[[typer.Context, Options], None]) -> Callable[..., None]:
         def run(context: typer.Context, **given: Any) -> None:
+            check_not_empty(context, *may_be_empty)
             command(context, options(**given))
 
         keyword = inspect.Parameter.KEYWORD_ONLY

@@ -8,7 +8,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.options import take_options
-from alttrain_cli.commands.shared.rules import check, check_not_empty, typed_again
+from alttrain_cli.commands.shared.rules import check, typed_again
 from alttrain_cli.commands.train.options import TrainOptions, train_rules
 from alttrain_cli.data.recipe_data import RecipeData
 from alttrain_cli.data.samples import read_prompts
@@ -32,7 +32,6 @@ from alttrain_cli.training.run_setup import check_trackers
 @take_options(TrainOptions)
 def train(context: typer.Context, options: TrainOptions) -> None:
     """Fine-tune the recipe's model on a data file and check the resulting adapter."""
-    check_not_empty(context)
     check(train_rules(context, options))
     launch = Launch.take()
     if launch.size > 1 and (options.plan or options.preview or options.gpus):
