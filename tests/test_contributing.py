@@ -368,7 +368,7 @@ class TemplateFormat:
     def models(self, recipe: Recipe, folder: Path) -> Iterator[ExportedModel]:
         yield from ()
 
-    def next_step(self, recipe: Recipe, folder: Path) -> str:
+    def next_step(self, folder: Path) -> str:
         return f"cat {folder / self.files}"
 '''
 

@@ -41,6 +41,6 @@ class AdapterFormat:
         """Load the base model with the exported adapter."""
         yield FolderModel.adapter(recipe, folder)
 
-    def next_step(self, recipe: Recipe, folder: Path) -> str:
+    def next_step(self, folder: Path) -> str:
         """Chat with it here; the base model is found by its name."""
         return f"alttrain chat {shlex.quote(str(folder))}"

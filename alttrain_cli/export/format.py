@@ -47,5 +47,5 @@ class Format(Protocol):
     def models(self, recipe: Recipe, folder: Path) -> Iterator[ExportedModel]:
         """Open the exported models one after the other, as another program would."""
 
-    def next_step(self, recipe: Recipe, folder: Path) -> str:
+    def next_step(self, folder: Path) -> str:
         """Return a command that uses the finished folder."""

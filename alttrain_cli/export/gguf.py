@@ -90,7 +90,7 @@ class GgufFormat:
         for kind in self._kinds:
             yield GgufModel(self._path(folder, kind), kind, self._renderer, quantised=kind in QUANTISED)
 
-    def next_step(self, recipe: Recipe, folder: Path) -> str:
+    def next_step(self, folder: Path) -> str:
         """Create the model in Ollama, or serve it with llama.cpp."""
         if self._for_ollama:
             return f"ollama create {ollama_name(self._name)} -f {shlex.quote(str(folder / MODELFILE))}"

@@ -146,7 +146,7 @@ def _publish(
     job: ExportJob, one: Format, hidden: Path, proofs: Sequence[Proof], licence: str | None
 ) -> Export:
     """Add proof, card and recipe, and give the folder its name: a marked one if a proof failed."""
-    made = Export(job.out / one.name, proofs, one.next_step(job.recipe, job.out / one.name))
+    made = Export(job.out / one.name, proofs, one.next_step(job.out / one.name))
     write_json(hidden / PROOF, {"proofs": [proof.record() for proof in proofs]})
     lines = [line for proof in proofs for line in proof.in_words()]
     ModelCard.of(job.run, job.recipe, one.library, licence, lines).save(hidden)

@@ -33,6 +33,6 @@ class MergedFormat:
         """Load the folder by what is in it alone."""
         yield FolderModel.merged(recipe, folder)
 
-    def next_step(self, recipe: Recipe, folder: Path) -> str:
+    def next_step(self, folder: Path) -> str:
         """Chat with it here."""
         return f"alttrain chat {shlex.quote(str(folder))}"

@@ -5,14 +5,13 @@ import json
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from alttrain_cli.backends.base import Chunk, Finish
+from alttrain_cli.backends.base import Chunk, Completion
 from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.serve.chat_request import ChatRequest
 from alttrain_cli.serve.dispatcher import Dispatcher
 from alttrain_cli.serve.job import CompletionJob
 from alttrain_cli.serve.splitter import Delta, Splitter
-from alttrain_cli.serve.wire import DONE, Envelope, TokenUsage, event
-from alttrain_cli.structure.verdict_score import VerdictScore
+from alttrain_cli.serve.wire import DONE, Envelope, event
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
@@ -26,9 +25,7 @@ class Answer:
         self._request = request
         self._splitter = Splitter(request.conversation.started, request.stop)
         self._envelope = Envelope(request.model or next(iter(dispatcher.models)))
-        self._finish = Finish.STOP
-        self._usage = TokenUsage(None, None)
-        self._score: VerdictScore | None = None
+        self._completion = Completion("")  # known after the last chunk
 
     async def send(self, receive: "Receive", send: "Send") -> None:
         """Send it. A client that disconnects frees its slot immediately.
@@ -58,7 +55,7 @@ class Answer:
 
     async def _send_whole(self, job: CompletionJob, send: "Send") -> None:
         deltas = [delta async for some in self._deltas(job) for delta in some]
-        value = self._envelope.whole(deltas, self._finish, self._usage, self._score)
+        value = self._envelope.whole(deltas, self._completion)
         body = json.dumps(value, ensure_ascii=False).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -77,9 +74,9 @@ class Answer:
                 if events := events + b"".join(map(self._envelope.delta, deltas)):
                     await send({"type": "http.response.body", "body": events, "more_body": True})
                 events = b""
-            events = self._envelope.last(self._finish, self._score)
+            events = self._envelope.last(self._completion)
             if self._request.include_usage:
-                events += self._envelope.usage(self._usage)
+                events += self._envelope.usage(self._completion)
             events += DONE
         except ApiError as error:
             if not is_begun:
@@ -96,10 +93,10 @@ class Answer:
             self._dispatcher.activity.tokens += item.tokens
             yield self._splitter.feed(item.text)
             if self._splitter.is_stopped:
-                self._usage = TokenUsage(job.prompt_tokens, tokens)
+                self._completion = Completion("", tokens=tokens, prompt_tokens=job.prompt_tokens)
                 break
         else:
-            self._finish, self._usage, self._score = item.finish, TokenUsage.of(item), item.score
+            self._completion = item
             yield self._splitter.finish()
         self._dispatcher.activity.completed += 1
 

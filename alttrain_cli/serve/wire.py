@@ -3,43 +3,16 @@
 import json
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.serve.splitter import Delta
-from alttrain_cli.structure.verdict_score import VerdictScore
 
+_UNFINISHED = {"finish_reason": None}
 _FINISHES = {Finish.STOP: "stop", Finish.FILTERED: "content_filter"}
 DONE = b"data: [DONE]\n\n"
-
-
-@dataclass(frozen=True)
-class TokenUsage:
-    """The tokens of a completion; None if unknown."""
-
-    prompt_tokens: int | None
-    tokens: int | None
-    reasoning_tokens: int | None = None
-
-    @classmethod
-    def of(cls, completion: Completion) -> "TokenUsage":
-        """Return the counts of a backend."""
-        return cls(completion.prompt_tokens, completion.tokens, completion.reasoning_tokens)
-
-    def body(self) -> dict[str, Any] | None:
-        """Return the JSON; None if a count is not known."""
-        if self.prompt_tokens is None or self.tokens is None:
-            return None
-        body: dict[str, Any] = {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.tokens,
-            "total_tokens": self.prompt_tokens + self.tokens,
-        }
-        if self.reasoning_tokens is not None:
-            body["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens}
-        return body
 
 
 @dataclass(frozen=True)
@@ -50,42 +23,35 @@ class Envelope:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(
-        self, deltas: Iterable[Delta], finish: Finish, usage: TokenUsage, score: VerdictScore | None = None
-    ) -> dict[str, Any]:
+    def whole(self, deltas: Sequence[Delta], completion: Completion) -> dict[str, Any]:
         """Return an answer that is sent in one piece."""
-        deltas = list(deltas)
         reasoning = "".join(one.text for one in deltas if one.is_reasoning)
         content = "".join(one.text for one in deltas if not one.is_reasoning)
         message = {"role": "assistant", "content": content, "reasoning_content": reasoning or None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _word(finish)}
-        choice |= _verdict(score)
-        return {**self._head("chat.completion"), "choices": [choice], "usage": usage.body()}
+        choice = {"index": 0, "message": message, "logprobs": None, **_end(completion)}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(completion)}
 
     def first(self) -> bytes:
         """Return the first event of a stream."""
-        return self._event({"role": "assistant", "content": ""}, None)
+        return self._event({"role": "assistant", "content": ""})
 
     def delta(self, delta: Delta) -> bytes:
         """Return the event for some text."""
-        return self._event({"reasoning_content" if delta.is_reasoning else "content": delta.text}, None)
+        return self._event({"reasoning_content" if delta.is_reasoning else "content": delta.text})
 
-    def last(self, finish: Finish, score: VerdictScore | None = None) -> bytes:
+    def last(self, completion: Completion) -> bytes:
         """Return the event with the finish reason, and the score of the verdict."""
-        return self._event({}, finish, score)
+        return self._event({}, _end(completion))
 
-    def usage(self, usage: TokenUsage) -> bytes:
+    def usage(self, completion: Completion) -> bytes:
         """Return the event with the counts."""
-        return event({**self._head("chat.completion.chunk"), "choices": [], "usage": usage.body()})
+        return event({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(completion)})
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
-    def _event(
-        self, delta: dict[str, str], finish: Finish | None, score: VerdictScore | None = None
-    ) -> bytes:
-        reason = None if finish is None else _word(finish)
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, **_verdict(score)}
+    def _event(self, delta: dict[str, str], end: Mapping[str, Any] = _UNFINISHED) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, **end}
         return event({**self._head("chat.completion.chunk"), "choices": [choice]})
 
 
@@ -93,12 +59,23 @@ def event(value: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _verdict(score: VerdictScore | None) -> dict[str, Any]:
-    """Return our own field: the score, None if unknown, and the verdict before and after a threshold."""
-    if score is None:
-        return {}
-    return {"verdict": {"score": score.value, "own": score.own.value, "written": score.written.value}}
+def _end(completion: Completion) -> dict[str, Any]:
+    """Return why a completion ended, and our own field: its score, and the verdict around a threshold."""
+    end: dict[str, Any] = {"finish_reason": _FINISHES.get(completion.finish, "length")}
+    if (score := completion.score) is not None:
+        end["verdict"] = {"score": score.value, "own": score.own.value, "written": score.written.value}
+    return end
 
 
-def _word(finish: Finish) -> str:
-    return _FINISHES.get(finish, "length")
+def _usage(completion: Completion) -> dict[str, Any] | None:
+    """Return the counts of tokens; None if one is not known."""
+    if completion.prompt_tokens is None or completion.tokens is None:
+        return None
+    body: dict[str, Any] = {
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.tokens,
+        "total_tokens": completion.prompt_tokens + completion.tokens,
+    }
+    if completion.reasoning_tokens is not None:
+        body["completion_tokens_details"] = {"reasoning_tokens": completion.reasoning_tokens}
+    return body
