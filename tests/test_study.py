@@ -25,7 +25,7 @@ from alttrain_cli.study.file import StudyFile, shipped_studies
 from alttrain_cli.study.formats import FORMATS
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.history import Corrections, StepEnd, history_of
-from alttrain_cli.study.launch import LocalLauncher
+from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
@@ -386,7 +386,7 @@ def test_each_job_gets_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(
         launch, "PROGRAM", (sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
     )
-    launcher = LocalLauncher(2, ("GPU-a", "GPU-b"))
+    launcher = Launcher(2, ("GPU-a", "GPU-b"))
     started = [launcher.start([], tmp_path / f"{slot}.txt", slot) for slot in (0, 1)]
     for one in started:
         assert one

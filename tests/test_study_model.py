@@ -15,6 +15,7 @@ from alttrain_cli.study.place import open_study
 from alttrain_cli.study.run import Events
 from tests.warm import Process, Warm
 
+LAUNCHER = "alttrain_cli.study.place.Launcher"
 SMALL = (
     "methods=[untrained, no-ha]",
     "sizes=[8]",
@@ -66,14 +67,15 @@ def test_real_commands_leave_what_the_steps_look_for(
     monkeypatch.setattr(speed, "KEPT", tmp_path / "speed.json")
     monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
     place, launcher = open_study("smoke", SMALL, None), WarmLauncher(warm)
-    failures = place.run(1, Events(), launcher)
+    monkeypatch.setattr(LAUNCHER, lambda *_: launcher)
+    failures = place.run(1, Events())
     assert not failures, failures[0].lines
     assert [words[0] for words in launcher.words] == ["build-data", "train", "eval", "eval"]
     table, _ = place.table()
     assert table.missing == ()
     assert all(cell.estimate and cell.estimate.n == 1 for line in table.lines for cell in line.cells)
     assert [one.whole and one.exit_code == 0 for one in history_of(place.folder)] == [True] * 4
-    place.run(1, Events(), launcher)
+    place.run(1, Events())
     assert len(launcher.words) == 4
 
 
@@ -112,14 +114,16 @@ def test_real_steps_killed_at_random_moments_end_in_the_same_table_and_none_that
     more = "train.set={train.max_steps: 3, train.save_steps: 1, train.warmup_steps: 0, train.learning_rate: 0.01, generation.max_new_tokens: 8}"
     given = ("models=[own.yaml]", *SMALL[:3], more)
     whole = open_study("smoke", given, Path("whole"))
-    assert whole.run(1, Events(), WarmLauncher(warm)) == []
+    monkeypatch.setattr(LAUNCHER, lambda *_: WarmLauncher(warm))
+    assert whole.run(1, Events()) == []
     usual = max(one.seconds for one in history_of(whole.folder))
     launcher, number = KillingLauncher(warm, usual), 0
+    monkeypatch.setattr(LAUNCHER, lambda *_: launcher)
     while launcher.kills < KILLS:
         number += 1
         place = open_study("smoke", given, Path(f"killed-{number}"))
         before = launcher.kills
-        while place.run(1, Events(), launcher):
+        while place.run(1, Events()):
             assert launcher.kills > before, "a step failed that was not killed"
             before = launcher.kills
         assert place.table()[0].record() == whole.table()[0].record()

@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,33 +45,52 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_study_runs_as_jobs_and_a_second_submission_has_nothing_to_do(here: Path) -> None:
+@pytest.fixture
+def at_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let each job run on this machine when it is submitted."""
+
+    class AtOnce(submitit.AutoExecutor):  # type: ignore[misc]
+        def __init__(self, folder: Path, cluster: str) -> None:
+            super().__init__(folder=folder, cluster="local")
+
+        def submit(self, *call: Any) -> Any:
+            job = super().submit(*call)
+            while not job.done():  # `wait` looks only once a second
+                time.sleep(0.1)
+            return job
+
+    monkeypatch.setattr(submitit, "AutoExecutor", AtOnce)
+    monkeypatch.setattr(slurm, "_queue", set)
+    return here
+
+
+def test_a_study_runs_as_jobs_and_a_second_submission_has_nothing_to_do(at_once: Path) -> None:
     place = open_study("smoke", SMALL, None)
     place.folder.mkdir(parents=True)
     place.save()
-    found = [*slurm.submit(place.grid, place.folder, CARD, {}, "local")]
+    found = [*slurm.submit(place.grid, place.folder, CARD, {})]
     assert [one.plan.step.kind for one in found] == ["build", "train", "eval", "eval"]
     assert [len(one.after) for one in found] == [0, 1, 0, 1]
     assert [step.status() for step in place.grid.steps] == [Status.DONE] * 4
     assert place.table()[0].missing == ()
-    assert [*slurm.submit(place.grid, place.folder, CARD, {}, "local")] == []
+    assert [*slurm.submit(place.grid, place.folder, CARD, {})] == []
     starts = [what for what, _ in map(json.loads, Path("calls.jsonl").read_text().splitlines())]
     assert starts.count("start") == 4
 
 
-def test_a_wrong_line_of_the_submitted_jobs_is_named_before_any_is_submitted(here: Path) -> None:
+def test_a_wrong_line_of_the_submitted_jobs_is_named_before_any_is_submitted(at_once: Path) -> None:
     place = open_study("smoke", SMALL, None)
     place.folder.mkdir(parents=True)
     (place.folder / "jobs.jsonl").write_text('{"key": "a", "job": 7}\n')
     with pytest.raises(DataError, match=r"jobs\.jsonl:1: job: must be text, not 7\. Remove line 1\."):
-        next(slurm.submit(place.grid, place.folder, CARD, {}, "local"))
+        next(slurm.submit(place.grid, place.folder, CARD, {}))
 
 
 def test_a_job_has_the_time_and_memory_of_the_plan_and_waits_for_those_it_needs(here: Path) -> None:
     place = open_study("main", (), None)
     train = next(step for step in place.grid.steps if step.kind == "train")
     plan = plan_step(train, place.grid, place.folder, CARD)
-    found = slurm._parameters(plan, CARD, slurm.After(("7", "8")), {"partition": "gpu"}, "slurm")
+    found = slurm._parameters(plan, CARD, slurm.After(("7", "8")), {"partition": "gpu"})
     assert found["slurm_dependency"] == "afterok:7:8"
     assert found["slurm_additional_parameters"] == {"kill_on_invalid_dep": "yes", "partition": "gpu"}
     assert found["timeout_min"] >= 2 * (plan.expected or 0) / 60

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from alttrain_cli.storage.lock import take_lock
 
@@ -14,30 +13,7 @@ PROGRAM = (sys.executable, "-m", "alttrain_cli")
 GRACE = 60.0  # seconds in which a step saves what it has
 
 
-class Process(Protocol):
-    """A step that was started."""
-
-    def poll(self) -> int | None:
-        """Return its exit code, None while it works."""
-
-    def stop(self) -> None:
-        """Ask it to end; what it has done is kept."""
-
-    def wait(self) -> None:
-        """Wait until it has ended."""
-
-
-class Launcher(Protocol):
-    """Starts steps: on this machine, or on a cluster."""
-
-    def start(self, words: Sequence[str], log: Path, slot: int) -> Process | None:
-        """Start a command line; None if an earlier process of the same log still works.
-
-        Its output is appended to `log`. `slot` is its place, from 0.
-        """
-
-
-class LocalProcess:
+class Process:
     """A process in a group of its own, so that Ctrl-C reaches it through `stop` alone."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
@@ -47,6 +23,7 @@ class LocalProcess:
         return self._process.poll()
 
     def stop(self) -> None:
+        """Ask it to end; what it has done is kept."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
 
@@ -58,7 +35,7 @@ class LocalProcess:
             self._process.wait()
 
 
-class LocalLauncher:
+class Launcher:
     """Starts processes here. With several cards each place has one; without a card they share the cores."""
 
     def __init__(self, jobs: int = 1, cards: Sequence[str] = ()) -> None:
@@ -66,6 +43,10 @@ class LocalLauncher:
         self._cards = cards
 
     def start(self, words: Sequence[str], log: Path, slot: int) -> Process | None:
+        """Start a command line; None if an earlier process of the same log still works.
+
+        Its output is appended to `log`. `slot` is its place, from 0.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             # The process inherits the lock with the log. So it is known, also after this process was killed.
@@ -79,7 +60,7 @@ class LocalLauncher:
                 env={**os.environ, **self._environment(slot)},
                 start_new_session=True,
             )
-        return LocalProcess(process)
+        return Process(process)
 
     def _environment(self, slot: int) -> dict[str, str]:
         if self._cards:

@@ -12,7 +12,7 @@ from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.study.file import StudyFile, find_study
 from alttrain_cli.study.grid import Grid, resolve
-from alttrain_cli.study.launch import Launcher, LocalLauncher
+from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.name_check import check_names
 from alttrain_cli.study.page import write_page
 from alttrain_cli.study.run import Events, Failure, Runner
@@ -35,7 +35,7 @@ class Place:
         """Return a command on the same study, for a shell."""
         return shlex.join(["alttrain", "study", name, *self.words, *options])
 
-    def run(self, jobs: int, events: Events, launcher: Launcher | None = None) -> list[Failure]:
+    def run(self, jobs: int, events: Events) -> list[Failure]:
         """Run what is missing; return the steps that failed.
 
         Raises:
@@ -50,8 +50,8 @@ class Place:
             self.folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(self.folder):
             self.save()
-            start = launcher or LocalLauncher(jobs, cards if jobs > 1 else ())
-            runner = Runner(self.grid, self.folder, Machine.detect(), start, events, jobs)
+            launcher = Launcher(jobs, cards if jobs > 1 else ())
+            runner = Runner(self.grid, self.folder, Machine.detect(), launcher, events, jobs)
             runner.run()
         return runner.failures
 

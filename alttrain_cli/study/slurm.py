@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from shutil import which
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -21,11 +21,10 @@ from alttrain_cli.study import launch
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.plan import PlannedStep, note_end, plan_step, plan_study
-from alttrain_cli.study.run import LOOK, log_of
+from alttrain_cli.study.run import log_of
 from alttrain_cli.study.steps import Status
 from alttrain_cli.training.time_plan import DAY, about_time
 
-Cluster = Literal["slurm", "local"]  # local: processes of this machine, for tests
 MORE_TIME, LEAST_MINUTES = 2.0, 20  # a job gets so many times the planned time, and no less than that
 LEAST_GB, MORE_GB = 16, 8  # of memory beside the card: a model passes through it
 
@@ -70,9 +69,7 @@ def check_installed() -> None:
         )
 
 
-def submit(
-    grid: Grid, folder: Path, machine: Machine, options: Mapping[str, str], cluster: Cluster = "slurm"
-) -> Iterator[Submission]:
+def submit(grid: Grid, folder: Path, machine: Machine, options: Mapping[str, str]) -> Iterator[Submission]:
     """Submit a job for each step that is neither done nor in the queue, and yield each.
 
     `options` are those of sbatch, for example partition. The study is read from the folder by the jobs.
@@ -81,7 +78,7 @@ def submit(
     plans = plan_study(grid, folder, machine).steps
     _check_practical(plans, machine)
     jobs = Log(folder / "jobs.jsonl", _JOB)
-    queue = _queue() if cluster == "slurm" else set()
+    queue = _queue()
     known = {one.key: one.job for one in jobs if one.job in queue}
     waiting: dict[str, str] = {}
     last: dict[Path, str] = {}  # the last job that writes each file or folder
@@ -94,24 +91,21 @@ def submit(
         after = After(needed, (before,) if before and before not in needed else ())
         job = known.get(step.key)
         if job is None:
-            started = _started(plan, folder, cluster, _parameters(plan, machine, after, options, cluster))
-            job = started.job_id
+            job = _submitted(plan, folder, _parameters(plan, machine, after, options))
             jobs.append({"key": step.key, "job": job})
-            while cluster == "local" and not started.done():  # it knows no dependencies
-                time.sleep(LOOK)
         waiting[step.key] = last[step.out] = job
         yield Submission(plan, job, (*after.needed, *after.others), step.key not in known)
 
 
-def _started(plan: PlannedStep, folder: Path, cluster: Cluster, parameters: dict[str, Any]) -> Any:
-    """Return the job of a step, submitted."""
+def _submitted(plan: PlannedStep, folder: Path, parameters: dict[str, Any]) -> str:
+    """Submit a step; return its job."""
     import submitit
 
     step = plan.step
-    executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster=cluster)
+    executor = submitit.AutoExecutor(folder=folder / "jobs" / step.key, cluster="slurm")
     executor.update_parameters(**parameters)
     try:
-        return executor.submit(do_step, str(folder), step.key)
+        return str(executor.submit(do_step, str(folder), step.key).job_id)
     except submitit.core.utils.FailedJobError as error:
         raise AlttrainError(f"{step.kind} {step.title}: Slurm refused the job: {_reason(error)}") from None
 
@@ -163,7 +157,7 @@ def do_step(folder: str, key: str) -> None:
 
 
 def _parameters(
-    plan: PlannedStep, machine: Machine, after: After, options: Mapping[str, str], cluster: Cluster
+    plan: PlannedStep, machine: Machine, after: After, options: Mapping[str, str]
 ) -> dict[str, Any]:
     minutes = max(LEAST_MINUTES, ceil(MORE_TIME * (plan.expected or 0) / 60))
     found: dict[str, Any] = {
@@ -173,9 +167,8 @@ def _parameters(
     }
     if machine.gpu and plan.step.kind != "build" and "--judge-url" not in plan.step.words():
         found["gpus_per_node"] = 1
-    if cluster == "slurm":
-        more = {"kill_on_invalid_dep": "yes"} if after.dependency else {}
-        found["slurm_additional_parameters"] = {**more, **options}
-        if after.dependency:
-            found["slurm_dependency"] = after.dependency
+    more = {"kill_on_invalid_dep": "yes"} if after.dependency else {}
+    found["slurm_additional_parameters"] = {**more, **options}
+    if after.dependency:
+        found["slurm_dependency"] = after.dependency
     return found
