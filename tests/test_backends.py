@@ -233,7 +233,7 @@ def test_a_model_in_memory_stops_where_its_text_is_whole(local: Any) -> None:
 
 def test_a_fingerprint_has_a_record_that_is_read_back(backend: Any) -> None:
     record = backend.fingerprint.record()
-    assert type(backend.fingerprint).from_record(record) == backend.fingerprint
+    assert type(backend.fingerprint)(**record) == backend.fingerprint
 
 
 # failures

@@ -179,7 +179,7 @@ MAY_BE_NULL = {
     "file_sha256",
     "tokens",
 }
-OLD_PLANS_LACK = {"category", "answer", "goal", "task", "caveats", "saved_keys", "version"} | {
+OLD_PLANS_LACK = {"category", "answer", "goal", "task", "caveats", "saved_keys"} | {
     *("template", "dtype", "quantised", "device")
 }
 KNOWN_WORDS = {"kind", "grader", "mode", "ending", "verdict", "state", "behaviour"}
@@ -192,12 +192,14 @@ def may_succeed(field: Field, damage: str) -> bool:
     in_target = field.path[0] == "target" or field.file == "manifest.json"
     if in_target and key in NOT_OURS and (damage != "nan" or field.file == "manifest.json"):
         return True
+    if field.file.endswith("plan.json") and field.path == ("version",):
+        return True  # it says which version wrote the plan; nothing goes by it
     if damage == "removed":
         missing = MAY_BE_MISSING.get(field.file, set())
         optional = OLD_PLANS_LACK if field.file.endswith("plan.json") else {"raw", "version"}
         return key in missing | optional
     if damage == "null":
-        nullable = MAY_BE_NULL | (OLD_PLANS_LACK - {"caveats", "saved_keys", "version", "quantised"})
+        nullable = MAY_BE_NULL | (OLD_PLANS_LACK - {"caveats", "saved_keys", "quantised"})
         return key in nullable and field.file.endswith(("plan.json", "completions.jsonl", "manifest.json"))
     if damage in ("nan", "inf", "negative", "huge"):
         return key in ("first", "last") and field.file == "manifest.json"  # a loss is any number

@@ -13,7 +13,7 @@ Values and a protocol; imports neither torch nor openai. `local.py` and `server.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Flag, StrEnum, auto
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -21,6 +21,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import Trace, parse_marked
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -158,9 +159,11 @@ class Fingerprint:
         server: the address; None for a model in memory.
     """
 
-    name: str
-    model: str
-    weights: str
+    __pydantic_config__ = IGNORE  # a plan is read back with it
+
+    name: NonEmpty
+    model: NonEmpty
+    weights: NonEmpty
     adapter: str | None = None
     template: str | None = None
     dtype: str | None = None
@@ -184,12 +187,6 @@ class Fingerprint:
             "device": self.device,
             "engine": dict(self.engine),
         }
-
-    @classmethod
-    def from_record(cls, values: Mapping[str, Any]) -> "Fingerprint":
-        """Return a stored fingerprint; keys of later versions are ignored. Raises KeyError or TypeError."""
-        names = [one.name for one in fields(cls)]
-        return cls(**{name: values[name] for name in names if name in values})
 
 
 class Backend(Protocol):

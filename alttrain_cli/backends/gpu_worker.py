@@ -65,7 +65,7 @@ def read_result(values: WorkerMessage) -> Completion | BackendError:
     """Return a completion, or the error that came instead, from its JSON."""
     if "error" in values:
         return BackendError(values["error"], fatal=values["fatal"])
-    return _COMPLETION.validate_python(values["completion"])
+    return _COMPLETION.validate_json(json.dumps(values["completion"]))
 
 
 def view_record(view: Backend) -> WorkerMessage:
@@ -82,7 +82,7 @@ def view_record(view: Backend) -> WorkerMessage:
 
 def read_fingerprint(view: WorkerMessage) -> tuple[Fingerprint, Ability]:
     """Return the fingerprint of a view, and what it can do."""
-    return Fingerprint.from_record(view["fingerprint"]), Ability(view["can"])
+    return Fingerprint(**view["fingerprint"]), Ability(view["can"])
 
 
 class Orders:

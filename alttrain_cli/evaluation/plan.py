@@ -8,11 +8,14 @@ import hashlib
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from alttrain_cli.backends.base import Fingerprint
 from alttrain_cli.backends.remembering import RECORD as CALL
@@ -23,15 +26,15 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
-from alttrain_cli.evaluation.plan_record import PLAN, SuiteRecord
+from alttrain_cli.evaluation.plan_record import SuiteRecord, gradable
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.names import suite_name
-from alttrain_cli.storage.reading import is_folder
-from alttrain_cli.storage.record_reader import read_record_file
-from alttrain_cli.structure.sections import THOUGHTS, Order
+from alttrain_cli.storage.reading import is_folder, object_in
+from alttrain_cli.storage.record_reader import IGNORE, Count, Many, NonEmpty, only, read_record_file
+from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 
 VERSION = 3  # of plan.json; plans of version 1 have none
 _FILES = ("plan.json", "completions.jsonl")
@@ -43,16 +46,19 @@ _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgemen
 class EvalPlan:
     """All that `judge` and `report` need to know; saved as plan.json before anything is generated."""
 
+    __pydantic_config__ = IGNORE
+
     suite: SuiteRecord
     target: Fingerprint
-    settings: Sampling
+    settings: Annotated[Sampling, only(Sampling.model_fields)]
     mode: Mode
-    samples: int  # per item
-    published: int  # items in the whole suite
-    items: tuple[Item, ...]  # those that were chosen
+    samples: Many  # per item
+    published: Count  # items in the whole suite
+    items: Annotated[tuple[Annotated[Item, only(Item._fields)], ...], Field(min_length=1)]  # those chosen
     caveats: tuple[str, ...] = ()  # what a preset distorts
-    saved_keys: tuple[str, ...] = ()  # as they were made: a later version may make others
-    order: Order = THOUGHTS  # of the sections of a completion; it shapes no text, so it is part of no key
+    saved_keys: tuple[NonEmpty, ...] = ()  # as they were made: a later version may make others
+    # of the sections of a completion; it shapes no text, so it is part of no key
+    order: Annotated[Order, AfterValidator(check_order)] = THOUGHTS
     attack: AttackRecord | None = None  # of an adaptive suite: each completion decides one dialogue
     instruction: str | None = None  # what is put around each prompt, at {prompt}
 
@@ -71,8 +77,7 @@ class EvalPlan:
     def _sample_keys(self) -> Sequence[str]:
         if self.saved_keys:
             return self.saved_keys
-        target, settings = self.target.record(), self.settings.record()
-        return _keys(target, settings, self.mode, self.items, self.samples, self.attack)
+        return _keys(self, self.target.record(), self.settings.record())
 
     @cached_property
     def keys(self) -> list[str]:
@@ -122,24 +127,11 @@ class EvalPlan:
         if not path.exists():
             line = command_for(folder.parent)
             raise RunError(f"{folder}: there is no evaluation here. To make one: {line}")
-        values = read_record_file(PLAN, path, f"Delete {folder} and evaluate again.")
-        items = tuple(_item(item) for item in values["items"])
-        target, settings, mode = values["target"], values["settings"], values["mode"]
-        keys = values.get("saved_keys") or _keys(target, settings, mode, items, values["samples"])
-        return cls(
-            suite=values["suite"],
-            target=Fingerprint.from_record(target),
-            settings=Sampling(**{name: settings[name] for name in Sampling.model_fields if name in settings}),
-            mode=mode,
-            samples=values["samples"],
-            published=values["published"],
-            items=items,
-            caveats=tuple(values.get("caveats", ())),
-            saved_keys=tuple(keys),
-            order=values.get("order", THOUGHTS),
-            attack=values.get("attack"),
-            instruction=values.get("instruction"),
-        )
+        plan: EvalPlan = read_record_file(_PLAN, path, f"Delete {folder} and evaluate again.")
+        if plan.saved_keys:
+            return plan
+        given = object_in(path)  # of the first versions: their keys are made of all that is written there
+        return replace(plan, saved_keys=tuple(_keys(plan, given["target"], given["settings"])))
 
 
 def _content(item: Item) -> tuple[Any, ...]:
@@ -147,24 +139,41 @@ def _content(item: Item) -> tuple[Any, ...]:
     return item.prompt, item.turns, item.goal, item.answer
 
 
+def _fits_together(plan: EvalPlan) -> EvalPlan:
+    """Return a plan that was read if its parts belong to one another.
+
+    Raises:
+        ValueError: naming the key that does not fit.
+    """
+    kind, grader = plan.suite.kind, plan.suite.grader
+    if (kind == "ability") != (grader is not None):
+        raise ValueError(f"suite.grader: {grader!r} does not fit suite.kind {kind!r}")
+    ids = Counter(item.id for item in plan.items)
+    twice = next((name for name, times in ids.items() if times > 1), None)
+    if twice is not None:
+        raise ValueError(f"items: the id {twice!r} is given twice")
+    if plan.published < len(plan.items):
+        raise ValueError(f"published: {plan.published} is less than the {len(plan.items)} items")
+    if plan.saved_keys and len(plan.saved_keys) != len(plan.items) * plan.samples:
+        raise ValueError("saved_keys: there must be one for each sample of each item")
+    items = []
+    for place, item in enumerate(plan.items):
+        try:
+            items.append(gradable(item, grader))
+        except ValueError as lacks:
+            raise ValueError(f"items.{place}.{lacks}, the suite's grader needs it") from None
+    return replace(plan, items=tuple(items))
+
+
+_PLAN = TypeAdapter(Annotated[EvalPlan, AfterValidator(_fits_together)])
+
+
 def _item_record(item: Item) -> dict[str, Any]:
     values = {name: value for name, value in item._asdict().items() if value is not None}
     return {**values, "problem": item.problem.model_dump()} if item.problem else values
 
 
-def _item(values: dict[str, Any]) -> Item:
-    turns = values.get("turns")
-    return Item(**{**values, "turns": tuple(turns) if turns else None})
-
-
-def _keys(
-    target: dict[str, Any],
-    settings: dict[str, Any],
-    mode: Mode,
-    items: Sequence[Item],
-    samples: int,
-    attack: AttackRecord | None = None,
-) -> list[str]:
+def _keys(plan: EvalPlan, target: dict[str, Any], settings: dict[str, Any]) -> list[str]:
     """Return the keys of all samples, item by item. A model's name shapes nothing.
 
     Two items with the same prompt, also in two suites, are one completion: it is generated once. But within
@@ -172,18 +181,18 @@ def _keys(
     a judgement. The first one keeps the key that it would have alone.
     """
     shown = {name: fact for name, fact in target.items() if name != "name"}
-    shaping: dict[str, Any] = {"target": shown, "settings": settings, "mode": mode}
-    if attack:
-        shaping["attack"] = attack.settings
+    shaping: dict[str, Any] = {"target": shown, "settings": settings, "mode": plan.mode}
+    if plan.attack:
+        shaping["attack"] = plan.attack.settings
     first: dict[str, Item] = {}
     keys = []
-    for item in items:
+    for item in plan.items:
         # A dialogue is shaped by its goal and turns.
-        text = item.prompt if attack is None else hash_of(item.goal or item.prompt, item.turns)
+        text = item.prompt if plan.attack is None else hash_of(item.goal or item.prompt, item.turns)
         earlier = first.setdefault(text, item)
         differs = earlier is not item and earlier.reference != item.reference
         own = [item.reference] if differs else []
-        keys += [hash_of(shaping, text, sample, *own) for sample in range(samples)]
+        keys += [hash_of(shaping, text, sample, *own) for sample in range(plan.samples)]
     return keys
 
 

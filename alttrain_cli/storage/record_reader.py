@@ -2,18 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
 )
 
 from alttrain_cli.errors import DataError
@@ -30,12 +29,13 @@ Many = Annotated[int, Field(ge=1, le=MOST)]
 NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
 
 
-def _in_order(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    checked = check(value)
-    return {name: checked[name] for name in value}
+def only(names: Collection[str]) -> BeforeValidator:
+    """Return what leaves out the keys that a newer version adds, where another type would refuse them."""
 
+    def without_others(value: Any) -> Any:
+        return {key: one for key, one in value.items() if key in names} if isinstance(value, dict) else value
 
-AS_WRITTEN = WrapValidator(_in_order)  # keeps the order of the keys, where they are shown or written again
+    return BeforeValidator(without_others)
 
 
 def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str) -> Any:

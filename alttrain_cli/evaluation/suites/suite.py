@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
+from alttrain_cli.storage.record_reader import NonEmpty, check_finite
 from alttrain_cli.text import suggest
 
 FOLDER = Path(__file__).parent
@@ -41,17 +42,19 @@ class ProblemPlace(BaseModel):
 class Item(NamedTuple):
     """One prompt. What a completion is compared with is in the fields of the suite's grader."""
 
-    id: str
-    prompt: str
+    id: NonEmpty
+    prompt: NonEmpty
     category: str | None = None
     goal: str | None = None  # what an attack is after, where the prompt hides it; judges go by it
-    turns: tuple[str, ...] | None = None  # the user's messages, where a conversation is scripted
+    # the user's messages, where a conversation is scripted
+    turns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
     answer: str | None = None  # graders `word` and `math`: what is right
     stub: str | None = None  # grader `code`: the code that a completion continues
     tests: str | None = None  # grader `code`: the code that checks it
     problem: ProblemPlace | None = None  # grader `program`
     task: str | None = None  # graders `lm-eval`: the suite whose task of the harness scores it
-    document: Mapping[str, Any] | None = None  # graders `lm-eval`: what that task's scoring reads
+    # graders `lm-eval`: what that task's scoring reads
+    document: Annotated[Mapping[str, Any], AfterValidator(check_finite)] | None = None
 
     @property
     def reference(self) -> dict[str, str]:
