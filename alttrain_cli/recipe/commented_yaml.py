@@ -13,7 +13,6 @@ from alttrain_cli.recipe.plain_yaml import dump_yaml
 
 COLUMN = 44  # where the sources start
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's
-_SECTION = object()
 
 
 class KeyText(NamedTuple):
@@ -27,9 +26,9 @@ class KeyText(NamedTuple):
 def with_sources(recipe: Recipe, sources: Mapping[KeyPath, str]) -> str:
     """Return the resolved recipe as YAML, with the source of each value as a comment."""
     lines: list[str] = []
-    for key, value in _leaves(recipe.model_dump(mode="json"), ()):
+    for key, value in recipe.nodes():
         indent = "  " * (len(key) - 1)
-        if value is _SECTION:
+        if _is_section(value):
             lines.append(f"{indent}{key[-1]}:")
             continue
         source = _source(sources, key) or "default"
@@ -45,29 +44,23 @@ def without_base(recipe: Recipe, sources: Mapping[KeyPath, str], layers: Sequenc
     """Return a recipe as one file, with the values and comments of all its files."""
     written = [_written(layer.text) for layer in layers]
     lines = _header(layers[0].text)
-    for key, value in _leaves(recipe.model_dump(mode="json"), ()):
-        if value is not _SECTION and _source(sources, key) is None:
+    for key, value in recipe.nodes():
+        is_section = _is_section(value)
+        if not is_section and _source(sources, key) is None:
             continue
         here = [one[key] for one in written if key in one]
-        found = next((one for one in here if value is not _SECTION or one.beside), KeyText())
+        found = next((one for one in here if not is_section or one.beside), KeyText())
         indent = "  " * (len(key) - 1)
         lines += [""] * (len(key) == 1) + [indent + line for line in found.above]
-        first, *rest = [f"{indent}{key[-1]}:"] if value is _SECTION else _dumped(key, value)
+        first, *rest = [f"{indent}{key[-1]}:"] if is_section else _dumped(key, value)
         if found.value:
             first, rest = f"{indent}{key[-1]}: {found.value}", []
         lines += [f"{first} {found.beside}".rstrip(), *rest]
     return "\n".join(lines) + "\n"
 
 
-def _leaves(values: dict[str, Any], at: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield every key with its value; a section comes before its keys."""
-    for name, value in values.items():
-        key = (*at, name)
-        if isinstance(value, dict) and value:
-            yield key, _SECTION
-            yield from _leaves(value, key)
-        else:
-            yield key, value
+def _is_section(value: object) -> bool:
+    return isinstance(value, dict) and bool(value)
 
 
 def _source(sources: Mapping[KeyPath, str], key: KeyPath) -> str | None:

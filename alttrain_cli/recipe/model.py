@@ -184,7 +184,11 @@ class Recipe(StrictSection):
 
     def leaves(self) -> Iterator[tuple[KeyPath, object]]:
         """Yield every key that is no section, with its value as in JSON."""
-        return _leaves(self.model_dump(mode="json"), ())
+        return ((key, value) for key, value in self.nodes() if not isinstance(value, dict))
+
+    def nodes(self) -> Iterator[tuple[KeyPath, object]]:
+        """Yield every key with its value as in JSON; a section comes before its keys."""
+        return _nodes(self.model_dump(mode="json"), ())
 
     def save(self, path: Path) -> None:
         with atomic_writer(path) as file:
@@ -194,12 +198,11 @@ class Recipe(StrictSection):
         return dump_yaml(self.model_dump(mode="json"))
 
 
-def _leaves(values: Mapping[str, object], at: KeyPath) -> Iterator[tuple[KeyPath, object]]:
+def _nodes(values: Mapping[str, object], at: KeyPath) -> Iterator[tuple[KeyPath, object]]:
     for name, value in values.items():
+        yield (*at, name), value
         if isinstance(value, dict):
-            yield from _leaves(value, (*at, name))
-        else:
-            yield (*at, name), value
+            yield from _nodes(value, (*at, name))
 
 
 def _listed(path: Path, problems: list[str], sources: dict[KeyPath, str]) -> str:
