@@ -17,12 +17,12 @@ from alttrain_cli.backends.base import Ability, BackendError, Completion, Contex
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.our_prompts import rendered, whole_text
 from alttrain_cli.backends.scripted import ScriptedBackend
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.attacks.setup import AttackSetup
-from alttrain_cli.evaluation.generate import EvalRequest, NothingAnsweredError
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import find_suites
@@ -321,7 +321,7 @@ def test_a_call_that_cannot_be_made_leaves_its_dialogue_for_the_next_run(tmp_pat
 
 def test_if_no_call_can_be_made_that_is_an_error(tmp_path: Path) -> None:
     broken = backend(lambda said, seed: BackendError("no answer"), "attacker")
-    with pytest.raises(NothingAnsweredError, match="20 of 20 dialogues"):
+    with pytest.raises(AlttrainError, match="20 of 20 dialogues"):
         play(tmp_path, attacker=broken)
 
 

@@ -32,7 +32,7 @@ from alttrain_cli.chat.loader import ChatTarget
 from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.session import Session
 from alttrain_cli.chat.settings import Settings
-from alttrain_cli.chat.slash import COMMANDS, SlashCommand, SlashError, is_multiline_open, read_line
+from alttrain_cli.chat.slash import COMMANDS, SlashCommand, is_multiline_open, read_line
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
 from alttrain_cli.errors import AlttrainError, DataError, GateError, RecipeError
@@ -195,7 +195,7 @@ def test_every_setting_is_shown_in_words() -> None:
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
-    with pytest.raises(SlashError, match=r"there is no command /comapre\. Did you mean /compare"):
+    with pytest.raises(AlttrainError, match=r"there is no command /comapre\. Did you mean /compare"):
         read_line("/comapre")
 
 

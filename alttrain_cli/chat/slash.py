@@ -29,10 +29,6 @@ COMMANDS = {
 _QUOTES = '"""'
 
 
-class SlashError(AlttrainError):
-    """A typed command does not exist."""
-
-
 class SlashCommand(NamedTuple):
     """A command and its argument."""
 
@@ -55,7 +51,7 @@ def read_line(line: str) -> SlashCommand | str:
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
         hint = f"Did you mean /{near[0]}?" if near else "To list the commands: /help"
-        raise SlashError(f"there is no command /{name}. {hint}")
+        raise AlttrainError(f"there is no command /{name}. {hint}")
     return SlashCommand(name, argument)
 
 

@@ -22,10 +22,6 @@ from alttrain_cli.recipe.model import Sampling
 PROMPT_RESERVE_TOKENS = 1024  # of the context
 
 
-class NothingAnsweredError(AlttrainError):
-    """A backend failed on every prompt."""
-
-
 @dataclass(frozen=True)
 class EvalRequest:
     """The completions to generate."""
@@ -134,7 +130,7 @@ def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
     """Create all missing completions of a model, or of a model and its base.
 
     Raises:
-        NothingAnsweredError: if one has none at the end.
+        AlttrainError: if one has none at the end.
         ModelError: if a backend cannot do the thinking ablation.
     """
     for job in jobs:
@@ -177,6 +173,6 @@ def _check_answered(
         (folder.completions.keys() | folder.dialogues.keys()) & set(plan.keys) for folder, plan in plans
     )
     if failed and not answered:
-        raise NothingAnsweredError(failed[0])
+        raise AlttrainError(failed[0])
     for problem in failed:
         progress.warn(problem)
