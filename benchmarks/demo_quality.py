@@ -22,7 +22,8 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
-from alttrain_cli.structure.trace import Trace
+from alttrain_cli.structure.sections import THOUGHTS
+from alttrain_cli.structure.trace import Trace, parse_marked
 
 BLUNT_WORDS = 8  # a prompt of at most so many words is called short
 EVERYDAY = {
@@ -46,7 +47,8 @@ def answer(run: Run, rows: Sequence[Row], *, trained: bool, most: int | None) ->
             settings = settings.model_copy(update={"max_new_tokens": most})
         rendered = [loaded.template.prompt(row.prompt) for row in rows]
         completions = dict(complete(loaded, rendered, settings))
-        traces = [loaded.template.parse(completions[at].text) for at in range(len(rows))]
+        texts = [loaded.template.plain(completions[at].text) for at in range(len(rows))]
+        traces = [parse_marked(text, THOUGHTS, cut=False) for text in texts]
     return list(zip(rows, traces, strict=True))
 
 

@@ -15,7 +15,7 @@ from alttrain_cli.engine.token_streamer import TokenChunk, TokenStreamer
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.trace import TraceState
+from alttrain_cli.structure.trace import TraceState, parse
 from tests import families
 
 
@@ -95,7 +95,8 @@ def test_a_budget_closes_the_block_of_every_family_and_the_answer_follows(family
     template = Template.of(tokenizer)
     opening = "" if template.prefilled else template.markers.open
     chunks = babble(template, tokenizer, 20, opening + "Let me see. " * 40, 300)
-    trace = template.parse("".join(chunk.text for chunk in chunks))
+    text = template.strip("".join(chunk.text for chunk in chunks))
+    trace = parse(text, template.markers, prefilled=template.prefilled)
     assert trace.state is TraceState.CLOSED
     assert trace.thinking.startswith("Let me see.")
     assert len(trace.thinking) <= 21

@@ -8,7 +8,7 @@ from alttrain_cli.engine.generate import GeneratedText, complete
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.structure.probing import WireMessage
+from alttrain_cli.structure.probing import WireMessage, assistant, user
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import parse
@@ -88,7 +88,6 @@ def write(
 def _conversations(prompts: Sequence[str]) -> list[list[WireMessage]]:
     """Return each prompt alone, then one conversation with a history and one with a system message."""
     first, last = prompts[0], prompts[-1]
-    user = [[{"role": "user", "content": prompt}] for prompt in prompts]
-    history = [*user[0], {"role": "assistant", "content": "I am listening."}, *user[-1]]
-    system = [{"role": "system", "content": f"Answer {last!r} briefly."}, {"role": "user", "content": first}]
-    return [*user, history, system]
+    history = [user(first), assistant("I am listening."), user(last)]
+    system = [{"role": "system", "content": f"Answer {last!r} briefly."}, user(first)]
+    return [*([user(prompt)] for prompt in prompts), history, system]

@@ -116,10 +116,6 @@ class Template:
         """Render what the model shall write after the prompt, terminator included."""
         return compose(trace, self.markers, prefilled=self.prefilled) + self.terminator
 
-    def parse(self, text: str) -> Trace:
-        """Parse what a model wrote after the prompt."""
-        return parse(self.strip(text), self.markers, prefilled=self.prefilled)
-
     def plain(self, text: str) -> str:
         """Return a model's completion with <think> markers in place of its own."""
         translator = self.translator()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.structure.probing import WireMessage
+from alttrain_cli.structure.probing import WireMessage, assistant, user
 from alttrain_cli.structure.template import Template
 
 _SYSTEM, _FIRST, _ANSWER, _NEXT = (
@@ -30,17 +30,17 @@ class Turns:
     @classmethod
     def of(cls, template: Template) -> "Turns":
         """Find the strings by rendering, and make sure that they render as the template does."""
-        question, answer = _user(_FIRST), {"role": "assistant", "content": _ANSWER}
-        long = _split(template.prompt([question, answer, _user(_NEXT)]), _FIRST, _ANSWER, _NEXT)
+        question, answer = user(_FIRST), assistant(_ANSWER)
+        long = _split(template.prompt([question, answer, user(_NEXT)]), _FIRST, _ANSWER, _NEXT)
         short = _split(template.prompt([question]), _FIRST)
         system = _system(template, question)
         opening = _common_end([long[0], long[2], *([system[1]] if system else [])])
         closing = _common_start([long[1], long[3]])
         turns = cls(
-            start=_without_end(short[0], opening),
-            system=(system[0], _without_end(system[1], opening)) if system else None,
+            start=short[0].removesuffix(opening),
+            system=(system[0], system[1].removesuffix(opening)) if system else None,
             user=(opening, closing),
-            assistant=(long[1].removeprefix(closing), _without_end(long[2], opening)),
+            assistant=(long[1].removeprefix(closing), long[2].removesuffix(opening)),
             generation=long[3].removeprefix(closing),
         )
         turns._check(template)
@@ -57,7 +57,7 @@ class Turns:
         return text + self.generation
 
     def _check(self, template: Template) -> None:
-        question, answer = _user("How do I\nboil an egg?"), {"role": "assistant", "content": "In water."}
+        question, answer = user("How do I\nboil an egg?"), assistant("In water.")
         conversations = [
             [question],
             [question, answer, question],
@@ -101,11 +101,3 @@ def _common_start(texts: list[str]) -> str:
 
 def _common_end(texts: list[str]) -> str:
     return _common_start([text[::-1] for text in texts])[::-1]
-
-
-def _without_end(text: str, end: str) -> str:
-    return text.removesuffix(end)
-
-
-def _user(content: str) -> WireMessage:
-    return {"role": "user", "content": content}
