@@ -1,6 +1,7 @@
 """The loss curve of a run as an SVG picture."""
 
 from collections.abc import Sequence
+from html import escape
 
 from alttrain_cli.storage.run_records import StepRecord
 
@@ -29,7 +30,7 @@ def curve_svg(steps: Sequence[StepRecord], title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
         'font-family="sans-serif" font-size="12" fill="#444">'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
-        f'<text x="{LEFT}" y="18" font-size="14">{_escaped(title)}</text>{grid}{marks}'
+        f'<text x="{LEFT}" y="18" font-size="14">{escape(title, quote=False)}</text>{grid}{marks}'
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">step</text>'
         f'<polyline fill="none" stroke="#9ec5e8" points="{points(losses)}"/>'
         f'<polyline fill="none" stroke="#1f6fb2" stroke-width="2" points="{points(_smooth(losses))}"/>'
@@ -59,7 +60,3 @@ def _smooth(values: Sequence[float]) -> list[float]:
         weight = SMOOTHING * weight + (1 - SMOOTHING)
         smoothed.append(mean / weight)
     return smoothed
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -100,11 +100,6 @@ def best_recipe(fits: Sequence[RecipeFit], machine: Machine) -> str:
     return max(good, key=lambda fit: fit.parameters).recipe if good else SMALLEST
 
 
-def plan_before_loading(recipe: Recipe, rows: Sequence[Row], machine: Machine) -> MemoryPlan:
-    """Return the plan for rows that are not tokenised yet."""
-    return plan(recipe, estimate_sizes(recipe, rows), machine)
-
-
 class TimedPlan(NamedTuple):
     """A plan with its time, and where it would take less if that is too long."""
 

@@ -31,7 +31,7 @@ from alttrain_cli.structure.sections import order_of
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.curve import curve_svg
-from alttrain_cli.training.fit import plan_before_loading
+from alttrain_cli.training.fit import estimate_sizes
 from alttrain_cli.training.launch import ALONE, Launch
 from alttrain_cli.training.memory_plan import Batching, default_batching, plan, sizes_of
 from alttrain_cli.training.rank import RankTask, agreed, joined
@@ -152,7 +152,7 @@ def _with_checkpointing(job: TrainingJob, machine: Machine, reports: Reports) ->
     """Return the recipe with `gradient_checkpointing` decided, which the model is loaded with."""
     recipe, batching = job.recipe, default_batching(job.recipe)
     if recipe.model.shape:
-        planned = plan_before_loading(recipe, job.data.rows, machine)
+        planned = plan(recipe, estimate_sizes(recipe, job.data.rows), machine)
         batching = planned.batching
         if planned.verdict != "fits":
             reports.warn(f"memory: {planned.verdict_line}")
