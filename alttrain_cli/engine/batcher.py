@@ -8,9 +8,8 @@ from alttrain_cli.engine.batch import ROUND, Batch, Check, never
 from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import LESS_MEMORY, free_bytes, is_out_of_memory, release_memory
-from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.prefixes import Prefixes
-from alttrain_cli.errors import ModelError
+from alttrain_cli.errors import ModelError, first_line
 
 PREFILL = 2048  # prompt tokens, padding included, that are read at a time; those that are known are not read
 SHORT_ROUND = 8  # tokens, while the base model and the fine-tuned one take turns

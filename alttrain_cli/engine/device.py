@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.machine import GIB, Machine, pin_card
-from alttrain_cli.engine.model_files import first_line
-from alttrain_cli.errors import ModelError
+from alttrain_cli.errors import ModelError, first_line
 from alttrain_cli.storage.user_folders import CACHE
 
 DRIVER = Path("/proc/driver/nvidia/version")  # there while the kernel's NVIDIA driver is loaded

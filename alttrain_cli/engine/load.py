@@ -13,12 +13,11 @@ from alttrain_cli.engine.lora import check_targets
 from alttrain_cli.engine.model_files import (
     check_tokenizer,
     explain_load_errors,
-    first_line,
     no_weights_missing,
     read_adapter,
 )
 from alttrain_cli.engine.source import ModelSource, check_source, is_local, locate
-from alttrain_cli.errors import ModelError
+from alttrain_cli.errors import ModelError, first_line
 from alttrain_cli.network import leave_hub
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.template import Template

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
-from alttrain_cli.errors import AlttrainError, DataError, ModelError
+from alttrain_cli.errors import AlttrainError, DataError, ModelError, first_line
 from alttrain_cli.storage.files import NO_ROOM
 from alttrain_cli.storage.reading import read_text
 
@@ -151,11 +151,6 @@ class _Reports(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         lines = record.getMessage().splitlines()
         self.missing += [line.split("|")[0].strip() for line in lines if "MISSING" in line and "|" in line]
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its kind if it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 _AGAIN = "Download or copy the model again, or name another one."

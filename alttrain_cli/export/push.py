@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from alttrain_cli.errors import AlttrainError
+from alttrain_cli.errors import AlttrainError, first_line
 from alttrain_cli.network import is_offline
 from alttrain_cli.storage.names import is_hub_id
 
@@ -46,9 +46,8 @@ def push(folder: Path, repo: str) -> str:
         api.create_repo(repo, private=True, exist_ok=True)
         info = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of alttrain")
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         again = shlex.join(["hf", "upload", repo, str(folder)])
         raise AlttrainError(
-            f"{folder} is complete, but the upload failed: {reason} Try again: {again}"
+            f"{folder} is complete, but the upload failed: {first_line(error)} Try again: {again}"
         ) from None
     return str(info.repo_url)

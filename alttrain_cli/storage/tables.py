@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import DataError, first_line
 from alttrain_cli.storage.reading import (
     LARGEST_TEXT,
     LONGEST_LINE,
@@ -147,5 +147,5 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         rows = (values for batch in file.iter_batches(_BATCH) for values in batch.to_pylist())
         yield from enumerate(rows, 1)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        problem = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: not a complete Parquet file ({escape_hidden(problem)[:200]}).") from None
+        problem = escape_hidden(first_line(error))[:200]
+        raise DataError(f"{path}: not a complete Parquet file ({problem}).") from None

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel, match_dtype
-from alttrain_cli.engine.model_files import first_line
 from alttrain_cli.engine.ranks import Ranks
-from alttrain_cli.errors import RecipeError
+from alttrain_cli.errors import RecipeError, first_line
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import write_checkpoint
 from alttrain_cli.structure.template import IGNORED, EncodedRow
