@@ -14,7 +14,7 @@ from alttrain_cli.evaluation.presets import _PRESETS
 from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites import items
 from alttrain_cli.evaluation.suites.suite import all_suites, find_suites
-from alttrain_cli.study.file import shipped_studies
+from alttrain_cli.storage.shipped_files import shipped_studies
 
 
 def listed(what: str, monkeypatch: pytest.MonkeyPatch, folder: Path, columns: int = 80) -> str:

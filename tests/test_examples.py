@@ -20,7 +20,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands.shared.examples import EXAMPLES
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.storage.run import Run
-from alttrain_cli.study.file import shipped_studies
+from alttrain_cli.storage.shipped_files import shipped_studies
 from tests import stand_ins
 from tests.servers import Served, chat_server
 

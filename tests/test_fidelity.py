@@ -14,7 +14,7 @@ from alttrain_cli.data.samples import SampleReader
 from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
-from alttrain_cli.storage.shipped_files import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped
 from alttrain_cli.structure.row import read_rows
 from alttrain_cli.training.rows import TrainingRows
 from tests import stand_ins
@@ -156,13 +156,13 @@ COPIES = {
 
 @pytest.mark.parametrize("name", COPIES)
 def test_a_recipe_names_the_ready_copy_that_the_script_loads(name: str) -> None:
-    text = (shipped_folder("recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (shipped("recipes") / f"{name}.yaml").read_text(encoding="utf-8")
     assert COPIES[name] in {word.rstrip(".,") for word in text.split()}
 
 
 @pytest.mark.parametrize("name", ["r1-act-s1-14b", *COPIES])
 def test_a_recipe_of_a_paper_says_whose_settings_it_has(name: str) -> None:
-    head = (shipped_folder("recipes") / f"{name}.yaml").read_text(encoding="utf-8").partition("base:")[0]
+    head = (shipped("recipes") / f"{name}.yaml").read_text(encoding="utf-8").partition("base:")[0]
     assert "script" in head
 
 

@@ -19,9 +19,10 @@ from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.shipped_files import shipped_studies
 from alttrain_cli.study import cost, launch
 from alttrain_cli.study import plan as plans
-from alttrain_cli.study.file import StudyFile, shipped_studies
+from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.formats import FORMATS
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.history import Corrections, StepEnd, history_of

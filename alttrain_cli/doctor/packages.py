@@ -3,11 +3,11 @@
 import re
 import shutil
 from collections.abc import Iterator
-from importlib import metadata, resources
+from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
+from alttrain_cli.storage.shipped_files import shipped
 
 # What is used if it is there: its modules or programs, what for, and how to get it.
 MODULES = {
@@ -76,9 +76,8 @@ def required_packages() -> list[str]:
 
 
 def tested_versions() -> dict[str, str]:
-    """Return the tested set: inside the wheel, or next to the package in a checkout."""
-    inside = Path(str(resources.files("alttrain_cli"))) / "constraints.txt"
-    path = inside if inside.is_file() else inside.parent.parent / "constraints.txt"
+    """Return the tested set; empty if it is not there."""
+    path = shipped("constraints.txt")
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ from alttrain_cli.errors import DataError, RecipeError
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.reading import check_ordinary, is_file, read_text
-from alttrain_cli.storage.shipped_files import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped
 from alttrain_cli.text import quoted, suggest
 
 # A model that no recipe names is loaded and measured with the settings of this recipe: R1's own.
@@ -73,7 +73,7 @@ def override(values: dict[str, Any], sources: dict[KeyPath, str], overrides: Seq
 
 def shipped_recipes() -> list[Path]:
     """Return the recipes that come with the package, in the order of their names."""
-    return sorted(path for path in _folder().glob("*.yaml") if not path.name.startswith("_"))
+    return sorted(path for path in shipped("recipes").glob("*.yaml") if not path.name.startswith("_"))
 
 
 def is_variant(name: str) -> bool:
@@ -99,8 +99,8 @@ def _find_base(of: Path, base: object) -> Path:
     """Return the file of a base; a path is relative to the recipe that names it."""
     if not isinstance(base, str):
         raise RecipeError(f"{of}: base: must be a recipe's name or file, not {quoted(base)}.")
-    if base in {path.stem for path in _folder().glob("_*.yaml")}:
-        return _folder() / f"{base}.yaml"
+    if base in {path.stem for path in shipped("recipes").glob("_*.yaml")}:
+        return shipped("recipes") / f"{base}.yaml"
     try:
         return _checked(of.parent / base) if _is_path(base) else find_recipe(base)
     except RecipeError as error:
@@ -143,10 +143,6 @@ def _forget(keys: Sequence[str], values: dict[str, Any], sources: dict[KeyPath, 
 def _model_name(values: dict[str, Any]) -> object:
     model = values.get("model")
     return model.get("name") if isinstance(model, dict) else None
-
-
-def _folder() -> Path:
-    return shipped_folder("recipes")
 
 
 def _read(path: Path) -> str:

@@ -1,10 +1,16 @@
-"""The files that come with the package's code: recipes and studies."""
+"""The files that come with the package's code: recipes, studies, the tested versions."""
 
-from importlib import resources
 from pathlib import Path
 
+_PACKAGE = Path(__file__).parent.parent
 
-def shipped_folder(name: str) -> Path:
-    """Return a folder of the package: inside the wheel, or next to the package in a checkout."""
-    inside = Path(str(resources.files("alttrain_cli"))) / name
-    return inside if inside.is_dir() else inside.parent.parent / name
+
+def shipped(name: str) -> Path:
+    """Return a file or folder of the package: inside the wheel, or next to the package in a checkout."""
+    inside = _PACKAGE / name
+    return inside if inside.exists() else _PACKAGE.parent / name
+
+
+def shipped_studies() -> list[Path]:
+    """Return the studies that come with the package, in the order of their names."""
+    return sorted(shipped("studies").glob("*.yaml"))

@@ -15,7 +15,7 @@ from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.recipe.strict import StrictSection
 from alttrain_cli.storage.reading import read_text
-from alttrain_cli.storage.shipped_files import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped_studies
 from alttrain_cli.text import quoted, suggest
 
 UNTRAINED = "untrained"  # the method of a base model
@@ -220,11 +220,6 @@ class StudyFile(_Section):
         except ValidationError as error:
             wrong = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             raise DataError(f"{path}: {_problem(wrong[0])}") from None  # a misspelt key before its absence
-
-
-def shipped_studies() -> list[Path]:
-    """Return the studies that come with the package, in the order of their names."""
-    return sorted(shipped_folder("studies").glob("*.yaml"))
 
 
 def find_study(name_or_path: str) -> Path:

@@ -10,9 +10,9 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 def complete_study(incomplete: str) -> list[str]:
     """Return the shipped studies with this prefix."""
-    from alttrain_cli.storage.shipped_files import shipped_folder
+    from alttrain_cli.storage.shipped_files import shipped_studies
 
-    names = sorted(path.stem for path in shipped_folder("studies").glob("*.yaml"))
+    names = [path.stem for path in shipped_studies()]
     return [name for name in names if name.startswith(incomplete)]
 
 

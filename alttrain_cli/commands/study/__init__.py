@@ -18,12 +18,12 @@ from alttrain_cli.commands.study.options import (
     run_rules,
     sbatch_options,
 )
-from alttrain_cli.storage.shipped_files import shipped_folder
+from alttrain_cli.storage.shipped_files import shipped_studies
 
 app = App(
     cls=DefaultGroup,
     help="Run a grid of trainings and evaluations, and show its table.\n\nShipped studies: "
-    f"{', '.join(sorted(path.stem for path in shipped_folder('studies').glob('*.yaml')))}.",
+    f"{', '.join(path.stem for path in shipped_studies())}.",
 )
 
 
