@@ -20,7 +20,7 @@ from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
-from alttrain_cli.study import cost, launch
+from alttrain_cli.study import launch
 from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.formats import FORMATS
@@ -562,8 +562,7 @@ COMPUTER = Machine("this machine, no GPU", 16, gpu=False)
 def test_steps_that_were_timed_are_planned_within_a_quarter_and_evaluations_after_three_within_a_tenth(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (cost, time_plan):
-        monkeypatch.setattr(module, "cpu_rate", lambda hidden, measure: 233e9)  # of that day
+    monkeypatch.setattr(time_plan, "cpu_rate", lambda hidden, measure: 233e9)  # of that day
     place = open_study("smoke", ("train.set.generation.max_new_tokens=256",), None)
     of_kind = {"train": TRAINED, "eval": EVALUATED}
     took = {

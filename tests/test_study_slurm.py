@@ -10,7 +10,7 @@ import pytest
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
-from alttrain_cli.study import cost, slurm
+from alttrain_cli.study import slurm
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_step
 from alttrain_cli.study.steps import Status
@@ -40,8 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = Path(__file__).parent.parent
     monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), str(root), *filter(None, sys.path)]))
     monkeypatch.setenv("CALLS", str(tmp_path / "calls.jsonl"))
-    for module in (cost, time_plan):
-        monkeypatch.setattr(module, "cpu_rate", lambda hidden, measure: 1e11)
+    monkeypatch.setattr(time_plan, "cpu_rate", lambda hidden, measure: 1e11)
     return tmp_path
 
 

@@ -45,6 +45,11 @@ class Shape(StrictSection):
         return tables * self.vocab_size * self.hidden_size + norms
 
     @property
+    def multiplied_parameters(self) -> int:
+        """Parameters that each token multiplies: the projections and the output head."""
+        return self.linear_parameters + self.vocab_size * self.hidden_size
+
+    @property
     def parameters(self) -> int:
         return self.linear_parameters + self.other_parameters
 

@@ -9,16 +9,14 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
-from alttrain_cli.engine.speed import cpu_rate
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.history import CHECK, GENERATE, LOAD, TRAIN, Times
 from alttrain_cli.study.rows import count_of, sizes_for
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep
 from alttrain_cli.training.canary import PROBED_PAIRS
-from alttrain_cli.training.cards import card_called, usual_card
-from alttrain_cli.training.memory_plan import CPU_CONTEXT, GPU_CONTEXT, adapter_parameters, plan
-from alttrain_cli.training.time_plan import CPU_SHARE, GPU_SHARE, training_time
+from alttrain_cli.training.memory_plan import CPU_CONTEXT, GPU_CONTEXT, plan, trained_parameters
+from alttrain_cli.training.time_plan import operations_per_second, training_time
 
 # Seconds, measured on two cores with the 135M model (docs/study.md).
 BUILD = 0.9  # a build: Python and the checks of the rows
@@ -81,7 +79,7 @@ def _training(step: TrainStep, machine: Machine) -> Cost:
     parts = (
         {LOAD: _loading(recipe, machine), TRAIN: time.seconds, CHECK: SAVE + check} if time and check else {}
     )
-    trained = recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
+    trained = trained_parameters(recipe)
     checkpoints = 2 * 12 * trained  # the two latest: weights, and two states of the optimiser
     return Cost(parts, planned.memory.gib, (4 * trained + checkpoints) / GIB)
 
@@ -120,7 +118,7 @@ def _judgement(step: JudgeStep, machine: Machine) -> Cost:
     n = sum(count for suite, count in step.evaluation.completions if suite.grader is None)
     if "--judge-url" in step.options:
         return Cost({"judge": BUILD + n * SERVED}, 1.0, n * COMPLETION / GIB)
-    rate = _rate(machine, 4096)
+    rate = operations_per_second(machine, 4096)
     work = 2 * JUDGE_PARAMETERS * n * (3 * PROMPT + JUDGE_TOKENS)
     parts = {LOAD: START + 2 * JUDGE_PARAMETERS / READ, "judge": work / rate} if rate else {}
     return Cost(parts, 2 * JUDGE_PARAMETERS / GIB * 1.1, n * COMPLETION / GIB)
@@ -131,11 +129,10 @@ def _generation(
 ) -> float | None:
     """Return the seconds of `n` completions, `slots` at a time; `tokens`: of the mean, of the longest."""
     shape, (mean, longest) = recipe.model.sizes, tokens
-    rate = _rate(machine, shape.hidden_size)
+    rate = operations_per_second(machine, shape.hidden_size)
     if rate is None:
         return None
-    weights = shape.linear_parameters + shape.vocab_size * shape.hidden_size
-    work = 2 * weights * n * (PROMPT + mean)
+    work = 2 * shape.multiplied_parameters * n * (PROMPT + mean)
     passes = max(ceil(n / slots) * mean, longest)
     kind = "cpu" if not machine.gpu else "gpu, 4 bits" if recipe.model.load_in_4bit else "gpu"
     return work / rate + passes * shape.num_hidden_layers * PER_LAYER[kind]
@@ -148,15 +145,6 @@ def _loading(recipe: Recipe, machine: Machine) -> float:
 def _lengths(mean: float, cap: int) -> tuple[float, float]:
     """Return the usual and the largest number of tokens of completions, of which some repeat themselves."""
     return min(cap, mean), min(cap, 2 * mean)
-
-
-def _rate(machine: Machine, hidden: int) -> float | None:
-    """Return operations per second: measured on a CPU, a part of the published ones of a GPU."""
-    if not machine.gpu:
-        rate = cpu_rate(hidden, measure=True)
-        return rate and rate * CPU_SHARE
-    card = card_called(machine.name) or usual_card(machine.gib)
-    return card.tflops * 1e12 * GPU_SHARE
 
 
 def _bytes(recipe: Recipe, machine: Machine) -> float:

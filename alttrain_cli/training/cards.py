@@ -5,6 +5,8 @@ GeForce cards are given with sums in 32 bits, as training computes: twice their 
 
 from typing import NamedTuple
 
+from alttrain_cli.engine.machine import Machine
+
 
 class GpuSpeed(NamedTuple):
     """A card by a part of its name."""
@@ -52,6 +54,11 @@ CARDS = (
 # For a GPU of which only the memory is known: a common card with that much, by GB.
 USUAL = {8: "RTX 4060", 12: "RTX 3060", 16: "RTX 4060 Ti", 24: "RTX 3090", 32: "RTX 5090", 48: "RTX A6000"}
 LARGEST = "A100"
+
+
+def card_of(machine: Machine) -> GpuSpeed:
+    """Return the card of a machine: by its name, else a common one with as much memory."""
+    return card_called(machine.name) or usual_card(machine.gib)
 
 
 def card_called(name: str) -> GpuSpeed | None:

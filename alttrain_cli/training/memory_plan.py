@@ -184,7 +184,7 @@ def needed_memory(recipe: Recipe, longest: int, batching: Batching, machine: Mac
     shape, train = recipe.model.sizes, recipe.train
     tokens = max(longest, min(batching.budget, longest * train.rows_per_step))
     width = 2 if machine.gpu or computes_in_16_bits() else 4  # bytes a number
-    trained = shape.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
+    trained = trained_parameters(recipe)
     # On a GPU an adapter is kept in 32 bits; on a CPU it has the base's own width.
     trained_width = 4 if machine.gpu and not recipe.model.full_finetuning else width
     eight_bit = machine.gpu and "8bit" in train.optim
@@ -207,6 +207,10 @@ def _activations(shape: Shape, *, gpu: bool, kept: bool) -> float:
     # Queries are kept too. The estimate of a CPU was compared with the textbook's factor of one layer.
     textbook = KEPT_BY_TEXTBOOK if gpu else ACTIVATIONS_BY_TEXTBOOK
     return shape.num_hidden_layers * (per_layer + shape.query_size) * 1.25 * textbook
+
+
+def trained_parameters(recipe: Recipe) -> int:
+    return recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
 
 
 def adapter_parameters(recipe: Recipe) -> int:

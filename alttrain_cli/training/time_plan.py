@@ -10,8 +10,8 @@ from typing import NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.speed import cpu_rate, measured_at
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.training.cards import card_called, usual_card
-from alttrain_cli.training.memory_plan import MemoryPlan, adapter_parameters
+from alttrain_cli.training.cards import card_of
+from alttrain_cli.training.memory_plan import MemoryPlan, trained_parameters
 
 # Of a card's published rate. Published runs: a 1.5B model at 628 tokens/s on an RTX 4060 is 19%
 # (arXiv 2509.12229), an 8B model in about an hour on an A6000 22 to 54% (AltTrain's paper).
@@ -49,13 +49,19 @@ def training_time(recipe: Recipe, plan: MemoryPlan, *, measure: bool = True) -> 
     epochs = plan.steps / math.ceil(plan.rows / plan.rows_per_step)
     tokens = plan.computed * epochs
     work = tokens * operations_per_token(recipe, recomputed=plan.batching.gradient_checkpointing)
-    if not plan.machine.gpu:
-        rate = cpu_rate(recipe.model.sizes.hidden_size, measure=measure)
-        return Duration(work / (rate * CPU_SHARE), speed_source(plan.machine)) if rate else None
-    card = card_called(plan.machine.name) or usual_card(plan.machine.gib)
-    computing = work / (card.tflops * 1e12 * GPU_SHARE)
+    rate = operations_per_second(plan.machine, recipe.model.sizes.hidden_size, measure=measure)
+    if not rate:
+        return None
     sending = plan.steps * seconds_sending(recipe, plan.machine)
-    return Duration(computing + sending, speed_source(plan.machine))
+    return Duration(work / rate + sending, speed_source(plan.machine))
+
+
+def operations_per_second(machine: Machine, hidden: int, *, measure: bool = True) -> float | None:
+    """Return the rate of layers of a width: measured on a CPU, a part of the published one of a GPU."""
+    if not machine.gpu:
+        rate = cpu_rate(hidden, measure=measure)
+        return rate and rate * CPU_SHARE
+    return card_of(machine).tflops * 1e12 * GPU_SHARE
 
 
 def seconds_sending(recipe: Recipe, machine: Machine) -> float:
@@ -63,8 +69,7 @@ def seconds_sending(recipe: Recipe, machine: Machine) -> float:
 
     In a ring each card sends every number of 32 bits twice, except its own part.
     """
-    trained = recipe.model.sizes.parameters if recipe.model.full_finetuning else adapter_parameters(recipe)
-    return 4 * trained * 2 * (machine.cards - 1) / machine.cards / BETWEEN_CARDS
+    return 4 * trained_parameters(recipe) * 2 * (machine.cards - 1) / machine.cards / BETWEEN_CARDS
 
 
 def operations_per_token(recipe: Recipe, *, recomputed: bool) -> float:
@@ -73,8 +78,7 @@ def operations_per_token(recipe: Recipe, *, recomputed: bool) -> float:
     Forward are 2 per weight, and backward 2 more for the activations and 2 for the weights that are
     trained. An adapter's own weights are few. Activations that are not kept are computed once more.
     """
-    shape = recipe.model.sizes
-    weights = shape.linear_parameters + shape.vocab_size * shape.hidden_size
+    weights = recipe.model.sizes.multiplied_parameters
     return weights * (4 + 2 * recipe.model.full_finetuning + 2 * recomputed)
 
 
@@ -96,6 +100,6 @@ def speed_source(machine: Machine) -> str:
     if not machine.gpu:
         when = measured_at()
         return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
-    card = card_called(machine.name) or usual_card(machine.gib)
+    card = card_of(machine)
     known = "" if card.name in machine.name else f", as an {card.name} has it"
     return f"not measured: {GPU_SHARE:.0%} of the published {card.tflops:g} TFLOPS{known}"
