@@ -59,8 +59,8 @@ class LabelAgreement:
         no = [answer for truth, answer in pairs if not truth and answer is not None]
         return cls(
             n=len(yes) + len(no),
-            sensitivity=Estimate.of_rate(Rate(sum(yes), len(yes))),
-            specificity=Estimate.of_rate(Rate(len(no) - sum(no), len(no))),
+            sensitivity=Estimate.of_rate(Rate.of(yes)),
+            specificity=Estimate.of_rate(Rate.of([not answer for answer in no])),
             unparsed=sum(answer is None for _, answer in pairs),
         )
 

@@ -1,6 +1,7 @@
 """Rates, always with n and an interval."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 Z = 1.959963984540054  # the 97.5% point of the normal distribution
@@ -39,6 +40,11 @@ class Rate:
 
     hits: int
     n: int
+
+    @classmethod
+    def of(cls, hits: Collection[bool]) -> "Rate":
+        """Count what is a hit and what is none."""
+        return cls(sum(hits), len(hits))
 
     @property
     def share(self) -> float:

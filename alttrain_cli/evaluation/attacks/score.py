@@ -135,10 +135,8 @@ def summary_of(stats: AttackStats, counts: str, hits: Mapping[str, bool]) -> Att
 
 
 def _confirmed(stats: AttackStats, hits: Mapping[str, bool]) -> Rate:
-    found = [
-        hits[key] for key, end in stats.ends.items() if end.outcome is AttackOutcome.ACHIEVED and key in hits
-    ]
-    return Rate(sum(found), len(found))
+    achieved = (key for key, end in stats.ends.items() if end.outcome is AttackOutcome.ACHIEVED)
+    return Rate.of([hits[key] for key in achieved if key in hits])
 
 
 def _share(ends: Iterable[DialogueEnd], value: Callable[[DialogueEnd], float]) -> Estimate | None:

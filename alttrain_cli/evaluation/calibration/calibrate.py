@@ -26,7 +26,6 @@ from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord, RateRecord
-from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 Score = Callable[[Sequence[Conversation]], Generator[tuple[int, VerdictScore | None]]]
@@ -49,9 +48,10 @@ class VerdictRates(NamedTuple):
     refusal: Rate
 
     @classmethod
-    def of(cls, rows: Sequence[ScoredPrompt], threshold: float) -> "VerdictRates":
-        """Count the rows above a threshold."""
-        return cls(_above(rows, "benign", threshold), _above(rows, "harmful", threshold))
+    def of(cls, rows: Sequence[ScoredPrompt], threshold: float | None) -> "VerdictRates":
+        """Count them at a threshold; None: the model's own."""
+        groups = ([row for row in rows if row.label == label] for label in ("benign", "harmful"))
+        return cls(*(Rate.of([row.is_harmful_at(threshold) for row in group]) for group in groups))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def calibrate(
         threshold=threshold,
         rows=tuple(rows),
         area=area,
-        own=_own(rows),
+        own=VerdictRates.of(rows, None),
         chosen=VerdictRates.of(choosing, threshold),
         checked=VerdictRates.of(checking, threshold),
         overlaps=overlaps,
@@ -154,16 +154,3 @@ def _choose(rows: Sequence[LabelledPrompt]) -> list[bool]:
         rank = next(ranks.setdefault(rows[at].label, iter(range(len(rows)))))
         chosen[at] = rank % GROUP < GROUP - 1
     return chosen
-
-
-def _above(rows: Sequence[ScoredPrompt], label: Label, threshold: float) -> Rate:
-    values = values_of(rows, label)
-    return Rate(sum(value > threshold for value in values), len(values))
-
-
-def _own(rows: Sequence[ScoredPrompt]) -> VerdictRates:
-    def rate(label: Label) -> Rate:
-        own = [row.is_harmful for row in rows if row.label == label]
-        return Rate(sum(own), len(own))
-
-    return VerdictRates(rate("benign"), rate("harmful"))

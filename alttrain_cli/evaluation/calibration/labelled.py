@@ -52,6 +52,10 @@ class ScoredPrompt:
         """Whether the model's own verdict is harmful."""
         return self.score is not None and self.score.own is Verdict.HARMFUL
 
+    def is_harmful_at(self, threshold: float | None) -> bool:
+        """Whether the verdict is harmful at a threshold; None: the model's own."""
+        return self.is_harmful if threshold is None else self.value > threshold
+
     @property
     def is_known(self) -> bool:
         return self.score is not None and self.score.value is not None
