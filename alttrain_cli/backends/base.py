@@ -87,8 +87,6 @@ class Completion:
         text: with <think> markers, also if the family has its own; without the turn terminator.
         finish: why generation ended.
         tokens: written by the model; None if unknown. The same for the next two.
-        forced: the thinking budget was used up, and the answer was forced.
-        warning: shown to the reader together with the text.
         marked: the backend knows how this model marks its reasoning. False for a server whose text
             holds no marker: a completion cut at its limit may then be all reasoning.
         order: of the sections that the model was trained to write.
@@ -100,8 +98,6 @@ class Completion:
     tokens: int | None = None
     prompt_tokens: int | None = None
     reasoning_tokens: int | None = None
-    forced: bool = False
-    warning: str = ""
     marked: bool = True
     order: Order = THOUGHTS
     score: VerdictScore | None = None

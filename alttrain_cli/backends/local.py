@@ -185,7 +185,7 @@ class LocalBackend:
         room = sys.maxsize if self.context is None else max(0, self.context - prompt_tokens)
         limit = min(sampling.max_new_tokens, room)
         written = TranslatedText(template, conversation.started)
-        tokens, forced, watch = 0, False, self._watch(conversation, sampling)
+        tokens, watch = 0, self._watch(conversation, sampling)
         if limit:
             shorter = sampling.model_copy(update={"max_new_tokens": limit})
             prompt = Prompt(token_ids, template.own(conversation.started))
@@ -195,16 +195,13 @@ class LocalBackend:
             with closing(chunks):
                 for chunk in chunks:
                     tokens += chunk.tokens
-                    forced = forced or chunk.forced
                     yield Chunk(written.add(chunk.text), chunk.tokens, chunk.forced)
             if rest := written.finish():
                 yield Chunk(rest, 0)
         cut = Finish.LENGTH if limit == sampling.max_new_tokens else Finish.CONTEXT
         finish = Finish.STOP if tokens < limit else cut
         score = watch.score if watch else None
-        return self._in_sections(
-            Completion(written.text, finish, tokens, prompt_tokens, forced=forced, score=score)
-        )
+        return self._in_sections(Completion(written.text, finish, tokens, prompt_tokens, score=score))
 
     def count(self, conversation: Conversation) -> int | None:
         template = self.loaded.template

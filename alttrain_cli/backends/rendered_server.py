@@ -90,13 +90,12 @@ class RenderedServer(ServerBackend):
             written = self._template.encode_text(prompt + "".join(reply.parts))
             reply.watched = None  # the verdict cannot follow any more
             end = yield from self._more(reply, written, None)
-            reply.forced = True
         if rest := reply.translated.finish():
             yield Chunk(rest, 0)
         finish = end.finish if end else Finish.LENGTH
         score = watched.watch.score if watched else None
         text, tokens = reply.translated.text, reply.tokens
-        found = Completion(text, finish, tokens, len(token_ids), forced=reply.forced, score=score)
+        found = Completion(text, finish, tokens, len(token_ids), score=score)
         return in_sections(self._template, found, self.order)
 
     def _more(
@@ -195,7 +194,6 @@ class _Reply:
     watched: WatchedTokens | None = None  # until the verdict is written
     parts: list[str] = field(default_factory=list)
     tokens: int = 0
-    forced: bool = False
 
     def __post_init__(self) -> None:
         self._parser = StreamParser(THINK, prefilled=False)

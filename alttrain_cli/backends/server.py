@@ -225,9 +225,9 @@ class ServerBackend:
         if not written.tokens:
             raise BackendError(f"{self._endpoint.address}: the completion is empty. Send it again.")
         completion = self._counted(self._endpoint, completion)
-        if forced := budget.was_kept(completion):
+        if budget.was_kept(completion):
             yield Chunk("", 0, forced=True)
-        return replace(completion, forced=forced)
+        return completion
 
     def _opens_block(self, conversation: Conversation) -> bool:
         """Whether the server's chat template opens the reasoning, so that no completion shows its start."""
@@ -277,13 +277,13 @@ class ServerBackend:
                     "Raise the budget with think=N."
                 )
                 yield Chunk("", 0, warning=warning)
-                return Completion(written.text, Finish.LENGTH, warning=warning)
+                return Completion(written.text, Finish.LENGTH)
             written.parts.append(THINK.close)
             yield Chunk(THINK.close, 0, forced=True)
             yield written.chunk(first)
             completion = yield from written.take(pieces, lambda: None)
         finish = Finish.STOP if completion is None else completion.finish
-        return self._counted(request.endpoint, Completion(written.text, finish, forced=True))
+        return self._counted(request.endpoint, Completion(written.text, finish))
 
 
 def _first(pieces: Pieces) -> str:
