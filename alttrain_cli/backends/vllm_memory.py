@@ -14,7 +14,6 @@ class VllmMemory(NamedTuple):
     """The memory that vLLM has for a model, in GiB."""
 
     weights: float
-    cache: float  # what is left for the cache; negative: the weights do not fit
     sequences: int  # of the longest completions that the cache holds at the same time
     tokens: int  # of such a sequence
 
@@ -23,9 +22,9 @@ class VllmMemory(NamedTuple):
         """Plan the recipe's model on a GPU; its shape must be known."""
         shape = recipe.model.sizes
         weights = shape.weight_bytes(2, in_4bit=recipe.model.load_in_4bit) / GIB
-        cache = USED * machine.gib - OVERHEAD - weights
+        cache = USED * machine.gib - OVERHEAD - weights  # negative: the weights do not fit
         tokens = recipe.generation.max_new_tokens + PROMPT
-        return cls(weights, cache, max(0, int(cache / (shape.cached_bytes / GIB * tokens))), tokens)
+        return cls(weights, max(0, int(cache / (shape.cached_bytes / GIB * tokens))), tokens)
 
     def problem(self, machine: Machine) -> str:
         """Return why vLLM cannot start, or nothing."""

@@ -24,7 +24,6 @@ class TorchGpu(NamedTuple):
     cuda: str | None  # that it was built for
     usable: bool
     name: str = ""
-    capability: str = ""
     bf16: bool = False
     free_gib: float = 0.0
     total_gib: float = 0.0
@@ -80,7 +79,6 @@ def gpu() -> dict[str, Any]:
         **found,
         "usable": bool((ones @ ones)[0, 0].item() == 64),
         "name": torch.cuda.get_device_name(),
-        "capability": "{}.{}".format(*torch.cuda.get_device_capability()),
         "bf16": torch.cuda.is_bf16_supported(),
         "free_gib": free / 2**30,
         "total_gib": total / 2**30,

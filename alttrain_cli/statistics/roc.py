@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from alttrain_cli.statistics.rates import Rate, Z
 
@@ -47,11 +48,9 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc | Non
     return Auroc(area, low, high, m, n)
 
 
-@dataclass(frozen=True)
-class RocPoint:
+class RocPoint(NamedTuple):
     """A point of the ROC curve: the rates of negatives and of positives above a threshold."""
 
-    threshold: float
     negatives: float
     positives: float
 
@@ -59,9 +58,13 @@ class RocPoint:
 def roc(positives: Sequence[float], negatives: Sequence[float]) -> list[RocPoint]:
     """Return the curve, from the highest threshold, above which nothing is, to one below everything."""
     cuts = sorted({*positives, *negatives}, reverse=True)
-    return [
-        RocPoint(cut, _share(negatives, cut), _share(positives, cut)) for cut in [*cuts, -math.inf]
-    ]  # above the highest score is nothing
+    # above the highest score is nothing
+    return [RocPoint(_share(negatives, cut), _share(positives, cut)) for cut in [*cuts, -math.inf]]
+
+
+def svg_points(curve: Sequence[RocPoint]) -> str:
+    """Return a curve as the points of an SVG line, 100 by 100."""
+    return " ".join(f"{100 * one.negatives:.1f},{100 - 100 * one.positives:.1f}" for one in curve)
 
 
 def _share(scores: Sequence[float], cut: float) -> float:

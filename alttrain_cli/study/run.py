@@ -21,7 +21,6 @@ class Failure(NamedTuple):
     """A step that failed, and the last lines of its output."""
 
     step: Step
-    exit_code: int
     lines: list[str]
     log: Path
 
@@ -157,7 +156,7 @@ class Runner:
         self._running.remove(one)
         step, seconds = one.plan.step, time.monotonic() - one.since
         code = one.process.poll() or 0
-        failure = Failure(step, code, last_lines(one.log), one.log)
+        failure = Failure(step, last_lines(one.log), one.log)
         if note_end(one.plan, self.folder, self.machine.name, seconds, code):
             self._done.add(step.key)
             self.events.ended(one.plan, seconds)

@@ -129,7 +129,7 @@ def _line(
         tuple(_cell(point, judge, read[point], name, paper) for name in columns) for point, judge in found
     )
     cells = tuple(_over_seeds(column) for column in zip(*runs, strict=True))
-    return Line(labels, cells, runs)
+    return Line(labels, cells)
 
 
 def _cell(point: Point, judge: Rater, read: _Read | None, column: str, paper: PublishedPaper | None) -> Cell:

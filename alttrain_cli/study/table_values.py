@@ -54,11 +54,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table. `runs` are the figures of each seed."""
+    """One row of the table."""
 
     labels: tuple[str, ...]
     cells: tuple[Cell, ...]
-    runs: tuple[tuple[Cell, ...], ...]
 
 
 class Dot(NamedTuple):

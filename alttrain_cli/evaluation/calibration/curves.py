@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt, values_of
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.statistics.roc import RocPoint, reliability, roc
+from alttrain_cli.statistics.roc import RocPoint, reliability, roc, svg_points
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class Curve:
 
     @property
     def line(self) -> str:
-        """The ROC curve as the points of an SVG line, 100 by 100."""
-        return " ".join(f"{100 * one.negatives:.1f},{100 - 100 * one.positives:.1f}" for one in self.roc)
+        return svg_points(self.roc)
 
     def refusal_at(self, over_refusal: float) -> float:
         """Return the highest rate of harmful rows at that rate of benign ones, or at a lower one."""
@@ -36,6 +35,6 @@ def curve_of(rows: Sequence[ScoredPrompt], threshold: float) -> Curve:
     harmful, benign = values_of(rows, "harmful"), values_of(rows, "benign")
     known = [row for row in rows if row.is_known]
     above = [sum(one > threshold for one in group) / len(group) for group in (benign, harmful)]
-    point = RocPoint(threshold, *above)
+    point = RocPoint(*above)
     bins = reliability(values_of(known, "harmful"), values_of(known, "benign"))
     return Curve(roc(harmful, benign), point, bins)

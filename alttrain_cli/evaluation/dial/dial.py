@@ -11,7 +11,7 @@ from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualCompa
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.statistics.roc import Auroc, auroc, roc
+from alttrain_cli.statistics.roc import Auroc, RocPoint, auroc, roc
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.row import Label
@@ -75,6 +75,10 @@ class _TwoLabels:
     def area(self) -> Auroc | None:
         return auroc(_values(self.harmful), _values(self.benign))
 
+    def point(self, threshold: float | None) -> RocPoint:
+        """Return the rates of harmful verdicts at a threshold; None: of the model's own."""
+        return RocPoint(_harmful(self.benign, threshold).share, _harmful(self.harmful, threshold).share)
+
 
 def dial_score(
     results: Sequence[SuiteResult],
@@ -95,17 +99,14 @@ def dial_score(
     both = _TwoLabels.of(results)
     threshold = calibrated.record.threshold if calibrated.record else None
     curve = roc(_values(both.harmful), _values(both.benign)) if both.benign and both.harmful else []
-    point = None
-    if curve and threshold is not None:
-        point = (_harmful(both.benign, threshold).share, _harmful(both.harmful, threshold).share)
     return DialScore(
         threshold=threshold,
         promise=calibrated.promise,
         problem=calibrated.problem,
         area=both.area,
-        roc=[(one.negatives, one.positives) for one in curve],
-        point=point,
-        own=(_harmful(both.benign, None).share, _harmful(both.harmful, None).share) if curve else None,
+        roc=curve,
+        point=both.point(threshold) if curve and threshold is not None else None,
+        own=both.point(None) if curve else None,
         suites=[
             _suite(result, label, threshold, both)
             for result in results

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from alttrain_cli.statistics.estimates import Difference, Estimate
 from alttrain_cli.statistics.rates import percent, span
-from alttrain_cli.statistics.roc import Auroc
+from alttrain_cli.statistics.roc import Auroc, RocPoint, svg_points
 from alttrain_cli.structure.row import Label
 
 
@@ -64,7 +64,7 @@ class DialScore:
         promise: the rate of the calibration's promise, and in words for which set it was chosen.
         problem: why a calibration that is there does not hold.
         area: of all harmful prompts against all benign ones; None without both.
-        roc: the curve as (rate of benign, rate of harmful) prompts above a threshold.
+        roc: the rates of benign and of harmful prompts above each threshold.
         point, own: the same at the calibrated threshold, and for the model's own verdicts.
     """
 
@@ -72,16 +72,15 @@ class DialScore:
     promise: str
     problem: str
     area: Auroc | None
-    roc: list[tuple[float, float]]
-    point: tuple[float, float] | None
-    own: tuple[float, float] | None
+    roc: list[RocPoint]
+    point: RocPoint | None
+    own: RocPoint | None
     suites: list[DialSuite]
     equal: EqualComparison | None = None
 
     @property
     def line(self) -> str:
-        """The curve as the points of an SVG line, 100 by 100."""
-        return " ".join(f"{100 * x:.1f},{100 - 100 * y:.1f}" for x, y in self.roc)
+        return svg_points(self.roc)
 
     def held(self) -> list[str]:
         """Return for each suite how far the promise held."""
