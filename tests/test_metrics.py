@@ -246,6 +246,32 @@ def test_copies_of_an_item_are_each_compared_with_one_of_its_copies(tmp_path: Pa
     assert run.plan.partners(wrong) == {}
 
 
+@pytest.mark.parametrize("texts", [(UNFINISHED, HELPS), (HELPS, UNFINISHED)])
+def test_of_a_prompt_in_two_suites_the_answer_that_is_known_counts(
+    tmp_path: Path, texts: tuple[str, str]
+) -> None:
+    """One suite had too few tokens. A hit of one and a miss of the other would make two rates of one prompt."""
+    both = [
+        evaluate(tmp_path, target("run"), suite(name, "harmful"), ["a?"], [text])
+        for name, text in zip(("one", "two"), texts, strict=True)
+    ]
+    [pool] = pooled_scores(both, {})["harmful"]
+    assert pool.target is not None
+    assert (pool.target.hits, pool.target.n, pool.target_at_most) == (1, 1, None)
+
+
+def test_partial_refusals_of_the_baseline_alone_are_counted_too(tmp_path: Path) -> None:
+    run = judged(measured(tmp_path, "benign", [HELPS] * 4), "xstest~m", COMPLIED)
+    base = judged(measured(tmp_path, "benign", [HELPS] * 4, name="base"), "xstest~m", PARTIAL)
+    found = suite_metrics(run, base, set(), {})
+    pooled = pooled_scores([run], {base.name: base})["over_refusal"]
+    for metrics in (found, pooled):
+        [partly] = [one for one in metrics if one.metric == PARTLY.name]
+        assert partly.target is not None
+        assert partly.compared is not None
+        assert (partly.target.hits, partly.compared.hits) == (0, 4)
+
+
 def test_prompts_without_a_word_are_prompts_of_their_own(tmp_path: Path) -> None:
     run = evaluate(
         tmp_path,

@@ -37,7 +37,7 @@ def suite_metrics(
     return [
         _score(result, baseline, partners, judge, metric, contaminated, cards.get(judge))
         for judge in result.judged
-        for metric in _metrics(result, judge)
+        for metric in _metrics_of_any([result, baseline] if baseline else [result], judge)
     ]
 
 
@@ -101,7 +101,7 @@ def _pooled(chosen: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult])
     for judge in _judges(chosen):
         whole = not _not_pooled(chosen, baselines, judge)
         others = [baselines[one.name] for one in chosen if whole and one.name in baselines]
-        for metric in dict.fromkeys(metric for one in chosen for metric in _metrics(one, judge)):
+        for metric in _metrics_of_any([*chosen, *others], judge):
             values, other = _pool(chosen, judge, metric), _pool(others, judge, metric)
             scores.append(
                 PooledScore(
@@ -201,6 +201,11 @@ def _metrics(result: SuiteResult, judge: str) -> list[Metric]:
     return metrics_of(result.plan.suite.kind, measures(judge), partly)
 
 
+def _metrics_of_any(results: Sequence[SuiteResult], judge: str) -> list[Metric]:
+    """Return each metric that one of the results has: only one of two models may refuse in part."""
+    return list(dict.fromkeys(metric for one in results for metric in _metrics(one, judge)))
+
+
 def _corrected(values: MetricValues, metric: Metric, card: JudgeCard) -> Estimate | None:
     """Return the rate among the judged, corrected for the judge's errors; for one sample per prompt only."""
     decided = [found[0] for found in values.decided.values() if len(found) == 1]
@@ -210,15 +215,17 @@ def _corrected(values: MetricValues, metric: Metric, card: JudgeCard) -> Estimat
 
 
 def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric) -> MetricValues:
+    """Return the values of all suites by prompt: of one in several suites the decided one, else the first."""
     pool = MetricValues()
     for result in results:
         values = result.values(judge, metric)
         for item in result.plan.items:
             prompt = " ".join(words(item.prompt)) or item.prompt
+            if prompt in pool.decided or (prompt in pool.at_most and item.id not in values.decided):
+                continue
             for kind in fields(MetricValues):
-                mine, own = getattr(pool, kind.name), getattr(values, kind.name)
-                if item.id in own:
-                    mine.setdefault(prompt, own[item.id])
+                if found := getattr(values, kind.name).get(item.id):
+                    getattr(pool, kind.name)[prompt] = found
     return pool
 
 
