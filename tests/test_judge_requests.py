@@ -98,6 +98,7 @@ def test_a_completion_without_reasoning_has_none_to_judge(tmp_path: Path) -> Non
 ASKED = {
     "the prompt": (Item("1", "p"), ("p",), "p"),
     "the goal of an attack that was written before": (Item("1", "p", goal="g"), ("p",), "g"),
+    "the goal if the item's own prompt came last": (Item("1", "p", goal="g"), ("x", "p"), "g"),
     "the last message of one that wrote it": (
         Item("1", "p", goal="g"), ("x", "y"), "g\n\nThe last message of the conversation: y",
     ),

@@ -16,7 +16,7 @@ from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import ask_judge, missing_requests, parse_judgement
 from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judgement import FOUR_BITS, Behaviour, Judgement, JudgementState
-from alttrain_cli.evaluation.judges.answers import holds_word, is_equal
+from alttrain_cli.evaluation.judges.answers import _to_brace, holds_word, is_equal
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.judges.code import code_in, judge_code
 from alttrain_cli.evaluation.judges.guards import (
@@ -122,6 +122,13 @@ def test_mathematics_is_compared_by_value_and_the_last_word_counts(
     answer: str, text: str, right: bool
 ) -> None:
     assert is_equal(text, item(answer)).correct is right
+
+
+@pytest.mark.parametrize(
+    ("text", "box"), [("1}2}", "1"), ("1{,}000} or {2}", "1{,}000"), ("{1", "{1"), ("", "")]
+)
+def test_a_box_ends_at_the_brace_that_closes_it(text: str, box: str) -> None:
+    assert _to_brace(text) == box
 
 
 def test_what_was_read_as_the_answer_is_kept() -> None:

@@ -1,7 +1,9 @@
 """What may differ when a command is run again: the table of docs/resume.md, cell by cell."""
 
 import json
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +22,7 @@ from alttrain_cli.commands.build_data import steps
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.engine.source import ModelSource
+from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.plan import SuiteDir
 from alttrain_cli.evaluation.suites.published import read_suites
@@ -30,7 +33,8 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import StepRecord
 from alttrain_cli.structure.template import EncodedRow
-from alttrain_cli.training import checks, job
+from alttrain_cli.training import checks, job, run_setup
+from alttrain_cli.training.run_setup import check_trackers, open_for_resume
 from tests.samples import TRACE, put
 from tests.scorecards import generate
 
@@ -293,6 +297,73 @@ def test_a_run_of_an_earlier_version_resumes_without_the_weights_that_it_did_not
     del manifest["differences"]
     path.write_text(json.dumps(manifest, indent=2))
     assert train(replace(start, weights="other weights"), monkeypatch, "--resume")[0] == 130
+
+
+def test_the_set_values_of_a_run_stay_noted_if_its_own_recipe_resumes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = before("", tmp_path)
+    assert train(start, monkeypatch, "--set", "train.save_steps=7")[0] == 130
+    own = replace(start, recipe=start.recipe.changed({"train": {"save_steps": 7}}))
+    assert train(own, monkeypatch, "--resume")[0] == 130
+    assert list(Run(tmp_path / "run").manifest().overrides) == ["train.save_steps=7"]
+
+
+def opened(out: Path) -> Run:
+    return open_for_resume(out, RECIPE, "sha", Path("d.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (None, "there is no run to resume. Train without --resume"),
+        ({"notes.txt": ""}, "holds no run to resume, but other files"),
+        ({"recipe.yaml": "name: other"}, "holds no run to resume, but other files"),
+        ({"manifest.json": '{"status": "started"}'}, "not the manifest of a run"),
+        (
+            {"manifest.json": {"status": "finished"}},
+            "this run is already finished. To try it: alttrain chat ",
+        ),
+        ({"manifest.json": {"status": "failed"}, "sha": "x"}, "d.jsonl differs from the data"),
+    ],
+)
+def test_what_is_no_interrupted_run_is_not_resumed(
+    files: dict[str, Any] | None, says: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    for name, content in (files or {}).items():
+        out.mkdir(exist_ok=True)
+        if isinstance(content, dict):
+            data = {"path": "d.jsonl", "sha256": (files or {}).get("sha", "sha")}
+            content = json.dumps({**content, "data": data})
+        if name != "sha":
+            (out / name).write_text(content)
+    with pytest.raises(RunError, match=re.escape(says)):
+        opened(out)
+
+
+def test_a_run_that_was_killed_before_it_started_or_that_failed_is_resumed(tmp_path: Path) -> None:
+    RECIPE.save(tmp_path / "recipe.yaml")
+    assert opened(tmp_path).path == tmp_path
+    data = {"path": "moved.jsonl", "sha256": "sha"}
+    (tmp_path / "manifest.json").write_text(json.dumps({"status": "failed", "data": data}))
+    assert opened(tmp_path).manifest().status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        *[(one, None) for one in ("none", "all", "here", ["here", "none"], [], None)],
+        *[(one, "gone") for one in ("gone", ["none", "gone"], ["here", "gone"])],
+    ],
+)
+def test_a_tracker_that_is_not_installed_is_named_before_anything_is_loaded(
+    names: Any, missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_setup.util, "find_spec", lambda name: None if name == "gone" else object())
+    recipe = RECIPE.changed({"train": {"report_to": names}}) if names is not None else RECIPE
+    with pytest.raises(RecipeError, match=f"{missing} is not installed") if missing else nullcontext():
+        check_trackers(recipe)
 
 
 # --- eval

@@ -9,6 +9,7 @@ import pytest
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
+    CALIBRATION,
     MANIFEST,
     STEP,
     CalibrationRecord,
@@ -81,6 +82,30 @@ def test_a_number_that_an_earlier_version_did_not_write_is_zero() -> None:
         "processes": 1,
     }
     assert CalibrationRecord.model_fields["version"].default == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("over-refusal", "at most 10.0% of benign prompts get the verdict harmful"),
+        ("refusal", "at least 10.0% of harmful prompts get the verdict harmful"),
+        ("threshold", "no promise"),
+    ],
+)
+def test_a_calibration_of_every_kind_is_read_and_says_what_it_promises(kind: str, said: str) -> None:
+    values = {
+        **{
+            "threshold": 0.7,
+            "promise": kind,
+            "value": 0.1,
+            "set": "s",
+            "sha256": "0",
+            "n": 9,
+            "made": "today",
+        },
+        **{"weights": "w", "auroc": 0.9, "checked": {"refusal": {"hits": 1, "n": 2}}},
+    }
+    assert CALIBRATION.validate_python(values).in_words() == f"threshold 0.7: {said}, chosen on 9 rows of s"
 
 
 @pytest.mark.parametrize(
