@@ -20,6 +20,7 @@ from alttrain_cli.storage.reading import (
     read_lines,
     read_text,
 )
+from alttrain_cli.strict_json import parse_json
 from alttrain_cli.text import escape_hidden, quoted
 
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -46,7 +47,7 @@ def read_table(
     """
     match path.suffix.lower():
         case ".jsonl" | ".ndjson":
-            yield from read_jsonl(path)
+            yield from _read_json_lines(path)
         case ".json":
             yield from _read_json(path, records)
         case ".csv":
@@ -63,8 +64,23 @@ def read_table(
             raise DataError(f"{path}: the file name has no known ending; use one of {formats}.")
 
 
+def _read_json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        yield from read_jsonl(path)
+    except DataError:
+        if _first_line(path).startswith("["):
+            raise DataError(f"{path}: holds one list of objects. Rename it: it must end in .json.") from None
+        raise
+
+
 def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    values = load_json(read_text(path), str(path))
+    text = read_text(path)
+    try:
+        values = load_json(text, str(path))
+    except DataError:
+        if _is_object(text.lstrip().partition("\n")[0]):
+            raise DataError(f"{path}: holds an object per line. Rename it: it must end in .jsonl.") from None
+        raise
     if records and isinstance(values, dict):
         values = values.get(records)
     if not isinstance(values, list) or not values:
@@ -74,6 +90,17 @@ def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[s
         if not isinstance(value, dict):
             raise DataError(f"{path}: item {number}: a JSON object is needed.")
         yield number, value
+
+
+def _first_line(path: Path) -> str:
+    return next((line.lstrip() for _, line in read_lines(path)), "")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(parse_json(text), dict)
+    except ValueError:
+        return False
 
 
 def _read_csv(
@@ -113,8 +140,8 @@ def _rows(
         names = reader.fieldnames
         if not names:
             raise DataError(f"{place}: the file is empty.")
-        if delimiter == "," and len(names) == 1 and ";" in names[0]:
-            raise DataError(f"{place}: its columns are separated by semicolons. Save it with commas.")
+        if len(names) == 1:
+            _check_delimiter(place, names[0], delimiter)
         _check_columns(place, names)
         for values in reader:
             if None in values or None in values.values():
@@ -123,11 +150,24 @@ def _rows(
                 )
             yield reader.line_num, values
     except csv.Error as error:
-        hint = (
-            "Is a quote not closed?" if "field limit" in str(error) or "unexpected end" in str(error) else ""
-        )
         line = reader.line_num + 1  # where the row starts: the number is that of the row before
-        raise DataError(f"{place}:{line}: not valid CSV ({error}). {hint}".rstrip()) from None
+        raise DataError(f"{place}:{line}: not valid CSV {_why(str(error))}") from None
+
+
+def _why(error: str) -> str:
+    """Return what the CSV reader found, and what to do."""
+    if "new-line character" in error:
+        return "(a line ends in a carriage return alone). Save it with other ends of lines."
+    is_open = "field limit" in error or "unexpected end" in error
+    return f"({error}).{' Is a quote not closed?' * is_open}"
+
+
+def _check_delimiter(place: str, header: str, delimiter: str) -> None:
+    """Refuse a table with a single column that has other separators in its name."""
+    if delimiter == "," and ";" in header:
+        raise DataError(f"{place}: its columns are separated by semicolons. Save it with commas.")
+    if delimiter == "," and "\t" in header:
+        raise DataError(f"{place}: its columns are separated by tabs. Rename it: it must end in .tsv.")
 
 
 def _check_columns(place: str, names: Sequence[str]) -> None:

@@ -75,6 +75,7 @@ BUILD = [
     _build("columns-starter", ("--source", "starter", "--columns", "prompt=a"), "--columns has no effect"),
     _build("label-mix", ("--mix", "s.jsonl", "--label", "benign"), "--label has no effect"),
     _build("style-mix", ("--mix", "s.jsonl", "--style", "original"), "--style has no effect"),
+    _build("traces-unknown", ("--source", "s.jsonl", "--label", "unknown", "--generate-traces", "endpoint", *_SERVER), "--label unknown has no effect with --generate-traces"),
     _build("traces-original", (*_FROM, "--style", "original", "--generate-traces", "model"), "original"),
     *(
         _build(f"audit-{option}", ("--audit", "s.jsonl", f"--{option}", value), f"--{option} has no effect with --audit")

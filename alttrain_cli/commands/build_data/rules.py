@@ -56,6 +56,12 @@ def build_rules(
             Rule(f"--{name.replace('_', '-')}", is_given(ctx, name), has_effect, words)
             for name, (has_effect, words) in conditions.items()
         ),
+        Rule(
+            "--label unknown",
+            options.label == "unknown",
+            options.generate_traces is None,
+            "with --generate-traces: it needs to know which prompts are harmful",
+        ),
         *options.engine_rules(here="model" in used, elsewhere=no_model),
         Rule(
             "--mix starter",
