@@ -402,6 +402,12 @@ def test_a_hub_set_that_was_reached_and_cannot_be_read_says_so(error: Exception,
         ("s.jsonl", b'{"prompt": "a", "label": "benign"}', "or let a model write .*--generate-traces"),
         (
             "s.jsonl",
+            b'{"prompt": "a", "label": "benign", "understanding": "b", "assessment": "", "reasoning": "", '
+            b'"answer": "c"}',
+            "a row that build-data made already",
+        ),
+        (
+            "s.jsonl",
             "\u00e9".encode("utf-16"),
             r"iconv -f utf-16 -t utf-8 \S*s\.jsonl > \S*utf8-s\.jsonl$",
         ),

@@ -34,6 +34,7 @@ _LABEL_WORDS: dict[str, Label] = {
 LONGEST_PROMPT = 32_000  # characters
 _LONGEST_WORD = 200  # characters of an id or a category
 _GENERATED = ", or let a model write the responses: --generate-traces model|endpoint"
+_ROW = {"understanding", "assessment", "reasoning", "answer"}  # keys of finished rows
 _LISTED = 20  # columns in a message
 _BETWEEN = re.compile(r"""(?<=['"]),""")  # two texts of a list, as Python or JSON writes it
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
@@ -193,6 +194,11 @@ class SampleReader:
     def _text(self, where: str, values: Mapping[str, Any], column: str) -> str:
         text = self._get(values, column)
         if text is None and values.keys().isdisjoint(self._called(column)):
+            if values.keys() >= _ROW:
+                raise DataError(
+                    f"{where}: a row that build-data made already. Give the source of the rows instead, or "
+                    "join data files: cat A.jsonl B.jsonl > C.jsonl"
+                )
             raise DataError(
                 f"{where}: no column {self._called(column)[0]}; the row has {_names(values)}. "
                 f"{self._near(column, values)}Name it: --columns {column}={_likely(column, values)}"
