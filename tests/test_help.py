@@ -110,6 +110,17 @@ def test_a_wrong_command_gets_a_near_one(words: list[str], near: str) -> None:
     assert f"Did you mean '{near}'" in done.output
 
 
+@pytest.mark.parametrize("words", [("recipes", "r1-7b"), ("runs", "runs/my run")])
+def test_a_recipe_or_a_run_in_place_of_a_command_gets_the_one_that_shows_it(
+    words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "my run").mkdir(parents=True)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert f"To show it: {shlex.join(['alttrain', words[0], 'show', words[1]])}. See" in done.output
+
+
 def test_a_folder_may_have_the_name_that_is_nearly_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
