@@ -99,6 +99,7 @@ BUILD = [
 ]  # fmt: skip
 TRAIN = [
     _train("resume-plan", ("--resume", "--out", "run", "--plan"), "--resume has no effect with --plan"),
+    _train("set-data", ("--set", "data=null"), "--set data has no effect with --data, which names the rows"),
     _train("resume-alone", ("--resume",), "--out"),
     _train("plan-preview", ("--plan", "--preview", "2"), "--preview has no effect with --plan"),
     _train("plan-canary", ("--plan", "--canary", "2"), "--canary has no effect with --plan"),

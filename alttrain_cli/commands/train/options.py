@@ -100,8 +100,9 @@ class TrainOptions:
 
 
 def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]:
-    changes_data = any(one.startswith("data.") for one in options.overrides or ())
-    yield Rule("--set data.", changes_data, options.data is None, "with --data, which names the rows")
+    keys = [one.partition("=")[0].strip() for one in options.overrides or ()]
+    changes_data = any(f"{key}.".startswith("data.") for key in keys)
+    yield Rule("--set data", changes_data, options.data is None, "with --data, which names the rows")
     yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
     yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
     yield from rules_alone(
