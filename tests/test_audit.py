@@ -169,7 +169,14 @@ def test_a_suite_that_ships_is_looked_for_unless_told_otherwise(tmp_path: Path) 
     done = RUNNER.invoke(app, ["build-data", "--audit", str(path)])
     assert "exact with item 1" in " ".join(done.output.split())
     silent = RUNNER.invoke(app, ["build-data", "--audit", str(path), "--suite", ""])
-    assert "stands in" not in silent.output
+    assert "exact with item" not in silent.output
+
+
+def test_of_alpacas_rows_the_instruction_is_looked_for(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "alpaca.jsonl", {"instruction": "Translate this.", "input": "Good day.", "output": "b"}
+    )
+    assert read_prompts(str(path)) == ["Translate this."]
 
 
 def test_any_file_of_prompts_can_be_given_and_an_unknown_suite_is_named(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ class SampleReader:
     label: Label | None = None  # of what has no label that can be read
     needs_label: bool = True
     needs_response: bool = True
+    needs_input: bool = True  # whether Alpaca's input may not be lost
 
     @classmethod
     def of(
@@ -184,7 +185,8 @@ class SampleReader:
 
     def _prompt(self, where: str, values: Mapping[str, Any]) -> str:
         prompt, own = self._text(where, values, "prompt"), self._get(values, "prompt")
-        if "prompt" not in self.columns and own == values.get("instruction") and values.get("input"):
+        is_named = "prompt" in self.columns or not self.needs_input
+        if not is_named and own == values.get("instruction") and values.get("input"):
             raise DataError(
                 f"{where}: the row has an instruction and an input. The input would be lost. "
                 "Write both as one column, or leave it out: --columns prompt=instruction"
@@ -268,5 +270,5 @@ def read_prompts(path: str) -> list[str]:
     source = Source(path)
     if not source.is_file:
         raise DataError(f"--suite-file {path}: unknown format; give a {', '.join(FORMATS)} file.")
-    reader = SampleReader(needs_label=False, needs_response=False)
+    reader = SampleReader(needs_label=False, needs_response=False, needs_input=False)
     return [sample.prompt for sample in reader.samples(source)]
