@@ -56,19 +56,20 @@ def build_rules(
             Rule(f"--{name.replace('_', '-')}", is_given(ctx, name), has_effect, words)
             for name, (has_effect, words) in conditions.items()
         ),
-        Rule(
-            "--label unknown",
-            options.label == "unknown",
-            options.generate_traces is None,
-            "with --generate-traces: it needs to know which prompts are harmful",
-        ),
+        *_value_rules(options, mixed),
         *options.engine_rules(here="model" in used, elsewhere=no_model),
-        Rule(
-            "--mix starter",
-            any(one.is_starter for one in mixed),
-            False,
-            "because it has no traces; use --source",
-        ),
+    ]
+
+
+def _value_rules(options: BuildOptions, mixed: Sequence[Source]) -> list[Rule]:
+    """Return the rules of single values."""
+    starter = any(one.is_starter for one in mixed)
+    without_labels = options.label == "unknown"
+    as_published = options.generate_traces is None
+    by_label = "with --generate-traces: it needs to know which prompts are harmful"
+    return [
+        Rule("--mix starter", starter, False, "because it has no traces; use --source"),
+        Rule("--label unknown", without_labels, as_published, by_label),
     ]
 
 
