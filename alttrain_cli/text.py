@@ -18,6 +18,11 @@ FEWEST_WORDS = 3  # content words; an item with fewer is compared exactly only
 MAX_SPREAD = 2  # contained words must be within this many times the length of the item
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
+# Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese), and their marks.
+_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_MARKS = "\u3000-\u303f\uff00-\uffef"
+_SPACED = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}{_MARKS}]+")
+_CHARACTER = re.compile(f"[{_NO_SPACES}]")
 _LITTLE = (
     "a about all am an and any are as at be been but by can could did do does for from get give had has have "
     "he her his how i if in into is it its me my of on one or our out please she should so some tell than "
@@ -43,8 +48,17 @@ def suggest(word: str, known: Iterable[str], to_list: str = "") -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens an English text has, before a tokenizer is loaded."""
-    return round(len(text) / CHARS_PER_TOKEN)
+    """Return about how many tokens a text has, before a tokenizer is loaded.
+
+    English is measured. In scripts without spaces a character is taken as a token.
+    """
+    characters = 0 if text.isascii() else len(_CHARACTER.findall(text))
+    return round((len(text) - characters) / CHARS_PER_TOKEN) + characters
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a text; in scripts without spaces each character counts as one."""
+    return text.split() if text.isascii() else _SPACED.findall(text) or text.split()
 
 
 class MatchType(StrEnum):

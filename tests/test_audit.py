@@ -129,6 +129,15 @@ def test_four_of_five_word_triples_in_common_are_a_near_duplicate_and_fewer_are_
     assert (found is not None) is near
 
 
+def test_a_near_twin_without_spaces_between_words_is_found() -> None:
+    text = "请用简单的话告诉我怎样才能在家里用一口小锅把三个鸡蛋煮熟而不让蛋壳裂开"
+    twins = NearDuplicateIndex()
+    assert twins.add("a", text, "benign") is None
+    twin = twins.add("b", text.replace("三", "两"), "benign")
+    assert (twin.id, twin.exact) == ("a", False)  # type: ignore[union-attr]
+    assert twins.add("c", "请用简单的话告诉我怎样才能在院子里种下一棵苹果树", "benign") is None
+
+
 def test_a_near_twin_is_found_within_a_label_and_not_across() -> None:
     text = "please tell me in plain words how a person can boil an egg at home without a pot or pan"
     near = text.replace("home", "work")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.text import escape_hidden, estimate_tokens, hidden_characters, quoted
+from alttrain_cli.text import escape_hidden, estimate_tokens, hidden_characters, quoted, split_words
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats, surrogates, ends of lines and paragraphs
 # Signs of Arabic and Syriac that are drawn, although Unicode calls them formats.
@@ -39,6 +39,22 @@ def test_a_value_is_quoted_as_in_a_file(value: Any, text: str) -> None:
 
 def test_a_text_has_a_token_per_four_characters_or_so() -> None:
     assert [estimate_tokens("x" * length) for length in (0, 42, 4_200)] == [0, 10, 1_000]
+    assert [estimate_tokens(text) for text in ("x" * 42 + "卵" * 5, "é" * 42)] == [15, 10]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Boil it,\u00a0\u201cnow\u201d: x = 2!", ["Boil", "it,", "\u201cnow\u201d:", "x", "=", "2!"]),
+        ("\u716e\u86cb\u3002OK\uff0c two", ["\u716e", "\u86cb", "OK", "two"]),
+        ("\uff1f\uff1f", ["\uff1f\uff1f"]),
+        (" ", []),
+    ],
+)
+def test_words_are_split_at_spaces_or_are_characters_where_there_are_none(
+    text: str, words: list[str]
+) -> None:
+    assert split_words(text) == words
 
 
 def test_a_long_value_is_cut_and_one_too_large_is_not_shown() -> None:

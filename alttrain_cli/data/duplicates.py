@@ -9,10 +9,11 @@ from array import array
 from typing import Any, NamedTuple
 
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.text import split_words
 
 JACCARD_THRESHOLD = 0.8  # Jaccard similarity of word triples, from which two prompts count as one
 _PERMUTATIONS, _BANDS, _SEED = 128, 16, 1995
-_SHINGLE = 3  # words
+_SHINGLE = 3  # words, or characters of scripts without spaces
 _TABLES = """
     PRAGMA journal_mode = OFF;
     PRAGMA synchronous = OFF;
@@ -54,7 +55,7 @@ class NearDuplicateIndex:
             ) from None
 
     def _found(self, prompt: str, label: str, remember: str | None) -> NearDuplicate | None:
-        words = prompt.lower().split()
+        words = split_words(prompt.lower())
         text = _number(" ".join(words).encode("utf-8", "surrogatepass"))
         exact = self._seen.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
         if exact:

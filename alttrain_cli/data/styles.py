@@ -20,12 +20,11 @@ from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import WINDOW_CHARACTERS, TraceState, compose, parse
+from alttrain_cli.text import split_words
 
 # "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it, also if it
 # is in the next line. Of scripts without spaces each character counts as a word.
 _FEWEST_WORDS = 4
-_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}\u3000-\u303f\uff00-\uffef]+")  # nor full-width marks
 _LINE = re.compile(r"([^\n]+)(\n*)")
 _ONE_SENTENCE = "the trace has only one sentence, so nothing follows the understanding"
 _END_OF_BOLD = re.compile(r"[*_]+(?=\s|$)")  # of a sentence in bold letters
@@ -187,7 +186,7 @@ def split_opening(thinking: str) -> tuple[str, str]:
     for line in _LINE.finditer(thinking):
         for sentence in _sentences(line[1]):
             taken += sentence
-            if len(_WORD.findall(taken)) >= _FEWEST_WORDS:
+            if len(split_words(taken)) >= _FEWEST_WORDS:
                 bold = _END_OF_BOLD.match(thinking, len(taken))
                 taken += bold.group() if bold else ""
                 return _in_one_line(taken), thinking[len(taken) :].strip()
