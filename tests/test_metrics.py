@@ -11,8 +11,10 @@ from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.stats import AttackStats, DialogueEnd
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge_card import JudgeCard, LabelAgreement
+from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judgement import record as judgement_record
+from alttrain_cli.evaluation.judges.answers import WORD
 from alttrain_cli.evaluation.metric_values import (
     CORRECT,
     HARMFUL,
@@ -270,6 +272,23 @@ def test_partial_refusals_of_the_baseline_alone_are_counted_too(tmp_path: Path) 
         assert partly.target is not None
         assert partly.compared is not None
         assert (partly.target.hits, partly.compared.hits) == (0, 4)
+
+
+def test_judgements_that_would_be_made_again_are_named(tmp_path: Path) -> None:
+    """Else two versions of a judge, or two right answers, would look like two models."""
+    run, base = (measured(tmp_path, "ability", ["4", "4", "5", "4"], name=name) for name in ("run", "base"))
+    assert not [text for text in card_of([run], {"s": base}).warnings if "another version" in text]
+    base.folder.judgements("word").path.unlink()
+    judge_instantly(base.folder, base.plan, replace(WORD, version="0"))
+    items = tuple(one._replace(answer="5") if one.prompt == "a?" else one for one in run.plan.items)
+    changed = replace(run, plan=replace(run.plan, items=items))
+    found = [text for text in card_of([changed], {"s": base}).warnings if "another version" in text]
+    assert [text.partition(" are by")[0] for text in found] == [
+        "s: 1 of 4 judgements of word",
+        "s: baseline: 4 of 4 judgements of word",
+    ]
+    judge_instantly(base.folder, base.plan, WORD)
+    assert len([text for text in card_of([changed], {"s": base}).warnings if "another version" in text]) == 1
 
 
 def test_prompts_without_a_word_are_prompts_of_their_own(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState, from_record, record, without_answer
+from alttrain_cli.evaluation.judges.catalogue import judge_named
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
 from alttrain_cli.evaluation.suites.suite import Item
@@ -90,3 +92,17 @@ def judgements(folder: SuiteDir, plan: EvalPlan, name: str) -> Iterator[tuple[st
     for line in folder.judgements(name):
         if line["completion"] in wanted:
             yield line["completion"], from_record(line)
+
+
+def outdated(folder: SuiteDir, plan: EvalPlan, name: str) -> int:
+    """Return how many of the judgements that count would be made again, by a judge that needs no model.
+
+    Another version of the judge made them, or the item had another right answer then.
+    """
+    judge = judge_named(name)
+    if not isinstance(judge, InstantJudge) or not judge.version_known:
+        return 0
+    run = JudgeRun(judge, cast(JudgedPart, name.partition("@")[2] or "answer"))
+    latest = {line["completion"]: line["key"] for line in folder.judgements(name)}
+    wanted = {one.key: run.key(one.key, one.item) for one in plan.requests}
+    return sum(latest.get(key, now) not in (now, run.key(key)) for key, now in wanted.items())

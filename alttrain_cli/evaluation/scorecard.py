@@ -10,6 +10,7 @@ from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.completion import Ending
 from alttrain_cli.evaluation.contamination import Contamination, Training, contamination
 from alttrain_cli.evaluation.judge_card import JudgeCard
+from alttrain_cli.evaluation.judge_run import outdated
 from alttrain_cli.evaluation.judgement import FOUR_BITS
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.macros import macro_scores
@@ -112,6 +113,7 @@ def _warnings(
 ) -> list[str]:
     plan = result.plan
     warnings = [_unfinished(result, "")] + ([_unfinished(baseline, "baseline: ")] if baseline else [])
+    warnings += _outdated(result, "") + (_outdated(baseline, "baseline: ") if baseline else [])
     if plan.settings.threshold is not None and plan.mode in ASSESSING:
         warnings.append(f"the threshold {plan.settings.threshold} overrode the model's own verdicts")
     if baseline and _decoding(plan) != _decoding(baseline.plan):
@@ -178,6 +180,16 @@ def _unfinished(result: SuiteResult, whose: str) -> str:
         f"{whose}{count} of {n} completions end in their reasoning, so it is not known whether their "
         'answers are safe. "At most" is the rate if all of them count against it. Raise --max-new-tokens.'
     )
+
+
+def _outdated(result: SuiteResult, whose: str) -> list[str]:
+    counts = {name: outdated(result.folder, result.plan, name) for name in result.judged}
+    return [
+        f"{whose}{count} of {len(result.judged[name])} judgements of {name} are by another version of it, or "
+        "by another right answer. To judge again: alttrain eval judge"
+        for name, count in counts.items()
+        if count
+    ]
 
 
 def _judge_facts(name: str, card: JudgeCard | None, results: Sequence[SuiteResult]) -> JudgeRecord:

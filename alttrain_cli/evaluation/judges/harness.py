@@ -70,6 +70,7 @@ EXACT = InstantJudge(
     measures=("correct",),
     judge=is_exact,
     version=_VERSION,
+    version_known=version() is not None,
 )
 F1 = InstantJudge(
     name="lm-eval-f1",
@@ -78,6 +79,7 @@ F1 = InstantJudge(
     measures=("correct", "f1"),
     judge=is_exact_or_near,
     version=_VERSION,
+    version_known=version() is not None,
 )
 ROUGE = InstantJudge(
     name="lm-eval-rouge",
@@ -86,4 +88,5 @@ ROUGE = InstantJudge(
     measures=_ROUGE,
     judge=rouge,
     version=_VERSION,
+    version_known=version() is not None,
 )

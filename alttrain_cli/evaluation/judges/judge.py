@@ -53,6 +53,7 @@ class InstantJudge:
     version: str
     triage: bool = False  # good for a first look only
     runs_code: bool = False  # that a model wrote
+    version_known: bool = True  # False: it is that of a package which is not installed
 
     def record(self) -> dict[str, Any]:
         """Return the judge's facts for a list, as JSON."""
