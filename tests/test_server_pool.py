@@ -17,6 +17,7 @@ from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Sampling
+from tests.fake_vllm import vllm_server
 from tests.servers import Fault, chat_server
 
 GREEDY = Sampling(max_new_tokens=8, do_sample=False)
@@ -126,6 +127,26 @@ def test_the_requests_of_a_server_that_dies_in_the_middle_go_to_the_others() -> 
     assert bad.base_url in lines[0]
     answered = questions(good) + Counter(one["messages"][-1]["content"] for one in bad.requests[:3])
     assert set(answered.values()) == {1}
+
+
+@pytest.mark.parametrize("counts", [False, True], ids=["plain", "vLLM"])
+def test_a_stream_and_a_count_go_to_the_next_server_when_the_first_is_gone(counts: bool) -> None:
+    told: list[str] = []
+    serve: Any = vllm_server if counts else chat_server
+    with ExitStack() as dying, serve(echo) as good:
+        bad = dying.enter_context(serve(echo))
+        backend = ServerBackend.find(f"{bad.base_url},{good.base_url}", warn=told.append)
+        counted = backend.count(Conversation.of("Hi."))
+        said = []
+        for number in range(3):
+            chunks = backend.stream(Conversation.of(f"question {number}"), GREEDY)
+            said.append("".join(chunk.text for chunk in chunks).strip())
+            dying.close()
+            assert backend.count(Conversation.of("Hi.")) == counted
+    assert (counted is not None) is counts
+    assert said == [f"Answer to question {number}" for number in range(3)]
+    assert (len(bad.requests), len(good.requests)) == (1, 2)
+    assert [line for line in told if "left out" in line and bad.base_url in line] == told[-1:]
 
 
 def test_a_server_that_stalls_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.backends.our_prompts import in_sections, rendered, whole_text
 from alttrain_cli.backends.seen_tokens import WatchedTokens
-from alttrain_cli.backends.server import ServerBackend, StreamRequest
+from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.backends.stream_request import StreamRequest
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
@@ -71,6 +72,11 @@ class RenderedServer(ServerBackend):
         Raises:
             BackendError: also in the middle; what was yielded stays valid.
         """
+        return self._servers.stream(lambda: self._streamed_alone(conversation, sampling, budget, seed))
+
+    def _streamed_alone(
+        self, conversation: Conversation, sampling: Sampling, budget: int | None, seed: int | None
+    ) -> Generator[Chunk, None, Completion]:
         endpoint = self._endpoint
         with closing(endpoint.connect()) as connection:
             request = StreamRequest(endpoint, connection, conversation, sampling, seed)

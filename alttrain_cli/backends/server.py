@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from alttrain_cli.backends.address import addresses, without_secrets
@@ -27,23 +27,13 @@ from alttrain_cli.backends.mixed import MixedRequest
 from alttrain_cli.backends.server_budget import ServerBudget
 from alttrain_cli.backends.server_pool import Servers, complete_tasks, unlike
 from alttrain_cli.backends.server_tokenizer import ServerTokenizer
+from alttrain_cli.backends.stream_request import StreamRequest
 from alttrain_cli.backends.streamed_text import StreamedText
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
 
 WEIGHTS = "unknown: on a server"  # part of the keys of stored completions
-
-
-@dataclass(frozen=True)
-class StreamRequest:
-    """One completion that is streamed, and from where."""
-
-    endpoint: Endpoint
-    connection: Connection
-    conversation: Conversation
-    sampling: Sampling
-    seed: int | None
 
 
 class ServerBackend:
@@ -161,9 +151,16 @@ class ServerBackend:
         the stream is closed, and a request lets the server continue after the closed reasoning block. If it
         does not continue, a warning is shown, and the block stays open.
 
+        Of several servers, one that is down before its first text is left out, and the next one is asked.
+
         Raises:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
         """
+        return self._servers.stream(lambda: self._streamed_alone(conversation, sampling, budget, seed))
+
+    def _streamed_alone(
+        self, conversation: Conversation, sampling: Sampling, budget: int | None, seed: int | None
+    ) -> Generator[Chunk, None, Completion]:
         written = StreamedText(
             conversation.started, opened=budget is not None and self._opens_block(conversation)
         )
@@ -183,7 +180,7 @@ class ServerBackend:
 
     def count(self, conversation: Conversation) -> int | None:
         """Return the server's count; None if it cannot count."""
-        return self._tokenizer.count(conversation)
+        return self._servers.first(lambda: self._tokenizer.count(conversation))
 
     def close(self) -> None:
         """Do nothing: each call has its own connection."""

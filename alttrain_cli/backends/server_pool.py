@@ -7,9 +7,9 @@ from dataclasses import replace
 from queue import SimpleQueue
 from threading import Lock
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
-from alttrain_cli.backends.base import BackendError, Completion, Key
+from alttrain_cli.backends.base import BackendError, Chunk, Completion, Key
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.in_flight import request_many
@@ -60,6 +60,38 @@ class Servers:
             self._alive.remove(endpoint)
         endpoint.tell(f"{error} It is left out; the other servers get its requests.")
         return True
+
+    def first(self, ask: Callable[[], Got]) -> Got:
+        """Return the answer of the first server; one that is down is left out, and the next one is asked."""
+        while True:
+            endpoint = self.alive[0]
+            try:
+                return ask()
+            except BackendError as error:
+                if not self._is_replaced(endpoint, error):
+                    raise
+
+    def stream(
+        self, start: Callable[[], Generator[Chunk, None, Completion]]
+    ) -> Generator[Chunk, None, Completion]:
+        """Yield a stream of the first server; one that is down before its first text is left out."""
+        while True:
+            endpoint = self.alive[0]
+            with closing(start()) as chunks:
+                try:
+                    chunk = next(chunks)
+                except StopIteration as end:
+                    return cast(Completion, end.value)
+                except BackendError as error:
+                    if self._is_replaced(endpoint, error):
+                        continue
+                    raise
+                yield chunk
+                return (yield from chunks)
+
+    def _is_replaced(self, endpoint: Endpoint, error: BackendError) -> bool:
+        """Whether a server is down, and another one can answer."""
+        return error.down and len(self._all) > 1 and self.leave_out(endpoint, error)
 
 
 class ServerWork:
