@@ -576,7 +576,7 @@ def test_a_wait_is_told_before_it_is_an_error() -> None:
     with script_server([60.0]) as served:
         done = run("chat", "--base-url", served.base_url, "-p", "Hi.")
     assert "Warning: " in done.stderr
-    assert "no text for 0 s; waiting for at most 0.5 s" in done.stderr
+    assert "no text for 0 s; the limit is 0.5 s" in done.stderr
 
 
 def test_a_completion_that_arrives_is_not_cut_however_long_it_takes(clock: Clock) -> None:

@@ -36,6 +36,7 @@ from alttrain_cli.chat.slash import COMMANDS, SlashCommand, is_multiline_open, r
 from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.cli import app
 from alttrain_cli.errors import AlttrainError, DataError, GateError, RecipeError
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.row import read_rows
@@ -388,6 +389,26 @@ def test_an_answer_is_replaced_only_when_there_is_another_one() -> None:
     chat.undo()
     chat.retry()
     assert len(chat.transcript.turns) == 3
+
+
+def test_what_a_backend_warns_of_is_shown_after_the_load_and_after_the_completion() -> None:
+    told: list[str] = []
+
+    def load(progress: Progress) -> ScriptedBackend:
+        def answer(request: Request[Any], sampling: Sampling) -> str:
+            progress.warn("A server is left out.")
+            return "Yes."
+
+        progress.warn("Another system prompt.")
+        return ScriptedBackend(answer)
+
+    target = ChatTarget("tuned", Recipe.load("smollm2-135m"))
+    chat = Chat(target, load, Transcript(), SAMPLED, Sitting(told.append))  # type: ignore[arg-type]
+    chat.loader.start()
+    chat.backend()
+    assert told == ["Another system prompt."]
+    chat.send("Hi.")
+    assert told[1:] == ["A server is left out."]
 
 
 @pytest.mark.parametrize("line", ["Hi\udcff.", "/system Hi\udcff."])

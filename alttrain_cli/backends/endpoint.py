@@ -221,7 +221,7 @@ class Endpoint:
         """
 
         def told(quiet: float) -> None:
-            rest = f"waiting for at most {self.limits.silence:g} s."
+            rest = f"the limit is {self.limits.silence:g} s."
             self._tell(connection, f"{self.address}: no text for {quiet:.0f} s; {rest}")
 
         with connection.watched(self.limits.silence, told) as watch:

@@ -56,7 +56,8 @@ class Chat:
                         update()
             self._backend = self.loader.backend()
             if warning := self.target.warning(self._backend):
-                self.screen.say(warning, "warning")
+                self.loader.warn(warning)
+            self._say_warnings()
             self.settings = fit(self.settings, self._backend, self.screen)
         return self._backend
 
@@ -154,10 +155,18 @@ class Chat:
         self._is_answered = bool(transcript.turns)
 
     def _send(self, prompt: str, transcript: Transcript, compare: bool) -> Exchange:
-        exchange = send(self.backend(), transcript, prompt, self.settings, self.screen, compare=compare)
+        try:
+            exchange = send(self.backend(), transcript, prompt, self.settings, self.screen, compare=compare)
+        finally:
+            self._say_warnings()
         if compare:
             self._comparison = exchange
         return exchange
+
+    def _say_warnings(self) -> None:
+        """Show what the backend has warned of: not while a completion is drawn."""
+        for warning in self.loader.warnings():
+            self.screen.say(warning, "warning")
 
     def _save(self) -> None:
         if self.file:

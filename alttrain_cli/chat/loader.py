@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -64,12 +65,22 @@ class BackgroundLoader(Progress):
         self._started = 0.0
         self._backend: Backend | None = None
         self._error: BaseException | None = None
+        self._warnings: deque[str] = deque()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def status(self, doing: str) -> AbstractContextManager[None]:
         """Take the current step of the load."""
         self._doing = doing.removesuffix(" ...")
         return nullcontext()
+
+    def warn(self, text: str) -> None:
+        """Keep a warning, also of a server while it is used: `warnings` returns it."""
+        self._warnings.append(text)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield the warnings that were not taken yet."""
+        while self._warnings:
+            yield self._warnings.popleft()
 
     def start(self) -> None:
         """Start to load. Python's standard output is redirected until it ends."""
