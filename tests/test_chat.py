@@ -23,6 +23,7 @@ from alttrain_cli.backends.base import (
 )
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
+from alttrain_cli.chat import files
 from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
 from alttrain_cli.chat.exchange import Exchange, fit, send, send_all
@@ -389,6 +390,19 @@ def test_an_answer_is_replaced_only_when_there_is_another_one() -> None:
     chat.undo()
     chat.retry()
     assert len(chat.transcript.turns) == 3
+
+
+def test_a_chat_is_possible_where_typed_lines_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(files, "HISTORY", tmp_path / "file" / "history")  # as in a home that is read-only
+    told: list[str] = []
+    target = ChatTarget("tuned", Recipe.load("smollm2-135m"))
+    chat = Chat(target, lambda _: ScriptedBackend(), Transcript(), SAMPLED, Sitting(told.append))  # type: ignore[arg-type]
+    chat.file = ChatFile("tuned", tmp_path / "chat.jsonl")
+    assert Session(chat)._history() is None
+    assert [line.endswith("In this chat, typed lines are not kept.") for line in told] == [True]
 
 
 def test_what_a_backend_warns_of_is_shown_after_the_load_and_after_the_completion() -> None:

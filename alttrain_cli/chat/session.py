@@ -1,6 +1,7 @@
 """The chat loop: reads a line, runs the command or sends the message, until the person leaves."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.chat.chat import Chat
@@ -25,7 +26,7 @@ class Session:
 
     def run(self) -> None:
         """Read lines until Ctrl-D or /quit."""
-        editor = self._screen.editor(history_file() if self._chat.file else None, self._status)
+        editor = self._screen.editor(self._history(), self._status)
         self._chat.loader.start()  # after the editor, which keeps standard output as it finds it
         if self._chat.target.target is None:
             self._chat.backend()  # raises at once what is wrong with the server
@@ -43,6 +44,14 @@ class Session:
             if not self._take(line):
                 break
         self._say_goodbye()
+
+    def _history(self) -> Path | None:
+        """Return the file of typed lines; None if there is none. A chat is possible without it."""
+        try:
+            return history_file() if self._chat.file else None
+        except AlttrainError as error:
+            self._screen.say(f"{error} In this chat, typed lines are not kept.", "warning")
+            return None
 
     def _take(self, line: str) -> bool:
         """Run the command or send the message; return False to leave. An error costs this line only."""
