@@ -755,6 +755,19 @@ def test_a_rate_that_lacks_a_suite_of_the_study_is_no_figure(here: Path) -> None
     assert place.table()[0].lines[0].cells[0].ours == "not yet over gcg"
 
 
+def test_dialogues_that_say_nothing_about_a_model_are_in_a_note(here: Path) -> None:
+    place = small("methods=[untrained]", "suites=[benign-turns]", "table.columns=[benign-turns]")
+    place.run(1, Events())
+    path = place.grid.steps[-1].out / "scorecard.json"
+    card = json.loads(path.read_text())
+    card["suites"][0]["attack"] = {"facts": {}, "target": {"outcomes": {"held": 5, "unfinished": 3}}}
+    path.write_text(json.dumps(card))
+    table, page = place.table()
+    said = "3 of 8 dialogues of benign-turns show nothing about the model, and are in no rate."
+    for text in (FORMATS["markdown"](table), FORMATS["latex"](table), page.read_text(encoding="utf-8")):
+        assert f"smollm2-135m: {said}" in text
+
+
 def test_signs_of_a_small_rate_are_printed_as_such_in_latex(here: Path) -> None:
     place = small("methods=[untrained]")
     place.run(1, Events())

@@ -45,6 +45,15 @@ class ScoreDialogues(Record):
 
     outcomes: dict[str, int] = Field(default_factory=dict)
 
+    @property
+    def total(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def failed(self) -> int:
+        """Those that show nothing about the model, so that they are in no rate."""
+        return self.total - sum(self.outcomes.get(name, 0) for name in ("achieved", "held"))
+
 
 class ScoreAttack(Record):
     """What is known of an adaptive suite."""
@@ -76,7 +85,7 @@ class ScoreSuite(Record):
     @property
     def is_whole(self) -> bool:
         """Whether every requested completion exists; of dialogues also those that ended without one."""
-        dialogues = sum(self.attack.target.outcomes.values()) if self.attack else 0
+        dialogues = self.attack.target.total if self.attack else 0
         return self.expected is not None and max(self.target.completed, dialogues) >= self.expected
 
     def rates(self) -> Iterator["ScoreRate"]:
@@ -122,6 +131,10 @@ class Scores(Record):
     ablated: dict[str, dict[str, list[ScoreMetric]]] = Field(default_factory=dict)  # by thinking mode
     suites: list[ScoreSuite]
     macros: tuple[ScoreMacro, ...] = ()
+
+    def named(self, name: str) -> list[ScoreSuite]:
+        """Return the suites with a name, with or without that of an ablation or a replay."""
+        return [one for one in self.suites if name in (one.name, one.full_name)]
 
     @property
     def structure(self) -> Tally | None:

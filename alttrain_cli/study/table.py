@@ -47,6 +47,7 @@ def study_table(grid: Grid) -> StudyTable:
         left,
         dots,
         _published_dots(groups, study, paper),
+        tuple(_doubts(groups, read, study.table.columns)),
     )
 
 
@@ -84,6 +85,20 @@ class _Read(NamedTuple):
 
 
 Reads = Mapping[Point, _Read | None]
+
+
+def _doubts(groups: Groups, read: Reads, columns: Sequence[str]) -> Iterator[str]:
+    """Yield how many dialogues of a row show nothing about its model: its rates leave them out."""
+    for labels, found in groups.items():
+        scores = [one.scores for point in dict.fromkeys(point for point, _ in found) if (one := read[point])]
+        for column in columns:
+            attacks = [one.attack.target for some in scores for one in some.named(column) if one.attack]
+            if failed := sum(one.failed for one in attacks):
+                total = sum(one.total for one in attacks)
+                yield (
+                    f"{', '.join(labels)}: {failed} of {total} dialogues of {column} show nothing about the "
+                    "model, and are in no rate."
+                )
 
 
 def _dots(groups: Groups, read: Reads, study: StudyFile) -> Iterator[Dot]:
@@ -170,8 +185,8 @@ def _other_measure(mean: Macro | None) -> str:
 def _rate(read: _Read, column: str, judge: Rater) -> ScoreMetric | None:
     if column in POOLS:
         return read.best(column, judge)
-    for suite in read.scores.suites:
-        for one in suite.metrics if column in (suite.name, suite.full_name) else ():
+    for suite in read.scores.named(column):
+        for one in suite.metrics:
             if one.metric == "correct" or (one.metric in SUITE_RATES and judge.gave(one.judge)):
                 return one
     return None

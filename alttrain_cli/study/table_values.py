@@ -91,6 +91,7 @@ class StudyTable:
     missing: tuple[str, ...]
     dots: tuple[Dot, ...]
     published_dots: tuple[PublishedDot, ...]
+    doubts: tuple[str, ...] = ()  # what is in no rate
 
     @property
     def notes(self) -> list[str]:
@@ -100,6 +101,7 @@ class StudyTable:
             "Each rate has its 95% interval over the prompts of one run, in percent.",
             *([SEEDS] if any(cell.seeds for line in self.lines for cell in line.cells) else []),
             *([NO_HARM] if "not_refused" in counted else []),
+            *self.doubts,
             *([f"Published: {self.paper.caption}."] if self.paper and self._has_published else []),
         ]
 
