@@ -105,6 +105,14 @@ def test_without_an_evaluation_nothing_is_claimed_and_everything_was_not_tested(
         assert words in missing
 
 
+def test_dialogues_that_are_in_no_rate_are_counted_on_the_card(run: Run) -> None:
+    sides, compared = before_and_after(run.path / "stages")
+    values = card_of(sides[:2], compared).record()
+    values["suites"][0]["attack"] = {"facts": {}, "target": {"outcomes": {"held": 5, "attacker_failed": 3}}}
+    write_json(run.path / "eval" / "scorecard.json", values)
+    assert "| dialogues that are in no rate | 3 of 8 |  | 8 |" in card(run)
+
+
 def test_the_scorecard_is_on_the_card_with_intervals_and_the_rest_was_not_tested(run: Run) -> None:
     sides, compared = before_and_after(run.path / "stages")
     write_json(run.path / "eval" / "scorecard.json", card_of(sides[:2], compared).record())

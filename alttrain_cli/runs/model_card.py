@@ -185,6 +185,9 @@ def _rates(suite: ScoreSuite) -> Iterator[tuple[str, ...]]:
         if rate.estimate is not None:
             compared = _shown(rate.baseline) if rate.baseline else ""
             yield (suite.full_name, rate.title, _shown(rate.estimate), compared, str(rate.estimate.n))
+    if suite.attack and (failed := suite.attack.target.failed):
+        total = suite.attack.target.total
+        yield (suite.full_name, "dialogues that are in no rate", f"{failed} of {total}", "", str(total))
 
 
 def _shown(estimate: Estimate) -> str:
