@@ -16,7 +16,7 @@ def make_run(folder: str, family: str = "r1-llama", recipe: str = "r1-8b") -> No
     """Write a run of a tiny model with an adapter of random weights."""
     from tests.trained import write_run
 
-    write_run(Path(folder), family, "llama", recipe, "train.max_length=512")
+    write_run(Path(folder), family, "llama", recipe)
 
 
 def run(name: str, arguments: Sequence[str]) -> None:

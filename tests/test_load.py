@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from alttrain_cli.engine.embedded import embedded_model
+from alttrain_cli.errors import ModelError
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 
@@ -53,12 +54,20 @@ def test_to_generate_a_model_is_loaded_with_its_own_context_whatever_it_was_trai
 def test_an_adapter_reads_the_models_context_and_what_it_was_trained_at(
     folder: Path, tmp_path: Path, max_length: int, reads: int
 ) -> None:
-    recipe = of(folder, max_length)
     with capture_output(None):
         from alttrain_cli.engine.load import load_adapter, load_base
 
-        trained = load_base(recipe, training=True)
-        assert trained.model.max_seq_length == max_length
+        trained = load_base(of(folder, 64), training=True)
+        assert trained.model.max_seq_length == 64
         trained.model.save_pretrained(tmp_path)
-        loaded = load_adapter(recipe, tmp_path)
+        loaded = load_adapter(of(folder, max_length), tmp_path)  # 512: by an earlier version
     assert loaded.model.max_seq_length == reads
+
+
+def test_no_model_is_trained_on_more_tokens_than_it_has_positions(folder: Path) -> None:
+    with capture_output(None):
+        from alttrain_cli.engine.load import load_base
+
+        load_base(of(folder, POSITIONS), training=True)
+        with pytest.raises(ModelError, match=r"reads at most 256 tokens.*--set train\.max_length=256"):
+            load_base(of(folder, POSITIONS + 1), training=True)

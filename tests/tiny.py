@@ -14,7 +14,7 @@ SHAPE: dict[str, Any] = {
     "intermediate_size": 48,
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 1024,
 }
 
 

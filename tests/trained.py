@@ -8,13 +8,14 @@ from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import BaseRecord
-from tests.tiny import write_model
+from tests.tiny import SHAPE, write_model
 
 
 def write_run(folder: Path, family: str, kind: str, recipe: str, *overrides: str) -> Run:
     """Write a base model and a run over it."""
     base = write_model(folder / "base", kind, family)
     changes = (f"model.name={base}", "model.package=null", "model.shape=null", "model.load_in_4bit=false")
+    changes += (f"train.max_length={SHAPE['max_position_embeddings']}",)
     found = Recipe.load(recipe, (*changes, "lora.r=4", "generation.max_new_tokens=24", *overrides))
     return write_run_of(found, folder / "run", strength=0.3)
 

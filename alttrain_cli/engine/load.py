@@ -171,16 +171,22 @@ def _length(source: ModelSource, recipe: Recipe, *, training: bool, adapter: boo
     """Return for how many tokens to load a model.
 
     Unsloth cuts what is longer in silence, and stretches the positions of a model that is asked for more
-    than it has. So to generate it is the model's own context, and as much more as an adapter was trained at.
+    than it has: then all its completions change, in no other program. So nothing is trained like this. To
+    generate it is the model's own context, or the longer one that an earlier version trained an adapter at.
     """
     from transformers import AutoConfig
 
     longest = recipe.train.max_length
+    config = AutoConfig.from_pretrained(source.name, revision=source.commit, trust_remote_code=False)
+    own = int(getattr(config.get_text_config(), "max_position_embeddings", None) or longest)
+    if training and longest > own:
+        raise ModelError(
+            f"{source.name}: reads at most {own:,} tokens, but train.max_length is {longest:,}. Unsloth "
+            f"would stretch its positions, which changes the model. Lower it: --set train.max_length={own}"
+        )
     if training:
         return longest
-    config = AutoConfig.from_pretrained(source.name, revision=source.commit, trust_remote_code=False)
-    own = getattr(config.get_text_config(), "max_position_embeddings", None) or longest
-    return int(max(own, longest) if adapter else own)
+    return max(own, longest) if adapter else own
 
 
 def _from_pretrained(
