@@ -78,5 +78,12 @@ def leave_at_once() -> None:
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
+def raise_in(thread: int, kind: type[BaseException]) -> None:
+    """Raise an exception in another thread. It is noticed in Python code, not in one long call into C."""
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
+
+
 def _stop(number: int, frame: Any) -> None:
     raise StopSignal(number)

@@ -1,13 +1,12 @@
 """Renders a conversation with a model's chat template, which is a program of its author's and may fail."""
 
-import ctypes
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from alttrain_cli.errors import ModelError
+from alttrain_cli.errors import ModelError, raise_in
 
 DIGITS = 6  # of a number in a chat template, at most
 SECONDS = 10  # that a chat template may take to render one conversation
@@ -63,14 +62,10 @@ def deadline(seconds: float) -> Iterator[None]:
         DeadlineError: if the time is over.
     """
     thread = threading.get_ident()
-    timer = threading.Timer(seconds, _raise_in, (thread,))
+    timer = threading.Timer(seconds, raise_in, (thread, DeadlineError))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _raise_in(thread: int) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(DeadlineError))

@@ -1,11 +1,12 @@
 """Work in a thread that ends with its work, and that a signal ends too."""
 
-import ctypes
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
+
+from alttrain_cli.errors import raise_in
 
 _PATIENCE = 2.0  # seconds for the thread to clean up after a signal
 
@@ -33,8 +34,7 @@ def in_thread(work: Callable[[], Got]) -> Got:
         return future.result()
     except KeyboardInterrupt:
         if thread.ident is not None and not future.done():
-            stop = ctypes.py_object(KeyboardInterrupt)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), stop)
+            raise_in(thread.ident, KeyboardInterrupt)
             thread.join(_PATIENCE)
         sys.stdout, sys.stderr = streams  # which the work may have redirected
         raise
