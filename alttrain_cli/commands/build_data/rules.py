@@ -1,6 +1,7 @@
 """Which options of `alttrain build-data` have an effect together, and what their values mean."""
 
 import math
+import os
 from collections.abc import Sequence
 
 import typer
@@ -16,7 +17,7 @@ from alttrain_cli.data.sources import Source
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.reading import is_folder
+from alttrain_cli.storage.reading import is_file, is_folder
 from alttrain_cli.text import quoted, suggest
 
 
@@ -78,7 +79,8 @@ def check_build(options: BuildOptions) -> None:
     if is_folder(options.out):
         example = options.out / "data.jsonl"
         raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")
-    if options.out.suffix.lower() != ".jsonl":  # train takes no other, and NAME/ is a file called NAME
+    is_special = os.path.lexists(options.out) and not is_file(options.out)  # refused where it is opened
+    if options.out.suffix.lower() != ".jsonl" and not is_special:  # train takes no other
         better = options.out.with_name(f"{options.out.stem}.jsonl")
         raise DataError(
             f"--out {options.out}: rows are written as .jsonl. Choose another name, for example {better}"
