@@ -17,7 +17,7 @@ from alttrain_cli.storage.files import (
 )
 from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.journal import Log
-from alttrain_cli.storage.reading import read_jsonl
+from alttrain_cli.storage.reading import is_file, is_folder, load_json, read_jsonl
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -54,6 +54,9 @@ def test_json_lines_come_back_as_they_were(tmp_path: Path) -> None:
         (b"\n \n", "the file is empty"),
         (b'{"a": 1}\n{"a": ', ":2: not valid JSON"),
         (b'{"a": 1}\n[1]\n', ":2: a JSON object is needed, not a list"),
+        (b"true\n", ":1: a JSON object is needed, not a boolean"),
+        (b"1\n", ":1: a JSON object is needed, not a number"),
+        (b"null\n", ":1: a JSON object is needed, not null"),
         (b'{"a": "\xff"}', "not UTF-8"),
     ],
 )
@@ -62,6 +65,36 @@ def test_a_torn_or_empty_file_is_named_with_its_line(tmp_path: Path, content: by
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(read_jsonl(path))
+
+
+def test_a_name_that_no_file_can_have_is_no_file_and_no_folder(tmp_path: Path) -> None:
+    assert is_folder(tmp_path)
+    assert not is_file(tmp_path)
+    for name in ("a\0b", "x" * 5000, "none"):
+        assert not is_folder(tmp_path / name)
+        assert not is_file(tmp_path / name)
+
+
+def test_half_a_character_becomes_a_replacement_character_however_it_is_written() -> None:
+    assert load_json(r'{"a": "\ud800 \u00fc"}', "x") == {"a": "\ufffd \u00fc"}
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "a").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match="a: no permission to read it"):
+        list(read_jsonl(tmp_path / "a"))
+
+
+def test_a_file_of_another_program_is_not_cut_although_its_last_line_has_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("mine, without an end of line")
+    with pytest.raises(DataError, match="was not written by alttrain"):
+        Log(path).append({"a": 1})
+    assert path.read_text() == "mine, without an end of line"
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
@@ -136,6 +169,8 @@ def test_texts_stay_readable_and_half_a_character_becomes_a_replacement_characte
     log.append({"b": 2})
     assert log.path.read_text("utf-8") == '{"a": "f\u00fcr \\ud800"}\n{"b": 2}\n'
     assert list(log) == [{"a": "f\u00fcr \ufffd"}, {"b": 2}]
+    write_jsonl(tmp_path / "rows.jsonl", [{"a": "f\u00fcr \ud800"}])
+    assert (tmp_path / "rows.jsonl").read_text("utf-8") == '{"a": "f\u00fcr \ufffd"}\n'
     write_json(tmp_path / "b" / "c" / "b.json", {"a": ["f\u00fcr \ud800"]})
     assert (tmp_path / "b" / "c" / "b.json").read_text(
         "utf-8"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
     CALIBRATION,
@@ -51,6 +51,31 @@ def test_an_earlier_manifest_is_read_and_only_the_changed_key_is_written(run: Ru
     run.update_manifest(status="failed")
     written = json.loads(run.manifest_path.read_text())
     assert str(written) == str({**EARLIER, "status": "failed"})  # in the same order; NaN is not NaN
+
+
+def test_the_commit_of_a_run_is_that_of_its_own_base_model(run: Run) -> None:
+    assert run.commit_of("owner/model") is None
+    run.update_manifest(base={"name": "owner/model", "commit": "c" * 40})
+    assert (run.commit_of("owner/model"), run.commit_of("owner/other")) == ("c" * 40, None)
+
+
+def test_a_calibration_is_kept_and_holds_for_its_weights_alone(run: Run) -> None:
+    assert run.calibration("w") is None
+    run.save_calibration(
+        CALIBRATION.validate_python(
+            {
+                **{"threshold": 0.7, "promise": "refusal", "value": 0.1, "set": "s", "sha256": "0", "n": 9},
+                **{"made": "today", "weights": "w", "auroc": 0.9, "checked": {}},
+            }
+        )
+    )
+    found = run.calibration("w")
+    assert found is not None
+    assert (found.threshold, found.promise) == (0.7, "refusal")
+    with pytest.raises(
+        RunError, match=f"the adapter has changed .* Calibrate again: alttrain calibrate {run.path}"
+    ):
+        run.calibration("another")
 
 
 def test_a_run_without_a_manifest_has_an_unknown_status_and_no_key(tmp_path: Path) -> None:
