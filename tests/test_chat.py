@@ -193,7 +193,7 @@ def test_every_setting_is_shown_in_words() -> None:
         assert {*shown} == {*settings.values()}
         assert not {"None", "True", "False"} & {*shown.values()}
         assert ("greedy" in shown["top_k"]) == (not settings.sampling.do_sample)
-    assert (shown["top_p"], shown["threshold"]) == ("not set: all tokens", "0.7")
+    assert shown["top_p"] == "not set: all tokens"
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
@@ -221,6 +221,15 @@ def test_a_quarter_of_the_tokens_is_kept_for_the_answer_unless_told_otherwise() 
     assert GREEDY.set("thinking_budget=10").budget == 10
     assert GREEDY.set("think=10").set("max_new_tokens=4").budget == 4
     assert GREEDY.set("max_new_tokens=1").budget == 1
+
+
+@pytest.mark.parametrize("off", ["threshold off", "threshold=none", "threshold=null", "threshold="])
+def test_a_threshold_is_taken_away_again(off: str) -> None:
+    careful = GREEDY.set("threshold 0.7")
+    assert (
+        dict(careful.in_words())["threshold"] == "0.7: above this score the verdict is harmful, else benign"
+    )
+    assert dict(careful.set(off).in_words())["threshold"] == "not set: the model's own verdict"
 
 
 @pytest.mark.parametrize(

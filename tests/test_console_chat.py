@@ -16,7 +16,7 @@ from alttrain_cli.backends.base import Chunk, Finish
 from alttrain_cli.chat.completion import CompletionStats, MeasuredCompletion, StreamingCompletion
 from alttrain_cli.console.editor import _history
 from alttrain_cli.console.flow import StreamingPanel
-from alttrain_cli.console.live import CompletionView, footer, meter
+from alttrain_cli.console.live import CompletionView, PairView, footer, meter
 from alttrain_cli.console.region import Drawing, is_reflowing
 from alttrain_cli.console.sections import pair_view, section_view, tail
 from alttrain_cli.structure.trace import Trace, TraceState
@@ -68,6 +68,17 @@ def test_a_pair_looks_like_the_golden_one(name: str, width: int) -> None:
     tuned = MeasuredCompletion("a", "", TRACE, STATS)
     shown = drawn(pair_view((base, tuned), ("base: b", "fine-tuned: a"), width), width)
     check_golden(f"{name}.txt", shown)
+
+
+def test_a_long_name_over_a_column_loses_its_owner_and_not_its_end() -> None:
+    both = MeasuredCompletion("a", "", TRACE, STATS)
+    for width, name in (
+        (80, "base: SmolLM2-135M-Instruct "),
+        (120, "base: HuggingFaceTB/SmolLM2-135M-Instruct "),
+    ):
+        shown = screen(width)
+        PairView(shown, ["HuggingFaceTB/SmolLM2-135M-Instruct", "mine"]).finish([both, both], None)
+        assert written(shown).startswith(name)
 
 
 def test_a_verdict_that_comes_too_late_is_said_to_be_out_of_order() -> None:

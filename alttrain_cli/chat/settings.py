@@ -23,6 +23,7 @@ _NOT_SET = {  # what holds where a setting has no value
     "repetition_penalty": "not set: no penalty",
     "threshold": "not set: the model's own verdict",
 }
+_OFF = ("off", "none", "null", "")  # what people type to take a value away
 _OLD_NAMES = {"think": "thinking_budget"}  # accepted for one more version
 
 
@@ -70,7 +71,8 @@ class Settings:
         if key not in self.values():
             raise RecipeError(f"no setting is called {quoted(key)}. {suggest(key, self.values())}")
         try:
-            return self._with(key, parse_yaml(text))
+            is_off = key in _NOT_SET and text.strip().lower() in _OFF
+            return self._with(key, None if is_off else parse_yaml(text))
         except ValidationError as error:
             problem = in_words(error.errors()[0])
         except (ValueError, TypeError) as error:
@@ -89,6 +91,8 @@ class Settings:
             return "yes" if value else "no: decoding is greedy"
         if name in _OF_SAMPLING and not self.sampling.do_sample:
             return "not used: decoding is greedy"
+        if name == "threshold" and value is not None:
+            return f"{value:g}: above this score the verdict is harmful, else benign"
         return _NOT_SET[name] if value is None else value
 
     def _with(self, key: str, value: Any) -> "Settings":

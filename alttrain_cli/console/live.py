@@ -113,7 +113,12 @@ class PairView(Region):
 
     def __init__(self, console: Console, names: Sequence[str]) -> None:
         super().__init__(console)
-        self._names = [f"{label}: {name}" for label, name in zip(PAIR, names, strict=True)]
+        room = console.width // 2 - 1 if console.width >= TWO_COLUMNS else console.width
+        titles = [(f"{label}: {name}", label, name) for label, name in zip(PAIR, names, strict=True)]
+        self._names = [
+            title if len(title) <= room else f"{label}: {name.rpartition('/')[2]}"
+            for title, label, name in titles
+        ]
         self._seen: list[tuple[Trace, CompletionStats] | None] = [None, None]
 
     def show(self, streaming: StreamingCompletion, column: int = 0) -> None:
