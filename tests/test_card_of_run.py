@@ -121,7 +121,24 @@ def test_the_scorecard_is_on_the_card_with_intervals_and_the_rest_was_not_tested
     assert "| suite | rate | this model | base or baseline | prompts |" in measured
     assert "(" in measured.split("% ")[1]
     assert "harmful requests" not in missing
+    score = json.loads((run.path / "eval" / "scorecard.json").read_text())
+    for suite in score["suites"]:
+        suite["target"]["structure"]["structured"].update(hits=0, n=0)
+    write_json(run.path / "eval" / "scorecard.json", score)
+    assert "all sections" in measured
+    assert "all sections" not in card(run)
     assert "other abilities" in missing
+
+
+def test_a_friend_reads_on_the_card_how_to_load_the_folder(run: Run) -> None:
+    for library, command in (
+        ("peft", "alttrain chat FOLDER"),
+        ("transformers", "vllm serve FOLDER"),
+        ("gguf", "llama-server --jinja -m FILE"),
+    ):
+        text = ModelCard.of(run, Recipe.load(str(run.recipe_path)), library, None).text()
+        assert command in text.partition("## Use")[2]
+    assert "| system prompt | none |" in text
 
 
 def test_a_licence_that_is_not_known_is_not_made_up(run: Run) -> None:

@@ -12,10 +12,13 @@ from rich.text import Text
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.examples import COMMANDS
+from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.console.sections import trace_view
 from alttrain_cli.console.terminal import print_sentence
+from alttrain_cli.evaluation.report import Report
 from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
+from tests.scorecards import REFUSES, card_of, evaluate, suite, target
 
 TRACE = Trace(
     "They ask about eggs.", "Boiling eggs hurts nobody, so this is benign.", "I can help.", "Boil them."
@@ -138,3 +141,13 @@ def test_every_name_that_is_taken_from_the_console_is_there() -> None:
         if "from alttrain_cli import console" in text:
             for name in re.findall(r"\bconsole\.([A-Za-z]\w*)", text):
                 assert hasattr(console, name), f"{path.name}: console.{name}"
+
+
+def test_a_suite_without_completions_has_no_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = target("model")
+    none = evaluate(tmp_path, model, suite("smoke-benign", "benign"), ["How?"], [])
+    some = evaluate(tmp_path, model, suite("smoke-harmful", "harmful"), ["How?"], [REFUSES])
+    print_report(Report(card_of([none, some], {}), tmp_path, tmp_path, is_judged=True, has_labels=True))
+    shown = capsys.readouterr().out
+    assert "understanding 1/1" in shown
+    assert "0/0" not in shown

@@ -240,7 +240,8 @@ def train(world: World, monkeypatch: pytest.MonkeyPatch, *more: str) -> tuple[in
 
 
 MESSAGES = {
-    "the recipe, or a `--set` value": "the recipe or the --set values have changed",
+    "the recipe, or a `--set` value": "values have changed. Use the original ones or start a new run. To resume: "
+    "alttrain train --recipe ",
     "the data": "differs from the data that this run started with",
     "the seed": "the recipe or the --set values have changed",
     "the chat template": "the model's chat template has changed since this run started",

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.commands.chat.options import _chosen_run
+from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.errors import RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.entry import RunEntry
@@ -26,6 +27,7 @@ from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.training.run_setup import open_for_resume
 from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
+from tests.samples import put
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +199,18 @@ def test_an_interrupted_run_shows_the_command_that_resumes_it() -> None:
     assert open_for_resume(run, resumed, TRAINED["data"]["sha256"], Path("demo/data.jsonl")).path == run
 
 
+def test_resume_without_a_run_names_the_newest_one_that_was_interrupted() -> None:
+    put(Path("d.jsonl"), *(row.model_dump() for row in starter_rows("train")[:2]))
+    line = ("train", "--recipe", "smollm2-135m", "--data", "d.jsonl", "--resume")
+    done = alttrain(*line)
+    assert (done.exit_code, done.output.split()[-1]) == (2, "runs/NAME")
+    make("runs/a")
+    make("runs/b", "interrupted")
+    said = " ".join(alttrain(*line).output.split())
+    assert "runs/b: To resume: alttrain train --recipe runs/b/recipe.yaml" in said
+    assert said.endswith("--out runs/b --resume")
+
+
 def test_two_runs_side_by_side_at_80_columns(tmp_path: Path) -> None:
     first, second = make("runs/smollm2-135m-1"), make("runs/smollm2-135m-2", tokens_per_second=510.0)
     changed = Recipe.load("smollm2-135m", ("train.learning_rate=1e-4", "lora.r=8"))
@@ -204,6 +218,14 @@ def test_two_runs_side_by_side_at_80_columns(tmp_path: Path) -> None:
     for run in (first, second):
         evaluate(run, tmp_path / run.name)
     screen("runs-compare", alttrain("runs", "compare", first, second))
+
+
+def test_the_step_after_a_comparison_finishes_the_run_that_is_not_trained() -> None:
+    first, second = make("runs/a"), make("runs/b", "interrupted")
+    assert (
+        "next: alttrain train --recipe runs/b/recipe.yaml"
+        in alttrain("runs", "compare", first, second).output
+    )
 
 
 def test_a_run_is_not_compared_with_itself() -> None:

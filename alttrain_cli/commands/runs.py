@@ -79,7 +79,9 @@ def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False
         )
         return
     console.print_comparison(entries, settings, pairs)
-    console.print_next(shlex.join(["alttrain", "eval", str(first), "--baseline", str(second)]))
+    untrained = next((one for one in entries if one.state is not RunState.FINISHED), None)
+    evaluate = shlex.join(["alttrain", "eval", str(first), "--baseline", str(second)])
+    console.print_next(untrained.next_command if untrained else evaluate)
 
 
 @app.command("rm")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from alttrain_cli.runs.scores import Tally
 
 _COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
-_RESULTS = (*_COLUMNS[1:], "tokens/s", "training time", "peak memory")
+_RESULTS = ("state", "started", *_COLUMNS[2:], "tokens/s", "training time", "peak memory")
 _ROOM = 23  # columns for the names; with them the table fits into 80
 _IN_BRACKETS = "in brackets: from held-out prompts after training"
 
 
 def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None:
     """Print runs; what is not known is empty. With numbers a person can choose one."""
-    rows = [(_names(entry), *_values(entry)) for entry in entries]
+    rows = [(_names(one), f"{one.state}\n{_begun(one)}".strip(), *_figures(one)) for one in entries]
     if numbered:
         rows = [(f"{number}  {row[0]}", *row[1:]) for number, row in enumerate(rows, 1)]
     print_table(_COLUMNS, rows, left=(0, 1), whole=range(len(_COLUMNS)))
@@ -56,7 +56,7 @@ def print_comparison(
     else:
         print_lines([("settings:", "the same")])
     out().print()
-    values = [(*_values(entry), *_speed(entry)) for entry in entries]
+    values = [(entry.state, _begun(entry), *_figures(entry), *_speed(entry)) for entry in entries]
     results = [name.replace("\n", " ") for name in _RESULTS]
     print_table(("result", *names), zip(results, *values, strict=True))
     if scores:
@@ -81,11 +81,14 @@ def _names(entry: "RunEntry") -> str:
     return "\n  ".join(filter(None, (run, entry.manifest.recipe, *more)))
 
 
-def _values(entry: "RunEntry") -> tuple[str, ...]:
-    loss, begun = entry.manifest.loss, entry.manifest.begun[:10]
+def _begun(entry: "RunEntry") -> str:
+    return entry.manifest.begun[:10]
+
+
+def _figures(entry: "RunEntry") -> tuple[str, ...]:
+    loss = entry.manifest.loss
     tallies = (entry.structure, entry.refused("harmful"), entry.refused("benign"))
     return (
-        f"{entry.state}\n{begun}".strip(),
         f"{loss.last:.2f}" if loss else "",
         *(_tally(one, evaluated=entry.scores is not None) for one in tallies),
         size_in_words(entry.bytes),

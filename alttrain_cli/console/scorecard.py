@@ -110,9 +110,14 @@ def _print_structure(card: Scorecard) -> None:
     console.print_lines(
         [
             ("structure:", f"completions with each section; {spreads} as median/90th percentile"),
-            *((f"{_name(suite)}:", _structure(suite, rates)) for suite in card.suites),
+            *((f"{_name(suite)}:", _structure(suite, rates)) for suite in card.suites if _has_any(suite)),
         ]
     )
+
+
+def _has_any(suite: SuiteScore) -> bool:
+    """Whether a completion was made: the rate of none is no rate."""
+    return any(found is not None and found.n for found in suite.target.structure.values())
 
 
 def _structure(suite: SuiteScore, rates: Sequence[Statistic]) -> str:

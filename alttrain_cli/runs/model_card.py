@@ -27,6 +27,15 @@ _NEVER = (
     "languages and fields that are not in the suites above",
     "tools, retrieved documents and other programs around the model",
 )
+# How a person who was given the folder loads it, by the library of the card.
+_LOADING = {
+    "peft": "`alttrain chat FOLDER` loads this adapter and its base model, {base}. FOLDER is the folder with "
+    "this file. Other programs load {base} first, then the adapter with PEFT.",
+    "transformers": "`alttrain chat FOLDER` and `vllm serve FOLDER` load the model. FOLDER is the folder "
+    'with this file. In Python: `AutoModelForCausalLM.from_pretrained("FOLDER")`.',
+    "gguf": "llama.cpp loads the file that ends in .gguf: `llama-server --jinja -m FILE`. LM Studio reads it "
+    "too. Ollama needs the file Modelfile next to it: `ollama create NAME -f Modelfile`.",
+}
 
 
 @dataclass(frozen=True)
@@ -114,10 +123,15 @@ class ModelCard:
         rows: list[tuple[str, str]] = [
             ("base model", f"{self._base}{commit}"),
             ("licence of the base model", licence),
-            ("recipe", " ".join([self.recipe.name, *overrides(manifest)])),
+            ("recipe", " ".join([self.recipe.name, *(f"--set {one}" for one in overrides(manifest))])),
             *self._data(),
             ("chat template", f"SHA-256 {manifest.template}"),
-            ("system prompt", "that of the chat template" if model.system is None else repr(model.system)),
+            (
+                "system prompt",
+                "that of the chat template"
+                if model.system is None
+                else (repr(model.system) if model.system else "none"),
+            ),
         ]
         if loss := manifest.loss:
             rows.append(("loss", f"{loss.first:.3f} to {loss.last:.3f} in {manifest.steps} steps"))
@@ -160,9 +174,11 @@ class ModelCard:
 
     def _use(self) -> str:
         sampling = ", ".join(f"{key} {value}" for key, value in self.recipe.generation.record().items())
+        loading = _LOADING[self.library].format(base=_escaped(self._base))
         return (
-            "Use the chat template of this folder: other prompts are not those of training. Settings of the "
-            f"recipe: {sampling}. Remove the reasoning of earlier answers from a conversation."
+            f"{loading}\n\nUse the chat template of this folder: other prompts are not those of training. "
+            f"Settings of the recipe: {sampling}. "
+            "Remove the reasoning of earlier answers from a conversation."
         )
 
     def _reproduce(self) -> str:

@@ -89,9 +89,11 @@ class ScoreSuite(Record):
         return self.expected is not None and max(self.target.completed, dialogues) >= self.expected
 
     def rates(self) -> Iterator["ScoreRate"]:
-        """Yield the rate of complete structures, then every metric."""
+        """Yield the rate of complete structures, unless nothing was completed, then every metric."""
+        found = self.target.structure.get("structured")
         before = self.compared.structure.get("structured") if self.compared else None
-        yield ScoreRate(self.full_name, "all sections", self.target.structure.get("structured"), before)
+        if found is None or found.n:
+            yield ScoreRate(self.full_name, "all sections", found, before)
         for one in self.metrics:
             yield ScoreRate(self.full_name, f"{one.title}, {one.judge}", one.target, one.compared)
 

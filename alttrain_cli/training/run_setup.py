@@ -62,7 +62,7 @@ def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> 
     if Recipe.load(str(run.recipe_path)).without_data() != recipe.without_data():
         raise RunError(
             f"{out}: cannot resume, because the recipe or the --set values have changed. "
-            "Use the original ones or start a new run."
+            f"Use the original ones or start a new run. {run.resume_hint()}"
         )
     return run
 

@@ -17,6 +17,7 @@ from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.evaluation.suites.published import suite_prompts
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.data_files import data_files, options_of_newest
+from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.study.rows import expected_sizes
 from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
@@ -135,7 +136,9 @@ def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: La
     if options.stop_over_refusal is not None and options.canary == 0:
         raise AlttrainError("--stop-over-refusal needs a canary: remove --canary 0.")
     if options.resume and out is None:
-        raise RunError("--resume needs the run folder: add --out runs/NAME")
+        stopped = next((run for run in map(Run, Run.all()) if run.state() is RunState.INTERRUPTED), None)
+        hint = f". {stopped.path}: {stopped.resume_hint()}" if stopped else ""
+        raise RunError(f"--resume needs the run folder: add --out runs/NAME{hint}")
     canary = Canary(starter_rows("heldout"), options.canary, options.stop_over_refusal)
     if options.gpus:
         launch = Launch.on(options.gpus)
