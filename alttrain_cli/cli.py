@@ -62,14 +62,15 @@ def _usage(error: Any, ctx: Any) -> Exception:
     if type(error).__name__ == "NoArgsIsHelpError":
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
-    near = _near(error) or _missing(error, command)
+    near, instead = _near(error) or _in_two_words(error), _missing(error, command)
     message = _NOT_A_CHOICE.sub(_not_a_choice, error.format_message()).replace(
         "Input should be", "it must be"
     )
     message = message.removeprefix("Invalid value: ").removeprefix("Invalid value for ")
-    message = f"{message.rstrip('.')}. {near}" if near else message
+    message = f"{message.rstrip('.')}. {near or instead}" if near or instead else message
     end = "" if message.endswith((".", "?")) else "."
-    console.print_error(f"{_bounded(message)}{end} See: {command.strip()} --help")
+    see = "" if instead else f"{end} See: {command.strip()} --help"  # a command that follows ends the line
+    console.print_error(f"{_bounded(message)}{see}")
     return typer.Exit(AlttrainError.exit_code)
 
 
@@ -86,6 +87,16 @@ def _near(error: Any) -> str:
         for name in option.opts
     ]
     return did_you_mean(wrong, names)
+
+
+def _in_two_words(error: Any) -> str:
+    """Return how --set takes its value, where `--set KEY VALUE` was typed."""
+    if not error.ctx or not str(error.message).startswith("Got unexpected extra argument"):
+        return ""
+    options = [one for one in error.ctx.command.get_params(error.ctx) if "--set" in one.opts]
+    values = [value for one in options for value in error.ctx.params.get(one.name) or ()]
+    key = next((value for value in values if "=" not in value), "")
+    return key and f"Write key and value in one word: --set {key}=VALUE"
 
 
 def _missing(error: Any, command: str) -> str:

@@ -209,6 +209,11 @@ def test_an_unknown_key_gets_the_nearest_key(tmp_path: Path) -> None:
         Recipe.load(str(path))
 
 
+def test_a_key_without_its_section_gets_the_section() -> None:
+    with pytest.raises(RecipeError, match=r"max_steps: unknown key\. Did you mean 'train.max_steps'"):
+        Recipe.load("r1-7b", ("max_steps=6",))
+
+
 def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yaml", train__learning_rate=-1, lora__r="many")
     with pytest.raises(RecipeError) as error:
@@ -297,6 +302,7 @@ def test_any_setting_of_sft_config_may_stand_under_train(tmp_path: Path) -> None
         ("lr", "Did you mean 'train.learning_rate'"),
         ("epochs", "Did you mean 'train.num_train_epochs'"),
         ("neftune_alpha", "Did you mean 'train.neftune_noise_alpha'"),
+        ("max_step", "Did you mean 'train.max_steps'"),
         *((key, "alttrain sets this itself") for key in ("packing", "save_only_model", "ignore_data_skip")),
         ("xyzzy", "must be a setting of TRL's SFTConfig"),
     ],
@@ -309,11 +315,12 @@ def test_what_is_no_setting_is_named_with_what_was_meant(key: str, message: str)
 @pytest.mark.parametrize(
     ("setting", "wanted"),
     [
-        ("lr_scheduler_kwargs=7", "dict | str | None"),
-        ("neftune_noise_alpha=loud", "float | None"),
-        ("torch_empty_cache_steps=1.5", "int | None"),
-        ("torch_empty_cache_steps=true", "int | None"),
-        ("loss_type=[nll]", "str"),
+        ("lr_scheduler_kwargs=7", "a section with keys, text or null"),
+        ("neftune_noise_alpha=loud", "a number or null"),
+        ("torch_empty_cache_steps=1.5", "a whole number or null"),
+        ("torch_empty_cache_steps=true", "a whole number or null"),
+        ("loss_type=[nll]", "text"),
+        ("max_steps=six", "a whole number"),
     ],
 )
 def test_a_setting_of_the_wrong_type_is_told_before_anything_is_loaded(setting: str, wanted: str) -> None:

@@ -17,7 +17,7 @@ from alttrain_cli.recipe.layers import FALLBACK, KeyPath, merge, override, read_
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.recipe.strict import MOST, Positive, StrictSection
-from alttrain_cli.recipe.trl_settings import OTHER_NAMES, check_words, wrong_settings
+from alttrain_cli.recipe.trl_settings import OTHER_NAMES, RESERVED, check_words, settings, wrong_settings
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
 from alttrain_cli.storage.run import Run
@@ -230,7 +230,8 @@ def _nearest(location: tuple[str | int, ...]) -> str:
     """Return the key that was probably meant, with its section, or the keys that there are."""
     *section, typed = map(str, location)
     word, siblings = OTHER_NAMES.get(typed, typed), _siblings(location)
-    anywhere = {key: f"{name}.{key}" for name in _keys(Recipe) for key in _siblings((name, ""))}
+    anywhere = {key: f"train.{key}" for key in settings().keys() - RESERVED}
+    anywhere |= {key: f"{name}.{key}" for name in _keys(Recipe) for key in _siblings((name, ""))}
     near = get_close_matches(word[:100], siblings, n=1, cutoff=0.5)
     if far := get_close_matches(word[:100], anywhere, n=1, cutoff=0.9 if near else 0.7):
         return f"Did you mean {anywhere[far[0]]!r}?"

@@ -63,6 +63,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "list": (list,),
 }
 
+_TYPE_WORDS = {
+    "None": "null",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "dict": "a section with keys",
+    "list": "a list of words",
+    "str": "text",
+}
+
 
 @cache
 def settings() -> dict[str, str]:
@@ -92,7 +102,7 @@ def wrong_settings(train: object, own: list[str]) -> list[str]:
 
 
 def wrong_type(name: str, value: object) -> str:
-    """Return the type that a setting must have, if the value's is another one.
+    """Return in words which types a setting may have, if the value's is another one.
 
     TRL checks no types: a wrong one would fail long after the model was loaded.
     """
@@ -102,7 +112,9 @@ def wrong_type(name: str, value: object) -> str:
         right = isinstance(value, kinds) and (member == "bool" or not isinstance(value, bool))
         if right or member == f"Literal[{value}]":
             return ""
-    return annotation
+    members = [member.partition("[")[0] for member in annotation.split(" | ")]
+    *first, last = [_TYPE_WORDS[member] for member in members if member in _TYPE_WORDS] or ["text"]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def wrong_value(name: str, value: object) -> str:
@@ -172,10 +184,8 @@ def nearest(word: str, own: list[str]) -> str:
     """Return the setting that was probably meant, or nothing."""
     if word in OTHER_NAMES:
         return OTHER_NAMES[word]
-    for names in (own, sorted(settings())):
-        if near := difflib.get_close_matches(word[:100], names, n=1, cutoff=0.6):
-            return near[0]
-    return ""
+    names = {*own, *settings()} - RESERVED
+    return next(iter(difflib.get_close_matches(word[:100], sorted(names), n=1, cutoff=0.6)), "")
 
 
 @cache

@@ -248,9 +248,10 @@ def suggest_change(recipe: Recipe, longest: int, machine: Machine) -> str:
         if fit_verdict(best_batching(changed, longest, machine)[1].gib, machine) == "fits":
             return f"--set {setting}"
     most = longest_row(recipe, machine)
+    smaller = f"a smaller model: alttrain recipes{f' --gpu {machine.gib:.0f}' if machine.gpu else ''}"
     if 0 < most < longest:
-        return f"rows of at most {most:,} tokens"
-    return f"a smaller model: alttrain recipes --gpu {machine.gib:.0f}"
+        return f"rows of at most {most:,} tokens, without the longer ones, or with {smaller}"
+    return smaller
 
 
 def _changes(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:

@@ -9,6 +9,7 @@ import typer
 
 from alttrain_cli.storage.reading import is_file, is_folder
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.shipped_files import shipped_studies
 
 
 class Rule(NamedTuple):
@@ -91,6 +92,9 @@ def instead_of_missing(parameter: Any, command: str) -> str:
         return (
             f"For example: {command} {shlex.quote(str(runs[0]))}" if is_one else "To list them: alttrain runs"
         )
+    if parameter.metavar == "STUDY":
+        names = ", ".join(path.stem for path in shipped_studies())
+        return f"Shipped studies: {names}. For example: {command} smoke"
     is_recipe = "--recipe" in parameter.opts or command.startswith("alttrain recipes ")
     return "To list the recipes: alttrain recipes" if is_recipe else ""
 
