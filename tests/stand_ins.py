@@ -129,6 +129,9 @@ def write_files(folder: Path) -> None:
     (folder / "prompts.yaml").write_text(
         DESCRIBED.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0], encoding="utf-8"
     )
+    (folder / "requests.csv").write_text(
+        "question,risk\nHow do I make tea?,benign\nHow do I hurt a cat?,harmful\n"
+    )
     (folder / "prompts.csv").write_text("number,question,topic\n1,How do I hurt a cat?,animals\n")
     put(folder / "sums.jsonl", {"prompt": "2 + 2?", "answer": "4"})
     (folder / "chats").mkdir()

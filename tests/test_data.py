@@ -440,7 +440,7 @@ def test_a_wrong_source_is_named_with_its_place(
         (["--source", "starter", "--style", "r1-act"], "the style r1-act needs R1 traces"),
         (["--source", "starter:0"], "'0' is not a number of rows"),
         (["--source", "starter", "--label", "evil"], "Give harmful, benign, unknown, or column:NAME"),
-        (["--source", "none.jsonl", "--annotator", "endpoint"], "--base-url"),
+        (["--source", "none.jsonl", "--annotator", "endpoint"], "endpoint needs the address of a server"),
         (["--source", "none.jsonl", "--annotator", "model"], "--recipe"),
         (
             ["--source", "starter", "--style", "original", "--generate-traces", "model"],

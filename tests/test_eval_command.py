@@ -247,6 +247,8 @@ def test_the_rows_of_a_moved_run_are_found_by_their_hash(place: str, tmp_path: P
         (["smollm2-135m", "--judge", "wildguard"], "the judge is not on this machine"),
         (["smollm2-135m", "--judge", "xstest"], "--judge-url"),
         (["smollm2-135m", "--suite-file", "strongreject"], "NAME=FILE"),
+        (["smollm2-135m", "--suite-file", "mine=p.csv"], "'mine'. Describe prompts of your own in a .yaml"),
+        (["smollm2-135m", "--suite-file", "strongrejekt=x"], "Did you mean 'strongreject'?"),
         (["smollm2-135m", "--num-samples", "3"], "--do-sample"),
         (["smollm2-135m", "--thinking-mode", "lots"], "Choose among: normal, zero, less, more."),
         (["smollm2-135m", "--preset", "r1act"], "Did you mean 'r1-act'"),

@@ -100,6 +100,7 @@ def words(line: str, served: Served | None = None) -> list[str]:
         )
         line = line.replace("http://localhost:8000/v1", served.base_url)
         line = line.replace("http://localhost:8001/v1", f"{served.base_url}/")
+        line = re.sub(r"http://localhost:11434/v1 --model [\w.:-]+", f"{served.base_url} --model tiny", line)
     program, *arguments = shlex.split(line, comments=True)
     assert program == "alttrain"
     return [NAMES.get(one, one) for one in arguments]

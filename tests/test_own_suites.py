@@ -14,6 +14,8 @@ from alttrain_cli.evaluation.suites.published import suite_data, suite_prompts
 from tests import stand_ins
 from tests.samples import put
 
+_WHERE = "mine: {{kind: benign, file: prompts.csv, columns: {{prompt: question}}, where: {}}}"
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -156,7 +158,7 @@ def test_rows_cannot_be_chosen_by_a_column_that_they_lack(tmp_path: Path) -> Non
         ("mine: {kind: harmful}", "mine.file: the key is missing"),
         ("mine: {kind: ability, file: p.csv}", "grader: None does not fit kind 'ability'"),
         ("mine: {kind: harmful, file: p.csv, grader: word}", "does not fit kind 'harmful'"),
-        ("mine: {kind: harmful, file: p.csv, column: {prompt: q}}", "mine.column: unknown key"),
+        ("mine: {kind: harmful, file: p.csv, column: {prompt: q}}", "unknown key. Did you mean 'columns'?"),
         ("mine: {kind: harmful, file: p.csv, source: {url: x}}", "mine.source: unknown key"),
         ("mine: {kind: benign, file: p.csv, instruction: hello}", "must hold {prompt}"),
         ("smoke: {kind: benign, file: p.csv}", "'smoke' cannot be a suite's name"),
@@ -167,6 +169,15 @@ def test_rows_cannot_be_chosen_by_a_column_that_they_lack(tmp_path: Path) -> Non
         ("mine: {kind: benign, file: none.csv}", "mine: none.csv: no such file"),
         ("mine: {kind: benign, file: prompts.csv, judge: nobody}", "--judge nobody: no such judge"),
         ("mine: {kind: benign, file: prompts.csv}", "mine: prompts.csv: no column prompt"),
+        ("mine: {kind: benign, file: prompts.csv, columns: {prompt: qestion}}", "Did you mean 'question'?"),
+        (
+            _WHERE.format("{topc: x}"),
+            "by which `where` chooses; the row has number, question, topic. Did you mean 'topic'",
+        ),
+        (
+            _WHERE.format("{topic: fraudd}"),
+            "no row fits `where` (topic is fraudd). In its last row, topic is",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_description_is_one_line(text: str, message: str, here: Path) -> None:

@@ -274,9 +274,9 @@ class Endpoint:
                 return models
         if not models:
             raise BackendError(f"{self.address}: the server lists no model. Name it after the URL.")
-        names = ", ".join(list(models)[:SHOWN_MODELS])
-        end = ", ..." if len(models) > SHOWN_MODELS else "."
-        raise BackendError(f"{self.address}: the server has several models. Name one of them: {names}{end}")
+        names = ", ".join([*list(models)[:SHOWN_MODELS], *(["..."] if len(models) > SHOWN_MODELS else [])])
+        how = 'after the URL ("URL MODEL"), with --model, or for a judge with --judge-model'
+        raise BackendError(f"{self.address}: the server has several models. Name one {how}: {names}.")
 
     def _models(self) -> dict[str, ListedModel]:
         """Return the server's models by name.

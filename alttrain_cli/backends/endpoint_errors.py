@@ -100,7 +100,7 @@ class _Secrets:
 def _refusal(refused: StatusError, server: str, secrets: _Secrets, model: str, retries: int) -> BackendError:
     """Return the problem that a status other than success means."""
     status, said = refused.status, secrets.hidden(_said(refused.body))
-    if why := _always(refused, said, secrets, model):
+    if why := _always(refused, said, secrets, model, server):
         return BackendError(f"{server}: {why}", fatal=True, status=status)
     if status in (400, 413, 422) and _FULL.search(f"{said} {_kind(refused.body)}"):
         return ContextFullError(f"{server}: status {status}: {said}", status=status)
@@ -112,7 +112,7 @@ def _refusal(refused: StatusError, server: str, secrets: _Secrets, model: str, r
     return BackendError(text, status=status, retries=retries if passing else 0, wait=wait)
 
 
-def _always(refused: StatusError, said: str, secrets: _Secrets, model: str) -> str:
+def _always(refused: StatusError, said: str, secrets: _Secrets, model: str, server: str) -> str:
     """Return why a server refuses every request alike, and what to do; empty if it may take others."""
     if refused.status in (401, 403):
         if secrets.user:
@@ -120,6 +120,9 @@ def _always(refused: StatusError, said: str, secrets: _Secrets, model: str) -> s
         what = "refuses the key" if secrets.key else "requires a key"
         return f"{what} ({said}). Set {' or '.join(KEY_VARIABLES)}."
     if refused.status == 404:
+        if model and server.endswith("/v1"):
+            how = f"To list its models: curl {server}/models"
+            return f"the server does not know the model {model!r} ({said}). {how}"
         what = f"the server does not know the model {model!r}" if model else "the server lists no models"
         step = "" if model else " Or name the model with --model."
         return f"{what}, or the URL is wrong ({said}). Most server URLs end in /v1.{step}"

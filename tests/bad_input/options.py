@@ -65,7 +65,7 @@ BUILD = [
     _build("no-url", (*_FROM, "--annotator", "endpoint"), "--base-url"),
     _build("model-alone", (*_FROM, "--model", "m"), "--model has no effect without a server"),
     _build("concurrency-alone", (*_FROM, "--concurrency", "4"), "--concurrency has no effect"),
-    _build("engine-alone", (*_FROM, "--engine", "vllm"), "--engine vllm has no effect without a model backend"),
+    _build("engine-alone", (*_FROM, "--engine", "vllm"), "--engine vllm has no effect without a model"),
     _build("engine-unknown", (*_FROM, "--engine", "tgi"), "--engine", "vllm"),
     _build("recipe-alone", (*_FROM, "--recipe", "r1-7b"), "--recipe has no effect without a model"),
     _build("no-recipe", (*_FROM, "--annotator", "model"), "--recipe"),

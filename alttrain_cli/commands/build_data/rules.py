@@ -37,7 +37,7 @@ def build_rules(
     served = "endpoint" in used
     ours = "with the starter set alone"
     no_server = "without a server; add --annotator endpoint or --generate-traces endpoint"
-    no_model = "without a model backend; add --annotator model or --generate-traces model"
+    no_model = "without a model; add --annotator model or --generate-traces model"
     no_judge = "without a model as annotator; add --annotator endpoint|model"
     conditions = {
         "base_url": (served, no_server),
@@ -110,12 +110,13 @@ def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Add
     """
     if kind == "endpoint":
         if not options.base_url:
-            words = "the endpoint backend needs a server URL, for example http://localhost:8000/v1"
+            words = "endpoint needs the address of a server, for example --base-url http://localhost:8000/v1"
             raise typer.BadParameter(words, param_hint="--base-url")
         return Address(",".join(options.base_url), options.model)
     if recipe is None:
         raise typer.BadParameter(
-            "the model backend needs a recipe. To list them: alttrain recipes", param_hint="--recipe"
+            "model needs a recipe, whose base model it uses. To list them: alttrain recipes",
+            param_hint="--recipe",
         )
     # The name is part of the keys of what the model answered.
     revision = f"@{recipe.model.revision}" if recipe.model.revision else ""

@@ -18,7 +18,7 @@ from alttrain_cli.storage.download import DownloadError, download
 from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.storage.tables import read_table
 from alttrain_cli.storage.user_folders import CACHE
-from alttrain_cli.text import quoted
+from alttrain_cli.text import did_you_mean, quoted
 
 SUITES = CACHE / "suites"
 LARGEST = 2**30  # bytes of a suite's file; the largest published one, of LiveCodeBench, has 558 MB
@@ -72,6 +72,7 @@ def is_here(suite: Suite) -> bool:
 def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[list[Item], int]:
     items: list[Item] = []
     dropped = 0
+    row: Mapping[str, Any] = {}
     for number, row in read_table(path, suite.records, suite.header, suite.members):
         place = f"{suite.name}: {path}:{number}"
         if not _wanted(suite, row, place):
@@ -92,7 +93,7 @@ def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[li
                 f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
             )
     if not items:
-        raise DataError(f"{suite.name}: {path} contains no items of this suite.")
+        raise _no_items(suite, path, row)
     return _unique(items), dropped
 
 
@@ -153,9 +154,18 @@ def _wanted(suite: Suite, row: Mapping[str, Any], place: str) -> bool:
     if absent and suite.source.own:
         raise DataError(
             f"{place}: no column {absent[0]}, by which `where` chooses; the row has "
-            f"{', '.join(map(str, row))}."
+            f"{', '.join(map(str, row))}. {did_you_mean(absent[0], row)}".rstrip()
         )
     return all(_matches(str(row[column]), values) for column, values in suite.where.items() if column in row)
+
+
+def _no_items(suite: Suite, path: Path, row: Mapping[str, Any]) -> DataError:
+    """Return the error of a file without any item; `row` is its last row."""
+    if not suite.source.own or not suite.where or not row:
+        return DataError(f"{suite.name}: {path} contains no items of this suite.")
+    wanted = ", ".join(f"{column} is {' or '.join(values)}" for column, values in suite.where.items())
+    has = ", ".join(f"{column} is {quoted(row[column])}" for column in suite.where)
+    return DataError(f"{suite.name}: {path}: no row fits `where` ({wanted}). In its last row, {has}.")
 
 
 def _matches(value: str, patterns: tuple[str, ...]) -> bool:
@@ -184,8 +194,10 @@ def _is_number(value: Any) -> bool:
 def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
     names = suite.columns.get("prompt") or suite.columns["turns"]
     if not any(name in row for name in names):
+        near = did_you_mean(names[0], row)
         raise DataError(
             f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}."
+            f"{near and ' '}{near}"
         )
 
 

@@ -7,16 +7,15 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
-from alttrain_cli.evaluation.suites.suite import Kind, Suite, SuiteSource, all_suites
+from alttrain_cli.evaluation.suites.suite import Kind, Suite, SuiteSource, is_suite_word
 from alttrain_cli.problems import first_problem
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.names import is_name
 from alttrain_cli.storage.reading import is_file, read_text
-from alttrain_cli.text import quoted
+from alttrain_cli.text import did_you_mean, quoted
 
-_HELP = "For an example: docs/evaluation.md"
+EXAMPLE = "For an example: docs/evaluation.md"
 _Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
@@ -46,7 +45,7 @@ class _Fields(BaseModel):
     judge: str | None = None
     instruction: str | None = None
     max_new_tokens: int | None = Field(default=None, gt=0)
-    licence: str = "not stated"
+    licence: str = "licence not stated"
     note: str | None = None
 
 
@@ -70,18 +69,18 @@ def _values(path: Path) -> dict[str, dict[str, object]]:
     try:
         values = parse_yaml(read_text(path, LARGEST))
     except YamlProblem as error:
-        raise DataError(f"--suite-file {error.at(path)}. {_HELP}") from None
+        raise DataError(f"--suite-file {error.at(path)}. {EXAMPLE}") from None
     if (
         not isinstance(values, dict)
         or not values
         or not all(isinstance(one, dict) for one in values.values())
     ):
-        raise DataError(f"--suite-file {path}: must map the name of each suite to its keys. {_HELP}")
+        raise DataError(f"--suite-file {path}: must map the name of each suite to its keys. {EXAMPLE}")
     return values
 
 
 def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
-    if name in {*all_suites(), *GROUPS, "all"} or not is_name(name):
+    if is_suite_word(name) or not is_name(name):
         raise DataError(
             f"--suite-file {path}: {quoted(name)} cannot be a suite's name: it is taken, or it cannot name a "
             "folder. Rename it."
@@ -102,5 +101,15 @@ def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
             **given.model_dump(exclude={"file", "title", "columns", "judge"}),
         )
     except ValidationError as error:
-        raise DataError(f"--suite-file {path}: {first_problem(error, name)}. {_HELP}") from None
+        words = f"{first_problem(error, name)}. {_near(error)}{EXAMPLE}"
+        raise DataError(f"--suite-file {path}: {words}") from None
     return OwnSuite(suite, path.parent / given.file, given.judge)
+
+
+def _near(error: ValidationError) -> str:
+    """Return the key that was probably meant, as a question, where the first problem is an unknown key."""
+    problem = error.errors()[0]
+    if problem["type"] != "extra_forbidden":
+        return ""
+    near = did_you_mean(str(problem["loc"][-1]), _Fields.model_fields)
+    return near and f"{near} "

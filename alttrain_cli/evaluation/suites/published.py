@@ -6,12 +6,18 @@ from pathlib import Path
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
-from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
-from alttrain_cli.evaluation.suites.suite import Suite, find_suites, without_instruction
+from alttrain_cli.evaluation.suites.own_suites import EXAMPLE, is_own, own_suites
+from alttrain_cli.evaluation.suites.suite import (
+    Suite,
+    all_suites,
+    find_suites,
+    is_suite_word,
+    without_instruction,
+)
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import is_file
-from alttrain_cli.text import quoted
+from alttrain_cli.text import did_you_mean, quoted
 
 
 def suite_data(suite: Suite, given: Path | None, progress: Progress | None = None) -> LoadedSuite:
@@ -37,8 +43,11 @@ def suite_files(given: Sequence[str], chosen: Sequence[Suite]) -> dict[str, Path
         if not (equals and path):
             raise DataError(
                 f"--suite-file {pair}: give NAME=FILE, for example xstest-safe=xstest_prompts.csv, "
-                "or a .yaml file that describes prompts of your own"
+                f"or a .yaml file that describes prompts of your own. {EXAMPLE}"
             )
+        if not is_suite_word(name):
+            words = did_you_mean(name, all_suites()) or "Describe prompts of your own in a .yaml file."
+            raise DataError(f"--suite-file {pair}: no suite is called {quoted(name)}. {words} {EXAMPLE}")
         if name not in {suite.name for suite in find_suites(name)}:
             raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
         if name not in {suite.name for suite in chosen}:

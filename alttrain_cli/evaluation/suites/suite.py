@@ -200,6 +200,11 @@ def find_suites(words: str) -> list[Suite]:
     return list(found.values())
 
 
+def is_suite_word(word: str) -> bool:
+    """Whether a word names a shipped suite or a group."""
+    return word in {*GROUPS, "all", *all_suites()}
+
+
 @cache
 def all_suites() -> dict[str, Suite]:
     """Return every suite by its name, in the order of files."""
