@@ -253,7 +253,7 @@ def _bare(text: str) -> str:
         ("None is here. To chat with a base model of a recipe: alttrain chat smollm2-135m", True, 3),
         ("No model given. For your newest run: alttrain eval runs/first", False, 1),
         ("To resume: alttrain train --recipe smollm2-135m --out runs/first --resume", True, 2),
-        ("alttrain needs a Python that is newer than this one", True, 1),
+        ("alttrain needs a Python that is newer than this one", True, 2),
         ("To try it, and to see what it does: .venv/bin/alttrain chat runs/first", True, 2),
         (f"{'a/' * 30}b: no such file. Build it: alttrain runs", True, 1),
         (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 1),
