@@ -16,6 +16,7 @@ _WORDS = {
     "Input should be a finite number": "must be a finite number",
     "Input should be a valid boolean": "must be true or false",
     "Input should be a valid tuple": "must be a list",
+    "Input should be a valid list": "must be a list",
     "Tuple should have": "must have",
     "Input should be": "must be",
 }

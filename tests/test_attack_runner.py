@@ -119,6 +119,16 @@ def test_in_lock_step_all_dialogues_that_wait_for_a_role_are_one_batch(tmp_path:
     assert batches == [20, 20, 20]
 
 
+def test_dialogues_of_earlier_versions_name_no_failed_calls_and_are_read(tmp_path: Path) -> None:
+    played = play(tmp_path, **crowd())
+    path = tmp_path / "crescendo-smoke" / "dialogues.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        del line["failed"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert outcomes(stored(tmp_path)) == outcomes(played)
+
+
 def test_outcomes_do_not_depend_on_what_is_played_beside(tmp_path: Path) -> None:
     together = play(tmp_path / "together", **crowd())
     assert {one.outcome for one in together} >= {

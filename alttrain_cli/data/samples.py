@@ -1,6 +1,7 @@
 """A sample: one prompt of a source with its untouched response, before it becomes a row."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
@@ -168,7 +169,8 @@ class SampleReader:
                 f"{self._near('label', values)}Fix it, or take another column: --label column:NAME"
             )
         raise DataError(
-            f"{where}: no label; the row has {_names(values)}. Give the label of the source: "
+            f"{where}: no label; the row has {_names(values)}. {_labelled(values)}"
+            "Give the label of the source: "
             "--label harmful|benign|column:NAME, or let an annotator judge: --annotator endpoint|model"
         )
 
@@ -234,6 +236,12 @@ def _likely(column: str, values: Mapping[str, Any]) -> str:
     """Return the column that differs from our names by its capitals alone, or a word in its place."""
     names = [name.lower() for name in COLUMNS[column]]
     return next((escape_hidden(str(name)) for name in values if str(name).lower() in names), "NAME")
+
+
+def _labelled(values: Mapping[str, Any]) -> str:
+    """Return the column that holds a label in this row, as a question."""
+    found = next((name for name, value in values.items() if str(value).strip().lower() in _LABEL_WORDS), None)
+    return "" if found is None else f"Did you mean --label {shlex.quote(f'column:{escape_hidden(found)}')}? "
 
 
 def _conversation(values: Mapping[str, Any]) -> str:
