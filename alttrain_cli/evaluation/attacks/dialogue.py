@@ -1,7 +1,7 @@
 """A stored dialogue: its outcome, and every answer of the target with what the attack learned about it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -49,7 +49,7 @@ class DialogueRecord(TypedDict):
     outcome: AttackOutcome
     deciding: Count | None
     calls: dict[Role, Count]
-    failed: dict[Role, Count]  # of these calls
+    failed: NotRequired[dict[Role, Count]]  # of these calls; earlier versions did not note them
     attempts: list[AttemptRecord]
 
 
@@ -123,7 +123,7 @@ class StoredDialogue(NamedTuple):
             values["outcome"],
             values["deciding"],
             values["calls"].get(Role.TARGET, 0),
-            sum(values["failed"].values()),
+            sum(values.get("failed", {}).values()),
             attempts,
         )
 
