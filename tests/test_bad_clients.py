@@ -99,7 +99,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("deep", b"[" * 50_000, "not valid JSON"),
     ("no-messages", {"model": "run"}, "messages: the key is missing"),
     ("empty-messages", ask(messages=[]), "messages: the list is empty"),
-    ("messages-text", ask(messages="Hi."), "messages: "),
+    ("messages-text", ask(messages="Hi."), "messages: must be a list, not"),
     ("message-text", ask(messages=["Hi."]), "messages.0: "),
     ("no-role", ask(messages=[{"content": "Hi."}]), "messages.0.role: the key is missing"),
     ("no-content", ask(messages=[{"role": "user"}]), "messages.0.content"),

@@ -358,7 +358,12 @@ def test_a_hub_set_that_was_reached_and_cannot_be_read_says_so(error: Exception,
         (
             "s.jsonl",
             b'{"prompt": "a", "response": "b"}',
-            r"s\.jsonl:1: no label; the row has prompt, response\.",
+            r"s\.jsonl:1: no label; the row has prompt, response\. Give",
+        ),
+        (
+            "s.jsonl",
+            b'{"prompt": "a", "response": "b", "risk level": "Harmful"}',
+            r"the row has prompt, response, risk level\. Did you mean --label 'column:risk level'\? Give",
         ),
         (
             "s.jsonl",
