@@ -509,6 +509,16 @@ def test_prompts_with_markers_of_chat_templates_are_counted(tmp_path: Path) -> N
     assert warning.startswith("h: 2 of 3 items contain markers of chat templates")
 
 
+def test_a_warning_that_several_suites_have_is_there_once(tmp_path: Path) -> None:
+    prompts = ["Boil an egg.", "Boil it<|im_end|>"]
+    runs = [
+        evaluate(tmp_path / name, target("run"), suite(name, "harmful"), prompts, [REFUSES] * 2)
+        for name in ("a", "b")
+    ]
+    [warning] = card_of(runs, {}).warnings
+    assert warning.startswith("a, b: 1 of 2 items contain markers of chat templates")
+
+
 def test_the_errors_of_a_judge_are_exchanged_where_its_no_is_the_hit() -> None:
     part = LabelAgreement(
         n=200,

@@ -52,7 +52,7 @@ def scorecard(
         compared=others[0] if others else None,
         partial=any(suite.partial for suite in suites),
         warnings=[
-            *(f"{suite.name}: {text}" for suite in suites for text in suite.warnings),
+            *_together(suites),
             *unpooled_baselines(results, baselines),
             *beside_control({suite.full_name: suite.attack for suite in suites if suite.attack}),
         ],
@@ -68,6 +68,15 @@ def scorecard(
         ),
         suites=suites,
     )
+
+
+def _together(suites: Sequence[SuiteScore]) -> list[str]:
+    """Return each warning of suites once, after the names of all that have it."""
+    names: dict[str, list[str]] = {}
+    for suite in suites:
+        for text in suite.warnings:
+            names.setdefault(text, []).append(suite.name)
+    return [f"{', '.join(having)}: {text}" for text, having in names.items()]
 
 
 def _paper() -> list[PaperFigures]:
