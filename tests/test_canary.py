@@ -135,8 +135,8 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     return made
 
 
-def train(*more: str) -> Result:
-    line = ["train", "--recipe", "smollm2-135m", "--data", "d.jsonl", "--out", "run", *more]
+def train(*more: str, recipe: str = "smollm2-135m") -> Result:
+    line = ["train", "--recipe", recipe, "--data", "d.jsonl", "--out", "run", *more]
     return CliRunner().invoke(app, line)
 
 
@@ -159,7 +159,8 @@ def test_stop_over_refusal_ends_the_run_at_the_first_checkpoint_above_the_limit(
     assert manifest.status == "failed"
     assert "Stopped at step 3" in manifest.error
     # a higher limit resumes it, by the recipe that contains the --set values
-    higher = train("--recipe", "run/recipe.yaml", "--canary", "4", "--stop-over-refusal", "1", "--resume")
+    options = ("--canary", "4", "--stop-over-refusal", "1", "--resume")
+    higher = train(*options, recipe="run/recipe.yaml")
     assert higher.exit_code == 0, higher.output
     manifest = Run(Path("run")).manifest()
     assert (manifest.status, manifest.error) == ("finished", "")

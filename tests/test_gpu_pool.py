@@ -173,7 +173,7 @@ def test_the_processes_end_with_their_starter(opened: Any) -> None:
 
 def test_completions_and_requests_survive_the_way_as_they_were() -> None:
     score = VerdictScore(0.1, 0.7, Verdict.BENIGN, Verdict.HARMFUL, contradicted=True)
-    whole = Completion("\ud800 é\n", Finish.CONTEXT, 3, 4, 2, True, "slow", False, ("assessment",), score)
+    whole = Completion("\ud800 é\n", Finish.CONTEXT, 3, 4, 2, False, ("assessment",), score)
     for one in (whole, Completion("x")):
         assert gpu_worker.read_result(json.loads(json.dumps(gpu_worker.result_record(one)))) == one
     talk = Conversation.of("a", "system").assistant("b", "why").user("c").start("<think>")

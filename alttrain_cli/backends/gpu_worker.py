@@ -65,7 +65,7 @@ def read_result(values: WorkerMessage) -> Completion | BackendError:
     """Return a completion, or the error that came instead, from its JSON."""
     if "error" in values:
         return BackendError(values["error"], fatal=values["fatal"])
-    return _COMPLETION.validate_json(json.dumps(values["completion"]))
+    return _COMPLETION.validate_python(values["completion"], strict=False)  # JSON has no half characters
 
 
 def view_record(view: Backend) -> WorkerMessage:
