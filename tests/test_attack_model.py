@@ -50,7 +50,7 @@ KILLED_AT = (2, 7, 11)  # of 12 lines of calls.jsonl
 def test_killed_on_a_model_in_memory_the_dialogues_are_the_same_and_no_call_is_made_twice(
     warm: Warm, tmp_path: Path
 ) -> None:
-    """benchmarks/kill.py attack does it 30 times, on the real small model."""
+    """On a tiny model, at three places; benchmarks/kill.py attack kills the real small one at random moments."""
     family = {"family": "smollm2", "recipe": "smollm2-135m"}
     make = ("tests.quick_benchmarks", "make_run", {"folder": str(tmp_path), **family})
     assert warm.run("--version", cwd=tmp_path, hooks=[make]).returncode == 0
