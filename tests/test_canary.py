@@ -15,15 +15,16 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import GateError
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CanaryRecord, ChecksRecord
-from alttrain_cli.structure.template import EncodedRow
+from alttrain_cli.structure.template import IGNORED, EncodedRow
 from alttrain_cli.training import checks, job
 from alttrain_cli.training import train as training_loop
 from alttrain_cli.training.canary import NEW_TOKENS, PROBED_PAIRS, Canary
 from alttrain_cli.training.reports import TrainingEvents, TrainingStep
+from alttrain_cli.training.rows import longest_completion
 from tests.run_folders import TRAINED, make
 
 HELD_OUT = starter_rows("heldout")
@@ -68,9 +69,28 @@ def test_the_canary_generates_openings_and_the_probe_complete_answers(tmp_path: 
 
     canary = Canary(HELD_OUT)
     canary.test(ScriptedBackend(note), 1, SAMPLING)
-    canary.probe(ScriptedBackend(note), SAMPLING, Run(tmp_path))
+    canary.probe(ScriptedBackend(note), SAMPLING, Run(tmp_path), None)
     assert limits == [NEW_TOKENS] * 2 + [1_000] * 2 * PROBED_PAIRS
     assert len((tmp_path / "probes.jsonl").read_text().splitlines()) == 2 * PROBED_PAIRS
+
+
+@pytest.mark.parametrize(("until_verdict", "limit"), [(0.0, 30), (0.5, 20), (1.0, 1_000)])
+def test_the_probe_writes_as_much_as_the_longest_completion_that_was_trained_to_its_end(
+    until_verdict: float, limit: int, tmp_path: Path
+) -> None:
+    limits: set[int] = set()
+
+    def note(request: Request[int], sampling: Sampling) -> str:
+        limits.add(sampling.max_new_tokens)
+        return answer(request, sampling)
+
+    settings = Recipe.load("smollm2-135m").train.model_copy(
+        update={"seed": 10, "until_verdict": until_verdict}
+    )
+    rows = [EncodedRow([1] * 40, [IGNORED] * (40 - trained) + [1] * trained) for trained in (20, 30)]
+    longest = longest_completion(rows, settings)
+    Canary(HELD_OUT).probe(ScriptedBackend(note), SAMPLING, Run(tmp_path), longest)
+    assert limits == {limit}
 
 
 def test_a_run_ends_only_above_the_limit_and_says_how_to_resume(tmp_path: Path) -> None:

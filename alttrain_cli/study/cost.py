@@ -74,7 +74,8 @@ def _training(step: TrainStep, machine: Machine) -> Cost:
     sizes = sizes_for(step.build, recipe)
     planned = plan(recipe, sizes, machine)
     time = training_time(recipe, planned)
-    cap, mean = recipe.generation.max_new_tokens, fmean(size.trained for size in sizes)
+    trained_tokens = [size.trained for size in sizes]
+    cap, mean = min(recipe.generation.max_new_tokens, max(trained_tokens)), fmean(trained_tokens)
     check = _generation(recipe, machine, 2 * PROBED_PAIRS, 2 * PROBED_PAIRS, _lengths(mean, cap))
     parts = (
         {LOAD: _loading(recipe, machine), TRAIN: time.seconds, CHECK: SAVE + check} if time and check else {}

@@ -48,14 +48,17 @@ class Canary:
     def test(self, backend: Backend, pairs: int, sampling: Sampling) -> RefusalRecord:
         """Generate the openings of completions and count the refusals."""
         rows = self.chosen(pairs)
-        tokens = min(NEW_TOKENS, sampling.max_new_tokens)
-        completions = _complete(backend, rows, sampling.model_copy(update={"max_new_tokens": tokens}))
+        completions = _complete(backend, rows, _at_most(NEW_TOKENS, sampling))
         return count_refusals(rows, [one.trace for one in completions])
 
-    def probe(self, backend: Backend, sampling: Sampling, run: Run) -> RefusalRecord:
-        """Generate complete answers, save them in probes.jsonl and count the refusals."""
+    def probe(self, backend: Backend, sampling: Sampling, run: Run, longest: int | None) -> RefusalRecord:
+        """Generate complete answers, save them in probes.jsonl and count the refusals.
+
+        `longest` is the longest completion of training, in tokens. A small model that writes more than that
+        mostly repeats itself up to its limit. Whether it refuses is decided long before.
+        """
         rows = self.chosen(PROBED_PAIRS)
-        completions = _complete(backend, rows, sampling)
+        completions = _complete(backend, rows, _at_most(longest or sampling.max_new_tokens, sampling))
         write_jsonl(
             run.path / "probes.jsonl",
             (
@@ -89,6 +92,10 @@ def count_refusals(rows: Sequence[Row], traces: Sequence[Trace]) -> RefusalRecor
         asked=dict(asked),
         refused={label: refused[label] for label in asked},
     )
+
+
+def _at_most(tokens: int, sampling: Sampling) -> Sampling:
+    return sampling.model_copy(update={"max_new_tokens": min(tokens, sampling.max_new_tokens)})
 
 
 def _complete(backend: Backend, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:

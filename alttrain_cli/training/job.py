@@ -36,7 +36,7 @@ from alttrain_cli.training.launch import ALONE, Launch
 from alttrain_cli.training.memory_plan import Batching, default_batching, plan, sizes_of
 from alttrain_cli.training.rank import RankTask, agreed, joined
 from alttrain_cli.training.reports import Reports, TrainingEvents, TrainingStep
-from alttrain_cli.training.rows import TrainingRows, training_rows
+from alttrain_cli.training.rows import TrainingRows, longest_completion, training_rows
 from alttrain_cli.training.run_setup import check_resumed, initial_manifest, open_for_resume
 from alttrain_cli.training.time_plan import training_time
 
@@ -124,7 +124,7 @@ def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> No
         session = TrainingSession(run, recipe, loaded, job.canary, reports)
         session.train(encoded, agreed(ranks, loaded, batching), ranks)
     with reports.status("Checking the adapter ..."), capture_output(run.log_path):
-        session.finish(untrained_logits, started)
+        session.finish(untrained_logits, longest_completion(encoded, recipe.train), started)
 
 
 def _base_record(recipe: Recipe, loaded: "LoadedModel") -> BaseRecord:
@@ -204,15 +204,18 @@ class TrainingSession:
             )
             raise stop_by(stopped_by)
 
-    def finish(self, untrained_logits: Any, started: float) -> None:
-        """Check and save the adapter; `started` is when this process started, for the manifest."""
+    def finish(self, untrained_logits: Any, longest: int | None, started: float) -> None:
+        """Check and save the adapter; `started` is when this process started, for the manifest.
+
+        `longest` is the longest completion of training, in tokens.
+        """
         from alttrain_cli.engine.memory import memory_gib
         from alttrain_cli.training.checks import save_adapter
 
         run, begun = self._run, time.monotonic()
         run.update_manifest(
             checks=save_adapter(self._loaded, run.adapter_path, untrained_logits),
-            probes=self._canary.probe(self.backend, self._recipe.generation, run),
+            probes=self._canary.probe(self.backend, self._recipe.generation, run, longest),
             canary=run.canaries(),
             peak_memory_gib=round(memory_gib(), 2),
             seconds_checking=round(time.monotonic() - begun, 1),

@@ -86,6 +86,12 @@ def ends_at_verdict(count: int, settings: Train) -> list[bool]:
     return [generator.random() < settings.until_verdict for _ in range(count)]
 
 
+def longest_completion(encoded: Sequence[EncodedRow], settings: Train) -> int | None:
+    """Return the tokens of the longest completion that is trained to its end, None if there is none."""
+    cut = ends_at_verdict(len(encoded), settings)
+    return max((row.trained for row, ends in zip(encoded, cut, strict=True) if not ends), default=None)
+
+
 def _until_verdict(encoded: EncodedRow, row: Row, template: Template) -> EncodedRow:
     """Return a row without what follows its verdict; the whole row if it has none."""
     end = end_of_verdict(row.assessment) if row.assessment else None
