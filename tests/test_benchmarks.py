@@ -1,5 +1,6 @@
 """Benchmarks without a model run at their smallest size, so that none rots; what all share counts rightly."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -204,3 +206,31 @@ def test_every_script_has_a_line_in_the_readme() -> None:
     scripts = [path for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
     assert len(scripts) > 15
     assert [path.name for path in scripts if path.name not in readme] == []
+
+
+def test_the_learning_curve_trains_nested_parts_once_and_draws_every_seed(
+    shared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[set[str]] = []
+
+    def run_alttrain(command: str, *words: Any) -> None:
+        if command == "train":
+            data = Path(words[words.index("--data") + 1])
+            trained.append({json.loads(line)["id"] for line in data.read_text().splitlines()})
+        else:
+            scores = words[0] / "calibration"
+            scores.mkdir(parents=True)
+            (scores / "calibration.json").write_text(f'{{"auroc": 0.{80 + len(trained)}}}')
+
+    curve: Any = import_module("learning_curve")
+    monkeypatch.setattr(curve, "run_alttrain", run_alttrain)
+    given = [str(tmp_path / "curve"), "--data", "asked.jsonl", "--shares", "0.01", "0.005", "--seeds", "2"]
+    curve.main(given)
+    curve.main(given)
+    assert [len(one) for one in trained] == [10, 20, 10, 20], "not trained again"
+    assert trained[0] < trained[1]
+    assert trained[0] != trained[2]
+    assert "20          0.830  0.820, 0.840" in capsys.readouterr().out
+    drawn = (tmp_path / "curve" / "learning-curve.svg").read_text()
+    assert drawn.count("<circle") == 4
+    assert ElementTree.fromstring(drawn).find("{*}polyline") is not None
