@@ -145,6 +145,38 @@ def test_a_full_disk_is_one_line() -> None:
         Journal(full).append({"key": "a"})
 
 
+def test_a_disk_that_takes_only_a_part_of_a_line_is_full_and_the_next_line_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Journal(tmp_path / "j.jsonl")
+    log.append({"key": "a"})
+    opened = Path.open
+
+    class Small:
+        """A file on a disk that has room for seven more bytes."""
+
+        def __init__(self, file: Any) -> None:
+            self._file = file
+            self.seek = file.seek
+
+        def __enter__(self) -> "Small":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def write(self, data: bytes) -> int:
+            return int(self._file.write(data[:7]))
+
+    with monkeypatch.context() as small:
+        small.setattr(Path, "open", lambda path, *how, **more: Small(opened(path, *how, **more)))
+        with pytest.raises(AlttrainError, match="the disk is full"):
+            log.append({"key": "b"})
+    assert log.path.read_bytes() == b'{"key": "a"}\n{"key":'
+    log.append({"key": "c"})
+    assert log.path.read_bytes() == b'{"key": "a"}\n{"key": "c"}\n'
+
+
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_text('{"key": "a"}\nnonsense\n{"key": "b"}\n', encoding="utf-8")
@@ -165,6 +197,15 @@ def test_a_plan_that_is_saved_removes_what_killed_writers_left_and_nothing_else(
     plan().save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".hidden", "plan.json", "plan.json.a1b2c3d4"}
     plan().save(tmp_path)
+
+
+def test_what_another_process_removes_first_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".plan.json.a1b2c3d4").touch()
+    monkeypatch.setattr(Path, "is_file", lambda path: path.unlink() is None)  # it was there, and is gone
+    plan().save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from alttrain_cli.backends.base import BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation import judge_run
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import (
@@ -20,7 +21,7 @@ from alttrain_cli.evaluation.judge_requests import (
     label_requests,
     missing_requests,
 )
-from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
+from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements, outdated
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
 from alttrain_cli.evaluation.judges.guards import HARMBENCH, LLAMA_GUARD, QWEN3GUARD, WILDGUARD
 from alttrain_cli.evaluation.judges.judge import Judge
@@ -221,6 +222,33 @@ def test_a_mistake_of_the_user_is_no_judgement(tmp_path: Path) -> None:
     result = measured(tmp_path, BARE)
     with pytest.raises(DataError, match="pip install"):
         judge_instantly(result.folder, result.plan, judging(DataError("pip install it")))
+
+
+@pytest.mark.parametrize("part", ["answer", "reasoning", "full"])
+def test_a_judgement_is_outdated_if_another_version_made_it_of_the_same_part(
+    part: Any, tmp_path: Path
+) -> None:
+    result, name = measured(tmp_path, BARE, HELPS), JudgeRun(RULE, part).name
+    result.folder.judgements(name).path.unlink(missing_ok=True)
+    assert outdated(result.folder, result.plan, name) == 0  # there is none
+    judge_instantly(result.folder, result.plan, replace(RULE, version="another"), part)
+    assert outdated(result.folder, result.plan, name) == 2
+    judge_instantly(result.folder, result.plan, RULE, part)
+    assert outdated(result.folder, result.plan, name) == 0
+
+
+def test_a_judge_whose_version_is_not_known_or_that_is_a_model_has_no_outdated_judgements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, old = measured(tmp_path, BARE), replace(XSTEST, version="another")
+    ask_judge(
+        old, answers("2_full_refusal"), missing_requests(result.folder, result.plan, JudgeRun(old)), Shown()
+    )
+    assert stored(result, JudgeRun(XSTEST)) == ["judged"]
+    assert outdated(result.folder, result.plan, "xstest") == 0
+    unknown = replace(RULE, version="another", version_known=False)
+    monkeypatch.setattr(judge_run, "judge_named", lambda name: unknown)
+    assert outdated(result.folder, result.plan, "rule") == 0
 
 
 # -- people's labels

@@ -1,6 +1,7 @@
 """Judges: what they say, what they are told, and that a completion cannot talk them into anything."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from alttrain_cli.backends.base import Completion, Fingerprint, Finish
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.scripted import ScriptedBackend
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import ask_judge, missing_requests, parse_judgement
 from alttrain_cli.evaluation.judge_run import JudgeRun
@@ -134,6 +136,12 @@ def test_a_box_ends_at_the_brace_that_closes_it(text: str, box: str) -> None:
 def test_what_was_read_as_the_answer_is_kept() -> None:
     assert is_equal("So it is \\boxed{42}.", item("41")).raw == "42"
     assert is_equal("I do not know.", item("42")).raw is None
+
+
+def test_without_math_verify_mathematics_has_a_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(DataError, match=r"pip install 'alttrain\[eval\]'"):
+        is_equal("42", item("42"))
 
 
 def test_every_published_solution_of_math_500_is_graded_right() -> None:

@@ -145,6 +145,17 @@ def test_what_is_counted_depends_on_the_suite_and_the_judge(
     assert metrics_of(kind, measures, partly) == metrics
 
 
+def test_every_overlap_with_a_reference_has_a_metric_that_reads_its_own_number() -> None:
+    overlap = {"f1": 0.1, "rouge1": 0.2, "rouge2": 0.3, "rougeL": 0.4}
+    found = metrics_of("ability", tuple(overlap), False)
+    assert [(one.name, one.title) for one in found] == [
+        *(("f1", "F1 of words"), ("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")),
+    ]
+    assert [values(one, Judgement(overlap=overlap))[0] for one in found] == [
+        [one] for one in overlap.values()
+    ]
+
+
 def one_metric(result: SuiteResult, **options: Any) -> MetricScore:
     given = {"baseline": None, "contaminated": set[str](), "cards": {}, **options}
     [metric] = suite_metrics(result, **given)

@@ -143,6 +143,7 @@ def test_half_a_character_in_a_record_becomes_a_replacement_character(text: byte
         (b'{"key": "a", "n": 1e999}', r"^x: n: .*\. Do this\.$"),
         (rb'{"key": "\ud800", "n": "1"}', r"^x: n: .*\. Do this\.$"),
         (rb'{"key": "\ud800', r"^x: not valid JSON \(.*\)\. Do this\.$"),
+        (rb'{"key": "\ud800", "n": ' + b"[" * 100_000, r"^x: not valid JSON \(.*\)\. Do this\.$"),
     ],
 )
 def test_what_is_wrong_in_a_record_is_one_line_with_its_key_and_the_next_step(
@@ -251,6 +252,15 @@ def test_a_row_of_a_table_has_the_number_of_its_last_line(tmp_path: Path) -> Non
         ("a.csv", 'a\n"x"y\n', r"a\.csv:2: not valid CSV \(.*\)\.$"),
         ("a.csv", '"a"b\n', r"a\.csv:1: not valid CSV"),
         ("a.csv", 'a\n1\n"x\n2\n3\n', r"a\.csv:3: not valid CSV \(.*\)\. Is a quote not closed\?$"),
+        ("a.csv", "a;b\n1;2\n", r"a\.csv: its columns are separated by semicolons\. Save it with commas"),
+        ("a.csv", "a\tb\n1\t2\n", r"a\.csv: its columns are separated by tabs\. Rename it: .* \.tsv"),
+        ("a.jsonl", '{"a": 1}\n{"a"\n', r"a\.jsonl:2: "),
+        (
+            "a.jsonl",
+            '[{"a": 1},\n{"a": 2}]\n',
+            r"a\.jsonl: holds one list of objects\. Rename it: .* \.json\.$",
+        ),
+        ("a.json", '{"a": 1}\n{"a": 2}\n', r"a\.json: holds an object per line\. Rename it: .* \.jsonl"),
         ("a.json", "[]", r"a\.json: a list of objects is needed\.$"),
         ("a.json", '{"a": []}', r"a\.json: a list of objects is needed\.$"),
         ("a.json", '[{"a": 1}, 2]', r"a\.json: item 2: a JSON object is needed"),
@@ -293,3 +303,17 @@ def test_the_rows_of_a_parquet_file_are_numbered(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
     with pytest.raises(DataError, match="two columns have the same name"):
         list(read_table(tmp_path / "b.parquet"))
+
+
+def test_a_long_complaint_about_a_parquet_file_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet
+
+    def complain(path: Path) -> None:
+        raise ValueError("x" * 201 + "\nmore")
+
+    (tmp_path / "a.parquet").touch()
+    monkeypatch.setattr(pyarrow.parquet, "ParquetFile", complain)
+    with pytest.raises(DataError, match=rf"not a complete Parquet file \({'x' * 200}\)\.$"):
+        list(read_table(tmp_path / "a.parquet"))

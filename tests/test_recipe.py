@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,10 @@ def test_a_user_recipe_may_have_a_shipped_base_or_a_file_beside_it(tmp_path: Pat
     mine = user_recipe(tmp_path / "mine.yaml", "base: r1-7b\ntrain:\n  seed: 7\n")
     assert mine.name == "mine"
     assert mine == Recipe.load("r1-7b", ("train.seed=7", "name=mine"))
+    (tmp_path / "mine.yaml").rename(tmp_path / "mine.yml")
+    assert user_recipe(tmp_path / "beside.yaml", "base: mine.yml\n").train.seed == 7
     (tmp_path / "sub").mkdir()
-    other = user_recipe(tmp_path / "sub" / "other.yaml", "base: ../mine.yaml\nlora: {r: 4}\n")
+    other = user_recipe(tmp_path / "sub" / "other.yaml", "base: ../mine.yml\nlora: {r: 4}\n")
     assert (other.name, other.train.seed, other.lora.r, other.lora.lora_alpha) == ("other", 7, 4, 16)
 
 
@@ -245,7 +248,7 @@ def test_set_overrides_a_key_and_reads_an_exponent_without_a_dot_as_a_number() -
         ("learning_rate", "give section.key=value"),
         ("name.x=1", "'name' is a value"),
         ("train.seed=[", "is not a YAML value"),
-        ("train.seed=x", "train.seed"),
+        ("train.seed=x", "train.seed: must be a whole number, not"),
     ],
 )
 def test_a_wrong_override_is_named(override: str, message: str) -> None:
@@ -270,6 +273,25 @@ def test_overrides_are_put_where_their_keys_say_and_a_second_one_is_refused() ->
         put_overrides({}, ["a.b=1", "a.c=1", "a.b=1"])
     with pytest.raises(RecipeError, match=r"--set g\.h=1: 'g' is a value, not a section"):
         put_overrides(values, ["g.h=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Be brief # and kind", "what follows # is a comment"),
+        ("# Be brief", "what follows # is a comment"),
+        ("Answer: yes", "what precedes the colon is a key"),
+    ],
+)
+def test_text_of_which_yaml_makes_something_else_is_to_be_put_in_quotes(text: str, why: str) -> None:
+    values: dict[str, Any] = {}
+    quoted = f"a.b={json.dumps(text)}"
+    with pytest.raises(
+        RecipeError, match=f"{re.escape(f'{why}. Put text in quotes: --set {shlex.quote(quoted)}')}$"
+    ):
+        put_overrides(values, [f"a.b={text}"])
+    put_overrides(values, [quoted, "a.c= {d: 1}", "a.e='f # g'"])
+    assert values == {"a": {"b": text, "c": {"d": 1}, "e": "f # g"}}
 
 
 def test_a_long_override_is_cut_in_its_message() -> None:

@@ -92,6 +92,28 @@ def test_what_a_template_renders_is_text() -> None:
     assert render(WHOLE, [{"role": "user", "content": "a"}], add_generation_prompt=True) == "aanswer:"
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("tokenizer.chat_template is not set"), "the model's tokenizer has no chat template"),
+        (ValueError("no chat template is known"), "the model's tokenizer has no chat template"),
+        (
+            ValueError("roles must alternate\nso"),
+            r"the chat template fails \(ValueError: roles must alternate\)",
+        ),
+        (KeyError("chat_template"), r"the chat template fails \(KeyError: 'chat_template'\)"),
+    ],
+)
+def test_a_model_without_a_template_is_told_from_one_whose_template_fails(
+    error: Exception, message: str
+) -> None:
+    def fail(_: Messages) -> str:
+        raise error
+
+    with pytest.raises(ModelError, match=f"^{message}"):
+        render(Tokenizer(fail), [], add_generation_prompt=False)
+
+
 def test_a_template_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "SECONDS", 0.01)
     end = time.monotonic() + 60

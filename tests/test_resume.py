@@ -361,7 +361,7 @@ def test_a_run_that_was_killed_before_it_started_or_that_failed_is_resumed(tmp_p
 def test_a_tracker_that_is_not_installed_is_named_before_anything_is_loaded(
     names: Any, missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_setup.util, "find_spec", lambda name: None if name == "gone" else object())
+    monkeypatch.setattr(run_setup.util, "find_spec", lambda name: object() if name == "here" else None)
     recipe = RECIPE.changed({"train": {"report_to": names}}) if names is not None else RECIPE
     with pytest.raises(RecipeError, match=f"{missing} is not installed") if missing else nullcontext():
         check_trackers(recipe)

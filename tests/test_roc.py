@@ -5,7 +5,15 @@ import random
 import pytest
 
 from alttrain_cli.statistics.rates import Rate
-from alttrain_cli.statistics.roc import auroc, exact_interval, fewest_needed, most_hits, reliability, roc
+from alttrain_cli.statistics.roc import (
+    auroc,
+    exact_interval,
+    fewest_needed,
+    most_hits,
+    reliability,
+    roc,
+    svg_points,
+)
 from tests.later import later
 
 stats = later("scipy.stats")
@@ -63,6 +71,7 @@ def test_one_score_in_a_group_says_little_whatever_the_other_group_is() -> None:
 def test_the_curve_goes_from_nothing_to_everything() -> None:
     points = roc([0.9, 0.4], [0.4, 0.1])
     assert [(one.negatives, one.positives) for one in points] == [(0, 0), (0, 0.5), (0.5, 1), (1, 1)]
+    assert svg_points(points) == "0.0,100.0 0.0,50.0 50.0,0.0 100.0,0.0"  # 100 is the lower edge
 
 
 def test_the_calibration_curve_counts_every_score_once() -> None:

@@ -264,6 +264,22 @@ def test_scores_near_the_ends_keep_the_digits_that_matter() -> None:
     ]
 
 
+def test_words_without_probabilities_have_no_score() -> None:
+    for verdict in (HARMFUL, BENIGN):
+        score = VerdictScore.unknown(verdict)
+        assert (score.harmful, score.benign, score.value, score.decide(0.5)) == (0, 0, None, verdict)
+
+
+def test_what_is_stored_as_a_probability_is_one_or_the_sum_of_rounded_ones() -> None:
+    read = TypeAdapter(VerdictScore).validate_json
+    kept = VerdictScore(1.001, 0.0, HARMFUL, HARMFUL)
+    assert read(json.dumps(kept.record())) == kept
+    for name in ("harmful", "benign"):
+        for value in (-0.001, 1.002):
+            with pytest.raises(ValueError, match=f"(?s){name}.* than or equal to "):
+                read(json.dumps({**kept.record(), name: value}))
+
+
 def test_a_score_is_known_from_half_of_the_probability_on() -> None:
     assert VerdictScore(0.25, 0.25, HARMFUL, HARMFUL).value == 0.5
     assert VerdictScore(0.25, 0.24, HARMFUL, HARMFUL).value is None

@@ -75,7 +75,7 @@ TESTS = {
     "sandbox/runner": "sandbox_parts | sandbox",
     "backends/fingerprints": "keys",
     "backends/remembering": "remembering keys | eval_bad_input",
-    "storage/journal": "evaluation remembering | windows eval_bad_input eval_command",
+    "storage/journal": "evaluation remembering files | windows eval_bad_input eval_command",
     "storage/run": "run_records runs | loss outputs",
     "storage/folder_state": "files | loss outputs",
     "storage/files": "files | outputs loss",

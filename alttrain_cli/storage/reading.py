@@ -122,7 +122,7 @@ def is_file(path: Path) -> bool:
     """Whether there is an ordinary file; False too for a name that no file can have."""
     try:
         return path.is_file()
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 
@@ -130,7 +130,7 @@ def is_folder(path: Path) -> bool:
     """Whether there is a folder; False too for a name that none can have."""
     try:
         return path.is_dir()
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 
