@@ -12,7 +12,7 @@ AGAIN := (echo "Once more, alone. What passes now is flaky and must be fixed:"; 
 LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
 	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
 
-.PHONY: demo test check faults docs resolve lock format clean
+.PHONY: demo test check lint types tests faults docs resolve lock format clean
 
 ## demo: teach a real 135M model the structure, and compare its answers before and after
 demo: demo/run/adapter/adapter_model.safetensors
@@ -26,18 +26,21 @@ demo/data.jsonl: | .venv/installed-demo
 	$(BIN)/alttrain build-data --source starter --out demo/data.jsonl
 
 ## test: lint, types and all tests, with the embedded model for real
-test: .venv/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(PYTEST) || $(AGAIN)
+test: lint types tests
 
 ## check: the fast part of test
-check: .venv/installed-dev
+check: lint types
+	$(PYTEST) -m "not model"
+
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv/installed-dev
 	$(BIN)/mypy
-	$(PYTEST) -m "not model"
+
+tests: .venv/installed-dev
+	$(PYTEST) || $(AGAIN)
 
 ## faults: faults at every point of training too; make test tries a part of them
 faults: .venv/installed-dev
