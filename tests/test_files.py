@@ -68,8 +68,9 @@ def test_a_torn_or_empty_file_is_named_with_its_line(tmp_path: Path, content: by
 
 
 def test_a_name_that_no_file_can_have_is_no_file_and_no_folder(tmp_path: Path) -> None:
-    assert is_folder(tmp_path)
-    assert not is_file(tmp_path)
+    (tmp_path / "file").touch()
+    assert (is_folder(tmp_path), is_folder(tmp_path / "file")) == (True, False)
+    assert (is_file(tmp_path), is_file(tmp_path / "file")) == (False, True)
     for name in ("a\0b", "x" * 5000, "none"):
         assert not is_folder(tmp_path / name)
         assert not is_file(tmp_path / name)

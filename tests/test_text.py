@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from alttrain_cli.text import escape_hidden, estimate_tokens, hidden_characters, quoted, split_words
+from alttrain_cli.text import (
+    did_you_mean,
+    escape_hidden,
+    estimate_tokens,
+    hidden_characters,
+    quoted,
+    split_words,
+)
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats, surrogates, ends of lines and paragraphs
 # Signs of Arabic and Syriac that are drawn, although Unicode calls them formats.
@@ -18,6 +25,11 @@ def test_every_invisible_character_of_unicodes_first_plane_is_hidden_but_tab_and
     unassigned = {"\u2065"}
     tags = {chr(code) for code in range(0xE0000, 0xE0080)}
     assert set(hidden_characters()) == wanted | unassigned | tags
+
+
+def test_the_nearest_word_is_asked_for_and_none_that_is_far() -> None:
+    assert did_you_mean("smok", ["smoke-harmful", "smoke", "xstest"]) == "Did you mean 'smoke'?"
+    assert did_you_mean("zzz", ["smoke"]) == did_you_mean("smoke", []) == ""
 
 
 def test_hidden_characters_become_their_code_points_and_all_others_stay() -> None:
