@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from alttrain_cli.backends.address import without_secrets
+from alttrain_cli.backends.certificates import certificates
 from alttrain_cli.backends.reply import CutConnectionError, ProtocolError
 from alttrain_cli.network import is_isolated
 
@@ -166,13 +167,15 @@ class Connection:
         self._url = httpx.URL(base_url)
         self.pulse = Pulse(limits)
         self._watches: set[Watch] = set()
+        own = not (is_isolated() or direct)  # a proxy of the environment is another machine
         try:
             self._client = httpx.Client(
                 headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
                 # The watch is the limit; this one is for systems where it cannot wake a read.
                 timeout=httpx.Timeout(4 * limits.silence, connect=limits.connect),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-                trust_env=not (is_isolated() or direct),  # a proxy of the environment is another machine
+                trust_env=own,
+                verify=certificates(of_environment=own),
             )
         except (httpx.InvalidURL, ImportError, OSError, ValueError):
             # Their words may hold a proxy's password.

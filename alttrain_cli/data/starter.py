@@ -1,5 +1,6 @@
 """The starter set: pairs of prompts that we wrote, with a held-out part that training never sees."""
 
+from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
@@ -23,7 +24,12 @@ FILES = {
 
 def starter_rows(split: Split, name: str = STARTER) -> list[Row]:
     """Return the rows of one split of a set; the rows of a pair are adjacent and in the same split."""
-    return [
+    return list(_rows(split, name))
+
+
+@cache  # a command reads them several times
+def _rows(split: Split, name: str) -> tuple[Row, ...]:
+    return tuple(
         Row(
             id=f"starter-{pair['pair']}-{label}",
             prompt=pair[label]["prompt"],
@@ -39,7 +45,7 @@ def starter_rows(split: Split, name: str = STARTER) -> list[Row]:
         for pair in starter_pairs(name)
         if pair["split"] == split
         for label in LABELS
-    ]
+    )
 
 
 def starter_pairs(name: str = STARTER) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ Anchors, aliases, merge keys and tags are refused: a few lines of aliases can ex
 """
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,11 @@ def parse_yaml(text: str) -> Any:
     """
     if len(text) > LARGEST:
         raise YamlProblem(f"it is longer than {LARGEST:,} characters")
+    return deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=64)  # a list of all recipes reads the files that many share again and again
+def _parsed(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.reader.ReaderError as error:
