@@ -67,6 +67,11 @@ _REASONS = {
     errno.ELOOP: "its symbolic links go in a circle",
     errno.EIO: "the disk reports an error",
 }
+_NEXT_STEPS = {
+    _REASONS[errno.ENOSPC]: "Free some space, or choose another path.",
+    _REASONS[errno.EDQUOT]: "Free some space, or choose another path.",
+    _REASONS[errno.EFBIG]: "Raise the limit.",
+}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words it
 _TORCH = ("PytorchStreamWriter failed", "file write failed", "basic_ios::clear")
@@ -83,9 +88,8 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         reason = write_refusal(error)
         if reason is None:
             raise
-        raise AlttrainError(
-            f"{path}: cannot write: {reason}. Free some space, or choose another path."
-        ) from None
+        next_step = _NEXT_STEPS.get(reason, "Choose another path.")
+        raise AlttrainError(f"{path}: cannot write: {reason}. {next_step}") from None
 
 
 def write_refusal(error: Exception) -> str | None:

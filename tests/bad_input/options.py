@@ -34,26 +34,26 @@ _FROM = ("--source", "s.jsonl", "--label", "benign")
 BUILD = [
     _build("nothing", (), "--source", "--help"),
     _build("unknown-option", ("--nope",), "--nope", "build-data --help"),
-    _build("huge-option", ("--style", "x" * 1_000_000, "--source", "starter"), "--style", "..."),
+    _build("huge-option", ("--style", "x" * 1_000_000, "--source", "starter"), "--style", "(1,000,002 characters) is unknown"),
     _build("out-empty", ("--source", "starter", "--out", ""), "folder"),
     _build("out-folder", ("--source", "starter", "--out", "."), "folder"),
-    _build("out-below-a-file", ("--source", "starter", "--out", "s.jsonl/d.jsonl"), "s.jsonl"),
+    _build("out-below-a-file", ("--source", "starter", "--out", "s.jsonl/d.jsonl"), "s.jsonl: cannot write: a part of the path is a file, not a folder. Choose"),
     _build("out-long", ("--source", "starter", "--out", "x" * 300 + ".jsonl"), "too long"),
     _build("out-json", ("--source", "starter", "--out", "a/rows.json"), "--out a/rows.json", "a/rows.jsonl"),
-    _build("out-new-folder", ("--source", "starter", "--out", "new/"), "--out new", ".jsonl"),
-    _build("out-is-the-source", (*_FROM, "--out", "s.jsonl"), "s.jsonl", "--out"),
+    _build("out-new-folder", ("--source", "starter", "--out", "new/"), "--out new: rows are written as .jsonl"),
+    _build("out-is-the-source", (*_FROM, "--out", "s.jsonl"), "s.jsonl: --out would overwrite this source"),
     _build("suite-twice", ("--source", "starter", "--suite", "smoke", "--suite", "xstest-safe"), "--suite is given twice", "commas"),
     _build("columns-twice", (*_FROM, "--columns", "prompt=a", "--columns", "response=b"), "--columns is given twice", "commas"),
     _build("seed-word", ("--source", "starter", "--seed", "x"), "--seed", "integer"),
-    _build("seed-negative", ("--source", "starter", "--seed", "-1"), "--seed"),
-    _build("seed-65-bits", ("--source", "starter", "--seed", str(2**64)), "--seed"),
-    _build("show-negative", ("--source", "starter", "--show", "-1"), "--show"),
+    _build("seed-negative", ("--source", "starter", "--seed", "-1"), "--seed': it must be greater than or equal to 0."),
+    _build("seed-65-bits", ("--source", "starter", "--seed", str(2**64)), "--seed': it must be less than or equal to 9223372036854775807."),
+    _build("show-negative", ("--source", "starter", "--show", "-1"), "--show': it must be greater than or equal to 0."),
     _build("style", ("--source", "starter", "--style", "nope"), "'nope' is unknown"),
     _build("style-empty", ("--source", "starter", "--style", ""), "--style is empty"),
-    _build("suite", ("--source", "starter", "--suite", "nope"), "nope"),
+    _build("suite", ("--source", "starter", "--suite", "nope"), "--suite nope: no such suite"),
     _build("annotator", (*_FROM, "--annotator", "gpt"), "--annotator", "template"),
-    _build("concurrency", (*_FROM, "--annotator", "endpoint", *_SERVER, "--concurrency", "0"), "--concurrency"),
-    _build("concurrency-huge", (*_FROM, "--concurrency", "1000000"), "--concurrency"),
+    _build("concurrency", (*_FROM, "--annotator", "endpoint", *_SERVER, "--concurrency", "0"), "--concurrency': it must be greater than or equal to 1."),
+    _build("concurrency-huge", (*_FROM, "--concurrency", "1000000"), "--concurrency': it must be less than or equal to 1024."),
     _build("price-one", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "1"), "two numbers"),
     _build("price-negative", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "-1,2"), "two numbers"),
     _build("price-nan", (*_FROM, "--annotator", "endpoint", *_SERVER, "--price", "nan,2"), "two numbers"),
@@ -76,7 +76,7 @@ BUILD = [
     _build("label-mix", ("--mix", "s.jsonl", "--label", "benign"), "--label has no effect"),
     _build("style-mix", ("--mix", "s.jsonl", "--style", "original"), "--style has no effect"),
     _build("traces-unknown", ("--source", "s.jsonl", "--label", "unknown", "--generate-traces", "endpoint", *_SERVER), "--label unknown has no effect with --generate-traces"),
-    _build("traces-original", (*_FROM, "--style", "original", "--generate-traces", "model"), "original"),
+    _build("traces-original", (*_FROM, "--style", "original", "--generate-traces", "model"), "--style original cannot be used with --generate-traces"),
     *(
         _build(f"audit-{option}", ("--audit", "s.jsonl", f"--{option}", value), f"--{option} has no effect with --audit")
         for option, value in {
@@ -88,7 +88,9 @@ BUILD = [
     ),
     _suite("suffix", "p.txt", "a", "p.txt", "unknown format"),
     _suite("torn", "p.jsonl", "{", "p.jsonl:1", "not valid JSON"),
-    _suite("unknown", "nope=p.jsonl", "{}", "nope"),
+    _suite("unknown", "nope=p.jsonl", "{}", "--suite-file nope=p.jsonl: no suite is called 'nope'"),
+    _suite("group", "smoke=p.jsonl", "{}", "--suite-file smoke=p.jsonl: smoke is a group"),
+    _build("suite-file-without-file", ("--source", "starter", "--suite-file", "smoke-harmful="), "--suite-file smoke-harmful=: give NAME=FILE"),
     _suite("pipe", "p.csv", FIFO, "p.csv", "pipe"),
     Case(
         "suite-file-twice",
@@ -105,17 +107,35 @@ TRAIN = [
     _train("plan-canary", ("--plan", "--canary", "2"), "--canary has no effect with --plan"),
     _train("preview-out", ("--preview", "1", "--out", "run"), "--out has no effect with --preview"),
     _train("gpu-alone", ("--gpu", "12"), "--gpu has no effect without --plan"),
-    _train("gpu-word", ("--plan", "--gpu", "big"), "--gpu big"),
-    _train("gpu-nan", ("--plan", "--gpu", "nan"), "--gpu nan"),
-    _train("gpu-infinite", ("--plan", "--gpu", "inf"), "--gpu inf"),
-    _train("gpu-negative", ("--plan", "--gpu", "-1"), "--gpu -1"),
-    _train("preview-zero", ("--preview", "0"), "--preview"),
-    _train("stop-nan", ("--stop-over-refusal", "nan"), "--stop-over-refusal"),
-    _train("stop-high", ("--stop-over-refusal", "1.5"), "--stop-over-refusal"),
-    _train("stop-no-canary", ("--stop-over-refusal", "0.5", "--canary", "0"), "--canary"),
-    _train("plan-optim", ("--plan", "--set", "train.optim=nope"), "train.optim"),
-    _train("plan-max-steps", ("--plan", "--set", "train.max_steps=-5"), "train.max_steps"),
-    _train("plan-batch", ("--plan", "--set", f"train.per_device_train_batch_size={10**30}"), "batch_size"),
+    _train("gpu-word", ("--plan", "--gpu", "big"), "--gpu big: give auto, or"),
+    _train("gpu-nan", ("--plan", "--gpu", "nan"), "--gpu nan: give auto, or"),
+    _train("gpu-infinite", ("--plan", "--gpu", "inf"), "--gpu inf: give auto, or"),
+    _train("gpu-negative", ("--plan", "--gpu", "-1"), "--gpu -1: give auto, or"),
+    _train("preview-zero", ("--preview", "0"), "--preview': it must be greater than or equal to 1."),
+    _train(
+        "stop-nan",
+        ("--stop-over-refusal", "nan"),
+        "--stop-over-refusal': it must be less than or equal to 1.",
+    ),
+    _train(
+        "stop-high",
+        ("--stop-over-refusal", "1.5"),
+        "--stop-over-refusal': it must be less than or equal to 1.",
+    ),
+    _train(
+        "stop-no-canary",
+        ("--stop-over-refusal", "0.5", "--canary", "0"),
+        "--stop-over-refusal needs a canary",
+    ),
+    _train("plan-optim", ("--plan", "--set", "train.optim=nope"), "train.optim: 'nope' is not known"),
+    _train(
+        "plan-max-steps", ("--plan", "--set", "train.max_steps=-5"), "train.max_steps: must be at least 1"
+    ),
+    _train(
+        "plan-batch",
+        ("--plan", "--set", f"train.per_device_train_batch_size={10**30}"),
+        "batch_size: must be less than or equal to 65536",
+    ),
     _train("plan-tracker", ("--plan", "--set", "train.report_to=clearml"), "clearml is not installed"),
     _train("plan-out", ("--plan", "--out", "d.jsonl"), "d.jsonl", "already exists"),
     _train(
@@ -133,7 +153,11 @@ TRAIN = [
     ),
 ]
 CHAT = [
-    _chat("threshold", ("smollm2-135m", "--set", "threshold=1.5", "-p", "x"), "threshold", "1.5"),
+    _chat(
+        "threshold",
+        ("smollm2-135m", "--set", "threshold=1.5", "-p", "x"),
+        "threshold cannot be '1.5': must be less",
+    ),
     _chat(
         "threshold-of-a-base",
         ("smollm2-135m", "--set", "threshold=0.5", "-p", "x"),
@@ -186,9 +210,13 @@ CHAT = [
     _chat(
         "tokens-twice",
         ("smollm2-135m", "--max-new-tokens", "5", "--set", "max_new_tokens=6", "-p", "a"),
-        "--set",
+        "--max-new-tokens has no effect with --set",
     ),
-    _chat("tokens-huge", ("smollm2-135m", "--max-new-tokens", str(10**30), "-p", "a"), "max_new_tokens"),
+    _chat(
+        "tokens-huge",
+        ("smollm2-135m", "--max-new-tokens", str(10**30), "-p", "a"),
+        "max_new_tokens cannot be",
+    ),
     _chat("tokens-zero", ("smollm2-135m", "--max-new-tokens", "0", "-p", "a"), "max_new_tokens cannot be"),
     _chat(
         "temperature-infinite",
@@ -196,7 +224,11 @@ CHAT = [
         "temperature",
         "finite",
     ),
-    _chat("temperature-nan", ("smollm2-135m", "--set", "temperature=.nan", "-p", "a"), "temperature"),
+    _chat(
+        "temperature-nan",
+        ("smollm2-135m", "--set", "temperature=.nan", "-p", "a"),
+        "temperature cannot be '.nan'",
+    ),
     _chat("temperature-negative", ("smollm2-135m", "--set", "temperature=-1", "-p", "a"), "greater than 0"),
     _chat("temperature-bool", ("smollm2-135m", "--set", "temperature=false", "-p", "a"), "must be a number"),
     _chat("seed-huge", ("smollm2-135m", "--set", f"seed={10**30}", "-p", "a"), "seed cannot be"),
@@ -238,8 +270,8 @@ CHAT = [
     ),
 ]
 RECIPES = [
-    Case("recipes-gpu", ("recipes", "--gpu", "big"), ("--gpu big",)),
-    Case("recipes-gpu-empty", ("recipes", "--gpu", ""), ("--gpu",)),
+    Case("recipes-gpu", ("recipes", "--gpu", "big"), ("--gpu big: give auto",)),
+    Case("recipes-gpu-empty", ("recipes", "--gpu", ""), ("--gpu : give auto",)),
     Case(
         "recipes-gpu-show", ("recipes", "--gpu", "12", "show", "r1-7b"), ("--gpu has no effect before show",)
     ),
@@ -256,6 +288,6 @@ RECIPES = [
     Case("recipes-copy-fifo", ("recipes", "copy", "r.yaml", "x.yaml"), ("pipe",), {"r.yaml": FIFO}),
     Case("no-command", ("nope",), ("nope", "--help")),
     Case("no-option", ("--nope",), ("--nope", "--help")),
-    Case("hidden-option", ("--a\x1b[31m",), ("x1b",)),
+    Case("hidden-option", ("--a\x1b[31m",), (r"No such option: --a\x1b[31m",)),
 ]
 CASES = [*BUILD, *TRAIN, *CHAT, *RECIPES]

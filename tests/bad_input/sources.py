@@ -68,7 +68,7 @@ GRAMMAR = [
     _source("hub-escape", "owner/na\x1bme", "<U+001B>", "unknown source"),
     _source("hub-option", "-owner/name", "unknown source"),
     _source("long-name", "x" * 300 + ".jsonl", "too long"),
-    _source("hub-long", "x" * 5000 + "/y z", "..."),
+    _source("hub-long", "x" * 5000 + "/y z", "...: unknown source"),
     _source("missing", "s.jsonl", "s.jsonl", "no such file"),
     _source("at-in-name", "a@b.jsonl:9", "a@b.jsonl: no such file"),
     Case(

@@ -39,23 +39,29 @@ def suite_files(given: Sequence[str], chosen: Sequence[Suite]) -> dict[str, Path
     """Return the file of each suite for which NAME=FILE is given, and of each suite of the user's own."""
     files = {one.suite.name: one.path for one in own_suites(given)}
     for pair in (text for text in given if not is_own(text)):
-        name, equals, path = pair.partition("=")
-        if not (equals and path):
-            raise DataError(
-                f"--suite-file {pair}: give NAME=FILE, for example xstest-safe=xstest_prompts.csv, "
-                f"or a .yaml file that describes prompts of your own. {EXAMPLE}"
-            )
-        if not is_suite_word(name):
-            words = did_you_mean(name, all_suites()) or "Describe prompts of your own in a .yaml file."
-            raise DataError(f"--suite-file {pair}: no suite is called {quoted(name)}. {words} {EXAMPLE}")
-        if name not in {suite.name for suite in find_suites(name)}:
-            raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
+        name, path = _suite_and_file(pair)
         if name not in {suite.name for suite in chosen}:
             raise DataError(f"--suite-file {pair}: has no effect without --suite {name}.")
         if name in files:
             raise DataError(f"--suite-file {pair}: {name} has a file already: {files[name]}.")
-        files[name] = Path(path)
+        files[name] = path
     return files
+
+
+def _suite_and_file(pair: str) -> tuple[str, Path]:
+    """Return the suite's name and the file of NAME=FILE."""
+    name, equals, path = pair.partition("=")
+    if not (equals and path):
+        raise DataError(
+            f"--suite-file {pair}: give NAME=FILE, for example xstest-safe=xstest_prompts.csv, "
+            f"or a .yaml file that describes prompts of your own. {EXAMPLE}"
+        )
+    if not is_suite_word(name):
+        words = did_you_mean(name, all_suites()) or "Describe prompts of your own in a .yaml file."
+        raise DataError(f"--suite-file {pair}: no suite is called {quoted(name)}. {words} {EXAMPLE}")
+    if name not in {suite.name for suite in find_suites(name)}:
+        raise DataError(f"--suite-file {pair}: {name} is a group; give each of its suites a file.")
+    return name, Path(path)
 
 
 def suite_prompts(
@@ -70,11 +76,11 @@ def suite_prompts(
     own = own_suites(files)
     others = [text for text in files if not is_own(text)]
     unnamed = [text for text in others if "=" not in text or is_file(Path(text))]
-    named = [text.partition("=") for text in others if text not in unnamed]
-    names = [*(name for name, _, _ in named), *(Path(path).stem for path in unnamed)]
+    named = [_suite_and_file(text) for text in others if text not in unnamed]
+    names = [*(name for name, _ in named), *(Path(path).stem for path in unnamed)]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError(f"--suite-file: two files are called {quoted(twice[0])}. Give one a name: NAME=FILE")
-    given = {name: Path(path) for name, _, path in named}
+    given = dict(named)
     wanted = {suite.name: suite for word in (words, *given) if word for suite in find_suites(word)}
     found = {name: _prompts(suite, given.get(name)) for name, suite in wanted.items()}
     found |= {one.suite.name: _prompts(one.suite, one.path) for one in own}
