@@ -484,7 +484,10 @@ def test_the_command_after_a_chat_names_an_attacker_only_where_one_attacks() -> 
             "--suite-file has no effect with --replay",
         ),
         ("--suite crescendo", "this attack needs a model that attacks"),
-        ("--suite crescendo --attacker base --max-turns 0", "--max-turns"),
+        (
+            "--suite crescendo --attacker base --max-turns 0",
+            "--max-turns': it must be greater than or equal to 1.",
+        ),
     ],
 )
 def test_an_option_that_does_not_fit_is_one_line(words: str, problem: str) -> None:

@@ -120,7 +120,9 @@ def test_a_prompt_that_fails_is_an_error_of_its_own(opened: Any) -> None:
     asked = [*requests(3), Request("bad", Conversation.of("refuse"), 0)]
     found = dict(opened().complete(asked, Recipe.load("r1-8b").generation))
     assert isinstance(found.pop("bad"), BackendError)
-    assert all(isinstance(one, Completion) for one in found.values())
+    assert {key: type(one) for key, one in found.items()} == {
+        f"key {number}": Completion for number in range(3)
+    }
 
 
 def test_the_requests_of_a_process_that_ends_go_to_the_others(opened: Any, said: Said) -> None:

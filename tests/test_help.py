@@ -81,12 +81,14 @@ def test_an_old_name_of_an_option_does_what_the_new_one_does_and_is_not_shown(ol
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+    "path",
+    [one for one in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if one.name != "log.md"],
+    ids=lambda path: path.name,
 )
 def test_no_document_uses_an_older_name_of_an_option(path: Path) -> None:
-    text = "" if path.name == "log.md" else path.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if "--compare" not in line]
-    assert not set(re.findall(r"--[a-z-]+", " ".join(lines))) & set(OLD_NAMES)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        allowed = {"--compare"} if "alttrain chat" in line else set[str]()  # there it is no older name
+        assert not set(re.findall(r"--[a-z-]+", line)) & set(OLD_NAMES) - allowed, line
 
 
 def test_a_wrong_option_gets_near_ones_without_the_old_names() -> None:

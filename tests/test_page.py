@@ -142,10 +142,6 @@ def fill(value: Any, text: str) -> Any:
     return text if isinstance(value, str) else value
 
 
-def data_of(html: str) -> Any:
-    return json.loads(re.findall(r'id="data">(.*?)</script>', html, re.DOTALL)[0])
-
-
 def test_the_page_of_a_small_scorecard_is_the_golden_one(
     measured: tuple[dict[str, Any], list[SuiteResult], dict[str, SuiteResult]],
 ) -> None:
