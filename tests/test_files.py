@@ -121,6 +121,10 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
             Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
             "disk is full",
         ),
+        (
+            Exception("Error while serializing: I/O error: File too large (os error 27)"),
+            "larger than the limit",
+        ),
         (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "disk is full"),
     ],
 )
