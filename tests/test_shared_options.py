@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from alttrain_cli.cli import COMMANDS, app
 from alttrain_cli.library_output import capture_output, show_libraries
 from alttrain_cli.recipe.layers import shipped_recipes
 from tests.run_folders import make
+from tests.warm import Warm
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +128,7 @@ def test_an_address_on_this_machine_is_told_from_others(url: str, expected: bool
     assert is_here(url) is expected
 
 
-def completions(line: str) -> list[str]:
+def offered(light: Warm, line: str) -> list[str]:
     """What the shell offers after a line that ends where the cursor is."""
     words = line.split(" ")
     environment = {
@@ -135,12 +137,11 @@ def completions(line: str) -> list[str]:
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
-    code = "import sys; from alttrain_cli.cli import app; sys.argv = ['alttrain']; app(prog_name='alttrain')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    return done.stdout.split()
+    return light.run(cwd=Path.cwd(), env=environment).stdout.split()
 
 
-def test_the_shell_completes_commands_recipes_and_runs() -> None:
+def test_the_shell_completes_commands_recipes_and_runs(light: Warm) -> None:
+    completions = partial(offered, light)
     make("runs/smollm2-135m-1")
     make("demo/run")
     assert set(completions("alttrain ")) == set(COMMANDS)

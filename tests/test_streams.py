@@ -16,32 +16,48 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.storage.files import write_jsonl
 from tests.servers import Served, chat_server
 from tests.tiny import settings
+from tests.warm import Process, Warm
 
 REFUSAL = "<think>\nThey ask.\n\nThis is harmful.\n\nNo.\n</think>\n\nI can't help with that."
 CLOSED, GONE, FULL = "closed", "gone", "/dev/full"
 
 
+def opened(how: str) -> int | None:
+    """Open a stream that nobody reads any more, or that is full."""
+    if how == FULL:
+        return os.open(FULL, os.O_WRONLY)
+    if how != GONE:
+        return None
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
 def start(*arguments: str, cwd: Path, out: str = "", err: str = "", **options: Any) -> subprocess.Popen[str]:
     """Start the command line with its streams as wanted: read, closed, read by nobody any more, or full."""
     shell = "".join((" >&-" if out == CLOSED else "", " 2>&-" if err == CLOSED else ""))
-    files: dict[str, Any] = {}
-    for name, how in (("stdout", out), ("stderr", err)):
-        files[name] = subprocess.PIPE
-        if how == FULL:
-            files[name] = os.open(FULL, os.O_WRONLY)
-        elif how == GONE:
-            reader, files[name] = os.pipe()
-            os.close(reader)
+    files = [opened(one) for one in (out, err)]
     line = ["sh", "-c", f'exec "$@"{shell}', "sh", sys.executable, "-m", "alttrain_cli", *arguments]
-    process = subprocess.Popen(line, cwd=cwd, text=True, **files, **options)
-    for file in files.values():
-        if file != subprocess.PIPE:
+    kept = [subprocess.PIPE if one is None else one for one in files]
+    process = subprocess.Popen(line, cwd=cwd, text=True, stdout=kept[0], stderr=kept[1], **options)
+    for file in files:
+        if file is not None:
             os.close(file)
     return process
 
 
-def run(*arguments: str, cwd: Path, out: str = "", err: str = "") -> tuple[int, str, str]:
-    process = start(*arguments, cwd=cwd, out=out, err=err)
+def run(
+    *arguments: str, cwd: Path, out: str = "", err: str = "", warm: Warm | None = None
+) -> tuple[int, str, str]:
+    """Run the command line to its end; `warm` forks it, unless a stream is closed: then Python starts so."""
+    if warm and CLOSED not in (out, err):
+        files = opened(out), opened(err)
+        process: Any = warm.start(*arguments, cwd=cwd, outputs=files)
+        for file in files:
+            if file is not None:
+                os.close(file)
+    else:
+        process = start(*arguments, cwd=cwd, out=out, err=err)
     printed, said = process.communicate(timeout=300)
     assert "Traceback" not in (said or "")
     assert "Exception ignored" not in (said or "")
@@ -66,8 +82,10 @@ def evaluation(served: Served) -> tuple[str, ...]:
     ("out", "err"),
     [("", CLOSED), ("", GONE), ("", FULL), (CLOSED, ""), (GONE, ""), (FULL, ""), (CLOSED, CLOSED)],
 )
-def test_a_command_whose_product_is_a_file_does_its_work(out: str, err: str, tmp_path: Path) -> None:
-    code, _, said = run(*BUILD, cwd=tmp_path, out=out, err=err)
+def test_a_command_whose_product_is_a_file_does_its_work(
+    out: str, err: str, tmp_path: Path, light: Warm
+) -> None:
+    code, _, said = run(*BUILD, cwd=tmp_path, out=out, err=err, warm=light)
     assert code == 0, said
     assert {path.name for path in tmp_path.iterdir()} == {"data.jsonl", "data.manifest.json"}
     assert len((tmp_path / "data.jsonl").read_text().splitlines()) == 20
@@ -78,32 +96,33 @@ def test_a_command_whose_product_is_a_file_does_its_work(out: str, err: str, tmp
 
 
 @pytest.mark.parametrize(("out", "err"), [("", GONE), (CLOSED, CLOSED)])
-def test_an_evaluation_does_its_work(out: str, err: str, tmp_path: Path, served: Served) -> None:
-    code, _, said = run(*evaluation(served), cwd=tmp_path, out=out, err=err)
+def test_an_evaluation_does_its_work(out: str, err: str, tmp_path: Path, served: Served, light: Warm) -> None:
+    code, _, said = run(*evaluation(served), cwd=tmp_path, out=out, err=err, warm=light)
     assert code == 0, said
     assert (tmp_path / "ev" / "scorecard.html").is_file()
     card = tmp_path / "ev" / "scorecard.json"
     card.unlink()
-    code, _, said = run("eval", "report", "--out", "ev", cwd=tmp_path, out=out, err=err)
+    code, _, said = run("eval", "report", "--out", "ev", cwd=tmp_path, out=out, err=err, warm=light)
     assert code == 0, said
     assert card.is_file()
 
 
 @pytest.mark.parametrize("command", ["show", "chat"])
 def test_a_command_whose_product_is_what_it_prints_says_that_it_was_not_read(
-    command: str, tmp_path: Path, served: Served
+    command: str, tmp_path: Path, served: Served, light: Warm
 ) -> None:
+    warm = light if command == "chat" else None
     line = {
         "show": ("recipes", "show", "r1-7b"),
         "chat": ("chat", "--base-url", served.base_url, "-p", "Hi"),
     }[command]
     for err in (CLOSED, GONE):
-        code, printed, _ = run(*line, cwd=tmp_path, err=err)
+        code, printed, _ = run(*line, cwd=tmp_path, err=err, warm=warm)
         assert code == 0
         assert printed.strip()
     for out in (CLOSED, GONE):
-        assert run(*line, cwd=tmp_path, out=out)[0] == 141
-    code, _, said = run(*line, cwd=tmp_path, out=FULL)
+        assert run(*line, cwd=tmp_path, out=out, warm=warm)[0] == 141
+    code, _, said = run(*line, cwd=tmp_path, out=FULL, warm=warm)
     assert code == 2
     assert "standard output: cannot write: no space left" in said
 
@@ -139,14 +158,15 @@ def sample(tmp_path: Path) -> tuple[str, ...]:
     return ("build-data", "--source", "s.jsonl", "--suite", "", "--out", "d.jsonl", "--annotator", "endpoint")
 
 
-def ended_by(process: "subprocess.Popen[str]", number: signal.Signals) -> str:
+def ended_by(process: Process, number: signal.Signals) -> str:
     """Send the signal until the process ends, as a person would; return its standard error."""
-    for _ in range(4):
+    for _ in range(4):  # a signal can arrive where Python drops the exception
         process.send_signal(number)
-        try:
-            return process.communicate(timeout=60)[1]
-        except subprocess.TimeoutExpired:  # a signal can arrive where Python drops the exception
-            continue
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                return process.communicate(60)[1]
+            time.sleep(0.02)
     pytest.fail("the process does not end")
 
 
@@ -160,7 +180,7 @@ def ended_by(process: "subprocess.Popen[str]", number: signal.Signals) -> str:
     ],
 )
 def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
-    number: signal.Signals, command: str, sample: tuple[str, ...], tmp_path: Path
+    number: signal.Signals, command: str, sample: tuple[str, ...], tmp_path: Path, light: Warm
 ) -> None:
     verdict = '{"understanding": "They ask.", "assessment": "It is harmless.", "verdict": "benign"}'
     stopped = threading.Event()
@@ -174,7 +194,7 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
         where = ("--base-url", server.base_url, "--model", "tiny", "--concurrency", "1")
         more = ("--suite", "smoke", "--limit", "5", "--no-judge-card", "--out", "ev")
         line = (*sample, *where) if command == "build-data" else ("eval", *where, *more)
-        process = start(*line, cwd=tmp_path)
+        process = light.start(*line, cwd=tmp_path)
         when(lambda: len(server.requests) >= 4)
         said = ended_by(process, number)
         stopped.set()
@@ -182,7 +202,7 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
         assert "Interrupted." in said
         assert "Traceback" not in said
         asked = len(server.requests)
-        code, _, said = run(*line, cwd=tmp_path)
+        code, _, said = run(*line, cwd=tmp_path, warm=light)
         assert code in (0, 2), said  # 2: where the answers make no rows
         first = {str(request["messages"]) for request in server.requests[: asked - 1]}
         again = [request for request in server.requests[asked:] if str(request["messages"]) in first]
@@ -228,12 +248,13 @@ def test_a_signal_in_the_last_moment_is_no_traceback() -> None:
 
 
 @pytest.mark.model
-def test_training_that_nobody_listens_to_ends_with_an_adapter(tiny: Path, tmp_path: Path) -> None:
+def test_training_that_nobody_listens_to_ends_with_an_adapter(tiny: Path, tmp_path: Path, warm: Warm) -> None:
+    """What the libraries say while they are imported, to standard output that nobody reads: test_model.py."""
     write_jsonl(tmp_path / "rows.jsonl", (row.model_dump() for row in starter_rows("train")[:6]))
     sets = (*settings(tiny), "train.num_train_epochs=1", "generation.max_new_tokens=8")
     options = [part for override in sets for part in ("--set", override)]
     line = ("train", "--recipe", "smollm2-135m", "--data", "rows.jsonl", "--out", "run", *options)
-    code, _, said = run(*line, cwd=tmp_path, out=GONE, err=GONE)
+    code, _, said = run(*line, cwd=tmp_path, out=GONE, err=GONE, warm=warm)
     assert code == 0, said
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
     assert '"status": "finished"' in (tmp_path / "run" / "manifest.json").read_text()

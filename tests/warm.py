@@ -29,6 +29,8 @@ from typing import IO, Any, NoReturn
 
 import pytest
 
+from tests import known_speed
+
 ROOT = Path(__file__).parent.parent
 Hook = tuple[str, str, dict[str, Any]]  # module, function and keywords: called in the process, first of all
 
@@ -124,9 +126,13 @@ class Warm:
         env: Mapping[str, str] | None = None,
         stdin: str = "",
         terminal: int | None = None,
+        outputs: tuple[int | None, int | None] = (None, None),
         hooks: Sequence[Hook] = (),
     ) -> Process:
-        """Start `alttrain ARGUMENTS`. `terminal` is a handle that it gets as its terminal, or None."""
+        """Start `alttrain ARGUMENTS`. `terminal` is a handle that it gets as its terminal, or None.
+
+        `outputs` are the handles that it gets as standard output and standard error; what is None is kept.
+        """
         given, out, err = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
         given.write(stdin.encode())
         given.seek(0)
@@ -134,7 +140,10 @@ class Warm:
         order = {
             "arguments": list(map(str, arguments)), "cwd": str(cwd), "hooks": hooks, "env": dict(env or os.environ),
         }  # fmt: skip
-        own = [terminal] * 3 if terminal is not None else [one.fileno() for one in (given, out, err)]
+        kept = [
+            mine if mine is not None else one.fileno() for mine, one in zip(outputs, (out, err), strict=True)
+        ]
+        own = [terminal] * 3 if terminal is not None else [given.fileno(), *kept]
         handles = [theirs.fileno(), *own]
         socket.send_fds(self._door, [b"\0"], handles)
         self._door.sendall(json.dumps(order).encode() + b"\n")
@@ -230,11 +239,14 @@ def _import_commands() -> None:
         "alttrain_cli.study.place",
     ):
         import_module(name)
+    known_speed.install()
     _fill_caches()
 
 
 def _fill_caches() -> None:
     """Read what every command reads and none changes. Modules that look for HOME are left to the commands."""
+    from alttrain_cli.backends.connection import LIMITS, Connection
+    from alttrain_cli.data.starter import starter_rows
     from alttrain_cli.evaluation.page.environment import environment
     from alttrain_cli.evaluation.published_tables import all_published
     from alttrain_cli.evaluation.suites.suite import all_suites
@@ -243,9 +255,14 @@ def _fill_caches() -> None:
 
     all_suites()
     all_published()
+    for direct in (False, True):
+        Connection("http://127.0.0.1", "", LIMITS, direct=direct).close()  # which reads the certificates
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
-    Recipe.load("smollm2-135m")
+    for recipe in ("smollm2-135m", "r1-7b"):
+        Recipe.load(recipe)
+    for split in ("train", "heldout"):
+        starter_rows(split)
     for command in ("build-data", "chat", "eval", "train"):
         context_of([command])
 
