@@ -1,36 +1,43 @@
-"""Adaptive suites on the real small model: it attacks itself, and its dialogues are stored."""
+"""Adaptive suites on a model in memory: it attacks itself, and its dialogues are stored."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from alttrain_cli.cli import app
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from tests.servers import chat_server
 from tests.warm import Warm, wait_for_line
 
 pytestmark = pytest.mark.model
-COMMAND = (
-    "eval smollm2-135m --suite crescendo-smoke,benign-turns --attacker base --limit 1 --max-turns 2 "
-    "--max-new-tokens 12 --attacker-max-new-tokens 24 --no-judge-card"
-)
 
 
 def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_small_model_attacks_itself_and_answers_harmless_conversations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def run(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a tiny model, with the tokenizer and the recipe of the embedded one."""
+    folder = tmp_path_factory.mktemp("attacks")
+    family = {"family": "smollm2", "recipe": "smollm2-135m"}
+    make = ("tests.quick_benchmarks", "make_run", {"folder": str(folder), **family})
+    assert warm.run("--version", cwd=folder, hooks=[make]).returncode == 0
+    return folder / "run"
+
+
+def test_a_model_attacks_itself_and_answers_harmless_conversations(
+    run: Path, warm: Warm, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, COMMAND.split())
-    assert done.exit_code == 0, done.output
-    root = tmp_path / "evals" / "HuggingFaceTB--SmolLM2-135M-Instruct"
-    attack, control = root / "crescendo-smoke", root / "benign-turns"
+    line = (
+        *("eval", run, "--suite", "crescendo-smoke,benign-turns", "--attacker", "base", "--limit", "1"),
+        *("--max-turns", "2", "--max-new-tokens", "12", "--attacker-max-new-tokens", "24"),
+        *("--baseline", "none", "--no-judge-card", "--out", "found"),
+    )
+    done = warm.run(*line, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    attack, control = (tmp_path / "found" / name for name in ("crescendo-smoke", "benign-turns"))
     played = lines(attack / "dialogues.jsonl")
     assert {one["outcome"] for one in played} <= {outcome.value for outcome in AttackOutcome}
     assert len(played) == 1
@@ -48,12 +55,9 @@ KILLED_AT = (2, 7, 11)  # of 12 lines of calls.jsonl
 
 
 def test_killed_on_a_model_in_memory_the_dialogues_are_the_same_and_no_call_is_made_twice(
-    warm: Warm, tmp_path: Path
+    run: Path, warm: Warm, tmp_path: Path
 ) -> None:
-    """On a tiny model, at three places; benchmarks/kill.py attack kills the real small one at random moments."""
-    family = {"family": "smollm2", "recipe": "smollm2-135m"}
-    make = ("tests.quick_benchmarks", "make_run", {"folder": str(tmp_path), **family})
-    assert warm.run("--version", cwd=tmp_path, hooks=[make]).returncode == 0
+    """At three places; benchmarks/kill.py attack kills the real small model at random moments."""
 
     def message(number: int, request: dict[str, Any]) -> str:
         """Another message for each goal: equal requests are one call."""
@@ -61,7 +65,7 @@ def test_killed_on_a_model_in_memory_the_dialogues_are_the_same_and_no_call_is_m
 
     with chat_server(message, models=("other",)) as served:
         line = (
-            *("eval", tmp_path / "run", "--suite", "crescendo-smoke", "--limit", "2", "--max-turns", "3"),
+            *("eval", run, "--suite", "crescendo-smoke", "--limit", "2", "--max-turns", "3"),
             *("--max-new-tokens", "6", "--baseline", "none", "--no-judge-card"),
             *("--attacker", f"{served.base_url} other", "--out"),
         )

@@ -1,4 +1,4 @@
-"""A study with the real commands and a real model: what they leave is what its steps look for."""
+"""A study with the real commands and a model of a few thousand weights: what they leave is what its steps look for."""
 
 import os
 import random
@@ -9,7 +9,6 @@ from threading import Timer
 
 import pytest
 
-from alttrain_cli.engine import speed
 from alttrain_cli.study.history import history_of
 from alttrain_cli.study.place import open_study
 from alttrain_cli.study.run import Events
@@ -17,10 +16,11 @@ from tests.warm import Process, Warm
 
 LAUNCHER = "alttrain_cli.study.place.Launcher"
 SMALL = (
+    "models=[own.yaml]",
     "methods=[untrained, no-ha]",
     "sizes=[8]",
     "eval={limit: 1, max_new_tokens: 8}",
-    "train.set={train.max_steps: 2, train.warmup_steps: 0, generation.max_new_tokens: 8}",
+    "train.set={train.max_steps: 2, train.warmup_steps: 0, train.learning_rate: 0.01, generation.max_new_tokens: 8}",
 )
 
 
@@ -59,13 +59,17 @@ class WarmLauncher:
         return Forked(self._warm.start(*words, cwd=Path.cwd()), log)
 
 
+@pytest.fixture
+def here(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a recipe for such a model."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(f"base: smollm2-135m\nmodel: {{name: {tiny}, package: null}}\n")
+
+
 @pytest.mark.model
 def test_real_commands_leave_what_the_steps_look_for(
-    warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm: Warm, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(speed, "KEPT", tmp_path / "speed.json")
-    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
     place, launcher = open_study("smoke", SMALL, None), WarmLauncher(warm)
     monkeypatch.setattr(LAUNCHER, lambda *_: launcher)
     failures = place.run(1, Events())
@@ -105,14 +109,10 @@ class KillingLauncher(WarmLauncher):
 
 @pytest.mark.model
 def test_real_steps_killed_at_random_moments_end_in_the_same_table_and_none_that_is_done_runs_twice(
-    warm: Warm, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm: Warm, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(speed, "KEPT", tmp_path / "speed.json")
-    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
-    Path("own.yaml").write_text(f"base: smollm2-135m\nmodel: {{name: {tiny}, package: null}}\n")
     more = "train.set={train.max_steps: 3, train.save_steps: 1, train.warmup_steps: 0, train.learning_rate: 0.01, generation.max_new_tokens: 8}"
-    given = ("models=[own.yaml]", *SMALL[:3], more)
+    given = (*SMALL[:-1], more)
     whole = open_study("smoke", given, Path("whole"))
     monkeypatch.setattr(LAUNCHER, lambda *_: WarmLauncher(warm))
     assert whole.run(1, Events()) == []
