@@ -226,11 +226,82 @@ def test_too_few_different_prompts_are_no_evidence(gaps: list[float]) -> None:
 
 
 def test_prompts_that_differ_only_by_rounding_are_not_different() -> None:
-    """Each prompt has one more hit of three; as floats, the two differences are not equal."""
-    target, compared = {"a": [1, 1, 1], "b": [1, 1, 0]}, {"a": [1, 1, 0], "b": [1, 0, 0]}
-    found = difference(target, compared)
+    """Each score is higher by a third; as floats, the two differences are not equal."""
+    found = difference(per_prompt([1, 2 / 3]), per_prompt([2 / 3, 1 / 3]))
     assert found is not None
     assert (found.points, found.p, found.distinguishable) == (pytest.approx(100 / 3), 1.0, False)
+
+
+# --- two models, several answers of yes or no a prompt
+
+
+def clusters(*cells: tuple[int, int, int]) -> Difference:
+    """Compare two models, of which each has so many hits (target, compared) of so many samples of a prompt."""
+    target = {str(at): [1] * mine + [0] * (n - mine) for at, (mine, _, n) in enumerate(cells)}
+    compared = {str(at): [0] * (n - its) + [1] * its for at, (_, its, n) in enumerate(cells)}
+    found = difference(target, compared)
+    assert found is not None
+    return found
+
+
+def test_prompts_with_several_samples_are_clusters_in_mcnemars_test() -> None:
+    """By hand: 3 + 2 + 1 - 1 = 5, and of 16 ways to sign these, 6 have a sum of 5 or 7, or of -5 or -7."""
+    found = clusters((4, 1, 4), (3, 1, 4), (2, 1, 4), (0, 1, 4), (2, 2, 4))
+    assert found.test == "McNemar, exact, clustered by prompt"
+    assert (found.n, found.points) == (5, pytest.approx(100 * 5 / 4 / 5))
+    assert found.p == pytest.approx(6 / 16)
+    # 20 samples as 20 prompts of their own would be 6 against 1 discordant pairs, and p = 0.125.
+    assert (found.only_target, found.only_compared) == (None, None)
+
+
+rows = st.integers(1, 4).flatmap(lambda n: st.tuples(st.integers(0, n), st.integers(0, n), st.just(n)))
+
+
+@settings(max_examples=60)
+@given(st.lists(rows, min_size=1, max_size=9))
+def test_clusters_are_compared_as_scipy_permutes_them(cells: list[tuple[int, int, int]]) -> None:
+    """scipy exchanges the two models within each prompt, in all 2^n ways."""
+    found = clusters(*cells) if any(n > 1 for _, _, n in cells) else None
+    assume(found is not None and len(cells) > 1)
+    assert found is not None
+    whole = [[hits * 12 // n for hits in (mine, its)] for mine, its, n in cells]
+    reference = stats().permutation_test(
+        ([one for one, _ in whole], [other for _, other in whole]),
+        lambda one, other, axis: (one - other).sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=math.inf,
+    )
+    assert found.p == pytest.approx(reference.pvalue)
+    assert -100 <= found.low <= found.points + 1e-9
+    assert found.points - 1e-9 <= found.high <= 100
+
+
+@settings(max_examples=40)
+@given(up=st.integers(0, 20), down=st.integers(0, 20), same=st.integers(0, 20), of=st.integers(2, 5))
+def test_clusters_of_equal_samples_are_one_pair_each(up: int, down: int, same: int, of: int) -> None:
+    assume(up + down + same)
+    one, many = (
+        paired(0, up, down, same),
+        clusters(*[(of, 0, of)] * up, *[(0, of, of)] * down, *[(0, 0, of)] * same),
+    )
+    assert many.p == pytest.approx(one.p)
+    assert (many.points, many.low, many.high) == pytest.approx((one.points, one.low, one.high))
+
+
+def test_with_too_many_sums_the_test_of_durkalski_gives_nearly_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cells = [(at * 7 % 5, at * 3 % 5, 4) for at in range(60)] + [(3, 1, 4)] * 8
+    exact = clusters(*cells)
+    monkeypatch.setattr("alttrain_cli.statistics.estimates.MOST_SUMS", 0)
+    near = clusters(*cells)
+    assert (exact.test, near.test) == ("McNemar, exact, clustered by prompt", "McNemar, clustered by prompt")
+    assert 0.02 < exact.p < 0.5
+    assert near.p == pytest.approx(exact.p, rel=0.1)
+    gaps = [(mine - its) / n for mine, its, n in cells]
+    statistic = sum(gaps) ** 2 / sum(gap**2 for gap in gaps)  # chi squared, one degree of freedom
+    assert near.p == pytest.approx(stats().chi2.sf(statistic, 1))
 
 
 # --- what may be said

@@ -1,17 +1,11 @@
 """Figures in one form each, wherever they are shown."""
 
 from alttrain_cli.statistics.estimates import Estimate
-from alttrain_cli.statistics.rates import percent, span
 
 
 def estimate_in_words(found: Estimate | None) -> str:
     """Return an estimate as 12/16 = 75% (51-90)."""
-    if found is None:
-        return "-"
-    interval = f"({span(found.low, found.high)})"
-    if found.hits is None:
-        return f"{percent(found.share)} {interval} n={found.n}"
-    return f"{found.hits}/{found.n} = {percent(found.share)} {interval}"
+    return "-" if found is None else str(found)
 
 
 def size_in_words(count: int) -> str:

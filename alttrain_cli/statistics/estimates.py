@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from statistics import fmean, pvariance
 
-from alttrain_cli.statistics.rates import Rate, Z, wilson
+from alttrain_cli.statistics.rates import Rate, Z, percent, span, wilson
 
 ALPHA = 0.05
+MOST_SUMS = 10**8
 USELESS = 0.1  # a judge whose sensitivity and specificity add up to less than 1.1 corrects nothing
 
 
@@ -44,6 +46,12 @@ class Estimate:
     def of_rate(cls, rate: Rate) -> "Estimate":
         low, high = rate.interval
         return cls(rate.share if rate.n else 0.0, low, high, rate.n, rate.hits)
+
+    def __str__(self) -> str:
+        interval = f"({span(self.low, self.high)})"
+        if self.hits is None:
+            return f"{percent(self.share)} {interval} n={self.n}"
+        return f"{self.hits}/{self.n} = {percent(self.share)} {interval}"
 
 
 def mean_of(parts: Sequence[Estimate]) -> Estimate:
@@ -93,19 +101,19 @@ def difference(
 ) -> Difference | None:
     """Compare prompt by prompt; None if no prompt was judged for both.
 
-    One yes or no a prompt: McNemar's exact test, and the interval of Bonett and Price (2012). Several
-    samples or scores: the paired t test and interval on the prompts' means (Miller, arXiv 2411.00640).
+    Yes or no: McNemar's exact test, and the interval of Bonett and Price (2012). With several samples a
+    prompt is a cluster of them. Scores: the paired t test and interval (Miller, arXiv 2411.00640).
     """
-    pairs = [
-        (fmean(samples), fmean(compared[item]))
-        for item, samples in target.items()
-        if samples and compared.get(item)
-    ]
-    if not pairs:
+    both = [item for item in target if target[item] and compared.get(item)]
+    if not both:
         return None
-    if all(value in (0, 1) for pair in pairs for value in pair):
+    pairs = [(fmean(target[item]), fmean(compared[item])) for item in both]
+    samples = [(target[item], compared[item]) for item in both]
+    if any(value not in (0, 1) for pair in samples for side in pair for value in side):
+        return _of_means([one - other for one, other in pairs])
+    if all(len(side) == 1 for pair in samples for side in pair):
         return _of_pairs(pairs)
-    return _of_means([one - other for one, other in pairs])
+    return _of_clusters([_gap(*pair) for pair in samples])
 
 
 def _of_pairs(pairs: Sequence[tuple[float, float]]) -> Difference:
@@ -115,10 +123,53 @@ def _of_pairs(pairs: Sequence[tuple[float, float]]) -> Difference:
     up = sum(one > other for one, other in pairs)
     down = sum(one < other for one, other in pairs)
     p = float(binomtest(up, up + down).pvalue) if up + down else 1.0
-    more, less = (up + 1) / (n + 2), (down + 1) / (n + 2)
-    spread = Z * math.sqrt((more + less - (more - less) ** 2) / (n + 2))
-    low, high = max(-1.0, more - less - spread), min(1.0, more - less + spread)
+    low, high = _adjusted([one - other for one, other in pairs])
     return Difference(n, 100 * (up - down) / n, 100 * low, 100 * high, p, "McNemar, exact", up, down)
+
+
+def _adjusted(gaps: Sequence[float]) -> tuple[float, float]:
+    """Return the interval of Bonett and Price: a normal one, after one prompt more in each direction."""
+    more = (*gaps, 1.0, -1.0)
+    spread = Z * math.sqrt(pvariance(more) / len(more))
+    return max(-1.0, fmean(more) - spread), min(1.0, fmean(more) + spread)
+
+
+def _gap(target: Sequence[float], compared: Sequence[float]) -> Fraction:
+    """Return the difference of two means of yes and no."""
+    return Fraction(round(sum(target)), len(target)) - Fraction(round(sum(compared)), len(compared))
+
+
+def _of_clusters(gaps: Sequence[Fraction]) -> Difference:
+    """Compare prompts with several samples: if the models are alike, each difference may have either sign.
+
+    With one sample this is McNemar's exact test. Its limit for many prompts is the test of Durkalski et al.
+    (Statistics in Medicine 2003) for clustered pairs, which is used if there are too many sums to count.
+    """
+    scale = math.lcm(*(gap.denominator for gap in gaps))
+    sizes = [abs(int(gap * scale)) for gap in gaps if gap]
+    found, can_count = abs(int(sum(gaps) * scale)), sum(sizes) * len(sizes) <= MOST_SUMS
+    p = _of_signs(sizes, found) if can_count else _of_limit(sizes, found)
+    test = "McNemar, exact, clustered by prompt" if can_count else "McNemar, clustered by prompt"
+    n, (low, high) = len(gaps), _adjusted([float(gap) for gap in gaps])
+    return Difference(n, 100 * float(sum(gaps) / n), 100 * low, 100 * high, p, test)
+
+
+def _of_signs(sizes: Sequence[int], found: int) -> float:
+    """Return how likely the sum of these sizes, each with a random sign, is at least so far from 0."""
+    import numpy as np
+
+    likely = np.zeros(sum(sizes) + 1)  # by the sum of those with a plus
+    likely[0] = 1.0
+    for size in sizes:
+        moved = likely[: len(likely) - size].copy()
+        likely /= 2
+        likely[size:] += moved / 2
+    sums = 2 * np.arange(len(likely)) - sum(sizes)
+    return min(1.0, float(likely[np.abs(sums) >= found].sum()))
+
+
+def _of_limit(sizes: Sequence[int], found: int) -> float:
+    return math.erfc(found / math.sqrt(2 * sum(size**2 for size in sizes)))
 
 
 def _of_means(differences: Sequence[float]) -> Difference:
