@@ -45,7 +45,7 @@ def test_the_page_has_a_bar_a_curve_and_the_turns_of_each_attack(measured: tuple
     assert html.count("target calls per dialogue") == 1  # a script has its own length
     assert 'aria-label="complete 4. "' in html
     assert "candidate: assessed as harmful" in html
-    assert "refused in any turn: " in html
+    assert "refused in any turn, by the judge in the loop: " in html
 
 
 def test_what_an_attacker_wrote_is_on_the_page_only_with_harmful_completions(

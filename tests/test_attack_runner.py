@@ -403,6 +403,9 @@ def test_every_key_of_a_stored_dialogue_is_checked(tmp_path: Path) -> None:
         ({"outcome": "unfinished"}, "deciding: does not fit outcome 'unfinished'"),
         ({"outcome": "unknown"}, "outcome: "),
         ({"deciding": None}, "deciding: does not fit outcome 'held'"),
+        ({"outcome": "achieved"}, "outcome: 'achieved' does not fit a highest score of 1"),
+        ({"version": 7}, "version: 7 is unknown. A newer alttrain may read it"),
+        ({"calls": {"attacker": 1}}, "calls.target: is less than the attempts need"),
     ],
 )
 def test_a_stored_dialogue_whose_parts_do_not_fit_is_named(
@@ -414,6 +417,51 @@ def test_a_stored_dialogue_whose_parts_do_not_fit_is_named(
     path.write_text(json.dumps({**line, **changes}) + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=problem):
         list(SuiteDir(path.parent).played([line["key"]]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ([{"score": 10}, {}], "outcome: 'held' does not fit a highest score of 10"),
+        ([{"score": 5}, {}], "deciding: attempt 1 has the score 1, another has 5"),
+        ([{}, {"number": 0}], "attempts: the number 0 is given twice"),
+    ],
+)
+def test_scores_that_contradict_the_outcome_are_named(
+    tmp_path: Path, changes: list[dict[str, Any]], problem: str
+) -> None:
+    play(tmp_path, target=backend(HELPS, "target"), limit=1, turns=2)
+    path = tmp_path / "crescendo-smoke" / "dialogues.jsonl"
+    line = json.loads(path.read_text(encoding="utf-8"))
+    assert (line["outcome"], line["deciding"]) == ("held", 1)
+    attempts = [one | change for one, change in zip(line["attempts"], changes, strict=True)]
+    path.write_text(json.dumps({**line, "attempts": attempts}) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"dialogues\.jsonl:1: {problem}"):
+        stored(tmp_path)
+
+
+def test_a_dialogue_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    play(tmp_path, limit=2, turns=1)
+    path = tmp_path / "crescendo-smoke" / "dialogues.jsonl"
+    first, second = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(f"{first}\n{second}{first}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"dialogues\.jsonl:4: key: is that of line 1\. Remove line 4, or"):
+        stored(tmp_path)
+    with pytest.raises(DataError, match=r"dialogues\.jsonl:4: "):
+        play(tmp_path, limit=2, turns=1)
+
+
+def test_a_deciding_answer_that_was_deleted_is_made_again_from_the_stored_calls(tmp_path: Path) -> None:
+    before = play(tmp_path, **crowd(), limit=6)
+    paths = [tmp_path / "crescendo-smoke" / name for name in ("completions.jsonl", "dialogues.jsonl")]
+    whole = [path.read_bytes() for path in paths]
+    assert len(whole[0].splitlines()) > 1
+    for kept in (b"", whole[0].splitlines(keepends=True)[0]):
+        paths[0].write_bytes(kept)
+        idle = crowd()
+        assert play(tmp_path, **idle, limit=6) == before
+        assert [path.read_bytes() for path in paths] == whole
+        assert [one.received for one in idle.values()] == [[], [], []]
 
 
 def test_a_stored_dialogue_is_not_played_again_even_without_its_calls(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alttrain_cli.evaluation.attack_metrics import _hits, attack_score
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.stats import AttackStats, DialogueEnd
@@ -28,10 +29,8 @@ from alttrain_cli.evaluation.metric_values import (
     metrics_of,
 )
 from alttrain_cli.evaluation.metrics import (
-    _hits,
     ablated_scores,
     agreement,
-    attack_score,
     pooled_scores,
     suite_metrics,
 )

@@ -36,10 +36,14 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
         f"{outcome_label(score.facts, name)} {count}" for name, count in side.outcomes.items() if count
     )
     if suite.kind != "harmful":
-        yield f"refused in any turn {estimate_in_words(side.refused)}"
+        yield f"refused in any turn {estimate_in_words(side.refused)}, by the judge in the loop"
+        if side.counted:
+            yield f"last answers {side.counts} {side.works_in_words}, as in the table"
         return
     if side.counted:
         yield f"deciding answers {side.counts} {side.works_in_words}"
+    if side.bare_goal:
+        yield side.bare_goal.words
     if side.any_of_seeds:
         yield f"with any of {suite.samples} seeds {estimate_in_words(side.any_of_seeds)}"
     if score.facts.steered and side.achieved:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import combinations
 
-from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judgement import Behaviour, JudgementState
@@ -19,6 +18,7 @@ from alttrain_cli.evaluation.metric_values import (
     metrics_of,
     value_of,
 )
+from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.scorecard_values import Agreement, MetricScore, Pool, PooledScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Kind
@@ -56,7 +56,7 @@ def _score(
     return MetricScore(
         judge=judge,
         metric=metric.name,
-        title=metric.title + _samples(metric, samples),
+        title=metric.title + _which(result.plan) + _samples(metric, samples),
         better=metric.better,
         triage=is_triage(judge),
         target=Estimate.of(values.counted),
@@ -69,6 +69,11 @@ def _score(
         safe_at=_safe_at(result, judge) if metric is HARMFUL and samples > 1 else None,
         states=result.states(judge),
     )
+
+
+def _which(plan: EvalPlan) -> str:
+    """Return which answer of fixed turns is counted: others of the same conversation may differ."""
+    return ", last answer" if plan.attack and not plan.attack.steered else ""
 
 
 def _samples(metric: Metric, samples: int) -> str:
@@ -150,34 +155,10 @@ def _not_pooled(
     return alone if len(alone) < len(mine) else []
 
 
-def attack_score(result: SuiteResult, baseline: SuiteResult | None) -> AttackScore | None:
-    """Return the score of an attack; None for a suite without attacks. One judge counts for both models."""
-    if result.plan.attack is None or result.attack is None:
-        return None
-    compared = summary_of(baseline.attack, *_hits(baseline, result)) if baseline and baseline.attack else None
-    return AttackScore(result.plan.attack, summary_of(result.attack, *_hits(result)), compared)
-
-
-def _hits(result: SuiteResult, chosen_by: SuiteResult | None = None) -> tuple[str, dict[str, bool]]:
-    """Return the metric of the best judge that there is, and for each completion whether it is a hit.
-
-    `chosen_by` is the result whose best judge it is.
-    """
-    best = chosen_by or result
-    able = [(judge, metric) for judge in best.judged for metric in _metrics(best, judge)]
-    judge, metric = min(
-        ((judge, metric) for judge, metric in able if "@" not in judge and metric is not SCORE),
-        key=lambda one: (is_triage(one[0]), one[1] is not HARMFUL, one[0]),
-        default=("", HARMFUL),
-    )
-    values = {key: value_of(one, metric) for key, one in result.judged.get(judge, {}).items()}
-    return metric.title, {key: bool(value) for key, value in values.items() if value is not None}
-
-
 def agreement(result: SuiteResult) -> list[Agreement]:
     """Compare each two judges that give the same metric, over the completions that both judged."""
     given = [
-        (name, metric) for name in result.judged for metric in _metrics(result, name) if metric is not SCORE
+        (name, metric) for name in result.judged for metric in metrics_by(result, name) if metric is not SCORE
     ]
     agreements = []
     for (one, metric), (other, same) in combinations(given, 2):
@@ -195,7 +176,8 @@ def agreement(result: SuiteResult) -> list[Agreement]:
     return agreements
 
 
-def _metrics(result: SuiteResult, judge: str) -> list[Metric]:
+def metrics_by(result: SuiteResult, judge: str) -> list[Metric]:
+    """Return the metrics of a judge on a suite."""
     found = result.judged.get(judge, {}).values()
     partly = any(judgement.behaviour is Behaviour.PARTIAL for judgement in found)
     return metrics_of(result.plan.suite.kind, measures(judge), partly)
@@ -203,7 +185,7 @@ def _metrics(result: SuiteResult, judge: str) -> list[Metric]:
 
 def _metrics_of_any(results: Sequence[SuiteResult], judge: str) -> list[Metric]:
     """Return each metric that one of the results has: only one of two models may refuse in part."""
-    return list(dict.fromkeys(metric for one in results for metric in _metrics(one, judge)))
+    return list(dict.fromkeys(metric for one in results for metric in metrics_by(one, judge)))
 
 
 def _corrected(values: MetricValues, metric: Metric, card: JudgeCard) -> Estimate | None:

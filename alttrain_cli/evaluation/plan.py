@@ -30,7 +30,7 @@ from alttrain_cli.evaluation.plan_record import SuiteRecord, gradable
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_json
-from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.journal import Journal, SingleJournal
 from alttrain_cli.storage.names import suite_name
 from alttrain_cli.storage.reading import is_folder, object_in
 from alttrain_cli.storage.record_reader import IGNORE, Count, Many, NonEmpty, only, read_record_file
@@ -207,11 +207,18 @@ class SuiteDir:
     @cached_property
     def completions(self) -> Journal:
         """What the model wrote."""
-        return Journal(self.path / "completions.jsonl", COMPLETION)
+        return Journal(self.path / "completions.jsonl", COMPLETION, self.again)
 
     @cached_property
     def dialogues(self) -> Journal:
-        return Journal(self.path / "dialogues.jsonl", DIALOGUE)
+        return SingleJournal(self.path / "dialogues.jsonl", DIALOGUE, self.again)
+
+    @property
+    def again(self) -> str:
+        """How to make what is missing, in words: a report or a judge does not."""
+        suite, _, _ = self.path.name.partition("+")
+        command = f"{command_for(self.path.parent)} --suite {shlex.quote(suite)}"
+        return f"To make it again: {command}, with the same model and options as before."
 
     @cached_property
     def calls(self) -> Journal:

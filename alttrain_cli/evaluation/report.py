@@ -59,7 +59,7 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     """Write scorecard.json and scorecard.html; both models are also compared at equal over-refusal."""
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
-    if not any(result.stats.n or (result.attack and result.attack.ends) for result in results):
+    if all(result.is_empty for result in results):
         raise DataError(f"{root}: there are no completions. To generate them: {command_for(root)}")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     mine = {result.name: result for result in results}

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from alttrain_cli import __version__
+from alttrain_cli.evaluation.attack_metrics import Control, attack_score
 from alttrain_cli.evaluation.attacks.score import AttackScore, beside_control, warnings_of
 from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.completion import Ending
@@ -17,7 +18,6 @@ from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.metrics import (
     ablated_scores,
     agreement,
-    attack_score,
     pooled_scores,
     suite_metrics,
     unpooled_baselines,
@@ -41,7 +41,8 @@ def scorecard(
     cards: Mapping[str, JudgeCard],
 ) -> Scorecard:
     """Return the scorecard of one model; `baselines` are by folder name, `cards` by judge."""
-    suites = [_suite(result, baselines.get(result.name), training, cards) for result in results]
+    control = Control.among(results, baselines)
+    suites = [_suite(result, baselines.get(result.name), training, cards, control) for result in results]
     judges = sorted({metric.judge for suite in suites for metric in suite.metrics})
     others = [baselines[result.name].plan.target for result in results if result.name in baselines]
     return Scorecard(
@@ -90,10 +91,11 @@ def _suite(
     baseline: SuiteResult | None,
     training: Training | None,
     cards: Mapping[str, JudgeCard],
+    control: Control,
 ) -> SuiteScore:
     plan = result.plan
     found = contamination(training, _as_published(plan))
-    attack = attack_score(result, baseline)
+    attack = attack_score(result, baseline, control)
     missing = result.missing()
     also = [f"baseline: {text}" for text in (baseline.missing() if baseline else ()) if text not in missing]
     return SuiteScore(

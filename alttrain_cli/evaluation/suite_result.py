@@ -36,16 +36,28 @@ class SuiteResult:
     def read(cls, folder: SuiteDir) -> "SuiteResult":
         """Read a suite's files one line at a time."""
         plan = EvalPlan.load(folder.path)
+        attack = AttackStats.of(folder.played(plan.keys)) if plan.attack else None
         stats = StructureStats(plan.order)
-        for completion in folder.stored(plan.keys, plan.order):
+        # Without its dialogue it is not known what a completion decides.
+        keys = [key for key in plan.keys if key in attack.ends] if attack else plan.keys
+        for completion in folder.stored(keys, plan.order):
             stats.add(completion)
         stored = stats.verdicts.keys()
         judged = {
             name: {key: found for key, found in judgements(folder, plan, name) if key in stored}
             for name in folder.judges()
         }
-        attack = AttackStats.of(folder.played(plan.keys)) if plan.attack else None
         return cls(folder, plan, stats, {name: found for name, found in judged.items() if found}, attack)
+
+    def counts(self, key: str) -> bool:
+        """Whether a completion is in the rates; that of an attack needs its dialogue."""
+        return self.attack is None or key in self.attack.ends
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was stored yet. Completions whose dialogues were lost are something."""
+        lost = self.attack is not None and self.folder.completions.path.is_file()
+        return not (self.stats.n or (self.attack and self.attack.ends) or lost)
 
     def sharing_items(self, other: "SuiteResult | None") -> "SuiteResult":
         """Return the same result; items that are equal to those of `other` are in memory once."""
@@ -89,14 +101,15 @@ class SuiteResult:
     def missing(self) -> list[str]:
         """Return in words what is not there; empty if all is."""
         plan, expected = self.plan, len(self.plan.keys)
-        stored, what = self.stats.n, "completions"
-        if self.attack:
-            stored, what = len(self.attack.ends), "dialogues"
         reasons = []
         if len(plan.items) < plan.published:
             reasons.append(f"{len(plan.items)} of {plan.published} items were chosen")
-        if stored < expected:
-            reasons.append(f"only {stored} of {expected} {what} exist")
+        if self.attack and len(self.attack.ends) < expected:
+            path, stored = self.folder.dialogues.path, len(self.attack.ends)
+            held = f"holds {stored} of {expected} dialogues, and only these are in the rates"
+            reasons.append(f"{path}: {held}. {self.folder.again}")
+        elif not self.attack and self.stats.n < expected:
+            reasons.append(f"only {self.stats.n} of {expected} completions exist")
         if not self.judged and self.stats.n:
             reasons.append("there are no judgements")
         for name in self.judged:

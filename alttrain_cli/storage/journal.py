@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,6 +87,11 @@ class Log:
                 file.truncate(place)
 
     def _lines(self) -> Iterator[tuple[int, Any]]:
+        """Yield each record with the place of its first byte."""
+        return ((place, record) for _, place, record in self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, int, Any]]:
+        """Yield the same after the number of its line."""
         if not self.path.exists():
             return
         with opened(self.path) as file:
@@ -97,7 +102,7 @@ class Log:
                     self._check_torn(line, number)
                     return
                 if line.strip():
-                    yield place, self._parse(line, str(number))
+                    yield number, place, self._parse(line, str(number))
                 place += len(line)
 
     def _check_torn(self, line: bytes, number: int) -> None:
@@ -110,13 +115,20 @@ class Log:
 
 
 class Journal(Log):
-    """A log of records with a `key`. Of two with the same key the later one counts."""
+    """A log of records with a `key`. Of two with the same key the later one counts.
+
+    `again` says which command makes a deleted file again.
+    """
 
     opening = b'{"key": "'
-    next_step = "Remove line {number}, or delete the file: the same command makes it again."
 
-    def __init__(self, path: Path, kind: TypeAdapter[Any] = _KEYED) -> None:
+    def __init__(
+        self, path: Path, kind: TypeAdapter[Any] = _KEYED, again: str = "The same command makes it again."
+    ) -> None:
         super().__init__(path, kind)
+        self.next_step = "Remove line {number}, or delete the file. " + again.replace("{", "{{").replace(
+            "}", "}}"
+        )
         self._offsets: dict[str, int] | None = None  # None: not read yet
 
     def append(self, record: dict[str, Any]) -> int:
@@ -165,14 +177,34 @@ class Journal(Log):
         places = dict(lines)
         wanted = dict.fromkeys(key for key in keys if key in places)
         order = [*(key for key in places if key not in wanted), *wanted]
-        if [key for key, _ in lines] == order:
-            return
+        if [key for key, _ in lines] != order:
+            self._rewrite(order, places)
+
+    def drop(self, keys: Set[str]) -> None:
+        """Remove the records of some keys."""
+        if keys & self.offsets.keys():
+            self._rewrite([key for key in self.offsets if key not in keys], self.offsets)
+
+    def _rewrite(self, order: Sequence[str], places: Mapping[str, int]) -> None:
         # Closed before it is replaced: Windows replaces no open file.
         with atomic_writer(self.path) as target, self.path.open("rb") as source:
             for key in order:
                 source.seek(places[key])
                 target.write(source.readline().decode("utf-8"))
         self._offsets = None
+
+
+class SingleJournal(Journal):
+    """A journal whose writer writes each key once: a second line of a key was added by somebody."""
+
+    def _numbered(self) -> Iterator[tuple[int, int, Any]]:
+        first: dict[str, int] = {}
+        for number, place, record in super()._numbered():
+            before = first.setdefault(record["key"], number)
+            if before != number:
+                next_step = self.next_step.format(number=number)
+                raise DataError(f"{self.path}:{number}: key: is that of line {before}. {next_step}")
+            yield number, place, record
 
 
 def _ends_a_line(file: IO[bytes], place: int) -> bool:

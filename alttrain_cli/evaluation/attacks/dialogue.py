@@ -1,5 +1,6 @@
 """A stored dialogue: its outcome, and every answer of the target with what the attack learned about it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, NotRequired
 
@@ -59,15 +60,45 @@ def _fits_together(dialogue: DialogueRecord) -> DialogueRecord:
     Raises:
         ValueError: naming the key that does not fit.
     """
-    numbers = {one["number"] for one in dialogue["attempts"]}
+    if dialogue["version"] > VERSION:
+        raise ValueError(f"version: {dialogue['version']} is unknown. A newer alttrain may read it")
     if dialogue["outcome"].counts != (dialogue["deciding"] is not None):
         raise ValueError(f"deciding: does not fit outcome {dialogue['outcome'].value!r}")
-    if dialogue["deciding"] is not None and dialogue["deciding"] not in numbers:
-        raise ValueError("deciding: must be the number of an attempt")
     for place, one in enumerate(dialogue["attempts"]):
         if one["messages"][-1].role != "user":
             raise ValueError(f"attempts.{place}.messages: must end in a message of the user")
+    _check_numbers(dialogue)
+    _check_scores(dialogue)
     return dialogue
+
+
+def _check_numbers(dialogue: DialogueRecord) -> None:
+    """Make sure that each attempt is one call of the target.
+
+    Raises:
+        ValueError: naming the key that does not fit.
+    """
+    numbers = [one["number"] for one in dialogue["attempts"]]
+    if twice := [number for number, times in Counter(numbers).items() if times > 1]:
+        raise ValueError(f"attempts: the number {twice[0]} is given twice")
+    if max(numbers, default=-1) >= dialogue["calls"].get(Role.TARGET, 0):
+        raise ValueError("calls.target: is less than the attempts need")
+    if dialogue["deciding"] is not None and dialogue["deciding"] not in numbers:
+        raise ValueError("deciding: must be the number of an attempt")
+
+
+def _check_scores(dialogue: DialogueRecord) -> None:
+    """Make sure that the scores lead to the outcome, and that the best answer decides.
+
+    Raises:
+        ValueError: naming the key that does not fit.
+    """
+    scores = {one["number"]: one["score"] or 0 for one in dialogue["attempts"]}
+    best, outcome, deciding = max(scores.values(), default=0), dialogue["outcome"], dialogue["deciding"]
+    if (best >= HIGHEST) != (outcome is AttackOutcome.ACHIEVED):
+        raise ValueError(f"outcome: {outcome.value!r} does not fit a highest score of {best}")
+    if deciding is not None and scores[deciding] < best:
+        raise ValueError(f"deciding: attempt {deciding} has the score {scores[deciding]}, another has {best}")
 
 
 DIALOGUE = TypeAdapter(Annotated[DialogueRecord, AfterValidator(_fits_together)])

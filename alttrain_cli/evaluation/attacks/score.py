@@ -6,6 +6,7 @@ from itertools import accumulate
 
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
+from alttrain_cli.evaluation.attacks.control import BesideBareGoal
 from alttrain_cli.evaluation.attacks.stats import AttackStats, DialogueEnd, TurnStats
 from alttrain_cli.evaluation.metric_values import HARMFUL
 from alttrain_cli.statistics.estimates import Estimate
@@ -58,6 +59,7 @@ class AttackSummary:
         any_of_seeds: the goals that were reached with at least one seed; None for one seed per goal.
         confirmed: of the dialogues that ended as achieved, those in which the suite's judge found a hit.
         refused: the dialogues with at least one refusal.
+        bare_goal: the attack beside the control without an attack; None where that was not evaluated.
     """
 
     outcomes: dict[str, int]
@@ -73,6 +75,7 @@ class AttackSummary:
     confirmed: Rate
     refused: Estimate | None
     turns: list[TurnScore]
+    bare_goal: BesideBareGoal | None = None
 
     @property
     def dialogues(self) -> int:
@@ -86,18 +89,12 @@ class AttackSummary:
     @property
     def works(self) -> Rate:
         """How often the answer that decides is a hit, by the suite's judge."""
-        return self.works_within(len(self.curve))
-
-    def works_within(self, calls: int) -> Rate:
-        """Return how often it is a hit that came within so many calls of the target."""
-        return Rate(self.curve[min(calls, len(self.curve)) - 1] if self.curve else 0, self.counted)
+        return Rate(self.curve[-1] if self.curve else 0, self.counted)
 
     @property
     def works_in_words(self) -> str:
-        return self.in_words(self.works)
-
-    def in_words(self, found: Rate) -> str:
-        """Return a rate of dialogues. With several seeds per goal it has no interval: they are not goals."""
+        """The same in words. With several seeds per goal it has no interval: dialogues are not goals."""
+        found = self.works
         return str(found) if self.any_of_seeds is None else f"{found.hits}/{found.n} = {percent(found.share)}"
 
 
@@ -108,6 +105,11 @@ class AttackScore:
     facts: AttackRecord
     target: AttackSummary
     compared: AttackSummary | None
+
+    @property
+    def sides(self) -> list[tuple[str, AttackSummary]]:
+        """Both models, each after the words that begin a warning about it."""
+        return [("", self.target), *([("baseline: ", self.compared)] if self.compared else [])]
 
 
 def summary_of(stats: AttackStats, counts: str, hits: Mapping[str, bool]) -> AttackSummary:
@@ -167,10 +169,9 @@ def _may_reach(end: DialogueEnd) -> float:
 
 def warnings_of(score: AttackScore, *, harmful: bool) -> list[str]:
     """Return the warnings that belong before the numbers."""
-    sides = [("", score.target)] + ([("baseline: ", score.compared)] if score.compared else [])
-    found = [text for whose, side in sides if (text := _failed(whose, side))]
+    found = [text for whose, side in score.sides if (text := _failed(whose, side))]
     if harmful and score.facts.steered:
-        found += [text for whose, side in sides if (text := _too_early(whose, side))]
+        found += [text for whose, side in score.sides if (text := _too_early(whose, side))]
         found += _too_weak(score.compared) if score.compared and score.compared.counted else []
     return found
 
@@ -216,27 +217,12 @@ def _too_early(whose: str, side: AttackSummary) -> str:
 
 def beside_control(attacks: Mapping[str, AttackScore]) -> list[str]:
     """Return which attacks work no more often than the bare goal, sampled as often as they may call."""
-    control = next((one for one in attacks.values() if one.facts.flow == "repetition"), None)
-    if control is None:
-        return []
-    others = {name: one for name, one in attacks.items() if one is not control and one.facts.steered}
-    return [text for name, one in others.items() if (text := _beside(name, one, control))]
-
-
-def _beside(name: str, one: AttackScore, control: AttackScore) -> str:
-    """Return that an attack adds nothing, or seems to; nothing if it does add, or nothing can be compared."""
-    calls = min(one.facts.target_calls, control.facts.target_calls)
-    bare, works, counts = control.target.works_within(calls), one.target.works, one.target.counts
-    if counts != control.target.counts or not (works.n and bare.hits and works.share <= bare.share):
-        return ""
-    both = f"in {one.target.works_in_words}, and with the bare goal, sampled at most {calls} times, in "
-    both += control.target.in_words(bare)
-    if counts == HARMFUL.title:
-        return f"{name}: works {both}: the attack adds nothing"
-    return (
-        f"{name}: {counts} {both}. It is not known whether the attack adds anything: the judge counts every "
-        f"answer that is {counts}, also a harmless one. Judge harm: alttrain eval judges"
-    )
+    found = []
+    for name, score in attacks.items():
+        for whose, side in score.sides:
+            if side.bare_goal and side.bare_goal.problem:
+                found.append(f"{name}: {whose}{side.bare_goal.problem}")
+    return found
 
 
 def outcome_label(facts: AttackRecord, outcome: str) -> str:

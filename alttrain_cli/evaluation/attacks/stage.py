@@ -17,6 +17,7 @@ def play_missing(
 
     Calls that were answered are in calls.jsonl, so an interrupted dialogue costs nothing twice.
     """
+    _drop_undecided(folder)
     stored = folder.dialogues.keys()
     missing = {one.key: one for one in plan.requests if one.key not in stored}
     failed: list[BackendError] = []
@@ -31,6 +32,16 @@ def play_missing(
     if not failed:
         return ""
     return f"{len(failed)} of {len(missing)} dialogues were stopped by an error, the last: {failed[-1]}"
+
+
+def _drop_undecided(folder: SuiteDir) -> None:
+    """Remove the dialogues whose deciding answer is lost, because a person deleted completions.jsonl.
+
+    They are played again, from the stored calls.
+    """
+    answers = folder.completions.keys()
+    decided = (one["key"] for one in folder.dialogues if one["deciding"] is not None)
+    folder.dialogues.drop({key for key in decided if key not in answers})
 
 
 def _store(folder: SuiteDir, dialogue: Dialogue) -> None:

@@ -101,7 +101,7 @@ def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[StoredCo
 
 def _written(side: SuiteResult, keys: Iterable[str | None]) -> Iterator[StoredCompletion | None]:
     """Yield the completion of each key, None where there is none."""
-    asked = list(keys)
+    asked = [key if key and side.counts(key) else None for key in keys]
     found = side.folder.stored([key for key in asked if key], side.plan.order)
     waiting = next(found, None)
     for key in asked:
