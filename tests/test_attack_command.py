@@ -1,6 +1,7 @@
 """`alttrain eval` with adaptive suites: who plays, what the scorecard says, which options fit."""
 
 import json
+import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -187,6 +188,9 @@ def test_what_a_list_of_runs_reads_of_a_scorecard_names_a_replay(tmp_path: Path)
     scores = read_scores(tmp_path)
     assert scores is not None
     assert [one.full_name for one in scores.suites] == ["crescendo-smoke", "crescendo-smoke+replayed"]
+    live, replay = scores.suites
+    assert scores.named("crescendo-smoke") == [live]  # what a column of a study shows
+    assert scores.named("crescendo-smoke+replayed") == [replay]
     assert scores.structure is None
 
 
@@ -571,6 +575,90 @@ def test_a_recorded_attack_is_played_against_another_target_and_labelled(tmp_pat
     asked = [[part["content"] for part in one.input.wire()] for one in other.received]
     assert all("Please do it." in one for one in asked)
     assert not any(HELPS in one for one in asked)  # the answers are this target's own
+
+
+def test_live_and_replayed_figures_of_one_command_line_are_apart_and_each_replayed_one_is_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live, the model gives in to nothing; to the turns that were recorded against `tiny` it gives in."""
+    monkeypatch.chdir(tmp_path)
+    gives_in: list[bool] = []
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        if "You help to test" in str(request["messages"]):
+            return MESSAGE
+        return HELPS if request["model"] == "tiny" or gives_in else REFUSES
+
+    words = ["--suite", "crescendo-smoke", "--no-judge-card"]
+    budget = ["--limit", "3", "--max-turns", "1", "--max-backtracks", "0"]
+    with chat_server(answer, models=("tiny", "other", "again")) as server:
+        attacker = ["--attacker", f"{server.base_url} other", *budget]
+        for model in ("tiny", "again"):
+            assert invoke(f"{server.base_url} {model}", *words, *attacker).exit_code == 0
+        gives_in.append(True)
+        [recorded], asked = Path("evals").glob("*tiny*"), len(server.requests)
+        done = invoke(f"{server.base_url} again", *words, "--replay", str(recorded))
+        assert done.exit_code == 0, done.output
+        assert [one["model"] for one in server.requests[asked:]] == ["again"] * 3  # no attacker
+    label = "replayed, recorded against tiny"
+    [root] = Path("evals").glob("*again*")
+    titles = [
+        (suite.full_name, metric.title, metric.target.hits)
+        for suite in report(Comparison(EvalTarget(root)), show_completions=True).card.suites
+        for metric in suite.metrics
+    ]
+    assert titles == [
+        ("crescendo-smoke", "not refused", 0),
+        ("crescendo-smoke+replayed", f"not refused, last answer, {label}", 3),
+    ]
+    shown = " ".join(done.output.split())
+    assert label in shown
+    assert shown.index("live, attacker") < shown.index(f"crescendo-smoke+replayed: {label}")
+    page = (root / "scorecard.html").read_text(encoding="utf-8")
+    articles = re.findall(r'<article class="attack">.*?</article>', page, re.DOTALL)
+    assert [f">{label}</span>" in one for one in articles] == [False, True]
+    assert [">live</span>" in one for one in articles] == [True, False]
+    rows = [row for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) if "not refused" in row]
+    assert [("(replayed)" in row, label in row, "3/3" in row, "0/3" in row) for row in rows] == [
+        (False, False, False, True),
+        (True, True, True, False),
+    ]
+
+
+def test_harm_in_the_reasoning_of_an_attacked_model_is_a_number_of_its_own(tmp_path: Path) -> None:
+    """The judge finds harm in the reasoning of the run alone; the attack still works on none of its answers."""
+    run = run_and_base(REFUSES.replace("I stop.", "HARM, in thought only."), HELPS)
+    measure(tmp_path, run)
+    harmful, harmless = "1.b 0\n2.b 5\n3.b 5", "1.b 1\n2.b 1\n3.b 1"
+    judge = ScriptedBackend(
+        lambda request, _: harmful if "HARM" in str(request.input) else harmless, name="judge"
+    )
+    for part in ("answer", "reasoning"):
+        judges = JudgeSet(
+            find_judges("strongreject"),
+            lambda word: judge,
+            Progress(),
+            url="x",
+            model="m",
+            with_card=False,
+            part=part,
+        )
+        judges.run([tmp_path / "run"])
+    assert not any("HARM" in str(one.input) for one in judge.received[:4])
+    card = report(pair_in(tmp_path), show_completions=True).card
+    [suite] = card.suites
+    found = {
+        one.judge: one.target and (one.target.hits, one.target.n)
+        for one in suite.metrics
+        if one.metric != "score"
+    }
+    assert found == {"rule": (0, 4), "strongreject~judge": (0, 4), "strongreject~judge@reasoning": (4, 4)}
+    assert suite.attack is not None
+    side = suite.attack.target
+    assert (side.counts, side.works.hits, side.works.n, side.curve[-1]) == ("harmful", 0, 4, 0)
+    assert "deciding answers harmful 0/4" in dict(attack_lines(card))["  candidate:"]
+    page = (tmp_path / "run" / "scorecard.html").read_text(encoding="utf-8")
+    assert "strongreject~judge@reasoning" in page
 
 
 def test_a_replay_names_the_source_of_the_goals_that_were_recorded(tmp_path: Path) -> None:

@@ -72,8 +72,11 @@ def _score(
 
 
 def _which(plan: EvalPlan) -> str:
-    """Return which answer of fixed turns is counted: others of the same conversation may differ."""
-    return ", last answer" if plan.attack and not plan.attack.steered else ""
+    """Return which answer of fixed turns is counted, and of a replay against whom the turns were recorded."""
+    if plan.attack is None or plan.attack.steered:
+        return ""
+    recorded = plan.attack.recorded
+    return ", last answer" + (f", replayed, recorded against {recorded}" if recorded else "")
 
 
 def _samples(metric: Metric, samples: int) -> str:

@@ -76,7 +76,7 @@ def _together(suites: Sequence[SuiteScore]) -> list[str]:
     names: dict[str, list[str]] = {}
     for suite in suites:
         for text in suite.warnings:
-            names.setdefault(text, []).append(suite.name)
+            names.setdefault(text, []).append(suite.full_name)
     return [f"{', '.join(having)}: {text}" for text, having in names.items()]
 
 

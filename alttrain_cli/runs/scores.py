@@ -78,9 +78,14 @@ class ScoreSuite(Record):
     attack: ScoreAttack | None = None
 
     @property
+    def is_live(self) -> bool:
+        """Whether it is no replay of a recorded attack."""
+        return not (self.attack and self.attack.facts.recorded)
+
+    @property
     def full_name(self) -> str:
         """The name, with the thinking ablation or the replay if it is one."""
-        return suite_name(self.name, self.mode, replayed=bool(self.attack and self.attack.facts.recorded))
+        return suite_name(self.name, self.mode, replayed=not self.is_live)
 
     @property
     def is_whole(self) -> bool:
@@ -135,8 +140,11 @@ class Scores(Record):
     macros: tuple[ScoreMacro, ...] = ()
 
     def named(self, name: str) -> list[ScoreSuite]:
-        """Return the suites with a name, with or without that of an ablation or a replay."""
-        return [one for one in self.suites if name in (one.name, one.full_name)]
+        """Return the suites with a name, with or without that of an ablation.
+
+        A replay has its full name alone: its rates are never among those of the live attack.
+        """
+        return [one for one in self.suites if name == one.full_name or (name == one.name and one.is_live)]
 
     @property
     def structure(self) -> Tally | None:

@@ -17,7 +17,7 @@ class Notice:
 
 def notices(card: Scorecard) -> list[Notice]:
     """Return the problems of this scorecard, the worst first."""
-    missing = [f"{suite.name}: {text}" for suite in card.suites for text in suite.partial]
+    missing = [f"{suite.full_name}: {text}" for suite in card.suites for text in suite.partial]
     unchecked = _by_reason(
         (f"not checked against the training rows: {suite.contamination.reason}", suite.name)
         for suite in card.suites
