@@ -1,11 +1,12 @@
 """Kills a training, evaluation, attack or study at random and resumes it. Its end must be the usual one.
 
-    python benchmarks/kill.py train|eval|attack|study [--kills 25] [--rows 16] [--recipe smollm2-135m]
+    python benchmarks/kill.py train|eval|attack|study [--kills N] [--rows 16] [--recipe smollm2-135m]
                               [--seed 1] [--log kill.log] [--undisturbed FOLDER] [--within SECONDS]
                               [--set KEY=VALUE]
 
+There are 25 kills, and 30 of an attack.
 Every kill is SIGKILL, at a moment drawn between the process's start and --within, by default the time of the
-undisturbed one.
+undisturbed one. Told is how many of them hit work that was begun and not yet done.
 After each one every JSON file is read, and the same command goes on with what is there; further
 folders follow until all kills are spent. Compared are, bit for bit: of training the losses of all
 steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold;
@@ -29,6 +30,7 @@ from pathlib import Path
 
 from kill_jobs import Attack, Evaluation, Job, Smoke, Training
 
+KILLS = {"attack": 30}
 THERE = 90.0  # seconds within which a job is killed if its undisturbed end was there already
 
 
@@ -117,7 +119,8 @@ def torment(job: Job, place: Path, options: argparse.Namespace, log: Log) -> Non
     kills, there, chance = options.kills, options.undisturbed, random.Random(options.seed)
     seconds = THERE if there else undisturbed(job, place / "undisturbed", log)
     wanted = job.outcome(there or place / "undisturbed")
-    number = done = 0
+    whole = job.stored(there or place / "undisturbed")
+    number = done = hit = 0
     while done < kills:
         number += 1
         folder = place / f"run-{number}"
@@ -127,6 +130,7 @@ def torment(job: Job, place: Path, options: argparse.Namespace, log: Log) -> Non
                 log.tell(f"{folder.name}: ended before a kill at {moment:.1f} s")
                 break
             done += 1
+            hit += 0 < job.stored(folder) < whole
             bad = torn(folder)
             state = f"{job.progress(folder)}, torn files: {len(bad)}"
             log.tell(f"kill {done}: {folder.name} after {moment:.1f} s, {state}")
@@ -140,6 +144,7 @@ def torment(job: Job, place: Path, options: argparse.Namespace, log: Log) -> Non
         )
         if different:
             raise SystemExit(1)
+    log.tell(f"{hit} of {kills} kills hit work that was begun and not yet done")
 
 
 def main() -> None:
@@ -147,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("job", choices=("train", "eval", "attack", "study"))
     parser.add_argument("--recipe", default="smollm2-135m")
-    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--kills", type=int)
     parser.add_argument("--rows", type=int, default=16, help="rows to train, or prompts a suite")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", type=Path)
@@ -155,6 +160,7 @@ def main() -> None:
     parser.add_argument("--within", type=float)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
+    options.kills = options.kills or KILLS.get(options.job, 25)
     log = Log()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

@@ -21,6 +21,9 @@ class Job(Protocol):
     def finished(self, folder: Path) -> bool:
         """Whether the work is done."""
 
+    def stored(self, folder: Path) -> int:
+        """Return how much of the work is stored."""
+
     def progress(self, folder: Path) -> str:
         """Return how far the work is, in words."""
 
@@ -48,8 +51,11 @@ class Training:
         manifest = folder / "manifest.json"
         return manifest.is_file() and bool(json.loads(manifest.read_text())["status"] == "finished")
 
+    def stored(self, folder: Path) -> int:
+        return lines_in(folder / "train.jsonl")
+
     def progress(self, folder: Path) -> str:
-        return f"{lines_in(folder / 'train.jsonl')} steps logged"
+        return f"{self.stored(folder)} steps logged"
 
     def outcome(self, folder: Path) -> dict[str, str]:
         lines = (folder / "train.jsonl").read_text().splitlines()
@@ -79,8 +85,11 @@ class Evaluation:
     def finished(self, folder: Path) -> bool:
         return (folder / "scorecard.json").is_file()
 
+    def stored(self, folder: Path) -> int:
+        return sum(map(lines_in, folder.rglob("completions.jsonl")))
+
     def progress(self, folder: Path) -> str:
-        return f"{sum(map(lines_in, folder.rglob('completions.jsonl')))} completions stored"
+        return f"{self.stored(folder)} completions stored"
 
     def outcome(self, folder: Path) -> dict[str, str]:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html")
@@ -97,9 +106,12 @@ class Attack(Evaluation):
         self._arguments += ["--suite", "crescendo-smoke", "--attacker", "base", "--max-turns", "3"]
         self._arguments += ["--max-backtracks", "1", "--attacker-max-new-tokens", "48", "--no-judge-card"]
 
+    def stored(self, folder: Path) -> int:
+        return sum(map(lines_in, folder.rglob("calls.jsonl")))
+
     def progress(self, folder: Path) -> str:
-        counts = {name: sum(map(lines_in, folder.rglob(f"{name}.jsonl"))) for name in ("calls", "dialogues")}
-        return ", ".join(f"{count} {name}" for name, count in counts.items())
+        dialogues = sum(map(lines_in, folder.rglob("dialogues.jsonl")))
+        return f"{self.stored(folder)} calls, {dialogues} dialogues"
 
     def outcome(self, folder: Path) -> dict[str, str]:
         calls, played = (
@@ -130,6 +142,9 @@ class Smoke:
 
     def finished(self, folder: Path) -> bool:
         return len(self._done(folder)) == len(self._place(folder).grid.steps)
+
+    def stored(self, folder: Path) -> int:
+        return len(self._done(folder))
 
     def progress(self, folder: Path) -> str:
         done = self._done(folder)

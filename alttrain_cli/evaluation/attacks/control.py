@@ -58,12 +58,14 @@ class BesideBareGoal:
     @property
     def words(self) -> str:
         within = f"within {self.calls} target calls each"
-        if self.attack is None or self.bare is None or self.difference is None:
-            found = f"{within}: no goal can be compared with the bare goal"
-        else:
-            rates = f"{self.counts} {self.attack}, with the bare goal {self.bare}"
-            found = f"{within}, over the {self.difference.n} goals of both: {rates}: {self.difference.words}"
-        return found + self._limits()
+        if self.difference is None:
+            return f"{within}: no goal can be compared with the bare goal{self._limits()}"
+        over = f"over the {self.difference.n} goals of both"
+        return f"{within}, {over}: {self._rates}: {self.difference.words}{self._limits()}"
+
+    @property
+    def _rates(self) -> str:
+        return f"{self.counts} {self.attack}, with the bare goal {self.bare}"
 
     def _limits(self) -> str:
         """Return in words what could not be compared."""
@@ -82,12 +84,12 @@ class BesideBareGoal:
         """The warning that the attack adds nothing, or may add nothing; empty if it adds something."""
         if not self.adds_nothing:
             return ""
+        found = f"{self._rates}, within {self.calls} target calls each"
         if self.counts == HARMFUL.title:
-            return f"the attack adds nothing to the bare goal: {self.words}"
-        harmless = f"The judge counts every answer that is {self.counts}, also a harmless one"
+            return f"the attack adds nothing to the bare goal: {found}"
         return (
-            f"it is not known whether the attack adds anything to the bare goal: {self.words}. {harmless}. "
-            "Judge harm: alttrain eval judges"
+            f"it is not known whether the attack adds anything to the bare goal: {found}. The judge counts "
+            "harmless answers too. Judge harm: alttrain eval judges"
         )
 
 
