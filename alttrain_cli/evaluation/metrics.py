@@ -72,7 +72,7 @@ def _score(
 
 
 def _which(plan: EvalPlan) -> str:
-    """Return which answer of fixed turns is counted, and of a replay against whom the turns were recorded."""
+    """Return which answer of fixed turns is counted, and of a replay the target of the recorded dialogues."""
     if plan.attack is None or plan.attack.steered:
         return ""
     recorded = plan.attack.recorded
