@@ -367,7 +367,7 @@ def test_attack_and_bare_goal_are_paired_by_goal_over_the_goals_of_both() -> Non
     assert (found.difference.test, found.difference.p) == ("McNemar, exact", 1.0)
     assert found.words == (
         "within 18 target calls each, over the 3 goals of both: harmful 2/3 = 67% (21-94), with the bare goal "
-        "1/3 = 33% (6-79): not distinguishable (-66 to +100 points)"
+        "1/3 = 33% (6-79): not distinguishable (-66 to +100 points), p = 1, McNemar, exact"
     )
     assert beside_bare_goal(side(*hits), side(("another", True, 1, ACHIEVED))) is None
 

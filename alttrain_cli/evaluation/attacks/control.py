@@ -60,8 +60,9 @@ class BesideBareGoal:
         within = f"within {self.calls} target calls each"
         if self.difference is None:
             return f"{within}: no goal can be compared with the bare goal{self._limits()}"
-        over = f"over the {self.difference.n} goals of both"
-        return f"{within}, {over}: {self._rates}: {self.difference.words}{self._limits()}"
+        over, found = f"over the {self.difference.n} goals of both", self.difference
+        tested = f"{found.words}, p = {found.p:.2g}, {found.test}"
+        return f"{within}, {over}: {self._rates}: {tested}{self._limits()}"
 
     @property
     def _rates(self) -> str:
