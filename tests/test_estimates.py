@@ -205,7 +205,7 @@ def test_means_over_samples_are_compared_as_scipy_compares_them(
 ) -> None:
     means = [sum(samples) / len(samples) for samples, _ in rows]
     others = [other for _, other in rows]
-    assume(not all(value in (0, 1) for value in (*means, *others)))
+    assume(not all(value in (0, 1) for samples, other in rows for value in (*samples, other)))
     gaps = {round(one - other, 6) for one, other in zip(means, others, strict=True)}
     assume(len(gaps) > 1)
     found = difference({str(at): samples for at, (samples, _) in enumerate(rows)}, per_prompt(others))
