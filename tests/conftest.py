@@ -12,6 +12,12 @@ import pytest
 from tests import known_speed, later
 from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
+from tests.thorough import (  # noqa: F401
+    pytest_deselected,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from tests.tiny import tiny  # noqa: F401
 from tests.warm import light, warm  # noqa: F401
 

@@ -18,6 +18,7 @@ from tests.warm import Warm
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "words"), [("build_data", "32 in flight / 1 in flight"), ("memory", "plan is off by")]
 )

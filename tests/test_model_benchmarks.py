@@ -19,6 +19,7 @@ def tiny_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.thorough
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
