@@ -397,7 +397,7 @@ def test_a_servers_judge_is_tried_on_peoples_labels_once_and_its_card_stands_bes
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
         assert len(server.requests) == 32 + 4
-        CliRunner().invoke(app, command)
+        assert CliRunner().invoke(app, command).exit_code == 0
         assert len(server.requests) == 32 + 4
     card = json.loads((tmp_path / "e" / "scorecard.json").read_text(encoding="utf-8"))
     part = card["judges"]["xstest~tiny"]["card"]["questions"]["refused"]

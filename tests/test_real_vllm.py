@@ -97,7 +97,7 @@ def test_a_run_and_its_base_complete_as_in_our_engine_and_no_process_is_left(run
         assert_same(texts(served.base), base)
         assert served.count(Conversation.of(PROMPTS[0])) is not None
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert f"adapter={run.adapter_path}" not in left
+    assert str(run.adapter_path) not in left
 
 
 def test_a_merged_export_completes_as_in_our_engine_through_its_own_chat_template(

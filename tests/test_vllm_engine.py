@@ -13,6 +13,7 @@ from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.row import read_rows
 from alttrain_cli.structure.template import Template
 from tests import families
 from tests.fake_vllm import write_program
@@ -79,7 +80,8 @@ def test_an_evaluation_of_a_run_and_its_base_is_one_server(
     assert all(plan.target.server is None for plan in plans)
     (tmp_path / "pids").unlink()
     again = invoke("eval", "report", str(run))
-    assert "base" in again.output
+    assert "difference" in again.output
+    assert not (tmp_path / "pids").exists()  # what is reported is stored: no server was started for it
 
 
 def test_a_chat_that_sends_one_message_past_a_proxy_of_the_environment(
@@ -92,11 +94,17 @@ def test_a_chat_that_sends_one_message_past_a_proxy_of_the_environment(
     assert_all_end(pids_in(tmp_path / "pids"))
 
 
-def test_an_annotator_of_build_data(run: Path, words: list[str], tmp_path: Path) -> None:
+def test_an_annotator_of_build_data(
+    run: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"verdict": "benign", "assessment": "This request is benign, because the sky hurts nobody."}
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"says": json.dumps(said), "pids": str(tmp_path / "pids")}))
     row = {"prompt": "Why is the sky blue?", "response": "<think>\nLight scatters.\n</think>\n\nScattering."}
     Path("s.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     options = ("--label", "benign", "--annotator", "model", "--recipe", "smollm2-135m", "--suite", "")
-    CliRunner().invoke(app, ["build-data", "--source", "s.jsonl", *options, *words])
+    done = CliRunner().invoke(app, ["build-data", "--source", "s.jsonl", *options, *words])
+    assert done.exit_code == 0, done.output
+    assert [row.assessment for row in read_rows(Path("data.jsonl"))] == [said["assessment"]]
     assert "--lora-modules" not in log_of(tmp_path)
     assert_all_end(pids_in(tmp_path / "pids"))
 
