@@ -178,6 +178,7 @@ def test_a_suite_that_ships_is_looked_for_unless_told_otherwise(tmp_path: Path) 
     done = RUNNER.invoke(app, ["build-data", "--audit", str(path)])
     assert "exact with item 1" in " ".join(done.output.split())
     silent = RUNNER.invoke(app, ["build-data", "--audit", str(path), "--suite", ""])
+    assert silent.exit_code == 0, silent.output
     assert "exact with item" not in silent.output
 
 
