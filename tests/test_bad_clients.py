@@ -75,7 +75,16 @@ UNSUPPORTED: list[tuple[str, Any, Any]] = [
     ("repeat_penalty", 1.3, 1.0),
     ("allowed_token_ids", [5], []),
     ("include_stop_str_in_output", True, False),
+    ("xtc_probability", 0.5, 0),
+    ("top_n_sigma", 1.5, -1),
 ]
+# Fields of OpenAI, vLLM and llama.cpp that mean nothing here. Clients send them with every request.
+NO_EFFECT: dict[str, Any] = {
+    **{"user": "ann", "metadata": {"a": 1}, "store": True, "service_tier": "auto", "priority": 0},
+    **{"parallel_tool_calls": True, "prompt_cache_key": "a", "safety_identifier": "a", "request_id": "a"},
+    **{"cache_prompt": True, "skip_special_tokens": True, "spaces_between_special_tokens": True},
+    **{"return_token_ids": False, "add_special_tokens": False, "cache_salt": "a", "prediction": None},
+}
 
 
 @pytest.mark.parametrize(("name", "value", "harmless"), UNSUPPORTED, ids=[name for name, _, _ in UNSUPPORTED])
@@ -85,7 +94,7 @@ def test_a_field_that_would_change_the_completion_is_refused_and_its_harmless_va
     refused = post(here, ask(**{name: value}))
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
     assert message_of(refused).startswith(f"{name} is not supported here")
-    assert post(here, ask(**{name: harmless}, user="ann", metadata={"a": 1}, store=True)).status_code == 200
+    assert post(here, ask(**{name: harmless}, **NO_EFFECT)).status_code == 200
 
 
 BAD: list[tuple[str, Any, str]] = [
@@ -108,6 +117,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("image", say([{"type": "image_url", "image_url": {"url": "x"}}]), "messages.0.content"),
     ("surrogate", b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "surrogate"),
     ("model-number", ask(model=5), "model: "),
+    ("near-threshold", ask(treshold=0.5), "'treshold' is not known here. Did you mean threshold?"),
+    ("near-greedy", ask(Temperature=0), "Did you mean temperature?"),
+    ("near-length", ask(max_new_tokens=5), "Did you mean max_tokens?"),
+    ("near-nothing", ask(top_kk=None), "Did you mean top_k?"),
     ("stream-text", ask(stream="yes"), "stream: must be true or false"),
     ("no-tokens", ask(max_tokens=0), "max_tokens: must be greater than 0"),
     ("negative", ask(max_completion_tokens=-1), "max_completion_tokens: "),

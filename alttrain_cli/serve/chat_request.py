@@ -1,6 +1,7 @@
 """A request for a chat completion: every field is checked, and none that changes its meaning is ignored."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -32,7 +33,10 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("thinking", "thinking_budget", "verbosity", "truncate_prompt_tokens"), ()),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()),
     **dict.fromkeys(("structured_outputs", "json_schema", "grammar"), ()),
+    **dict.fromkeys(("top_a", "xtc_probability", "dry_multiplier", "dynatemp_range"), (0,)),
+    "top_n_sigma": (-1, 0),
 }
+_NEAR = 0.78  # likeness of an unknown field that was meant as one of ours; `store` is to 0.73 like `stream`
 _ROLES: dict[str, MessageRole] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
 }  # fmt: skip
@@ -109,10 +113,8 @@ def read_chat_request(data: bytes, defaults_of: Callable[[str | None], Sampling]
         ApiError: naming the field that is wrong or not supported.
     """
     values = _object(data)
-    for name, harmless in _UNSUPPORTED.items():
-        value = values.get(name)
-        if value is not None and value not in harmless:
-            raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)
+    for name, value in values.items():
+        _check_field(name, value)
     try:
         body = _Body.model_validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
@@ -123,6 +125,19 @@ def read_chat_request(data: bytes, defaults_of: Callable[[str | None], Sampling]
         body.model, _conversation(body), _sampling(body, defaults_of(body.model)), seed,
         tuple(body.stop), body.thinking_token_budget, body.stream, body.stream_options.include_usage,
     )  # fmt: skip
+
+
+def _check_field(name: str, value: Any) -> None:
+    """Refuse a field that would change the completion elsewhere, and one with nearly the name of ours.
+
+    Others are ignored, as vLLM does: clients send many that mean nothing here, such as `user`.
+    """
+    if value is not None and value not in _UNSUPPORTED.get(name, (value,)):
+        raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)
+    if name in _UNSUPPORTED or name in _Body.model_fields:
+        return
+    if near := get_close_matches(name[:100].lower(), _Body.model_fields, n=1, cutoff=_NEAR):
+        raise ApiError(400, f"{quoted(name)} is not known here. Did you mean {near[0]}?", param=near[0])
 
 
 def _object(data: bytes) -> dict[str, Any]:
