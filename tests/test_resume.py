@@ -34,7 +34,7 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import StepRecord
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training import checks, job, run_setup
-from alttrain_cli.training.run_setup import check_trackers, open_for_resume
+from alttrain_cli.training.run_setup import check_packages, open_for_resume
 from tests.samples import TRACE, put
 from tests.scorecards import generate
 
@@ -364,7 +364,32 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_loaded(
     monkeypatch.setattr(run_setup.util, "find_spec", lambda name: object() if name == "here" else None)
     recipe = RECIPE.changed({"train": {"report_to": names}}) if names is not None else RECIPE
     with pytest.raises(RecipeError, match=f"{missing} is not installed") if missing else nullcontext():
-        check_trackers(recipe)
+        check_packages(recipe)
+
+
+OPTIMISERS = {
+    "galore_adamw_8bit": "galore_torch",
+    "apollo_adamw_layerwise": "apollo_torch",
+    "adalomo": "lomo_optim",
+    "schedule_free_sgd": "schedulefree",
+    "stable_adamw": "optimi",
+    "adamw_torch_8bit": "torchao",
+    "paged_lion_8bit": "bitsandbytes",
+    "adamw_torch": None,
+    "adamw_torch_fused": None,
+}
+
+
+@pytest.mark.parametrize(("name", "module"), OPTIMISERS.items())
+def test_the_package_of_an_optimiser_is_named_before_anything_is_loaded(
+    name: str, module: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for: list[str] = []
+    monkeypatch.setattr(run_setup.util, "find_spec", looked_for.append)
+    recipe = RECIPE.changed({"train": {"optim": name}})
+    with pytest.raises(RecipeError, match=f"which {name} needs, is not") if module else nullcontext():
+        check_packages(recipe)
+    assert looked_for == ([module] if module else [])
 
 
 # --- eval

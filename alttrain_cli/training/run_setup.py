@@ -2,7 +2,7 @@
 
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
@@ -23,15 +23,46 @@ if TYPE_CHECKING:
     from alttrain_cli.engine.load import LoadedModel
 
 
-def check_trackers(recipe: Recipe) -> None:
-    """Check that the experiment trackers in `train.report_to` are installed. TRL does the rest."""
-    names = (recipe.train.model_extra or {}).get("report_to") or []
-    for name in [names] if isinstance(names, str) else names:
-        if name not in ("none", "all") and util.find_spec(str(name)) is None:
+# The package that a tracker or an optimiser needs, where it has another name: value -> package.
+_TRACKERS = {"azure_ml": "azureml-core", "flyte": "flytekit"}
+_OPTIMISERS = {
+    **{"galore": "galore-torch", "apollo": "apollo-torch", "lomo": "lomo-optim", "adalomo": "lomo-optim"},
+    **{"grokadamw": "grokadamw", "schedule_free": "schedulefree", "stable_adamw": "torch-optimi"},
+    **{"adamw_anyprecision": "torchdistx", "adamw_torch_xla": "torch-xla", "adamw_torch_npu": "torch-npu"},
+    **{"adamw_torch_4bit": "torchao", "adamw_torch_8bit": "torchao", "adamw_bnb": "bitsandbytes"},
+    **dict.fromkeys(("adamw_8bit", "ademamix", "lion", "paged", "rmsprop_bnb"), "bitsandbytes"),
+}
+_MODULES = {"azureml-core": "azureml", "torch-optimi": "optimi"}  # others have their package's name
+
+
+def check_packages(recipe: Recipe) -> None:
+    """Check that the packages for a recipe's trackers, optimiser and kernels are installed.
+
+    TRL and transformers would miss them only when the model is loaded, and some of them with a traceback.
+    """
+    for key, value, package in _needed(recipe):
+        if util.find_spec(_MODULES.get(package, package.replace("-", "_"))) is None:
+            why = f", which {value} needs," if value else ""
             raise RecipeError(
-                f"train.report_to: {name} is not installed. Install it: pip install {name}, "
+                f"train.{key}: {package}{why} is not installed. Install it: pip install {package}, "
                 "or remove the key."
             )
+
+
+def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Yield setting, value and package; no value where it has the name of the package."""
+    settings = recipe.train.model_dump()
+    names = settings.get("report_to") or []
+    for name in [names] if isinstance(names, str) else names:
+        if name not in ("none", "all", "kubeflow"):  # this one is transformers' own
+            package = _TRACKERS.get(name, name)
+            yield "report_to", "" if name == package else name, package
+    optimiser = settings["optim"]
+    longest = max((name for name in _OPTIMISERS if optimiser.startswith(name)), key=len, default=None)
+    if longest:
+        yield "optim", optimiser, _OPTIMISERS[longest]
+    if settings.get("use_liger_kernel"):
+        yield "use_liger_kernel", "", "liger-kernel"
 
 
 def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> Run:

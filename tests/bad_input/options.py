@@ -137,6 +137,12 @@ TRAIN = [
         "batch_size: must be less than or equal to 65536",
     ),
     _train("plan-tracker", ("--plan", "--set", "train.report_to=clearml"), "clearml is not installed"),
+    _train("plan-liger", ("--plan", "--set", "train.use_liger_kernel=true"), "liger-kernel is not installed"),
+    _train(
+        "plan-galore",
+        ("--plan", "--set", "train.optim=galore_adamw"),
+        "galore-torch, which galore_adamw needs, is not installed",
+    ),
     _train("plan-out", ("--plan", "--out", "d.jsonl"), "d.jsonl", "already exists"),
     _train(
         "data-twice",

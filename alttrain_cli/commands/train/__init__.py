@@ -27,7 +27,7 @@ from alttrain_cli.training.memory_plan import RowSize
 from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rank import run_rank
 from alttrain_cli.training.rows import TrainingRows
-from alttrain_cli.training.run_setup import check_trackers
+from alttrain_cli.training.run_setup import check_packages
 
 
 @take_options(TrainOptions)
@@ -40,7 +40,7 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     if launch.rank:
         raise typer.Exit(run_rank(launch))
     recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
-    check_trackers(recipe)
+    check_packages(recipe)
     if options.data:
         recipe = recipe.without_data()
         if not options.data.exists():
