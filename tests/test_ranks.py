@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine import ranks
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.ranks import LostRankError, Ranks, host_store, join_store
 from alttrain_cli.errors import AlttrainError, ModelError
@@ -375,6 +377,11 @@ def test_torchruns_variables_are_taken_away_and_each_process_gets_its_card(
         Launch.take()
     for name, value in _environments(2)[1].items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "0")
+    with pytest.raises(AlttrainError, match=r"MASTER_PORT is 0: .* --standalone"):
+        Launch.take()
+    for name, value in _environments(2)[1].items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     pretend_gpus(tmp_path, monkeypatch, CARDS)
     found = Launch.take()
@@ -382,6 +389,23 @@ def test_torchruns_variables_are_taken_away_and_each_process_gets_its_card(
     assert found.address.startswith("127.0.0.1:")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-b"
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(os.environ)
+
+
+def test_a_signal_is_heard_while_a_launchers_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    heard = iter(range(3))
+
+    def interrupted(seconds: float) -> None:
+        if next(heard) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ranks.time, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        join_store(address, 1, 2)
+    monkeypatch.setattr(ranks, "START_WAIT", timedelta(0))
+    with pytest.raises(LostRankError, match="the launcher's store does not answer"):
+        join_store(address, 1, 2)
 
 
 TAKEN = """

@@ -5,6 +5,7 @@ transformers ask for the default group, and would divide the rows and wrap the m
 """
 
 import hashlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,11 +37,32 @@ def host_store() -> Any:
 
 
 def join_store(address: str, rank: int, size: int) -> Any:
-    """Return the store of a launcher, or of rank 0, at host:port."""
-    from torch.distributed import rendezvous
+    """Return the store of a launcher, or of rank 0, at host:port.
 
-    url = f"tcp://{address}?rank={rank}&world_size={size}"
-    return next(iter(rendezvous(url, timeout=START_WAIT)))[0]
+    Raises:
+        LostRankError: if nothing answers there.
+    """
+    from torch.distributed import TCPStore
+
+    host, _, port = address.rpartition(":")
+    is_host = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    if not is_host:
+        _await_store(host, int(port))
+    return TCPStore(host, int(port), size, is_host, START_WAIT, wait_for_workers=False, multi_tenant=is_host)
+
+
+def _await_store(host: str, port: int) -> None:
+    """Wait in Python, so that signals are heard: torch would wait in C++."""
+    until = time.monotonic() + START_WAIT.total_seconds()
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=10).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                reason = f"{host}:{port}: the launcher's store does not answer ({error})."
+                raise LostRankError(f"{reason} Start the processes again, with another port.") from None
+        time.sleep(_POLL)
 
 
 class Ranks:

@@ -36,6 +36,11 @@ class Launch(NamedTuple):
                 f"RANK and WORLD_SIZE are set, but {missing} is not. Start the processes with torchrun, or "
                 "unset RANK to train with one."
             )
+        if found["MASTER_PORT"] == "0":
+            raise AlttrainError(
+                "MASTER_PORT is 0: torchrun does not tell its processes which port it chose. Give one, for "
+                "example --master-port 29500, or --standalone, which finds a free one."
+            )
         for name in _SHARDED:
             if os.environ.get(name) == "true":
                 raise AlttrainError(
