@@ -204,7 +204,18 @@ def test_the_gpu_that_cuda_would_see_is_found(tmp_path: Path, monkeypatch: pytes
     assert not Machine.detect().gpu
 
 
-@pytest.mark.parametrize("script", ["exit 9", "echo nonsense", "echo 'No devices were found'"])
+DIVIDED = 'echo "GPU-c, NVIDIA H100 80GB HBM3, 81559, 81000, Enabled"'
+
+
+def test_a_card_that_is_divided_is_not_planned_for_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    pretend_gpus(tmp_path, monkeypatch, f'{DIVIDED}; echo "GPU-a, NVIDIA T4, 15360, 15300, [N/A]"')
+    assert Machine.detect() == Machine("NVIDIA T4", 15, gpu=True)
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo nonsense", "echo 'No devices were found'", DIVIDED])
 def test_without_a_gpu_the_computer_itself_is_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:

@@ -103,11 +103,16 @@ def _nvidia(chosen: str | None) -> Machine | None:
 
 
 def _cards(chosen: str | None = None) -> list[_Card]:
-    """Return the cards that nvidia-smi lists, or the one that was chosen."""
-    rows = _query("uuid,name,memory.total,memory.free", chosen)
+    """Return the cards that nvidia-smi lists, or the one that was chosen.
+
+    A divided card (MIG) is none of them: CUDA sees one part of it, nvidia-smi tells the memory of all.
+    """
+    rows = _query("uuid,name,memory.total,memory.free,mig.mode.current", chosen)
     try:
         return [
-            _Card(uuid, name, float(total) / 1024, float(free) / 1024) for uuid, name, total, free in rows
+            _Card(uuid, name, float(total) / 1024, float(free) / 1024)
+            for uuid, name, total, free, *parts in rows
+            if parts != ["Enabled"]
         ]
     except ValueError:
         return []
