@@ -18,7 +18,7 @@ from tests.thorough import (  # noqa: F401
     pytest_terminal_summary,
     pytest_testnodedown,
 )
-from tests.tiny import tiny  # noqa: F401
+from tests.tiny import first_layers, tiny  # noqa: F401
 from tests.warm import light, warm  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

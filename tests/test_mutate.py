@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 CODE = '''"""Numbers."""
 
@@ -73,6 +75,7 @@ mutate.main()
 """
 
 
+@pytest.mark.thorough
 def test_a_fault_is_killed_exactly_if_a_test_notices_it(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for name, text in (

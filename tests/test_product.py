@@ -23,7 +23,7 @@ pytestmark = pytest.mark.model
 
 TOKENS = 14
 SETTINGS = {
-    **{"train.per_device_train_batch_size": 4, "train.save_steps": 2, "train.warmup_steps": 0},
+    **{"train.per_device_train_batch_size": 2, "train.save_steps": 2, "train.warmup_steps": 0},
     "generation.max_new_tokens": 4,
 }
 TRAIN = ["train", "--recipe", "smollm2-135m", "--data", "data.jsonl"]
@@ -104,9 +104,9 @@ def test_from_rows_to_a_judged_model_that_answers(
 
 
 def build() -> None:
-    alttrain("build-data", "--source", "starter:16", "--out", "data.jsonl")
+    alttrain("build-data", "--source", "starter:8", "--out", "data.jsonl")
     rows = records(Path("data.jsonl"))
-    assert len(rows) == 16
+    assert len(rows) == 8
     assert {row["label"] for row in rows} == {"harmful", "benign"}
 
 

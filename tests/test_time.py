@@ -9,9 +9,9 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.engine import speed
+from alttrain_cli.engine import speed, torch_probe
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.torch_probe import HIDDEN_SIZES, ask_torch
+from alttrain_cli.engine.torch_probe import HIDDEN_SIZES
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
@@ -222,8 +222,11 @@ def test_one_measured_size_is_the_rate_of_all(kept: Path) -> None:
 
 
 @pytest.mark.model
-def test_a_real_speed_test_takes_seconds_and_finds_both_sizes() -> None:
-    rates = ask_torch("speed", 120)["rates"]
+def test_a_real_speed_test_finds_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, and shorter; that torch is asked in another one: test_doctor.py."""
+    monkeypatch.setattr(torch_probe, "SECONDS", 0.01)
+    monkeypatch.setattr(torch_probe, "ROUNDS", 1)
+    rates = torch_probe.speed()["rates"]
     assert rates.keys() == {str(size) for size in HIDDEN_SIZES}
     assert all(1e9 < rate < 1e14 for rate in rates.values())
 
