@@ -48,7 +48,6 @@ class ClassifierBackend:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """The model, its weights, and whether it was loaded in 4 bits."""
         return Fingerprint(
             self.name, self.name, self._classifier.source.weights, quantised=self._classifier.bits == 4
         )

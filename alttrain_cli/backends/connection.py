@@ -189,7 +189,6 @@ class Connection:
 
     @contextmanager
     def watched(self, limit: float, told: Callable[[float], None] | None = None) -> Iterator[Watch]:
-        """Yield the watch of one request."""
         with Watch(limit, self.pulse, told) as watch:
             self._watches.add(watch)
             try:

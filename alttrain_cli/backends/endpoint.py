@@ -106,7 +106,6 @@ class Endpoint:
         return endpoint.of(models, model, base)
 
     def of(self, models: dict[str, ListedModel], model: str | None, base: str | None) -> "Endpoint":
-        """Return the endpoint of one of the server's models."""
         found = models.get(model, ListedModel(model)) if model else only_model(models)
         assert found is not None  # `_only_model` found it
         name = base or found.base

@@ -132,7 +132,6 @@ def _always(refused: StatusError, said: str, secrets: _Secrets, model: str, serv
 
 
 def _said(body: bytes) -> str:
-    """Return a server's own words."""
     value = _parsed(body)
     if value is None:
         text = body.decode("utf-8", "replace").strip()

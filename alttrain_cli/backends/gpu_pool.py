@@ -110,7 +110,6 @@ class Worker:
         return f"its process has ended (exit code {code}){said}"
 
     def close(self) -> None:
-        """End the process."""
         with suppress(OSError):
             assert self._process.stdin
             self._process.stdin.close()
@@ -169,7 +168,6 @@ class _Pool:
                 queue.put(event)
 
     def close(self) -> None:
-        """End all processes. Closing twice is harmless."""
         for worker in self.workers:
             worker.close()
 
@@ -188,7 +186,6 @@ class PooledBackend:
 
     @property
     def base(self) -> Backend | None:
-        """The same weights without the adapter; None where there is none to switch off."""
         view = self._view["base"]
         return PooledBackend(self._pool, view["fingerprint"]["name"], view, is_base=True) if view else None
 

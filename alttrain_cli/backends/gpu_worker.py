@@ -55,21 +55,18 @@ def read_request(values: WorkerMessage) -> Request[int]:
 
 
 def result_record(found: Completion | BackendError) -> WorkerMessage:
-    """Return a completion, or the error that came instead, as JSON."""
     if isinstance(found, BackendError):
         return {"error": str(found), "fatal": found.fatal}
     return {"completion": asdict(found)}
 
 
 def read_result(values: WorkerMessage) -> Completion | BackendError:
-    """Return a completion, or the error that came instead, from its JSON."""
     if "error" in values:
         return BackendError(values["error"], fatal=values["fatal"])
     return _COMPLETION.validate_python(values["completion"], strict=False)  # JSON has no half characters
 
 
 def view_record(view: Backend) -> WorkerMessage:
-    """Return what a view of a backend is and can do, as JSON."""
     return {
         "fingerprint": view.fingerprint.record(),
         "order": view.order,
@@ -81,7 +78,6 @@ def view_record(view: Backend) -> WorkerMessage:
 
 
 def read_fingerprint(view: WorkerMessage) -> tuple[Fingerprint, Ability]:
-    """Return the fingerprint of a view, and what it can do."""
     return Fingerprint(**view["fingerprint"]), Ability(view["can"])
 
 
@@ -137,7 +133,6 @@ def _complete(backend: Backend, order: WorkerMessage, orders: Orders, send: Send
 
 
 def main() -> int:
-    """Return the exit code."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what libraries print belongs into the log
 

@@ -96,7 +96,6 @@ class LocalBackend:
 
     @cached_property
     def unscored(self) -> str:
-        """Why its verdicts have no score."""
         return self._target.unscored
 
     @property

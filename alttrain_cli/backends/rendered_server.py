@@ -48,7 +48,6 @@ class RenderedServer(ServerBackend):
 
     @property
     def base(self) -> Backend | None:
-        """The same weights without the adapter; None for a base model and for a full fine-tune."""
         endpoints = list(filter(None, (one.without_adapter() for one in self.endpoints)))
         if not endpoints:
             return None

@@ -179,7 +179,6 @@ class ServerBackend:
             return (yield from self._forced(replace(request, sampling=shorter), written))
 
     def count(self, conversation: Conversation) -> int | None:
-        """Return the server's count; None if it cannot count."""
         return self._servers.first(lambda: self._tokenizer.count(conversation))
 
     def close(self) -> None:

@@ -21,14 +21,12 @@ class ServerTokenizer:
         return self._endpoint.dialect.tokenizes and "tokenize" not in self._endpoint.refused
 
     def count(self, conversation: Conversation) -> int | None:
-        """Return how many tokens a conversation has as a prompt."""
         if conversation.started:
             text = self.rendered(conversation)
             return None if text is None else self._size({"prompt": text, "add_special_tokens": False})
         return self._size({"messages": conversation.wire()})
 
     def count_text(self, text: str) -> int | None:
-        """Return how many tokens a text has."""
         return self._size({"prompt": text, "add_special_tokens": False}) if text else 0
 
     def rendered(self, conversation: Conversation) -> str | None:

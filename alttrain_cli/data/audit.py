@@ -45,7 +45,6 @@ class Variety:
         return next(iter(self.openings.most_common(1)), ("", 0))
 
     def record(self) -> dict[str, str | int]:
-        """Return it as JSON."""
         opening, count = self.commonest_opening
         return {
             "n": self.n,
@@ -158,7 +157,6 @@ class Audit:
 
 
 def audit_file(path: Path, suites: Mapping[str, Sequence[str]], *, first: int = 0) -> Audit:
-    """Audit a data file; see `audit`."""
     return audit(iter_rows(path), suites, first=first)
 
 

@@ -23,7 +23,6 @@ class Outputs:
 
     @classmethod
     def of(cls, rows: Path) -> "Outputs":
-        """Return the files that belong to a data file."""
         with explain_write_errors(rows):
             if not rows.name or rows.is_dir():
                 raise DataError(f"{rows}: cannot write: it is a folder, not a file. Choose another --out.")

@@ -95,7 +95,6 @@ class RecipeData:
         return "about a minute" + " after the download" * self.is_fetched
 
     def __str__(self) -> str:
-        """Describe the rows in words."""
         mixed = f", mixed with {', '.join(self.data.mix)}" if self.data.mix else ""
         traces = self.data.style != "original" and any(not source.is_starter for source in self.sources)
         annotated = f", assessments by {self.data.annotator}" if traces else ""

@@ -61,7 +61,6 @@ class Usage:
         }
 
     def describe(self, price: Price | None) -> str:
-        """Return tokens, cost and errors in words."""
         failures = f"{self.failures} error{'s' * (self.failures != 1)}"
         if self.prompt_tokens is None or self.completion_tokens is None:
             return f"tokens unknown · {failures}"

@@ -53,7 +53,6 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> "Source":
-        """Read the command line's words."""
         if "://" in text:
             raise DataError(
                 f"{_cut(text)}: an address is not read. Give a dataset's id on the hub (OWNER/NAME), or "

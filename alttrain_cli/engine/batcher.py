@@ -91,7 +91,6 @@ class Batcher:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is not done yet."""
         return any(lane.waiting or lane.batch.requests for lane in self._lanes.values())
 
     @property

@@ -89,7 +89,6 @@ class Classifier:
                 raise ModelError(f"{self._name}: out of memory on one response to judge. {NEXT}")
 
     def close(self) -> None:
-        """Release the model's memory."""
         self._model = None
         release_memory()
 

@@ -66,7 +66,6 @@ def adapter_switched(model: Any, on: bool) -> Iterator[None]:
 
 
 def load_target(recipe: Recipe, adapter: Path | None) -> LoadedModel:
-    """Load a recipe's base model, with an adapter if there is one."""
     return load_base(recipe) if adapter is None else load_adapter(recipe, adapter)
 
 

@@ -44,14 +44,12 @@ def is_quantised(folder: Path) -> bool:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Check that the files of a tokenizer can be read."""
     for name in TOKENIZER:
         if (folder / name).is_file():
             _read_object(folder / name)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that contain a model's weights."""
     if (folder / WHOLE).is_file():
         return [folder / WHOLE]
     if not (folder / INDEX).is_file():
@@ -84,7 +82,6 @@ def check_weights(path: Path) -> None:
 
 
 def read_adapter(adapter: Path) -> dict[str, "Tensor"]:
-    """Return the tensors of a trained adapter, by name."""
     import torch
     from safetensors.torch import load_file
 

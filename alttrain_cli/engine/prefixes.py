@@ -74,7 +74,6 @@ class Prefixes:
             self._drop(next(iter(self._read)))
 
     def clear(self) -> None:
-        """Forget all."""
         self._read.clear()
         self._held = 0
 

@@ -72,7 +72,6 @@ class TokenStreamer:
         return self._forcing[0] if self._forcing else None
 
     def put(self, token: int) -> None:
-        """Take the next token."""
         forced = bool(self._forcing)
         if self._forcing:
             self._forcing.pop(0)
@@ -97,7 +96,6 @@ class TokenStreamer:
         self._queue.put(None)
 
     def fail(self, error: BaseException) -> None:
-        """End the iteration with an error."""
         self._queue.put(error)
 
     def _text(self) -> str:

@@ -20,12 +20,10 @@ class AdapterFormat:
     files = "adapter_model.safetensors, adapter_config.json, generation_config.json, tokenizer, chat template"
 
     def check(self, recipe: Recipe) -> None:
-        """Refuse a run without an adapter."""
         if recipe.model.full_finetuning:
             raise RunError("This run was fully fine-tuned, so it has no adapter. Export it: --format merged")
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        """Copy PEFT's files, and save the tokenizer next to them."""
         from alttrain_cli.engine.shared_files import save_generation_config, save_tokenizer
 
         with explain_write_errors(folder):
@@ -38,9 +36,7 @@ class AdapterFormat:
         """Nothing is left to do."""
 
     def models(self, recipe: Recipe, folder: Path) -> Iterator[FolderModel]:
-        """Load the base model with the exported adapter."""
         yield FolderModel.adapter(recipe, folder)
 
     def next_step(self, folder: Path) -> str:
-        """Chat with it here; the base model is found by its name."""
         return f"alttrain chat {shlex.quote(str(folder))}"

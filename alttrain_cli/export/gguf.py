@@ -54,12 +54,10 @@ class GgufFormat:
         self._renderer: Any = None
 
     def check(self, recipe: Recipe) -> None:
-        """Look for llama.cpp, and refuse a base model that cannot be merged here."""
         find_converter()
         check_mergeable(recipe)
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        """Merge into a folder of its own, and write the Modelfile."""
         from alttrain_cli.engine.merge import save_merged
 
         self._name = safe_name(trained.run.path.resolve().name)
@@ -71,7 +69,6 @@ class GgufFormat:
         save_merged(trained.loaded, trained.recipe.generation, folder / _MERGED)
 
     def convert(self, folder: Path) -> None:
-        """Convert with llama.cpp's script, and quantise with its library."""
         quantised = [kind for kind in self._kinds if kind in QUANTISED]
         plain = {kind: self._path(folder, kind) for kind in self._kinds if kind in PLAIN}
         source = next(iter(plain.values()), folder / _PLAIN)
@@ -86,12 +83,10 @@ class GgufFormat:
         (folder / _PLAIN).unlink(missing_ok=True)
 
     def models(self, recipe: Recipe, folder: Path) -> Iterator[GgufModel]:
-        """Open each file with llama.cpp."""
         for kind in self._kinds:
             yield GgufModel(self._path(folder, kind), kind, self._renderer, quantised=kind in QUANTISED)
 
     def next_step(self, folder: Path) -> str:
-        """Create the model in Ollama, or serve it with llama.cpp."""
         if self._for_ollama:
             return f"ollama create {ollama_name(self._name)} -f {shlex.quote(str(folder / MODELFILE))}"
         return f"llama-server --jinja -m {shlex.quote(str(self._path(folder, self._kinds[0])))}"

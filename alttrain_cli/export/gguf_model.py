@@ -33,18 +33,15 @@ class GgufModel:
         return self._tokenise(text)
 
     def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
-        """Return greedy completions."""
         return tuple(self._write(text, limit) for text in rendered)
 
     def lead(self, ids: Sequence[int], first: int, second: int) -> float:
-        """Return by how many nats one token is preferred to another."""
         return float(self._process.ask("lead", ids=list(ids), first=first, second=second))
 
     def decode(self, token: int) -> str:
         return str(self._process.ask("piece", token=token))
 
     def close(self) -> None:
-        """End llama.cpp's process."""
         self._process.close()
 
     def _write(self, text: str, limit: int) -> GeneratedText:

@@ -44,21 +44,17 @@ class FolderModel:
         return self._loaded
 
     def prompt_ids(self, conversation: list[WireMessage]) -> list[int]:
-        """Render and tokenise a conversation."""
         return self._template.encode_text(self._template.prompt(conversation))
 
     def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
-        """Return greedy completions."""
         return write(self.loaded, rendered, limit)
 
     def lead(self, ids: Sequence[int], first: int, second: int) -> float:
-        """Return by how many nats one token is preferred to another."""
         return token_lead(self.loaded, ids, first, second)
 
     def decode(self, token: int) -> str:
         return str(self.loaded.tokenizer.decode([token], skip_special_tokens=False))
 
     def close(self) -> None:
-        """Release its memory."""
         self._loaded = None
         release_memory()

@@ -41,7 +41,6 @@ class Export:
 
     @property
     def problems(self) -> list[str]:
-        """Return its problems, in words."""
         return [f"{proof.export}: {problem}" for proof in self.proofs for problem in proof.problems]
 
 

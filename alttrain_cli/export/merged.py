@@ -17,11 +17,9 @@ class MergedFormat:
     files = "model.safetensors, config.json, generation_config.json, tokenizer, chat template"
 
     def check(self, recipe: Recipe) -> None:
-        """Refuse a base model that cannot be merged here."""
         check_mergeable(recipe)
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        """Merge with Unsloth's saver."""
         from alttrain_cli.engine.merge import save_merged
 
         save_merged(trained.loaded, trained.recipe.generation, folder)
@@ -30,9 +28,7 @@ class MergedFormat:
         """Nothing is left to do."""
 
     def models(self, recipe: Recipe, folder: Path) -> Iterator[FolderModel]:
-        """Load the folder by what is in it alone."""
         yield FolderModel.merged(recipe, folder)
 
     def next_step(self, folder: Path) -> str:
-        """Chat with it here."""
         return f"alttrain chat {shlex.quote(str(folder))}"

@@ -62,7 +62,6 @@ class Proof:
 
     @property
     def problems(self) -> list[str]:
-        """Return the problems of the export, in words."""
         found = []
         if self.wrong_ids:
             found.append(
@@ -90,7 +89,6 @@ class Proof:
         return self.tuned_structured - near_ties
 
     def in_words(self) -> list[str]:
-        """Return the results, one line each."""
         ids = self.conversations - self.wrong_ids
         found = [
             f"{self.export}: {ids} of {self.conversations} prompts have the token ids of training",

@@ -72,7 +72,6 @@ def override(values: dict[str, Any], sources: dict[KeyPath, str], overrides: Seq
 
 
 def shipped_recipes() -> list[Path]:
-    """Return the recipes that come with the package, in the order of their names."""
     return sorted(path for path in shipped("recipes").glob("*.yaml") if not path.name.startswith("_"))
 
 
@@ -132,7 +131,6 @@ def _put(
 
 
 def _forget(keys: Sequence[str], values: dict[str, Any], sources: dict[KeyPath, str]) -> None:
-    """Forget some keys of the model."""
     model = values.get("model")
     if isinstance(model, dict):
         values["model"] = {name: value for name, value in model.items() if name not in keys}

@@ -178,7 +178,6 @@ class Recipe(StrictSection):
         return self.model_copy(update={"data": None})
 
     def changed(self, values: Mapping[str, Mapping[str, object]]) -> "Recipe":
-        """Return a copy with other values in some sections."""
         sections = {name: getattr(self, name).model_copy(update=keys) for name, keys in values.items()}
         return self.model_copy(update=sections)
 

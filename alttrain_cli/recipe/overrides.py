@@ -49,7 +49,6 @@ def _misread(text: str, value: Any) -> str:
 
 
 def cut_text(text: str) -> str:
-    """Return a text, or the beginning of a long one."""
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 

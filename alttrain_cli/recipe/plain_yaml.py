@@ -33,7 +33,6 @@ class YamlProblem(ValueError):
         self.line = line
 
     def at(self, path: Path) -> str:
-        """Return the file, the line, and the problem."""
         return f"{path}{f':{self.line}' if self.line else ''}: not valid YAML: {self}"
 
 

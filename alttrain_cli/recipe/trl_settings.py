@@ -190,7 +190,6 @@ def nearest(word: str, own: list[str]) -> str:
 
 @cache
 def _enumerations() -> dict[str, tuple[str, ...]]:
-    """Return the words of each enumeration by its name."""
     found = {}
     for package, file in _ENUMERATIONS:
         for name, of in _classes(package, file).items():

@@ -28,7 +28,6 @@ class ScorePair(NamedTuple):
     second: Estimate | None
 
     def record(self) -> dict[str, Any]:
-        """Return both as JSON."""
         sides = {
             name: side and asdict(side) for name, side in (("first", self.first), ("second", self.second))
         }

@@ -62,7 +62,6 @@ class ModelCard:
     def of(
         cls, run: Run, recipe: Recipe, library: str, licence: str | None, proof: Sequence[str] = ()
     ) -> "ModelCard":
-        """Read the facts from the files of a run."""
         manifest = run.manifest()
         data = read_data_manifest(manifest.data, run.path) if manifest.data else None
         scores = read_scores(run.path)

@@ -37,7 +37,6 @@ class Overview:
         return cls(data_files(), runs, [*(run.path for run in runs if run.scores), *others])
 
     def stages(self) -> list[Stage]:
-        """Return the steps in their order."""
         finished = [run.path for run in self.runs if run.state is RunState.FINISHED]
         return [
             Stage(

@@ -169,7 +169,6 @@ class Scores(Record):
         return Tally(found.hits, found.n) if found and found.hits is not None else None
 
     def rates(self) -> list["ScoreRate"]:
-        """Return every rate of every suite."""
         return [rate for suite in self.suites for rate in suite.rates()]
 
     def _best(self, pool: str, metric: str) -> ScoreMetric | None:

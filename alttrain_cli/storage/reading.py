@@ -135,7 +135,6 @@ def is_folder(path: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -56,7 +56,6 @@ def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str)
 
 
 def read_record_file(kind: TypeAdapter[Any], path: Path, next_step: str) -> Any:
-    """Return the only record of a file."""
     with opened(path) as file:
         text = file.read()
     return read_record(kind, text.removeprefix(b"\xef\xbb\xbf"), str(path), next_step)

@@ -160,15 +160,12 @@ class Run:
         return any((self.adapter_path / name).is_file() for name in WEIGHTS)
 
     def resume_command(self) -> str | None:
-        """Return the command that resumes the run, for a shell; None if its data file is not here."""
         return resume_command(self.path, self.manifest())
 
     def resume_hint(self) -> str:
-        """Return how to resume the run, as the end of a message."""
         return resume_hint(self.path, self.manifest())
 
     def _why_untrained(self) -> str:
-        """Return why there is no adapter, and what to do."""
         match self.state():
             case RunState.TRAINING:
                 return "It is being trained. Wait until training ends."
@@ -203,7 +200,6 @@ class Run:
         return manifest
 
     def update_manifest(self, **values: Any) -> None:
-        """Set keys of the manifest and write it, atomically."""
         write_json(self.manifest_path, self.manifest().changed(**values).record())
 
     def is_untouched(self, recipe: str) -> bool:

@@ -65,7 +65,6 @@ PromiseKind = Literal["over-refusal", "refusal", "threshold"]
 
 
 def promise_in_words(kind: PromiseKind, value: float) -> str:
-    """Return the promise of a calibration as a phrase."""
     return {
         "over-refusal": f"at most {value:.1%} of benign prompts get the verdict harmful",
         "refusal": f"at least {value:.1%} of harmful prompts get the verdict harmful",
@@ -93,7 +92,6 @@ class CalibrationRecord(Record):
     checked: dict[Literal["over_refusal", "refusal"], RateRecord]
 
     def in_words(self) -> str:
-        """Return threshold and promise as one line."""
         said = promise_in_words(self.promise, self.value)
         return f"threshold {self.threshold}: {said}, chosen on {self.n} rows of {self.set}"
 
@@ -141,7 +139,6 @@ class RefusalRecord(Record):
         return self.refused["benign"] / self.asked["benign"]
 
     def in_words(self) -> str:
-        """Return the counts as one line."""
         refused = ", ".join(f"{self.refused[label]} of {n} {label}" for label, n in self.asked.items())
         return f"{self.structured} of {self.n} have all required sections; refused: {refused}"
 
@@ -215,7 +212,6 @@ class Manifest(Record):
         return cls.model_construct(_fields_set=set(), status="unknown")
 
     def changed(self, **values: Any) -> "Manifest":
-        """Return the manifest with other values of some keys."""
         names = [name for name in Manifest.model_fields if name in self.model_fields_set]
         kept = {name: getattr(self, name) for name in names}
         return Manifest(**{**kept, **(self.model_extra or {}), **values})

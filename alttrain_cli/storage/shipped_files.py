@@ -12,5 +12,4 @@ def shipped(name: str) -> Path:
 
 
 def shipped_studies() -> list[Path]:
-    """Return the studies that come with the package, in the order of their names."""
     return sorted(shipped("studies").glob("*.yaml"))

@@ -43,7 +43,6 @@ class Probing(NamedTuple):
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Probing":
-        """Render the probe."""
         check_bounded(getattr(tokenizer, "chat_template", None))
         prompt = render(tokenizer, [user(PROBE)], add_generation_prompt=True)
         answered = render(tokenizer, [user("."), assistant(PROBE)], add_generation_prompt=False)

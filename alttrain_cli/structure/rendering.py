@@ -13,7 +13,6 @@ SECONDS = 10  # that a chat template may take to render one conversation
 
 
 def render(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-    """Render a conversation with the model's own template."""
     try:
         with deadline(SECONDS):
             rendered = tokenizer.apply_chat_template(

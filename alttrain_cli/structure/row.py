@@ -96,7 +96,6 @@ class Row(BaseModel):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a data file."""
     return list(iter_rows(path))
 
 

@@ -54,7 +54,6 @@ def merge_orders(orders: Iterable[Order]) -> Order:
 
 
 def in_words(order: Order) -> str:
-    """Return an order as one text."""
     return " - ".join(order) or "no sections"
 
 

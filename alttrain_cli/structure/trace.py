@@ -48,7 +48,6 @@ class Trace:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of the assessment on the request."""
         return verdict_of(self.assessment)
 
     @property

@@ -65,7 +65,6 @@ class VerdictScore:
         return self.own is not self.written
 
     def in_words(self) -> str:
-        """Return the score, and both verdicts where they differ."""
         known = "unknown" if self.value is None else shown_score(self.value)
         changed = f", own verdict {self.own}, with the threshold {self.written}" if self.is_changed else ""
         return f"score {known}{changed}"

@@ -149,6 +149,5 @@ def _lengths(mean: float, cap: int) -> tuple[float, float]:
 
 
 def _bytes(recipe: Recipe, machine: Machine) -> float:
-    """Return the bytes of a model's weights in memory."""
     width = 2 if machine.gpu or computes_in_16_bits() else 4
     return recipe.model.sizes.weight_bytes(width, in_4bit=recipe.model.load_in_4bit and machine.gpu)

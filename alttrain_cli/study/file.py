@@ -233,7 +233,6 @@ def find_study(name_or_path: str) -> Path:
 
 
 def set_words(settings: TrainSettings) -> list[str]:
-    """Return keys of a recipe as options of train."""
     return [word for key, value in settings.set.items() for word in ("--set", f"{key}={_as_yaml(value)}")]
 
 

@@ -15,7 +15,6 @@ _LATEX = str.maketrans(
 
 
 def title_of(column: str) -> str:
-    """Return the head of a column."""
     return TITLES.get(column, column)
 
 

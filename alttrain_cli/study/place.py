@@ -69,7 +69,6 @@ class Place:
             return [*submit(self.grid, self.folder, machine, options)]
 
     def check(self, failures: Sequence[Failure]) -> None:
-        """Raise an error if steps failed."""
         if failures:
             names = "; ".join(f"{one.step.kind} {one.step.title}" for one in failures)
             raise AlttrainError(
@@ -86,7 +85,6 @@ class Place:
 
 
 def open_study(name: str, overrides: Sequence[str], out: Path | None) -> Place:
-    """Open a study by its name or file."""
     path = find_study(name)
     study = StudyFile.load(name, overrides)
     check_names(study, path)

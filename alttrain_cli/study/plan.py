@@ -122,7 +122,6 @@ class StudyPlan(NamedTuple):
 
 
 def plan_study(grid: Grid, folder: Path, machine: Machine) -> StudyPlan:
-    """Plan every step of a study on a machine."""
     return StudyPlan(machine, _planned(grid.steps, grid, folder, machine))
 
 

@@ -168,5 +168,4 @@ class Runner:
 
 
 def log_of(folder: Path, step: Step) -> Path:
-    """Return the file with the output of a step."""
     return folder / "logs" / f"{step.kind}-{safe_name(step.out.stem)}-{step.key[:6]}.txt"

@@ -60,7 +60,6 @@ _JOB = TypeAdapter(_Job)
 
 
 def check_installed() -> None:
-    """Raise an error if submitit or Slurm is missing."""
     if find_spec("submitit") is None:
         raise AlttrainError("--on slurm needs submitit. Install it: pip install 'alttrain[slurm]'")
     if not (which("sbatch") and which("srun") and which("squeue")):
@@ -98,7 +97,6 @@ def submit(grid: Grid, folder: Path, machine: Machine, options: Mapping[str, str
 
 
 def _submitted(plan: PlannedStep, folder: Path, parameters: dict[str, Any]) -> str:
-    """Submit a step; return its job."""
     import submitit
 
     step = plan.step

@@ -193,7 +193,6 @@ def _rate(read: _Read, column: str, judge: Rater) -> ScoreMetric | None:
 
 
 def _verdict(ours: Estimate, figure: float | None, judge: str, why: str) -> str:
-    """Return the verdict of a paper's figure compared with ours."""
     if figure is None:
         return "not comparable: no published figure"
     if why:

@@ -62,11 +62,9 @@ def card_of(machine: Machine) -> GpuSpeed:
 
 
 def card_called(name: str) -> GpuSpeed | None:
-    """Return the card that a driver's name means."""
     return next((card for card in CARDS if card.name in name), None)
 
 
 def usual_card(gib: float) -> GpuSpeed:
-    """Return a common card with about this much memory."""
     name = next((name for size, name in USUAL.items() if gib <= size + 1), LARGEST)
     return next(card for card in CARDS if card.name == name)

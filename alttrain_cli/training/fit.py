@@ -62,7 +62,6 @@ def shipped_fits(machine: Machine, *, measure_again: bool = False) -> list[Recip
 
 
 def fit_of(recipe: Recipe, machine: Machine) -> RecipeFit:
-    """Estimate how a recipe's model fits."""
     longest = min(TYPICAL_LONGEST, recipe.train.max_length)
     memory = least_memory(recipe, longest, machine)
     rows = [RowSize(min(size.tokens, longest), size.trained) for size in TYPICAL_ROWS]

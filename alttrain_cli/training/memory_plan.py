@@ -117,7 +117,6 @@ def sizes_of(rows: Sequence[EncodedRow]) -> list[RowSize]:
 
 
 def plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> MemoryPlan:
-    """Plan a run on rows of these sizes."""
     longest = max(size.tokens for size in sizes)
     batching, memory = best_batching(recipe, longest, machine)
     verdict = fit_verdict(memory.gib, machine)

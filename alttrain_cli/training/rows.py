@@ -32,7 +32,6 @@ class TrainingRows:
 
     @classmethod
     def read(cls, path: Path, *, allow_one_label: bool = False) -> "TrainingRows":
-        """Read a data file."""
         digest = hashlib.sha256()
         rows = tuple(iter_rows(path, digest))
         try:

@@ -66,7 +66,6 @@ def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 
 def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> Run:
-    """Open an interrupted run to resume it."""
     with explain_write_errors(out):
         if not out.is_dir():
             raise RunError(f"{out}: there is no run to resume. Train without --resume.")
@@ -123,7 +122,6 @@ def check_resumed(run: Run, before: Manifest, loaded: "LoadedModel", base: BaseR
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of the libraries that train."""
     return {name: metadata.version(name) for name in (*LIBRARIES, "trl")}
 
 

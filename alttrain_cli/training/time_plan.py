@@ -37,7 +37,6 @@ class Duration(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The time in round words."""
         return about_time(self.seconds)
 
 
