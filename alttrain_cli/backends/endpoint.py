@@ -13,13 +13,7 @@ from typing import Any, TypeVar
 
 from alttrain_cli.backends.address import check_url, is_here, key_of_environment, without_secrets
 from alttrain_cli.backends.base import BackendError, Completion
-from alttrain_cli.backends.connection import (
-    LIMITS,
-    ConnectError,
-    Connection,
-    ConnectionLimits,
-    SilenceError,
-)
+from alttrain_cli.backends.connection import LIMITS, ConnectError, Connection, ConnectionLimits, SilenceError
 from alttrain_cli.backends.dialect import Dialect
 from alttrain_cli.backends.endpoint_errors import FAILURES, REFUSALS, backend_error
 from alttrain_cli.backends.model_list import UNLISTED, ListedModel, only_model, read_models

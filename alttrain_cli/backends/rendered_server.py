@@ -167,12 +167,7 @@ class RenderedServer(ServerBackend):
         return VerdictTokens(self._template, self._target.verdict_words, self.order)
 
     def _body(
-        self,
-        endpoint: Endpoint,
-        token_ids: list[int],
-        sampling: Sampling,
-        seed: int | None,
-        written: int = 0,
+        self, endpoint: Endpoint, token_ids: list[int], sampling: Sampling, seed: int | None, written: int = 0
     ) -> tuple[Body | None, Finish]:
         """Return the request for what follows, None if there is no room, and what a cut would mean.
 

@@ -101,12 +101,7 @@ class SampleReader:
 
     @classmethod
     def of(
-        cls,
-        columns: str | None,
-        label: str | None,
-        *,
-        needs_label: bool = True,
-        needs_response: bool = True,
+        cls, columns: str | None, label: str | None, *, needs_label: bool = True, needs_response: bool = True
     ) -> "SampleReader":
         """Read `--columns prompt=question,...` and `--label harmful|benign|unknown|column:NAME`."""
         named = _read_columns(columns) if columns else {}

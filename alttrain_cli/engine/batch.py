@@ -103,14 +103,7 @@ class Batch:
             self._prefixes.clear()
         return requests
 
-    def _write(
-        self,
-        requests: list[BatchRequest],
-        cache: Any,
-        tokens: int,
-        enough: int,
-        check: Check,
-    ) -> Any:
+    def _write(self, requests: list[BatchRequest], cache: Any, tokens: int, enough: int, check: Check) -> Any:
         """Let every request write at most `tokens` more, until `enough` are done, and return the cache."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
@@ -163,12 +156,7 @@ class _Taking:
     """A stopping criterion that hands each new token to its request, and ends the call when it is due."""
 
     def __init__(
-        self,
-        requests: Sequence[BatchRequest],
-        stops: frozenset[int],
-        tokens: int,
-        enough: int,
-        check: Check,
+        self, requests: Sequence[BatchRequest], stops: frozenset[int], tokens: int, enough: int, check: Check
     ) -> None:
         self._requests = requests
         self._stops = stops

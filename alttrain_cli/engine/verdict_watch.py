@@ -56,12 +56,7 @@ class VerdictWatch:
         tokens: those of the verdict words.
     """
 
-    def __init__(
-        self,
-        tokens: VerdictTokens,
-        started: str = "",
-        threshold: float | None = None,
-    ) -> None:
+    def __init__(self, tokens: VerdictTokens, started: str = "", threshold: float | None = None) -> None:
         self.is_open = True
         self.score: VerdictScore | None = None
         self.tokens = tokens
@@ -128,10 +123,7 @@ class VerdictWatch:
         template, word = self.tokens.template, self._following[token][0]
         so_far = self._started + template.tokenizer.decode(list(written), skip_special_tokens=False)
         trace = parse(
-            f"{so_far}{word.text}.",
-            template.markers,
-            prefilled=template.prefilled,
-            order=self.tokens.order,
+            f"{so_far}{word.text}.", template.markers, prefilled=template.prefilled, order=self.tokens.order
         )
         if trace.state is not TraceState.UNCLOSED:
             self.is_open = False
@@ -170,11 +162,7 @@ class VerdictWatch:
         return token
 
 
-_OTHER = {
-    Verdict.HARMFUL: Verdict.BENIGN,
-    Verdict.BENIGN: Verdict.HARMFUL,
-    Verdict.MISSING: Verdict.MISSING,
-}
+_OTHER = {Verdict.HARMFUL: Verdict.BENIGN, Verdict.BENIGN: Verdict.HARMFUL, Verdict.MISSING: Verdict.MISSING}
 
 
 def _inside(template: Template, text: str) -> Tokens:

@@ -76,13 +76,7 @@ class ModelCard:
 
     def text(self) -> str:
         """Return the card, Markdown with the hub's metadata."""
-        parts = [
-            self._metadata(),
-            f"# {_escaped(self.name)}",
-            self._about(),
-            "## Training",
-            self._training(),
-        ]
+        parts = [self._metadata(), f"# {_escaped(self.name)}", self._about(), "## Training", self._training()]
         parts += ["## Evaluation", *self._measured(), "## Not tested", self._not_tested()]
         if self.proof:
             parts += ["## Proof of this export", "\n".join(f"- {_escaped(line)}" for line in self.proof)]

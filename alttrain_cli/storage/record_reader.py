@@ -6,14 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.problems import in_words, key_of

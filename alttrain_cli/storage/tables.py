@@ -33,10 +33,7 @@ _BATCH = 1024  # rows of a Parquet file in memory: a compressed one may be far l
 
 
 def read_table(
-    path: Path,
-    records: str | None = None,
-    header: Sequence[str] | None = None,
-    members: str | None = None,
+    path: Path, records: str | None = None, header: Sequence[str] | None = None, members: str | None = None
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (number, row); the number is the line, or the position of the row if there are no lines.
 

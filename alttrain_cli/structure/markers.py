@@ -40,10 +40,7 @@ class Translator:
     """Translates what a model writes after its prompt. `prefilled`: the prompt ends in the opening marker."""
 
     def __init__(self, markers: Markers, *, prefilled: bool) -> None:
-        self._pairs = [
-            (markers.bare_open, THINK.bare_open),
-            (markers.bare_close, THINK.bare_close),
-        ]
+        self._pairs = [(markers.bare_open, THINK.bare_open), (markers.bare_close, THINK.bare_close)]
         self._opening = markers.bare_open if prefilled else ""
         self._pending = ""
 

@@ -74,11 +74,7 @@ def _corrected(found: _Judgement, rest: str) -> _Judgement:
     return found._replace(verdict=found.meaning) if _SO.fullmatch(rest) else found
 
 
-_OTHER = {
-    Verdict.HARMFUL: Verdict.BENIGN,
-    Verdict.BENIGN: Verdict.HARMFUL,
-    Verdict.MISSING: Verdict.MISSING,
-}
+_OTHER = {Verdict.HARMFUL: Verdict.BENIGN, Verdict.BENIGN: Verdict.HARMFUL, Verdict.MISSING: Verdict.MISSING}
 
 
 _LONGEST = 2_000  # characters; what is longer is no sentence, and the rules need not be fast on it

@@ -15,10 +15,7 @@ from alttrain_cli.study.own_suites import suites_of
 from alttrain_cli.study.table import POOLS
 from alttrain_cli.text import quoted, suggest
 
-TO_LIST = {
-    "suites": "To list them: alttrain eval suites",
-    "judges": "To list them: alttrain eval judges",
-}
+TO_LIST = {"suites": "To list them: alttrain eval suites", "judges": "To list them: alttrain eval judges"}
 
 
 def check_names(study: StudyFile, path: Path) -> None:

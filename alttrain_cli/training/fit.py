@@ -13,14 +13,7 @@ from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.verdict_words import end_of_verdict
 from alttrain_cli.text import estimate_tokens
 from alttrain_cli.training.launch import Launch
-from alttrain_cli.training.memory_plan import (
-    FitVerdict,
-    MemoryPlan,
-    RowSize,
-    fit_verdict,
-    least_memory,
-    plan,
-)
+from alttrain_cli.training.memory_plan import FitVerdict, MemoryPlan, RowSize, fit_verdict, least_memory, plan
 from alttrain_cli.training.rows import ends_at_verdict
 from alttrain_cli.training.time_plan import Duration, training_time
 

@@ -130,10 +130,7 @@ def _train(job: TrainingJob, run: Run, before: Manifest, reports: Reports) -> No
 def _base_record(recipe: Recipe, loaded: "LoadedModel") -> BaseRecord:
     source = loaded.source
     return BaseRecord(
-        name=recipe.model.name,
-        commit=source.commit,
-        quantised=loaded.quantised,
-        weights=source.weights,
+        name=recipe.model.name, commit=source.commit, quantised=loaded.quantised, weights=source.weights
     )
 
 
