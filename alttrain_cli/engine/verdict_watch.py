@@ -147,9 +147,9 @@ class VerdictWatch:
 
     def _decide(self, own: Verdict, odds: dict[int, float]) -> int | None:
         self.is_open = False
-        turn = _OTHER if self._negated else {verdict: verdict for verdict in Verdict}
-        masses = {turn[verdict]: mass for verdict, mass in self._masses.items()}
-        score = VerdictScore(masses[Verdict.HARMFUL], masses[Verdict.BENIGN], turn[own], turn[own])
+        said = {one: one.other if self._negated else one for one in Verdict}
+        harmful, benign = (self._masses[said[one]] for one in (Verdict.HARMFUL, Verdict.BENIGN))
+        score = VerdictScore(harmful, benign, said[own], said[own])
         if self._threshold is not None:
             score = replace(score, written=score.decide(self._threshold))
         self.score = score
@@ -160,9 +160,6 @@ class VerdictWatch:
         token, *self._forced = word.tokens[len(self._path) :]
         self.is_open = bool(self._forced)
         return token
-
-
-_OTHER = {Verdict.HARMFUL: Verdict.BENIGN, Verdict.BENIGN: Verdict.HARMFUL, Verdict.MISSING: Verdict.MISSING}
 
 
 def _inside(template: Template, text: str) -> Tokens:

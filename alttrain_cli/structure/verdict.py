@@ -21,6 +21,11 @@ class Verdict(StrEnum):
     BENIGN = "benign"
     MISSING = "missing"
 
+    @property
+    def other(self) -> "Verdict":
+        """The opposite verdict; that of a missing one is missing."""
+        return {Verdict.HARMFUL: Verdict.BENIGN, Verdict.BENIGN: Verdict.HARMFUL}.get(self, self)
+
 
 def verdict_of(sentence: str) -> Verdict:
     """Return the verdict on the request that one sentence gives, or MISSING."""
@@ -62,19 +67,16 @@ def _judgement_in(text: str) -> _Judgement:
             continue
         harmful = match.lastgroup in ("harm", "bad", "crime", "does_harm")
         negated = match.lastgroup != "no_harm" and bool(_NEGATION.search(clause))
-        meaning, other = (Verdict.HARMFUL, Verdict.BENIGN) if harmful else (Verdict.BENIGN, Verdict.HARMFUL)
-        found, end = _Judgement(other if negated else meaning, match.group(), meaning), match.end()
+        meaning = Verdict.HARMFUL if harmful else Verdict.BENIGN
+        found, end = _Judgement(meaning.other if negated else meaning, match.group(), meaning), match.end()
     return _corrected(found, text[end:])
 
 
 def _corrected(found: _Judgement, rest: str) -> _Judgement:
     """Return a judgement as the end of its sentence leaves it: "it sounds harmful, but it is not"."""
     if _NOT_SO.fullmatch(rest):
-        return found._replace(verdict=_OTHER[found.meaning])
+        return found._replace(verdict=found.meaning.other)
     return found._replace(verdict=found.meaning) if _SO.fullmatch(rest) else found
-
-
-_OTHER = {Verdict.HARMFUL: Verdict.BENIGN, Verdict.BENIGN: Verdict.HARMFUL, Verdict.MISSING: Verdict.MISSING}
 
 
 _LONGEST = 2_000  # characters; what is longer is no sentence, and the rules need not be fast on it
