@@ -58,30 +58,8 @@ class RenderedServer(ServerBackend):
             fingerprint = replace(self.fingerprint, name=name, model=name)
         return RenderedServer(endpoints, target, self._template, fingerprint, self.in_flight)
 
-    def stream(
-        self,
-        conversation: Conversation,
-        sampling: Sampling,
-        *,
-        budget: int | None = None,
-        seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
-        """Yield one completion; after `budget` tokens a second request continues after the closed block.
-
-        Raises:
-            BackendError: also in the middle; what was yielded stays valid.
-        """
-        return self._servers.stream(lambda: self._streamed_alone(conversation, sampling, budget, seed))
-
-    def _streamed_alone(
-        self, conversation: Conversation, sampling: Sampling, budget: int | None, seed: int | None
-    ) -> Generator[Chunk, None, Completion]:
-        endpoint = self._endpoint
-        with closing(endpoint.connect()) as connection:
-            request = StreamRequest(endpoint, connection, conversation, sampling, seed)
-            return (yield from self._streamed(request, budget))
-
     def _streamed(self, request: StreamRequest, budget: int | None) -> Generator[Chunk, None, Completion]:
+        """Yield one completion; after `budget` tokens a second request continues after the closed block."""
         conversation = request.conversation
         watched = self._watched(conversation, request.sampling)
         reply = _Reply(request, TranslatedText(self._template, conversation.started), watched)

@@ -156,27 +156,29 @@ class ServerBackend:
         Raises:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
         """
-        return self._servers.stream(lambda: self._streamed_alone(conversation, sampling, budget, seed))
 
-    def _streamed_alone(
-        self, conversation: Conversation, sampling: Sampling, budget: int | None, seed: int | None
-    ) -> Generator[Chunk, None, Completion]:
-        written = StreamedText(
-            conversation.started, opened=budget is not None and self._opens_block(conversation)
-        )
-        limit = ServerBudget(self._endpoint, budget, is_offered=not conversation.started)
-        endpoint = self._endpoint
-        with closing(endpoint.connect()) as connection:
-            request = StreamRequest(endpoint, connection, conversation, sampling, seed)
-            with closing(self._pieces(request, limit)) as pieces:
-                completion = yield from written.take(pieces, limit.most)
-            if completion is not None:
-                return (yield from self._ended(replace(completion, text=written.text), written, limit))
-            left = sampling.max_new_tokens - written.tokens
-            if left <= 0:
-                return Completion(written.text, Finish.LENGTH)
-            shorter = sampling.model_copy(update={"max_new_tokens": left})
-            return (yield from self._forced(replace(request, sampling=shorter), written))
+        def start() -> Generator[Chunk, None, Completion]:
+            endpoint = self._endpoint
+            with closing(endpoint.connect()) as connection:
+                request = StreamRequest(endpoint, connection, conversation, sampling, seed)
+                return (yield from self._streamed(request, budget))
+
+        return self._servers.stream(start)
+
+    def _streamed(self, request: StreamRequest, budget: int | None) -> Generator[Chunk, None, Completion]:
+        conversation, sampling = request.conversation, request.sampling
+        opened = budget is not None and self._opens_block(conversation)
+        written = StreamedText(conversation.started, opened)
+        limit = ServerBudget(request.endpoint, budget, is_offered=not conversation.started)
+        with closing(self._pieces(request, limit)) as pieces:
+            completion = yield from written.take(pieces, limit.most)
+        if completion is not None:
+            return (yield from self._ended(replace(completion, text=written.text), written, limit))
+        left = sampling.max_new_tokens - written.tokens
+        if left <= 0:
+            return Completion(written.text, Finish.LENGTH)
+        shorter = sampling.model_copy(update={"max_new_tokens": left})
+        return (yield from self._forced(replace(request, sampling=shorter), written))
 
     def count(self, conversation: Conversation) -> int | None:
         return self._servers.first(lambda: self._tokenizer.count(conversation))
