@@ -10,9 +10,34 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import IO
 
 PATIENCE = 1.0  # seconds between SIGTERM and SIGKILL: a server has nothing to save
+
+
+def start(
+    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Start a guard with its program, whose output is appended to a log."""
+    return subprocess.Popen(
+        [sys.executable, "-I", __file__, *command],
+        stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+    )  # fmt: skip
+
+
+def stop(*guards: "subprocess.Popen[bytes]") -> None:
+    """Let guards end their programs, and wait for them. Stopping them twice is harmless."""
+    for one in guards:
+        if one.stdin and not one.stdin.closed:
+            one.stdin.close()
+    for one in guards:
+        try:
+            one.wait(PATIENCE + 5)
+        except subprocess.TimeoutExpired:
+            one.kill()
+            one.wait()
 
 
 def main() -> int:
@@ -27,7 +52,7 @@ def main() -> int:
 
 
 def end(program: "subprocess.Popen[bytes]") -> None:
-    """End a program and what it started."""
+    """End a program and what it started, from within its guard."""
     _send(program, signal.SIGTERM)
     started = time.monotonic()
     while program.poll() is None and time.monotonic() - started < PATIENCE:

@@ -4,8 +4,6 @@ import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,13 +32,18 @@ _FIRST = "importing its libraries"
 
 
 class VllmProcess:
-    """A running server. `close` ends it with all its processes; so does the end of this process."""
+    """A server with its guard. `close` ends it with all its processes; so does the end of this process."""
 
-    def __init__(self, port: int, key: str, version: str, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        port = _free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
-        self.key = key
-        self.version = version
-        self._process = process
+        self.key = secrets.token_hex(16)
+        self.version = ""  # until it answers
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)  # another process may still write to it
+        with log.open("wb") as file:
+            self._guard = guard.start([*command, "--port", str(port)], file, _environment(self.key))
 
     @classmethod
     def start(cls, command: Sequence[str], name: str, progress: Progress) -> "VllmProcess":
@@ -51,35 +54,21 @@ class VllmProcess:
         """
         log = LOGS / f"{safe_name(name, '--')}.log"
         for left in reversed(range(_TRIES)):
-            start = _Start(command, log)
+            process = cls(command, log)
             try:
-                return cls(start.port, start.key, start.wait(progress), start.process)
+                process.version = process._wait(progress)
+                return process
             except BaseException as error:
-                _end(start.process)
-                if not (isinstance(error, ModelError) and left and start.port_was_taken):
+                process.close()
+                if not (isinstance(error, ModelError) and left and process._port_was_taken):
                     raise
         raise AssertionError("unreachable")
 
     def close(self) -> None:
         """End the server. Closing twice is harmless."""
-        _end(self._process)
+        guard.stop(self._guard)
 
-
-class _Start:
-    """A server that starts."""
-
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self.port, self.key, self.log = _free_port(), secrets.token_hex(16), log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.unlink(missing_ok=True)  # another process may still write to it
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, *command, "--port", str(self.port)],
-                stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-                env=_environment(self.key),
-            )  # fmt: skip
-
-    def wait(self, progress: Progress) -> str:
+    def _wait(self, progress: Progress) -> str:
         """Return the version of the server once it answers."""
         size, changed = 0, time.monotonic()
         while True:
@@ -88,7 +77,7 @@ class _Start:
                 while stage == self._stage():
                     if version := self._version():
                         return version
-                    if (code := self.process.poll()) is not None:
+                    if (code := self._guard.poll()) is not None:
                         raise ModelError(f"vLLM ended while it started (exit code {code}){self._reason()}")
                     if (now := len(self._text())) != size:
                         size, changed = now, time.monotonic()
@@ -99,7 +88,7 @@ class _Start:
                     time.sleep(_POLL)
 
     @property
-    def port_was_taken(self) -> bool:
+    def _port_was_taken(self) -> bool:
         return "address already in use" in self._text().lower()
 
     def _version(self) -> str:
@@ -107,7 +96,7 @@ class _Start:
         import httpx
 
         with suppress(httpx.HTTPError, ValueError):
-            reply = httpx.get(f"http://127.0.0.1:{self.port}/version", timeout=5, trust_env=False)
+            reply = httpx.get(f"{self.url.removesuffix('/v1')}/version", timeout=5, trust_env=False)
             if reply.is_success:
                 return str(reply.json()["version"])
         return ""
@@ -121,16 +110,15 @@ class _Start:
         lines = [line.strip() for line in self._text().splitlines() if line.strip()]
         errors = [line for line in lines if re.search(r"\w*(Error|Exception)\b:? ", line)]
         last = (errors or lines or [""])[-1]
-        words = escape_hidden(re.sub(r"^(\([^)]*\) )?(\w+ \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?", "", last))[
-            :300
-        ]
+        last = re.sub(r"^(\([^)]*\) )?(\w+ \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?", "", last)
+        words = escape_hidden(last)[:300]
         return f": {words}{'' if words.endswith('.') else '.'}{self._kept()}"
 
     def _kept(self) -> str:
-        return f" Its log: {self.log}"
+        return f" Its log: {self._log}"
 
     def _text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return self._log.read_text(encoding="utf-8", errors="replace")
 
 
 def _environment(key: str) -> dict[str, str]:
@@ -141,14 +129,3 @@ def _environment(key: str) -> dict[str, str]:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Let the guard end the server, and wait for it."""
-    if process.stdin and not process.stdin.closed:
-        process.stdin.close()
-    try:
-        process.wait(guard.PATIENCE + 5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -5,7 +5,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,28 +57,20 @@ class RankProcesses:
 
     def __init__(self, launch: Launch, port: int, log: Path) -> None:
         with explain_write_errors(log), log.open("ab") as file:
-            self._processes = [
-                subprocess.Popen(
-                    [sys.executable, "-I", guard.__file__, *COMMAND],
-                    stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-                    env=_environment(launch, rank, f"{LOOPBACK}:{port}"),
-                )
+            self._guards = [
+                guard.start(COMMAND, file, _environment(launch, rank, f"{LOOPBACK}:{port}"))
                 for rank in range(1, launch.size)
-            ]  # fmt: skip
+            ]
 
     def check(self) -> None:
         """Raise LostRankError if one has ended."""
-        for rank, process in enumerate(self._processes, 1):
+        for rank, process in enumerate(self._guards, 1):
             if process.poll() is not None:
                 raise LostRankError(f"Rank {rank} has ended with exit code {process.returncode}.")
 
     def end(self) -> None:
         """End them. Ending them twice is harmless."""
-        for process in self._processes:
-            if process.stdin and not process.stdin.closed:
-                process.stdin.close()
-        for process in self._processes:
-            process.wait()
+        guard.stop(*self._guards)
 
 
 @contextmanager
