@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -21,24 +20,21 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.library_output import capture_output
-from alttrain_cli.recipe.model import Recipe, Sampling
-from alttrain_cli.structure.sections import check_order
+from alttrain_cli.recipe.model import Sampling
 
 WorkerMessage = Mapping[str, Any]
 Send = Callable[[WorkerMessage], None]
 _COMPLETION = TypeAdapter(Completion)
+_TARGET = TypeAdapter(Target)
 
 
 def target_record(target: Target) -> WorkerMessage:
-    adapter = None if target.adapter is None else str(target.adapter)
-    recipe = target.recipe.model_dump(mode="json")
-    return {"name": target.name, "recipe": recipe, "adapter": adapter, "order": target.order}
+    values: WorkerMessage = _TARGET.dump_python(target, mode="json")
+    return values
 
 
 def read_target(values: WorkerMessage) -> Target:
-    adapter = None if values["adapter"] is None else Path(values["adapter"])
-    recipe = Recipe.model_validate_json(json.dumps(values["recipe"]))
-    return Target(values["name"], recipe, adapter, check_order(values["order"]))
+    return _TARGET.validate_json(json.dumps(values))
 
 
 def request_record(key: int, request: Request[Any]) -> WorkerMessage:

@@ -6,7 +6,6 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from queue import SimpleQueue
 from threading import Lock
-from types import TracebackType
 from typing import Self, TypeVar, cast
 
 from alttrain_cli.backends.base import BackendError, Chunk, Completion, Key
@@ -113,9 +112,7 @@ class ServerWork:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End all requests."""
         self._stack.close()
 

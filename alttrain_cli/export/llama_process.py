@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib import util
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from alttrain_cli.engine.llama_cpp import PACKAGE
@@ -55,9 +54,7 @@ class LlamaProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def ask(self, do: str, **values: Any) -> Any:
