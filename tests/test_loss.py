@@ -70,7 +70,7 @@ def own_recipe(out: Path, data: Path) -> None:
 
 def the_same_recipe(out: Path, data: Path) -> None:
     out.mkdir(parents=True)
-    Recipe.load(RECIPE).save(out / "recipe.yaml")
+    Recipe.load(RECIPE).without_data().save(out / "recipe.yaml")
     (out / ".recipe.yaml.x8c2k1_z").write_text("torn")
 
 
@@ -118,10 +118,14 @@ def interrupted_with_a_broken_step(out: Path, data: Path) -> None:
     interrupted(out, data, b'{"step": \n{"step": 2}\n')
 
 
+EMPTY: list[Before] = [empty, link_to_an_empty_folder]
+INTERRUPTED: list[Before] = [
+    *(interrupted, interrupted_without_steps, interrupted_with_empty_steps, interrupted_with_one_torn_step),
+    interrupted_with_a_broken_step,
+]
 BEFORE: list[Before] = [
-    *(nothing, empty, link_to_an_empty_folder, dangling_link, a_file, own_recipe, the_same_recipe),
-    *(foreign_files, foreign_manifest, interrupted, interrupted_without_steps, interrupted_with_empty_steps),
-    *(interrupted_with_one_torn_step, interrupted_with_a_broken_step),
+    *(nothing, *EMPTY, dangling_link, a_file, own_recipe, the_same_recipe, foreign_files, foreign_manifest),
+    *INTERRUPTED,
 ]
 ENDINGS: list[BaseException] = [
     ModelError("nobody/nothing: not on this machine."),
@@ -164,7 +168,10 @@ def test_a_start_that_fails_leaves_everything_as_it_was(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    begun: list[BaseException] = []
+
     def fail(*_: Any, **__: Any) -> None:
+        begun.append(ending)
         sys.stdout.write("the libraries talk\n")  # into the run's log
         raise ending
 
@@ -174,6 +181,8 @@ def test_a_start_that_fails_leaves_everything_as_it_was(
     was = held(tmp_path)
     result = train(out, data, *resume)
     assert result.exit_code != 0
+    could_begin = [*EMPTY, *([the_same_recipe, *INTERRUPTED] if resume else [nothing])]
+    assert len(begun) == (before in could_begin)
     assert held(tmp_path) == was
 
 
