@@ -230,7 +230,8 @@ def test_the_step_after_a_comparison_finishes_the_run_that_is_not_trained() -> N
 
 def test_a_run_is_not_compared_with_itself() -> None:
     run = make("runs/a")
-    assert alttrain("runs", "compare", run, f"{run}/").exit_code == 2
+    result = alttrain("runs", "compare", run, f"{run}/")
+    assert (result.exit_code, "is the same run" in result.output) == (2, True), result.output
 
 
 def test_a_comparison_says_why_the_scores_of_a_run_are_missing(tmp_path: Path) -> None:
@@ -268,13 +269,20 @@ def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given() -> None:
     assert not run.exists()
 
 
-@pytest.mark.parametrize("place", ["", "eval", "export"])
-def test_a_run_that_is_trained_evaluated_or_exported_is_not_deleted(place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("", "is being trained"),
+        ("eval", "eval: another alttrain process is writing here"),
+        ("export", "export: another alttrain process is writing here"),
+    ],
+)
+def test_a_run_that_is_trained_evaluated_or_exported_is_not_deleted(place: str, why: str) -> None:
     run = make("runs/a", "started" if not place else "finished")
     (run / place).mkdir(exist_ok=True)
     with lock_folder(run / place):
         result = alttrain("runs", "rm", run, "--yes")
-    assert result.exit_code == 2
+    assert (result.exit_code, why in result.output) == (2, True), result.output
     assert (run / "recipe.yaml").is_file()
 
 
@@ -302,7 +310,8 @@ def test_nothing_but_a_run_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_wrong_name_deletes_none_of_several() -> None:
     run = make("runs/a")
-    assert alttrain("runs", "rm", run, "runs/b", "--yes").exit_code == 2
+    result = alttrain("runs", "rm", run, "runs/b", "--yes")
+    assert (result.exit_code, "runs/b: no such run" in result.output) == (2, True), result.output
     assert run.is_dir()
 
 
