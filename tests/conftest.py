@@ -65,7 +65,26 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         gc.freeze()
 
 
+# Those that take more than about 15 seconds, the longest first.
+LONGEST = (
+    *(
+        "faults",
+        "examples",
+        "product",
+        "offline",
+        "cuda_path",
+        "model",
+        "backends",
+        "gguf",
+        "sandbox",
+        "study",
+    ),
+    *("bad_servers", "training", "export", "generate", "ranks", "streams", "loss", "page", "calibration"),
+    *("prefixes", "bad_clients", "repl", "contributing", "study_model", "doctor", "time", "wording"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that need a model: they take longest, and one at the end would leave a worker idle."""
-    long = {item.path for item in items if item.get_closest_marker("model")}
-    items.sort(key=lambda item: item.path not in long)
+    """Begin with the files that take longest: one at the end would leave a worker idle."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))

@@ -28,6 +28,7 @@ from alttrain_cli.backends.rendered_server import RenderedServer
 from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
+from alttrain_cli.commands.build_data import steps
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.served_models import served_models
 from alttrain_cli.structure.row import read_rows
@@ -509,7 +510,11 @@ def test_a_backend_that_is_closed_twice_is_closed(backend: Any, request: pytest.
 
 
 @pytest.mark.model
-def test_a_real_model_that_is_no_annotator_loses_no_row(server: tuple[str, str], tmp_path: Path) -> None:
+def test_a_real_model_that_is_no_annotator_loses_no_row(
+    server: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = steps.SAMPLING.model_copy(update={"max_new_tokens": 32})  # few layers come to no end
+    monkeypatch.setattr(steps, "SAMPLING", brief)
     sample = {"prompt": "How do I boil an egg?", "response": TRACE, "label": "benign"}
     path = put(tmp_path / "s.jsonl", sample)
     command = [
