@@ -21,7 +21,7 @@ from alttrain_cli.backends.base import (
     Request,
 )
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.deferred_backend import defer_backend
+from alttrain_cli.backends.deferred_backend import DeferredBackend
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.model_list import read_models
 from alttrain_cli.backends.rendered_server import RenderedServer
@@ -379,7 +379,7 @@ def test_the_context_of_a_server_is_what_its_list_says_an_adapters_that_of_its_p
 
 def test_a_deferred_backend_is_opened_by_its_first_request() -> None:
     opened = []
-    backend = defer_backend("late", lambda: opened.append(1) or ScriptedBackend(scripted_echo))  # type: ignore[func-returns-value]
+    backend = DeferredBackend("late", lambda: opened.append(1) or ScriptedBackend(scripted_echo))  # type: ignore[func-returns-value]
     assert list(backend.complete([], GREEDY)) == []
     backend.close()
     assert (backend.name, opened) == ("late", [])

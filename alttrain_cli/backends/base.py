@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Flag, StrEnum, auto
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import AlttrainError
@@ -25,6 +25,9 @@ from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import Trace, parse_marked
 from alttrain_cli.structure.verdict_score import VerdictScore
+
+if TYPE_CHECKING:
+    from alttrain_cli.backends.target import Target
 
 Key = TypeVar("Key")
 
@@ -252,20 +255,8 @@ class Backend(Protocol):
         """Release the memory or the connections. Closing twice is harmless."""
 
 
-class Scorer(Protocol):
-    """A backend, or what one will be opened for."""
-
-    @property
-    def name(self) -> str:
-        """What screens call it."""
-
-    @property
-    def unscored(self) -> str:
-        """Why its verdicts have no score; empty if they have one."""
-
-
-def check_threshold(asked: Scorer, sampling: Sampling) -> None:
-    """Refuse a threshold that would have no effect.
+def check_threshold(asked: "Backend | Target", sampling: Sampling) -> None:
+    """Refuse a threshold that would have no effect with a backend, or with a target before it is opened.
 
     Raises:
         BackendError: naming why.

@@ -3,18 +3,15 @@
 from collections.abc import Callable, Generator, Iterable
 from functools import cached_property
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Key, Request
 from alttrain_cli.recipe.model import Sampling
 
 
-def defer_backend(name: str, open_backend: Callable[[], Backend]) -> Backend:
-    """Return a backend that is opened when anything but its name is first used."""
-    return cast(Backend, _Deferred(name, open_backend))
+class DeferredBackend:
+    """A backend that is opened when anything but its name is first used."""
 
-
-class _Deferred:
     def __init__(self, name: str, open_backend: Callable[[], Backend]) -> None:
         self.name = name
         self._open = open_backend

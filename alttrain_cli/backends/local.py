@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from alttrain_cli.backends.base import (
     Ability,
@@ -36,6 +36,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 LOOK_AHEAD = 4096  # requests that are ordered by length together
+Part = TypeVar("Part", LoadedModel, Streams)
 
 
 class LocalBackend:
@@ -74,25 +75,13 @@ class LocalBackend:
 
     @property
     def loaded(self) -> LoadedModel:
-        """The model, its tokenizer and its template.
-
-        Raises:
-            BackendError: after `close`.
-        """
-        if self._weights.loaded is None:
-            raise self._closed()
-        return self._weights.loaded
+        """The model, its tokenizer and its template, until `close`."""
+        return self._open(self._weights.loaded)
 
     @property
     def streams(self) -> Streams:
-        """The streams that are open, of this view and of all others.
-
-        Raises:
-            BackendError: after `close`.
-        """
-        if self._weights.streams is None:
-            raise self._closed()
-        return self._weights.streams
+        """The streams that are open, of this view and of all others, until `close`."""
+        return self._open(self._weights.streams)
 
     @cached_property
     def unscored(self) -> str:
@@ -127,23 +116,18 @@ class LocalBackend:
         """Complete in batches, the longest prompt first, each as it is finished."""
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
-            prompts = [rendered(self.loaded.template, one.input) for one in chunk]
-            seeds = [one.seed for one in chunk]
-            watches = [self._watch(one.input, sampling) for one in chunk]
-            ends = [self._end(one) for one in chunk]
             goes_on = any(_has_turns(one.input) for one in chunk)
-            with closing(
-                complete(
-                    self.loaded,
-                    prompts,
-                    sampling,
-                    seeds=seeds,
-                    adapter=self._adapter,
-                    watches=watches,
-                    ends=ends,
-                    prefixes=self._weights.prefixes.get(self._adapter) if goes_on else None,
-                )
-            ) as written:
+            written = complete(
+                self.loaded,
+                [rendered(self.loaded.template, one.input) for one in chunk],
+                sampling,
+                seeds=[one.seed for one in chunk],
+                adapter=self._adapter,
+                watches=[self._watch(one.input, sampling) for one in chunk],
+                ends=[self._end(one) for one in chunk],
+                prefixes=self._weights.prefixes.get(self._adapter) if goes_on else None,
+            )
+            with closing(written):
                 for index, text in written:
                     yield chunk[index].key, self._completion(chunk[index].input, text)
 
@@ -210,8 +194,11 @@ class LocalBackend:
         """Release the model's memory. Views of it are closed with it."""
         self._weights.close()
 
-    def _closed(self) -> BackendError:
-        return BackendError(f"{self.name}: this model was closed.", fatal=True)
+    def _open(self, part: Part | None) -> Part:
+        """Return a part of the weights, which are gone after `close`."""
+        if part is None:
+            raise BackendError(f"{self.name}: this model was closed.", fatal=True)
+        return part
 
     def _completion(self, conversation: Conversation | str, written: GeneratedText) -> Completion:
         found = Completion(written.text, _finish(written), written.tokens, written.prompt_tokens)

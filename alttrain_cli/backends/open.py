@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from alttrain_cli.backends.address import addresses, without_secrets
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.deferred_backend import defer_backend
+from alttrain_cli.backends.deferred_backend import DeferredBackend
 from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.library_output import capture_output
@@ -133,9 +133,8 @@ def open_later(
         BackendError: if a server cannot be used.
     """
     if isinstance(found, Target):
-        return defer_backend(
-            found.name, partial(open_backend, found, progress, in_flight=in_flight, engine=engine)
-        )
+        load = partial(open_backend, found, progress, in_flight=in_flight, engine=engine)
+        return cast(Backend, DeferredBackend(found.name, load))
     return open_backend(found, progress, in_flight=in_flight)
 
 

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from alttrain_cli.engine.batch_request import BatchRequest
-from alttrain_cli.engine.cache import can_join, layers_of, roomy_layer, stack
+from alttrain_cli.engine.cache import begun, can_join, layers_of, roomy_layer, stack
 from alttrain_cli.engine.draws import Decoding
 from alttrain_cli.engine.load import LoadedModel, adapter_switched
-from alttrain_cli.engine.prefixes import Prefixes, begun
+from alttrain_cli.engine.prefixes import Prefixes
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 
 ROUND = 64  # tokens per row, at most, between two checks for finished rows

@@ -1,7 +1,10 @@
 """The keys and values of a batch, cut and joined by rows and columns."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
+
+from alttrain_cli.engine.batch_request import BatchRequest
 
 
 def can_join(config: Any) -> bool:
@@ -55,3 +58,33 @@ def roomy_layer() -> Any:
             return self.keys, self.values
 
     return RoomyLayer
+
+
+def begun(requests: Sequence[BatchRequest]) -> Any:
+    """Return a cache with what is known of the requests, padded on the left; all go on from one column.
+
+    So the one of which the least is known decides how much is read.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import Cache
+
+    width, unread = (max(getattr(one, name) for one in requests) for name in ("length", "unread"))
+    if unread >= width:
+        return DynamicCache()
+    start = width - unread
+    rows = [
+        (row, one.known.layers, one.length - unread)
+        for row, one in enumerate(requests)
+        if one.known and one.length > unread
+    ]
+    layers = []
+    for at in range(len(rows[0][1])):
+        pair = []
+        for part in range(2):
+            sample = rows[0][1][at][part]
+            held = sample.new_zeros(len(requests), sample.shape[1], width, sample.shape[3])
+            for row, known, count in rows:
+                held[row, :, start - count : start] = known[at][part][0, :, :count]
+            pair.append(held)
+        layers.append(roomy_layer()(*pair, start))
+    return Cache(layers=layers)

@@ -38,7 +38,10 @@ class Machine(NamedTuple):
     @classmethod
     def detect(cls, card: str | None = None) -> "Machine":
         """Return a named NVIDIA GPU, or the one that a model would be loaded on; else this machine itself."""
-        return _nvidia(card) or cls("this machine, no GPU", _memory_bytes() / GIB, gpu=False)
+        import psutil
+
+        memory = psutil.virtual_memory().total / GIB
+        return _nvidia(card) or cls("this machine, no GPU", memory, gpu=False)
 
 
 def computes_in_16_bits() -> bool:
@@ -133,9 +136,3 @@ def _query(fields: str, chosen: str | None = None) -> list[list[str]]:
 def _largest(cards: list[_Card]) -> _Card:
     """Return the card with the most memory; of equal ones the one with the most free memory."""
     return max(cards, key=lambda card: (card.total, card.free))
-
-
-def _memory_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().total)

@@ -11,13 +11,13 @@ from alttrain_cli.engine.memory import LESS_MEMORY, is_out_of_memory
 from alttrain_cli.errors import AlttrainError, DataError, ModelError, first_line
 from alttrain_cli.storage.files import NO_ROOM
 from alttrain_cli.storage.reading import read_text
+from alttrain_cli.storage.run import WEIGHTS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ADAPTER = "adapter_model.safetensors"
+ADAPTER, WHOLE, INDEX = WEIGHTS
 CARD = "README.md"  # the model card
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",

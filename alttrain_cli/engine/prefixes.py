@@ -5,9 +5,7 @@ the tokens before it, so a row that is begun with stored ones gets the completio
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
-
-from alttrain_cli.engine.cache import roomy_layer
+from typing import Any, NamedTuple
 
 Layers = list[tuple[Any, Any]]  # (keys, values) a layer, each (rows, heads, tokens, size)
 
@@ -19,17 +17,6 @@ class Known(NamedTuple):
 
     tokens: int
     layers: Layers
-
-
-class JoiningPrompt(Protocol):
-    """A prompt that joins a batch."""
-
-    @property
-    def length(self) -> int: ...
-    @property
-    def unread(self) -> int: ...
-    @property
-    def known(self) -> Known | None: ...
 
 
 class Prefixes:
@@ -79,36 +66,6 @@ class Prefixes:
 
     def _drop(self, ids: tuple[int, ...]) -> None:
         self._held -= _bytes(self._read.pop(ids))
-
-
-def begun(requests: Sequence[JoiningPrompt]) -> Any:
-    """Return a cache with what is known of the requests, padded on the left; all go on from one column.
-
-    So the one of which the least is known decides how much is read.
-    """
-    from transformers import DynamicCache
-    from transformers.cache_utils import Cache
-
-    width, unread = (max(getattr(one, name) for one in requests) for name in ("length", "unread"))
-    if unread >= width:
-        return DynamicCache()
-    start = width - unread
-    rows = [
-        (row, one.known.layers, one.length - unread)
-        for row, one in enumerate(requests)
-        if one.known and one.length > unread
-    ]
-    layers = []
-    for at in range(len(rows[0][1])):
-        pair = []
-        for part in range(2):
-            sample = rows[0][1][at][part]
-            held = sample.new_zeros(len(requests), sample.shape[1], width, sample.shape[3])
-            for row, known, count in rows:
-                held[row, :, start - count : start] = known[at][part][0, :, :count]
-            pair.append(held)
-        layers.append(roomy_layer()(*pair, start))
-    return Cache(layers=layers)
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
