@@ -8,6 +8,7 @@ from alttrain_cli.engine.batch_request import BatchRequest, IsWhole
 from alttrain_cli.engine.batcher import Batcher, free_limits
 from alttrain_cli.engine.float32 import compute_in_float32
 from alttrain_cli.engine.load import LoadedModel
+from alttrain_cli.engine.memory import enough_memory
 from alttrain_cli.engine.prefixes import Prefixes
 from alttrain_cli.engine.verdict_watch import VerdictWatch
 from alttrain_cli.recipe.model import Sampling
@@ -64,6 +65,16 @@ def complete(
             yield from _written(loaded, batcher.step(), settings.max_new_tokens)
 
 
+def token_lead(loaded: LoadedModel, ids: Sequence[int], first: int, second: int) -> float:
+    """Return by how many nats the model prefers token `first` to token `second` after `ids`."""
+    import torch
+
+    with compute_in_float32(loaded), torch.inference_mode(), enough_memory("computing one prompt"):
+        inputs = torch.tensor([list(ids)], device=loaded.model.device)
+        logits = loaded.model(input_ids=inputs).logits[0, -1].float()
+    return float(logits[first] - logits[second])
+
+
 def _requests(
     loaded: LoadedModel, rendered: Sequence[str], settings: Sampling, seeds: Sequence[int]
 ) -> list[BatchRequest]:
@@ -84,17 +95,6 @@ def _written(
 ) -> Iterator[tuple[int, GeneratedText]]:
     for one in requests:
         text = loaded.tokenizer.decode(one.written, skip_special_tokens=False)
-        context_full = one.budget < max_new_tokens and not one.stopped
-        ids = tuple(one.written)
-        yield (
-            one.index,
-            GeneratedText(
-                text,
-                len(ids),
-                one.stopped,
-                len(one.prompt),
-                context_full,
-                ids,
-                one.watch.score if one.watch else None,
-            ),
-        )
+        full = one.budget < max_new_tokens and not one.stopped
+        ids, score = tuple(one.written), one.watch.score if one.watch else None
+        yield one.index, GeneratedText(text, len(ids), one.stopped, len(one.prompt), full, ids, score)

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from alttrain_cli.engine.generate import GeneratedText
-from alttrain_cli.engine.lead import token_lead
+from alttrain_cli.engine.generate import GeneratedText, token_lead
 from alttrain_cli.engine.load import LoadedModel, load_target
 from alttrain_cli.engine.memory import release_memory
 from alttrain_cli.engine.shared_files import load_saved_template

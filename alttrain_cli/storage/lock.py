@@ -53,14 +53,9 @@ def is_locked(place: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+        return not _takes(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
-    return False
 
 
 def take_lock(handle: int) -> bool:
@@ -68,12 +63,15 @@ def take_lock(handle: int) -> bool:
 
     Without locks on its system, it is True.
     """
-    if fcntl is None:
-        return True
+    return fcntl is None or _takes(handle, fcntl.LOCK_EX)
+
+
+def _takes(handle: int, kind: int) -> bool:
+    """Lock an open file; False if another process has. On a file system without locks, it is True."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError as error:
-        return not isinstance(error, BlockingIOError)  # else a file system without locks
+        return not isinstance(error, BlockingIOError)
     return True
 
 
@@ -85,21 +83,15 @@ def _lock(place: Path, path: Path | None) -> int:
                 handle = os.open(place, os.O_RDONLY)
             else:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            if time.monotonic() < looked_at:
-                time.sleep(LOOK / 10)
-                continue
-            raise RunError(
-                f"{place}: another alttrain process is writing here. Wait until it ends."
-            ) from None
-        except OSError:  # a file system without locks
-            return handle
-        if path is None or _is_still(handle, path):
-            return handle
-        os.close(handle)  # its owner has removed it in the meantime
+        if _takes(handle, fcntl.LOCK_EX):
+            if path is None or _is_still(handle, path):
+                return handle
+            os.close(handle)  # its owner has removed it in the meantime
+            continue
+        os.close(handle)
+        if time.monotonic() >= looked_at:
+            raise RunError(f"{place}: another alttrain process is writing here. Wait until it ends.")
+        time.sleep(LOOK / 10)
 
 
 def _is_still(handle: int, path: Path) -> bool:
