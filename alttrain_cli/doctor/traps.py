@@ -91,25 +91,19 @@ def _thinking(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:
     """Yield the findings about reasoning: whether it is kept, and where it starts."""
     messages = [user("."), assistant(f"{THINK.open}{REASONING}{THINK.close}{PROBE}")]
     try:
-        eaten = REASONING not in render(tokenizer, messages, add_generation_prompt=False)
+        is_kept = REASONING in render(tokenizer, messages, add_generation_prompt=False)
     except ModelError as error:
         yield note("reasoning", str(error), "None needed: alttrain renders the response itself.")
     else:
-        yield _eaten() if eaten else ok("reasoning", "the chat template keeps an assistant's reasoning")
+        cure = f"{_ELSEWHERE}rows rendered by the chat template train without reasoning."
+        deleted = note("reasoning", "the chat template deletes an assistant's reasoning", cure)
+        yield ok("reasoning", "the chat template keeps an assistant's reasoning") if is_kept else deleted
     if probing.prompt.rstrip().endswith(THINK.bare_open):
         yield note(
             "prefilled marker",
             "the prompt already ends in <think>, so a response starts inside the reasoning",
             f"{_ELSEWHERE}a response holds </think> without <think>; do not add a second <think>.",
         )
-
-
-def _eaten() -> Finding:
-    return note(
-        "reasoning",
-        "the chat template deletes an assistant's reasoning",
-        f"{_ELSEWHERE}rows rendered by the chat template train without reasoning.",
-    )
 
 
 def _start(tokenizer: Tokenizer, probing: Probing) -> Iterator[Finding]:

@@ -1,19 +1,18 @@
 """The format `adapter`: the small file that was trained. It needs the base model."""
 
-import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from alttrain_cli.engine.model_files import ADAPTER
 from alttrain_cli.errors import RunError
-from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.export.format import Format, TrainedModel
 from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import explain_write_errors
 
 
-class AdapterFormat:
+class AdapterFormat(Format):
     """PEFT's files with the tokenizer and the chat template of training."""
 
     name, library, copies = "adapter", "peft", 0.0
@@ -32,11 +31,5 @@ class AdapterFormat:
         save_tokenizer(trained.loaded, folder)
         save_generation_config(trained.loaded, trained.recipe.generation, folder)
 
-    def convert(self, folder: Path) -> None:
-        """Nothing is left to do."""
-
     def models(self, recipe: Recipe, folder: Path) -> Iterator[FolderModel]:
         yield FolderModel.adapter(recipe, folder)
-
-    def next_step(self, folder: Path) -> str:
-        return f"alttrain chat {shlex.quote(str(folder))}"

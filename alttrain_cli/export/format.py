@@ -1,5 +1,6 @@
 """The interface of an export format. A new one is a class in its own file, and a line of `FORMATS`."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ class TrainedModel:
 
 
 class Format(Protocol):
-    """How a run is written in one form.
+    """How a run is written in one form; by default one that needs no conversion, and that chat can load.
 
     Attributes:
         name: of the format, and of its folder.
@@ -43,9 +44,11 @@ class Format(Protocol):
 
     def convert(self, folder: Path) -> None:
         """Finish the folder, after the model has left the memory."""
+        return None
 
     def models(self, recipe: Recipe, folder: Path) -> Iterator[ExportedModel]:
         """Open the exported models one after the other, as another program would."""
 
     def next_step(self, folder: Path) -> str:
         """Return a command that uses the finished folder."""
+        return f"alttrain chat {shlex.quote(str(folder))}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import ModelError
-from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.export.format import Format, TrainedModel
 from alttrain_cli.export.gguf_model import GgufModel
 from alttrain_cli.export.llama_process import LlamaProcess, convert, find_converter
 from alttrain_cli.export.modelfile import MODELFILE, modelfile, ollama_name
@@ -38,7 +38,7 @@ DEFAULT = "q8_0"  # half the size, and hardly another text
 _MERGED, _PLAIN = ".merged", ".plain.gguf"
 
 
-class GgufFormat:
+class GgufFormat(Format):
     """GGUF files of some types."""
 
     name, library = "gguf", "gguf"

@@ -1,16 +1,15 @@
 """The format `merged`: one model of 16 bits, for transformers, vLLM and most other programs."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.export.format import Format, TrainedModel
 from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.export.preflight import check_mergeable
 from alttrain_cli.recipe.model import Recipe
 
 
-class MergedFormat:
+class MergedFormat(Format):
     """Base and adapter as one model."""
 
     name, library, copies = "merged", "transformers", 1.0
@@ -24,11 +23,5 @@ class MergedFormat:
 
         save_merged(trained.loaded, trained.recipe.generation, folder)
 
-    def convert(self, folder: Path) -> None:
-        """Nothing is left to do."""
-
     def models(self, recipe: Recipe, folder: Path) -> Iterator[FolderModel]:
         yield FolderModel.merged(recipe, folder)
-
-    def next_step(self, folder: Path) -> str:
-        return f"alttrain chat {shlex.quote(str(folder))}"
