@@ -6,7 +6,8 @@
 
 There are 25 kills, and 30 of an attack.
 Every kill is SIGKILL, at a moment drawn between the process's start and --within, by default the time of the
-undisturbed one. Told is how many of them hit work that was begun and not yet done.
+undisturbed one. An attack is played by copies of a process that holds the model. The last line says how many
+kills hit work that was begun and not yet done.
 After each one every JSON file is read, and the same command goes on with what is there; further
 folders follow until all kills are spent. Compared are, bit for bit: of training the losses of all
 steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold;
@@ -18,6 +19,7 @@ one of benchmarks/study.py.
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -25,31 +27,76 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from kill_jobs import Attack, Evaluation, Job, Smoke, Training
+from kill_jobs import Attack, Evaluation, Smoke, Training
 
 KILLS = {"attack": 30}
 THERE = 90.0  # seconds within which a job is killed if its undisturbed end was there already
 
 
-def start(job: Job, folder: Path) -> subprocess.Popen[str]:
+class Copy:
+    """A copy of this process that does some work, with what is used of Popen here."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                work()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+
+    def wait(self, timeout: float = math.inf) -> int:
+        """Return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: if it has not ended by then.
+        """
+        until = time.monotonic() + timeout
+        while self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.returncode = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > until:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            else:
+                time.sleep(0.005)
+        return self.returncode
+
+    def communicate(self) -> tuple[str, None]:
+        """Wait for the end; what it wrote is on the screen."""
+        self.wait()
+        return "", None
+
+
+Process = subprocess.Popen[str] | Copy
+Job = Training | Evaluation | Attack | Smoke
+
+
+def start(job: Job, folder: Path) -> Process:
     """Start a job, or resume it."""
+    if isinstance(job, Attack):
+        return Copy(partial(job.work, folder))
     arguments = [sys.executable, "-m", "alttrain_cli", *job.command(folder)]
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
-def finish(process: subprocess.Popen[str]) -> None:
+def finish(process: Process) -> None:
     """Wait for a process that must end well."""
     said, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"a run failed:\n{said}")
 
 
-def killed(process: subprocess.Popen[str], moment: float, *, with_children: bool) -> bool:
+def killed(process: Process, moment: float, *, with_children: bool) -> bool:
     """Kill a process at a moment, in seconds; return False if it ended well before."""
     try:
         process.wait(moment)

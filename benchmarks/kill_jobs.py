@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from alttrain_cli.backends.open import open_backend
+from alttrain_cli.backends.target import find_target
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.evaluation.attacks.catalogue import Budget
+from alttrain_cli.evaluation.attacks.setup import AttackChoice
+from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.eval_target import EvalTarget
+from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
+from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.report import report
+from alttrain_cli.evaluation.suites.published import read_suites
+from alttrain_cli.evaluation.suites.suite import find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.steps import Status
@@ -14,9 +27,6 @@ from alttrain_cli.study.steps import Status
 
 class Job(Protocol):
     """What is killed."""
-
-    def command(self, folder: Path) -> list[str]:
-        """Return the arguments that begin the work in a folder, or go on with it."""
 
     def finished(self, folder: Path) -> bool:
         """Whether the work is done."""
@@ -98,13 +108,33 @@ class Evaluation:
         return {**found, "scorecard.json": json.dumps(without_time_and_place(card))}
 
 
-class Attack(Evaluation):
-    """Crescendo of the base model on itself, towards goals that harm nobody: several turns a dialogue."""
+class Attack:
+    """Crescendo of the base model on itself, towards goals that harm nobody: several turns a dialogue.
+
+    The model is loaded once, and what is killed are copies of this process. So a kill hits the dialogues, and
+    not the loading, which takes longer than they do.
+    """
 
     def __init__(self, recipe: str, rows: int) -> None:
-        super().__init__(recipe, rows)
-        self._arguments += ["--suite", "crescendo-smoke", "--attacker", "base", "--max-turns", "3"]
-        self._arguments += ["--max-backtracks", "1", "--attacker-max-new-tokens", "48", "--no-judge-card"]
+        self._target = find_target(recipe)
+        self._model = open_backend(self._target)
+        budget = Budget(turns=3, backtracks=1)
+        self._options = EvalOptions(
+            read_suites(find_suites("crescendo-smoke"), {}, Progress()),
+            limit=rows,
+            max_new_tokens=48,
+            attack_choice=AttackChoice("base", budget=budget, attacker_tokens=48),
+        )
+
+    def work(self, folder: Path) -> None:
+        """Play and judge what is missing in a folder, and write its scorecard."""
+        pair = Comparison(EvalTarget(folder, self._target))
+        judges = JudgeSet(find_judges("rule"), lambda word: self._model, Progress(), with_card=False)
+        evaluate(pair, self._options, judges, lambda target: self._model, Progress())
+        report(pair, show_completions=False)
+
+    def finished(self, folder: Path) -> bool:
+        return (folder / "scorecard.json").is_file()
 
     def stored(self, folder: Path) -> int:
         return sum(map(lines_in, folder.rglob("calls.jsonl")))

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -158,6 +160,17 @@ def test_a_job_that_is_killed_must_end_as_the_undisturbed_one(
             kill.torment(Counting(compared), tmp_path, options, log)
         assert "starts DIFFERS from undisturbed" in log.lines[-1]
     assert sum(line.startswith("kill ") for line in log.lines) == 1
+
+
+def test_a_copy_of_a_process_ends_fails_or_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    kill: Any = import_module("kill")
+    kill.finish(kill.Copy(lambda: None))
+    with pytest.raises(SystemExit, match="a run failed"):
+        kill.finish(kill.Copy(lambda: sys.exit(2)))
+    endless = kill.Copy(lambda: time.sleep(600))
+    assert kill.killed(endless, 0.05, with_children=True)
+    assert endless.returncode == -signal.SIGKILL
 
 
 def test_the_first_run_is_timed_by_what_appears_on_the_screen(

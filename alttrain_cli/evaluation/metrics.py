@@ -75,7 +75,7 @@ def _which(plan: EvalPlan) -> str:
     """Return which answer of fixed turns is counted, and of a replay the target of the recorded dialogues."""
     if plan.attack is None or plan.attack.steered:
         return ""
-    recorded = plan.attack.recorded
+    recorded = (plan.attack.recorded or "").rpartition("/")[2]  # a hub id without its owner
     return ", last answer" + (f", replayed, recorded against {recorded}" if recorded else "")
 
 
