@@ -32,6 +32,11 @@ class Outputs:
         manifest, dropped = (rows.with_name(rows.stem + ending) for ending in endings)
         return cls(rows, manifest, dropped, rows.with_name(f".{rows.stem}.lock"))
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether the rows are those that the manifest describes."""
+        return self.rows.is_file() and object_in(self.manifest).get("sha256") == sha256(self.rows)
+
     def spare_foreign(self) -> None:
         """Refuse to replace what no build made, or what was edited since."""
         known = self._known()

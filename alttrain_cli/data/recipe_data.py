@@ -64,12 +64,11 @@ class RecipeData:
     @property
     def is_built(self) -> bool:
         """Whether the file is there, as its manifest describes it."""
-        if not self.path.is_file():
-            return False
-        facts = object_in(Outputs.of(self.path).manifest)
-        if facts.get("sha256") == sha256(self.path):
+        outputs = Outputs.of(self.path)
+        if outputs.are_whole:
             return True
-        if facts.get("status") == "started":  # a build that was killed
+        was_killed = object_in(outputs.manifest).get("status") == "started"
+        if was_killed or not outputs.rows.is_file():
             return False
         raise DataError(
             f"{self.path}: was changed after it was built. To train on it as it is: "

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -160,37 +160,24 @@ class StudyFile(_Section):
     table: Table = Table()
 
     @model_validator(mode="after")
-    def _sizes_are_counts(self) -> "StudyFile":
+    def _is_consistent(self) -> "StudyFile":
+        if problem := next(self._problems(), None):
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
         for size in self.sizes.values():
             if not _COUNT.fullmatch(str(size)):
-                raise ValueError(
-                    f"sizes: {size} is not a number of rows; write 500, or harmful=400,benign=100"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _has_suites(self) -> "StudyFile":
+                yield f"sizes: {size} is not a number of rows; write 500, or harmful=400,benign=100"
         if not self.suites and not self.suite_files:
-            raise ValueError(
-                "suites: the key is missing; name suites, or give files of prompts in suite_files"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _no_value_twice(self) -> "StudyFile":
+            yield "suites: the key is missing; name suites, or give files of prompts in suite_files"
         for name in ("seeds", "modes", "suites", "suite_files", "judges"):
             values = getattr(self, name)
             if len({*values}) < len(values):
-                raise ValueError(f"{name}: a value is given twice")
-        return self
-
-    @model_validator(mode="after")
-    def _rows_tell_apart(self) -> "StudyFile":
-        if self.table.rows:
-            for axis in AXES:
-                if axis not in self.table.rows and len(self.values(axis)) > 1:
-                    raise ValueError(f"table.rows: {axis} has several values, so it must be a row")
-        return self
+                yield f"{name}: a value is given twice"
+        for axis in AXES if self.table.rows else ():
+            if axis not in self.table.rows and len(self.values(axis)) > 1:
+                yield f"table.rows: {axis} has several values, so it must be a row"
 
     def values(self, axis: Axis) -> Sequence[str]:
         """Return the names of an axis' values."""

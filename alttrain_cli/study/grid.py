@@ -130,7 +130,8 @@ class _Resolver:
             options = tuple(self.study.judge.words())
             key = step_key("judge", evaluation.key, judge.name, options)
             title = f"{evaluation.title}, by {judge.name}"
-            self._add(JudgeStep(key, title, rater_of(self.study, judge.name), options, evaluation))
+            rater = rater_of(self.study, judge.name)
+            self._add(JudgeStep(key, title, evaluation.out, rater, options, evaluation))
 
     def _training(self, model: str, how: Method, point: Point) -> TrainStep:
         name = how.recipe or model

@@ -1,11 +1,12 @@
 """The steps of a study: each is one command, and is done when its files say so."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
+from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import hash_of
@@ -14,7 +15,6 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import Scores, read_scorecard
 from alttrain_cli.storage.lock import is_locked
 from alttrain_cli.storage.names import model_file_name
-from alttrain_cli.storage.reading import object_in, sha256
 from alttrain_cli.storage.run import Run, RunState
 
 USUAL_SUITE = 100  # prompts of a suite whose number is not known
@@ -30,72 +30,70 @@ class Status(StrEnum):
     MISSING = "missing"
 
 
-class Step(Protocol):
-    """One command of a study. Steps with the same key are the same step."""
+@dataclass(frozen=True)
+class Step(ABC):
+    """One command of a study. Steps with the same key are the same step.
+
+    Attributes:
+        key: the hash of all that decides its result.
+        title: what it makes, in a few words.
+        out: the file or folder that it makes.
+    """
+
+    kind: ClassVar[StepKind]
+
+    key: str
+    title: str
+    out: Path
 
     @property
-    def kind(self) -> StepKind:
-        """Which command it is."""
-
-    @property
-    def key(self) -> str:
-        """The hash of all that decides its result."""
-
-    @property
-    def title(self) -> str:
-        """What it makes, in a few words."""
-
-    @property
-    def out(self) -> Path:
-        """The file or folder that it makes."""
-
-    @property
-    def needs(self) -> Sequence["Step"]:
+    def needs(self) -> tuple["Step", ...]:
         """The steps that must be done before it."""
+        return ()
 
+    @abstractmethod
     def words(self) -> list[str]:
         """Return its command line as it is now, without the program."""
 
     def status(self) -> Status:
         """Look at its files."""
+        return Status.BUSY if is_locked(self.out) else self._made()
+
+    @abstractmethod
+    def _made(self) -> Status:
+        """Look at its files, which no other process writes."""
 
 
 @dataclass(frozen=True)
-class BuildStep:
+class BuildStep(Step):
     """Builds a data file. `options` are its sources and how its rows are written."""
 
-    key: str
-    title: str
-    out: Path
+    kind = "build"
+
     options: tuple[str, ...]
     sources: tuple[str, ...]  # with their counts
     style: str
-    kind: StepKind = "build"
-    needs: tuple[Step, ...] = ()
 
     def words(self) -> list[str]:
         return ["build-data", *self.options, "--out", str(self.out)]
 
     def status(self) -> Status:
-        if is_locked(self.out.with_name(f".{self.out.stem}.lock")):
-            return Status.BUSY
-        facts = object_in(self.out.with_name(f"{self.out.stem}.manifest.json"))
-        is_whole = self.out.is_file() and facts.get("sha256") == sha256(self.out)
-        return Status.DONE if is_whole else Status.MISSING
+        return Status.BUSY if is_locked(Outputs.of(self.out).lock) else self._made()
+
+    def _made(self) -> Status:
+        return Status.DONE if Outputs.of(self.out).are_whole else Status.MISSING
 
 
 @dataclass(frozen=True)
-class TrainStep:
+class TrainStep(Step):
     """Trains a model on a data file."""
 
-    key: str
-    title: str
-    out: Path
+    kind = "train"
+
     recipe_name: str
     recipe: Recipe  # with the keys that the study sets
     options: tuple[str, ...]
     build: BuildStep
-    kind: StepKind = "train"
 
     @property
     def needs(self) -> tuple[Step, ...]:
@@ -106,9 +104,7 @@ class TrainStep:
         data = ["--data", str(self.build.out), "--out", str(self.out)]
         return ["train", "--recipe", self.recipe_name, *data, *self.options, *resume]
 
-    def status(self) -> Status:
-        if is_locked(self.out):
-            return Status.BUSY
+    def _made(self) -> Status:
         run = Run(self.out)
         if run.manifest_path.exists() and run.state() is RunState.FINISHED:
             return Status.DONE
@@ -116,15 +112,14 @@ class TrainStep:
 
 
 @dataclass(frozen=True)
-class EvalStep:
+class EvalStep(Step):
     """Evaluates a trained model, or a base model if `train` is None.
 
     Its key is without the suites: with one suite more, the others stay as they are.
     """
 
-    key: str
-    title: str
-    out: Path
+    kind = "eval"
+
     recipe_name: str
     recipe: Recipe
     options: tuple[str, ...]
@@ -135,7 +130,6 @@ class EvalStep:
     samples: int
     max_new_tokens: int
     train: TrainStep | None
-    kind: StepKind = "eval"
 
     @property
     def needs(self) -> tuple[Step, ...]:
@@ -150,9 +144,7 @@ class EvalStep:
         baseline = ["--baseline", "none"] if self.train else []
         return ["eval", target, *suites, *self.options, *mode, *baseline, "--out", str(self.out)]
 
-    def status(self) -> Status:
-        if is_locked(self.out):
-            return Status.BUSY
+    def _made(self) -> Status:
         scores = read_scorecard(self.out)
         if scores and all(_is_generated(scores, suite) for suite in self.suites):
             return Status.DONE
@@ -188,22 +180,17 @@ class Rater(NamedTuple):
 
 
 @dataclass(frozen=True)
-class JudgeStep:
+class JudgeStep(Step):
     """Judges the completions of an evaluation.
 
     Steps that write the same folder follow one another. A judge that fails stops none of those after it.
     """
 
-    key: str
-    title: str
+    kind = "judge"
+
     rater: Rater
     options: tuple[str, ...]
     evaluation: EvalStep
-    kind: StepKind = "judge"
-
-    @property
-    def out(self) -> Path:
-        return self.evaluation.out
 
     @property
     def needs(self) -> tuple[Step, ...]:
@@ -212,9 +199,7 @@ class JudgeStep:
     def words(self) -> list[str]:
         return ["eval", "judge", str(self.out), "--judge", self.rater.name, *self.options]
 
-    def status(self) -> Status:
-        if is_locked(self.out):
-            return Status.BUSY
+    def _made(self) -> Status:
         [judge] = find_judges(self.rater.name)
         suites = [one for one in self.evaluation.suites if one.kind in judge.kinds and one.grader is None]
         scores = read_scorecard(self.out)
