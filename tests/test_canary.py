@@ -116,7 +116,7 @@ class Loop:
     def __call__(self, *arguments: Any) -> int:
         events: TrainingEvents = arguments[-2]  # before the ranks
         for step in range(self.first, 5):
-            events.step(TrainingStep(step, 4, step / 4, 1.0, 1e-3, 1.0, 9 * step, float(step), 0.0))
+            events.step(TrainingStep(step=step, steps=4, loss=1.0, tokens=9 * step, seconds=float(step)))
             self.last, self.first = step, step + 1
             if reason := events.checkpoint(step):
                 raise GateError(reason)

@@ -15,7 +15,7 @@ from alttrain_cli.console.training import TrainingView
 from alttrain_cli.training.reports import TrainingStep
 view = TrainingView()
 for step in (387, 388):
-    view.step(TrainingStep(step, 388, 1.0, 1.467, 1e-4, 1.0, 1360, 10.0, 2.3), 388.0 - step)
+    view.step(TrainingStep(step=step, steps=388, loss=1.467, tokens=1360, seconds=10.0, memory_gib=2.3), 388.0 - step)
 """
 
 

@@ -3,68 +3,49 @@
 GeForce cards are given with sums in 32 bits, as training computes: twice their plain 32-bit rate.
 """
 
-from typing import NamedTuple
-
 from alttrain_cli.engine.machine import Machine
 
-
-class GpuSpeed(NamedTuple):
-    """A card by a part of its name."""
-
-    name: str
-    tflops: float
-
-
 # The longer name first: "RTX 4070 Ti" before "RTX 4070".
-CARDS = (
-    *(
-        GpuSpeed("RTX 5090", 209.5),
-        GpuSpeed("RTX 5080", 112.6),
-        GpuSpeed("RTX 5070 Ti", 87.9),
-        GpuSpeed("RTX 5070", 61.7),
-    ),
-    *(
-        GpuSpeed("RTX 4090", 165.2),
-        GpuSpeed("RTX 4080", 97.5),
-        GpuSpeed("RTX 4070 Ti", 80.2),
-        GpuSpeed("RTX 4070", 58.3),
-    ),
-    *(GpuSpeed("RTX 4060 Ti", 44.1), GpuSpeed("RTX 4060", 30.2)),
-    *(
-        GpuSpeed("RTX 3090 Ti", 80.0),
-        GpuSpeed("RTX 3090", 71.2),
-        GpuSpeed("RTX 3080", 59.5),
-        GpuSpeed("RTX 3070", 40.6),
-    ),
-    *(GpuSpeed("RTX 3060 Ti", 32.4), GpuSpeed("RTX 3060", 25.5)),
-    *(
-        GpuSpeed("RTX 6000 Ada", 364.2),
-        GpuSpeed("RTX A6000", 154.8),
-        GpuSpeed("L40S", 362.0),
-        GpuSpeed("L4", 121.0),
-    ),
-    *(
-        GpuSpeed("H200", 989.0),
-        GpuSpeed("H100", 989.0),
-        GpuSpeed("A100", 312.0),
-        GpuSpeed("A10", 125.0),
-        GpuSpeed("T4", 65.0),
-    ),
-)
+TFLOPS = {
+    "RTX 5090": 209.5,
+    "RTX 5080": 112.6,
+    "RTX 5070 Ti": 87.9,
+    "RTX 5070": 61.7,
+    "RTX 4090": 165.2,
+    "RTX 4080": 97.5,
+    "RTX 4070 Ti": 80.2,
+    "RTX 4070": 58.3,
+    "RTX 4060 Ti": 44.1,
+    "RTX 4060": 30.2,
+    "RTX 3090 Ti": 80.0,
+    "RTX 3090": 71.2,
+    "RTX 3080": 59.5,
+    "RTX 3070": 40.6,
+    "RTX 3060 Ti": 32.4,
+    "RTX 3060": 25.5,
+    "RTX 6000 Ada": 364.2,
+    "RTX A6000": 154.8,
+    "L40S": 362.0,
+    "L4": 121.0,
+    "H200": 989.0,
+    "H100": 989.0,
+    "A100": 312.0,
+    "A10": 125.0,
+    "T4": 65.0,
+}
 # For a GPU of which only the memory is known: a common card with that much, by GB.
 USUAL = {8: "RTX 4060", 12: "RTX 3060", 16: "RTX 4060 Ti", 24: "RTX 3090", 32: "RTX 5090", 48: "RTX A6000"}
 LARGEST = "A100"
 
 
-def card_of(machine: Machine) -> GpuSpeed:
+def card_of(machine: Machine) -> str:
     """Return the card of a machine: by its name, else a common one with as much memory."""
     return card_called(machine.name) or usual_card(machine.gib)
 
 
-def card_called(name: str) -> GpuSpeed | None:
-    return next((card for card in CARDS if card.name in name), None)
+def card_called(name: str) -> str | None:
+    return next((card for card in TFLOPS if card in name), None)
 
 
-def usual_card(gib: float) -> GpuSpeed:
-    name = next((name for size, name in USUAL.items() if gib <= size + 1), LARGEST)
-    return next(card for card in CARDS if card.name == name)
+def usual_card(gib: float) -> str:
+    return next((name for size, name in USUAL.items() if gib <= size + 1), LARGEST)

@@ -231,18 +231,13 @@ class TrainingSession:
     def _log(self, step: TrainingStep) -> None:
         """Append a step to the log; tokens and seconds continue those of an earlier process."""
         earlier = self._earlier
-        self._run.add_step(
-            StepRecord(
-                step=step.step,
-                epoch=round(step.epoch, 4),
-                loss=step.loss,
-                learning_rate=step.learning_rate,
-                grad_norm=step.grad_norm,
-                tokens=earlier.tokens + step.tokens,
-                seconds=round(earlier.seconds + step.seconds, 2),
-                memory_gib=round(step.memory_gib, 3),
-            )
-        )
+        values = step.model_dump(exclude={"steps"}) | {
+            "epoch": round(step.epoch, 4),
+            "tokens": earlier.tokens + step.tokens,
+            "seconds": round(earlier.seconds + step.seconds, 2),
+            "memory_gib": round(step.memory_gib, 3),
+        }
+        self._run.add_step(StepRecord(**values))
         seconds_left = step.seconds / (step.step - earlier.step) * (step.steps - step.step)
         self._reports.step(step, seconds_left)
 

@@ -4,21 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alttrain_cli.progress import Progress
+from alttrain_cli.storage.run_records import StepRecord
 
 
-@dataclass(frozen=True)
-class TrainingStep:
-    """One optimiser step. Tokens and seconds count from the start of this process."""
+class TrainingStep(StepRecord):
+    """One optimiser step of `steps`. Tokens and seconds count from the start of this process."""
 
-    step: int
     steps: int
-    epoch: float
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens: int  # without padding
-    seconds: float
-    memory_gib: float
 
     @property
     def tokens_per_second(self) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.speed import cpu_rate, measured_at
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.training.cards import card_of
+from alttrain_cli.training.cards import TFLOPS, card_of
 from alttrain_cli.training.memory_plan import MemoryPlan, trained_parameters
 
 # Of a card's published rate. Published runs: a 1.5B model at 628 tokens/s on an RTX 4060 is 19%
@@ -60,7 +60,7 @@ def operations_per_second(machine: Machine, hidden: int, *, measure: bool = True
     if not machine.gpu:
         rate = cpu_rate(hidden, measure=measure)
         return rate and rate * CPU_SHARE
-    return card_of(machine).tflops * 1e12 * GPU_SHARE
+    return TFLOPS[card_of(machine)] * 1e12 * GPU_SHARE
 
 
 def seconds_sending(recipe: Recipe, machine: Machine) -> float:
@@ -100,5 +100,5 @@ def speed_source(machine: Machine) -> str:
         when = measured_at()
         return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
     card = card_of(machine)
-    known = "" if card.name in machine.name else f", as an {card.name} has it"
-    return f"not measured: {GPU_SHARE:.0%} of the published {card.tflops:g} TFLOPS{known}"
+    known = "" if card in machine.name else f", as an {card} has it"
+    return f"not measured: {GPU_SHARE:.0%} of the published {TFLOPS[card]:g} TFLOPS{known}"
