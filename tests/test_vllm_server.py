@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from alttrain_cli.backends import server_budget
+from alttrain_cli.backends import server_stream
 from alttrain_cli.backends.base import Ability, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
@@ -189,7 +189,7 @@ def test_a_server_without_a_reasoning_parser_refuses_the_budget_once_and_it_is_k
 def test_a_budget_that_a_server_accepts_and_does_not_keep_is_kept_from_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server_budget, "_LENIENT", 3)
+    monkeypatch.setattr(server_stream, "_LENIENT", 3)
     with vllm_server(lambda _, request: "Like this." if "prompt" in request else APART) as served:
         backend = ServerBackend.find(served.base_url)
         chunks, one = streamed(backend, Conversation.of("How?"), GREEDY, budget=5)

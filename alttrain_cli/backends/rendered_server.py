@@ -16,7 +16,7 @@ from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.backends.our_prompts import in_sections, rendered, whole_text
 from alttrain_cli.backends.seen_tokens import WatchedTokens
 from alttrain_cli.backends.server import ServerBackend
-from alttrain_cli.backends.stream_request import StreamRequest
+from alttrain_cli.backends.server_stream import StreamRequest
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.translated_text import TranslatedText
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch

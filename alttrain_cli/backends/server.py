@@ -16,7 +16,7 @@ from alttrain_cli.backends.base import (
     Finish,
     Key,
     Request,
-)  # fmt: skip
+)
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.continuation import ContinuationError, Pieces, accepted, added_pieces, added_text
 from alttrain_cli.backends.conversation import Conversation
@@ -24,11 +24,9 @@ from alttrain_cli.backends.endpoint import Endpoint, Tell
 from alttrain_cli.backends.endpoint_errors import all_down
 from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.backends.mixed import MixedRequest
-from alttrain_cli.backends.server_budget import ServerBudget
 from alttrain_cli.backends.server_pool import Servers, complete_tasks, unlike
+from alttrain_cli.backends.server_stream import ServerBudget, StreamedText, StreamRequest
 from alttrain_cli.backends.server_tokenizer import ServerTokenizer
-from alttrain_cli.backends.stream_request import StreamRequest
-from alttrain_cli.backends.streamed_text import StreamedText
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.sections import THOUGHTS, Order
@@ -114,22 +112,12 @@ class ServerBackend:
     def complete(
         self, requests: Iterable[Request[Key]], sampling: Sampling
     ) -> Generator[tuple[Key, Completion | BackendError]]:
-        """Yield completions and failures in the order in which they arrive.
-
-        Raises:
-            BackendError: if every further request would fail alike: a wrong key, an unknown model, a server
-                that never answered and is down, or only failures for two rounds.
-        """
         return self.complete_mixed(MixedRequest(self, request, sampling) for request in requests)
 
     def complete_mixed(
         self, tasks: Iterable[MixedRequest[Key]]
     ) -> Generator[tuple[Key, Completion | BackendError]]:
-        """Complete requests of this model and of its base from one queue.
-
-        Raises:
-            BackendError: as `complete`.
-        """
+        """Complete requests of this model and of its base from one queue; see `complete_tasks`."""
 
         def completion(task: MixedRequest[Key], endpoint: Endpoint, connection: Connection) -> Completion:
             view = cast(ServerBackend, task.backend)

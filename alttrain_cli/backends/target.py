@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alttrain_cli.errors import ModelError, RecipeError
 from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
@@ -151,7 +150,8 @@ def _recipe_of_adapter(path: Path, recipe: str | None) -> Recipe:
     base = config.get("base_model_name_or_path")
     if recipe is None and not base:
         raise ModelError(f"{path}: the base model is not named. Name it: --recipe NAME")
-    revision = _text(config.get("revision"))
+    revision = config.get("revision")
+    revision = revision if isinstance(revision, str) else None
     found = Recipe.load(recipe) if recipe else _recipe_of(str(base), None, revision)
     try:
         lora = Lora(
@@ -194,7 +194,3 @@ def _copied(model: str) -> str:
     """Return of which model Unsloth's repository is a copy, in small letters without its owner."""
     copied = re.fullmatch(r"unsloth/(.+?)((-unsloth)?-bnb-4bit)?", model.lower())
     return copied[1] if copied else ""
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -79,7 +79,8 @@ class Vllm:
                 device="gpu" if gpu else "cpu",
                 engine={"vllm": process.version},
             )
-            endpoint = Endpoint.find(process.url, _served_name(target), progress.warn, key=process.key)
+            served = _ADAPTER if _has_adapter(target) else _BASE
+            endpoint = Endpoint.find(process.url, served, progress.warn, key=process.key)
             return RenderedServer([endpoint], target, template, fingerprint, in_flight, process.close)
         except BaseException:
             process.close()
@@ -100,11 +101,6 @@ def _check_memory(recipe: Recipe, in_flight: int, progress: Progress) -> Machine
         if warning := memory.warning(in_flight):
             progress.warn(warning)
     return machine
-
-
-def _served_name(target: Target) -> str:
-    """Return the server's name of a target."""
-    return _ADAPTER if _has_adapter(target) else _BASE
 
 
 def _has_adapter(target: Target) -> bool:

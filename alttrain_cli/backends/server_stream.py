@@ -1,13 +1,61 @@
-"""The text of one completion while it streams from a server, and where its thinking budget ends."""
+"""One completion that streams from a server: its request, its thinking budget, and its text so far."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import cast
 
 from alttrain_cli.backends.base import Chunk, Completion
+from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.continuation import Pieces
+from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Body, Endpoint
+from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.trace import StreamParser, TraceState
+
+_LENIENT = 64  # tokens beyond the budget, after which a server that has accepted it does not keep it
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """One completion that is streamed, and from where."""
+
+    endpoint: Endpoint
+    connection: Connection
+    conversation: Conversation
+    sampling: Sampling
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class ServerBudget:
+    """The budget of one completion. The server's first answer shows whether it refuses the field.
+
+    `is_offered`: the server may keep it. It cannot know what a partial message has used up already.
+    """
+
+    endpoint: Endpoint
+    tokens: int | None
+    is_offered: bool = True
+
+    @property
+    def fields(self) -> Body:
+        """The field that is added to the request."""
+        return {self.endpoint.dialect.budget: self.tokens} if self._is_sent else {}
+
+    def most(self) -> int | None:
+        """Return after how many thinking tokens an answer is forced from here."""
+        return self.tokens + _LENIENT if self.tokens is not None and self._is_sent else self.tokens
+
+    def was_kept(self, completion: Completion) -> bool:
+        """Whether the server itself has closed the reasoning. It does not say so: the count shows it."""
+        thought = completion.reasoning_tokens
+        return bool(self._is_sent and self.tokens and thought is not None and thought >= self.tokens)
+
+    @property
+    def _is_sent(self) -> bool:
+        refused = self.endpoint.dialect.budget in {"", *self.endpoint.refused}
+        return self.tokens is not None and self.is_offered and not refused
 
 
 @dataclass
