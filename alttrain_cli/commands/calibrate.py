@@ -35,12 +35,10 @@ class CalibrateOptions:
     """The options of `alttrain calibrate`."""
 
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_run)]
-    over_refusal: Annotated[float | None, _rate("--over-refusal", help=_OVER)] = None
-    refusal: Annotated[float | None, _rate("--refusal", help=_REFUSAL)] = None
-    threshold: Annotated[float | None, _rate("--threshold", metavar="T", help=_THRESHOLD)] = None
-    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help=_DATA, callback=expand_path)] = (
-        None
-    )
+    over_refusal: Annotated[float | None, _rate(help=_OVER)] = None
+    refusal: Annotated[float | None, _rate(help=_REFUSAL)] = None
+    threshold: Annotated[float | None, _rate(metavar="T", help=_THRESHOLD)] = None
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help=_DATA, callback=expand_path)] = None
 
     @property
     def promise(self) -> Promise:

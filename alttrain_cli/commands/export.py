@@ -33,10 +33,10 @@ class ExportOptions:
     """The options of `alttrain export`."""
 
     run: RunArgument
-    format: Annotated[list[str] | None, typer.Option("--format", metavar="FORMAT", help=_FORMAT)] = None
-    quantize: Annotated[list[str] | None, typer.Option("--quantize", metavar="TYPE", help=_QUANTIZE)] = None
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help=_OUT, callback=expand_path)] = None
-    push: Annotated[str | None, typer.Option("--push", metavar="REPO", help=_PUSH)] = None
+    format: Annotated[list[str] | None, typer.Option(metavar="FORMAT", help=_FORMAT)] = None
+    quantize: Annotated[list[str] | None, typer.Option(metavar="TYPE", help=_QUANTIZE)] = None
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help=_OUT, callback=expand_path)] = None
+    push: Annotated[str | None, typer.Option(metavar="REPO", help=_PUSH)] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False
 
 

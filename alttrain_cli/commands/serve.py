@@ -38,9 +38,9 @@ class ServeOptions:
     """The options of `alttrain serve`."""
 
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_target)]
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=LAST_PORT, help=_PORT)] = USUAL_PORT
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
-    api_key_env: Annotated[str | None, typer.Option("--api-key-env", metavar="NAME", help=_KEY)] = None
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=LAST_PORT, help=_PORT)] = USUAL_PORT
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
+    api_key_env: Annotated[str | None, typer.Option(metavar="NAME", help=_KEY)] = None
 
     @property
     def key(self) -> str | None:

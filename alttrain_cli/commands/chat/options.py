@@ -55,21 +55,21 @@ class ChatOptions(EngineOptions):
     ] = None
     base: Annotated[bool, _model("--base", help="Use the base model, without the adapter.")] = False
     compare: Annotated[bool, _model("--compare", help=_COMPARE)] = False
-    recipe: Annotated[str | None, untrained_recipe_option("Model")] = None
+    recipe: Annotated[str | None, untrained_recipe_option(rich_help_panel="Model")] = None
     prompt: Annotated[str | None, _message("--prompt", "-p", metavar="TEXT", help=_PROMPT)] = None
-    prompts: Annotated[Path | None, _message("--prompts", metavar="FILE", help=_PROMPTS)] = None
-    system: Annotated[str | None, _message("--system", metavar="TEXT", help=_SYSTEM)] = None
+    prompts: Annotated[Path | None, _message(metavar="FILE", help=_PROMPTS)] = None
+    system: Annotated[str | None, _message(metavar="TEXT", help=_SYSTEM)] = None
     as_json: Annotated[bool, _message("--json", help=_JSON)] = False
     changes: Annotated[list[str] | None, _sampling("--set", metavar="KEY=VALUE", help=_SET)] = None
     greedy: Annotated[bool, _sampling("--greedy", help="Use greedy decoding (temperature 0).")] = False
-    max_new_tokens: Annotated[int | None, _sampling("--max-new-tokens", metavar="N", help=_MAX)] = None
+    max_new_tokens: Annotated[int | None, _sampling(metavar="N", help=_MAX)] = None
     resume: Annotated[bool, _session("--continue", help=_CONTINUE)] = False
     no_save: Annotated[bool, _session("--no-save", help=_NO_SAVE)] = False
-    attack: Annotated[str | None, _attack("--attack", metavar="NAME", help=_ATTACK)] = None
-    goal: Annotated[str | None, _attack("--goal", metavar="TEXT", help=_GOAL)] = None
-    attacker: Annotated[str, _attack("--attacker", metavar="MODEL", help=_ATTACKER)] = BASE
-    base_url: Annotated[str | None, typer.Option("--base-url", metavar="URL", hidden=True)] = None
-    model: Annotated[str | None, typer.Option("--model", metavar="NAME", hidden=True)] = None
+    attack: Annotated[str | None, _attack(metavar="NAME", help=_ATTACK)] = None
+    goal: Annotated[str | None, _attack(metavar="TEXT", help=_GOAL)] = None
+    attacker: Annotated[str, _attack(metavar="MODEL", help=_ATTACKER)] = BASE
+    base_url: Annotated[str | None, typer.Option(metavar="URL", hidden=True)] = None
+    model: Annotated[str | None, typer.Option(metavar="NAME", hidden=True)] = None
 
     @property
     def interactive(self) -> bool:

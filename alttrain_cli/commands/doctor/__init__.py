@@ -18,40 +18,27 @@ from alttrain_cli.errors import AlttrainError, GateError
 if TYPE_CHECKING:
     from alttrain_cli.doctor.model import ModelFindings
 
+_MODEL = "Also examine the tokenizer of this model: a run, a folder or a hub id."
+_RECIPE = "Also examine the tokenizer of this recipe's model. With --model: only use its settings."
+_GPU = "Also test whether torch can use the GPU. This takes seconds."
+_SOURCES = (
+    "Also check the published data: revision, hash and count of each suite. What is not on this machine is "
+    "downloaded, unless offline."
+)
+
 
 @dataclass(frozen=True)
 class DoctorOptions:
     """The options of `alttrain doctor`."""
 
     model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="Also examine the tokenizer of this model: a run, a folder or a hub id.",
-            autocompletion=complete_target,
-        ),
+        str | None, typer.Option(metavar="MODEL", autocompletion=complete_target, help=_MODEL)
     ] = None
     recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            metavar="NAME",
-            help="Also examine the tokenizer of this recipe's model. With --model: only use its settings.",
-            autocompletion=complete_recipe,
-        ),
+        str | None, typer.Option(metavar="NAME", autocompletion=complete_recipe, help=_RECIPE)
     ] = None
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="Also test whether torch can use the GPU. This takes seconds.")
-    ] = False
-    sources: Annotated[
-        bool,
-        typer.Option(
-            "--sources",
-            help="Also check the published data: revision, hash and count of each suite. What is not on this "
-            "machine is downloaded, unless offline.",
-        ),
-    ] = False
+    gpu: Annotated[bool, typer.Option("--gpu", help=_GPU)] = False
+    sources: Annotated[bool, typer.Option("--sources", help=_SOURCES)] = False
     as_json: JsonOption = False
 
 

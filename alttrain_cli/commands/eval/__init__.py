@@ -2,8 +2,7 @@
 
 import typer
 
-from alttrain_cli.commands.eval.judge_options import JudgeOptions
-from alttrain_cli.commands.eval.options import TableOptions
+from alttrain_cli.commands.eval.options import JudgeOptions, TableOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.options import JsonOption, take_options

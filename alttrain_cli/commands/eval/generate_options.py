@@ -11,112 +11,57 @@ from alttrain_cli.commands.shared.options import check_finite
 from alttrain_cli.evaluation.choices import GROUPS, Mode
 
 _generating = partial(typer.Option, rich_help_panel="Generate")
+_SUITE = (
+    f"Suites or groups, separated by commas. Groups: {', '.join(GROUPS)}, all. "
+    "To list the suites: alttrain eval suites."
+)
+_SUITE_FILE = (
+    "prompts.yaml: evaluate your own prompts, which this file describes (docs/evaluation.md). NAME=FILE: "
+    "read a suite from its published file."
+)
+_LIMIT = "Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL."
+_NUM_SAMPLES = "Number of samples per prompt. More than 1 needs sampling (--do-sample)."
+_DO_SAMPLE = "Sample with --temperature and --top-p instead of the recipe's decoding settings."
+_GREEDY = "Decode greedily instead of by the recipe's decoding settings."
+_TEMPERATURE = "Temperature with --do-sample, 0.01 to 10."
+_TOP_P = "Nucleus sampling with --do-sample, 0.01 to 1."
+_THRESHOLD = (
+    "Override the model's verdict: above this score it is harmful, else benign. Default: the recipe's "
+    "threshold, or none. To choose one: alttrain calibrate RUN."
+)
+_MAX_NEW_TOKENS = "Maximum number of new tokens per completion. Default: from recipe and suite."
+_THINKING_MODE = (
+    "Thinking ablation: tests whether safe behaviour depends on the reasoning. zero: the reasoning is "
+    "empty. less: one fixed short thought. more: the reasoning is extended."
+)
+_PRESET = (
+    "Use the generation settings of a published evaluation: r1-act, star-1, safechain or lrm-safety-study. "
+    "The scorecard lists the differences."
+)
 
 
 @dataclass(frozen=True)
 class GenerateOptions(ReportOptions):
     """What is generated, and how."""
 
-    suite: Annotated[
-        str,
-        _generating(
-            "--suite",
-            metavar="NAMES",
-            help=f"Suites or groups, separated by commas. Groups: {', '.join(GROUPS)}, all. "
-            "To list the suites: alttrain eval suites.",
-        ),
-    ] = "smoke"
-    suite_file: Annotated[
-        list[str] | None,
-        _generating(
-            "--suite-file",
-            metavar="FILE",
-            help="prompts.yaml: evaluate your own prompts, which this file describes (docs/evaluation.md). "
-            "NAME=FILE: read a suite from its published file.",
-        ),
-    ] = None
-    limit: Annotated[
-        int | None,
-        _generating(
-            "--limit",
-            min=1,
-            metavar="N",
-            help="Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL.",
-        ),
-    ] = None
-    num_samples: Annotated[
-        int,
-        _generating(
-            "--num-samples",
-            min=1,
-            max=1000,
-            metavar="K",
-            help="Number of samples per prompt. More than 1 needs sampling (--do-sample).",
-        ),
-    ] = 1
-    do_sample: Annotated[
-        bool,
-        _generating(
-            "--do-sample",
-            help="Sample with --temperature and --top-p instead of the recipe's decoding settings.",
-        ),
-    ] = False
-    greedy: Annotated[
-        bool,
-        _generating("--greedy", help="Decode greedily instead of by the recipe's decoding settings."),
-    ] = False
-    temperature: Annotated[
-        float,
-        _generating(
-            "--temperature", min=0.01, max=10.0, metavar="T", help="Temperature with --do-sample, 0.01 to 10."
-        ),
-    ] = 0.6
-    top_p: Annotated[
-        float,
-        _generating(
-            "--top-p", min=0.01, max=1.0, metavar="P", help="Nucleus sampling with --do-sample, 0.01 to 1."
-        ),
-    ] = 0.95
+    suite: Annotated[str, _generating(metavar="NAMES", help=_SUITE)] = "smoke"
+    suite_file: Annotated[list[str] | None, _generating(metavar="FILE", help=_SUITE_FILE)] = None
+    limit: Annotated[int | None, _generating(min=1, metavar="N", help=_LIMIT)] = None
+    num_samples: Annotated[int, _generating(min=1, max=1000, metavar="K", help=_NUM_SAMPLES)] = 1
+    do_sample: Annotated[bool, _generating("--do-sample", help=_DO_SAMPLE)] = False
+    greedy: Annotated[bool, _generating("--greedy", help=_GREEDY)] = False
+    temperature: Annotated[float, _generating(min=0.01, max=10.0, metavar="T", help=_TEMPERATURE)] = 0.6
+    top_p: Annotated[float, _generating(min=0.01, max=1.0, metavar="P", help=_TOP_P)] = 0.95
     threshold: Annotated[
-        float | None,
-        _generating(
-            "--threshold",
-            min=0,
-            max=1,
-            metavar="T",
-            callback=check_finite,
-            help="Override the model's verdict: above this score it is harmful, else benign. Default: the "
-            "recipe's threshold, or none. To choose one: alttrain calibrate RUN.",
-        ),
+        float | None, _generating(min=0, max=1, metavar="T", callback=check_finite, help=_THRESHOLD)
     ] = None
     max_new_tokens: Annotated[
-        int | None,
-        _generating(
-            "--max-new-tokens",
-            min=1,
-            max=1_000_000,
-            metavar="N",
-            help="Maximum number of new tokens per completion. Default: from recipe and suite.",
-        ),
+        int | None, _generating(min=1, max=1_000_000, metavar="N", help=_MAX_NEW_TOKENS)
     ] = None
-    thinking_mode: Annotated[
-        Mode,
-        _generating(
-            "--thinking-mode",
-            metavar="normal|zero|less|more",
-            help="Thinking ablation: tests whether safe behaviour depends on the reasoning. zero: the "
-            "reasoning is empty. less: one fixed short thought. more: the reasoning is extended.",
-        ),
-    ] = "normal"
-    preset: Annotated[
-        str | None,
-        _generating(
-            "--preset",
-            metavar="NAME",
-            help="Use the generation settings of a published evaluation: r1-act, star-1, safechain or "
-            "lrm-safety-study. The scorecard lists the differences.",
-        ),
-    ] = None
+    thinking_mode: Annotated[Mode, _generating(metavar="normal|zero|less|more", help=_THINKING_MODE)] = (
+        "normal"
+    )
+    preset: Annotated[str | None, _generating(metavar="NAME", help=_PRESET)] = None
 
     @property
     def sampling(self) -> dict[str, float | bool | None]:

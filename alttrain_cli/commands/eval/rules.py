@@ -6,8 +6,7 @@ from pathlib import Path
 import typer
 
 from alttrain_cli.backends.address import is_address
-from alttrain_cli.commands.eval.judge_options import JudgeOptions
-from alttrain_cli.commands.eval.options import ReportOptions
+from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule
 from alttrain_cli.evaluation.choices import ASSESSING

@@ -1,31 +1,47 @@
 """The options of `alttrain eval run`."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.commands.eval.attack_options import AttackOptions
 from alttrain_cli.commands.eval.generate_options import GenerateOptions
-from alttrain_cli.commands.eval.judge_options import JudgeOptions
-from alttrain_cli.commands.eval.server_options import ServerOptions
-from alttrain_cli.commands.shared.engine_options import EngineOptions
-from alttrain_cli.commands.shared.options import gpus_option
+from alttrain_cli.commands.eval.options import JudgeOptions
+from alttrain_cli.commands.shared.engine_options import PANEL, EngineOptions
+from alttrain_cli.commands.shared.options import concurrency_option, gpus_option
 from alttrain_cli.training.launch import cards_of
 
 if TYPE_CHECKING:
     from alttrain_cli.backends.open import Engine
+
+_serving = partial(typer.Option, rich_help_panel=PANEL)
+_BASE_URL = (
+    "Base URL of a server, instead of TARGET. Repeat it, or separate URLs by commas, to spread the "
+    "requests over several servers with the same model."
+)
+_MODEL = "Name of the server's model, with --base-url."
+_COMPARE_MODEL = "Name of the server's model to compare with. Default for an adapter on vLLM: its base."
+_GPUS = "Generate on N GPUs of this machine, or on all, with one copy of the model on each. Default: 1."
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Which servers, which of their models, and how many requests at the same time."""
+
+    base_url: Annotated[list[str] | None, _serving(metavar="URL", help=_BASE_URL)] = None
+    model: Annotated[str | None, _serving(metavar="NAME", help=_MODEL)] = None
+    compare_model: Annotated[str | None, _serving(metavar="NAME", help=_COMPARE_MODEL)] = None
+    concurrency: Annotated[int, concurrency_option(rich_help_panel=PANEL)] = IN_FLIGHT
 
 
 @dataclass(frozen=True)
 class RunOptions(EngineOptions, ServerOptions, AttackOptions, JudgeOptions, GenerateOptions):
     """The options of `eval run`."""
 
-    gpus: Annotated[
-        str | None,
-        gpus_option(
-            "Generate on N GPUs of this machine, or on all, with one copy of the model on each. Default: 1.",
-            "Server and engine",
-        ),
-    ] = None
+    gpus: Annotated[str | None, gpus_option(help=_GPUS, rich_help_panel=PANEL)] = None
 
     @property
     def program(self) -> "Engine | None":

@@ -9,8 +9,7 @@ from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.eval.attack_rules import attack_choice, attack_rules, read_attacks
-from alttrain_cli.commands.eval.judge_options import JudgeOptions
-from alttrain_cli.commands.eval.options import ReportOptions, TableOptions
+from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions, TableOptions
 from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import check, command_of, is_given

@@ -13,7 +13,8 @@ from alttrain_cli.commands.shared.rules import Rule
 if TYPE_CHECKING:
     from alttrain_cli.backends.open import Engine
 
-_engine = partial(typer.Option, rich_help_panel="Server and engine")
+PANEL = "Server and engine"
+_engine = partial(typer.Option, rich_help_panel=PANEL)
 _ENGINE = "Program that runs the model: unsloth, or vllm (made for GPUs). alttrain starts and stops vLLM."
 _PYTHON = (
     "Python of the environment that vLLM is installed in. Default: alttrain's own, else vllm on the PATH. "
@@ -25,12 +26,8 @@ _PYTHON = (
 class EngineOptions:
     """What computes a model of this machine."""
 
-    engine: Annotated[
-        Literal["unsloth", "vllm"], _engine("--engine", metavar="unsloth|vllm", help=_ENGINE)
-    ] = "unsloth"
-    vllm_python: Annotated[
-        Path | None, _engine("--vllm-python", metavar="PATH", help=_PYTHON, callback=expand_path)
-    ] = None
+    engine: Annotated[Literal["unsloth", "vllm"], _engine(metavar="unsloth|vllm", help=_ENGINE)] = "unsloth"
+    vllm_python: Annotated[Path | None, _engine(metavar="PATH", help=_PYTHON, callback=expand_path)] = None
 
     @property
     def program(self) -> "Engine | None":

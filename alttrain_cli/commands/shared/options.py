@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -65,45 +66,25 @@ def check_finite(number: float | None) -> float | None:
     return number
 
 
-RecipeOption = Annotated[
-    str,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help="Name of a shipped recipe, or a recipe file.",
-        autocompletion=complete_recipe,
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one key of the recipe, for example train.learning_rate=2e-5. Repeat it for more keys.",
-    ),
-]
+_RECIPE = "Name of a shipped recipe, or a recipe file."
+_SET = "Change one key of the recipe, for example train.learning_rate=2e-5. Repeat it for more keys."
+_RUN = "A run folder, for example runs/r1-7b-1."
+_JSON = "Print one JSON object per line instead of text."
+_GPU = "Estimate for this machine (auto) or for a GPU with this much memory in GB, for example 12."
+_UNTRAINED = "Recipe whose settings to use for a model that was not trained here."
+_CONCURRENCY = "Number of requests to a server or to vLLM at the same time."
+
+_recipe = partial(typer.Option, "--recipe", metavar="NAME", autocompletion=complete_recipe)
+RecipeOption = Annotated[str, _recipe(help=_RECIPE)]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_SET)]
 RunArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN",
-        help="A run folder, for example runs/r1-7b-1.",
-        autocompletion=complete_run,
-        callback=expand_path,
-    ),
+    Path, typer.Argument(metavar="RUN", autocompletion=complete_run, callback=expand_path, help=_RUN)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of text.")]
-GpuOption = Annotated[
-    str,
-    typer.Option(
-        "--gpu",
-        metavar="auto|GB",
-        help="Estimate for this machine (auto) or for a GPU with this much memory in GB, for example 12.",
-    ),
-]
-
-
-def gpus_option(help: str, panel: str | None = None) -> Any:
-    return typer.Option("--gpus", metavar="N|all", callback=_gpus, help=help, rich_help_panel=panel)
+JsonOption = Annotated[bool, typer.Option("--json", help=_JSON)]
+GpuOption = Annotated[str, typer.Option("--gpu", metavar="auto|GB", help=_GPU)]
+concurrency_option = partial(typer.Option, metavar="N", min=1, max=1024, help=_CONCURRENCY)
+# Of commands whose target may be a model that was not trained here.
+untrained_recipe_option = partial(_recipe, help=_UNTRAINED)
 
 
 def _gpus(text: str | None) -> str | None:
@@ -112,23 +93,4 @@ def _gpus(text: str | None) -> str | None:
     return text
 
 
-def untrained_recipe_option(panel: str | None = None) -> Any:
-    """Return the option --recipe of commands whose target may be a model that was not trained here."""
-    return typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help="Recipe whose settings to use for a model that was not trained here.",
-        autocompletion=complete_recipe,
-        rich_help_panel=panel,
-    )
-
-
-def concurrency_option(panel: str) -> Any:
-    return typer.Option(
-        "--concurrency",
-        metavar="N",
-        min=1,
-        max=1024,
-        help="Number of requests to a server or to vLLM at the same time.",
-        rich_help_panel=panel,
-    )
+gpus_option = partial(typer.Option, metavar="N|all", callback=_gpus)

@@ -4,20 +4,9 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, DefaultGroup
-from alttrain_cli.commands.shared.options import GpuOption, JsonOption
-from alttrain_cli.commands.shared.rules import check, check_not_empty
-from alttrain_cli.commands.study.options import (
-    FormatOption,
-    JobsOption,
-    OnOption,
-    OutOption,
-    PriceOption,
-    SbatchOption,
-    StudyArgument,
-    StudySetOption,
-    run_rules,
-    sbatch_options,
-)
+from alttrain_cli.commands.shared.options import take_options
+from alttrain_cli.commands.shared.rules import check
+from alttrain_cli.commands.study.options import PlanOptions, RunOptions, TableOptions, run_rules
 from alttrain_cli.storage.shipped_files import shipped_studies
 
 app = App(
@@ -28,57 +17,37 @@ app = App(
 
 
 @app.command()
-def plan(
-    context: typer.Context,
-    study: StudyArgument,
-    overrides: StudySetOption = None,
-    out: OutOption = None,
-    gpu: GpuOption = "auto",
-    jobs: JobsOption = 1,
-    price: PriceOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@take_options(PlanOptions)
+def plan(context: typer.Context, options: PlanOptions) -> None:
     """Show the steps of a study, which of them are done, and their cost."""
-    from alttrain_cli.study.place import open_study
     from alttrain_cli.study.plan import plan_study
     from alttrain_cli.training.fit import find_machine
 
-    check_not_empty(context)
-    machine = find_machine(gpu)
-    place = open_study(study, overrides or (), out)
+    machine = find_machine(options.gpu)
+    place = options.open()
     with console.status("Estimating memory and time ...", lines=False):
         planned = plan_study(place.grid, place.folder, machine)
-    if as_json:
+    if options.as_json:
         for step in planned.steps:
             console.print_json(step.record())
         return
-    console.print_study_plan(planned, place.folder, jobs, price)
+    console.print_study_plan(planned, place.folder, options.jobs, options.price)
     console.print_next(place.command("table" if planned.is_done else "run"))
 
 
 @app.command()
-def run(
-    context: typer.Context,
-    study: StudyArgument,
-    overrides: StudySetOption = None,
-    out: OutOption = None,
-    jobs: JobsOption = 1,
-    on: OnOption = "local",
-    gpu: GpuOption = "auto",
-    sbatch: SbatchOption = None,
-) -> None:
+@take_options(RunOptions)
+def run(context: typer.Context, options: RunOptions) -> None:
     """Run all steps that are not done, and show the table. To resume, run the same command again."""
-    from alttrain_cli.study.place import open_study
     from alttrain_cli.training.fit import find_machine
 
-    check_not_empty(context)
-    check(run_rules(context, on))
-    place = open_study(study, overrides or (), out)
-    if on == "slurm":
-        console.print_submitted(place.submit(find_machine(gpu), sbatch_options(sbatch or ())))
+    check(run_rules(context, options.on))
+    place = options.open()
+    if options.on == "slurm":
+        console.print_submitted(place.submit(find_machine(options.gpu), options.of_sbatch))
         console.print_next(place.command("plan"))
         return
-    failures = place.run(jobs, console.StudyView())
+    failures = place.run(options.jobs, console.StudyView())
     table, page = place.table()
     console.print_study_table(table, page)
     place.check(failures)
@@ -86,24 +55,17 @@ def run(
 
 
 @app.command()
-def table(
-    context: typer.Context,
-    study: StudyArgument,
-    overrides: StudySetOption = None,
-    out: OutOption = None,
-    form: FormatOption = "terminal",
-) -> None:
+@take_options(TableOptions)
+def table(context: typer.Context, options: TableOptions) -> None:
     """Show the table of the finished steps, and write it as a page."""
     from alttrain_cli.study.formats import FORMATS
-    from alttrain_cli.study.place import open_study
 
-    check_not_empty(context)
-    place = open_study(study, overrides or (), out)
+    place = options.open()
     found, page = place.table()
-    if form == "json":
+    if options.form == "json":
         console.print_json(found.record())
-    elif form in FORMATS:
-        typer.echo(FORMATS[form](found), nl=False)
+    elif options.form in FORMATS:
+        typer.echo(FORMATS[options.form](found), nl=False)
     else:
         console.print_study_table(found, page)
         to_do = place.command("run") if found.missing else place.command("table", "--format", "markdown")

@@ -17,85 +17,51 @@ from alttrain_cli.commands.shared.options import (
 )
 from alttrain_cli.commands.shared.rules import Rule, is_given, rules_alone
 
+_DATA = (
+    "Data file from alttrain build-data. Default: the data that the recipe names. It is built in runs/data "
+    "if it is missing."
+)
+_OUT = "Run folder. Default: runs/RECIPE-NUMBER."
+_RESUME = "Resume the interrupted run in the --out folder."
+_PLAN = "Only estimate memory and time, and report whether the run fits. No model is loaded."
+_AS_JSON = "With --plan: print the plan as one JSON object."
+_PREVIEW = "Only print N rows, rendered as the model will see them."
+_ALLOW_ONE_LABEL = (
+    "Train on rows of one label or of unknown labels, as some published baselines do. The result may "
+    "refuse or answer everything."
+)
+_GPUS = (
+    "Train on N GPUs of this machine, or on all. The updates are the same as on one GPU. Each GPU needs "
+    "memory for the whole model. Default: 1."
+)
+_CANARY = (
+    "Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; 0 on a CPU, or "
+    "8 with --stop-over-refusal."
+)
+_STOP_OVER_REFUSAL = (
+    "Stop training when the model refuses more than this rate (0 to 1) of the benign prompts of --canary."
+)
+
 
 @dataclass(frozen=True)
 class TrainOptions:
     """The options of `alttrain train`."""
 
     recipe: RecipeOption
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="FILE",
-            help="Data file from alttrain build-data. Default: the data that the recipe names. It is built "
-            "in runs/data if it is missing.",
-            callback=expand_path,
-        ),
-    ] = None
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Run folder. Default: runs/RECIPE-NUMBER.", callback=expand_path
-        ),
-    ] = None
+    data: Annotated[Path | None, typer.Option(metavar="FILE", callback=expand_path, help=_DATA)] = None
+    out: Annotated[Path | None, typer.Option(metavar="DIR", callback=expand_path, help=_OUT)] = None
     overrides: SetOption = None
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the interrupted run in the --out folder.")
-    ] = False
-    plan: Annotated[
-        bool,
-        typer.Option(
-            "--plan",
-            help="Only estimate memory and time, and report whether the run fits. No model is loaded.",
-        ),
-    ] = False
+    resume: Annotated[bool, typer.Option("--resume", help=_RESUME)] = False
+    plan: Annotated[bool, typer.Option("--plan", help=_PLAN)] = False
     gpu: GpuOption = "auto"
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --plan: print the plan as one JSON object.")
-    ] = False
-    preview: Annotated[
-        int | None,
-        typer.Option(
-            "--preview", min=1, metavar="N", help="Only print N rows, rendered as the model will see them."
-        ),
-    ] = None
-    allow_one_label: Annotated[
-        bool,
-        typer.Option(
-            "--allow-one-label",
-            help="Train on rows of one label or of unknown labels, as some published baselines do. The "
-            "result may refuse or answer everything.",
-        ),
-    ] = False
-    gpus: Annotated[
-        str | None,
-        gpus_option(
-            "Train on N GPUs of this machine, or on all. The updates are the same as on one GPU. "
-            "Each GPU needs memory for the whole model. Default: 1."
-        ),
-    ] = None
-    canary: Annotated[
-        int | None,
-        typer.Option(
-            "--canary",
-            min=0,
-            metavar="N",
-            help="Test N harmful and N benign held-out prompts at every checkpoint. Default: 8 on a GPU; "
-            "0 on a CPU, or 8 with --stop-over-refusal.",
-        ),
-    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help=_AS_JSON)] = False
+    preview: Annotated[int | None, typer.Option(min=1, metavar="N", help=_PREVIEW)] = None
+    allow_one_label: Annotated[bool, typer.Option("--allow-one-label", help=_ALLOW_ONE_LABEL)] = False
+    gpus: Annotated[str | None, gpus_option(help=_GPUS)] = None
+    canary: Annotated[int | None, typer.Option(min=0, metavar="N", help=_CANARY)] = None
     stop_over_refusal: Annotated[
         float | None,
-        typer.Option(
-            "--stop-over-refusal",
-            min=0,
-            max=1,
-            metavar="RATE",
-            callback=check_finite,
-            help="Stop training when the model refuses more than this rate (0 to 1) of the benign prompts of "
-            "--canary.",
-        ),
+        typer.Option(min=0, max=1, metavar="RATE", callback=check_finite, help=_STOP_OVER_REFUSAL),
     ] = None
 
 
