@@ -117,19 +117,5 @@ def _math_verify() -> Any:
     return parse, verify
 
 
-WORD = InstantJudge(
-    name="word",
-    title="contains the right word",
-    kinds=("ability",),
-    measures=("correct",),
-    judge=holds_word,
-    version="3",
-)
-MATH = InstantJudge(
-    name="math",
-    title="mathematically equal (math-verify)",
-    kinds=("ability",),
-    measures=("correct",),
-    judge=is_equal,
-    version="2",
-)
+WORD = InstantJudge("word", "contains the right word", holds_word, version="3")
+MATH = InstantJudge("math", "mathematically equal (math-verify)", is_equal, version="2")

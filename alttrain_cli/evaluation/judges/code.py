@@ -50,12 +50,4 @@ def code_in(text: str, asked: str = "") -> str:
     return (right or defining or blocks or [text])[-1]
 
 
-CODE = InstantJudge(
-    name="code",
-    title="passes its tests",
-    kinds=("ability",),
-    measures=("correct",),
-    judge=judge_code,
-    version="3",
-    runs_code=True,
-)
+CODE = InstantJudge("code", "passes its tests", judge_code, version="3", runs_code=True)

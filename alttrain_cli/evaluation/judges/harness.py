@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement
@@ -11,7 +11,6 @@ from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.harness import HarnessScoring, version
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
 
-_VERSION = f"2, lm-eval {version()}"  # another harness may score otherwise: then it is judged again
 _ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
@@ -63,30 +62,15 @@ def _scoring(name: str) -> HarnessScoring:
     return HarnessScoring(suite.task)
 
 
-EXACT = InstantJudge(
-    name="lm-eval",
-    title="exact match of the extracted answer (lm-evaluation-harness)",
-    kinds=("ability",),
-    measures=("correct",),
-    judge=is_exact,
-    version=_VERSION,
-    version_known=version() is not None,
-)
-F1 = InstantJudge(
-    name="lm-eval-f1",
-    title="exact match (lm-evaluation-harness), and F1 of the words",
-    kinds=("ability",),
+# Another harness may score otherwise: then it is judged again.
+_harness_judge = partial(InstantJudge, version=f"2, lm-eval {version()}", version_known=version() is not None)
+EXACT = _harness_judge("lm-eval", "exact match of the extracted answer (lm-evaluation-harness)", is_exact)
+F1 = _harness_judge(
+    "lm-eval-f1",
+    "exact match (lm-evaluation-harness), and F1 of the words",
+    is_exact_or_near,
     measures=("correct", "f1"),
-    judge=is_exact_or_near,
-    version=_VERSION,
-    version_known=version() is not None,
 )
-ROUGE = InstantJudge(
-    name="lm-eval-rouge",
-    title="ROUGE F-measures, stemmed (lm-evaluation-harness)",
-    kinds=("ability",),
-    measures=_ROUGE,
-    judge=rouge,
-    version=_VERSION,
-    version_known=version() is not None,
+ROUGE = _harness_judge(
+    "lm-eval-rouge", "ROUGE F-measures, stemmed (lm-evaluation-harness)", rouge, measures=_ROUGE
 )

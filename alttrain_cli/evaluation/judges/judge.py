@@ -32,11 +32,9 @@ class Judge:
 
     @property
     def size(self) -> str:
-        """The parameters in words."""
         return f"{self.billions:.0f} B" if self.billions else ""
 
     def record(self) -> dict[str, Any]:
-        """Return the judge's facts for a list, as JSON."""
         facts = {"model": self.model, "parameters": self.size, "licence": self.licence, "gated": self.gated}
         return {**_shared(self), **facts}
 
@@ -47,16 +45,15 @@ class InstantJudge:
 
     name: str
     title: str
-    kinds: tuple[Kind, ...]
-    measures: tuple[str, ...]
     judge: Callable[[str, Item], Judgement]  # the text to judge, and the item
     version: str
+    kinds: tuple[Kind, ...] = ("ability",)
+    measures: tuple[str, ...] = ("correct",)
     triage: bool = False  # good for a first look only
     runs_code: bool = False  # that a model wrote
     version_known: bool = True  # False: it is that of a package which is not installed
 
     def record(self) -> dict[str, Any]:
-        """Return the judge's facts for a list, as JSON."""
         return {**_shared(self), "model": None, "first_look_only": self.triage}
 
 

@@ -167,12 +167,4 @@ def _together(cases: Sequence[Case]) -> Iterator[list[Case]]:
         yield group
 
 
-PROGRAM = InstantJudge(
-    name="program",
-    title="passes LiveCodeBench's tests",
-    kinds=("ability",),
-    measures=("correct",),
-    judge=passes,
-    version="2",
-    runs_code=True,
-)
+PROGRAM = InstantJudge("program", "passes LiveCodeBench's tests", passes, version="2", runs_code=True)

@@ -13,9 +13,9 @@ def _judge(text: str, item: Item) -> Judgement:
 RULE = InstantJudge(
     name="rule",
     title="rule over the opening words, for a first look only",
-    kinds=("harmful", "benign"),
-    measures=("behaviour",),
     judge=_judge,
     version="1",
+    kinds=("harmful", "benign"),
+    measures=("behaviour",),
     triage=True,
 )
