@@ -96,7 +96,6 @@ class Chat:
         self.prompt, self._is_answered = prompt, False
 
     def _add(self, exchange: Exchange) -> None:
-        """Add a message with its completion to the transcript."""
         self.last, completion = exchange, exchange.completion
         notes: dict[str, Any] = {
             "model": completion.model,
@@ -178,5 +177,4 @@ class Chat:
         return self.prompt
 
     def _before_last(self) -> Transcript:
-        """Return the transcript before the last message."""
         return self.transcript.before_last() if self._is_answered else self.transcript

@@ -68,7 +68,6 @@ class MeasuredCompletion:
         return f"{_verdict_words(self.trace)}, {_answer_words(self.trace)}"
 
     def record(self) -> dict[str, Any]:
-        """Return sections, verdict, tokens and seconds as one JSON object for scripts."""
         trace, stats = self.trace, self.stats
         first = stats.time_to_first_token
         return {

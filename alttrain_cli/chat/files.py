@@ -39,7 +39,6 @@ class ChatFile:
 
 
 def new_chat(name: str, now: datetime) -> Path:
-    """Return the path for a chat with `name` that starts now."""
     path = FOLDER / f"{safe_name(name)}-{now:%Y%m%d-%H%M%S}.jsonl"
     number = 2
     while path.exists():
@@ -49,7 +48,6 @@ def new_chat(name: str, now: datetime) -> Path:
 
 
 def newest_chat(name: str) -> Path:
-    """Return the latest file of a chat with `name`."""
     pattern = re.compile(re.escape(safe_name(name)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
     found = [path for path in FOLDER.glob("*.jsonl") if pattern.fullmatch(path.name)]
     if not found:

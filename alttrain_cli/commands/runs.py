@@ -133,7 +133,6 @@ def _once(runs: list[Path]) -> list[Path]:
 
 
 def _agreed(question: str, *, yes: bool) -> bool:
-    """Ask a person."""
     if yes:
         return True
     if not _is_interactive():

@@ -44,7 +44,6 @@ class ServeOptions:
 
     @property
     def key(self) -> str | None:
-        """The key that clients must send."""
         if self.api_key_env is None:
             return None
         key = os.environ.get(self.api_key_env, "").strip()

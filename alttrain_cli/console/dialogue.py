@@ -29,7 +29,6 @@ def print_reply(one: DialogueResult) -> None:
 
 
 def print_end(done: FinishedDialogue) -> None:
-    """Print how a dialogue ended."""
     back = sum(not one.kept for one in done.attempts)
     print_lines(
         [

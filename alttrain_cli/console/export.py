@@ -43,7 +43,6 @@ def print_planned_exports(job: "ExportJob", *, has_token: bool) -> None:
 
 
 def print_export_end(exports: "Sequence[Export]", address: str | None) -> None:
-    """Print where the export was uploaded, and the next command."""
     if address is not None:
         print_lines([("uploaded:", address)])
     print_next(exports[-1].next_step)

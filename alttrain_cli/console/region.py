@@ -46,7 +46,6 @@ class Region:
             self._break_off()
 
     def _render(self) -> RenderableType:
-        """Return the present content of the region."""
         raise NotImplementedError
 
     def _break_off(self) -> None:

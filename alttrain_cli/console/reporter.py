@@ -35,7 +35,6 @@ class _Line(ProgressColumn):
         self.is_over = False
 
     def render(self, task: Task) -> Text:
-        """Return the line for the present width."""
         figures, width = task.fields["figures"], self._console.width
         spinner = Text()
         if width >= _SPINNING and not (self.is_over or task.finished):

@@ -37,7 +37,6 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
 
 
 def print_run(entry: "RunEntry", next_step: str) -> None:
-    """Print all that is known of one run."""
     print_lines([*_origin(entry), *_training(entry), *_files(entry)])
     if entry.scores:
         rows = [(one.suite, one.title, estimate_in_words(one.estimate)) for one in entry.scores.rates()]

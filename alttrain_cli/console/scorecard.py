@@ -213,5 +213,4 @@ def _rate(found: Estimate | None, *, whole: bool) -> str:
 
 
 def _spread(spread: Spread | None) -> str:
-    """Return the median and the 90th percentile."""
     return f"{spread.median:.0f}/{spread.p90:.0f}" if spread else "-"

@@ -79,7 +79,6 @@ def streaming_section(trace: Trace) -> Section | None:
 
 
 def answer_note(stats: CompletionStats) -> str:
-    """Return the note on an answer that was forced or cut."""
     return " · ".join(filter(None, (forced_note(stats), truncated_note(stats))))
 
 

@@ -51,7 +51,6 @@ class ServerView(Region):
         self._due_at = 0.0
 
     def show(self, activity: Activity) -> None:
-        """Take the numbers of now."""
         now = time.monotonic()
         self._activity = activity
         self._seen.append((now, activity.tokens))
@@ -62,7 +61,6 @@ class ServerView(Region):
             self._print()
 
     def report(self, bug: Exception) -> None:
-        """Print the traceback of a bug."""
         self.console.print(plain("".join(traceback.format_exception(bug))), soft_wrap=True)
 
     def _render(self) -> RenderableType:

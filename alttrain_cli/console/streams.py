@@ -73,7 +73,6 @@ class _Stream(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Flush until the reader closes the pipe."""
         try:
             super().flush()
         except OSError as error:

@@ -78,7 +78,6 @@ class StudyView(Events):
 
 
 def print_submitted(found: "Sequence[Submission]") -> None:
-    """Print the jobs of a study on a cluster."""
     if not found:
         print_lines([("steps:", "all are done")])
         return

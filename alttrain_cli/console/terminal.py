@@ -48,7 +48,6 @@ class _Console(Console):
     """rich's console, with hidden characters made visible."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Return rich's segments with hidden characters made visible."""
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else escape_hidden(segment.text)
             yield segment if shown == segment.text else Segment(shown, segment.style)

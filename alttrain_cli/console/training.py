@@ -25,7 +25,6 @@ class TrainingView(Reporter, Reports):
         self._losses: list[float] = []
 
     def step(self, step: TrainingStep, seconds_left: float) -> None:
-        """Show one finished step."""
         if not self._losses:
             self._start("training", step.steps)
         self._losses.append(step.loss)
@@ -45,7 +44,6 @@ class TrainingView(Reporter, Reports):
 
 
 def print_plan(timed: "TimedPlan") -> None:
-    """Print the plan of a run: what it computes, its memory and its time."""
     plan, time = timed.plan, timed.time
     batching = plan.batching
     recompute = "recomputed" if batching.gradient_checkpointing else "kept, not recomputed"

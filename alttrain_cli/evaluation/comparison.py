@@ -64,7 +64,6 @@ class Comparison:
 
     @property
     def roots(self) -> list[Path]:
-        """The folders of their evaluations."""
         return [one.root for one in self.targets]
 
     def graded(self) -> set[tuple[Kind, str | None]]:
@@ -81,7 +80,6 @@ class Comparison:
         return bool(model and model.base and other) and not isinstance(other, Target)
 
     def with_preset(self, preset: Preset | None) -> "Comparison":
-        """Return both as a preset evaluates them."""
         return Comparison(
             self.candidate.with_preset(preset), self.baseline and self.baseline.with_preset(preset)
         )

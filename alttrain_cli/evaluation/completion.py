@@ -107,7 +107,6 @@ class StoredCompletion(NamedTuple):
 
     @property
     def has_answer(self) -> bool:
-        """Whether there is a final answer to judge."""
         return self.ending in (Ending.WHOLE, Ending.CUT)
 
 

@@ -32,7 +32,6 @@ class EvalTarget:
 
     @property
     def command(self) -> str:
-        """The command that evaluates it."""
         if not isinstance(self.model, Target) or self.model.run:
             return command_for(self.root)
         base = self.model.recipe.model.name

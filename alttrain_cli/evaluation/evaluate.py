@@ -49,7 +49,6 @@ class EvalOptions:
         return [suite.name for suite, _ in self.suites if suite.attack and suite.attack.flow == "repetition"]
 
     def request(self, target: EvalTarget) -> EvalRequest:
-        """Return the completions that one model must have."""
         sampling = self.preset.generation if self.preset else target.sampling
         sampling = sampling.model_copy(update=dict(self.sampling))
         repeats = [f"--num-samples {self.samples}"] if self.samples > 1 else []

@@ -58,7 +58,6 @@ class EvalRequest:
         return replace(self, sampling=self.sampling.model_copy(update={"threshold": None}))
 
     def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> EvalPlan:
-        """Return one suite's plan for a model."""
         return EvalPlan(
             suite=SuiteRecord.of(suite, reading),
             target=backend.fingerprint,

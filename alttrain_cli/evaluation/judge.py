@@ -152,7 +152,6 @@ class JudgeSet:
             return backend.fingerprint.model
 
     def _word(self, judge: Judge) -> str:
-        """Return the word that names the model of a judge."""
         return self.model or judge.model if judge.model else f"{self.url} {self.model or ''}".strip()
 
 

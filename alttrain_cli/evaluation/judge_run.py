@@ -51,7 +51,6 @@ class JudgeRun:
                 yield key, completion, item
 
     def sort(self, folder: SuiteDir, plan: EvalPlan) -> None:
-        """Put the judgements into the order of the plan."""
         keys = [self.key(request.key, request.item) for request in plan.requests]
         folder.judgements(self.name).sort_by_keys(keys)
 

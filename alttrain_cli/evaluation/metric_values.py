@@ -103,7 +103,6 @@ class MetricValues:
         return Estimate.of(self.at_most) if self.at_most != self.counted else None
 
     def without(self, items: set[str]) -> Values:
-        """Return the counted values of all other prompts."""
         return {item: values for item, values in self.counted.items() if item not in items}
 
 

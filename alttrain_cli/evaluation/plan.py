@@ -206,7 +206,6 @@ class SuiteDir:
 
     @cached_property
     def completions(self) -> Journal:
-        """What the model wrote."""
         return Journal(self.path / "completions.jsonl", COMPLETION, self.again)
 
     @cached_property

@@ -64,7 +64,6 @@ class PublishedPaper(_Strict):
 
 
 def find_published(name: str) -> PublishedPaper:
-    """Return a paper's tables."""
     known = all_published()
     if name not in known:
         raise DataError(f"--published {name}: no such tables. {suggest(name, known)}")

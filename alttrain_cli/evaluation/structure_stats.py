@@ -126,7 +126,6 @@ def verdict_by_behaviour(stats: StructureStats, judgements: Iterable[tuple[str, 
 
 
 def add_tables(tables: Iterable[VerdictTable]) -> VerdictTable:
-    """Return the sum of such tables."""
     total = {verdict.value: dict.fromkeys(BEHAVIOURS, 0) for verdict in Verdict}
     for table in tables:
         for verdict, row in table.items():

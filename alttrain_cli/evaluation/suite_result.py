@@ -66,7 +66,6 @@ class SuiteResult:
         return replace(self, plan=replace(self.plan, items=other.plan.items))
 
     def values(self, judge: str, metric: Metric) -> MetricValues:
-        """Return a metric's values by one judge."""
         values = MetricValues()
         found = self.judged.get(judge, {})
         failed = self.attack.failed if self.attack else set()

@@ -31,7 +31,6 @@ _STARTED: dict[Mode, str] = {
 
 
 def check_mode(backend: Backend, mode: Mode) -> None:
-    """Make sure that a backend can do an ablation."""
     if mode != "normal" and Ability.CONTINUE not in backend.abilities:
         raise ModelError(
             f"--thinking-mode {mode}: {backend.name} cannot continue a message, which thinking ablations "

@@ -22,12 +22,10 @@ class ApiError(Exception):
         self.status, self.code, self.param, self.wait = status, code, param, wait
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON that is sent."""
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that belong to it."""
         return {"Retry-After": str(self.wait)} if self.wait else {}
 
 

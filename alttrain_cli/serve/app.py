@@ -112,7 +112,6 @@ class _Chat:
         self._service = service
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
         from starlette.requests import ClientDisconnect, Request
 
         service = self._service

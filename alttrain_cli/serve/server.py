@@ -42,7 +42,6 @@ class Serving:
 
 
 def check_installed() -> None:
-    """Make sure that the server's libraries are there."""
     if not (find_spec("starlette") and find_spec("uvicorn")):
         raise AlttrainError("alttrain serve needs starlette and uvicorn: pip install 'alttrain[serve]'")
 
@@ -94,7 +93,6 @@ def _unusable(host: str, port: int, error: OSError) -> AlttrainError:
 
 
 def address_of(taken: socket.socket) -> str:
-    """Return the address that clients are given."""
     return f"http://{_host_of(taken)}:{taken.getsockname()[1]}/v1"
 
 

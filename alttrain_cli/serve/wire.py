@@ -24,7 +24,6 @@ class Envelope:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def whole(self, deltas: Sequence[Delta], completion: Completion) -> dict[str, Any]:
-        """Return an answer that is sent in one piece."""
         reasoning = "".join(one.text for one in deltas if one.is_reasoning)
         content = "".join(one.text for one in deltas if not one.is_reasoning)
         message = {"role": "assistant", "content": content, "reasoning_content": reasoning or None}
@@ -32,11 +31,9 @@ class Envelope:
         return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(completion)}
 
     def first(self) -> bytes:
-        """Return the first event of a stream."""
         return self._event({"role": "assistant", "content": ""})
 
     def delta(self, delta: Delta) -> bytes:
-        """Return the event for some text."""
         return self._event({"reasoning_content" if delta.is_reasoning else "content": delta.text})
 
     def last(self, completion: Completion) -> bytes:
@@ -44,7 +41,6 @@ class Envelope:
         return self._event({}, _end(completion))
 
     def usage(self, completion: Completion) -> bytes:
-        """Return the event with the counts."""
         return event({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(completion)})
 
     def _head(self, kind: str) -> dict[str, Any]:

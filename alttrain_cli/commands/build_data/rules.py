@@ -63,7 +63,6 @@ def build_rules(
 
 
 def _value_rules(options: BuildOptions, mixed: Sequence[Source]) -> list[Rule]:
-    """Return the rules of single values."""
     starter = any(one.is_starter for one in mixed)
     without_labels = options.label == "unknown"
     as_published = options.generate_traces is None
@@ -75,7 +74,6 @@ def _value_rules(options: BuildOptions, mixed: Sequence[Source]) -> list[Rule]:
 
 
 def check_build(options: BuildOptions) -> None:
-    """Check the values of a build, one by one."""
     if is_folder(options.out):
         example = options.out / "data.jsonl"
         raise DataError(f"--out {options.out}: a folder, but a file is needed, for example {example}")

@@ -35,7 +35,6 @@ from alttrain_cli.training.fit import find_machine, recommended_recipe
 
 
 def build_data(context: typer.Context, options: BuildOptions) -> None:
-    """Build a data file, or audit one."""
     check(audit_rules(context))
     if options.audited is not None:
         _audit(options.audited, _suites(options), options.show)
@@ -119,7 +118,6 @@ def _report(context: typer.Context, options: BuildOptions, result: BuildResult) 
 
 
 def _print_training(rows: Path, *, one_label: bool) -> None:
-    """Print the command that trains on the rows."""
     words = ["alttrain", "train", "--recipe", recommended_recipe(find_machine()), "--data", str(rows)]
     console.print_next(shlex.join([*words, *["--allow-one-label"] * one_label]))
 

@@ -24,7 +24,6 @@ from alttrain_cli.recipe.model import Sampling
 
 
 def play(options: ChatOptions) -> None:
-    """Play one dialogue and show it."""
     suite = find_attack(options.attack or "")
     found = options.found
     attacked = spec_of(suite).needs_attacker

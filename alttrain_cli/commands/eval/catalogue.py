@@ -28,7 +28,6 @@ def list_suites(as_json: bool) -> None:
 
 
 def list_judges(as_json: bool) -> None:
-    """List the judges: what each measures and needs, its licence, and whether its model is here."""
     found = [
         (
             judge,

@@ -74,7 +74,6 @@ def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_
 
 
 def is_served(options: RunOptions) -> bool:
-    """Whether the target is a server's model."""
     return bool(options.base_url) or is_address(options.target)
 
 

@@ -36,7 +36,6 @@ from alttrain_cli.training.fit import find_machine
 
 
 def run(ctx: typer.Context, given: RunOptions) -> None:
-    """Evaluate a model on suites of prompts and compare it with its base model."""
     check(run_rules(ctx, given))
     preset = find_preset(given.preset) if given.preset else None
     if preset:
@@ -59,7 +58,6 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
 
 
 def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
-    """Judge the saved completions, without generating new ones."""
     check_stored(ctx, given)
     target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
     pair = Comparison.existing(target, given.baseline)
@@ -72,7 +70,6 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
 
 
 def report_again(ctx: typer.Context, given: TableOptions) -> None:
-    """Show the scorecard of the saved completions and judgements."""
     check_stored(ctx, given)
     published = find_published(given.published) if given.published else None
     target = existing_target(given.target, given.recipe, given.out, command_of(ctx))

@@ -2,14 +2,12 @@
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Return the shipped recipes with this prefix."""
     from alttrain_cli.recipe.layers import shipped_recipes
 
     return [path.stem for path in shipped_recipes() if path.stem.startswith(incomplete)]
 
 
 def complete_study(incomplete: str) -> list[str]:
-    """Return the shipped studies with this prefix."""
     from alttrain_cli.storage.shipped_files import shipped_studies
 
     names = [path.stem for path in shipped_studies()]
@@ -17,7 +15,6 @@ def complete_study(incomplete: str) -> list[str]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Return the runs with this prefix, newest first."""
     from alttrain_cli.storage.run import Run
 
     return [str(path) for path in Run.all() if str(path).startswith(incomplete)]

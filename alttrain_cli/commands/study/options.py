@@ -62,7 +62,6 @@ class RunOptions(StudyOptions):
 
     @property
     def of_sbatch(self) -> dict[str, str]:
-        """The options for sbatch by their names."""
         for text in self.sbatch or ():
             if not all(text.partition("=")[::2]):
                 raise typer.BadParameter(f"--sbatch {text}: give KEY=VALUE, for example partition=gpu")
@@ -80,7 +79,6 @@ class TableOptions(StudyOptions):
 
 
 def run_rules(context: typer.Context, on: str) -> Iterator[Rule]:
-    """Return the rules of `alttrain study run`."""
     yield Rule("--jobs", is_given(context, "jobs"), on == "local", "with --on slurm: Slurm decides")
     for name in ("gpu", "sbatch"):
         yield Rule(f"--{name}", is_given(context, name), on == "slurm", "without --on slurm")

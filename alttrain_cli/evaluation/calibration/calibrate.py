@@ -77,11 +77,9 @@ class Calibration:
 
     @property
     def unknown(self) -> int:
-        """Rows whose score is unknown."""
         return sum(not row.is_known for row in self.rows)
 
     def record(self, sha256: str, weights: str) -> CalibrationRecord:
-        """Return the record for the run's folder."""
         checked = self.checked._asdict()
         return CalibrationRecord(
             threshold=self.threshold,

@@ -57,7 +57,6 @@ def what_scores(target: Target, weights: str) -> str:
 
 
 def page_of(run: Run) -> Path:
-    """Return where the page of a run's calibration is."""
     return run.calibration_path / "calibration.html"
 
 

@@ -49,7 +49,6 @@ class ScoredPrompt:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether the model's own verdict is harmful."""
         return self.score is not None and self.score.own is Verdict.HARMFUL
 
     def is_harmful_at(self, threshold: float | None) -> bool:
@@ -95,7 +94,6 @@ class CalibrationSet:
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> "CalibrationSet":
-        """Return the prompts of data rows."""
         found = tuple(LabelledPrompt(row.prompt, row.label) for row in rows)
         digest = hashlib.sha256(repr(found).encode())
         return cls(name, found, digest.hexdigest())

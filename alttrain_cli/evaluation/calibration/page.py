@@ -10,7 +10,6 @@ from alttrain_cli.storage.run_records import CalibrationRecord
 
 
 def write_page(path: Path, made: Calibration, record: CalibrationRecord, name: str) -> None:
-    """Write the page, atomically."""
     write_plain_page(
         path,
         "calibration.html",

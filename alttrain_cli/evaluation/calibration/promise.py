@@ -39,7 +39,6 @@ class Promise:
         return 1 - self.value if self.kind == "refusal" else self.value
 
     def in_words(self) -> str:
-        """Return it as a phrase."""
         return promise_in_words(self.kind, self.value)
 
     def check_count(self, n: int) -> None:

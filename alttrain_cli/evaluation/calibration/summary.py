@@ -19,7 +19,6 @@ def rates(made: Calibration) -> list[SummaryRow]:
 
 
 def sentences(made: Calibration) -> list[str]:
-    """Return the result and its limits as sentences."""
     said = [_promise(made), f"AUROC {made.area}."]
     if made.unknown:
         said.append(

@@ -182,7 +182,6 @@ def _suite(result: SuiteResult, label: Label, threshold: float | None, both: _Tw
 
 
 def _at_rate(name: str, both: _TwoLabels, rate: float) -> ModelAtThreshold:
-    """Return a model at the threshold with this over-refusal."""
     threshold = threshold_at(_values(both.benign), rate)
     if threshold > 1:
         raise DataError(
@@ -208,7 +207,6 @@ def _values(rows: Prompts) -> list[float]:
 
 
 def _verdicts(rows: Prompts, threshold: float) -> dict[str, list[float]]:
-    """Return for each prompt whether its verdict is harmful at a threshold."""
     return {prompt: [float(row.is_harmful_at(threshold))] for prompt, row in rows.items()}
 
 

@@ -56,6 +56,5 @@ def measures(file_name: str) -> tuple[str, ...]:
 
 
 def is_triage(file_name: str) -> bool:
-    """Whether a judge is good for a first look only."""
     judge = judge_named(file_name)
     return isinstance(judge, InstantJudge) and judge.triage

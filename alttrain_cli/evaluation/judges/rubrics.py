@@ -34,7 +34,6 @@ def read_strongreject(text: str) -> Judgement:
 
 
 def read_xstest(text: str) -> Judgement:
-    """Return the last class that is named."""
     found = _CLASS.findall(text)
     if not found:
         return Judgement(JudgementState.UNPARSED, raw=text)

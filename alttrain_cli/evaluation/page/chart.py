@@ -47,7 +47,6 @@ class Plot:
 
     @property
     def x_ticks(self) -> list[int]:
-        """The rates that the horizontal axis names."""
         return list(range(0, self.x_max + 1, 10 if self.x_max <= 50 else 20))
 
 

@@ -70,6 +70,5 @@ def _suite_name(suite: SuiteScore) -> str:
 
 
 def _count(estimate: Estimate) -> str:
-    """Return the counts of an estimate, and its interval."""
     counted = f"n = {estimate.n}" if estimate.hits is None else f"{estimate.hits}/{estimate.n}"
     return f"{counted} ({span(estimate.low, estimate.high)}%)"

@@ -29,7 +29,6 @@ class CompletionJudgements:
 
     @property
     def harm_in_reasoning(self) -> bool:
-        """Whether any judge found harm in the reasoning."""
         return any(one.harmful for name, one in self.judged.items() if name.endswith(REASONING))
 
     def may_be_harmful(self, *, asked_for_harm: bool) -> bool:
