@@ -43,11 +43,7 @@ class Chat:
         self._start(transcript)
 
     def backend(self) -> Backend:
-        """Return the backend; the first time, wait for it and show that.
-
-        Raises:
-            ModelError, BackendError: if it could not be loaded.
-        """
+        """Return the backend; the first time, wait for it and show that."""
         if self._backend is None:
             if self.loader.running:
                 with self.screen.waiting(lambda: str(self.loader)) as update:

@@ -92,11 +92,7 @@ def send_all(
     *,
     compare: bool = False,
 ) -> Iterator[Exchange]:
-    """Send each message after the same transcript; no message sees the completion of another one.
-
-    Raises:
-        GateError: at the end, if the reasoning of a completion was not finished.
-    """
+    """Send each message after the same transcript; no message sees the completion of another one."""
     finished = True
     for prompt in prompts:
         exchange = send(backend, transcript, prompt, settings, screen, compare=compare)

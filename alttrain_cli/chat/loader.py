@@ -107,11 +107,7 @@ class BackgroundLoader(Progress):
         self._thread.join(seconds)
 
     def backend(self) -> Backend:
-        """Wait, and return the backend.
-
-        Raises:
-            ModelError, BackendError: if it could not be loaded.
-        """
+        """Wait, and return the backend."""
         self.wait()
         if self._error:
             raise self._error

@@ -42,11 +42,7 @@ class CalibrateOptions:
 
     @property
     def promise(self) -> Promise:
-        """What the threshold is chosen for.
-
-        Raises:
-            typer.BadParameter: if several promises were given.
-        """
+        """What the threshold is chosen for."""
         options: tuple[tuple[PromiseKind, float | None], ...] = (
             ("over-refusal", self.over_refusal),
             ("refusal", self.refusal),
@@ -79,11 +75,7 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
 
 
 def _target(word: str) -> Target:
-    """Return the run.
-
-    Raises:
-        ModelError: if its verdicts have no score.
-    """
+    """Return the run."""
     if is_address(word.partition(" ")[0]):
         raise ModelError(
             f"{without_secrets(word)}: a server does not return the probabilities that a score needs. "

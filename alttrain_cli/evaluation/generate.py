@@ -126,12 +126,7 @@ class _Missing:
 
 
 def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
-    """Create all missing completions of a model, or of a model and its base.
-
-    Raises:
-        AlttrainError: if one has none at the end.
-        ModelError: if a backend cannot do the thinking ablation.
-    """
+    """Create all missing completions of a model, or of a model and its base."""
     for job in jobs:
         check_mode(job.backend, job.request.mode)
         check_threshold(job.backend, job.request.sampling)

@@ -58,11 +58,7 @@ class JudgeSet:
     with_card: bool = True
 
     def check_available(self) -> None:
-        """Make sure that every judge can be used, before anything is generated for it.
-
-        Raises:
-            ModelError, BackendError, DataError: if one cannot.
-        """
+        """Make sure that every judge can be used, before anything is generated for it."""
         for judge in self.chosen:
             if isinstance(judge, Judge):
                 self._check(judge)

@@ -101,11 +101,7 @@ def check_build(options: BuildOptions) -> None:
 
 
 def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Address | Target:
-    """Return the backend that `endpoint` or `model` means.
-
-    Raises:
-        typer.BadParameter: if the option that it needs is missing.
-    """
+    """Return the backend that `endpoint` or `model` means."""
     if kind == "endpoint":
         if not options.base_url:
             words = "endpoint needs the address of a server, for example --base-url http://localhost:8000/v1"
@@ -122,11 +118,7 @@ def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Add
 
 
 def read_price(text: str | None) -> Price | None:
-    """Return the prices of --price.
-
-    Raises:
-        typer.BadParameter: if it is not two numbers of at least 0.
-    """
+    """Return the prices of --price."""
     if text is None:
         return None
     try:

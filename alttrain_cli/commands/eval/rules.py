@@ -78,11 +78,7 @@ def is_served(options: RunOptions) -> bool:
 
 
 def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
-    """Check the options of `eval judge` and `eval report`.
-
-    Raises:
-        typer.BadParameter: if one has no effect.
-    """
+    """Check the options of `eval judge` and `eval report`."""
     target, recipe, out = options.target, options.recipe, options.out
     is_evaluation = bool(target and suite_dirs(Path(target)))
     by_folder = is_evaluation or (out is not None and not target)

@@ -56,11 +56,7 @@ def expand_path(path: Path | None) -> Path | None:
 
 
 def check_finite(number: float | None) -> float | None:
-    """Return a number of the command line.
-
-    Raises:
-        typer.BadParameter: for NaN and infinity, which pass every comparison with a bound.
-    """
+    """Refuse NaN and infinity, which pass every comparison with a bound."""
     if number is not None and not math.isfinite(number):
         raise typer.BadParameter(f"{number} is not a finite number.")
     return number

@@ -22,22 +22,14 @@ class Rule(NamedTuple):
 
 
 def check(rules: Iterable[Rule]) -> None:
-    """Refuse an option that would have no effect.
-
-    Raises:
-        typer.BadParameter: naming the option, and where it has none.
-    """
+    """Refuse an option that would have no effect."""
     for rule in rules:
         if rule.given and not rule.has_effect:
             raise typer.BadParameter(f"{rule.option} has no effect {rule.words}.")
 
 
 def check_not_empty(ctx: typer.Context, *may_be: str) -> None:
-    """Refuse empty values: they look like an option that was left out. `may_be` names those that may be.
-
-    Raises:
-        typer.BadParameter: naming the option.
-    """
+    """Refuse empty values: they look like an option that was left out. `may_be` names those that may be."""
     for parameter in ctx.command.params:
         name = parameter.name or ""
         value = ctx.params.get(name)

@@ -30,9 +30,6 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
     """Calibrate a run, and write threshold and page into its folder.
 
     What can be wrong with the set is reported before the model is loaded.
-
-    Raises:
-        DataError: if the set cannot show what is promised.
     """
     run = target.run
     if run is None:

@@ -42,11 +42,7 @@ class Promise:
         return promise_in_words(self.kind, self.value)
 
     def check_count(self, n: int) -> None:
-        """Make sure that `n` rows of the label are enough.
-
-        Raises:
-            DataError: naming the smallest number that would do.
-        """
+        """Make sure that `n` rows of the label are enough."""
         if self.kind == "threshold" or most_hits(choosing_rows(n), self.errors, CONFIDENCE) >= 0:
             return
         needed = fewest_needed(self.errors, CONFIDENCE)
@@ -65,9 +61,6 @@ class Promise:
 
         `values` are those of the rows with the promise's label. The threshold is an order statistic, so
         the exact binomial bound holds for it although it is chosen from these rows.
-
-        Raises:
-            DataError: if no threshold does.
         """
         if self.kind == "threshold":
             return self.value

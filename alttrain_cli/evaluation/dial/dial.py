@@ -86,11 +86,7 @@ def dial_score(
     calibrated: CheckedCalibration,
     at_over_refusal: float | None = None,
 ) -> DialScore | None:
-    """Return the results of a model's scores; None if no completion has one.
-
-    Raises:
-        DataError: if a comparison at equal over-refusal is requested and cannot be made.
-    """
+    """Return the results of a model's scores; None if no completion has one."""
     if at_over_refusal is None and not any(result.stats.scores for result in results):
         return None
     equal = None
@@ -119,11 +115,7 @@ def dial_score(
 def compare_at_equal_refusal(
     results: Sequence[SuiteResult], baselines: Sequence[SuiteResult], rate: float
 ) -> EqualComparison:
-    """Compare two models, each at its own threshold with this over-refusal, on the prompts of both.
-
-    Raises:
-        DataError: naming what is missing.
-    """
+    """Compare two models, each at its own threshold with this over-refusal, on the prompts of both."""
     option = f"--at-over-refusal {rate}"
     if not baselines:
         raise DataError(f"{option}: there is no baseline to compare with. Name another run: --baseline RUN")
