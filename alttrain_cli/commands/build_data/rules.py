@@ -9,7 +9,7 @@ import typer
 from alttrain_cli.backends.open import Address
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.build_data.options import BuildOptions
-from alttrain_cli.commands.shared.rules import Rule, is_given, rules_alone
+from alttrain_cli.commands.shared.rules import Rule, rule_of, rules_alone
 from alttrain_cli.data.annotators import ANNOTATORS
 from alttrain_cli.data.choices import Served
 from alttrain_cli.data.responses import Price
@@ -53,10 +53,7 @@ def build_rules(
         "generate_traces": (traces, ours),
     }
     return [
-        *(
-            Rule(f"--{name.replace('_', '-')}", is_given(ctx, name), has_effect, words)
-            for name, (has_effect, words) in conditions.items()
-        ),
+        *(rule_of(ctx, name, *condition) for name, condition in conditions.items()),
         *_value_rules(options, mixed),
         *options.engine_rules(here="model" in used, elsewhere=no_model),
     ]

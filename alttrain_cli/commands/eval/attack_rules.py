@@ -1,13 +1,14 @@
 """The rules of `alttrain eval` for adaptive suites, and the models that they need."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from alttrain_cli.commands.eval.attack_options import AttackOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import Rule, is_given
+from alttrain_cli.commands.shared.rules import Rule, rule_of
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.replay import replayed
 from alttrain_cli.evaluation.attacks.setup import AttackChoice
@@ -43,26 +44,25 @@ def attack_rules(
     attacked = any(spec.needs_attacker for spec in specs)
     without = "with --replay" if replay else "without an adaptive suite, for example --suite crescendo"
     alone = f"with {names}, where no model attacks" if specs and not replay else without
+    rule = partial(rule_of, ctx)
     return [
-        Rule("--attacker", options.attacker is not None, attacked, alone),
+        rule("attacker", attacked, alone),
         Rule("--attacker base", options.attacker == BASE, not served, "with a server"),
-        Rule("--attack-judge", is_given(ctx, "attack_judge"), bool(specs), without),
+        rule("attack_judge", bool(specs), without),
         Rule("--attack-judge base", options.attack_judge == BASE, not served, "with a server"),
-        Rule("--replay", replay, bool(specs), "without an adaptive suite, for example --suite crescendo"),
-        Rule("--max-turns", options.max_turns is not None, bool(specs), without),
-        Rule(
-            "--max-backtracks",
-            options.max_backtracks is not None,
+        rule("replay", bool(specs), "without an adaptive suite, for example --suite crescendo"),
+        rule("max_turns", bool(specs), without),
+        rule(
+            "max_backtracks",
             any(one.backtracks is not None for one in specs),
             "with --replay" if replay else "without an attack that steps back, for example --suite crescendo",
         ),
-        Rule(
-            "--streams",
-            options.streams is not None,
+        rule(
+            "streams",
             any(one.streams is not None for one in specs),
             "with --replay" if replay else "without --suite pair-live",
         ),
-        Rule("--attacker-max-new-tokens", is_given(ctx, "attacker_max_new_tokens"), attacked, alone),
-        Rule("--suite-file", bool(options.suite_file), not replay, "with --replay"),
+        rule("attacker_max_new_tokens", attacked, alone),
+        rule("suite_file", not replay, "with --replay"),
         Rule("--thinking-mode", options.thinking_mode != "normal", not specs, f"with {names}"),
     ]

@@ -1,6 +1,7 @@
 """The rules of `alttrain eval`: which options have an effect together."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule
+from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule, rule_of
 from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
@@ -24,34 +25,24 @@ def run_rules(ctx: typer.Context, options: RunOptions) -> list[Rule]:
     by_url, target, recipe = bool(options.base_url), options.target, options.recipe
     served, by_vllm = is_served(options), options.engine == "vllm"
     words = "with --base-url" if by_url else "with a server"
+    rule = partial(rule_of, ctx)
     return [
-        Rule("--temperature", is_given(ctx, "temperature"), options.do_sample, "without --do-sample"),
-        Rule("--top-p", is_given(ctx, "top_p"), options.do_sample, "without --do-sample"),
-        Rule("--greedy", options.greedy, not options.do_sample, "with --do-sample: give one of the two"),
-        Rule(
-            "--threshold",
-            options.threshold is not None,
+        rule("temperature", options.do_sample, "without --do-sample"),
+        rule("top_p", options.do_sample, "without --do-sample"),
+        rule("greedy", not options.do_sample, "with --do-sample: give one of the two"),
+        rule(
+            "threshold",
             options.thinking_mode in ASSESSING,
             f"with --thinking-mode {options.thinking_mode}, where no verdict is written",
         ),
-        Rule("TARGET", bool(target), not by_url, f"{words}: give one of the two"),
-        Rule("--recipe", recipe is not None, not served, words),
-        Rule("--model", options.model is not None, by_url, "without --base-url"),
-        Rule("--compare-model", options.compare_model is not None, served, "without a server"),
-        Rule(
-            "--baseline",
-            options.baseline is not None,
-            options.compare_model is None,
-            "with --compare-model: give one of the two",
-        ),
-        Rule(
-            "--gpus",
-            options.gpus is not None,
-            not (served or by_vllm),
-            words if served else "with --engine vllm",
-        ),
+        rule("target", not by_url, f"{words}: give one of the two"),
+        rule("recipe", not served, words),
+        rule("model", by_url, "without --base-url"),
+        rule("compare_model", served, "without a server"),
+        rule("baseline", options.compare_model is None, "with --compare-model: give one of the two"),
+        rule("gpus", not (served or by_vllm), words if served else "with --engine vllm"),
         *options.engine_rules(here=not served, elsewhere=words),
-        Rule("--concurrency", is_given(ctx, "concurrency"), served or by_vllm, "without a server or vLLM"),
+        rule("concurrency", served or by_vllm, "without a server or vLLM"),
         recipe_rule(None if served else target, recipe),
     ]
 
@@ -84,8 +75,8 @@ def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
     by_folder = is_evaluation or (out is not None and not target)
     check(
         [
-            Rule("--out", out is not None, not is_evaluation, f"with {target}: give one of the two"),
-            Rule("--recipe", recipe is not None, not by_folder, "on a folder of evaluations"),
+            rule_of(ctx, "out", not is_evaluation, f"with {target}: give one of the two"),
+            rule_of(ctx, "recipe", not by_folder, "on a folder of evaluations"),
             recipe_rule(target, recipe),
         ]
     )
@@ -95,7 +86,7 @@ def judge_rules(
     ctx: typer.Context, options: JudgeOptions, judges: Sequence[AnyJudge], graded: Iterable[Graded]
 ) -> list[Rule]:
     """Return the rules for the options of judges; `graded` is what there will be to judge."""
-    kinds, model = set(graded), options.judge_model is not None
+    kinds, rule = set(graded), partial(rule_of, ctx)
     asked = [judge for judge in judges if isinstance(judge, Judge)]
     by_url = [judge.name for judge in asked if judge.model is None]
     own = [judge.name for judge in asked if judge.model is not None]
@@ -104,11 +95,11 @@ def judge_rules(
     no_url = f"without a judge that needs a server: --judge {' or '.join(served)}"
     several = f"for {' and '.join([*by_url[:1], *own])} at once: use one judge at a time"
     return [
-        Rule("--judge-url", options.judge_url is not None, bool(by_url), no_url),
-        Rule("--judge-model", model, bool(asked), "without a judge that is a model"),
-        Rule("--judge-model", model, len([*by_url[:1], *own]) < 2, several),
-        Rule("--judge-part", is_given(ctx, "judge_part"), free, "on suites that are graded by right answers"),
-        Rule("--allow-code", options.allow_code, any(one in RUN_CODE for _, one in kinds), "without code"),
+        rule("judge_url", bool(by_url), no_url),
+        rule("judge_model", bool(asked), "without a judge that is a model"),
+        rule("judge_model", len([*by_url[:1], *own]) < 2, several),
+        rule("judge_part", free, "on suites that are graded by right answers"),
+        rule("allow_code", any(one in RUN_CODE for _, one in kinds), "without code"),
         *(
             Rule(f"--judge {judge.name}", is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
             for judge in judges

@@ -21,6 +21,11 @@ class Rule(NamedTuple):
     words: str  # where it has none: "without --do-sample", "with --audit"
 
 
+def rule_of(ctx: typer.Context, name: str, has_effect: bool, words: str) -> Rule:
+    """Return the rule of a parameter by its name in the code."""
+    return Rule(option_of(ctx, name), is_given(ctx, name), has_effect, words)
+
+
 def check(rules: Iterable[Rule]) -> None:
     """Refuse an option that would have no effect."""
     for rule in rules:
@@ -94,11 +99,8 @@ def instead_of_missing(parameter: Any, command: str) -> str:
 def rules_alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
     """Return the rules of an option with which only those in `beside` have an effect."""
     words = f"with {option_of(ctx, name)}"
-    return [
-        Rule(option_of(ctx, other), is_given(ctx, other), False, words)
-        for other in ctx.params
-        if is_given(ctx, name) and other not in (name, *beside)
-    ]
+    others = [other for other in ctx.params if other not in (name, *beside)]
+    return [rule_of(ctx, other, False, words) for other in others if is_given(ctx, name)]
 
 
 def recipe_rule(target: str | None, recipe: str | None) -> Rule:

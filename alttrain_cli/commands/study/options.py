@@ -9,7 +9,7 @@ import typer
 
 from alttrain_cli.commands.shared.completion import complete_study
 from alttrain_cli.commands.shared.options import GpuOption, JsonOption, check_finite, expand_path
-from alttrain_cli.commands.shared.rules import Rule, is_given
+from alttrain_cli.commands.shared.rules import Rule, rule_of
 
 if TYPE_CHECKING:
     from alttrain_cli.study.place import Place
@@ -79,6 +79,6 @@ class TableOptions(StudyOptions):
 
 
 def run_rules(context: typer.Context, on: str) -> Iterator[Rule]:
-    yield Rule("--jobs", is_given(context, "jobs"), on == "local", "with --on slurm: Slurm decides")
-    for name in ("gpu", "sbatch"):
-        yield Rule(f"--{name}", is_given(context, name), on == "slurm", "without --on slurm")
+    yield rule_of(context, "jobs", on == "local", "with --on slurm: Slurm decides")
+    yield rule_of(context, "gpu", on == "slurm", "without --on slurm")
+    yield rule_of(context, "sbatch", on == "slurm", "without --on slurm")

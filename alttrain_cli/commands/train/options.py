@@ -15,7 +15,7 @@ from alttrain_cli.commands.shared.options import (
     expand_path,
     gpus_option,
 )
-from alttrain_cli.commands.shared.rules import Rule, is_given, rules_alone
+from alttrain_cli.commands.shared.rules import Rule, rule_of, rules_alone
 
 _DATA = (
     "Data file from alttrain build-data. Default: the data that the recipe names. It is built in runs/data "
@@ -69,8 +69,8 @@ def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]
     keys = [one.partition("=")[0].strip() for one in options.overrides or ()]
     changes_data = any(f"{key}.".startswith("data.") for key in keys)
     yield Rule("--set data", changes_data, options.data is None, "with --data, which names the rows")
-    yield Rule("--gpu", is_given(context, "gpu"), is_given(context, "plan"), "without --plan")
-    yield Rule("--json", is_given(context, "as_json"), is_given(context, "plan"), "without --plan")
+    yield rule_of(context, "gpu", options.plan, "without --plan")
+    yield rule_of(context, "as_json", options.plan, "without --plan")
     yield from rules_alone(
         context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "gpus", "out", "as_json"
     )
