@@ -47,6 +47,14 @@ def suggest(word: str, known: Iterable[str], to_list: str = "") -> str:
     return did_you_mean(word, words) or to_list or f"Choose among: {', '.join(words)}."
 
 
+def after_names(found: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each text once, after all names that come with it."""
+    names: dict[str, list[str]] = {}
+    for name, text in found:
+        names.setdefault(text, []).append(name)
+    return [f"{', '.join(having)}: {text}" for text, having in names.items()]
+
+
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has, before a tokenizer is loaded.
 

@@ -27,7 +27,7 @@ def protect_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _Output(sys.stdout)
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _Talk(sys.stderr)
+        sys.stderr = _Stream(sys.stderr)
 
 
 @contextmanager
@@ -83,10 +83,6 @@ class _Stream(io.TextIOWrapper):
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, self.fileno())
         os.close(nobody)
-
-
-class _Talk(_Stream):
-    """Standard error."""
 
 
 class _Output(_Stream):

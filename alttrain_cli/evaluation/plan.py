@@ -224,11 +224,11 @@ class SuiteDir:
         """Every completion of every role in these dialogues."""
         return Journal(self.path / "calls.jsonl", CALL)
 
-    def played(self, keys: Sequence[str], order: Order = THOUGHTS) -> Iterator[StoredDialogue]:
+    def played(self, keys: Sequence[str]) -> Iterator[StoredDialogue]:
         """Yield the dialogues with these keys; missing ones are left out."""
-        return (StoredDialogue.from_record(line, order) for line in self.dialogues.latest(keys))
+        return map(StoredDialogue.from_record, self.dialogues.latest(keys))
 
-    def dialogue(self, key: str, order: Order = THOUGHTS) -> StoredDialogue | None:
+    def dialogue(self, key: str, order: Order) -> StoredDialogue | None:
         """Return one dialogue, without reading the others."""
         line = self.dialogues.get(key)
         return None if line is None else StoredDialogue.from_record(line, order)

@@ -30,6 +30,7 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item, all_suites, without_instruction
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.markers import CHAT_MARKER
+from alttrain_cli.text import after_names
 
 UNFINISHED_LIMIT = 0.02
 
@@ -53,7 +54,7 @@ def scorecard(
         compared=others[0] if others else None,
         partial=any(suite.partial for suite in suites),
         warnings=[
-            *_together(suites),
+            *after_names((suite.full_name, text) for suite in suites for text in suite.warnings),
             *unpooled_baselines(results, baselines),
             *beside_control({suite.full_name: suite.attack for suite in suites if suite.attack}),
         ],
@@ -69,15 +70,6 @@ def scorecard(
         ),
         suites=suites,
     )
-
-
-def _together(suites: Sequence[SuiteScore]) -> list[str]:
-    """Return each warning of suites once, after the names of all that have it."""
-    names: dict[str, list[str]] = {}
-    for suite in suites:
-        for text in suite.warnings:
-            names.setdefault(text, []).append(suite.full_name)
-    return [f"{', '.join(having)}: {text}" for text, having in names.items()]
 
 
 def _paper() -> list[PaperFigures]:

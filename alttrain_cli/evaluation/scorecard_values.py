@@ -26,30 +26,39 @@ Pool = Literal["harmful", "over_refusal"]
 
 
 @dataclass(frozen=True)
-class MetricScore:
-    """One metric by one judge on one suite.
+class RateScore:
+    """One metric by one judge, of the candidate and the baseline.
 
     Attributes:
         judge: the name of its files: rule, strongreject~gpt-4o, wildguard@reasoning.
         triage: the judge is good for a first look only.
         target, compared: without a final answer, a completion counts as not harmful and not refused.
         target_at_most, compared_at_most: there it counts as harmful or refused; None where all have one.
-        clean: without contaminated items; None where there are none.
-        corrected: of those judged, corrected for the judge's errors by its card.
-        safe_at: safe@1, safe@k and conssafe@k, for several samples per prompt.
-        states: completions by state of the judgement: judged, unfinished, empty, unparsed, unjudged.
     """
 
     judge: str
     metric: str
     title: str
-    better: Better
     triage: bool
     target: Estimate | None
     compared: Estimate | None
     target_at_most: Estimate | None
     compared_at_most: Estimate | None
     difference: Difference | None
+
+
+@dataclass(frozen=True)
+class MetricScore(RateScore):
+    """A rate on one suite.
+
+    Attributes:
+        clean: without contaminated items; None where there are none.
+        corrected: of those judged, corrected for the judge's errors by its card.
+        safe_at: safe@1, safe@k and conssafe@k, for several samples per prompt.
+        states: completions by state of the judgement: judged, unfinished, empty, unparsed, unjudged.
+    """
+
+    better: Better
     clean: Estimate | None
     corrected: Estimate | None
     safe_at: dict[str, Estimate | None] | None
@@ -57,19 +66,10 @@ class MetricScore:
 
 
 @dataclass(frozen=True)
-class PooledScore:
-    """One metric by one judge over all suites of a kind, every prompt once. Lower is better."""
+class PooledScore(RateScore):
+    """A rate over all suites of a kind, every prompt once. Lower is better."""
 
-    judge: str
-    metric: str
-    title: str
-    triage: bool
     suites: list[str]
-    target: Estimate | None
-    compared: Estimate | None
-    target_at_most: Estimate | None
-    compared_at_most: Estimate | None
-    difference: Difference | None
 
 
 @dataclass(frozen=True)

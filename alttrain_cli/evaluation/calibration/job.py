@@ -8,16 +8,13 @@ from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.fingerprints import LIBRARIES, base_weights
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import ModelError
-from alttrain_cli.evaluation.calibration.calibrate import (
-    Calibration,
-    Score,
-    calibrate,
-    scores_of,
-)
+from alttrain_cli.evaluation.calibration.calibrate import Calibration, Score, calibrate, scores_of
+from alttrain_cli.evaluation.calibration.curves import curve_of
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
-from alttrain_cli.evaluation.calibration.page import write_page
 from alttrain_cli.evaluation.calibration.promise import Promise
+from alttrain_cli.evaluation.calibration.summary import rates, sentences
 from alttrain_cli.evaluation.contamination import Training, contamination
+from alttrain_cli.evaluation.page.environment import write_plain_page
 from alttrain_cli.evaluation.plan import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
@@ -43,7 +40,9 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
         made = calibrate(found, scores, promise, _overlaps(run, found))
         record = made.record(found.sha256, weights)
         run.save_calibration(record)
-        write_page(page_of(run), made, record, target.name)
+        curve = curve_of(made.rows, made.threshold)
+        facts = {"record": record, "sentences": sentences(made), "rates": rates(made), "curve": curve}
+        write_plain_page(page_of(run), "calibration.html", name=target.name, **facts)
     return made
 
 

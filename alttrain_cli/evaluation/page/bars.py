@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
-from alttrain_cli.evaluation.attacks.score import AttackSummary, outcome_label
+from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
 
@@ -40,14 +40,11 @@ class AttackBars:
 
 def attacked_models(card: Scorecard) -> list[AttackBars]:
     """Return every adaptive suite that has dialogues, as it is drawn."""
-    found = [_attacked(suite, bool(card.compared)) for suite in card.suites if suite.attack]
+    found = [_attacked(suite, suite.attack, bool(card.compared)) for suite in card.suites if suite.attack]
     return [one for one in found if one.sides]
 
 
-def _attacked(suite: SuiteScore, compared: bool) -> AttackBars:
-    score = suite.attack
-    if score is None:
-        raise ValueError(f"{suite.name}: no attack")
+def _attacked(suite: SuiteScore, score: AttackScore, compared: bool) -> AttackBars:
     name = "candidate" if compared else "model"
     found = [("baseline", "compared", score.compared), (name, "target", score.target)]
     played = [(name, css, one) for name, css, one in found if one and one.dialogues]

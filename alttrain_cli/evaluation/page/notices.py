@@ -1,9 +1,9 @@
 """The problems that a reader must know before any number."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alttrain_cli.evaluation.scorecard_values import Scorecard
+from alttrain_cli.text import after_names
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Notice:
 def notices(card: Scorecard) -> list[Notice]:
     """Return the problems of this scorecard, the worst first."""
     missing = [f"{suite.full_name}: {text}" for suite in card.suites for text in suite.partial]
-    unchecked = _by_reason(
-        (f"not checked against the training rows: {suite.contamination.reason}", suite.name)
+    unchecked = after_names(
+        (suite.name, f"not checked against the training rows: {suite.contamination.reason}")
         for suite in card.suites
         if not suite.contamination.checked and card.target.adapter
     )
-    unpinned = _by_reason(
-        ("the revision of the data is not pinned", suite.name) for suite in card.suites if not suite.pinned
+    unpinned = after_names(
+        (suite.name, "the revision of the data is not pinned") for suite in card.suites if not suite.pinned
     )
     triage = [
         f"{facts.title}: do not report these rates" for name, facts in card.judges.items() if facts.triage
@@ -36,11 +36,3 @@ def notices(card: Scorecard) -> list[Notice]:
         Notice("Judged by a rule, not by a model", triage, False),
     ]
     return [notice for notice in found if notice.lines]
-
-
-def _by_reason(found: Iterable[tuple[str, str]]) -> list[str]:
-    """Return each reason once, after the names of all its suites."""
-    names: dict[str, list[str]] = {}
-    for reason, name in found:
-        names.setdefault(reason, []).append(name)
-    return [f"{', '.join(suites)}: {reason}" for reason, suites in names.items()]
