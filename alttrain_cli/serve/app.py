@@ -25,7 +25,7 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal")
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes need."""
+    """What the routes need; it is the route of completions itself."""
 
     dispatcher: Dispatcher
     defaults: Sampling
@@ -75,6 +75,26 @@ class Service:
             for name, backend in self.dispatcher.models.items()
         ]
 
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer a request for a completion."""
+        from starlette.requests import ClientDisconnect, Request
+
+        try:
+            http = Request(scope, receive)
+            self.check(http)
+            data = await read_body(http, self.dispatcher.limits)
+            request = read_chat_request(data, self.defaults_of)
+            await Answer(self.dispatcher, request).send(receive, send)
+        except ApiError:
+            self.dispatcher.activity.refused += 1
+            raise
+        except ClientDisconnect:  # before all of its request had arrived
+            self.dispatcher.activity.left += 1
+        except Exception as bug:
+            self.dispatcher.activity.refused += 1
+            self.dispatcher.report(bug)
+            raise bug_error() from None
+
 
 def make_app(service: Service) -> "Starlette":
     from starlette.applications import Starlette
@@ -99,37 +119,10 @@ def make_app(service: Service) -> "Starlette":
             Route("/health", health),
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", model),
-            Route("/v1/chat/completions", _Chat(service), methods=["POST"]),
+            Route("/v1/chat/completions", service, methods=["POST"]),
         ],
         exception_handlers={ApiError: _refused, HTTPException: _no_route},
     )
-
-
-class _Chat:
-    """`POST /v1/chat/completions`."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        from starlette.requests import ClientDisconnect, Request
-
-        service = self._service
-        try:
-            http = Request(scope, receive)
-            service.check(http)
-            data = await read_body(http, service.dispatcher.limits)
-            request = read_chat_request(data, service.defaults_of)
-            await Answer(service.dispatcher, request).send(receive, send)
-        except ApiError:
-            service.dispatcher.activity.refused += 1
-            raise
-        except ClientDisconnect:  # before all of its request had arrived
-            service.dispatcher.activity.left += 1
-        except Exception as bug:
-            service.dispatcher.activity.refused += 1
-            service.dispatcher.report(bug)
-            raise bug_error() from None
 
 
 def _refused(http: "Request", error: Exception) -> "Response":

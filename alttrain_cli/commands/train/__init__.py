@@ -46,14 +46,14 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         if not options.data.exists():
             raise AlttrainError(f"{options.data}: no such file. {_data_hint(options)}")
     if options.plan and (expected := _expected_rows(recipe, options)):
-        _plan(recipe, expected, options)
+        _plan(context, recipe, expected, options)
         return
     data = options.data or _recipe_data(recipe, options)
     rows = TrainingRows.read(data, allow_one_label=options.allow_one_label)
     if rows.lesson:
         console.print_warning(rows.lesson)
     if options.plan:
-        _plan(recipe, estimate_sizes(recipe, rows.rows), options)
+        _plan(context, recipe, estimate_sizes(recipe, rows.rows), options)
     elif options.preview:
         with console.status("Loading the tokenizer ..."):
             rendered = render_rows(recipe, rows.rows, options.preview)
@@ -110,7 +110,7 @@ def _expected_rows(recipe: Recipe, options: TrainOptions) -> list[RowSize]:
     return expected_sizes((*recipe.data.sources, *recipe.data.mix), recipe.data.style, recipe)
 
 
-def _plan(recipe: Recipe, sizes: Sequence[RowSize], options: TrainOptions) -> None:
+def _plan(context: typer.Context, recipe: Recipe, sizes: Sequence[RowSize], options: TrainOptions) -> None:
     if options.out is not None and options.out.exists():
         raise RunError(f"{options.out}: already exists. Choose another --out.")
     machine = find_machine(options.gpu, options.gpus)
@@ -123,12 +123,8 @@ def _plan(recipe: Recipe, sizes: Sequence[RowSize], options: TrainOptions) -> No
     if planned.time and not planned.time.is_practical:
         console.print_next("alttrain recipes --gpu 12")
     elif planned.plan.verdict != "no":
-        words = ["alttrain", "train", "--recipe", options.recipe]
-        words += ["--data", str(options.data)] if options.data else []
-        words += ["--allow-one-label"] * options.allow_one_label
-        words += ["--gpus", options.gpus] if options.gpus and options.gpu == "auto" else []
-        words += [word for one in options.overrides or () for word in ("--set", one)]
-        console.print_next(shlex.join([*words, *(["--out", str(options.out)] if options.out else [])]))
+        of_another_machine = ["gpus"] if options.gpu != "auto" else []
+        console.print_next(shlex.join(typed_again(context, "plan", "gpu", *of_another_machine)))
 
 
 def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: Launch) -> None:
