@@ -158,11 +158,7 @@ def _print_footer(
 
 
 def footer(
-    stats: CompletionStats,
-    seed: int | None,
-    width: int,
-    label: str = "",
-    score: VerdictScore | None = None,
+    stats: CompletionStats, seed: int | None, width: int, label: str = "", score: VerdictScore | None = None
 ) -> Text:
     """Return tokens, speed, times and the verdict's score of a completion, in one line if they fit."""
     head = f"{label}: " if label else ""

@@ -14,13 +14,7 @@ from alttrain_cli.evaluation.labels import INSTALL
 from alttrain_cli.evaluation.published_tables import PublishedPaper
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.evaluation.scorecard_values import MetricScore, PooledScore, Scorecard, SuiteScore
-from alttrain_cli.evaluation.structure_stats import (
-    BEHAVIOURS,
-    RATES,
-    SPREADS,
-    Statistic,
-    shown_rates,
-)
+from alttrain_cli.evaluation.structure_stats import BEHAVIOURS, RATES, SPREADS, Statistic, shown_rates
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread

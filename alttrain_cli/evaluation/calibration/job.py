@@ -59,9 +59,7 @@ def page_of(run: Run) -> Path:
 def _score_with(target: Target, progress: Progress) -> Score:
     """Return the function that scores conversations; it loads the model when it is called."""
 
-    def score(
-        conversations: Sequence[Conversation],
-    ) -> Generator[tuple[int, VerdictScore | None]]:
+    def score(conversations: Sequence[Conversation]) -> Generator[tuple[int, VerdictScore | None]]:
         from alttrain_cli.backends.local import LocalBackend
         from alttrain_cli.library_output import capture_output
 

@@ -72,12 +72,7 @@ def chart_of(card: Scorecard) -> Chart | None:
             (harm.compared, harm.compared_at_most),
             (refusal.compared, refusal.compared_at_most),
         ),
-        *_ours(
-            "target",
-            name,
-            (harm.target, harm.target_at_most),
-            (refusal.target, refusal.target_at_most),
-        ),
+        *_ours("target", name, (harm.target, harm.target_at_most), (refusal.target, refusal.target_at_most)),
     ]
     paper = [_published(figures) for figures in card.paper]
     chart = Chart(
@@ -109,12 +104,7 @@ def _judged_alike(pooled: Mapping[Pool, list[PooledScore]]) -> Pair | None:
 
 def _preference(choice: Pair) -> tuple[bool, bool, bool, str]:
     harm, refusal = choice
-    return (
-        "@" in harm.judge or "@" in refusal.judge,
-        harm.triage,
-        harm.judge != refusal.judge,
-        harm.judge,
-    )
+    return ("@" in harm.judge or "@" in refusal.judge, harm.triage, harm.judge != refusal.judge, harm.judge)
 
 
 def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[ChartPoint]:
@@ -137,11 +127,7 @@ def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[ChartP
 def _published(figures: PaperFigures) -> ChartPoint:
     css = "paper trained" if figures.model == "AltTrain" else "paper"
     return ChartPoint(
-        f"{figures.backbone}, {figures.model}",
-        figures.backbone,
-        figures.over_refusal,
-        figures.harmful,
-        css,
+        f"{figures.backbone}, {figures.model}", figures.backbone, figures.over_refusal, figures.harmful, css
     )
 
 
