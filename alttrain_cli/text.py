@@ -47,6 +47,11 @@ def suggest(word: str, known: Iterable[str], to_list: str = "") -> str:
     return did_you_mean(word, words) or to_list or f"Choose among: {', '.join(words)}."
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 turn, 2 turns."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def after_names(found: Iterable[tuple[str, str]]) -> list[str]:
     """Return each text once, after all names that come with it."""
     names: dict[str, list[str]] = {}

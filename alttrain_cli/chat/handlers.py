@@ -8,10 +8,7 @@ from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.slash import COMMANDS
 from alttrain_cli.chat.transcript import Transcript
 from alttrain_cli.errors import AlttrainError
-
-
-def turns(count: int) -> str:
-    return f"{count} turn{'' if count == 1 else 's'}"
+from alttrain_cli.text import counted
 
 
 def _help(chat: Chat, _: str) -> None:
@@ -94,12 +91,12 @@ def _save(chat: Chat, name: str) -> None:
     if os.path.lexists(path):
         raise AlttrainError(f"{path}: already exists. Choose another name.")
     chat.transcript.save(path)
-    chat.screen.say(f"{turns(len(chat.transcript.turns))} saved in {path}")
+    chat.screen.say(f"{counted(len(chat.transcript.turns), 'turn')} saved in {path}")
 
 
 def _load(chat: Chat, name: str) -> None:
     chat.restart(Transcript.load(_file(name, "/load chat.jsonl")))
-    chat.screen.say(f"{turns(len(chat.transcript.turns))} resumed.")
+    chat.screen.say(f"{counted(len(chat.transcript.turns), 'turn')} resumed.")
 
 
 def _file(name: str, example: str) -> Path:

@@ -6,9 +6,10 @@ from pathlib import Path
 from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.files import history_file
-from alttrain_cli.chat.handlers import HANDLERS, turns
+from alttrain_cli.chat.handlers import HANDLERS
 from alttrain_cli.chat.slash import SlashCommand, read_line
 from alttrain_cli.errors import AlttrainError, StopSignal
+from alttrain_cli.text import counted
 
 
 class Session:
@@ -107,7 +108,7 @@ class Session:
         )
         if count := len(self._chat.transcript.turns):
             source = f" from {self._chat.file.path}" if self._chat.file else ""
-            self._screen.say(f"{turns(count)} resumed{source}")
+            self._screen.say(f"{counted(count, 'turn')} resumed{source}")
 
     def _say_goodbye(self) -> None:
         if self._chat.file and self._chat.file.path.is_file():

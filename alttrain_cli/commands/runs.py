@@ -16,6 +16,7 @@ from alttrain_cli.runs.entry import find_entries, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
 from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.storage.sizes import size_of
+from alttrain_cli.text import counted
 
 app = App(cls=DefaultGroup, help="List, compare and delete trained runs.")
 RunsArgument = Annotated[
@@ -120,11 +121,11 @@ def prune(
         console.print_lines([("checkpoints:", "none to delete")])
         return
     console.print_sizes(spare)
-    if not _agreed(f"Delete {len(spare)} checkpoint{'s' * (len(spare) > 1)}?", yes=yes):
+    if not _agreed(f"Delete {counted(len(spare), 'checkpoint')}?", yes=yes):
         return
     for run in idle:
         remove_checkpoints(run)
-    console.print_lines([("deleted:", f"{len(spare)} checkpoint{'s' * (len(spare) > 1)}")])
+    console.print_lines([("deleted:", counted(len(spare), "checkpoint"))])
 
 
 def _once(runs: list[Path]) -> list[Path]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from alttrain_cli.console.terminal import fit_columns, out, print_lines, print_next, print_table
 from alttrain_cli.evaluation.judges.judge import InstantJudge
+from alttrain_cli.text import counted
 
 if TYPE_CHECKING:
     from alttrain_cli.evaluation.judges.catalogue import AnyJudge
@@ -37,7 +38,7 @@ def print_suites(
             ("here:", "whether the data is on this machine; other data is downloaded when it is used"),
             *((f"needs {word}:", how) for word, how in _NEEDS.items()),
             *(
-                (f"group {name}:", f"{counts[name]} suite{'s' * (counts[name] != 1)}: {about}")
+                (f"group {name}:", f"{counted(counts[name], 'suite')}: {about}")
                 for name, about in groups.items()
             ),
         ]

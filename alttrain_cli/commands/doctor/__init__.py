@@ -14,6 +14,7 @@ from alttrain_cli.doctor.hub import ask_hub, examine_caches
 from alttrain_cli.doctor.machine import examine_machine, examine_torch
 from alttrain_cli.doctor.packages import examine_packages, examine_tools
 from alttrain_cli.errors import AlttrainError, GateError
+from alttrain_cli.text import counted
 
 if TYPE_CHECKING:
     from alttrain_cli.doctor.model import ModelFindings
@@ -67,7 +68,7 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
         console.print_findings(found, examined.row if examined else ())
     problems = sum(finding.level is Level.PROBLEM for finding in found)
     if problems:
-        raise GateError(f"{problems} problem{'s' * (problems > 1)}. The list above shows what to do.")
+        raise GateError(f"{counted(problems, 'problem')}. The list above shows what to do.")
 
 
 def _examine(word: str, recipe: str | None) -> "ModelFindings":
