@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,17 +42,25 @@ def environment() -> "Environment":
 
 
 def write_plain_page(path: Path, template: str, **values: object) -> None:
-    """Write a page without a script, atomically; it loads nothing, and its policy allows its style alone."""
+    """Write a page without a script, atomically."""
+    with atomic_writer(path) as file:
+        file.writelines(rendered(template, **values))
+
+
+def rendered(template: str, script: str | None = None, **values: object) -> Iterator[str]:
+    """Yield a page piece by piece. It loads nothing, and its policy allows its style and its script alone."""
     from markupsafe import Markup
 
-    style = Markup((TEMPLATE / "page.css").read_text(encoding="utf-8"))
-    policy = f"default-src 'none'; style-src {source_of(style)}; base-uri 'none'; form-action 'none'"
-    text = environment().get_template(template).render(**values, style=style, policy=policy)
-    with atomic_writer(path) as file:
-        file.write(text)
+    style, code = (
+        Markup((TEMPLATE / name).read_text(encoding="utf-8") if name else "") for name in ("page.css", script)
+    )
+    sources = f"style-src {_source_of(style)};" + (f" script-src {_source_of(code)};" if code else "")
+    policy = f"default-src 'none'; {sources} base-uri 'none'; form-action 'none'"
+    page = environment().get_template(template)
+    return page.generate(**values, style=style, script=code, policy=policy)
 
 
-def source_of(text: str) -> str:
+def _source_of(text: str) -> str:
     """Return a style or a script as a source of a content security policy."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -8,7 +8,7 @@ from typing import Any
 from alttrain_cli.evaluation.page.bars import attacked_models
 from alttrain_cli.evaluation.page.chart import chart_of, table_of
 from alttrain_cli.evaluation.page.entries import KINDS, Entry, entries
-from alttrain_cli.evaluation.page.environment import TEMPLATE, environment, source_of
+from alttrain_cli.evaluation.page.environment import rendered
 from alttrain_cli.evaluation.page.notices import notices
 from alttrain_cli.evaluation.page.tiles import tiles
 from alttrain_cli.evaluation.scorecard_values import Scorecard
@@ -36,32 +36,20 @@ def write_page(
 
 def page(card: Scorecard, browsed: Iterable[Entry]) -> Iterator[str]:
     """Yield the page piece by piece; `browsed` is what `entries` yields."""
-    from markupsafe import Markup
-
-    style, script = (
-        Markup((TEMPLATE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js")
-    )
-    return (
-        environment()
-        .get_template("page.html")
-        .generate(
-            card=card,
-            rates=shown_rates(
-                side for suite in card.suites for side in (suite.target, suite.compared) if side
-            ),
-            spreads=SPREADS,
-            suites=sorted(card.suites, key=lambda suite: KINDS.index(suite.kind)),
-            notices=notices(card),
-            tiles=tiles(card),
-            chart=chart_of(card),
-            paper=table_of(card),
-            attacks=attacked_models(card),
-            entries=_lines(browsed),
-            style=style,
-            script=script,
-            policy=f"default-src 'none'; style-src {source_of(style)}; script-src {source_of(script)}; "
-            "base-uri 'none'; form-action 'none'",
-        )
+    sides = (side for suite in card.suites for side in (suite.target, suite.compared) if side)
+    return rendered(
+        "page.html",
+        script="page.js",
+        card=card,
+        rates=shown_rates(sides),
+        spreads=SPREADS,
+        suites=sorted(card.suites, key=lambda suite: KINDS.index(suite.kind)),
+        notices=notices(card),
+        tiles=tiles(card),
+        chart=chart_of(card),
+        paper=table_of(card),
+        attacks=attacked_models(card),
+        entries=_lines(browsed),
     )
 
 

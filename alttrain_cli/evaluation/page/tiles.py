@@ -20,13 +20,13 @@ class Tile:
 
     title: str
     by: str
+    partial: bool
     target: Estimate
     compared: Estimate | None
-    target_at_most: Estimate | None
-    compared_at_most: Estimate | None
-    words: str | None  # of the difference
-    tone: Tone
-    partial: bool
+    target_at_most: Estimate | None = None
+    compared_at_most: Estimate | None = None
+    words: str | None = None  # of the difference
+    tone: Tone = "even"
 
 
 def tiles(card: Scorecard) -> list[Tile]:
@@ -55,13 +55,13 @@ def _tile(
     return Tile(
         title,
         f"judge: {card.judges[metric.judge].title}; {_names(suites)}",
+        _partial(suites),
         metric.target,
         metric.compared,
         metric.target_at_most,
         metric.compared_at_most,
         found.words if found else None,
         _tone(found, metric.better if isinstance(metric, MetricScore) else "lower"),
-        _partial(suites),
     )
 
 
@@ -81,19 +81,7 @@ def _structure(suites: Sequence[SuiteScore]) -> list[Tile]:
     words = {"understanding": "understanding, ", "assessment": "assessment with a verdict, "}
     required = [words[name] for name in suites[0].target.structure if name in words]
     by = f"{''.join(required)}{'and ' if required else ''}an answer; {_names(suites)}"
-    return [
-        Tile(
-            "Completions: all required sections",
-            by,
-            target,
-            compared,
-            None,
-            None,
-            None,
-            "even",
-            _partial(suites),
-        )
-    ]
+    return [Tile("Completions: all required sections", by, _partial(suites), target, compared)]
 
 
 def _pooled_structure(sides: Sequence[StructureSummary]) -> Estimate | None:
