@@ -166,16 +166,9 @@ def agreement(result: SuiteResult) -> list[Agreement]:
     agreements = []
     for (one, metric), (other, same) in combinations(given, 2):
         if metric == same:
-            n, agree, k = kappa(_judged_by_both(result, one, other, metric))
-            agreements.append(
-                Agreement(
-                    judges=[one, other],
-                    metric=metric.name,
-                    n=n,
-                    agree=None if math.isnan(agree) else agree,
-                    kappa=None if math.isnan(k) else k,
-                )
-            )
+            n, *figures = kappa(_judged_by_both(result, one, other, metric))
+            known = [None if math.isnan(figure) else figure for figure in figures]
+            agreements.append(Agreement([one, other], metric.name, n, *known))
     return agreements
 
 

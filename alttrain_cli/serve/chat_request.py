@@ -37,9 +37,6 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "top_n_sigma": (-1, 0),
 }
 _NEAR = 0.78  # likeness of an unknown field that was meant as one of ours; `store` is to 0.73 like `stream`
-_ROLES: dict[str, MessageRole] = {
-    "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
-}  # fmt: skip
 
 
 class ChatRequest(NamedTuple):
@@ -162,7 +159,8 @@ def _conversation(body: _Body) -> Conversation:
         if any("\ud800" <= character <= "\udfff" for character in one.text):
             name = f"messages.{position}.content"
             raise ApiError(400, f"{name}: half a surrogate pair is not text.", param=name)
-        messages.append(Message(_ROLES[one.role], one.text, one.reasoning_content))
+        role: MessageRole = "system" if one.role == "developer" else one.role
+        messages.append(Message(role, one.text, one.reasoning_content))
     conversation = Conversation(tuple(messages))
     continues = body.continue_final_message
     if continues != bool(conversation.started):

@@ -1,7 +1,7 @@
 """Which options have an effect together, and what a person typed."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,11 +35,8 @@ def check(rules: Iterable[Rule]) -> None:
 
 def check_not_empty(ctx: typer.Context, *may_be: str) -> None:
     """Refuse empty values: they look like an option that was left out. `may_be` names those that may be."""
-    for parameter in ctx.command.params:
-        name = parameter.name or ""
-        value = ctx.params.get(name)
-        values = value if isinstance(value, (list, tuple)) else [value]
-        if name not in may_be and is_given(ctx, name) and any(_is_blank(one) for one in values):
+    for name, values in _typed(ctx, may_be):
+        if any(isinstance(one, str) and not one.strip() for one in values):
             raise typer.BadParameter(
                 f"{option_of(ctx, name)} is empty. Give a value, or leave the option out.", ctx=ctx
             )
@@ -61,15 +58,20 @@ def typed_again(ctx: typer.Context, *but: str) -> list[str]:
     from alttrain_cli.backends.address import is_address, without_secrets
 
     words = command_of(ctx).split()
-    for parameter in ctx.command.params:
-        name, value = parameter.name or "", ctx.params.get(parameter.name or "")
-        if name in but or not is_given(ctx, name):
-            continue
-        values = value if isinstance(value, (list, tuple)) else [value]
+    for name, values in _typed(ctx, but):
         option = option_of(ctx, name)
         before = [option] if option.startswith("-") else []
-        words += [option] if value is True else [word for one in values for word in (*before, str(one))]
+        for one in values:
+            words += before if one is True else [*before, str(one)]
     return [without_secrets(word) if is_address(word) else word for word in words]
+
+
+def _typed(ctx: typer.Context, but: Collection[str]) -> Iterator[tuple[str, Sequence[object]]]:
+    """Yield the parameters that were typed, each with its values."""
+    for name in (parameter.name or "" for parameter in ctx.command.params):
+        if name not in but and is_given(ctx, name):
+            value = ctx.params.get(name)
+            yield name, value if isinstance(value, list | tuple) else [value]
 
 
 def option_of(ctx: typer.Context, name: str) -> str:
@@ -109,7 +111,3 @@ def recipe_rule(target: str | None, recipe: str | None) -> Rule:
     is_hub_id = "/" in (target or "") and not str(target).endswith((".yaml", ".yml"))
     takes_one = not is_file(path / "recipe.yaml") if is_folder(path) else is_hub_id
     return Rule("--recipe", bool(target and recipe), takes_one, f"on {target}, which has its own recipe")
-
-
-def _is_blank(value: object) -> bool:
-    return isinstance(value, str) and not value.strip()

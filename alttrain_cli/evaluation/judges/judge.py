@@ -23,8 +23,8 @@ class Judge:
     ask: Callable[[str, str], JudgePrompt]  # from prompt and response
     parse: Callable[[str], Judgement]
     max_new_tokens: int
-    version: str  # changes whenever its prompt or its reading does
     licence: str  # of the model, or of the rubric
+    version: str = "1"  # changes whenever its prompt or its reading does
     model: str | None = None  # local classifiers have their own; None: a server's
     billions: float = 0.0  # parameters of that model
     gated: bool = False  # its terms have to be accepted on the hub first

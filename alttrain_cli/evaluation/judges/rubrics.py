@@ -53,7 +53,6 @@ STRONGREJECT = Judge(
     ask=lambda prompt, response: _conversation("strongreject", prompt, response),
     parse=read_strongreject,
     max_new_tokens=1024,
-    version="1",
 )
 XSTEST = Judge(
     name="xstest",
@@ -64,7 +63,6 @@ XSTEST = Judge(
     ask=lambda prompt, response: _conversation("xstest", prompt, response),
     parse=read_xstest,
     max_new_tokens=1024,
-    version="1",
 )
 
 JUDGES = (STRONGREJECT, XSTEST)

@@ -41,13 +41,13 @@ def environment() -> "Environment":
     return environment
 
 
-def write_plain_page(path: Path, template: str, **values: object) -> None:
+def write_plain_page(path: Path, template: str, **values: Any) -> None:
     """Write a page without a script, atomically."""
     with atomic_writer(path) as file:
         file.writelines(rendered(template, **values))
 
 
-def rendered(template: str, script: str | None = None, **values: object) -> Iterator[str]:
+def rendered(template: str, script: str | None = None, **values: Any) -> Iterator[str]:
     """Yield a page piece by piece. It loads nothing, and its policy allows its style and its script alone."""
     from markupsafe import Markup
 
