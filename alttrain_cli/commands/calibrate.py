@@ -42,7 +42,6 @@ class CalibrateOptions:
 
     @property
     def promise(self) -> Promise:
-        """What the threshold is chosen for."""
         options: tuple[tuple[PromiseKind, float | None], ...] = (
             ("over-refusal", self.over_refusal),
             ("refusal", self.refusal),
@@ -75,7 +74,6 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
 
 
 def _target(word: str) -> Target:
-    """Return the run."""
     if is_address(word.partition(" ")[0]):
         raise ModelError(
             f"{without_secrets(word)}: a server does not return the probabilities that a score needs. "

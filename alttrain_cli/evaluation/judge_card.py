@@ -53,7 +53,6 @@ class LabelAgreement:
 
     @classmethod
     def of(cls, kind: LabelKind, judged: Iterable[tuple[HumanLabel, Judgement]]) -> "LabelAgreement":
-        """Compare a judge's judgements with the labels."""
         pairs = [(label.yes, answer_to(kind, judgement)) for label, judgement in judged]
         yes = [answer for truth, answer in pairs if truth and answer is not None]
         no = [answer for truth, answer in pairs if not truth and answer is not None]

@@ -98,7 +98,6 @@ def check_build(options: BuildOptions) -> None:
 
 
 def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Address | Target:
-    """Return the backend that `endpoint` or `model` means."""
     if kind == "endpoint":
         if not options.base_url:
             words = "endpoint needs the address of a server, for example --base-url http://localhost:8000/v1"
@@ -115,7 +114,6 @@ def served_by(kind: Served, options: BuildOptions, recipe: Recipe | None) -> Add
 
 
 def read_price(text: str | None) -> Price | None:
-    """Return the prices of --price."""
     if text is None:
         return None
     try:

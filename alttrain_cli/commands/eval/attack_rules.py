@@ -6,8 +6,7 @@ from pathlib import Path
 
 import typer
 
-from alttrain_cli.commands.eval.attack_options import AttackOptions
-from alttrain_cli.commands.eval.run_options import RunOptions
+from alttrain_cli.commands.eval.run_options import AttackOptions, RunOptions
 from alttrain_cli.commands.shared.rules import Rule, rule_of
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.replay import replayed

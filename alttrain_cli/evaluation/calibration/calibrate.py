@@ -98,7 +98,6 @@ class Calibration:
 def calibrate(
     found: CalibrationSet, scores: Sequence[VerdictScore | None], promise: Promise, overlaps: int | None
 ) -> Calibration:
-    """Choose the threshold for a promise."""
     rows = [ScoredPrompt(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
     mask = _choose(found.rows)
     choosing = [row for row, chooses in zip(rows, mask, strict=True) if chooses]

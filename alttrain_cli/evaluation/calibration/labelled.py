@@ -99,7 +99,6 @@ class CalibrationSet:
         return cls(name, found, digest.hexdigest())
 
     def check_labels(self) -> None:
-        """Make sure that both labels are there."""
         for label in ("harmful", "benign"):
             if not any(row.label == label for row in self.rows):
                 raise DataError(f"{self.name}: there are no {label} rows. A calibration needs both labels.")
