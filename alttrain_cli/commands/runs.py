@@ -23,18 +23,14 @@ RunsArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run folders.", autocompletion=complete_run)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
-FoldersOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--in",
-        metavar="FOLDER",
-        help="Look for runs in this folder instead of runs/ and demo/. Repeat it for more folders.",
-    ),
-]
+_IN = "Look for runs in this folder instead of runs/ and demo/. Repeat it for more folders."
 
 
 @app.command("list")
-def list_runs(folders: FoldersOption = None, as_json: JsonOption = False) -> None:
+def list_runs(
+    folders: Annotated[list[Path] | None, typer.Option("--in", metavar="FOLDER", help=_IN)] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the runs in runs/ and demo/, newest first, with their state and results."""
     entries = find_entries([expand_path(folder) or folder for folder in folders or ()])
     if as_json:

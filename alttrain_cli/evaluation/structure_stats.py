@@ -5,7 +5,7 @@ A statistic is declared once, in RATES or SPREADS: the scorecard computes it, an
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -117,11 +117,10 @@ class StructureStats:
         )
 
 
-def verdict_by_behaviour(stats: StructureStats, judgements: Iterable[tuple[str, Judgement]]) -> VerdictTable:
+def verdict_by_behaviour(stats: StructureStats, judged: Mapping[str, Judgement]) -> VerdictTable:
     table = {verdict.value: dict.fromkeys(BEHAVIOURS, 0) for verdict in Verdict}
-    done = {key: _behaviour(judgement) for key, judgement in judgements}
     for key, verdict in stats.verdicts.items():
-        table[verdict][done.get(key, "unjudged")] += 1
+        table[verdict][_behaviour(judged[key]) if key in judged else "unjudged"] += 1
     return table
 
 

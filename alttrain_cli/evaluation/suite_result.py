@@ -92,7 +92,7 @@ class SuiteResult:
 
     def verdict_by_behaviour(self) -> VerdictTable:
         best = self.behaviour_judge
-        return verdict_by_behaviour(self.stats, self.judged[best].items() if best else ())
+        return verdict_by_behaviour(self.stats, self.judged[best] if best else {})
 
     def summary(self) -> StructureSummary:
         return self.stats.summary(self.verdict_by_behaviour())

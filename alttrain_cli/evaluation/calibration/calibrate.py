@@ -104,8 +104,7 @@ def calibrate(
     checking = [row for row, chooses in zip(rows, mask, strict=True) if not chooses]
     threshold = promise.threshold(values_of(choosing, promise.label))
     area = auroc(values_of(rows, "harmful"), values_of(rows, "benign"))
-    if area is None:
-        raise ValueError("both labels were checked")
+    assert area  # both labels were checked
     return Calibration(
         name=found.name,
         promise=promise,
