@@ -62,10 +62,6 @@ def _compare(chat: Chat, argument: str) -> None:
             chat.send(argument, compare=True)
 
 
-def _retry(chat: Chat, _: str) -> None:
-    chat.retry()
-
-
 def _undo(chat: Chat, _: str) -> None:
     chat.screen.say(f"Removed: {chat.undo().prompt}")
 
@@ -114,7 +110,7 @@ HANDLERS: dict[str, Callable[[Chat, str], None]] = {  # quit is the session's ow
     "set": _set,
     "show": _show,
     "compare": _compare,
-    "retry": _retry,
+    "retry": lambda chat, _: chat.retry(),
     "undo": _undo,
     "reset": _reset,
     "fold": _fold,

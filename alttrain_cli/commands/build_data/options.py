@@ -9,8 +9,7 @@ import typer
 
 from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.commands.shared.completion import complete_recipe
-from alttrain_cli.commands.shared.engine_options import EngineOptions
-from alttrain_cli.commands.shared.options import concurrency_option, expand_path
+from alttrain_cli.commands.shared.options import EngineOptions, concurrency_option, expand_path
 from alttrain_cli.data.choices import Served, Trust
 
 _MODELS = "Annotator and trace generation"

@@ -33,7 +33,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
 
     If the output is piped, only the answer goes to standard output; the reasoning goes to standard error.
     """
-    check(chat_rules(options))
+    check(chat_rules(context, options))
     if options.attack is not None:
         from alttrain_cli.commands.chat import attack  # loads the suites, which a chat does not need
 

@@ -14,8 +14,7 @@ from alttrain_cli.backends.open import Address, Remote, find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
 from alttrain_cli.commands.shared.completion import complete_target
-from alttrain_cli.commands.shared.engine_options import EngineOptions
-from alttrain_cli.commands.shared.options import untrained_recipe_option
+from alttrain_cli.commands.shared.options import EngineOptions, untrained_recipe_option
 from alttrain_cli.commands.shared.rules import Rule, check
 from alttrain_cli.errors import RunError
 from alttrain_cli.evaluation.choices import BASE

@@ -9,8 +9,7 @@ import typer
 from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.commands.eval.generate_options import GenerateOptions
 from alttrain_cli.commands.eval.options import JudgeOptions
-from alttrain_cli.commands.shared.engine_options import PANEL, EngineOptions
-from alttrain_cli.commands.shared.options import concurrency_option, gpus_option
+from alttrain_cli.commands.shared.options import PANEL, EngineOptions, concurrency_option, gpus_option
 from alttrain_cli.evaluation.choices import ATTACKER_TOKENS, RULE
 from alttrain_cli.training.launch import cards_of
 

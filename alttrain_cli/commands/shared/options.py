@@ -3,16 +3,19 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
 from alttrain_cli.commands.shared.completion import complete_recipe, complete_run
-from alttrain_cli.commands.shared.rules import check_not_empty
+from alttrain_cli.commands.shared.rules import Rule, check_not_empty
 from alttrain_cli.text import quoted
+
+if TYPE_CHECKING:
+    from alttrain_cli.backends.open import Engine
 
 Options = TypeVar("Options")
 MOST_GPUS = 1024
@@ -90,3 +93,37 @@ def _gpus(text: str | None) -> str | None:
 
 
 gpus_option = partial(typer.Option, metavar="N|all", callback=_gpus)
+
+
+PANEL = "Server and engine"
+_engine = partial(typer.Option, rich_help_panel=PANEL)
+_ENGINE = "Program that runs the model: unsloth, or vllm (made for GPUs). alttrain starts and stops vLLM."
+_PYTHON = (
+    "Python of the environment that vLLM is installed in. Default: alttrain's own, else vllm on the PATH. "
+    "Needs --engine vllm."
+)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What computes a model of this machine."""
+
+    engine: Annotated[Literal["unsloth", "vllm"], _engine(metavar="unsloth|vllm", help=_ENGINE)] = "unsloth"
+    vllm_python: Annotated[Path | None, _engine(metavar="PATH", help=_PYTHON, callback=expand_path)] = None
+
+    @property
+    def program(self) -> "Engine | None":
+        """The engine that was chosen, or None for ours."""
+        if self.engine == "unsloth":
+            return None
+        from alttrain_cli.backends.vllm import Vllm
+
+        return Vllm(self.vllm_python)
+
+    def engine_rules(self, *, here: bool, elsewhere: str) -> list[Rule]:
+        """Return the rules; `elsewhere` is the reason where no model is computed `here`."""
+        by_vllm = self.engine == "vllm"
+        return [
+            Rule("--engine vllm", by_vllm, here, elsewhere),
+            Rule("--vllm-python", self.vllm_python is not None, by_vllm, "without --engine vllm"),
+        ]
