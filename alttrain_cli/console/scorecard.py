@@ -87,8 +87,8 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
     clean = f"; clean {estimate_in_words(without)}" if without else ""
     return [
         f"{name}\n {metric.title}, {metric.judge}{'*' * metric.triage}",
-        *([_bounded(metric.compared, metric.compared_at_most)] if compared else []),
-        _bounded(metric.target, metric.target_at_most) + clean,
+        *([_bounded(*metric.bounded("compared"))] if compared else []),
+        _bounded(*metric.bounded("target")) + clean,
         *([found.words if found else "-"] if compared else []),
     ]
 

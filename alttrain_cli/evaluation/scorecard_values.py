@@ -23,45 +23,39 @@ from alttrain_cli.storage.names import suite_name
 
 SCHEMA = 1
 Pool = Literal["harmful", "over_refusal"]
+Side = Literal["target", "compared"]  # the candidate, the baseline
 
 
 @dataclass(frozen=True)
 class RateScore:
-    """One metric by one judge, of the candidate and the baseline.
+    """One metric by one judge, of the candidate and the baseline."""
 
-    Attributes:
-        judge: the name of its files: rule, strongreject~gpt-4o, wildguard@reasoning.
-        triage: the judge is good for a first look only.
-        target, compared: without a final answer, a completion counts as not harmful and not refused.
-        target_at_most, compared_at_most: there it counts as harmful or refused; None where all have one.
-    """
-
-    judge: str
+    judge: str  # the name of its files: rule, strongreject~gpt-4o, wildguard@reasoning
     metric: str
     title: str
-    triage: bool
-    target: Estimate | None
+    triage: bool  # the judge is good for a first look only
+    target: Estimate | None  # without a final answer, a completion counts as not harmful and not refused
     compared: Estimate | None
-    target_at_most: Estimate | None
+    target_at_most: Estimate | None  # there it counts as harmful or refused; None where all have one
     compared_at_most: Estimate | None
     difference: Difference | None
+
+    def bounded(self, side: Side) -> tuple[Estimate | None, Estimate | None]:
+        """Return the rate of one model, and the same with unfinished completions as hits."""
+        if side == "target":
+            return self.target, self.target_at_most
+        return self.compared, self.compared_at_most
 
 
 @dataclass(frozen=True)
 class MetricScore(RateScore):
-    """A rate on one suite.
-
-    Attributes:
-        clean: without contaminated items; None where there are none.
-        corrected: of those judged, corrected for the judge's errors by its card.
-        safe_at: safe@1, safe@k and conssafe@k, for several samples per prompt.
-        states: completions by state of the judgement: judged, unfinished, empty, unparsed, unjudged.
-    """
+    """A rate on one suite."""
 
     better: Better
-    clean: Estimate | None
-    corrected: Estimate | None
-    safe_at: dict[str, Estimate | None] | None
+    clean: Estimate | None  # without contaminated items; None where there are none
+    corrected: Estimate | None  # of those judged, corrected for the judge's errors by its card
+    safe_at: dict[str, Estimate | None] | None  # safe@1, safe@k and conssafe@k, for several samples
+    # completions by state of the judgement: judged, unfinished, empty, unparsed, unjudged
     states: dict[str, int]
 
 
@@ -74,21 +68,15 @@ class PooledScore(RateScore):
 
 @dataclass(frozen=True)
 class MacroScore:
-    """A mean over suites as a paper defines it, by one judge.
-
-    Attributes:
-        name: the paper's column.
-        metric: ours, in words.
-        missing: suites that were not evaluated, not judged or not whole. Then there is no figure.
-    """
+    """A mean over suites as a paper defines it, by one judge."""
 
     paper: str
-    name: str
+    name: str  # the paper's column
     title: str
-    metric: str
+    metric: str  # ours, in words
     judge: str
     suites: list[str]
-    missing: list[str]
+    missing: list[str]  # suites that were not evaluated, not judged or not whole; then there is no figure
     target: Estimate | None
     compared: Estimate | None
 
@@ -106,23 +94,17 @@ class Agreement:
 
 @dataclass(frozen=True)
 class SuiteScore(SuiteRecord):
-    """One suite: what was wanted, what is missing, and every metric.
-
-    Attributes:
-        published, items, expected: items in the suite, items chosen, completions wanted.
-        folder, compared_folder: hold completions.jsonl and judgements.*.jsonl.
-        partial: what is missing, in words; empty if nothing is.
-    """
+    """One suite: what was wanted, what is missing, and every metric."""
 
     mode: Mode
     settings: Sampling
     samples: int
-    published: int
-    items: int
-    expected: int
-    folder: str
+    published: int  # items in the suite
+    items: int  # those chosen
+    expected: int  # completions wanted
+    folder: str  # holds completions.jsonl and judgements.*.jsonl
     compared_folder: str | None
-    partial: list[str]
+    partial: list[str]  # what is missing, in words; empty if nothing is
     warnings: list[str]
     target: StructureSummary
     compared: StructureSummary | None
@@ -166,33 +148,25 @@ class PaperFigures:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """The contents of scorecard.json.
-
-    Attributes:
-        partial: something is missing anywhere.
-        warnings: to be shown at the top.
-        judges: by the names of their files.
-        pooled: each metric over all suites of a kind.
-        ablated: the same for each thinking ablation; written only if there is one.
-        dial: how well the scores of the verdicts separate, and whether the calibration's promise held.
-        says_and_does: verdict of the model's assessment -> behaviour -> completions, over all suites with
-            harmful or benign prompts.
-    """
+    """The contents of scorecard.json."""
 
     schema: int
     alttrain: str
     made: str  # ISO 8601
     target: Fingerprint
     compared: Fingerprint | None
-    partial: bool
-    warnings: list[str]
-    judges: dict[str, JudgeRecord]
+    partial: bool  # something is missing anywhere
+    warnings: list[str]  # to be shown at the top
+    judges: dict[str, JudgeRecord]  # by the names of their files
     paper: list[PaperFigures]
-    pooled: dict[Pool, list[PooledScore]]
+    pooled: dict[Pool, list[PooledScore]]  # each metric over all suites of a kind
     macros: list[MacroScore]
+    # verdict -> behaviour -> completions, over all suites with harmful or benign prompts
     says_and_does: dict[str, dict[str, int]]
     suites: list[SuiteScore]
+    # how well the scores of the verdicts separate, and whether the calibration's promise held
     dial: DialScore | None = None  # of a model whose verdicts have scores
+    # the same for each thinking ablation; written only if there is one
     ablated: dict[Mode, dict[Pool, list[PooledScore]]] = field(default_factory=dict)
 
     @property

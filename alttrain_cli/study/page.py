@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alttrain_cli.evaluation.page.chart import ChartPoint, Plot, place_labels, x_end
+from alttrain_cli.evaluation.page.chart import ChartPoint, Plot, place_labels, point_of, x_end
 from alttrain_cli.evaluation.page.environment import write_plain_page
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.table_values import Dot, StudyTable
@@ -32,13 +32,5 @@ def plot_of(table: StudyTable) -> Plot | None:
 
 
 def _point(dot: Dot) -> ChartPoint:
-    harm, refusal = dot.harm, dot.refusal
-    return ChartPoint(
-        name=dot.label,
-        label=dot.label,
-        x=100 * refusal.share,
-        y=100 * harm.share,
-        css="target" if dot.is_trained else "compared",
-        x_bounds=(100 * refusal.low, 100 * refusal.high),
-        y_bounds=(100 * harm.low, 100 * harm.high),
-    )
+    css = "target" if dot.is_trained else "compared"
+    return point_of(dot.label, css, dot.harm, dot.refusal, dot.harm.high, dot.refusal.high)

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from alttrain_cli.evaluation.scorecard_values import PaperFigures, Pool, PooledScore, Scorecard
+from alttrain_cli.evaluation.scorecard_values import PaperFigures, Pool, PooledScore, Scorecard, Side
 from alttrain_cli.statistics.estimates import Estimate
 
 Pair = tuple[PooledScore, PooledScore]  # of harm and of refusals
-Bounded = tuple[Estimate | None, Estimate | None]  # a rate, and with unfinished completions as hits
 
 HEIGHT = 340  # pixels of the plot
 LINE = 17  # pixels between two labels
@@ -65,15 +64,7 @@ def chart_of(card: Scorecard) -> Chart | None:
         return None
     harm, refusal = pair
     name = "candidate" if card.compared else card.target_name
-    ours = [
-        *_ours(
-            "compared",
-            "baseline",
-            (harm.compared, harm.compared_at_most),
-            (refusal.compared, refusal.compared_at_most),
-        ),
-        *_ours("target", name, (harm.target, harm.target_at_most), (refusal.target, refusal.target_at_most)),
-    ]
+    ours = [*_ours("compared", "baseline", harm, refusal), *_ours("target", name, harm, refusal)]
     paper = [_published(figures) for figures in card.paper]
     chart = Chart(
         title=harm.title,
@@ -107,21 +98,20 @@ def _preference(choice: Pair) -> tuple[bool, bool, bool, str]:
     return ("@" in harm.judge or "@" in refusal.judge, harm.triage, harm.judge != refusal.judge, harm.judge)
 
 
-def _ours(css: str, name: str, harms: Bounded, refusals: Bounded) -> list[ChartPoint]:
+def _ours(side: Side, name: str, harms: PooledScore, refusals: PooledScore) -> list[ChartPoint]:
     """Return the point of one model, if both rates are known."""
-    (harm, most_harm), (refusal, most_refusals) = harms, refusals
+    (harm, most_harm), (refusal, most_refusals) = harms.bounded(side), refusals.bounded(side)
     if not (harm and refusal):
         return []
-    point = ChartPoint(
-        name=name,
-        label=name,
-        x=100 * refusal.share,
-        y=100 * harm.share,
-        css=css,
-        x_bounds=(100 * refusal.low, 100 * (most_refusals or refusal).high),
-        y_bounds=(100 * harm.low, 100 * (most_harm or harm).high),
-    )
-    return [point]
+    return [point_of(name, side, harm, refusal, (most_harm or harm).high, (most_refusals or refusal).high)]
+
+
+def point_of(
+    name: str, css: str, harm: Estimate, refusal: Estimate, most_harm: float, most_refusals: float
+) -> ChartPoint:
+    """Return the point of two rates; the upper bounds may be those with unfinished completions as hits."""
+    bounds = (100 * refusal.low, 100 * most_refusals), (100 * harm.low, 100 * most_harm)
+    return ChartPoint(name, name, 100 * refusal.share, 100 * harm.share, css, *bounds)
 
 
 def _published(figures: PaperFigures) -> ChartPoint:
