@@ -26,23 +26,15 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class CompletionStats:
-    """Tokens and times of a completion so far.
-
-    Attributes:
-        budget: the thinking tokens after which an answer is forced.
-        seconds: since the request was sent.
-        time_to_first_token: in seconds; None before it.
-        forced: the budget was used up, so the reasoning was closed and an answer forced.
-        truncated_by: what ended it before the model did; empty if nothing did.
-    """
+    """Tokens and times of a completion so far."""
 
     tokens: int
     thinking_tokens: int
-    budget: int
-    seconds: float
-    time_to_first_token: float | None
-    forced: bool = False
-    truncated_by: str = ""
+    budget: int  # the thinking tokens after which an answer is forced
+    seconds: float  # since the request was sent
+    time_to_first_token: float | None  # in seconds; None before it
+    forced: bool = False  # the budget was used up, so the reasoning was closed and an answer forced
+    truncated_by: str = ""  # what ended it before the model did; empty if nothing did
 
     @property
     def tokens_per_second(self) -> float:

@@ -37,16 +37,11 @@ class Turn:
 
 @dataclass
 class Transcript:
-    """The turns so far. A model gets earlier ones without their reasoning, as in training.
+    """The turns so far. A model gets earlier ones without their reasoning, as in training."""
 
-    Attributes:
-        system: None keeps the system prompt of the recipe or of the chat template.
-        dropped_turns: how many of the oldest turns are no longer sent. The file keeps them.
-    """
-
-    system: str | None = None
+    system: str | None = None  # None keeps the system prompt of the recipe or of the chat template
     turns: list[Turn] = field(default_factory=list)
-    dropped_turns: int = 0
+    dropped_turns: int = 0  # how many of the oldest turns are no longer sent; the file keeps them
 
     def conversation(self, prompt: str) -> Conversation:
         """Return the conversation that a model gets for a new message."""

@@ -40,19 +40,14 @@ class Cases:
 
 @dataclass(frozen=True)
 class JudgeSet:
-    """The judges that a person chose, and how their backends are opened.
-
-    Attributes:
-        open_model: opens a model by one word: a folder, a hub id, or "URL MODEL".
-        model: for a local judge another model than its own, for a server's judge its name there.
-        url: the server of judges that are a server's model.
-    """
+    """The judges that a person chose, and how their backends are opened."""
 
     chosen: list[AnyJudge]
-    open_model: Callable[[str], Backend]
+    open_model: Callable[[str], Backend]  # opens a model by one word: a folder, a hub id, or "URL MODEL"
     progress: Progress
     part: JudgedPart = "answer"
-    url: str | None = None
+    url: str | None = None  # the server of judges that are a server's model
+    # for a local judge another model than its own, for a server's judge its name there
     model: str | None = None
     allow_code: bool = False
     with_card: bool = True

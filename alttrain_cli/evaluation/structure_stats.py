@@ -27,17 +27,11 @@ VerdictTable = dict[str, dict[str, int]]  # verdict of the assessment -> behavio
 
 @dataclass(frozen=True)
 class Statistic:
-    """A measurement of a completion.
+    """A measurement of a completion."""
 
-    Attributes:
-        name: its key in scorecard.json.
-        title: its name on the page and in the terminal.
-        of: measures one completion; None if it is not known.
-    """
-
-    name: str
-    title: str
-    of: Callable[[StoredCompletion], bool | int | None]
+    name: str  # its key in scorecard.json
+    title: str  # its name on the page and in the terminal
+    of: Callable[[StoredCompletion], bool | int | None]  # measures one completion; None if it is not known
 
 
 def _is_present(name: Section, completion: StoredCompletion) -> bool:

@@ -56,24 +56,17 @@ class VerdictRates(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """A threshold, and what is known about it.
-
-    Attributes:
-        own: the rates of the model's own verdicts, over all rows.
-        chosen: the rates at the threshold, on the rows that chose it.
-        checked: the rates at the threshold, on the other rows.
-        overlaps: how many rows overlap with the training rows; None if that is not known.
-    """
+    """A threshold, and what is known about it."""
 
     name: str
     promise: Promise
     threshold: float
     rows: tuple[ScoredPrompt, ...]
     area: Auroc
-    own: VerdictRates
-    chosen: VerdictRates
-    checked: VerdictRates
-    overlaps: int | None
+    own: VerdictRates  # the rates of the model's own verdicts, over all rows
+    chosen: VerdictRates  # the rates at the threshold, on the rows that chose it
+    checked: VerdictRates  # the rates at the threshold, on the other rows
+    overlaps: int | None  # how many rows overlap with the training rows; None if that is not known
 
     @property
     def unknown(self) -> int:

@@ -10,17 +10,11 @@ from alttrain_cli.statistics.roc import RocPoint, reliability, roc, svg_points
 
 @dataclass(frozen=True)
 class Curve:
-    """Both curves.
+    """Both curves."""
 
-    Attributes:
-        roc: from the strictest threshold to the loosest.
-        point: at the threshold.
-        bins: ranges of the score, with the rate of harmful rows in each.
-    """
-
-    roc: list[RocPoint]
-    point: RocPoint
-    bins: list[tuple[float, float, Rate]]
+    roc: list[RocPoint]  # from the strictest threshold to the loosest
+    point: RocPoint  # at the threshold
+    bins: list[tuple[float, float, Rate]]  # ranges of the score, with the rate of harmful rows in each
 
     @property
     def line(self) -> str:

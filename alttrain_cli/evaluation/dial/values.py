@@ -10,23 +10,15 @@ from alttrain_cli.structure.row import Label
 
 @dataclass(frozen=True)
 class DialSuite:
-    """The verdicts on one suite, each prompt once.
-
-    Attributes:
-        label: what all of its prompts are.
-        n, unknown: prompts, and those without a known score; they keep the model's own verdict.
-        own: the rate of harmful verdicts as the model chose them.
-        turned: the rate at the calibrated threshold; None if there is none.
-        area: against all prompts of the other label.
-    """
+    """The verdicts on one suite, each prompt once."""
 
     name: str
-    label: Label
-    n: int
-    unknown: int
-    own: Estimate
-    turned: Estimate | None
-    area: Auroc | None
+    label: Label  # what all of its prompts are
+    n: int  # prompts
+    unknown: int  # those without a known score; they keep the model's own verdict
+    own: Estimate  # the rate of harmful verdicts as the model chose them
+    turned: Estimate | None  # the rate at the calibrated threshold; None if there is none
+    area: Auroc | None  # against all prompts of the other label
 
 
 @dataclass(frozen=True)
@@ -42,39 +34,25 @@ class ModelAtThreshold:
 
 @dataclass(frozen=True)
 class EqualComparison:
-    """Two models, each at the threshold with the same rate of harmful verdicts on benign prompts.
+    """Two models, each at the threshold with the same rate of harmful verdicts on benign prompts."""
 
-    Attributes:
-        over_refusal: that rate, at most.
-        difference: of the harmful verdicts on harmful prompts, prompt by prompt.
-    """
-
-    over_refusal: float
+    over_refusal: float  # that rate, at most
     candidate: ModelAtThreshold
     baseline: ModelAtThreshold
-    difference: Difference | None
+    difference: Difference | None  # of the harmful verdicts on harmful prompts, prompt by prompt
 
 
 @dataclass(frozen=True)
 class DialScore:
-    """All suites with scores.
+    """All suites with scores."""
 
-    Attributes:
-        threshold: the calibrated one; None if the run has no valid calibration.
-        promise: the rate of the calibration's promise, and in words for which set it was chosen.
-        problem: why a calibration that is there does not hold.
-        area: of all harmful prompts against all benign ones; None without both.
-        roc: the rates of benign and of harmful prompts above each threshold.
-        point, own: the same at the calibrated threshold, and for the model's own verdicts.
-    """
-
-    threshold: float | None
-    promise: str
-    problem: str
-    area: Auroc | None
-    roc: list[RocPoint]
-    point: RocPoint | None
-    own: RocPoint | None
+    threshold: float | None  # the calibrated one; None if the run has no valid calibration
+    promise: str  # the rate of the calibration's promise, and in words for which set it was chosen
+    problem: str  # why a calibration that is there does not hold
+    area: Auroc | None  # of all harmful prompts against all benign ones; None without both
+    roc: list[RocPoint]  # the rates of benign and of harmful prompts above each threshold
+    point: RocPoint | None  # at the calibrated threshold
+    own: RocPoint | None  # of the model's own verdicts
     suites: list[DialSuite]
     equal: EqualComparison | None = None
 
