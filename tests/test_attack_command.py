@@ -838,6 +838,7 @@ def test_chat_plays_one_dialogue_turn_by_turn_and_stores_nothing(
     [
         ("--attack crescendo", "--attack has no effect without --goal TEXT"),
         ("--goal x", "--goal has no effect without --attack NAME"),
+        ("--attacker base", "--attacker has no effect without --attack NAME"),
         ("--attack crescendo --goal x -p y", "-p has no effect with --attack"),
         ("--attack crescndo --goal x", "--attack crescndo: no such attack. Did you mean 'crescendo'?"),
         ("--attack benign-turns --goal x", "--attack benign-turns: no such attack"),
