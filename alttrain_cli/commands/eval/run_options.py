@@ -9,7 +9,7 @@ import typer
 from alttrain_cli.backends.in_flight import IN_FLIGHT
 from alttrain_cli.commands.eval.generate_options import GenerateOptions
 from alttrain_cli.commands.eval.options import JudgeOptions
-from alttrain_cli.commands.shared.options import PANEL, EngineOptions, concurrency_option, gpus_option
+from alttrain_cli.commands.shared.options import ENGINE_PANEL, EngineOptions, concurrency_option, gpus_option
 from alttrain_cli.evaluation.choices import ATTACKER_TOKENS, RULE
 from alttrain_cli.training.launch import cards_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alttrain_cli.backends.open import Engine
 
 _attacking = partial(typer.Option, rich_help_panel="Adaptive suites")
-_serving = partial(typer.Option, rich_help_panel=PANEL)
+_serving = partial(typer.Option, rich_help_panel=ENGINE_PANEL)
 _ATTACKER = (
     "Model that attacks the target. base: the target's untrained base, which needs no second model but is "
     'weak. Also possible: a server ("http://localhost:8000/v1 MODEL"), or any other model. Suites with '
@@ -71,14 +71,14 @@ class ServerOptions:
     base_url: Annotated[list[str] | None, _serving(metavar="URL", help=_BASE_URL)] = None
     model: Annotated[str | None, _serving(metavar="NAME", help=_MODEL)] = None
     compare_model: Annotated[str | None, _serving(metavar="NAME", help=_COMPARE_MODEL)] = None
-    concurrency: Annotated[int, concurrency_option(rich_help_panel=PANEL)] = IN_FLIGHT
+    concurrency: Annotated[int, concurrency_option(rich_help_panel=ENGINE_PANEL)] = IN_FLIGHT
 
 
 @dataclass(frozen=True)
 class RunOptions(EngineOptions, ServerOptions, AttackOptions, JudgeOptions, GenerateOptions):
     """The options of `eval run`."""
 
-    gpus: Annotated[str | None, gpus_option(help=_GPUS, rich_help_panel=PANEL)] = None
+    gpus: Annotated[str | None, gpus_option(help=_GPUS, rich_help_panel=ENGINE_PANEL)] = None
 
     @property
     def program(self) -> "Engine | None":

@@ -95,8 +95,8 @@ def _gpus(text: str | None) -> str | None:
 gpus_option = partial(typer.Option, metavar="N|all", callback=_gpus)
 
 
-PANEL = "Server and engine"
-_engine = partial(typer.Option, rich_help_panel=PANEL)
+ENGINE_PANEL = "Server and engine"
+_engine = partial(typer.Option, rich_help_panel=ENGINE_PANEL)
 _ENGINE = "Program that runs the model: unsloth, or vllm (made for GPUs). alttrain starts and stops vLLM."
 _PYTHON = (
     "Python of the environment that vLLM is installed in. Default: alttrain's own, else vllm on the PATH. "
