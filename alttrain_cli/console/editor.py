@@ -41,12 +41,6 @@ class LineEditor:
         )
 
     def read(self, default: str = "") -> str:
-        """Return a message or a command; `default` is in the line already.
-
-        Raises:
-            EOFError: on Ctrl-D in an empty line.
-            KeyboardInterrupt: on Ctrl-C.
-        """
         return self._session.prompt(PROMPT, default=default)
 
 
