@@ -7,6 +7,7 @@ import pytest
 
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import AlttrainError
+from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 
@@ -120,6 +121,16 @@ def test_a_model_folder_is_a_base_model(here: Path) -> None:
     (here / "merged").mkdir()
     (here / "merged" / "config.json").write_text("{}")
     assert find_target("merged").recipe.model.name == "merged"
+
+
+def test_a_model_folder_is_not_looked_for_in_all_recipes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    load = Recipe.load
+    monkeypatch.setattr(Recipe, "load", lambda name, *changes: read.append(name) or load(name, *changes))
+    (here / "model").mkdir()
+    (here / "model" / "config.json").write_text("{}")
+    find_target(str(here / "model"))
+    assert read == [FALLBACK]
 
 
 def test_what_is_nothing_is_named_with_the_nearest_that_is_something(here: Path) -> None:

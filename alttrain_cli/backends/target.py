@@ -173,7 +173,7 @@ def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> R
     Unsloth's 4-bit copy of a recipe's model is loaded as it is named, with that recipe's settings.
     """
     if recipe is None:
-        shipped = [Recipe.load(str(path)) for path in shipped_recipes()]
+        shipped = [Recipe.load(str(path)) for path in shipped_recipes()] if is_hub_id(model) else []
         for named in shipped:
             if named.model.name == model:
                 pinned = {"revision": revision or named.model.revision}

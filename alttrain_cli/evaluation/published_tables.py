@@ -3,10 +3,10 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.storage.shipped_files import shipped_yaml
 from alttrain_cli.text import suggest
 
 
@@ -78,6 +78,4 @@ def all_published() -> dict[str, PublishedPaper]:
 
 
 def _read(path: Path) -> PublishedPaper:
-    return PublishedPaper.model_validate(
-        {**yaml.safe_load(path.read_text(encoding="utf-8")), "name": path.stem}
-    )
+    return PublishedPaper.model_validate({**shipped_yaml(path), "name": path.stem})

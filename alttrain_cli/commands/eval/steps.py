@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -27,12 +28,14 @@ from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
 from alttrain_cli.evaluation.presets import Preset, find_preset
 from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
-from alttrain_cli.evaluation.report import Report, report
 from alttrain_cli.evaluation.suites.own_suites import own_suites
 from alttrain_cli.evaluation.suites.published import suite_files
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites, split_words
 from alttrain_cli.progress import Progress
 from alttrain_cli.training.fit import find_machine
+
+if TYPE_CHECKING:
+    from alttrain_cli.evaluation.report import Report
 
 
 def run(ctx: typer.Context, given: RunOptions) -> None:
@@ -53,7 +56,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
         problems = evaluate(pair, wanted, judging, opened, progress)
-        result = report(pair, show_completions=given.include_harmful)
+        result = _report(pair, given)
     _show(result, given, problems)
 
 
@@ -65,7 +68,7 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
     check(judge_rules(ctx, given, judges, pair.graded()))
     with console.Reporter() as progress, claim_folders(pair.roots):
         problems = _judge_set(judges, given, progress).run(pair.roots)
-        result = report(pair, show_completions=given.include_harmful)
+        result = _report(pair, given)
     _show(result, given, problems)
 
 
@@ -74,7 +77,7 @@ def report_again(ctx: typer.Context, given: TableOptions) -> None:
     published = find_published(given.published) if given.published else None
     target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
     pair = Comparison.existing(target, given.baseline)
-    result = report(pair, show_completions=given.include_harmful, at_over_refusal=given.at_over_refusal)
+    result = _report(pair, given, given.at_over_refusal)
     _show(result, given, [], published)
 
 
@@ -106,8 +109,14 @@ def _wanted(given: RunOptions, suites: list[Suite], preset: Preset | None, progr
     )
 
 
+def _report(pair: Comparison, given: ReportOptions, at_over_refusal: float | None = None) -> "Report":
+    from alttrain_cli.evaluation.report import report  # with the page; a model need not wait for it
+
+    return report(pair, show_completions=given.include_harmful, at_over_refusal=at_over_refusal)
+
+
 def _show(
-    result: Report, given: ReportOptions, problems: list[str], published: PublishedPaper | None = None
+    result: "Report", given: ReportOptions, problems: list[str], published: PublishedPaper | None = None
 ) -> None:
     console.print_report(result, published)
     result.check(problems)

@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
 from alttrain_cli.storage.record_reader import NonEmpty, check_finite
+from alttrain_cli.storage.shipped_files import shipped_yaml
 from alttrain_cli.text import suggest
 
 FOLDER = Path(__file__).parent
@@ -240,8 +240,8 @@ def _words(suite: Suite) -> set[str]:
 
 
 def _read(path: Path) -> list[Suite]:
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return [Suite.model_validate({**fields, "name": name}) for name, fields in entries.items()]
+    entries = shipped_yaml(path).items()
+    return [Suite.model_validate({**fields, "name": name}) for name, fields in entries]
 
 
 def _hint(word: str) -> str:
