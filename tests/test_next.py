@@ -83,7 +83,7 @@ def test_rows_that_starter_cannot_complete_lead_to_training_without_it(label: st
 
 def test_after_a_plan_comes_the_same_training_without_it() -> None:
     run("build-data", "--source", "starter:40", "--out", "d.jsonl")
-    given = ["--recipe", "smollm2-135m", "--data", "d.jsonl", "--set", "train.seed=7", "--out", "runs/a"]
+    given = ["--recipe", "smollm2-135m", "--data", "d.jsonl", "--out", "runs/a", "--set", "train.seed=7"]
     assert pasted(run("train", "--plan", *given)) == [["alttrain", "train", *given]]
     large = run("train", "--plan", "--recipe", "r1-14b", "--data", "d.jsonl", "--gpu", "4")
     assert pasted(large) == []
