@@ -6,7 +6,12 @@ from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check
-from alttrain_cli.commands.study.options import PlanOptions, RunOptions, TableOptions, run_rules
+from alttrain_cli.commands.study.options import (
+    StudyPlanOptions,
+    StudyRunOptions,
+    StudyTableOptions,
+    run_rules,
+)
 from alttrain_cli.storage.shipped_files import shipped_studies
 
 app = App(
@@ -17,8 +22,8 @@ app = App(
 
 
 @app.command()
-@take_options(PlanOptions)
-def plan(context: typer.Context, options: PlanOptions) -> None:
+@take_options(StudyPlanOptions)
+def plan(context: typer.Context, options: StudyPlanOptions) -> None:
     """Show the steps of a study, which of them are done, and their cost."""
     from alttrain_cli.study.plan import plan_study
     from alttrain_cli.training.fit import find_machine
@@ -36,8 +41,8 @@ def plan(context: typer.Context, options: PlanOptions) -> None:
 
 
 @app.command()
-@take_options(RunOptions)
-def run(context: typer.Context, options: RunOptions) -> None:
+@take_options(StudyRunOptions)
+def run(context: typer.Context, options: StudyRunOptions) -> None:
     """Run all steps that are not done, and show the table. To resume, run the same command again."""
     from alttrain_cli.training.fit import find_machine
 
@@ -55,8 +60,8 @@ def run(context: typer.Context, options: RunOptions) -> None:
 
 
 @app.command()
-@take_options(TableOptions)
-def table(context: typer.Context, options: TableOptions) -> None:
+@take_options(StudyTableOptions)
+def table(context: typer.Context, options: StudyTableOptions) -> None:
     """Show the table of the finished steps, and write it as a page."""
     from alttrain_cli.study.formats import FORMATS
 

@@ -40,7 +40,7 @@ class StudyOptions:
 
 
 @dataclass(frozen=True)
-class PlanOptions(StudyOptions):
+class StudyPlanOptions(StudyOptions):
     """The options of `alttrain study plan`."""
 
     gpu: GpuOption = "auto"
@@ -52,7 +52,7 @@ class PlanOptions(StudyOptions):
 
 
 @dataclass(frozen=True)
-class RunOptions(StudyOptions):
+class StudyRunOptions(StudyOptions):
     """The options of `alttrain study run`."""
 
     jobs: JobsOption = 1
@@ -69,7 +69,7 @@ class RunOptions(StudyOptions):
 
 
 @dataclass(frozen=True)
-class TableOptions(StudyOptions):
+class StudyTableOptions(StudyOptions):
     """The options of `alttrain study table`."""
 
     form: Annotated[
