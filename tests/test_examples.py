@@ -93,12 +93,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(line: str, served: Served | None = None) -> list[str]:
-    """Return the arguments of a printed line, without its comment; servers and names are those of the test."""
+    """Return the arguments of a printed line, without its comment.
+
+    Servers and names are those of the test, and of a thousand requests to a server a hundredth is sent.
+    """
     if served:
         line = re.sub(
             r"http://(localhost|127\.0\.0\.1):8000/v1( [\w.-]+)?(?=\")", f"{served.base_url} tiny", line
         )
         line = line.replace("http://localhost:8000/v1", served.base_url)
+        line = line.replace("harmful=900,benign=100 --annotator", "harmful=9,benign=1 --annotator")
         line = line.replace("http://localhost:8001/v1", f"{served.base_url}/")
         line = re.sub(r"http://localhost:11434/v1 --model [\w.:-]+", f"{served.base_url} --model tiny", line)
     program, *arguments = shlex.split(line, comments=True)
