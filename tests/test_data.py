@@ -119,13 +119,16 @@ def test_when_no_row_is_left_the_samples_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_builds_the_same_file(tmp_path: Path) -> None:
+    samples = [{**GOOD, "prompt": row.prompt} for row in starter_rows("train")[:60]]
+    source = str(put(tmp_path / "samples.jsonl", *samples))
     files = [
-        built(tmp_path / f"{seed}-{n}.jsonl", "starter", seed=seed).rows for n, seed in enumerate((7, 7, 8))
+        built(tmp_path / f"{seed}-{n}.jsonl", source, seed=seed).rows for n, seed in enumerate((7, 7, 8))
     ]
     first, second, other = (path.read_bytes() for path in files)
     assert first == second
     assert first != other
     assert sorted(first.splitlines()) == sorted(other.splitlines())
+    assert len(first.splitlines()) > 20
 
 
 def test_rows_of_sources_of_the_same_name_get_ids_of_their_own(tmp_path: Path) -> None:

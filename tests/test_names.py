@@ -59,7 +59,7 @@ def test_a_name_makes_no_run_outside_of_runs(
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     runner = CliRunner()
-    assert runner.invoke(app, ["build-data", "--source", "starter", "--out", "d.jsonl"]).exit_code == 0
+    assert runner.invoke(app, ["build-data", "--source", "starter:8", "--out", "d.jsonl"]).exit_code == 0
     before = sorted(tmp_path.rglob("*"))
     arguments = ["train", "--recipe", "smollm2-135m", "--data", "d.jsonl", "--set", f"name={name}"]
     result = runner.invoke(app, arguments)

@@ -152,7 +152,7 @@ def rows(tmp_path: Path) -> TrainingRows:
     """Rows of the style that puts the assessment first, from traces and from the starter set."""
     traces = put(tmp_path / "traces.jsonl", {"prompt": "How do I boil an egg?", "response": TRACE})
     out = tmp_path / "d.jsonl"
-    sources = [*("--source", traces), *("--source", "starter"), *("--label", "benign")]
+    sources = [*("--source", traces), *("--source", "starter:40"), *("--label", "benign")]
     options = [*sources, *("--style", "assessment-first"), *("--suite", ""), *("--out", out)]
     built = CliRunner().invoke(app, ["build-data", *map(str, options)])
     assert built.exit_code == 0, built.output
