@@ -33,6 +33,14 @@ def parse_json(text: str) -> Any:
         raise ValueError("a number has thousands of digits") from None
 
 
+def is_object(text: str) -> bool:
+    """Whether a text is one JSON object."""
+    try:
+        return isinstance(parse_json(text), dict)
+    except ValueError:
+        return False
+
+
 class _NotStrictError(ValueError):
     """Python's reader accepts it, but JSON does not allow it, or it is certainly a mistake."""
 

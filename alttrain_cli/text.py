@@ -60,6 +60,12 @@ def after_names(found: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{', '.join(having)}: {text}" for text, having in names.items()]
 
 
+def listed(words: Sequence[str], most: int, more: str = "more") -> str:
+    """Return the first words of a list, and how many there are besides."""
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} {more}" if rest > 0 else "")
+
+
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has, before a tokenizer is loaded.
 

@@ -20,7 +20,7 @@ from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.samples import Sample, SampleReader
 from alttrain_cli.data.sources import PUBLIC, Source
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.styles import first_sentence
+from alttrain_cli.data.styles import split_opening
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.row import Row, read_rows
@@ -495,7 +495,7 @@ def test_star1_goes_through_as_it_is(tmp_path: Path) -> None:
 def test_every_first_sentence_of_star1_is_whole_and_single() -> None:
     for one in samples(STAR1, label="harmful"):
         thinking = one.response.partition("<think>")[2].partition("</think>")[0].strip()
-        first = first_sentence(thinking)
+        first = split_opening(thinking)[0]
         rest = thinking.removeprefix(first).lstrip()
         assert re.search(r"""[.?!]["']?$""", first), first  # not cut inside a sentence
         assert first.count('"') % 2 == 0, first  # nor inside a quotation

@@ -16,7 +16,7 @@ from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.batcher import BatchLimits
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.source import ModelSource
-from alttrain_cli.engine.stream import Prompt, Streams
+from alttrain_cli.engine.stream import Streams
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.template import Template
@@ -78,9 +78,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return together
 
 
-def prompt(streams: Streams, text: str) -> Prompt:
+def prompt(streams: Streams, text: str) -> list[int]:
     template = streams._loaded.template
-    return Prompt(template.encode_text(template.prompt(text)))
+    return template.encode_text(template.prompt(text))
 
 
 def read(streams: Streams, text: str, sampling: Sampling = GREEDY, **options: Any) -> str:

@@ -9,7 +9,7 @@ from alttrain_cli.data.annotators import Annotation, TemplateAnnotator
 from alttrain_cli.data.audit import contradictions
 from alttrain_cli.data.samples import Sample, SampleError
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.data.styles import STYLES, alttrain, first_sentence, make_row, restyle
+from alttrain_cli.data.styles import STYLES, alttrain, make_row, restyle, split_opening
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import is_refusal
@@ -189,7 +189,7 @@ def test_a_sample_that_makes_no_row_says_why(response: str, reason: str) -> None
     ],
 )  # fmt: skip
 def test_the_first_sentence_is_what_a_reader_would_call_it(thinking: str, first: str) -> None:
-    assert first_sentence(thinking) == first
+    assert split_opening(thinking)[0] == first
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

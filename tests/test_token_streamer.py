@@ -148,7 +148,7 @@ def test_chunks_of_many_streams_hold_several_tokens_and_each_has_its_whole_text(
         text = f"The text of stream {number:02}, which is long enough."
         ids = template().encode_text(text)
         sampling = Sampling(max_new_tokens=len(ids), do_sample=False)
-        return text, list(made.open(stream.Prompt(ids), sampling, seed=streams))
+        return text, list(made.open(ids, sampling, seed=streams))
 
     with ThreadPoolExecutor(streams) as pool:
         found = list(pool.map(read, range(streams)))

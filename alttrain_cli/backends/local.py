@@ -28,7 +28,7 @@ from alttrain_cli.backends.weights import Weights
 from alttrain_cli.engine.batch_request import IsWhole
 from alttrain_cli.engine.generate import GeneratedText, complete
 from alttrain_cli.engine.load import LoadedModel, load_target, start
-from alttrain_cli.engine.stream import Prompt, Streams
+from alttrain_cli.engine.stream import Streams
 from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.sections import THOUGHTS, Order
@@ -171,9 +171,9 @@ class LocalBackend:
         tokens, watch = 0, self._watch(conversation, sampling)
         if limit:
             shorter = sampling.model_copy(update={"max_new_tokens": limit})
-            prompt = Prompt(token_ids, template.own(conversation.started))
+            own, on = template.own(conversation.started), self._adapter
             chunks = self.streams.open(
-                prompt, shorter, budget=budget, seed=seed, adapter=self._adapter, watch=watch
+                token_ids, shorter, started=own, budget=budget, seed=seed, adapter=on, watch=watch
             )
             with closing(chunks):
                 for chunk in chunks:

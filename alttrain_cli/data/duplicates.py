@@ -39,13 +39,10 @@ class NearDuplicateIndex:
 
     def add(self, row_id: str, prompt: str, label: str) -> NearDuplicate | None:
         """Return the earlier row that this prompt repeats, or remember the prompt."""
-        return self._look(prompt, label, remember=row_id)
+        return self.find(prompt, label, remember=row_id)
 
-    def find(self, prompt: str, label: str) -> NearDuplicate | None:
-        """Return the earlier row that this prompt repeats."""
-        return self._look(prompt, label)
-
-    def _look(self, prompt: str, label: str, remember: str | None = None) -> NearDuplicate | None:
+    def find(self, prompt: str, label: str, remember: str | None = None) -> NearDuplicate | None:
+        """Return the earlier row that this prompt repeats; else the prompt may be remembered under an id."""
         try:
             return self._found(prompt, label, remember)
         except sqlite3.OperationalError as error:
@@ -62,8 +59,7 @@ class NearDuplicateIndex:
             return NearDuplicate(exact[0], exact=True)
         hashes = array("I", _min_hash(words).digest())
         bands = _band_numbers(hashes, label)
-        near = self._near(hashes, bands)
-        if near is not None:
+        if (near := self._near(hashes, bands)) is not None:
             return NearDuplicate(near, exact=False)
         if remember is not None:
             self._remember(remember, text, hashes, bands)

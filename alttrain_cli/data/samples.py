@@ -10,7 +10,7 @@ from alttrain_cli.data.sources import LABELS, RawRecord, Source, records
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label, Row
-from alttrain_cli.text import did_you_mean, escape_hidden, quoted, suggest
+from alttrain_cli.text import did_you_mean, escape_hidden, listed, quoted, suggest
 
 # What public sets of traces call their columns.
 COLUMNS = {
@@ -247,9 +247,7 @@ def _conversation(values: Mapping[str, Any]) -> str:
 
 
 def _names(values: Mapping[str, Any]) -> str:
-    names = [escape_hidden(str(name))[:40] for name in values]
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more columns" if more > 0 else "")
+    return listed([escape_hidden(str(name))[:40] for name in values], _LISTED, "more columns")
 
 
 def _category(value: Any) -> str | None:

@@ -175,11 +175,6 @@ def check_row(row: Row) -> Row:
     return row
 
 
-def first_sentence(thinking: str) -> str:
-    """Return the sentence in which a trace states the problem."""
-    return split_opening(thinking)[0]
-
-
 def split_opening(thinking: str) -> tuple[str, str]:
     """Return the sentence in which a trace states the problem, in one line, and what follows it."""
     taken = ""

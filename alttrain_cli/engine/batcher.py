@@ -146,7 +146,8 @@ class Batcher:
         if len(flying) > self._limits.rows(longest):
             self._send_back()
             return []
-        for lane in self._in_turn():
+        self._turn = not self._turn
+        for lane in (self._lanes[self._turn], self._lanes[not self._turn]):
             if chosen := list(self._chosen(lane, len(flying), longest)):
                 done = lane.batch.admit(chosen, check)
                 for _ in chosen:
@@ -156,10 +157,6 @@ class Batcher:
                 alone = len(flying) == len(lane.batch.requests)
                 return lane.batch.advance(ROUND if alone else SHORT_ROUND, check)
         return []
-
-    def _in_turn(self) -> Iterator[_Lane]:
-        self._turn = not self._turn
-        return iter((self._lanes[self._turn], self._lanes[not self._turn]))
 
     def _chosen(self, lane: _Lane, flying: int, longest: int) -> Iterator[BatchRequest]:
         """Yield the requests that join now, read together: as many as fit in memory."""

@@ -4,7 +4,6 @@ import random
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.batcher import Batcher, free_limits
@@ -22,14 +21,6 @@ PATIENCE = 4
 # Python's lock from the thread that writes. vLLM's --stream-interval is for the same reason.
 STREAMS_PER_TOKEN = 8
 WAKING = 0.2  # seconds between two empty chunks of a stream that waits for memory
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is to be completed: `started` is the end of it that belongs to the completion already."""
-
-    token_ids: list[int]
-    started: str = ""
 
 
 class Streams:
@@ -58,9 +49,10 @@ class Streams:
 
     def open(
         self,
-        prompt: Prompt,
+        token_ids: list[int],
         sampling: Sampling,
         *,
+        started: str = "",
         budget: int | None = None,
         seed: int | None = None,
         adapter: bool = True,
@@ -68,8 +60,9 @@ class Streams:
     ) -> Generator[TokenChunk]:
         """Yield the completion of a prompt in chunks, terminator cut off.
 
-        After `budget` thinking tokens the reasoning block is closed by force. Without `adapter` the base
-        model writes. Closing the iterator stops the model.
+        `started` is the end of the prompt that belongs to the completion already. After `budget` thinking
+        tokens the reasoning block is closed by force. Without `adapter` the base model writes. Closing the
+        iterator stops the model.
 
         A chunk may be empty, while nothing is written yet.
 
@@ -77,12 +70,10 @@ class Streams:
             ModelError: if the memory is too small; the model stays usable.
         """
         streamer = TokenStreamer(
-            self._loaded.tokenizer, self._loaded.template, budget, prompt.started, self._interval
+            self._loaded.tokenizer, self._loaded.template, budget, started, self._interval
         )
         chosen = random.randint(0, LARGEST_SEED) if seed is None else seed
-        request = BatchRequest(
-            0, prompt.token_ids, sampling.max_new_tokens, sampling, chosen, streamer, watch
-        )
+        request = BatchRequest(0, token_ids, sampling.max_new_tokens, sampling, chosen, streamer, watch)
         self._submit(request, adapter)
         try:
             yield from streamer

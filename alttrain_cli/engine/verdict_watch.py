@@ -62,13 +62,16 @@ class VerdictWatch:
         self.tokens = tokens
         self._started = started  # of the completion, in the family's own markers
         self._threshold = threshold
-        self._following = tokens.next_of(())
-        self._path: Tokens = ()  # of a word whose verdict is still open
-        self._weight = 1.0  # the probability of that path
-        self._masses = {Verdict.HARMFUL: 0.0, Verdict.BENIGN: 0.0}
+        self._start_again()
         self._negated = False
         self._forced: list[int] = []  # the rest of the word that a threshold chose
         self._seen: tuple[int, int | None] = (-1, None)  # at how many tokens, and what was returned
+
+    def _start_again(self) -> None:
+        self._path: Tokens = ()  # of a word whose verdict is still open
+        self._weight = 1.0  # the probability of that path
+        self._following = self.tokens.next_of(())
+        self._masses = {Verdict.HARMFUL: 0.0, Verdict.BENIGN: 0.0}
 
     @property
     def awaited(self) -> tuple[int, ...] | None:
@@ -113,10 +116,6 @@ class VerdictWatch:
             return None
         [own] = meanings
         return self._decide(own, odds)
-
-    def _start_again(self) -> None:
-        self._path, self._weight, self._following = (), 1.0, self.tokens.next_of(())
-        self._masses = dict.fromkeys(self._masses, 0.0)
 
     def _is_place(self, written: Sequence[int], token: int) -> bool:
         """Whether a verdict word at this place gives the verdict of the assessment."""

@@ -6,8 +6,8 @@ from functools import cache
 from importlib import util
 from pathlib import Path
 
-from alttrain_cli.strict_json import parse_json
-from alttrain_cli.text import escape_hidden, quoted
+from alttrain_cli.strict_json import is_object
+from alttrain_cli.text import escape_hidden, listed, quoted
 
 FILES = (
     ("trl", "trainer/sft_config.py", "SFTConfig"),
@@ -125,7 +125,7 @@ def wrong_value(name: str, value: object) -> str:
         return _wrong_number(name, value)
     known, annotation = words_of(name), settings()[name]
     if isinstance(value, str) and "dict" in annotation:
-        return "" if _is_object(value) else "a section with keys"
+        return "" if is_object(value) else "a section with keys"
     for word in value if isinstance(value, list) else [value]:
         if "list[str]" in annotation and word is not None and not isinstance(word, str):
             return "a list of words"
@@ -133,7 +133,7 @@ def wrong_value(name: str, value: object) -> str:
             if not word.strip():
                 return "a word that is not empty"
             if known and word not in known:
-                return f"one of {_listed(known)}"
+                return f"one of {listed(known, _LISTED)}"
     return ""
 
 
@@ -146,7 +146,7 @@ def check_words(name: str, word: str) -> str:
     known = words_of(name)
     if known and word not in known:
         near = difflib.get_close_matches(word[:100], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"one of {_listed(known)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"one of {listed(known, _LISTED)}"
         raise ValueError(f"{quoted(word)} is not known; {hint}")
     return word
 
@@ -159,18 +159,6 @@ def words_of(name: str) -> tuple[str, ...]:
         if words := _enumerations().get(member):
             return words
     return ()
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    more = len(words) - _LISTED
-    return ", ".join(words[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(parse_json(text), dict)
-    except ValueError:
-        return False
 
 
 def _wrong_number(name: str, value: int | float) -> str:

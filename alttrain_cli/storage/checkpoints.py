@@ -58,7 +58,9 @@ def write_checkpoint(checkpoints: Path, step: int) -> Iterator[Path]:
         yield folder
         write_json(folder / COMPLETE, {"step": step, "bytes": _sizes(folder)})
     except Exception as error:
-        reason = _why_unwritten(error, checkpoints)  # before space is freed
+        # Before space is freed. torch does not always report that there was none.
+        is_full = shutil.disk_usage(checkpoints).free < 2**20
+        reason = write_refusal(error) or ("the disk is full" if is_full else None)
         shutil.rmtree(folder, ignore_errors=True)
         if reason:
             raise RunError(
@@ -92,12 +94,6 @@ def _sizes(folder: Path) -> dict[str, int]:
     """Return the size of each file below a folder, in bytes, by its path there."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-
-
-def _why_unwritten(error: Exception, folder: Path) -> str | None:
-    """Return why a write failed; torch does not always report that there was no space."""
-    full = shutil.disk_usage(folder).free < 2**20
-    return write_refusal(error) or ("the disk is full" if full else None)
 
 
 def _step_of(checkpoint: Path) -> int:

@@ -20,7 +20,7 @@ from alttrain_cli.storage.reading import (
     read_lines,
     read_text,
 )
-from alttrain_cli.strict_json import parse_json
+from alttrain_cli.strict_json import is_object
 from alttrain_cli.text import escape_hidden, quoted
 
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -47,10 +47,9 @@ def read_table(
             yield from _read_json_lines(path)
         case ".json":
             yield from _read_json(path, records)
-        case ".csv":
-            yield from _read_csv(path, ",", header)
-        case ".tsv":
-            yield from _read_csv(path, "\t", header)
+        case ".csv" | ".tsv" as ending:
+            lines = (line for _, line in read_lines(path))
+            yield from _rows(str(path), lines, "," if ending == ".csv" else "\t", header)
         case ".zip" if members:
             yield from _read_zip(path, members)
         case ".parquet":
@@ -75,7 +74,7 @@ def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[s
     try:
         values = load_json(text, str(path))
     except DataError:
-        if _is_object(text.lstrip().partition("\n")[0]):
+        if is_object(text.lstrip().partition("\n")[0]):
             raise DataError(f"{path}: holds an object per line. Rename it: it must end in .jsonl.") from None
         raise
     if records and isinstance(values, dict):
@@ -91,19 +90,6 @@ def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[s
 
 def _first_line(path: Path) -> str:
     return next((line.lstrip() for _, line in read_lines(path)), "")
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(parse_json(text), dict)
-    except ValueError:
-        return False
-
-
-def _read_csv(
-    path: Path, delimiter: str, header: Sequence[str] | None
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    return _rows(str(path), (line for _, line in read_lines(path)), delimiter, header)
 
 
 def _read_zip(path: Path, members: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

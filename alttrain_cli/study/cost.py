@@ -76,7 +76,8 @@ def _training(step: TrainStep, machine: Machine) -> Cost:
     time = training_time(recipe, planned)
     trained_tokens = [size.trained for size in sizes]
     cap, mean = min(recipe.generation.max_new_tokens, max(trained_tokens)), fmean(trained_tokens)
-    check = _generation(recipe, machine, 2 * PROBED_PAIRS, 2 * PROBED_PAIRS, _lengths(mean, cap))
+    lengths = (min(cap, mean), min(cap, 2 * mean))  # some repeat themselves
+    check = _generation(recipe, machine, 2 * PROBED_PAIRS, 2 * PROBED_PAIRS, lengths)
     parts = (
         {LOAD: _loading(recipe, machine), TRAIN: time.seconds, CHECK: SAVE + check} if time and check else {}
     )
@@ -141,11 +142,6 @@ def _generation(
 
 def _loading(recipe: Recipe, machine: Machine) -> float:
     return START + _bytes(recipe, machine) / READ
-
-
-def _lengths(mean: float, cap: int) -> tuple[float, float]:
-    """Return the usual and the largest number of tokens of completions, of which some repeat themselves."""
-    return min(cap, mean), min(cap, 2 * mean)
 
 
 def _bytes(recipe: Recipe, machine: Machine) -> float:
