@@ -255,6 +255,30 @@ class Backend(Protocol):
         """Release the memory or the connections. Closing twice is harmless."""
 
 
+class WholeStreams:
+    """The streams of a backend that only completes: one chunk with the whole text. It counts no tokens."""
+
+    def stream(
+        self: Backend,
+        conversation: Conversation,
+        sampling: Sampling,
+        *,
+        budget: int | None = None,
+        seed: int | None = None,
+    ) -> Generator[Chunk, None, Completion]:
+        """Yield one completion at once. A thinking budget is an error."""
+        if budget is not None:
+            raise BackendError(f"{self.name}: a thinking budget has no effect here.", fatal=True)
+        [(_, found)] = self.complete([Request(None, conversation, seed or 0)], sampling)
+        if isinstance(found, BackendError):
+            raise found
+        yield Chunk(found.text, found.tokens or 1)
+        return found
+
+    def count(self, conversation: Conversation) -> int | None:
+        return None
+
+
 def check_threshold(asked: "Backend | Target", sampling: Sampling) -> None:
     """Refuse a threshold that would have no effect with a backend, or with a target before it is opened.
 

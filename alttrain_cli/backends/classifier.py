@@ -7,14 +7,13 @@ from itertools import islice
 from alttrain_cli.backends.base import (
     Ability,
     BackendError,
-    Chunk,
     Completion,
     Fingerprint,
     Finish,
     Key,
     Request,
+    WholeStreams,
 )
-from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.engine.classify import Classifier, fetch
 from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.recipe.model import Sampling
@@ -23,7 +22,7 @@ from alttrain_cli.structure.sections import THOUGHTS
 LOOK_AHEAD = 4096  # requests that are ordered by length together
 
 
-class ClassifierBackend:
+class ClassifierBackend(WholeStreams):
     """A classifier in memory. It judges a conversation as a whole, and decodes greedily."""
 
     abilities = Ability.RENDERED
@@ -61,23 +60,6 @@ class ClassifierBackend:
             inputs = [one.input if isinstance(one.input, str) else one.input.wire() for one in chunk]
             for index, text, finished in self._classifier.answers(inputs, sampling.max_new_tokens):
                 yield chunk[index].key, Completion(text, Finish.STOP if finished else Finish.LENGTH)
-
-    def stream(
-        self,
-        conversation: Conversation,
-        sampling: Sampling,
-        *,
-        budget: int | None = None,
-        seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
-        [(_, found)] = self.complete([Request(None, conversation)], sampling)
-        if isinstance(found, BackendError):
-            raise found
-        yield Chunk(found.text, 1)
-        return found
-
-    def count(self, conversation: Conversation) -> int | None:
-        return None
 
     def close(self) -> None:
         self._classifier.close()

@@ -15,8 +15,7 @@ from itertools import count
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-from alttrain_cli.backends.base import Ability, Backend, BackendError, Chunk, Completion, Key, Request
-from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.base import Ability, Backend, BackendError, Completion, Key, Request, WholeStreams
 from alttrain_cli.backends.gpu_worker import (
     WorkerMessage,
     read_fingerprint,
@@ -172,7 +171,7 @@ class _Pool:
             worker.close()
 
 
-class PooledBackend:
+class PooledBackend(WholeStreams):
     """A model on several GPUs. Its `base` is the same processes without the adapter."""
 
     def __init__(self, pool: _Pool, name: str, view: WorkerMessage, *, is_base: bool = False) -> None:
@@ -235,26 +234,6 @@ class PooledBackend:
             raise BackendError(line, fatal=True)
         if queue.lose(worker):
             self._pool.warn(f"{line} The other GPUs get its requests.")
-
-    def stream(
-        self,
-        conversation: Conversation,
-        sampling: Sampling,
-        *,
-        budget: int | None = None,
-        seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
-        """Yield one completion at once. A thinking budget is an error."""
-        if budget is not None:
-            raise BackendError(f"{self.name}: a thinking budget needs a single GPU.", fatal=True)
-        [(_, found)] = self.complete([Request(None, conversation, seed or 0)], sampling)
-        if isinstance(found, BackendError):
-            raise found
-        yield Chunk(found.text, found.tokens or 1)
-        return found
-
-    def count(self, conversation: Conversation) -> int | None:
-        return None
 
     def close(self) -> None:
         """End the processes. Views are closed with it."""

@@ -79,14 +79,7 @@ _REFUSALS = (
 # what an unknown category counts as. After the eight kinds of arXiv 2505.15404's template.
 CHECKLIST = {
     "crime or illegal goods": (
-        "criminal",
-        "illicit",
-        "illegal",
-        "drug",
-        "fraud",
-        "cyber",
-        "malware",
-        "property",
+        *("criminal", "illicit", "illegal", "drug", "fraud", "cyber", "malware", "property"),
     ),
     "violence": ("violence", "weapon", "terror"),
     "harassment or threats": ("harass",),

@@ -32,15 +32,11 @@ def _rows(split: Split, name: str) -> tuple[Row, ...]:
     return tuple(
         Row(
             id=f"starter-{pair['pair']}-{label}",
-            prompt=pair[label]["prompt"],
             label=label,
             category=pair["category"],
             source=STARTER,
             style="alttrain",
-            understanding=pair[label]["understanding"],
-            assessment=pair[label]["assessment"],
-            reasoning=pair[label]["reasoning"],
-            answer=pair[label]["answer"],
+            **pair[label],
         )
         for pair in starter_pairs(name)
         if pair["split"] == split

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 ADAPTER, WHOLE, INDEX = WEIGHTS
 CARD = "README.md"  # the model card
 TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "generation_config.json",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "generation_config.json"),
 )
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

@@ -54,23 +54,15 @@ _LISTED = 16  # words in a message
 _MOST = 1e9  # of any number
 _UP_TO_ONE = ("label_smoothing_factor", "adam_epsilon")
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "None": (type(None),),
-    "bool": (bool,),
-    "int": (int,),
-    "float": (int, float),
-    "dict": (dict,),
-    "list": (list,),
-}
-
-_TYPE_WORDS = {
-    "None": "null",
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "dict": "a section with keys",
-    "list": "a list of words",
-    "str": "text",
+# What a value of each annotated type is in YAML, and in words.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "None": ((type(None),), "null"),
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "dict": ((dict,), "a section with keys"),
+    "list": ((list,), "a list of words"),
+    "str": ((str,), "text"),
 }
 
 
@@ -108,12 +100,12 @@ def wrong_type(name: str, value: object) -> str:
     """
     annotation = settings()[name]
     for member in annotation.split(" | "):
-        kinds = _TYPES.get(member.partition("[")[0], (str,))  # an enum is given by its value
+        kinds, _ = _TYPES.get(member.partition("[")[0], _TYPES["str"])  # an enum is given by its value
         right = isinstance(value, kinds) and (member == "bool" or not isinstance(value, bool))
         if right or member == f"Literal[{value}]":
             return ""
     members = [member.partition("[")[0] for member in annotation.split(" | ")]
-    *first, last = [_TYPE_WORDS[member] for member in members if member in _TYPE_WORDS] or ["text"]
+    *first, last = [_TYPES[member][1] for member in members if member in _TYPES] or ["text"]
     return f"{', '.join(first)} or {last}" if first else last
 
 

@@ -181,14 +181,7 @@ class StudyFile(_Section):
 
     def values(self, axis: Axis) -> Sequence[str]:
         """Return the names of an axis' values."""
-        found: dict[Axis, Sequence[str]] = {
-            "model": tuple(self.models),
-            "method": tuple(self.methods),
-            "size": tuple(self.sizes),
-            "mode": self.modes,
-            "judge": self.judges,
-        }
-        return found[axis]
+        return tuple(getattr(self, f"{axis}s"))
 
     @property
     def rows(self) -> tuple[Axis, ...]:
