@@ -130,6 +130,11 @@ class Chunk(NamedTuple):
     warning: str = ""
 
 
+# A completion as it streams, and many with their keys, or with why there is none, as each ends.
+Stream = Generator[Chunk, None, Completion]
+Completions = Generator[tuple[Key, Completion | BackendError]]
+
+
 class Request(NamedTuple, Generic[Key]):
     """One conversation to complete. A sample depends on its conversation and its seed alone.
 
@@ -219,9 +224,7 @@ class Backend(Protocol):
     def fingerprint(self) -> Fingerprint:
         """Everything that shapes its completions."""
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Yield each request's key with its completion, or with why there is none, as each ends.
 
         Requests are taken when there is room for them, so the iterable may be long. A threshold in the
@@ -238,7 +241,7 @@ class Backend(Protocol):
         *,
         budget: int | None = None,
         seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
+    ) -> Stream:
         """Yield one completion in chunks and return it whole.
 
         After `budget` thinking tokens the reasoning block is closed and an answer is forced. `seed` None
@@ -265,7 +268,7 @@ class WholeStreams:
         *,
         budget: int | None = None,
         seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
+    ) -> Stream:
         """Yield one completion at once. A thinking budget is an error."""
         if budget is not None:
             raise BackendError(f"{self.name}: a thinking budget has no effect here.", fatal=True)

@@ -1,13 +1,13 @@
 """A local classifier as a backend: a model that judges one response in a few greedy tokens."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import islice
 
 from alttrain_cli.backends.base import (
     Ability,
-    BackendError,
     Completion,
+    Completions,
     Fingerprint,
     Finish,
     Key,
@@ -51,9 +51,7 @@ class ClassifierBackend(WholeStreams):
             self.name, self.name, self._classifier.source.weights, quantised=self._classifier.bits == 4
         )
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Complete in batches, the shortest prompt first. Only `max_new_tokens` of the sampling counts."""
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):

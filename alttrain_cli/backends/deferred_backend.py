@@ -1,11 +1,11 @@
 """A backend that is opened at its first use: a command that finds everything kept loads no model."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from alttrain_cli.backends.base import Backend, BackendError, Completion, Key, Request
+from alttrain_cli.backends.base import Backend, Completions, Key, Request
 from alttrain_cli.recipe.model import Sampling
 
 
@@ -23,9 +23,7 @@ class DeferredBackend:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._opened, name)
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Complete; no request opens nothing."""
         left = iter(requests)
         for first in left:

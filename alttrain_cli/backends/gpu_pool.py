@@ -8,14 +8,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-from alttrain_cli.backends.base import Ability, Backend, BackendError, Completion, Key, Request, WholeStreams
+from alttrain_cli.backends.base import Ability, Backend, BackendError, Completions, Key, Request, WholeStreams
 from alttrain_cli.backends.gpu_worker import (
     WorkerMessage,
     read_fingerprint,
@@ -188,9 +188,7 @@ class PooledBackend(WholeStreams):
         view = self._view["base"]
         return PooledBackend(self._pool, view["fingerprint"]["name"], view, is_base=True) if view else None
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Complete on all GPUs. One that has answered its requests gets the next ones."""
         call, events = self._pool.begin()
         queue = WorkQueue(requests, len(self._pool.workers))

@@ -14,10 +14,12 @@ from alttrain_cli.backends.base import (
     BackendError,
     Chunk,
     Completion,
+    Completions,
     Fingerprint,
     Finish,
     Key,
     Request,
+    Stream,
 )
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.fingerprints import fingerprint_of
@@ -110,9 +112,7 @@ class LocalBackend:
         view._weights = self._weights
         return view
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Complete in batches, the longest prompt first, each as it is finished."""
         left = iter(requests)
         while chunk := list(islice(left, LOOK_AHEAD)):
@@ -155,7 +155,7 @@ class LocalBackend:
         *,
         budget: int | None = None,
         seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
+    ) -> Stream:
         """Yield one completion in chunks; a reasoning block that outgrows its budget is closed by force.
 
         Raises:

@@ -1,10 +1,10 @@
 """Requests of several views of one model, a run and its base, in one piece of work."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Generic, NamedTuple, Protocol, cast
 
-from alttrain_cli.backends.base import Ability, Backend, BackendError, Completion, Key, Request
+from alttrain_cli.backends.base import Ability, Backend, Completions, Key, Request
 from alttrain_cli.recipe.model import Sampling
 
 
@@ -19,13 +19,11 @@ class MixedRequest(NamedTuple, Generic[Key]):
 class Mixing(Protocol):
     """What a backend with `Ability.MIX` has."""
 
-    def complete_mixed(
-        self, tasks: Iterable[MixedRequest[Key]]
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete_mixed(self, tasks: Iterable[MixedRequest[Key]]) -> Completions[Key]:
         """Complete requests of this view and of its base from one queue, as `Backend.complete` does."""
 
 
-def complete_all(tasks: Sequence[MixedRequest[Key]]) -> Generator[tuple[Key, Completion | BackendError]]:
+def complete_all(tasks: Sequence[MixedRequest[Key]]) -> Completions[Key]:
     """Yield what `Backend.complete` yields, for a backend and its base.
 
     A server gets all requests from one queue, so that the last ones of one view do not leave it idle. A

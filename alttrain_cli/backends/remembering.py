@@ -6,7 +6,7 @@ result. Files of earlier versions stay valid: their records are read, and keys a
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from typing import Annotated, Any, NotRequired
@@ -14,7 +14,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from alttrain_cli.backends.base import Backend, BackendError, Completion, Finish, Key, Request
+from alttrain_cli.backends.base import Backend, BackendError, Completion, Completions, Finish, Key, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
@@ -81,9 +81,7 @@ class Remembering:
         key = self.key(request, sampling)
         return key in self._failures or key in self._journal.offsets
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Yield the stored completions and, as they arrive, the others; equal requests are made once.
 
         Raises:

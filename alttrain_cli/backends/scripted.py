@@ -11,10 +11,12 @@ from alttrain_cli.backends.base import (
     BackendError,
     Chunk,
     Completion,
+    Completions,
     Fingerprint,
     Finish,
     Key,
     Request,
+    Stream,
 )
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.recipe.model import Sampling
@@ -58,9 +60,7 @@ class ScriptedBackend:
     def fingerprint(self) -> Fingerprint:
         return Fingerprint(self.name, self.name, weights=f"scripted {self.name}", template="scripted")
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         left, order = iter(requests), random.Random(0)
         while chunk := list(islice(left, _TOGETHER)):
             order.shuffle(chunk)
@@ -74,7 +74,7 @@ class ScriptedBackend:
         *,
         budget: int | None = None,
         seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
+    ) -> Stream:
         reply = self._reply(Request(None, conversation, seed or 0), sampling)
         if isinstance(reply, BackendError):
             raise reply

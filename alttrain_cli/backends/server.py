@@ -1,6 +1,6 @@
 """Backend for an OpenAI-compatible server: many requests at the same time, or one as a stream."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
@@ -12,10 +12,12 @@ from alttrain_cli.backends.base import (
     BackendError,
     Chunk,
     Completion,
+    Completions,
     Fingerprint,
     Finish,
     Key,
     Request,
+    Stream,
 )
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.continuation import ContinuationError, Pieces, accepted, added_pieces, added_text
@@ -109,14 +111,10 @@ class ServerBackend:
         first, *others = (one.without_adapter() for one in self.endpoints)
         return ServerBackend(first, self.in_flight, list(filter(None, others))) if first else None
 
-    def complete(
-        self, requests: Iterable[Request[Key]], sampling: Sampling
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         return self.complete_mixed(MixedRequest(self, request, sampling) for request in requests)
 
-    def complete_mixed(
-        self, tasks: Iterable[MixedRequest[Key]]
-    ) -> Generator[tuple[Key, Completion | BackendError]]:
+    def complete_mixed(self, tasks: Iterable[MixedRequest[Key]]) -> Completions[Key]:
         """Complete requests of this model and of its base from one queue; see `complete_tasks`."""
 
         def completion(task: MixedRequest[Key], endpoint: Endpoint, connection: Connection) -> Completion:
@@ -132,7 +130,7 @@ class ServerBackend:
         *,
         budget: int | None = None,
         seed: int | None = None,
-    ) -> Generator[Chunk, None, Completion]:
+    ) -> Stream:
         """Yield one completion; servers send about one token at a time.
 
         A server that keeps a thinking budget itself is given it. If one does not, and the budget is used up,
@@ -145,7 +143,7 @@ class ServerBackend:
             BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
         """
 
-        def start() -> Generator[Chunk, None, Completion]:
+        def start() -> Stream:
             endpoint = self._endpoint
             with closing(endpoint.connect()) as connection:
                 request = StreamRequest(endpoint, connection, conversation, sampling, seed)
@@ -153,7 +151,7 @@ class ServerBackend:
 
         return self._servers.stream(start)
 
-    def _streamed(self, request: StreamRequest, budget: int | None) -> Generator[Chunk, None, Completion]:
+    def _streamed(self, request: StreamRequest, budget: int | None) -> Stream:
         conversation, sampling = request.conversation, request.sampling
         opened = budget is not None and self._opens_block(conversation)
         written = StreamedText(conversation.started, opened)
@@ -204,9 +202,7 @@ class ServerBackend:
         counted = tokenizer.count_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=counted)
 
-    def _ended(
-        self, completion: Completion, written: StreamedText, budget: ServerBudget
-    ) -> Generator[Chunk, None, Completion]:
+    def _ended(self, completion: Completion, written: StreamedText, budget: ServerBudget) -> Stream:
         """Return a completion that the server has ended, with what it does not say itself."""
         if not written.tokens:
             raise BackendError(f"{self._endpoint.address}: the completion is empty. Send it again.")
@@ -250,7 +246,7 @@ class ServerBackend:
         with closing(pieces):
             return (yield from added_pieces(first, pieces, conversation.started))
 
-    def _forced(self, request: StreamRequest, written: StreamedText) -> Generator[Chunk, None, Completion]:
+    def _forced(self, request: StreamRequest, written: StreamedText) -> Stream:
         """Yield the closing marker and an answer; without an answer the block stays open, with a warning."""
         conversation = request.conversation
         closed = conversation.start(written.text[len(conversation.started) :].rstrip() + THINK.close)

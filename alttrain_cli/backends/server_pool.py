@@ -1,14 +1,14 @@
 """Several servers with the same model: one with room gets the next request, so the fastest do most."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from queue import SimpleQueue
 from threading import Lock
 from typing import Self, TypeVar, cast
 
-from alttrain_cli.backends.base import BackendError, Chunk, Completion, Key
+from alttrain_cli.backends.base import BackendError, Completion, Completions, Key, Stream
 from alttrain_cli.backends.connection import Connection
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.in_flight import request_many
@@ -70,9 +70,7 @@ class Servers:
                 if not self._is_replaced(endpoint, error):
                     raise
 
-    def stream(
-        self, start: Callable[[], Generator[Chunk, None, Completion]]
-    ) -> Generator[Chunk, None, Completion]:
+    def stream(self, start: Callable[[], Stream]) -> Stream:
         """Yield a stream of the first server; one that is down before its first text is left out."""
         while True:
             endpoint = self.alive[0]
@@ -155,7 +153,7 @@ def complete_tasks(
     places: int,
     tasks: Iterable[MixedRequest[Key]],
     completion: Callable[[MixedRequest[Key], Endpoint, Connection], Completion],
-) -> Generator[tuple[Key, Completion | BackendError]]:
+) -> Completions[Key]:
     """Yield completions and failures as they arrive, at most `places` requests per server at the same time.
 
     Raises:
