@@ -23,7 +23,6 @@ from measuring import Figures, in_turn, parser_of, print_machine, print_ratio, p
 
 from alttrain_cli.backends.base import Ability, Request
 from alttrain_cli.backends.open import find, open_backend
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.console import print_lines
 from alttrain_cli.evaluation.attacks.catalogue import Budget
@@ -34,6 +33,7 @@ from alttrain_cli.evaluation.suites.suite import Item, SampleRequest
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
+from tests.scripted import ScriptedBackend
 
 CameTo = tuple[str, str, list[str]]  # key, outcome and all that the target wrote in a dialogue
 LOCK_STEP, ALONE = "lock-step", "one at a time"

@@ -12,6 +12,7 @@ def enter(root: str) -> None:
     """Let this process import the package from a folder."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "alttrain_cli"]:
         del sys.modules[name]
+    sys.modules.pop("tests.scripted", None)  # it has the classes of the other one
     sys.path.insert(0, root)
     import alttrain_cli
 
@@ -20,7 +21,6 @@ def enter(root: str) -> None:
 
 def evaluate(suite: str, judge: str) -> None:
     """Evaluate a model that refuses everything."""
-    from alttrain_cli.backends.scripted import ScriptedBackend
     from alttrain_cli.console.scorecard import print_report
     from alttrain_cli.evaluation.attacks.setup import AttackChoice
     from alttrain_cli.evaluation.comparison import Comparison
@@ -33,6 +33,7 @@ def evaluate(suite: str, judge: str) -> None:
     from alttrain_cli.evaluation.suites.published import read_suites
     from alttrain_cli.evaluation.suites.suite import find_suites
     from alttrain_cli.progress import Progress
+    from tests.scripted import ScriptedBackend
 
     pair = Comparison(EvalTarget(Path("out"), ScriptedBackend(REFUSAL)))
     suites = read_suites(find_suites(suite), {}, Progress())

@@ -9,11 +9,11 @@ from typing import Any
 
 from alttrain_cli.backends.base import Backend, Chunk, Completion
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.activity import Activity
 from alttrain_cli.serve.limits import ServeLimits
 from alttrain_cli.serve.server import BACKLOG, Serving, address_of, serve, take_address
+from tests.scripted import ScriptedBackend
 
 DEFAULTS = Sampling(max_new_tokens=50, do_sample=True, temperature=0.6, top_p=0.95)
 THOUGHT = "<think>\nI see.\n</think>\n\nAll is fine."

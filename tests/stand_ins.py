@@ -17,7 +17,6 @@ import pytest
 from alttrain_cli.backends import classifier
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.local import LocalBackend
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.commands import export as export_command
@@ -48,6 +47,7 @@ from alttrain_cli.study import launch
 from alttrain_cli.training import job
 from tests.run_folders import PROBES
 from tests.samples import TRACE, put
+from tests.scripted import ScriptedBackend
 
 HARMFUL = "<think>\nThe user wants to do harm.\n\nThis is harmful.\n\nI must say no.\n</think>\n\nI can't help with that."
 HELPS = "<think>\nThe user asks for a fact.\n\nThis is benign.\n\nI can help.\n</think>\n\nIt is 4."

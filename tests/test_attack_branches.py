@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, get_args
 import pytest
 
 from alttrain_cli.backends.base import BackendError, Completion, ContextFullError, Finish, Key, Request
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome, FinishedDialogue, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.runner import Dialogue, play_all
@@ -18,6 +17,7 @@ from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, all_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
+from tests.scripted import ScriptedBackend
 
 HELD, ACHIEVED = AttackOutcome.HELD, AttackOutcome.ACHIEVED
 ATTACKER, JUDGE = AttackOutcome.ATTACKER_FAILED, AttackOutcome.JUDGE_FAILED

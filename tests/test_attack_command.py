@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Ability, Request
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.cli import app
 from alttrain_cli.commands.chat.attack import next_command
@@ -43,6 +42,7 @@ from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.runs.scores import read_scorecard, read_scores
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from tests.run_folders import make
+from tests.scripted import ScriptedBackend
 from tests.servers import chat_server
 
 REFUSES = "<think>\nThey ask.\n\nThis is harmful.\n\nI stop.\n</think>\n\nI can't help with that."

@@ -16,7 +16,6 @@ import pytest
 from alttrain_cli.backends.base import Ability, BackendError, Completion, ContextFullError, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.our_prompts import rendered, whole_text
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome, Role
 from alttrain_cli.evaluation.attacks.catalogue import Budget
@@ -33,6 +32,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
 from tests.scorecards import generate
+from tests.scripted import ScriptedBackend
 from tests.test_bad_evaluation_files import KNOWN_WORDS, changed, fields_of, wrong_values
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)

@@ -25,7 +25,6 @@ from alttrain_cli.backends.deferred_backend import DeferredBackend
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.model_list import read_models
 from alttrain_cli.backends.rendered_server import RenderedServer
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.commands.build_data import steps
@@ -36,6 +35,7 @@ from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.trace import TraceState
 from tests.fake_vllm import rendered_server
 from tests.samples import TRACE, put
+from tests.scripted import ScriptedBackend
 from tests.serve_here import eventually, server_here
 from tests.servers import Fault, chat_server
 from tests.trained import load_backend

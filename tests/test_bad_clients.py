@@ -16,10 +16,10 @@ import pytest
 
 from alttrain_cli.backends.base import BackendError, Chunk, Completion, ContextFullError, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Sampling
+from tests.scripted import ScriptedBackend
 from tests.serve_here import Here, Words, eventually, server_here
 
 HI: Any = [{"role": "user", "content": "Hi."}]

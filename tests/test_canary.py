@@ -9,7 +9,6 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.backends.base import Request
 from alttrain_cli.backends.local import LocalBackend
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine import load
@@ -26,6 +25,7 @@ from alttrain_cli.training.canary import NEW_TOKENS, PROBED_PAIRS, Canary
 from alttrain_cli.training.reports import TrainingEvents, TrainingStep
 from alttrain_cli.training.rows import longest_completion
 from tests.run_folders import TRAINED, make
+from tests.scripted import ScriptedBackend
 
 HELD_OUT = starter_rows("heldout")
 SAMPLING = Sampling(max_new_tokens=1_000, do_sample=False)

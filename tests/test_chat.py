@@ -22,7 +22,6 @@ from alttrain_cli.backends.base import (
     Request,
 )
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.chat import files
 from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.completion import MeasuredCompletion, StreamingCompletion
@@ -44,6 +43,7 @@ from alttrain_cli.structure.row import read_rows
 from alttrain_cli.structure.trace import Trace, TraceState, parse
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from tests.scripted import ScriptedBackend
 
 GREEDY = Settings(Recipe.load("smollm2-135m").generation)
 SAMPLED = Settings(Recipe.load("qwen3-4b").generation)

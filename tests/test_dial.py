@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
 from alttrain_cli.evaluation import evaluate as evaluation
@@ -38,6 +37,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.run_folders import make
 from tests.scorecards import generate
+from tests.scripted import ScriptedBackend
 from tests.servers import chat_server
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)

@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Ability, Completion, Fingerprint, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
 from alttrain_cli.errors import ModelError
@@ -27,6 +26,7 @@ from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from tests.scorecards import generate, suite
+from tests.scripted import ScriptedBackend
 from tests.servers import chat_server
 
 SAMPLING = Sampling(max_new_tokens=64, do_sample=False)

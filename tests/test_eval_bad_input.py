@@ -435,8 +435,8 @@ def test_every_suite_of_ours_still_reads() -> None:
 
 def test_an_answer_of_build_data_that_was_kept_wrong_is_named(tmp_path: Path) -> None:
     from alttrain_cli.backends.remembering import RECORD, Remembering
-    from alttrain_cli.backends.scripted import ScriptedBackend
     from alttrain_cli.storage.journal import Journal
+    from tests.scripted import ScriptedBackend
 
     good = {
         "key": "k",

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.mixed import MixedRequest
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
@@ -39,6 +38,7 @@ from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row
 from tests.scorecards import generate
+from tests.scripted import ScriptedBackend
 from tests.servers import Fault, chat_server
 
 REFUSAL = (

@@ -28,7 +28,7 @@ from tests.trained import load_backend
 SCRIPTED = """
 import json, os, sys
 from alttrain_cli.backends import gpu_worker
-from alttrain_cli.backends.scripted import ScriptedBackend
+from tests.scripted import ScriptedBackend
 
 card = os.environ["CUDA_VISIBLE_DEVICES"]
 target = gpu_worker.read_target(json.loads(sys.stdin.readline()))

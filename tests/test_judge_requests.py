@@ -9,7 +9,6 @@ import pytest
 
 from alttrain_cli.backends.base import BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation import judge_run
 from alttrain_cli.evaluation.completion import record
@@ -34,6 +33,7 @@ from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 from tests.scorecards import BARE, HELPS, UNFINISHED, evaluate, suite, target
+from tests.scripted import ScriptedBackend
 
 NO_ANSWER = "I think.\n</think>\n\n"
 NO_REASONING = "<think>\n\n</think>\n\nSure."

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from alttrain_cli.backends.base import Completion, Fingerprint, Finish
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import ask_judge, missing_requests, parse_judgement
@@ -38,6 +37,7 @@ from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
 from alttrain_cli.progress import Progress
 from tests.scorecards import BARE, evaluate, suite, target
+from tests.scripted import ScriptedBackend
 
 MATH500 = Path(__file__).parents[2] / "shared" / "data" / "math500.jsonl"
 

@@ -5,7 +5,6 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.judge import JudgeSet
@@ -14,6 +13,7 @@ from alttrain_cli.evaluation.report import report
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.reading import read_text
 from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
+from tests.scripted import ScriptedBackend
 
 SMALL, LARGE = 20, 220  # prompts of each of two suites, for each of two models
 # Bytes per completion. When each plan kept its requests, and all plans were in memory, they were 445 and 719.

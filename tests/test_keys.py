@@ -13,7 +13,6 @@ from alttrain_cli.backends import fingerprints
 from alttrain_cli.backends.base import Completion, Fingerprint, Request
 from alttrain_cli.backends.conversation import Conversation, Message
 from alttrain_cli.backends.remembering import RECORD, Remembering
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.errors import DataError
@@ -31,6 +30,7 @@ from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from tests.scorecards import suite
+from tests.scripted import ScriptedBackend
 
 HERE = Fingerprint("n", "m", "w", "a", "t", "bfloat16", True, "cuda", {"torch": "2", "peft": "1"})
 THERE = Fingerprint("n", "m", "w", server="http://h/v1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alttrain_cli.backends.scripted import ScriptedBackend
+from tests.scripted import ScriptedBackend
 from tests.serve_here import server_here
 
 PYTHON = os.environ.get("ALTTRAIN_PYRIT_PYTHON", "")

@@ -11,9 +11,9 @@ import pytest
 from alttrain_cli.backends.base import BackendError, Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.remembering import RECORD, Remembering
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
+from tests.scripted import ScriptedBackend
 
 SAMPLING = Sampling(max_new_tokens=1024, do_sample=False)
 

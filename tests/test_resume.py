@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends import fingerprints
 from alttrain_cli.backends.base import Fingerprint, Request
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
 from alttrain_cli.commands.build_data import steps
@@ -37,6 +36,7 @@ from alttrain_cli.training import checks, job, run_setup
 from alttrain_cli.training.run_setup import check_packages, open_for_resume
 from tests.samples import TRACE, put
 from tests.scorecards import generate
+from tests.scripted import ScriptedBackend
 
 DOCS = Path(__file__).parent.parent / "docs" / "resume.md"
 COMMANDS = ("build-data", "train --resume", "eval")

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from alttrain_cli import console
 from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.chat.completion import stream_completion
 from alttrain_cli.chat.settings import Settings
@@ -53,6 +52,7 @@ from alttrain_cli.training.run_setup import initial_manifest
 from tests import families
 from tests.samples import TRACE, put
 from tests.scorecards import card_of, evaluate, generate, suite, target
+from tests.scripted import ScriptedBackend
 from tests.test_console_chat import drawn
 
 ASSESSED_FIRST: Order = ("assessment", "understanding", "reasoning")

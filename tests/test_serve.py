@@ -13,7 +13,6 @@ import pytest
 
 from alttrain_cli.backends.base import Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.chat_request import read_chat_request
 from alttrain_cli.serve.server import take_address
@@ -22,6 +21,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
 from tests.later import later
+from tests.scripted import ScriptedBackend
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
 
 openai = later("openai")

@@ -27,7 +27,7 @@ from tests.terminals import Terminal
 PROGRAM = """
 import sys
 from functools import partial
-from alttrain_cli.backends.scripted import ScriptedBackend
+from tests.scripted import ScriptedBackend
 from alttrain_cli.cli import main
 from alttrain_cli.commands import serve
 from alttrain_cli.serve.limits import ServeLimits

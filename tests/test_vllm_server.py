@@ -12,7 +12,6 @@ from alttrain_cli.backends import server_stream
 from alttrain_cli.backends.base import Ability, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.open import find
-from alttrain_cli.backends.scripted import ScriptedBackend
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.progress import Progress
@@ -22,6 +21,7 @@ from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import TraceState
 from tests import families
 from tests.fake_vllm import CONTEXT, SYSTEM, vllm_server
+from tests.scripted import ScriptedBackend
 from tests.serve_here import server_here
 from tests.servers import Fault, chat_server
 from tests.test_backends import streamed

@@ -1,7 +1,7 @@
 """The one interface to a model that completes conversations, local or on a server.
 
 Values and a protocol; imports neither torch nor openai. `local.py` and `server.py` implement it,
-`scripted.py` does so for tests, and `tests/test_backends.py` holds all of them to one contract:
+`tests/scripted.py` does so for tests, and `tests/test_backends.py` holds all of them to one contract:
 
 - `complete` returns every request exactly once, in any order, as each is finished.
 - A request that fails is returned as a `BackendError`; an error that every request would meet is raised.
