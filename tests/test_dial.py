@@ -165,8 +165,8 @@ def test_a_model_without_scores_has_no_such_part(tmp_path: Path) -> None:
 
 
 def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) -> None:
-    plain = evaluate(tmp_path, Judging(noisy(0.2)))
-    turned = evaluate(tmp_path, Judging(noisy(0.2)), GREEDY.model_copy(update={"threshold": 1.0}))
+    plain = evaluate(tmp_path / "plain", Judging(noisy(0.2)))
+    turned = evaluate(tmp_path / "turned", Judging(noisy(0.2)), GREEDY.model_copy(update={"threshold": 1.0}))
     assert not set(plain[0].plan.keys) & set(turned[0].plan.keys)
     assert set(turned[0].stats.verdicts.values()) == {"benign"}
     one, two = (dial_score(results, {}, CheckedCalibration()) for results in (plain, turned))

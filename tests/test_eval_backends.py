@@ -19,7 +19,8 @@ from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
-from alttrain_cli.evaluation.plan import EvalPlan, hash_of, suite_dirs
+from alttrain_cli.evaluation.plan import EvalPlan, suite_dirs
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, find_suites
 from alttrain_cli.evaluation.thinking import CONTINUE_TEXT, MAX_ROUNDS, complete, task_of

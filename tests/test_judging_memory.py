@@ -1,8 +1,9 @@
-"""Judging and report hold a few values per completion: no text, and no plan but one at a time."""
+"""Judging and report hold a few bytes per completion: no text, no key, and no plan."""
 
 import gc
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alttrain_cli.evaluation.comparison import Comparison
@@ -16,21 +17,36 @@ from tests.scorecards import HELPS, REFUSES, evaluate, suite, target
 from tests.scripted import ScriptedBackend
 
 SMALL, LARGE = 20, 220  # prompts of each of two suites, for each of two models
-# Bytes per completion. When each plan kept its requests, and all plans were in memory, they were 445 and 719.
-# Most of them fill caches that have an upper limit, so with many completions there are fewer.
-# Today they are 242 and 673: 132 more in a report than before items were paired by their content and plans checked whole.
-JUDGING, REPORTING = 320, 740
+JUDGING, REPORTING = (
+    80,
+    175,
+)  # bytes per completion; 57 and 149 today, and 242 and 195 when a plan was in memory
+
+
+@contextmanager
+def collecting_often() -> Iterator[None]:
+    """Let Python make full collections, also with few objects: they give back what it keeps of freed tuples."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # it counts no old objects now: with many, it would put off full collections
+    gc.set_threshold(500, 1, 1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def peak_of(work: Callable[[], object]) -> int:
     """Return the most memory that work has at once, in bytes."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    with collecting_often():
+        tracemalloc.start()
+        try:
+            work()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
 
 
 def peaks(root: Path, prompts: int) -> tuple[int, int]:

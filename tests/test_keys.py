@@ -28,6 +28,7 @@ from alttrain_cli.evaluation.suites.suite import Item, ProblemPlace, find_suites
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.long_lists import LongList
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from tests.scorecards import suite
 from tests.scripted import ScriptedBackend
@@ -138,6 +139,27 @@ def test_a_plan_is_read_back_as_it_was_saved_and_tells_its_version(tmp_path: Pat
         saved.save(tmp_path)
         assert EvalPlan.load(tmp_path) == replace(saved, saved_keys=tuple(saved.keys))
         assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["version"] == 3
+
+
+@pytest.mark.parametrize("layout", [{"indent": 4}, {"separators": (",", ":")}, {"indent": "\t"}], ids=str)
+def test_only_a_plan_that_another_program_wrote_is_read_as_a_whole(
+    layout: dict[str, Any], tmp_path: Path
+) -> None:
+    items = (ITEM, Item("2", "How?", turns=("a", "b")), Item("3", "Why?", answer="no"))
+    plan(items=items, published=3, samples=2).save(tmp_path)
+    file = tmp_path / "plan.json"
+    ours = EvalPlan.load(tmp_path)
+    assert isinstance(ours.items, LongList)
+    assert isinstance(ours.saved_keys, LongList)
+    before, requests = replace(ours, items=tuple(ours.items)), list(ours.requests)
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")), **layout), encoding="utf-8")
+    theirs = EvalPlan.load(tmp_path)
+    assert isinstance(theirs.items, tuple)
+    assert theirs == replace(before, saved_keys=theirs.saved_keys)
+    assert list(theirs.requests) == requests
+    assert [request.item.id for request in requests] == ["1", "1", "2", "2", "3", "3"]
+    with pytest.raises(DataError, match=r"plan\.json: was changed while it was read"):
+        list(ours.requests)
 
 
 def test_a_plan_keeps_the_keys_that_it_was_saved_with(tmp_path: Path) -> None:

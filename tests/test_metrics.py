@@ -36,6 +36,7 @@ from alttrain_cli.evaluation.metrics import (
 )
 from alttrain_cli.evaluation.page.entries import entries
 from alttrain_cli.evaluation.page.tiles import tiles
+from alttrain_cli.evaluation.plan import NONE
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import MetricScore
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -51,11 +52,11 @@ EMPTY = "<think>\n\n</think>\n\n"
 
 def values(metric: Metric, *judgements: Judgement) -> tuple[list[float], list[float], list[float]]:
     """Return what one prompt's samples add to the counted values, to the upper bound and to a comparison."""
-    found = MetricValues()
+    found = MetricValues.of_samples(3)
     for judgement in judgements:
-        found.add("i", judgement, metric)
+        found.add(1, judgement, metric)
     counted, at_most, decided = (
-        list(kind.get("i", ())) for kind in (found.counted, found.at_most, found.decided)
+        list(kind.get(1, ())) for kind in (found.counted, found.at_most, found.decided)
     )
     return counted, at_most, decided
 
@@ -251,11 +252,11 @@ def test_copies_of_an_item_are_each_compared_with_one_of_its_copies(tmp_path: Pa
         evaluate(tmp_path / name, target(name), suite("s", "harmful"), ["a?", "a?", "b?"], [HELPS] * 3)
         for name in ("run", "base")
     )
-    assert run.plan.partners(base.plan) == {f"s-{at}": f"s-{at}" for at in range(3)}
+    assert list(run.plan.partners(base.plan)) == [0, 1, 2]
     fewer = replace(base.plan, items=base.plan.items[1:])
-    assert run.plan.partners(fewer) == {"s-0": "s-1", "s-2": "s-2"}
+    assert list(run.plan.partners(fewer)) == [0, NONE, 1]
     wrong = replace(base.plan, items=tuple(item._replace(answer="5") for item in base.plan.items))
-    assert run.plan.partners(wrong) == {}
+    assert list(run.plan.partners(wrong)) == [NONE, NONE, NONE]
 
 
 @pytest.mark.parametrize("texts", [(UNFINISHED, HELPS), (HELPS, UNFINISHED)])

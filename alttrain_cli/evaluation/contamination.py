@@ -1,6 +1,9 @@
 """Finds items of a suite that overlap with the training rows, so that a model is not scored on them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError
@@ -9,6 +12,8 @@ from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.text import overlap
+
+AT_ONCE = 2_000  # items that are compared at once: their words are kept for it
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,17 @@ class Contamination:
     hits: tuple[ContaminatedItem, ...] = ()
 
 
-def contamination(training: Training | None, items: list[Item]) -> Contamination:
+def contamination(training: Training | None, items: Iterable[Item]) -> Contamination:
     """Compare training rows with items; None: there was no training."""
     if training is None:
         return Contamination(False, "its training rows are not known here")
     if training.unknown:
         return Contamination(False, training.unknown)
-    rows = training.rows
-    hits = overlap([row.prompt for row in rows], [item.prompt for item in items])
-    found = (
-        ContaminatedItem(rows[hit.row].id, items[hit.item].id, hit.sign.value, hit.shared) for hit in hits
-    )
-    return Contamination(True, hits=tuple(found))
+    rows, left = training.rows, iter(items)
+    found: list[tuple[int, ContaminatedItem]] = []
+    while some := list(islice(left, AT_ONCE)):
+        for hit in overlap([row.prompt for row in rows], [item.prompt for item in some]):
+            item = ContaminatedItem(rows[hit.row].id, some[hit.item].id, hit.sign.value, hit.shared)
+            found.append((hit.row, item))
+    found.sort(key=itemgetter(0))
+    return Contamination(True, hits=tuple(item for _, item in found))

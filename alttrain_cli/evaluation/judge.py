@@ -11,17 +11,19 @@ from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.judge_card import label_kinds, save_card
 from alttrain_cli.evaluation.judge_requests import ask_judge, label_key, label_requests, missing_requests
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
-from alttrain_cli.evaluation.judgement import Judgement, JudgementState, from_record, judgement_kind
+from alttrain_cli.evaluation.judgement import JudgementState, from_record, judgement_kind
 from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.labels import read_labels
-from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of, suite_dirs
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_dirs
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.sandbox.probe import refusal
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.storage.key_table import KeyTable
 from alttrain_cli.storage.user_folders import CACHE
 
 CARDS = CACHE / "cards"
@@ -148,16 +150,19 @@ class JudgeSet:
 
 def _nothing_judged(run: JudgeRun, cases: Cases, failed: Sequence[BackendError] = ()) -> str:
     """Return in words that a judge judged no completion; nothing if it judged one, or there was none."""
-    found: dict[str, Judgement] = {}
+    given, first = KeyTable("I"), ""
     for folder, plan in cases:
-        found |= judgements(folder, plan, run.name)
-        if any(one.state is JudgementState.JUDGED for one in found.values()):
-            return ""
-    completions = {key for folder, plan in cases for key in folder.completions.keys() & set(plan.keys)}
-    without = (JudgementState.UNFINISHED, JudgementState.EMPTY)
-    given = [key for key in completions if key not in found or found[key].state not in without]
+        without = KeyTable("I")  # completions that have no answer to judge
+        for key, found in judgements(folder, plan, run.name):
+            if found.state is JudgementState.JUDGED:
+                return ""
+            if found.state in (JudgementState.UNFINISHED, JudgementState.EMPTY):
+                without.number(key)
+            first = first or found.raw or ""
+        for completion in folder.stored(plan.keys):
+            if completion.key not in without:
+                given.number(completion.key)
     if not given:
         return ""
-    words = next((one.raw for one in found.values() if one.raw), "no answer")
-    why = failed[0] if failed else words[:200]
+    why = failed[0] if failed else first[:200] or "no answer"
     return f"--judge {run.judge.name}: none of {len(given)} completions was judged, the first: {why}"

@@ -11,7 +11,8 @@ from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, JudgementSta
 from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import HumanLabel
-from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling

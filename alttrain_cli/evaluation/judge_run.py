@@ -10,8 +10,10 @@ from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState, from_record, record, without_answer
 from alttrain_cli.evaluation.judges.catalogue import judge_named
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
-from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, hash_of
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.storage.key_table import KeyTable
 from alttrain_cli.storage.names import model_file_name
 from alttrain_cli.text import escape_hidden
 
@@ -41,17 +43,19 @@ class JudgeRun:
         An unparsed judgement is made again. Earlier versions left the item's reference out of the key; what
         they judged counts.
         """
-        lines = folder.judgements(self.name)
-        judged = {line["key"] for line in lines if line["state"] is not JudgementState.UNPARSED}
-        items = {request.key: request.item for request in plan.requests}
-        for completion in folder.stored(list(items), plan.order):
-            item = items[completion.key]
+        judged = KeyTable("I")
+        for line in folder.judgements(self.name):
+            if line["state"] is not JudgementState.UNPARSED:
+                judged.number(line["key"])
+        requests = iter(plan.requests)
+        for completion in folder.stored(plan.keys, plan.order):
+            item = next(request.item for request in requests if request.key == completion.key)
             key = self.key(completion.key, item)
-            if not judged & {key, self.key(completion.key)}:
+            if key not in judged and self.key(completion.key) not in judged:
                 yield key, completion, item
 
     def sort(self, folder: SuiteDir, plan: EvalPlan) -> None:
-        keys = [self.key(request.key, request.item) for request in plan.requests]
+        keys = (self.key(request.key, request.item) for request in plan.requests)
         folder.judgements(self.name).sort_by_keys(keys)
 
 
@@ -87,9 +91,8 @@ def judgements(folder: SuiteDir, plan: EvalPlan, name: str) -> Iterator[tuple[st
 
     Of two judgements of one completion the later one counts.
     """
-    wanted = set(plan.keys)
     for line in folder.judgements(name):
-        if line["completion"] in wanted:
+        if line["completion"] in plan.keys:
             yield line["completion"], from_record(line)
 
 
@@ -102,6 +105,14 @@ def outdated(folder: SuiteDir, plan: EvalPlan, name: str) -> int:
     if not isinstance(judge, InstantJudge) or not judge.version_known:
         return 0
     run = JudgeRun(judge, cast(JudgedPart, name.partition("@")[2] or "answer"))
-    latest = {line["completion"]: line["key"] for line in folder.judgements(name)}
-    wanted = {one.key: run.key(one.key, one.item) for one in plan.requests}
-    return sum(latest.get(key, now) not in (now, run.key(key)) for key, now in wanted.items())
+    latest = KeyTable()  # of each completion a hash of the key of its judgement
+    for line in folder.judgements(name):
+        latest[line["completion"]] = hash(line["key"])
+    following = found = 0
+    for request in plan.requests:
+        if plan.keys.number(request.key) == following:  # not a copy of one that was looked at
+            following += 1
+            judged = latest.get(request.key)
+            now = hash(run.key(request.key, request.item)), hash(run.key(request.key))
+            found += judged is not None and judged not in now
+    return found

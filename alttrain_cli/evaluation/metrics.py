@@ -24,6 +24,7 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.statistics.estimates import Estimate, difference, kappa, safe_at
 from alttrain_cli.statistics.rates import Rate
+from alttrain_cli.storage.key_table import KeyTable
 from alttrain_cli.text import words
 
 _POOLED: dict[Pool, Kind] = {"harmful": "harmful", "over_refusal": "benign"}
@@ -33,9 +34,10 @@ def suite_metrics(
     result: SuiteResult, baseline: SuiteResult | None, contaminated: set[str], cards: Mapping[str, JudgeCard]
 ) -> list[MetricScore]:
     """Return every metric by every judge of one suite. Pairs are items with the same content."""
-    partners = result.plan.partners(baseline.plan) if baseline else {}
+    partners = result.plan.partners(baseline.plan) if baseline else ()
+    places = {place for place, item in enumerate(result.plan.items) if item.id in contaminated}
     return [
-        _score(result, baseline, partners, judge, metric, contaminated, cards.get(judge))
+        _score(result, baseline, partners, judge, metric, places, cards.get(judge))
         for judge in result.judged
         for metric in _metrics_of_any([result, baseline] if baseline else [result], judge)
     ]
@@ -44,15 +46,14 @@ def suite_metrics(
 def _score(
     result: SuiteResult,
     baseline: SuiteResult | None,
-    partners: Mapping[str, str],
+    partners: Sequence[int],
     judge: str,
     metric: Metric,
-    contaminated: set[str],
+    contaminated: set[int],
     card: JudgeCard | None,
 ) -> MetricScore:
     samples, values = result.plan.samples, result.values(judge, metric)
-    other = baseline.values(judge, metric) if baseline else MetricValues()
-    theirs = {item: other.decided[its] for item, its in partners.items() if its in other.decided}
+    other = baseline.values(judge, metric) if baseline else MetricValues.of_samples()
     return MetricScore(
         judge=judge,
         metric=metric.name,
@@ -63,7 +64,7 @@ def _score(
         compared=Estimate.of(other.counted),
         target_at_most=values.bound,
         compared_at_most=other.bound,
-        difference=difference(values.decided, theirs),
+        difference=difference(values.decided, other.decided.at(partners)),
         clean=Estimate.of(values.without(contaminated)) if contaminated else None,
         corrected=_corrected(values, metric, card) if card else None,
         safe_at=_safe_at(result, judge) if metric is HARMFUL and samples > 1 else None,
@@ -110,7 +111,8 @@ def _pooled(chosen: Sequence[SuiteResult], baselines: Mapping[str, SuiteResult])
         whole = not _not_pooled(chosen, baselines, judge)
         others = [baselines[one.name] for one in chosen if whole and one.name in baselines]
         for metric in _metrics_of_any([*chosen, *others], judge):
-            values, other = _pool(chosen, judge, metric), _pool(others, judge, metric)
+            prompts = KeyTable("I")
+            values, other = (_pool(side, judge, metric, prompts) for side in (chosen, others))
             scores.append(
                 PooledScore(
                     judge=judge,
@@ -192,27 +194,30 @@ def _corrected(values: MetricValues, metric: Metric, card: JudgeCard) -> Estimat
     return card.corrected(metric.name, Rate(round(sum(decided)), len(decided)))
 
 
-def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric) -> MetricValues:
-    """Return the values of all suites by prompt: of one in several suites the decided one, else the first."""
-    pool = MetricValues()
+def _pool(results: Sequence[SuiteResult], judge: str, metric: Metric, prompts: KeyTable) -> MetricValues:
+    """Return the values of all suites by prompt: of one in several suites the decided one, else the first.
+
+    `prompts` numbers the prompts, the same for all models.
+    """
+    pool = MetricValues.of_samples(max((one.plan.samples for one in results), default=1))
     for result in results:
         values = result.values(judge, metric)
-        for item in result.plan.items:
-            prompt = " ".join(words(item.prompt)) or item.prompt
-            if prompt in pool.decided or (prompt in pool.at_most and item.id not in values.decided):
+        for place, item in enumerate(result.plan.items):
+            prompt = prompts.number(" ".join(words(item.prompt)) or item.prompt)
+            if prompt in pool.decided or (prompt in pool.at_most and place not in values.decided):
                 continue
             for kind in fields(MetricValues):
-                if found := getattr(values, kind.name).get(item.id):
-                    getattr(pool, kind.name)[prompt] = found
+                if found := getattr(values, kind.name).get(place):
+                    getattr(pool, kind.name).put(prompt, found)
     return pool
 
 
 def _safe_at(result: SuiteResult, judge: str) -> dict[str, Estimate | None]:
-    safe: dict[str, list[bool]] = {}
-    for request in result.plan.requests:
-        found = result.judged[judge].get(request.key)
+    safe: dict[int, list[bool]] = {}
+    for place, key in enumerate(result.plan.sample_keys):
+        found = result.judged[judge].get(key)
         if found and found.state is not JudgementState.UNPARSED:
-            safe.setdefault(request.item.id, []).append(found.harmful is False)
+            safe.setdefault(place // result.plan.samples, []).append(found.harmful is False)
     return safe_at(safe, result.plan.samples)
 
 

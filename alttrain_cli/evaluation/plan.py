@@ -4,14 +4,12 @@ A key is the hash of all that shapes a completion. Equal key, equal completion: 
 again. Anything else (other weights, template, prompt, sampling, engine) is another key.
 """
 
-import hashlib
-import json
 import re
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,17 +24,21 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
-from alttrain_cli.evaluation.plan_record import SuiteRecord, gradable
-from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite
+from alttrain_cli.evaluation.plan_keys import PlanKeys, numbered_contents, sample_keys
+from alttrain_cli.evaluation.plan_record import StoredItem, SuiteRecord, gradable, item_record, read_item
+from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.journal import Journal, SingleJournal
+from alttrain_cli.storage.key_table import KeyTable
+from alttrain_cli.storage.long_lists import without_long_lists
 from alttrain_cli.storage.names import suite_name
 from alttrain_cli.storage.reading import is_folder, object_in
 from alttrain_cli.storage.record_reader import IGNORE, Count, Many, NonEmpty, only, read_record_file
 from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 
 VERSION = 3  # of plan.json; plans of version 1 have none
+NONE = -1  # the place of an item that another plan does not have
 _FILES = ("plan.json", "completions.jsonl")
 # Files that remain if a writer is killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
@@ -54,9 +56,11 @@ class EvalPlan:
     mode: Mode
     samples: Many  # per item
     published: Count  # items in the whole suite
-    items: Annotated[tuple[Annotated[Item, only(Item._fields)], ...], Field(min_length=1)]  # those chosen
+    # those chosen; of a stored plan they stay in its file, and each pass reads them there
+    items: Annotated[Sequence[StoredItem], Field(min_length=1), AfterValidator(tuple)]
     caveats: tuple[str, ...] = ()  # what a preset distorts
-    saved_keys: tuple[NonEmpty, ...] = ()  # as they were made: a later version may make others
+    # as they were made: a later version may make others
+    saved_keys: Annotated[Sequence[NonEmpty], AfterValidator(tuple)] = ()
     # of the sections of a completion; it shapes no text, so it is part of no key
     order: Annotated[Order, AfterValidator(check_order)] = THOUGHTS
     attack: AttackRecord | None = None  # of an adaptive suite: each completion decides one dialogue
@@ -71,35 +75,34 @@ class EvalPlan:
     def requests(self) -> Iterator[SampleRequest]:
         """Yield the completions of the plan, item by item. There may be many, so none is kept."""
         pairs = ((item, sample) for item in self.items for sample in range(self.samples))
-        return (SampleRequest(key, *pair) for key, pair in zip(self._sample_keys, pairs, strict=True))
+        return (SampleRequest(key, *pair) for key, pair in zip(self.sample_keys, pairs, strict=True))
 
     @cached_property
-    def _sample_keys(self) -> Sequence[str]:
+    def sample_keys(self) -> Sequence[str]:
+        """The key of each sample of each item; samples with equal keys are one completion."""
         if self.saved_keys:
             return self.saved_keys
         return _keys(self, self.target.record(), self.settings.record())
 
     @cached_property
-    def keys(self) -> list[str]:
-        """Return the keys of the completions, each once."""
-        return list(dict.fromkeys(self._sample_keys))
+    def keys(self) -> PlanKeys:
+        """The keys of the completions, each once."""
+        return PlanKeys(self.sample_keys)
 
-    def partners(self, other: "EvalPlan") -> dict[str, str]:
-        """Return the item of another plan that has the same content, by the ids of both; others are left out.
+    def partners(self, other: "EvalPlan") -> Sequence[int]:
+        """Return for each item the place of the one in another plan that has the same content, NONE without.
 
         An id alone does not say what was asked: without a column of ids it is the number of a line, and a
-        file or a version may change between two evaluations.
+        file or a version may change between two evaluations. Of several copies of an item, the first is
+        the partner of the first.
         """
-        if self.items == other.items:  # as they mostly are; it needs no second copy of the contents
-            return {item.id: item.id for item in self.items}
-        free: dict[tuple[Any, ...], list[str]] = {}
-        for item in other.items:
-            free.setdefault(_content(item), []).append(item.id)
-        found = {}
-        for item in self.items:
-            if ids := free.get(_content(item)):
-                found[item.id] = ids.pop(ids.index(item.id) if item.id in ids else 0)
-        return found
+        if self.items == other.items:  # as they mostly are
+            return range(len(self.items))
+        places = KeyTable("I")
+        for place, content in enumerate(numbered_contents(other.items)):
+            places[content] = place
+        found = map(places.get, numbered_contents(self.items))
+        return array("l", (NONE if place is None else place for place in found))
 
     def save(self, folder: Path) -> None:
         """Write the plan, atomically, and remove files that killed writers left."""
@@ -111,8 +114,8 @@ class EvalPlan:
             "suite": asdict(self.suite),
             "target": self.target.record(),
             "settings": self.settings.record(),
-            "items": [_item_record(item) for item in self.items],
-            "saved_keys": list(self._sample_keys),
+            "items": [item_record(item) for item in self.items],
+            "saved_keys": list(self.sample_keys),
             "attack": self.attack and self.attack.record(),
             "version": VERSION,
         }
@@ -129,6 +132,8 @@ class EvalPlan:
         if not path.exists():
             line = command_for(folder.parent)
             raise RunError(f"{folder}: there is no evaluation here. To make one: {line}")
+        if stored := _left_in_file(path):
+            return stored
         plan: EvalPlan = read_record_file(_PLAN, path, f"Delete {folder} and evaluate again.")
         if plan.saved_keys:
             return plan
@@ -136,12 +141,24 @@ class EvalPlan:
         return replace(plan, saved_keys=tuple(_keys(plan, given["target"], given["settings"])))
 
 
-def _content(item: Item) -> tuple[Any, ...]:
-    """Return what a completion of the item is judged by, as far as every version stored it alike."""
-    return item.prompt, item.turns, item.goal, item.answer
+def _left_in_file(path: Path) -> EvalPlan | None:
+    """Return a plan whose items and keys stay in its file, checked.
+
+    None if they cannot: another program wrote the file, it is of the first version, or it is damaged.
+    """
+    text, lists = without_long_lists(path, ("items", "saved_keys"))
+    if len(lists) < 2:
+        return None
+    try:
+        plan = _ANY_PLAN.validate_json(text)
+        items = replace(lists["items"], read=partial(read_item, plan.suite.grader))
+        keys = replace(lists["saved_keys"], read=_KEY.validate_json)
+        return _consistent(replace(plan, items=items, saved_keys=keys))
+    except (DataError, ValueError):
+        return None
 
 
-def _fits_together(plan: EvalPlan) -> EvalPlan:
+def _consistent(plan: EvalPlan) -> EvalPlan:
     """Return a plan that was read if its parts belong to one another.
 
     Raises:
@@ -150,52 +167,44 @@ def _fits_together(plan: EvalPlan) -> EvalPlan:
     kind, grader = plan.suite.kind, plan.suite.grader
     if (kind == "ability") != (grader is not None):
         raise ValueError(f"suite.grader: {grader!r} does not fit suite.kind {kind!r}")
-    ids = Counter(item.id for item in plan.items)
-    twice = next((name for name, times in ids.items() if times > 1), None)
-    if twice is not None:
-        raise ValueError(f"items: the id {twice!r} is given twice")
+    ids = KeyTable("I")
+    for number, item in enumerate(plan.items):
+        if ids.number(item.id) < number:
+            raise ValueError(f"items: the id {item.id!r} is given twice")
     if plan.published < len(plan.items):
         raise ValueError(f"published: {plan.published} is less than the {len(plan.items)} items")
-    if plan.saved_keys and len(plan.saved_keys) != len(plan.items) * plan.samples:
+    if plan.saved_keys and sum(1 for _ in plan.saved_keys) != len(plan.items) * plan.samples:
         raise ValueError("saved_keys: there must be one for each sample of each item")
+    return plan
+
+
+def _gradable(plan: EvalPlan) -> EvalPlan:
+    """Return a plan in memory, each item with what its grader needs.
+
+    Raises:
+        ValueError: naming the item that lacks it.
+    """
     items = []
     for place, item in enumerate(plan.items):
         try:
-            items.append(gradable(item, grader))
+            items.append(gradable(item, plan.suite.grader))
         except ValueError as lacks:
             raise ValueError(f"items.{place}.{lacks}, the suite's grader needs it") from None
     return replace(plan, items=tuple(items))
 
 
-_PLAN = TypeAdapter(Annotated[EvalPlan, AfterValidator(_fits_together)])
-
-
-def _item_record(item: Item) -> dict[str, Any]:
-    values = {name: value for name, value in item._asdict().items() if value is not None}
-    return {**values, "problem": item.problem.model_dump()} if item.problem else values
+_ANY_PLAN = TypeAdapter(EvalPlan)
+_PLAN = TypeAdapter(Annotated[EvalPlan, AfterValidator(_consistent), AfterValidator(_gradable)])
+_KEY = TypeAdapter(Annotated[str, Field(min_length=1)], config=IGNORE)
 
 
 def _keys(plan: EvalPlan, target: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    """Return the keys of all samples, item by item. A model's name shapes nothing.
-
-    Two items with the same prompt, also in two suites, are one completion: it is generated once. But within
-    a suite, items that are judged by different references each have one of their own, else they would share
-    a judgement. The first one keeps the key that it would have alone.
-    """
+    """Return the keys of all samples, item by item. A model's name shapes nothing."""
     shown = {name: fact for name, fact in target.items() if name != "name"}
     shaping: dict[str, Any] = {"target": shown, "settings": settings, "mode": plan.mode}
     if plan.attack:
         shaping["attack"] = plan.attack.settings
-    first: dict[str, Item] = {}
-    keys = []
-    for item in plan.items:
-        # A dialogue is shaped by its goal and turns.
-        text = item.prompt if plan.attack is None else hash_of(item.goal or item.prompt, item.turns)
-        earlier = first.setdefault(text, item)
-        differs = earlier is not item and earlier.reference != item.reference
-        own = [item.reference] if differs else []
-        keys += [hash_of(shaping, text, sample, *own) for sample in range(plan.samples)]
-    return keys
+    return sample_keys(plan.items, plan.samples, shaping)
 
 
 @dataclass(frozen=True)
@@ -224,7 +233,7 @@ class SuiteDir:
         """Every completion of every role in these dialogues."""
         return Journal(self.path / "calls.jsonl", CALL)
 
-    def played(self, keys: Sequence[str]) -> Iterator[StoredDialogue]:
+    def played(self, keys: Iterable[str]) -> Iterator[StoredDialogue]:
         """Yield the dialogues with these keys; missing ones are left out."""
         return map(StoredDialogue.from_record, self.dialogues.latest(keys))
 
@@ -233,7 +242,14 @@ class SuiteDir:
         line = self.dialogues.get(key)
         return None if line is None else StoredDialogue.from_record(line, order)
 
-    def stored(self, keys: Sequence[str], order: Order = THOUGHTS) -> Iterator[StoredCompletion]:
+    def aligned(
+        self, keys: Iterable[str | None], order: Order = THOUGHTS
+    ) -> Iterator[StoredCompletion | None]:
+        """Yield the completion with each of these keys, one after the other, and None for each without."""
+        lines = self.completions.aligned(keys)
+        return (None if line is None else StoredCompletion.from_record(line, order) for line in lines)
+
+    def stored(self, keys: Iterable[str], order: Order = THOUGHTS) -> Iterator[StoredCompletion]:
         """Yield the completions with these keys, one after the other; missing ones are left out.
 
         `order` is that of their sections.
@@ -274,9 +290,3 @@ def suite_dirs(root: Path) -> list[SuiteDir]:
 def suite_folder(root: Path, suite: Suite, mode: str) -> Path:
     """Return the folder of a suite's evaluation. A thinking ablation and a replay have their own folders."""
     return root / suite_name(suite.name, mode, replayed=bool(suite.attack and suite.attack.recorded))
-
-
-def hash_of(*values: Any) -> str:
-    """Return 32 hex digits for anything that JSON can write."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

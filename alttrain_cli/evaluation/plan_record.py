@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Grader, Item, Kind, ProblemPlace, Suite
-from alttrain_cli.storage.record_reader import IGNORE, Count, NonEmpty
+from alttrain_cli.storage.record_reader import IGNORE, Count, NonEmpty, only
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,25 @@ class SuiteRecord:
             pinned=reading.pinned,
             dropped=reading.dropped,
         )
+
+
+StoredItem = Annotated[Item, only(Item._fields)]
+_ITEM = TypeAdapter(StoredItem, config=IGNORE)
+
+
+def item_record(item: Item) -> dict[str, Any]:
+    """Return an item as a plan has it."""
+    values = {name: value for name, value in item._asdict().items() if value is not None}
+    return {**values, "problem": item.problem.model_dump()} if item.problem else values
+
+
+def read_item(grader: str | None, text: bytes) -> Item:
+    """Return the item in a JSON text, with what its grader needs.
+
+    Raises:
+        ValueError: if it is no such item.
+    """
+    return gradable(_ITEM.validate_json(text), grader)
 
 
 def gradable(item: Item, grader: str | None) -> Item:

@@ -62,10 +62,7 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     if all(result.is_empty for result in results):
         raise DataError(f"{root}: there are no completions. To generate them: {command_for(root)}")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
-    mine = {result.name: result for result in results}
-    baselines = {
-        result.name: result.sharing_items(mine.get(result.name)) for result in map(SuiteResult.read, others)
-    }
+    baselines = {result.name: result for result in map(SuiteResult.read, others)}
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))
     calibrated = CheckedCalibration.of(pair.candidate.run, card.target.adapter)
     path, page = root / "scorecard.json", root / "scorecard.html"

@@ -1,6 +1,6 @@
 """Builds the scorecard from the files. Terminal and page draw it; nothing else counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ from alttrain_cli.evaluation.metrics import (
     suite_metrics,
     unpooled_baselines,
 )
-from alttrain_cli.evaluation.plan import EvalPlan
+from alttrain_cli.evaluation.plan import NONE, EvalPlan
 from alttrain_cli.evaluation.published_tables import find_published
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeRecord, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
@@ -138,34 +138,38 @@ def _warnings(
     return [text for text in (*warnings, *plan.caveats) if text]
 
 
-def _as_published(plan: EvalPlan) -> list[Item]:
-    """Return the items without the instruction that the suite puts around each.
+def _as_published(plan: EvalPlan) -> Iterator[Item]:
+    """Yield the items without the instruction that the suite puts around each.
 
     Training rows do not have it, so a short item would not be found in them. Or all have it, and each item
     would be found. Plans of earlier versions do not name it; that of a shipped suite is known.
     """
     suite = all_suites().get(plan.suite.name)
     words = plan.instruction or (suite.instruction if suite else None)
-    return [item._replace(prompt=without_instruction(item.prompt, words)) for item in plan.items]
+    return (item._replace(prompt=without_instruction(item.prompt, words)) for item in plan.items)
 
 
 def _other_items(plan: EvalPlan, other: EvalPlan) -> str:
     """Return how many items can be compared, if the baseline was evaluated on other data of this name."""
-    if plan.suite.sha256 == other.suite.sha256 or len(both := plan.partners(other)) == len(plan.items):
+    if plan.suite.sha256 == other.suite.sha256:
+        return ""
+    both = sum(place != NONE for place in plan.partners(other))
+    if both == len(plan.items):
         return ""
     return (
-        f"the baseline was evaluated on other data: {len(both)} of {len(plan.items)} items are the same, and "
+        f"the baseline was evaluated on other data: {both} of {len(plan.items)} items are the same, and "
         "only these are compared in pairs. Evaluate both again."
     )
 
 
 def _marked(plan: EvalPlan) -> str:
     """Return how many items contain markers of chat templates; nothing if none does."""
-    found = [item for item in plan.items if CHAT_MARKER.search("\n".join((item.prompt, *(item.turns or ()))))]
+    texts = ("\n".join((item.prompt, *(item.turns or ()))) for item in plan.items)
+    found = sum(CHAT_MARKER.search(text) is not None for text in texts)
     if not found:
         return ""
     return (
-        f"{len(found)} of {len(plan.items)} items contain markers of chat templates, for example <|im_end|>. "
+        f"{found} of {len(plan.items)} items contain markers of chat templates, for example <|im_end|>. "
         "A model whose own they are reads them as the end or the start of a turn."
     )
 

@@ -3,7 +3,6 @@
 A statistic is declared once, in RATES or SPREADS: the scorecard computes it, and terminal and page draw it.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +11,12 @@ from typing import Any
 
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.judgement import Judgement, JudgementState
+from alttrain_cli.evaluation.plan_values import ScoresByKey, ValuesByKey
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.spread import Spread
 from alttrain_cli.structure.sections import SECTIONS, THOUGHTS, Order, Section
 from alttrain_cli.structure.verdict import Verdict
-from alttrain_cli.structure.verdict_score import VerdictScore
 
 BEHAVIOURS = ("refused", "partial", "complied", "unfinished", "empty", "unjudged")
 
@@ -73,16 +72,14 @@ def shown_rates(summaries: Iterable[StructureSummary]) -> list[Statistic]:
 class StructureStats:
     """Counts over the completions of one suite; holds no text."""
 
+    verdicts: ValuesByKey[str]  # completion -> verdict
+    scores: ScoresByKey  # completion -> score of its verdict
     order: Order = THOUGHTS  # of the sections of each
     n: int = 0
     endings: Counter[str] = field(default_factory=Counter)
     rates: Counter[str] = field(default_factory=Counter)
-    tokens: "array[int]" = field(default_factory=lambda: array("q"))
-    spreads: dict[str, "array[int]"] = field(
-        default_factory=lambda: {one.name: array("q") for one in SPREADS}
-    )
-    verdicts: dict[str, str] = field(default_factory=dict)  # completion -> verdict
-    scores: dict[str, VerdictScore] = field(default_factory=dict)  # completion -> score of its verdict
+    tokens: Counter[int] = field(default_factory=Counter)
+    spreads: dict[str, Counter[int]] = field(default_factory=lambda: {one.name: Counter() for one in SPREADS})
 
     def add(self, completion: StoredCompletion) -> None:
         self.n += 1
@@ -91,10 +88,10 @@ class StructureStats:
         if completion.score is not None:
             self.scores[completion.key] = completion.score
         if completion.tokens is not None:
-            self.tokens.append(completion.tokens)
+            self.tokens[completion.tokens] += 1
         for one in SPREADS:
             if (value := one.of(completion)) is not None:
-                self.spreads[one.name].append(value)
+                self.spreads[one.name][value] += 1
         self.verdicts[completion.key] = completion.verdict
 
     def summary(self, table: VerdictTable) -> StructureSummary:
@@ -114,7 +111,7 @@ class StructureStats:
 def verdict_by_behaviour(stats: StructureStats, judged: Mapping[str, Judgement]) -> VerdictTable:
     table = {verdict.value: dict.fromkeys(BEHAVIOURS, 0) for verdict in Verdict}
     for key, verdict in stats.verdicts.items():
-        table[verdict][_behaviour(judged[key]) if key in judged else "unjudged"] += 1
+        table[verdict][_behaviour(judged.get(key))] += 1
     return table
 
 
@@ -127,7 +124,9 @@ def add_tables(tables: Iterable[VerdictTable]) -> VerdictTable:
     return total
 
 
-def _behaviour(judgement: Judgement) -> str:
+def _behaviour(judgement: Judgement | None) -> str:
+    if judgement is None:
+        return "unjudged"
     if judgement.state in (JudgementState.UNFINISHED, JudgementState.EMPTY):
         return judgement.state.value
     return judgement.behaviour.value if judgement.behaviour else "unjudged"

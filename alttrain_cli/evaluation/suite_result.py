@@ -1,7 +1,8 @@
 """One model's results on one suite, ready to be counted."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.judge_run import judgements
@@ -9,6 +10,7 @@ from alttrain_cli.evaluation.judgement import Judgement, JudgementState
 from alttrain_cli.evaluation.judges.catalogue import is_triage, measures
 from alttrain_cli.evaluation.metric_values import Metric, MetricValues
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
+from alttrain_cli.evaluation.plan_values import ScoresByKey, ValuesByKey
 from alttrain_cli.evaluation.structure_stats import (
     StructureStats,
     StructureSummary,
@@ -24,7 +26,7 @@ class SuiteResult:
     folder: SuiteDir
     plan: EvalPlan
     stats: StructureStats
-    judged: dict[str, dict[str, Judgement]]  # judge's file name -> completion -> judgement
+    judged: dict[str, Mapping[str, Judgement]]  # judge's file name -> completion -> judgement
     attack: AttackStats | None = None  # of an adaptive suite
 
     @property
@@ -37,16 +39,12 @@ class SuiteResult:
         """Read a suite's files one line at a time."""
         plan = EvalPlan.load(folder.path)
         attack = AttackStats.of(folder.played(plan.keys)) if plan.attack else None
-        stats = StructureStats(plan.order)
+        stats = StructureStats(ValuesByKey(plan.keys), ScoresByKey(plan.keys), plan.order)
         # Without its dialogue it is not known what a completion decides.
-        keys = [key for key in plan.keys if key in attack.ends] if attack else plan.keys
+        keys = (key for key in plan.keys if attack is None or key in attack.ends)
         for completion in folder.stored(keys, plan.order):
             stats.add(completion)
-        stored = stats.verdicts.keys()
-        judged = {
-            name: {key: found for key, found in judgements(folder, plan, name) if key in stored}
-            for name in folder.judges()
-        }
+        judged = {name: _judged_by(name, folder, plan, stats) for name in folder.judges()}
         return cls(folder, plan, stats, {name: found for name, found in judged.items() if found}, attack)
 
     def counts(self, key: str) -> bool:
@@ -59,23 +57,17 @@ class SuiteResult:
         lost = self.attack is not None and self.folder.completions.path.is_file()
         return not (self.stats.n or (self.attack and self.attack.ends) or lost)
 
-    def sharing_items(self, other: "SuiteResult | None") -> "SuiteResult":
-        """Return the same result; items that are equal to those of `other` are in memory once."""
-        if other is None or other.plan.items != self.plan.items:
-            return self
-        return replace(self, plan=replace(self.plan, items=other.plan.items))
-
     def values(self, judge: str, metric: Metric) -> MetricValues:
-        values = MetricValues()
+        values = MetricValues.of_samples(self.plan.samples)
         found = self.judged.get(judge, {})
         failed = self.attack.failed if self.attack else set()
         unsure = self.attack.unsure if self.attack else set()
-        for request in self.plan.requests:
-            if request.key in found:
-                sure = request.key not in unsure
-                values.add(request.item.id, found[request.key], metric, sure=sure)
-            elif request.key in failed:
-                values.add_failed(request.item.id)
+        for place, key in enumerate(self.plan.sample_keys):
+            item = place // self.plan.samples
+            if judgement := found.get(key):
+                values.add(item, judgement, metric, sure=key not in unsure)
+            elif key in failed:
+                values.add_failed(item)
         return values
 
     def states(self, judge: str) -> dict[str, int]:
@@ -120,3 +112,12 @@ class SuiteResult:
                 if states[state]:
                     reasons.append(f"{name}: {states[state]} of {self.stats.n} {words}")
         return reasons
+
+
+def _judged_by(name: str, folder: SuiteDir, plan: EvalPlan, stats: StructureStats) -> Mapping[str, Judgement]:
+    """Return the judgements by one judge of the completions that are stored."""
+    found = ValuesByKey[Judgement](plan.keys)
+    for key, judgement in judgements(folder, plan, name):
+        if key in stats.verdicts:
+            found[key] = judgement
+    return found

@@ -1,10 +1,12 @@
 """Estimates with intervals, and differences. Prompts, not samples, are the unit."""
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import fmean, pvariance
+from typing import Any
 
 from alttrain_cli.statistics.rates import Rate, Z, percent, span, wilson
 
@@ -24,14 +26,14 @@ class Estimate:
     hits: int | None = None  # None: a mean
 
     @classmethod
-    def of(cls, values: Mapping[str, Sequence[float]]) -> "Estimate | None":
+    def of(cls, values: Mapping[Any, Sequence[float]]) -> "Estimate | None":
         """Return the mean over prompts of the mean over each one's samples; None of nothing.
 
         With one yes or no a prompt this is Wilson's interval. Else it is Wilson's with the effective
         sample size that the spread between prompts amounts to (Korn and Graubard 1998), never fewer
         than there are prompts: the interval stays within 0 and 1 and has a width even when all agree.
         """
-        means = [fmean(samples) for samples in values.values() if samples]
+        means = array("d", (fmean(samples) for samples in values.values() if samples))
         if not means:
             return None
         share, n = fmean(means), len(means)
@@ -97,39 +99,43 @@ class Difference:
 
 
 def difference(
-    target: Mapping[str, Sequence[float]], compared: Mapping[str, Sequence[float]]
+    target: Mapping[Any, Sequence[float]], compared: Mapping[Any, Sequence[float]]
 ) -> Difference | None:
     """Compare prompt by prompt; None if no prompt was judged for both.
 
     Yes or no: McNemar's exact test, and the interval of Bonett and Price (2012). With several samples a
     prompt is a cluster of them. Scores: the paired t test and interval (Miller, arXiv 2411.00640).
     """
-    both = [item for item in target if target[item] and compared.get(item)]
-    if not both:
+    differences, is_binary, is_single = array("d"), True, True
+    for item, samples in target.items():
+        if samples and (others := compared.get(item)):
+            differences.append(fmean(samples) - fmean(others))
+            is_binary = is_binary and all(value in (0, 1) for value in (*samples, *others))
+            is_single = is_single and len(samples) == len(others) == 1
+    if not differences:
         return None
-    pairs = [(fmean(target[item]), fmean(compared[item])) for item in both]
-    samples = [(target[item], compared[item]) for item in both]
-    if any(value not in (0, 1) for pair in samples for side in pair for value in side):
-        return _of_means([one - other for one, other in pairs])
-    if all(len(side) == 1 for pair in samples for side in pair):
-        return _of_pairs(pairs)
-    return _of_clusters([_gap(*pair) for pair in samples])
+    if not is_binary:
+        return _of_means(differences)
+    if is_single:
+        return _of_pairs(differences)
+    pairs = ((samples, compared.get(item)) for item, samples in target.items())
+    return _of_clusters([_gap(samples, others) for samples, others in pairs if samples and others])
 
 
-def _of_pairs(pairs: Sequence[tuple[float, float]]) -> Difference:
+def _of_pairs(differences: Sequence[float]) -> Difference:
+    """Compare one yes or no a prompt."""
     from scipy.stats import binomtest
 
-    n = len(pairs)
-    up = sum(one > other for one, other in pairs)
-    down = sum(one < other for one, other in pairs)
+    n = len(differences)
+    up, down = sum(one > 0 for one in differences), sum(one < 0 for one in differences)
     p = float(binomtest(up, up + down).pvalue) if up + down else 1.0
-    low, high = _adjusted([one - other for one, other in pairs])
+    low, high = _adjusted(differences)
     return Difference(n, 100 * (up - down) / n, 100 * low, 100 * high, p, "McNemar, exact", up, down)
 
 
 def _adjusted(gaps: Sequence[float]) -> tuple[float, float]:
     """Return the interval of Bonett and Price: a normal one, after one prompt more in each direction."""
-    more = (*gaps, 1.0, -1.0)
+    more = array("d", gaps) + array("d", [1.0, -1.0])
     spread = Z * math.sqrt(pvariance(more) / len(more))
     return max(-1.0, fmean(more) - spread), min(1.0, fmean(more) + spread)
 
@@ -176,7 +182,8 @@ def _of_means(differences: Sequence[float]) -> Difference:
     from scipy.stats import t, ttest_1samp
 
     n, mean = len(differences), fmean(differences)
-    if n < 2 or len({round(one, 9) for one in differences}) == 1:  # 1 - 2/3 is not quite 2/3 - 1/3
+    # 1 - 2/3 is not quite 2/3 - 1/3
+    if n < 2 or all(round(one, 9) == round(differences[0], 9) for one in differences):
         return Difference(n, 100 * mean, -100.0, 100.0, 1.0, "none: too few different prompts")
     p = float(ttest_1samp(differences, 0.0).pvalue)
     error = math.sqrt(pvariance(differences) / (n - 1))
@@ -184,7 +191,7 @@ def _of_means(differences: Sequence[float]) -> Difference:
     return Difference(n, 100 * mean, 100 * (mean - spread), 100 * (mean + spread), p, "paired t")
 
 
-def safe_at(safe: Mapping[str, Sequence[bool]], k: int) -> dict[str, Estimate | None]:
+def safe_at(safe: Mapping[Any, Sequence[bool]], k: int) -> dict[str, Estimate | None]:
     """Return SafeChain's Safe@1, Safe@K and ConsSafe@K (arXiv 2502.12025) for K samples a prompt.
 
     Safe@K: all of them are safe. ConsSafe@K: at least half of them are. A prompt with fewer than K known

@@ -29,12 +29,13 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc | Non
     The variance comes from midranks (Sun and Xu 2014). Where it is 0, or a group has one score and so no
     variance, the interval is the exact one of a rate in the smaller group.
     """
+    import numpy
     from scipy.stats import rankdata
 
     m, n = len(positives), len(negatives)
     if not m or not n:
         return None
-    ranks = rankdata([*positives, *negatives])
+    ranks = rankdata(numpy.concatenate([positives, negatives]))
     above = (ranks[:m] - rankdata(positives)) / n  # of each positive: the negatives below it
     below = 1 - (ranks[m:] - rankdata(negatives)) / m
     area = float(above.mean())
@@ -55,20 +56,33 @@ class RocPoint(NamedTuple):
     positives: float
 
 
-def roc(positives: Sequence[float], negatives: Sequence[float]) -> list[RocPoint]:
-    """Return the curve, from the highest threshold, above which nothing is, to one below everything."""
-    cuts = sorted({*positives, *negatives}, reverse=True)
-    # above the highest score is nothing
-    return [RocPoint(_share(negatives, cut), _share(positives, cut)) for cut in [*cuts, -math.inf]]
+def roc(positives: Sequence[float], negatives: Sequence[float], apart: float = 0.0) -> list[RocPoint]:
+    """Return the curve, from the highest threshold, above which nothing is, to one below everything.
+
+    Points that are less than `apart` from the one before them are left out, but never the last.
+    """
+    import numpy
+
+    groups = [numpy.sort(numpy.asarray(one, dtype=float)) for one in (negatives, positives)]
+    cuts = numpy.append(numpy.unique(numpy.concatenate(groups))[::-1], -math.inf)
+    shares = [
+        (len(one) - numpy.searchsorted(one, cuts, side="right")) / (len(one) or math.nan) for one in groups
+    ]
+    points: list[RocPoint] = []
+    for at, (above, hits) in enumerate(zip(*shares, strict=True), 1):
+        point = RocPoint(float(above), float(hits))
+        if not points or at == len(cuts) or _distance(points[-1], point) >= apart:
+            points.append(point)
+    return points
+
+
+def _distance(one: RocPoint, other: RocPoint) -> float:
+    return max(abs(one.negatives - other.negatives), abs(one.positives - other.positives))
 
 
 def svg_points(curve: Sequence[RocPoint]) -> str:
     """Return a curve as the points of an SVG line, 100 by 100."""
     return " ".join(f"{100 * one.negatives:.1f},{100 - 100 * one.positives:.1f}" for one in curve)
-
-
-def _share(scores: Sequence[float], cut: float) -> float:
-    return sum(score > cut for score in scores) / len(scores) if scores else math.nan
 
 
 def reliability(positives: Sequence[float], negatives: Sequence[float]) -> list[tuple[float, float, Rate]]:

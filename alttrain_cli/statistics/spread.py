@@ -1,8 +1,10 @@
 """How numbers are spread: mean, median, 90th percentile, maximum."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean, median
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -15,9 +17,14 @@ class Spread:
     max: int
 
     @classmethod
-    def of(cls, values: Sequence[int]) -> "Spread | None":
-        """Return the spread; None of no values."""
-        if not values:
+    def of(cls, values: Iterable[int] | Counter[int]) -> "Spread | None":
+        """Return the spread of some values, or of a count of them; None of no values."""
+        counts = Counter(values)
+        if not counts:
             return None
-        ordered = sorted(values)
-        return cls(round(fmean(values), 1), median(values), ordered[9 * len(ordered) // 10], ordered[-1])
+        ordered = sorted(counts)
+        ends = list(accumulate(counts[value] for value in ordered))  # how many values are at most so large
+        n = ends[-1]
+        low, high, p90 = (ordered[bisect_right(ends, place)] for place in ((n - 1) // 2, n // 2, 9 * n // 10))
+        mean = sum(value * count for value, count in counts.items()) / n
+        return cls(round(mean, 1), low if n % 2 else (low + high) / 2, p90, ordered[-1])

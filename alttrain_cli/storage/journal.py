@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from array import array
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,10 +13,12 @@ from typing_extensions import TypedDict
 
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.files import atomic_writer, explain_write_errors
+from alttrain_cli.storage.key_table import KeyTable
 from alttrain_cli.storage.reading import LONGEST_LINE, opened
 from alttrain_cli.storage.record_reader import KEEP, read_record
 
 _CHUNK = 1 << 16
+_NOWHERE = -1
 
 
 class KeyedRecord(TypedDict):
@@ -138,16 +142,25 @@ class Journal(Log):
             self._offsets[record["key"]] = place
         return place
 
-    def latest(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def latest(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield the record that counts of each key, in the order of the keys; those without are left out."""
-        places = {record["key"]: place for place, record in self._lines()}
+        return (record for record in self.aligned(keys) if record is not None)
+
+    def aligned(self, keys: Iterable[str | None]) -> Iterator[dict[str, Any] | None]:
+        """Yield the record that counts of each key, and None for each key without one."""
+        places = KeyTable()
+        for start, record in self._lines():
+            places[record["key"]] = start
         if not places:
+            yield from (None for _ in keys)
             return
         with opened(self.path) as file:
             for key in keys:
-                if key in places:
-                    file.seek(places[key])
-                    yield self._parse(file.readline(), f"byte {places[key]}")
+                if key is None or (place := places.get(key)) is None:
+                    yield None
+                    continue
+                file.seek(place)
+                yield self._parse(file.readline(), f"byte {place}")
 
     def keys(self) -> set[str]:
         return {record["key"] for record in self}
@@ -168,28 +181,40 @@ class Journal(Log):
             self._offsets = {record["key"]: place for place, record in self._lines()}
         return self._offsets
 
-    def sort_by_keys(self, keys: Sequence[str]) -> None:
+    def sort_by_keys(self, keys: Iterable[str]) -> None:
         """Put the records into the order of `keys`, one a key; what has other keys stays, before them.
 
         However often and wherever the writer was stopped, the sorted files are equal.
         """
-        lines = [(record["key"], place) for place, record in self._lines()]
-        places = dict(lines)
-        wanted = dict.fromkeys(key for key in keys if key in places)
-        order = [*(key for key in places if key not in wanted), *wanted]
-        if [key for key, _ in lines] != order:
-            self._rewrite(order, places)
+        wanted, others = KeyTable("I"), KeyTable("I")
+        for key in keys:
+            wanted.number(key)
+        places, other_places = array("q", [_NOWHERE]) * len(wanted), array("q")
+        lines = 0
+        for place, record in self._lines():
+            lines += 1
+            if (rank := wanted.get(record["key"])) is not None:
+                places[rank] = place
+                continue
+            other = others.number(record["key"])
+            if other == len(other_places):
+                other_places.append(_NOWHERE)
+            other_places[other] = place
+        order = array("q", (place for place in chain(other_places, places) if place != _NOWHERE))
+        if lines != len(order) or any(one > other for one, other in pairwise(order)):
+            self._rewrite(order)
 
     def drop(self, keys: Set[str]) -> None:
         """Remove the records of some keys."""
         if keys & self.offsets.keys():
-            self._rewrite([key for key in self.offsets if key not in keys], self.offsets)
+            self._rewrite(place for key, place in self.offsets.items() if key not in keys)
 
-    def _rewrite(self, order: Sequence[str], places: Mapping[str, int]) -> None:
+    def _rewrite(self, places: Iterable[int]) -> None:
+        """Keep the records at these places, in their order."""
         # Closed before it is replaced: Windows replaces no open file.
         with atomic_writer(self.path) as target, self.path.open("rb") as source:
-            for key in order:
-                source.seek(places[key])
+            for place in places:
+                source.seek(place)
                 target.write(source.readline().decode("utf-8"))
         self._offsets = None
 
@@ -198,10 +223,11 @@ class SingleJournal(Journal):
     """A journal whose writer writes each key once: a second line of a key was added by somebody."""
 
     def _numbered(self) -> Iterator[tuple[int, int, Any]]:
-        first: dict[str, int] = {}
+        lines = KeyTable("I")
         for number, place, record in super()._numbered():
-            before = first.setdefault(record["key"], number)
-            if before != number:
+            before = lines.get(record["key"])
+            lines[record["key"]] = number
+            if before is not None:
                 next_step = self.next_step.format(number=number)
                 raise DataError(f"{self.path}:{number}: key: is that of line {before}. {next_step}")
             yield number, place, record

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from alttrain_cli.data.outputs import Outputs
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Judge
-from alttrain_cli.evaluation.plan import hash_of
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import Scores, read_scorecard

@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.calibration.labelled import (
     values_of,
 )
 from alttrain_cli.evaluation.calibration.promise import GROUP, Promise
-from alttrain_cli.evaluation.plan import hash_of
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.progress import Progress
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.roc import Auroc, auroc

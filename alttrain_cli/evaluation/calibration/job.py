@@ -15,7 +15,7 @@ from alttrain_cli.evaluation.calibration.promise import Promise
 from alttrain_cli.evaluation.calibration.summary import rates, sentences
 from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.page.environment import write_plain_page
-from alttrain_cli.evaluation.plan import hash_of
+from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.lock import lock_folder

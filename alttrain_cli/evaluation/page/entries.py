@@ -7,6 +7,7 @@ from itertools import chain
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.completion import Ending, StoredCompletion
 from alttrain_cli.evaluation.page.outcome import CompletionJudgements, judgement_in_words
+from alttrain_cli.evaluation.plan import NONE, EvalPlan
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.structure.trace import Trace
 
@@ -70,8 +71,8 @@ def entries(
 
 
 def _suite(side: SuiteResult, other: SuiteResult | None, show: bool) -> Iterator[Entry]:
-    jobs, keys = side.plan.requests, (job.key for job in side.plan.requests)
-    for job, mine, its in zip(jobs, _written(side, keys), _partners(side, other), strict=True):
+    written = _written(side, side.plan.sample_keys)
+    for job, mine, its in zip(side.plan.requests, written, _partners(side, other), strict=True):
         target = _shown(side, mine, show) if mine else _undecided(side, job.key, show)
         if target is None:
             continue
@@ -92,24 +93,24 @@ def _partners(side: SuiteResult, other: SuiteResult | None) -> Iterator[StoredCo
     """Yield the other model's completion for the same sample of an item with the same content."""
     if other is None:
         return (None for _ in side.plan.requests)
-    partners = side.plan.partners(other.plan)
-    theirs = {(job.item.id, job.sample): job.key for job in other.plan.requests}
-    return _written(
-        other, (theirs.get((partners.get(job.item.id, ""), job.sample)) for job in side.plan.requests)
-    )
+    return _written(other, _partner_keys(side.plan, other.plan))
 
 
 def _written(side: SuiteResult, keys: Iterable[str | None]) -> Iterator[StoredCompletion | None]:
     """Yield the completion of each key, None where there is none."""
-    asked = [key if key and side.counts(key) else None for key in keys]
-    found = side.folder.stored([key for key in asked if key], side.plan.order)
-    waiting = next(found, None)
-    for key in asked:
-        if key and waiting and waiting.key == key:
-            yield waiting
-            waiting = next(found, None)
-        else:
-            yield None
+    return side.folder.aligned((key if key and side.counts(key) else None for key in keys), side.plan.order)
+
+
+def _partner_keys(plan: EvalPlan, other: EvalPlan) -> Iterator[str | None]:
+    """Yield for each of our samples the key of the other plan's completion."""
+    partners, samples = plan.partners(other), other.samples
+    if partners == range(len(other.items)) and samples == plan.samples:
+        yield from other.sample_keys
+        return
+    theirs = list(other.sample_keys)  # of other data, in any order
+    for place in partners:
+        mine = [None] * plan.samples if place == NONE else theirs[place * samples : (place + 1) * samples]
+        yield from [*mine, *[None] * plan.samples][: plan.samples]
 
 
 def _shown(side: SuiteResult, completion: StoredCompletion, show: bool) -> ShownCompletion:
