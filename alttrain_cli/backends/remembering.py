@@ -82,11 +82,7 @@ class Remembering:
         return key in self._failures or key in self._journal.offsets
 
     def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
-        """Yield the stored completions and, as they arrive, the others; equal requests are made once.
-
-        Raises:
-            BackendError: if every further request would fail alike.
-        """
+        """Yield the stored completions and, as they arrive, the others; equal requests are made once."""
         kept: list[Request[Key]] = []
         waiting: dict[str, list[Key]] = {}
 

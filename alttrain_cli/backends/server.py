@@ -138,9 +138,6 @@ class ServerBackend:
         does not continue, a warning is shown, and the block stays open.
 
         Of several servers, one that is down before its first text is left out, and the next one is asked.
-
-        Raises:
-            BackendError: if nothing arrives; also in the middle. What was yielded stays valid.
         """
 
         def start() -> Stream:

@@ -95,11 +95,6 @@ class ModelAnnotator:
                 return
 
     def annotation(self, sample: Sample) -> Annotation:
-        """Return the model's verdict on a sample.
-
-        Raises:
-            SampleError: if there is no valid one.
-        """
         found = self._find(sample)
         if isinstance(found, Conversation):
             raise SampleError("the annotation was not requested")

@@ -53,7 +53,7 @@ def read_data_manifest(data: DataRecord, run: Path) -> DataManifest | None:
     for folder in (Path(), *run.resolve().parents):
         path = folder / rows.with_name(f"{rows.stem}.manifest.json")
         with suppress(DataError):
-            facts: DataManifest = read_record_file(_FACTS, path, "")
+            facts = read_record_file(_FACTS, path, "")
             if facts.sha256 == data.sha256:
                 return facts
     return None

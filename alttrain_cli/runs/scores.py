@@ -191,5 +191,4 @@ def read_scorecard(folder: Path, named: Path | None = None) -> Scores | None:
     if not path.is_file():
         return None
     next_step = f"Make it again: {shlex.join(['alttrain', 'eval', 'report', str(named or folder)])}"
-    scores: Scores = read_record_file(_SCORES, path, next_step)
-    return scores
+    return read_record_file(_SCORES, path, next_step)

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -15,6 +15,7 @@ from alttrain_cli.storage.reading import encodable, opened
 # Keys that a newer version adds are no error. What is not finite, or of a near type, is one.
 IGNORE = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 KEEP = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+Value = TypeVar("Value")
 MOST = 10**12  # above every count that a file can hold
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Many = Annotated[int, Field(ge=1, le=MOST)]
@@ -31,7 +32,7 @@ def only(names: Collection[str]) -> BeforeValidator:
     return BeforeValidator(without_others)
 
 
-def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str) -> Any:
+def read_record(kind: TypeAdapter[Value], text: bytes, place: str, next_step: str) -> Value:
     """Return the record in a JSON text; lone surrogates in it become U+FFFD."""
     try:
         return kind.validate_json(text)
@@ -48,7 +49,7 @@ def read_record(kind: TypeAdapter[Any], text: bytes, place: str, next_step: str)
     raise DataError(f"{place}: {_words(problem)}. {next_step}")
 
 
-def read_record_file(kind: TypeAdapter[Any], path: Path, next_step: str) -> Any:
+def read_record_file(kind: TypeAdapter[Value], path: Path, next_step: str) -> Value:
     with opened(path) as file:
         text = file.read()
     return read_record(kind, text.removeprefix(b"\xef\xbb\xbf"), str(path), next_step)

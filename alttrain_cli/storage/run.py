@@ -194,10 +194,8 @@ class Run:
         """Return the manifest; status "unknown" if there is none yet."""
         if not self.manifest_path.exists():
             return Manifest.missing()
-        manifest: Manifest = read_record_file(
-            MANIFEST, self.manifest_path, "Restore the file from a copy, or train again."
-        )
-        return manifest
+        next_step = "Restore the file from a copy, or train again."
+        return read_record_file(MANIFEST, self.manifest_path, next_step)
 
     def update_manifest(self, **values: Any) -> None:
         write_json(self.manifest_path, self.manifest().changed(**values).record())
@@ -229,7 +227,7 @@ class Run:
         path = self.calibration_path / "calibration.json"
         if not path.is_file():
             return None
-        found: CalibrationRecord = read_record_file(CALIBRATION, path, f"Calibrate again: {self._calibrate}")
+        found = read_record_file(CALIBRATION, path, f"Calibrate again: {self._calibrate}")
         if found.weights != (weights or self.weights_hash()):
             raise RunError(
                 f"{path}: the adapter has changed since this calibration. Calibrate again: {self._calibrate}"
