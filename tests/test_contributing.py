@@ -344,8 +344,7 @@ FORMAT = '''
 from collections.abc import Iterator
 from pathlib import Path
 
-from alttrain_cli.export.exported_model import ExportedModel
-from alttrain_cli.export.format import TrainedModel
+from alttrain_cli.export.format import ExportedModel, TrainedModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer
 

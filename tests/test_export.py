@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.engine import merge
+from alttrain_cli.engine import shared_files
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.export.job import FAILED
 from alttrain_cli.library_output import capture_output
@@ -193,8 +193,8 @@ def test_a_merge_without_the_adapter_is_marked_and_ends_with_3(
                     layer.lora_B["default"].weight.data.zero_()
         saved(loaded, *rest)
 
-    saved = merge.save_merged
-    monkeypatch.setattr(merge, "save_merged", base_only)
+    saved = shared_files.save_merged
+    monkeypatch.setattr(shared_files, "save_merged", base_only)
     done = run("export", r1.path, "--out", tmp_path)
     assert done.exit_code == 3, done.output
     assert "base model" in " ".join(done.output.split())
@@ -210,7 +210,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(merge, "save_generation_config", interrupted)
+    monkeypatch.setattr(shared_files, "save_generation_config", interrupted)
     done = run("export", r1.path, "--out", tmp_path / "new" / "out")
     assert done.exit_code == 130
     assert not list(tmp_path.iterdir())

@@ -134,7 +134,9 @@ def test_a_system_prompt_that_no_modelfile_can_hold_is_found_before_the_merge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged: list[Path] = []
-    monkeypatch.setattr("alttrain_cli.engine.merge.save_merged", lambda *given: merged.append(given[-1]))
+    monkeypatch.setattr(
+        "alttrain_cli.engine.shared_files.save_merged", lambda *given: merged.append(given[-1])
+    )
     made = trained("qwen3", 'Say """no""".')
     whole: Any = SimpleNamespace(run=Run(tmp_path / "mine"), recipe=made.recipe, loaded=made.loaded)
     with pytest.raises(ModelError, match="the recipe's system prompt"):

@@ -1,4 +1,4 @@
-"""Files that other programs read together with the weights: tokenizer, chat template, generation settings."""
+"""Files for other programs: a merged model, its tokenizer, chat template and generation settings."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 from alttrain_cli.engine.batcher import stop_ids
 from alttrain_cli.engine.load import LoadedModel
+from alttrain_cli.engine.memory import enough_memory
+from alttrain_cli.engine.model_files import check_model
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import atomic_writer, explain_write_errors, write_json
 from alttrain_cli.storage.reading import read_text
@@ -32,6 +34,18 @@ def save_tokenizer(loaded: LoadedModel, folder: Path) -> None:
     if more:
         config["additional_special_tokens"] = list(more.values()) if isinstance(more, dict) else more
     write_json(folder / _CONFIG, {key: config[key] for key in config if key not in _OF_VERSION_5})
+
+
+def save_merged(loaded: LoadedModel, sampling: Sampling, folder: Path) -> None:
+    """Write the model with its adapter merged into it in 16 bits, its tokenizer and its settings.
+
+    The folder must be empty: into one that holds a merged model Unsloth merges the adapter again.
+    """
+    with explain_write_errors(folder), enough_memory("merging the adapter"):
+        loaded.model.save_pretrained_merged(str(folder), loaded.tokenizer, save_method="merged_16bit")
+    save_tokenizer(loaded, folder)
+    save_generation_config(loaded, sampling, folder)
+    check_model(folder)
 
 
 def load_saved_template(folder: Path) -> Template:

@@ -1,15 +1,19 @@
-"""The interface of an export format. A new one is a class in its own file, and a line of `FORMATS`."""
+"""The interfaces of an export format and of an exported model.
+
+A new format is a class in its own file, and a line of `FORMATS`.
+"""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.engine.load import LoadedModel
-from alttrain_cli.export.exported_model import ExportedModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.probing import WireMessage
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,33 @@ class TrainedModel:
     run: Run
     recipe: Recipe
     loaded: LoadedModel
+
+
+class ExportedModel(Protocol):
+    """What the proof needs of an exported model, which is opened from its files as another program would."""
+
+    @property
+    def name(self) -> str:
+        """The format and its type, for example "merged float16"."""
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its weights are coarser than 16 bits."""
+
+    def prompt_ids(self, conversation: list[WireMessage]) -> list[int]:
+        """Render a conversation with the exported template and tokenise it with the exported tokenizer."""
+
+    def write(self, rendered: Sequence[str], limit: int) -> tuple[GeneratedText, ...]:
+        """Return greedy completions of rendered prompts, in their order."""
+
+    def lead(self, ids: Sequence[int], first: int, second: int) -> float:
+        """Return by how many nats the model prefers token `first` to token `second` after `ids`."""
+
+    def decode(self, token: int) -> str:
+        """Return the text of a token."""
+
+    def close(self) -> None:
+        """Release its memory."""
 
 
 class Format(Protocol):

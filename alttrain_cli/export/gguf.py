@@ -46,7 +46,7 @@ class GgufFormat(Format):
         check_mergeable(recipe)
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        from alttrain_cli.engine.merge import save_merged
+        from alttrain_cli.engine.shared_files import save_merged
 
         self._name = safe_name(trained.run.path.resolve().name)
         self._renderer = trained.loaded.tokenizer

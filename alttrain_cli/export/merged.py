@@ -19,7 +19,7 @@ class MergedFormat(Format):
         check_mergeable(recipe)
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        from alttrain_cli.engine.merge import save_merged
+        from alttrain_cli.engine.shared_files import save_merged
 
         save_merged(trained.loaded, trained.recipe.generation, folder)
 

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from alttrain_cli.engine.generate import GeneratedText
-from alttrain_cli.export.exported_model import ExportedModel
+from alttrain_cli.export.format import ExportedModel
 from alttrain_cli.export.probes import Probes
 
 # Rounding weights to 16 bits moves logits by a few hundredths; a merge that is wrong moves them by more
