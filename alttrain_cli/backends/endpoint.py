@@ -113,11 +113,7 @@ class Endpoint:
         return replace(self, model=self.base.name, listed=self.base, base=None)
 
     def connect(self) -> Connection:
-        """Return a separate connection; closing it ends all of its requests.
-
-        Raises:
-            BackendError: if the environment's proxy or certificates cannot be used.
-        """
+        """Return a separate connection; closing it ends all of its requests."""
         try:
             return Connection(self.base_url, self.api_key, self.limits, direct=self.is_ours)
         except ConnectError as failure:

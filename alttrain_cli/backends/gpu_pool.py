@@ -43,11 +43,7 @@ class Gpus:
     cards: tuple[str, ...]
 
     def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
-        """Load a target on every GPU.
-
-        Raises:
-            ModelError: if one of them cannot compute it.
-        """
+        """Load a target on every GPU."""
         pool = _Pool(progress)
         try:
             with progress.status(f"Loading {target.name} on {len(self.cards)} GPUs ..."):
@@ -89,11 +85,7 @@ class Worker:
             self._process.stdin.write(json.dumps(message) + "\n")
 
     def wait_until_ready(self) -> WorkerMessage:
-        """Return what it computes, when its model is loaded.
-
-        Raises:
-            ModelError: if it cannot load it.
-        """
+        """Return what it computes, when its model is loaded."""
         message = self._ready.get()
         if message is None or "failed" in message:
             raise ModelError(f"GPU {self.card}: {message['failed'] if message else self.reason()}")

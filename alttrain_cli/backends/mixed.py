@@ -28,9 +28,6 @@ def complete_all(tasks: Sequence[MixedRequest[Key]]) -> Completions[Key]:
 
     A server gets all requests from one queue, so that the last ones of one view do not leave it idle. A
     model in memory has its adapter on or off: it computes one view and one sampling after the other.
-
-    Raises:
-        BackendError: if every further request would fail alike.
     """
     if tasks and Ability.MIX in tasks[0].backend.abilities:
         yield from cast(Mixing, tasks[0].backend).complete_mixed(tasks)

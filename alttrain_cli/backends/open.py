@@ -31,22 +31,14 @@ class Remote(Protocol):
         """What screens call it before it is opened."""
 
     def open(self, progress: Progress, in_flight: int) -> Backend:
-        """Open it.
-
-        Raises:
-            BackendError: if it cannot be used.
-        """
+        """Open it."""
 
 
 class Engine(Protocol):
     """Another program that computes a model of this machine."""
 
     def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
-        """Start it for a target; closing the backend ends it.
-
-        Raises:
-            ModelError, BackendError: if it cannot compute the model.
-        """
+        """Start it for a target; closing the backend ends it."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +96,7 @@ def open_backend(
     in_flight: int = IN_FLIGHT,
     engine: Engine | None = None,
 ) -> Backend:
-    """Load a model, or open what is elsewhere. `engine` opens a model of this machine instead of ours.
-
-    Raises:
-        ModelError, BackendError: if it cannot be used.
-    """
+    """Load a model, or open what is elsewhere. `engine` opens a model of this machine instead of ours."""
     progress = progress or Progress()
     if not isinstance(found, Target):
         return found.open(progress, in_flight)
@@ -127,11 +115,7 @@ def open_later(
     in_flight: int = IN_FLIGHT,
     engine: Engine | None = None,
 ) -> Backend:
-    """Return a backend whose model is loaded at the first request. A server is opened now.
-
-    Raises:
-        BackendError: if a server cannot be used.
-    """
+    """Return a backend whose model is loaded at the first request. A server is opened now."""
     if isinstance(found, Target):
         load = partial(open_backend, found, progress, in_flight=in_flight, engine=engine)
         return cast(Backend, DeferredBackend(found.name, load))
@@ -139,11 +123,7 @@ def open_later(
 
 
 def open_judge_model(word: str, progress: Progress) -> Backend:
-    """Open the model of a judge: a server's model, or a local classifier by its folder or hub id.
-
-    Raises:
-        ModelError, BackendError: if it cannot be used.
-    """
+    """Open the model of a judge: a server's model, or a local classifier by its folder or hub id."""
     if address := Address.read(word):
         return open_backend(address, progress)
     with progress.status(f"Loading {word} ..."), capture_output(None):

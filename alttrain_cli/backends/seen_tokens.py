@@ -61,9 +61,6 @@ class WatchedTokens:
         """Take the new tokens. Return their text up to the other verdict, if the threshold gives another one.
 
         `ids` then ends with the word of that verdict.
-
-        Raises:
-            BackendError: if the server does not send the probabilities.
         """
         if not self.ids and not self.new:
             raise _unseen()

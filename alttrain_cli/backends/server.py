@@ -71,9 +71,6 @@ class ServerBackend:
 
         `url` may be several, separated by commas: requests are spread over all that can be reached.
         `base` is the model that it is compared with, by default the base of the first server's adapter.
-
-        Raises:
-            BackendError: if no server can be reached, or `model` is needed.
         """
         found: list[Endpoint] = []
         failed: dict[str, BackendError] = {}

@@ -34,11 +34,7 @@ class Vllm:
     python: Path | None = None
 
     def command(self) -> list[str]:
-        """Return how the program is called.
-
-        Raises:
-            ModelError: if it is not there.
-        """
+        """Return how the program is called."""
         if self.python is not None:
             if not (self.python.is_file() and os.access(self.python, os.X_OK)):
                 raise ModelError(f"--vllm-python {self.python}: not a program. Give a Python that has vLLM.")
@@ -53,11 +49,7 @@ class Vllm:
         return [found]
 
     def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
-        """Start a server for a target, and return its backend; closing that ends the server.
-
-        Raises:
-            ModelError: if vLLM is not there, or cannot serve the model.
-        """
+        """Start a server for a target, and return its backend; closing that ends the server."""
         program = self.command()
         recipe = target.recipe
         if target.adapter and recipe.model.full_finetuning:
@@ -88,11 +80,7 @@ class Vllm:
 
 
 def _check_memory(recipe: Recipe, in_flight: int, progress: Progress) -> Machine:
-    """Return this machine, if it has memory for the model; say how many sequences fit, if they are few.
-
-    Raises:
-        ModelError: before anything is started.
-    """
+    """Return this machine, if it has memory for the model; say how many sequences fit, if they are few."""
     machine = Machine.detect()
     if machine.gpu and recipe.model.shape:
         memory = VllmMemory.of(recipe, machine)

@@ -47,11 +47,7 @@ class VllmProcess:
 
     @classmethod
     def start(cls, command: Sequence[str], name: str, progress: Progress) -> "VllmProcess":
-        """Start a server and wait until it answers.
-
-        Raises:
-            ModelError: if it ends, or does nothing for too long; its log has the reason.
-        """
+        """Start a server and wait until it answers."""
         log = LOGS / f"{safe_name(name, '--')}.log"
         for left in reversed(range(_TRIES)):
             process = cls(command, log)

@@ -96,10 +96,6 @@ def build(
     """Write `out`, its manifest and, if anything was dropped, the dropped samples.
 
     With `overwrite`, any file is replaced, also one that was edited. The audit has the `first` rows.
-
-    Raises:
-        DataError: if a source cannot be read, no sample is left, or an output was not made by a build.
-        BackendError: if an annotator cannot be used; its responses so far are kept.
     """
     progress = progress or Progress()
     outputs = Outputs.of(out)

@@ -74,11 +74,7 @@ class Part:
         return part
 
     def _choose_by_label(self, quotas: dict[Label, int], earlier: NearDuplicateIndex | None) -> None:
-        """Choose as many samples of each label as requested, of those that make a row and repeat no other.
-
-        Raises:
-            DataError: if there are fewer, with the number that there is.
-        """
+        """Choose as many samples of each label as requested, of those that make a row and repeat no other."""
         found: dict[Label | None, dict[int, str | None]] = {}  # label -> position -> category
         own = NearDuplicateIndex()
         counts: Counter[Label | None] = Counter()

@@ -100,11 +100,7 @@ class Responses:
         return found
 
     def fetch(self, conversations: Callable[[], Iterable[Conversation]]) -> int:
-        """Request what is missing, keep every response as it arrives, and return how many were requested.
-
-        Raises:
-            BackendError: if the backend cannot be used, or has never answered. What arrived is kept.
-        """
+        """Request what is missing, keep every response as it arrives, and return how many were requested."""
         total = sum(1 for _ in self._missing(conversations()))
         if not total:
             return 0

@@ -7,11 +7,7 @@ from alttrain_cli.study.file import StudyFile
 
 
 def suites_of(study: StudyFile) -> tuple[Suite, ...]:
-    """Return all suites of a study.
-
-    Raises:
-        DataError: if a file of prompts is missing or wrong.
-    """
+    """Return all suites of a study."""
     named = find_suites(",".join(study.suites)) if study.suites else []
     return (*named, *map(_as_it_is_now, own_suites([file for file in study.suite_files if is_own(file)])))
 

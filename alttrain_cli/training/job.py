@@ -59,12 +59,7 @@ class TrainingJob:
 
 
 def start(job: TrainingJob, out: Path | None, reports: Reports) -> Run:
-    """Train in a new run folder; `out` None chooses runs/<recipe>-<number>. Return the finished run.
-
-    Raises:
-        RunError: if the directory is taken, or another process writes to it.
-        AlttrainError: as `train`, `load_base` and `save_adapter`. What was trained is kept.
-    """
+    """Train in a new run folder; `out` None chooses runs/<recipe>-<number>. Return the finished run."""
     run = Run.create(out, job.recipe.name, job.recipe.to_yaml())
     with lock_folder(run.path):
         return _finish(job, run, reports)

@@ -41,11 +41,7 @@ class RankTask:
     checkpoints: str
 
     def load(self) -> tuple[Recipe, TrainingRows]:
-        """Return the recipe and its rows.
-
-        Raises:
-            AlttrainError: if this process sees another file.
-        """
+        """Return the recipe and its rows."""
         rows = TrainingRows.read(Path(self.data), allow_one_label=True)
         if rows.sha256 != self.sha256:
             raise AlttrainError(f"{self.data}: the processes of this run see different files.")
@@ -75,11 +71,7 @@ class RankProcesses:
 
 @contextmanager
 def joined(launch: Launch, task: RankTask, run: Run) -> Iterator[Ranks]:
-    """Yield the processes of a run to rank 0, when all have started and have got the task.
-
-    Raises:
-        ModelError: if another process fails, with its reason.
-    """
+    """Yield the processes of a run to rank 0, when all have started and have got the task."""
     if launch.size == 1:
         yield Ranks()
         return

@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from alttrain_cli.errors import DataError
@@ -41,14 +41,14 @@ class TrainingRows:
                 f"{path}: rows have different orders of sections: {both}. A model learns one order, so keep "
                 "only the rows of one style."
             ) from None
-        found = cls(path, "", rows, order)
+        found = cls(path, digest.hexdigest(), rows, order)
         if found.lesson and not allow_one_label:
             absent = next(label for label in _LESSONS if not found.labels[label])
             raise DataError(
                 f"{path}: {found.lesson} Add {absent} rows: alttrain build-data --source FILE --source "
                 "starter. To train without them: --allow-one-label"
             )
-        return replace(found, sha256=digest.hexdigest())
+        return found
 
     @property
     def lesson(self) -> str:
@@ -66,11 +66,7 @@ class TrainingRows:
 
 
 def training_rows(rows: Sequence[Row], template: Template, settings: Train) -> list[EncodedRow]:
-    """Return the rows as a recipe trains on them: some may end with their verdict.
-
-    Raises:
-        DataError: as `encode_rows`.
-    """
+    """Return the rows as a recipe trains on them: some may end with their verdict."""
     encoded = encode_rows(rows, template, settings.max_length)
     chosen = ends_at_verdict(len(rows), settings)
     return [
@@ -104,11 +100,7 @@ def _until_verdict(encoded: EncodedRow, row: Row, template: Template) -> Encoded
 
 
 def encode_rows(rows: Sequence[Row], template: Template, max_length: int) -> list[EncodedRow]:
-    """Render, tokenise and check every row.
-
-    Raises:
-        DataError: listing the rows that do not pass; nothing is cut or dropped silently.
-    """
+    """Render, tokenise and check every row. None is cut or dropped: those that do not pass are an error."""
     encoded: list[EncodedRow] = []
     problems: list[str] = []
     advice = "Fix or remove them."
