@@ -11,9 +11,13 @@ def uniforms(seed: int, prompt: Sequence[int], count: int) -> Any:
     """Return the numbers that decide a prompt's tokens, one each: (count,) float64 in [0, 1)."""
     import torch
 
-    name = f"{seed} {list(prompt)}".encode()
-    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name).digest()[:7], "big"))
+    generator = torch.Generator().manual_seed(number_of(f"{seed} {list(prompt)}"))
     return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def number_of(text: str) -> int:
+    """Return a number that depends on a text alone, for a seed or a comparison."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 class Draws:

@@ -4,7 +4,6 @@ torch's process groups are used without `torch.distributed.init_process_group`: 
 transformers ask for the default group, and would divide the rows and wrap the model a second time.
 """
 
-import hashlib
 import os
 import socket
 import time
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from alttrain_cli.engine.draws import number_of
 from alttrain_cli.engine.memory import is_out_of_memory
 from alttrain_cli.errors import AlttrainError
 
@@ -149,7 +149,7 @@ class Ranks:
     def check_same(self, values: Mapping[str, str]) -> None:
         """Make sure that all processes have the same values."""
         for name, value in values.items():
-            number = _hash(value)
+            number = number_of(value)
             high, low = self.highest(number, -number)
             if high != -low:
                 raise AlttrainError(
@@ -161,7 +161,7 @@ class Ranks:
         if self.size > 1:
             import torch
 
-            torch.manual_seed(_hash(f"{seed} {step} {self.rank}"))
+            torch.manual_seed(number_of(f"{seed} {step} {self.rank}"))
 
     def add_up(self, parameters: Sequence[Any]) -> None:
         """Replace each gradient by its sum over the processes, computed in 32 bits.
@@ -234,10 +234,6 @@ class Ranks:
 
 
 ONE_RANK = Ranks()
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def _pieces(gradients: Sequence[Any]) -> Iterator[list[Any]]:

@@ -38,12 +38,10 @@ def read_layers(name_or_path: str) -> list[Layer]:
             raise RecipeError(
                 f"{layers[0].path}: base: the bases form a circle: {circle}. Remove one of them."
             )
-        text = _read(path)
-        values = _parse(path, text)
-        layers.append(Layer(path, text, values))
-        if "base" not in values:
+        layers.append(_read(path))
+        if "base" not in layers[-1].values:
             return layers
-        path = _find_base(path, values["base"])
+        path = _find_base(path, layers[-1].values["base"])
 
 
 def merge(layers: list[Layer]) -> tuple[dict[str, Any], dict[KeyPath, str]]:
@@ -143,16 +141,12 @@ def _model_name(values: dict[str, Any]) -> object:
     return model.get("name") if isinstance(model, dict) else None
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> Layer:
     try:
-        return read_text(path, LARGEST)
+        text = read_text(path, LARGEST)
+        values = parse_yaml(text)
     except DataError as error:
         raise RecipeError(str(error)) from None
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        values = parse_yaml(text)
     except YamlProblem as error:
         raise RecipeError(f"{error.at(path)}. Compare: alttrain recipes show {FALLBACK}") from None
     if not isinstance(values, dict):
@@ -160,4 +154,4 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
             f"{path}: a recipe is a mapping with the keys name, model, lora, train, generation. "
             f"See one: alttrain recipes show {FALLBACK}"
         )
-    return values
+    return Layer(path, text, values)

@@ -113,18 +113,15 @@ class ModelCard:
         manifest, model = self.manifest, self.recipe.model
         commit = f" at commit {manifest.base.commit}" if manifest.base and manifest.base.commit else ""
         licence = self.licence or "not stated where alttrain looks; see the base model's page"
+        system = repr(model.system) if model.system else "none"
+        system = "that of the chat template" if model.system is None else system
         rows: list[tuple[str, str]] = [
             ("base model", f"{self._base}{commit}"),
             ("licence of the base model", licence),
             ("recipe", " ".join([self.recipe.name, *(f"--set {one}" for one in overrides(manifest))])),
             *self._data(),
             ("chat template", f"SHA-256 {manifest.template}"),
-            (
-                "system prompt",
-                "that of the chat template"
-                if model.system is None
-                else (repr(model.system) if model.system else "none"),
-            ),
+            ("system prompt", system),
         ]
         if loss := manifest.loss:
             rows.append(("loss", f"{loss.first:.3f} to {loss.last:.3f} in {manifest.steps} steps"))
@@ -137,11 +134,8 @@ class ModelCard:
             labels = ", ".join(f"{count} {label}" for label, count in data.labels.items())
             yield ("data", f"{Path(data.path).name}: {data.rows} rows ({labels}), SHA-256 {data.sha256}")
         for source in self.data.sources if self.data else ():
-            name = Path(source.name).name
-            yield (
-                "source",
-                f"{name}: {source.rows} rows, style {source.style}, annotator {source.annotator}",
-            )
+            how = f"style {source.style}, annotator {source.annotator}"
+            yield ("source", f"{Path(source.name).name}: {source.rows} rows, {how}")
 
     def _measured(self) -> Iterator[str]:
         if probes := self.manifest.probes:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart, Mode
+from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
+from alttrain_cli.evaluation.suites.published import suite_data
+from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.overrides import put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
@@ -210,6 +213,15 @@ def find_study(name_or_path: str) -> Path:
     if name_or_path not in names:
         raise DataError(f"No study is called {quoted(name_or_path)}. {suggest(name_or_path, names)}")
     return names[name_or_path]
+
+
+def suites_of(study: StudyFile) -> tuple[Suite, ...]:
+    """Return the suites of a study: those that it names, and those of its own files as they are now."""
+    named = find_suites(",".join(study.suites)) if study.suites else []
+    own = own_suites([file for file in study.suite_files if is_own(file)])
+    read = [(one.suite, suite_data(one.suite, one.path)) for one in own]
+    now = (suite.model_copy(update={"n": len(data.items), "sha256": data.sha256}) for suite, data in read)
+    return (*named, *now)
 
 
 def set_words(settings: TrainSettings) -> list[str]:

@@ -14,8 +14,7 @@ from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import is_file, sha256
-from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words
-from alttrain_cli.study.own_suites import suites_of
+from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words, suites_of
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Rater, Step, TrainStep, step_key
 
 _OF_TRAINING = {"train", "recipe"}  # of a method: what is not of its data

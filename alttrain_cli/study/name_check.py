@@ -10,8 +10,7 @@ from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites.suite import all_suites
-from alttrain_cli.study.file import StudyFile
-from alttrain_cli.study.own_suites import suites_of
+from alttrain_cli.study.file import StudyFile, suites_of
 from alttrain_cli.study.table import POOLS
 from alttrain_cli.text import quoted, suggest
 
