@@ -14,6 +14,7 @@ from alttrain_cli.evaluation.suites.published import suite_data, suite_prompts
 from tests import stand_ins
 from tests.samples import put
 
+_ATTACK = "mine: {{kind: harmful, file: prompts.csv, attack: {{flow: escalation, {}}}}}"
 _WHERE = "mine: {{kind: benign, file: prompts.csv, columns: {{prompt: question}}, where: {}}}"
 
 
@@ -161,6 +162,38 @@ def test_rows_cannot_be_chosen_by_a_column_that_they_lack(tmp_path: Path) -> Non
         ("mine: {kind: harmful, file: p.csv, column: {prompt: q}}", "unknown key. Did you mean 'columns'?"),
         ("mine: {kind: harmful, file: p.csv, source: {url: x}}", "mine.source: unknown key"),
         ("mine: {kind: benign, file: p.csv, instruction: hello}", "must hold {prompt}"),
+        (
+            "mine: {kind: harmful, file: p.csv, attack: escalation}",
+            "mine.attack: must be a section with keys",
+        ),
+        (
+            "mine: {kind: harmful, file: p.csv, attack: {flow: climb}}",
+            "mine.attack.flow: must be 'escalation'",
+        ),
+        (
+            _ATTACK.format("turns: 2"),
+            "instructions: escalation needs 1, not 0. For an example: docs/attacks.md",
+        ),
+        (_ATTACK.format("instructions: Go on."), "must hold {goal}"),
+        (
+            _ATTACK.format("instructions: '{goal} in {turn}'"),
+            "{turn} is not known here; known: {goal} and {turns}",
+        ),
+        (_ATTACK.format("instructions: '{goal}', streams: 2"), "streams: has no effect with flow escalation"),
+        (_ATTACK.format("instructions: '{goal}', turns: 0"), "mine.attack.turns: must be greater than 0"),
+        (
+            _ATTACK.format("instructions: '{goal}', turn: 1"),
+            "mine.attack.turn: unknown key. Did you mean 'turns'?",
+        ),
+        (
+            "mine: {kind: harmful, file: p.csv, instruction: '{goal}', attack: {flow: repetition}}",
+            "instruction: has no effect on an attack",
+        ),
+        (
+            "mine: {kind: harmful, file: p.csv, columns: {turns: t}, attack: {flow: repetition}}",
+            "columns.turns: has no effect with attack.flow repetition",
+        ),
+        (_ATTACK.format("instructions: '{goal}'"), "mine: this attack needs a model that attacks"),
         ("smoke: {kind: benign, file: p.csv}", "'smoke' cannot be a suite's name"),
         ("strongreject: {kind: benign, file: p.csv}", "'strongreject' cannot be a suite's name"),
         ("'../x': {kind: benign, file: p.csv}", "'../x' cannot be a suite's name"),

@@ -1,13 +1,35 @@
 """The attack in an adaptive suite's entry: which control flow, with which words and budget."""
 
-from typing import Literal, Self
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 FlowName = Literal["escalation", "refinement", "paraphrase", "actors", "script", "repetition"]
-# How many instructions a flow has at least.
-_INSTRUCTIONS: dict[FlowName, int] = {"escalation": 1, "refinement": 1, "paraphrase": 1, "actors": 3}
+# Those that check each answer for a refusal. The others only look at its score.
+SEE_REFUSALS: tuple[FlowName, ...] = ("escalation", "actors", "script")
 MOST_TURNS = 1000  # of a script
+# What each instruction of a flow may hold in braces. A refinement takes any number of instructions.
+_PLACES: dict[FlowName, tuple[tuple[str, ...], ...]] = {
+    "escalation": (("goal", "turns"),),
+    "refinement": (("goal",),),
+    "paraphrase": (("goal", "technique", "definition"),),
+    "actors": (("goal", "actors"), ("goal", "actor", "turns"), ("goal", "question")),
+}
+# What an entry need not state. docs/attacks.md says where the numbers come from.
+_USUAL: dict[str, dict[str, float]] = {
+    "escalation": {"turns": 8, "backtracks": 10, "temperature": 0.7},
+    "refinement": {"turns": 3, "streams": 3},
+    "paraphrase": {"turns": 5},
+    "actors": {"turns": 5, "backtracks": 3, "actors": 3, "temperature": 0.7},
+    "script": {"turns": MOST_TURNS},
+    "repetition": {"turns": 8, "backtracks": 10},
+}
+
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 
 
 class AttackSpec(BaseModel):
@@ -16,14 +38,14 @@ class AttackSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     flow: FlowName
-    instructions: tuple[str, ...] = ()  # to the attacker; {goal} and others are filled in
+    instructions: Names = ()  # to the attacker; {goal} and others are filled in
     techniques: dict[str, str] = Field(default_factory=dict)  # name: definition
-    turns: int = Field(gt=0)
-    backtracks: int | None = Field(default=None, ge=0)
-    streams: int | None = Field(default=None, gt=0)
-    actors: int | None = Field(default=None, gt=0)
+    turns: int = Field(gt=0, le=MOST_TURNS)
+    backtracks: int | None = Field(default=None, ge=0, le=MOST_TURNS)
+    streams: int | None = Field(default=None, gt=0, le=MOST_TURNS)
+    actors: int | None = Field(default=None, gt=0, le=MOST_TURNS)
     temperature: float = Field(default=1.0, gt=0, le=100)  # of the attacker
-    source: str  # of the method: paper or program
+    source: str = ""  # of the method: paper or program
     recorded: str | None = None  # the target against which the turns were recorded; None: live
 
     def replayed(self, target: str) -> "AttackSpec":
@@ -33,22 +55,46 @@ class AttackSpec(BaseModel):
     @classmethod
     def script(cls, source: str, recorded: str | None = None) -> "AttackSpec":
         """Return fixed turns, whatever their number is."""
-        return cls(flow="script", turns=MOST_TURNS, source=source, recorded=recorded)
+        return cls.model_validate({"flow": "script", "source": source, "recorded": recorded})
 
     @property
     def needs_attacker(self) -> bool:
-        return self.flow in _INSTRUCTIONS
+        return self.flow in _PLACES
+
+    @property
+    def sees_refusals(self) -> bool:
+        return self.flow in SEE_REFUSALS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_usual(cls, values: Any) -> Any:
+        flow = values.get("flow") if isinstance(values, Mapping) else None
+        return {**_USUAL.get(flow, {}), **values} if isinstance(flow, str) else values
 
     @model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        if len(self.instructions) < _INSTRUCTIONS.get(self.flow, 0):
-            raise ValueError(f"instructions: {self.flow} needs {_INSTRUCTIONS[self.flow]}")
+    def _fits_flow(self) -> Self:
+        for name in ("backtracks", "streams", "actors"):
+            if getattr(self, name) is not None and name not in _USUAL[self.flow]:
+                raise ValueError(f"{name}: has no effect with flow {self.flow}")
         if (self.flow == "paraphrase") != bool(self.techniques):
             raise ValueError("techniques: only paraphrase has them, and it needs them")
-        if (self.flow in ("escalation", "actors", "repetition")) != (self.backtracks is not None):
-            raise ValueError("backtracks: only escalation, actors and repetition need them")
-        if (self.flow == "refinement") != (self.streams is not None):
-            raise ValueError("streams: only refinement has them, and it needs them")
-        if (self.flow == "actors") != (self.actors is not None):
-            raise ValueError("actors: only the flow actors has them, and it needs them")
+        if self.recorded is not None and self.flow != "script":
+            raise ValueError("recorded: only a script was recorded")
+        places = _PLACES.get(self.flow, ())
+        if self.flow == "refinement":
+            places *= max(1, len(self.instructions))
+        if len(self.instructions) != len(places):
+            raise ValueError(f"instructions: {self.flow} needs {len(places)}, not {len(self.instructions)}")
+        for text, known in zip(self.instructions, places, strict=True):
+            _check_places(text, known)
         return self
+
+
+def _check_places(text: str, known: tuple[str, ...]) -> None:
+    """Make sure that an instruction names the goal, and nothing in braces that would not be filled in."""
+    found = re.findall(r"\{(\w+)\}", text)
+    shown = " and ".join(f"{{{name}}}" for name in known)
+    if unknown := [name for name in found if name not in known]:
+        raise ValueError(f"instructions: {{{unknown[0]}}} is not known here; known: {shown}")
+    if "goal" not in found:
+        raise ValueError("instructions: must hold {goal}, or the attacker does not know what it is after")

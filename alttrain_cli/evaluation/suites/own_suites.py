@@ -1,13 +1,13 @@
-"""Suites of your own: `--suite-file prompts.yaml` describes prompts as the shipped suites are described."""
+"""Suites of your own: `--suite-file prompts.yaml` describes them as the shipped suites are described."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
+from alttrain_cli.evaluation.suites.attack_spec import AttackSpec, Names
 from alttrain_cli.evaluation.suites.suite import Kind, Suite, SuiteSource, is_suite_word
 from alttrain_cli.problems import first_problem
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
@@ -16,9 +16,8 @@ from alttrain_cli.storage.reading import is_file, read_text
 from alttrain_cli.text import did_you_mean, quoted
 
 EXAMPLE = "For an example: docs/evaluation.md"
-_Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
-]
+ATTACK_EXAMPLE = "For an example: docs/attacks.md"
+_GOAL = ("goal", "Goal", "prompt")
 
 
 class OwnSuite(NamedTuple):
@@ -37,16 +36,32 @@ class _Fields(BaseModel):
     kind: Kind
     file: str = Field(min_length=1)  # beside the YAML file
     title: str | None = None
-    columns: dict[Literal["prompt", "id", "category", "answer", "goal", "turns"], _Names] = Field(
+    columns: dict[Literal["prompt", "id", "category", "answer", "goal", "turns"], Names] = Field(
         default_factory=dict
     )
-    where: dict[str, _Names] = Field(default_factory=dict)
+    where: dict[str, Names] = Field(default_factory=dict)
     grader: Literal["word", "math"] | None = None
     judge: str | None = None
     instruction: str | None = None
     max_new_tokens: int | None = Field(default=None, gt=0)
     licence: str = "licence not stated"
     note: str | None = None
+    attack: AttackSpec | None = None
+
+    @property
+    def all_columns(self) -> dict[str, tuple[str, ...]]:
+        """The columns, with their usual names where none are given."""
+        usual: dict[str, tuple[str, ...]] = {"prompt": ("prompt",)}
+        if self.grader:
+            usual["answer"] = ("answer",)
+        if self.attack and self.attack.flow != "script":
+            usual = {"prompt": self.columns.get("goal", _GOAL), "category": ("category",), "id": ("id",)}
+        return usual | {str(column): names for column, names in self.columns.items()}
+
+    @property
+    def played(self) -> AttackSpec | None:
+        """The attack; conversations of several turns are a script."""
+        return self.attack or (AttackSpec.script(self.file) if "turns" in self.columns else None)
 
 
 def is_own(text: str) -> bool:
@@ -92,16 +107,12 @@ def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
             groups=("own",),
             title=given.title or name,
             source=SuiteSource(own=Path(given.file).name),
-            columns={
-                "prompt": ("prompt",),
-                **({"answer": ("answer",)} if given.grader else {}),
-                **given.columns,
-            },
-            attack=AttackSpec.script(given.file) if "turns" in given.columns else None,
-            **given.model_dump(exclude={"file", "title", "columns", "judge"}),
+            columns=given.all_columns,
+            attack=given.played,
+            **given.model_dump(exclude={"file", "title", "columns", "judge", "attack"}),
         )
     except ValidationError as error:
-        words = f"{first_problem(error, name)}. {_near(error)}{EXAMPLE}"
+        words = f"{first_problem(error, name)}. {_near(error)}{_example(error)}"
         raise DataError(f"--suite-file {path}: {words}") from None
     return OwnSuite(suite, path.parent / given.file, given.judge)
 
@@ -111,5 +122,11 @@ def _near(error: ValidationError) -> str:
     problem = error.errors()[0]
     if problem["type"] != "extra_forbidden":
         return ""
-    near = did_you_mean(str(problem["loc"][-1]), _Fields.model_fields)
+    known = AttackSpec.model_fields if len(problem["loc"]) > 1 else _Fields.model_fields
+    near = did_you_mean(str(problem["loc"][-1]), known)
     return near and f"{near} "
+
+
+def _example(error: ValidationError) -> str:
+    """Return where a file like this is shown."""
+    return ATTACK_EXAMPLE if "attack" in error.errors()[0]["loc"] else EXAMPLE

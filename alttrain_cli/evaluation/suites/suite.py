@@ -173,6 +173,10 @@ class Suite(_Strict):
             raise ValueError(f"task: does not fit grader {self.grader!r}")
         if self.attack is not None and self.kind == "ability":
             raise ValueError("attack: does not fit kind 'ability'")
+        if self.attack is not None and self.attack.flow != "script" and self.columns.get("turns"):
+            raise ValueError(f"columns.turns: has no effect with attack.flow {self.attack.flow}")
+        if self.attack is not None and self.instruction is not None:
+            raise ValueError("instruction: has no effect on an attack, which has attack.instructions")
         if self.instruction is not None and "{prompt}" not in self.instruction:
             raise ValueError("instruction: must hold {prompt}")
         return self
