@@ -10,7 +10,7 @@ from alttrain_cli.backends.open import open_backend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation.attacks.catalogue import Budget
-from alttrain_cli.evaluation.attacks.setup import AttackChoice
+from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
@@ -123,7 +123,7 @@ class Attack:
             read_suites(find_suites("crescendo-smoke"), {}, Progress()),
             limit=rows,
             max_new_tokens=48,
-            attack_choice=AttackChoice("base", budget=budget, attacker_tokens=48),
+            setup_of=lambda target: AttackSetup(target, budget=budget, attacker_tokens=48),
         )
 
     def work(self, folder: Path) -> None:

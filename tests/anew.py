@@ -1,5 +1,6 @@
 """The package imported anew from another folder: hooks of tests.warm for test_contributing.py."""
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +21,9 @@ def enter(root: str) -> None:
 
 
 def evaluate(suite: str, judge: str) -> None:
-    """Evaluate a model that refuses everything."""
+    """Evaluate a model that refuses everything, and attacks itself where the suite is an attack."""
     from alttrain_cli.console.scorecard import print_report
-    from alttrain_cli.evaluation.attacks.setup import AttackChoice
+    from alttrain_cli.evaluation.attacks.setup import AttackSetup
     from alttrain_cli.evaluation.comparison import Comparison
     from alttrain_cli.evaluation.eval_target import EvalTarget
     from alttrain_cli.evaluation.evaluate import EvalOptions
@@ -35,13 +36,21 @@ def evaluate(suite: str, judge: str) -> None:
     from alttrain_cli.progress import Progress
     from tests.scripted import ScriptedBackend
 
-    pair = Comparison(EvalTarget(Path("out"), ScriptedBackend(REFUSAL)))
+    pair = Comparison(
+        EvalTarget(Path("out"), ScriptedBackend(lambda request, _: _reply(request.input.messages[0].content)))
+    )
     suites = read_suites(find_suites(suite), {}, Progress())
-    options = EvalOptions(suites, attack_choice=AttackChoice("base"))
+    options = EvalOptions(suites, setup_of=lambda target: AttackSetup(target))
     asked = ScriptedBackend("It is a refusal.")
     judges = JudgeSet(find_judges(judge), lambda word: asked, Progress(), url="x", model="m", with_card=False)
     assert not run(pair, options, judges, lambda target: asked, Progress())
     print_report(report(pair, show_completions=False))
+
+
+def _reply(asked: str) -> str:
+    """Return a refusal, or as an attacker a message with the instruction."""
+    instruction, form, _ = asked.partition("\n\nReply with JSON alone")
+    return json.dumps({"message": f"I was told: {instruction}"}) if form else REFUSAL
 
 
 def write_template() -> None:

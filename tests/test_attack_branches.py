@@ -330,9 +330,8 @@ def drive(name: str, case: Case, root: Path) -> tuple[FinishedDialogue, Dialogue
     suite = all_suites()[name]
     assert suite.attack is not None
     replies = {part: getattr(case.replies, part) for part in Replies._fields}
-    setup = AttackSetup(
-        InOrder("attacker", replies), InOrder("judge", replies), case.budget or BUDGETS[suite.attack.flow]
-    )
+    judge, budget = InOrder("judge", replies), case.budget or BUDGETS[suite.attack.flow]
+    setup = AttackSetup(InOrder("attacker", replies), judge, judge, budget)
     callers = setup.callers(suite, InOrder("target", replies), SAMPLED, Journal(root / "calls.jsonl"))
     [dialogue] = play_all(setup.attack(suite), [SampleRequest("k", ITEM, 0)], callers, Progress())
     assert dialogue.error is None

@@ -81,7 +81,7 @@ def play(
     **budget: int,
 ) -> list[StoredDialogue]:
     suites = read_suites(find_suites(suite), {}, Progress())
-    setup = AttackSetup(attacker or backend(MESSAGE, "attacker"), judge, Budget(**budget))
+    setup = AttackSetup(attacker or backend(MESSAGE, "attacker"), judge, judge, Budget(**budget))
     request = EvalRequest(suites, sampling, limit=limit, attack_setup=setup)
     generate(root, target or backend(varied, "target"), request, progress or Progress())
     return stored(root, suite)
@@ -141,7 +141,8 @@ def test_outcomes_do_not_depend_on_what_is_played_beside(tmp_path: Path) -> None
     [(suite, reading)] = suites
     for place, item in enumerate(reading.items):
         one = reading._replace(items=[item])
-        setup = AttackSetup(backend(messages, "attacker"), backend(scores, "judge"))
+        judge = backend(scores, "judge")
+        setup = AttackSetup(backend(messages, "attacker"), judge, judge)
         root = tmp_path / str(place)
         generate(
             root,

@@ -259,9 +259,9 @@ def test_a_stream_of_pair_sees_its_own_answers_and_only_the_latest() -> None:
     answers = {(Role.TARGET, place): Reply(f"answer {place}") for place in range(20)}
     _, calls = play(attack("pair-live", streams=2, turns=6), answers)
     last = said(calls_of(calls, Role.ATTACKER)[-1])
-    assert len(last) == 7
+    assert len(last) == 9  # the four latest exchanges
     assert GOAL.prompt in last[0]
-    assert [text.splitlines()[3] for text in last[2::2]] == ["answer 5", "answer 7", "answer 9"]
+    assert [text.splitlines()[3] for text in last[2::2]] == [f"answer {at}" for at in (3, 5, 7, 9)]
 
 
 def test_persuasion_tries_one_technique_after_the_other_until_one_hits() -> None:
@@ -292,6 +292,15 @@ def test_each_actor_has_a_conversation_of_its_own() -> None:
     asked = calls_of(calls, Role.TARGET)
     assert [len(one.messages) for one in asked] == [1, 3, 5] * 3
     assert attack("actors").target_calls == 60
+
+
+def test_the_number_of_actors_is_part_of_the_budget() -> None:
+    for number in (1, 2):
+        one = attack("actors", actors=number)
+        _, calls = play(one, all_of(Role.REFUSAL, NO))
+        assert len(calls_of(calls, Role.TARGET)) == number * 3 * (1 + 3)  # questions, and three rewrites
+        assert one.target_calls == number * 5 * (1 + 3)
+        assert f"Name {number} people" in calls[0].conversation.prompt
 
 
 def test_a_refused_question_is_rewritten_and_then_left_out() -> None:

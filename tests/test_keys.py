@@ -188,7 +188,8 @@ def dialogue(suite: str = "crescendo-smoke", **changes: Any) -> str:
     """Return the hash of all that shapes the dialogues of an attack, except the target."""
     [found] = find_suites(suite)
     values: dict[str, Any] = {"attacker": Model(), "judge": Model(model="j"), "budget": Budget(turns=4)}
-    return AttackSetup(**{**values, **changes}).facts(found).settings
+    values = {**values, **changes}
+    return AttackSetup(**{"refusal_judge": values["judge"], **values}).facts(found).settings
 
 
 @pytest.mark.parametrize(
@@ -197,15 +198,43 @@ def dialogue(suite: str = "crescendo-smoke", **changes: Any) -> str:
         *({"attacker": Model(**{name: value})} for name, value in TARGET_CHANGES.items()),
         *({"judge": Model(**{"model": "j", name: value})} for name, value in TARGET_CHANGES.items()),
         {"judge": None},
+        {"refusal_judge": None},
+        {"refusal_judge": Model(model="k")},
         {"attacker_tokens": 7},
         {"budget": Budget(turns=5)},
         {"budget": Budget(turns=4, backtracks=1)},
         {"suite": "crescendo"},
     ],
-    ids=range(2 * len(TARGET_CHANGES) + 5),
+    ids=range(2 * len(TARGET_CHANGES) + 7),
 )
 def test_all_that_shapes_a_dialogue_is_in_its_settings(changes: dict[str, Any]) -> None:
     assert dialogue(**changes) != dialogue()
+
+
+def test_the_number_of_actors_and_of_streams_is_in_the_settings_of_the_attack_that_has_them() -> None:
+    for name, budget in (("actors", Budget(4, actors=2)), ("pair-live", Budget(4, streams=2))):
+        assert dialogue(name, budget=budget) != dialogue(name)
+        assert dialogue("crescendo", budget=budget) == dialogue("crescendo")
+
+
+@pytest.mark.parametrize(
+    ("suite", "by_model", "by_rule"),
+    [
+        ("crescendo-smoke", "4b5138f37138f19d13e88d7e120b2de3", "0153808772674c945c19366fc0ae0989"),
+        ("actors", "7462299355ff1560d03c88143baca343", "f714e9d7f511ab45d96beaf0ea3e3f33"),
+        ("pap-live", "6ec0fd09375c9865f9749dbaa9bb55dd", "3f76b35415b25344906ec9529760a9bb"),
+        ("benign-turns", "4a7cf5c277a079701162f11624f98101", "7b4fb7a223d731fc57f53a7549899cef"),
+    ],
+)
+def test_dialogues_of_earlier_versions_where_one_judge_had_both_roles_are_found_again(
+    suite: str, by_model: str, by_rule: str
+) -> None:
+    assert dialogue(suite, budget=Budget()) == by_model
+    assert dialogue(suite, budget=Budget(), judge=None) == by_rule
+
+
+def test_a_refusal_judge_is_in_no_settings_of_an_attack_that_looks_for_no_refusals() -> None:
+    assert dialogue("pair-live", refusal_judge=None) == dialogue("pair-live")
 
 
 def test_what_the_models_of_an_attack_are_called_is_not_in_its_settings() -> None:

@@ -122,6 +122,20 @@ def open_later(
     return open_backend(found, progress, in_flight=in_flight)
 
 
+def check_found(found: Target | Remote, progress: Progress) -> None:
+    """Make sure that a model of this machine or of the hub is there. Its weights are not loaded.
+
+    Raises:
+        ModelError: if it is not.
+    """
+    if not isinstance(found, Target):
+        return
+    with progress.status(f"Looking for {found.name} ..."), capture_output(None):
+        from alttrain_cli.engine.source import check_source, locate
+
+        check_source(locate(found.recipe))
+
+
 def open_judge_model(word: str, progress: Progress) -> Backend:
     """Open the model of a judge: a server's model, or a local classifier by its folder or hub id."""
     if address := Address.read(word):

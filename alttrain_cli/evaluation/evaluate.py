@@ -8,7 +8,7 @@ from pathlib import Path
 from alttrain_cli.backends.base import Backend, check_threshold
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.attacks.setup import AttackChoice
+from alttrain_cli.evaluation.attacks.setup import AttackSetup, SetupOf
 from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
@@ -37,7 +37,7 @@ class EvalOptions:
     mode: Mode = "normal"
     samples: int = 1
     limit: int | None = None
-    attack_choice: AttackChoice = field(default_factory=AttackChoice)  # of adaptive suites
+    setup_of: SetupOf = lambda target: AttackSetup()  # of adaptive suites
 
     @property
     def folders(self) -> list[str]:
@@ -98,21 +98,20 @@ def _generate(pair: Comparison, options: EvalOptions, open_target: OpenTarget, p
     requests = {id(target): _request(pair, options, target) for target in pair.targets}
 
     def job(target: EvalTarget, backend: Backend) -> GenerateJob:
-        request = replace(requests[id(target)], attack_setup=setup_of(backend))
+        request = replace(requests[id(target)], attack_setup=options.setup_of(backend))
         return GenerateJob(target.root, backend, request)
 
     base = None
-    with options.attack_choice.opened(progress) as setup_of:
-        with closing(_open(pair.candidate, open_target)) as backend:
-            _check_template(pair.candidate, backend, progress)
-            jobs = [job(pair.candidate, backend)]
-            if pair.baseline and pair.with_own_base and (base := backend.base):
-                jobs.insert(0, job(pair.baseline, base))
-            generate_all(jobs, progress)
-        if pair.baseline and pair.baseline.model and base is None:
-            with closing(_open(pair.baseline, open_target)) as backend:
-                _check_template(pair.baseline, backend, progress)
-                generate_all([job(pair.baseline, backend)], progress)
+    with closing(_open(pair.candidate, open_target)) as backend:
+        _check_template(pair.candidate, backend, progress)
+        jobs = [job(pair.candidate, backend)]
+        if pair.baseline and pair.with_own_base and (base := backend.base):
+            jobs.insert(0, job(pair.baseline, base))
+        generate_all(jobs, progress)
+    if pair.baseline and pair.baseline.model and base is None:
+        with closing(_open(pair.baseline, open_target)) as backend:
+            _check_template(pair.baseline, backend, progress)
+            generate_all([job(pair.baseline, backend)], progress)
 
 
 def _request(pair: Comparison, options: EvalOptions, target: EvalTarget) -> EvalRequest:

@@ -37,7 +37,7 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     if options.attack is not None:
         from alttrain_cli.commands.chat import attack  # loads the suites, which a chat does not need
 
-        return attack.play(options)
+        return attack.play(context, options)
     messages = options.messages
     if not options.interactive and not messages:
         raise typer.BadParameter("standard input is not a terminal. Give the message with -p TEXT or -p -")

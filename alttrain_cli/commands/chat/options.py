@@ -13,11 +13,11 @@ from alttrain_cli import console
 from alttrain_cli.backends.open import Address, Remote, find
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import read_prompt, read_prompts
+from alttrain_cli.commands.shared.attack_options import AttackOptions
 from alttrain_cli.commands.shared.completion import complete_target
 from alttrain_cli.commands.shared.options import EngineOptions, untrained_recipe_option
 from alttrain_cli.commands.shared.rules import Rule, check
 from alttrain_cli.errors import RunError
-from alttrain_cli.evaluation.choices import BASE
 from alttrain_cli.runs.entry import RunEntry
 from alttrain_cli.storage.run import Run
 
@@ -41,13 +41,13 @@ _CONTINUE = "Resume the latest conversation with this model."
 _NO_SAVE = "Do not save the conversation or the input history."
 _ATTACK = "Show one dialogue of this attack, turn by turn, for example crescendo. Nothing is saved."
 _GOAL = "Goal of the attack, in one sentence. Needs --attack."
-_ATTACKER = "Model that attacks: base (the target's untrained base), a server or any other model."
+_SUITE_FILE = "YAML file that describes an attack of your own (docs/attacks.md). Needs --attack."
 _MAX = "Maximum number of new tokens. Overrides the recipe."
 
 
 @dataclass(frozen=True)
-class ChatOptions(EngineOptions):
-    """The options of `alttrain chat`."""
+class TalkOptions:
+    """Which model to chat with, what to send, and the attack that is played instead."""
 
     target: Annotated[
         str | None, typer.Argument(metavar="TARGET", help=_TARGET, autocompletion=complete_target)
@@ -66,7 +66,7 @@ class ChatOptions(EngineOptions):
     no_save: Annotated[bool, _session("--no-save", help=_NO_SAVE)] = False
     attack: Annotated[str | None, _attack(metavar="NAME", help=_ATTACK)] = None
     goal: Annotated[str | None, _attack(metavar="TEXT", help=_GOAL)] = None
-    attacker: Annotated[str, _attack(metavar="MODEL", help=_ATTACKER)] = BASE
+    suite_file: Annotated[list[str] | None, _attack(metavar="FILE", help=_SUITE_FILE)] = None
     base_url: Annotated[str | None, typer.Option(metavar="URL", hidden=True)] = None
     model: Annotated[str | None, typer.Option(metavar="NAME", hidden=True)] = None
 
@@ -100,6 +100,11 @@ class ChatOptions(EngineOptions):
         """Every change of a setting as KEY=VALUE."""
         limit = [] if self.max_new_tokens is None else [f"max_new_tokens={self.max_new_tokens}"]
         return [*(self.changes or []), *limit, *(["temperature=0"] if self.greedy else [])]
+
+
+@dataclass(frozen=True)
+class ChatOptions(EngineOptions, AttackOptions, TalkOptions):
+    """The options of `alttrain chat`."""
 
 
 def _chosen_run(interactive: bool) -> str:

@@ -40,10 +40,12 @@ def chat_rules(ctx: typer.Context, options: ChatOptions) -> list[Rule]:
 def _attack_rules(ctx: typer.Context, options: ChatOptions) -> list[Rule]:
     """Return the rules of --attack, which plays one dialogue by itself."""
     attack, other, rule = options.attack is not None, "with --attack", partial(rule_of, ctx)
+    without = "without --attack NAME"
     return [
         rule("attack", options.goal is not None, "without --goal TEXT"),
-        rule("goal", attack, "without --attack NAME"),
-        rule("attacker", attack, "without --attack NAME"),
+        rule("goal", attack, without),
+        rule("suite_file", attack, without),
+        *([] if attack else options.attack_rules({}, without)),
         Rule("-p", options.prompt is not None, not attack, other),
         *(rule(name, not attack, other) for name in ("prompts", "compare", "as_json", "system", "resume")),
         rule("no_save", not attack, f"{other}: it saves nothing"),

@@ -16,8 +16,8 @@ _SUITE = (
     "To list the suites: alttrain eval suites."
 )
 _SUITE_FILE = (
-    "prompts.yaml: evaluate your own prompts, which this file describes (docs/evaluation.md). NAME=FILE: "
-    "read a suite from its published file."
+    "prompts.yaml: evaluate your own prompts or attack, which this file describes (docs/evaluation.md, "
+    "docs/attacks.md). NAME=FILE: read a suite from its published file."
 )
 _LIMIT = "Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL."
 _NUM_SAMPLES = "Number of samples per prompt. More than 1 needs sampling (--do-sample)."

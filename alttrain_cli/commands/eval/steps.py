@@ -9,11 +9,12 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.backends.open import Address, find, open_backend, open_judge_model
 from alttrain_cli.backends.target import Target
-from alttrain_cli.commands.eval.attack_rules import attack_choice, attack_rules, read_attacks
+from alttrain_cli.commands.eval.attack_rules import attack_rules, read_attacks
 from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions, TableOptions
 from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import check, command_of, is_given
+from alttrain_cli.evaluation.attacks.setup import SetupOf
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import (
@@ -46,13 +47,16 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         given = replace(given, judge_part=preset.judge_part or given.judge_part)
     suites, judges = _chosen(ctx, given)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
-    check(attack_rules(ctx, given, suites, served=is_served(given)))
-    with console.Reporter() as progress:
-        wanted = _wanted(given, suites, preset, progress)
-        judging = _judge_set(judges, given, progress)
+    check(attack_rules(given, suites, served=is_served(given)))
+    choice = given.attack_choice(given.attacker)
+    if given.replay is None:
+        choice.check(suites)
+    with console.Reporter() as progress, choice.opened(progress) as setup_of:
         candidate = _candidate(given, progress)
         if isinstance(candidate.model, Target):
-            wanted.attack_choice.check_base(candidate.model)
+            choice.check_base(candidate.model)
+        wanted = _wanted(given, suites, preset, setup_of, progress)
+        judging = _judge_set(judges, given, progress)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
         problems = evaluate(pair, wanted, judging, opened, progress)
@@ -91,21 +95,20 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
     return [*shipped, *(one.suite for one in own)], judges
 
 
-def _wanted(given: RunOptions, suites: list[Suite], preset: Preset | None, progress: Progress) -> EvalOptions:
+def _wanted(
+    given: RunOptions, suites: list[Suite], preset: Preset | None, setup_of: SetupOf, progress: Progress
+) -> EvalOptions:
     """Return what to generate. All prompts are read now, so that a missing file costs nothing."""
-    choice = attack_choice(given)
-    if given.replay is None:
-        choice.check(suites)
     files = suite_files(given.suite_file or (), suites)
     return EvalOptions(
-        suites=read_attacks(given, suites, files, progress),
+        suites=read_attacks(given.replay, suites, files, progress),
         preset=preset,
         sampling=given.sampling,
         max_new_tokens=given.max_new_tokens,
         mode=given.thinking_mode,
         samples=given.num_samples,
         limit=given.limit,
-        attack_choice=choice,
+        setup_of=setup_of,
     )
 
 

@@ -55,10 +55,15 @@ def command_of(ctx: typer.Context) -> str:
 
 def typed_again(ctx: typer.Context, *but: str) -> list[str]:
     """Return the words of a command line again, without the options in `but` and secrets of addresses."""
+    return [*command_of(ctx).split(), *words_of(ctx, [name for name in ctx.params if name not in but])]
+
+
+def words_of(ctx: typer.Context, names: Iterable[str]) -> list[str]:
+    """Return those of these parameters that were typed, as they were, without secrets of addresses."""
     from alttrain_cli.backends.address import is_address, without_secrets
 
-    words = command_of(ctx).split()
-    for name, values in _typed(ctx, but):
+    words: list[str] = []
+    for name, values in _typed(ctx, [other for other in ctx.params if other not in names]):
         option = option_of(ctx, name)
         before = [option] if option.startswith("-") else []
         for one in values:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alttrain_cli.evaluation.suites.attack_spec import FlowName
+from alttrain_cli.evaluation.suites.attack_spec import SEE_REFUSALS, FlowName
 from alttrain_cli.storage.record_reader import IGNORE, Many
 
 
@@ -15,6 +15,7 @@ class AttackRecord:
         settings: a hash of budget, wording and everything else that shapes a dialogue.
         target_calls: how often the target is called at most in one dialogue.
         attacker, judge: their models, by name; the judge is the one in the loop.
+        refusal_judge: the model that looks for refusals, by name; None: the judge.
         recorded: the target against which the turns were recorded; None for a live attack.
     """
 
@@ -27,6 +28,7 @@ class AttackRecord:
     judge: str
     flow: FlowName
     recorded: str | None = None
+    refusal_judge: str | None = None
 
     @property
     def steered(self) -> bool:
@@ -35,8 +37,12 @@ class AttackRecord:
 
     @property
     def sees_refusals(self) -> bool:
-        """Whether each answer is checked for a refusal; the other flows only look at its score."""
-        return self.flow in ("escalation", "actors", "script")
+        return self.flow in SEE_REFUSALS
+
+    @property
+    def in_loop(self) -> str:
+        """The judges in the loop, in words."""
+        return self.judge + (f", refusals by {self.refusal_judge}" if self.refusal_judge else "")
 
     def record(self) -> dict[str, Any]:
         return asdict(self)

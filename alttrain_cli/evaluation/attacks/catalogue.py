@@ -20,6 +20,7 @@ class Budget:
     turns: int | None = None
     backtracks: int | None = None
     streams: int | None = None
+    actors: int | None = None
 
 
 def spec_of(suite: Suite) -> AttackSpec:
@@ -41,8 +42,8 @@ def attack_of(suite: Suite, budget: Budget) -> Attack:
         case "paraphrase":
             return Paraphrase(name, spec.instructions[0], tuple(spec.techniques.items()), turns)
         case "actors":
-            find, question, rewrite = spec.instructions[:3]
-            return Actors(name, find, question, rewrite, spec.actors or 1, turns, backtracks)
+            find, question, rewrite = spec.instructions
+            return Actors(name, find, question, rewrite, budget.actors or spec.actors or 1, turns, backtracks)
         case "script":
             return Script(name, turns)
         case "repetition":

@@ -33,13 +33,14 @@ class _Seen:
             yield one
 
 
-def find_attack(name: str) -> Suite:
-    """Return the adaptive suite with this name.
+def find_attack(name: str, own: Sequence[Suite] = ()) -> Suite:
+    """Return the adaptive suite with this name, shipped or of the user's own.
 
     Raises:
         DataError: if there is none that a goal is enough for.
     """
-    attacks = {one.name: one for one in all_suites().values() if one.attack and one.attack.flow != "script"}
+    known = (*own, *all_suites().values())
+    attacks = {one.name: one for one in known if one.attack and one.attack.flow != "script"}
     if name not in attacks:
         raise DataError(f"--attack {name}: no such attack. {suggest(name, attacks)}")
     return attacks[name]

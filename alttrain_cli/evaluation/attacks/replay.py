@@ -15,20 +15,20 @@ from alttrain_cli.evaluation.suites.suite import Item, Suite, fingerprint
 from alttrain_cli.storage.reading import sha256
 
 
-def replayed(suites: Sequence[Suite], root: Path) -> list[tuple[Suite, LoadedSuite]]:
-    """Return the suites with the turns that were recorded below `root`.
+def replayed(suites: Sequence[Suite], root: Path, word: str) -> list[tuple[Suite, LoadedSuite]]:
+    """Return the suites with the turns that were recorded below `root`, the evaluations of `word`.
 
     Raises:
         DataError: if one was not recorded there, or is no attack.
     """
-    return [_replayed(suite, SuiteDir(root / suite.name)) for suite in suites]
+    return [_replayed(suite, SuiteDir(root / suite.name), word) for suite in suites]
 
 
-def _replayed(suite: Suite, folder: SuiteDir) -> tuple[Suite, LoadedSuite]:
+def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedSuite]:
     if suite.attack is None or not folder.dialogues.path.is_file():
         raise DataError(
-            f"--replay: {folder.path} holds no dialogues of {suite.name}. Evaluate an adaptive suite there "
-            "first, or leave the suite out."
+            f"--replay {word}: no dialogues of {suite.name} were recorded against it: {folder.path} holds "
+            "none. Evaluate it with this suite first, or leave the suite out."
         )
     plan = EvalPlan.load(folder.path)
     recorded = {one.item: one for one in folder.played(plan.keys) if one.sample == 0}
@@ -36,7 +36,7 @@ def _replayed(suite: Suite, folder: SuiteDir) -> tuple[Suite, LoadedSuite]:
     items = [_scripted(item, turns[item.id]) for item in plan.items if item.id in turns]
     if not items:
         raise DataError(
-            f"--replay: {folder.path}: no dialogue came to an end that can be replayed. "
+            f"--replay {word}: {folder.path}: no dialogue came to an end that can be replayed. "
             "Evaluate that target again."
         )
     path = folder.dialogues.path

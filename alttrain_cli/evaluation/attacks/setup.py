@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.open import find, open_later
+from alttrain_cli.backends.open import check_found, find, open_later
 from alttrain_cli.backends.remembering import Remembering
 from alttrain_cli.backends.target import Target
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.evaluation.attacks.attack import Attack, Role
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.catalogue import Budget, attack_of, spec_of
@@ -33,10 +33,11 @@ JUDGE_TOKENS = 1024
 
 @dataclass(frozen=True)
 class AttackSetup:
-    """The attacker, the judge in the loop (None: a rule), and the budget."""
+    """The models of an attack, and its budget. A judge that is None is a rule."""
 
     attacker: Backend | None = None
     judge: Backend | None = None
+    refusal_judge: Backend | None = None
     budget: Budget = field(default_factory=Budget)
     attacker_tokens: int = ATTACKER_TOKENS
 
@@ -47,18 +48,23 @@ class AttackSetup:
         """Return the facts of the attack for plan.json."""
         attack, spec = self.attack(suite), spec_of(suite)
         who = self.attacker if attack.needs_attacker else None
-        judge = identity(self.judge) if self.judge else f"{RULE} {RuleCaller.version}"
+        judge, refusals = _judge_identity(self.judge), _judge_identity(self.refusal_judge)
         shaping = [asdict(attack), who and identity(who), judge]  # type: ignore[call-overload]
         if who:
             shaping.append(self._sampling(suite).record())
+        # Earlier versions had one judge for both roles, and their hash has it once.
+        apart = spec.sees_refusals and refusals != judge
+        if apart:
+            shaping.append({"refusal_judge": refusals})
         return AttackRecord(
             name=attack.name,
             settings=hashed(shaping),
             target_calls=attack.target_calls,
             attacker=who.name if who else None,
-            judge=self.judge.name if self.judge else RULE,
+            judge=_name(self.judge),
             flow=spec.flow,
             recorded=spec.recorded,
+            refusal_judge=_name(self.refusal_judge) if apart else None,
         )
 
     def callers(
@@ -69,17 +75,20 @@ class AttackSetup:
         if self.attacker:
             attacker = _remembering(self.attacker, journal)
             callers[Role.ATTACKER] = AttackerCaller(attacker, self._sampling(suite))
-        if self.judge is None:
-            return {**callers, Role.REFUSAL: RuleCaller(), Role.JUDGE: RuleCaller()}
-        judge = _remembering(self.judge, journal)
         greedy = Sampling(max_new_tokens=JUDGE_TOKENS, do_sample=False)
-        callers[Role.REFUSAL] = JudgeCaller.of_refusals(judge, greedy)
-        callers[Role.JUDGE] = JudgeCaller.of_scores(judge, greedy)
+        for role, judge, of_model in (
+            (Role.REFUSAL, self.refusal_judge, JudgeCaller.of_refusals),
+            (Role.JUDGE, self.judge, JudgeCaller.of_scores),
+        ):
+            callers[role] = of_model(_remembering(judge, journal), greedy) if judge else RuleCaller()
         return callers
 
     def _sampling(self, suite: Suite) -> Sampling:
         temperature = spec_of(suite).temperature
         return Sampling(max_new_tokens=self.attacker_tokens, do_sample=True, temperature=temperature)
+
+
+SetupOf = Callable[[Backend], AttackSetup]  # of a target
 
 
 @dataclass(frozen=True)
@@ -88,27 +97,38 @@ class AttackChoice:
 
     attacker: str | None = None
     judge: str = RULE
+    refusal_judge: str | None = None  # None: the judge
     budget: Budget = field(default_factory=Budget)
     attacker_tokens: int = ATTACKER_TOKENS
 
     @contextmanager
-    def opened(self, progress: Progress) -> Iterator[Callable[[Backend], AttackSetup]]:
+    def opened(self, progress: Progress) -> Iterator[SetupOf]:
         """Open the models, close them at the end, and give each target its setup.
 
         `base` is the target's own base. It is not opened, because the target holds it.
+
+        Raises:
+            DataError: naming the option whose model cannot be used.
         """
         with ExitStack() as stack:
-            words = {self.attacker, self.judge} - {None, RULE, BASE}
-            found = {
-                word: stack.enter_context(closing(open_later(find(str(word)), progress))) for word in words
-            }
+            found: dict[str | None, Backend] = {}
+            for option, word in self._words.items():
+                by_rule = word == RULE and option != "--attacker"
+                if not by_rule and word not in (None, BASE, *found):
+                    found[word] = stack.enter_context(closing(_open(option, str(word), progress)))
 
             def setup(target: Backend) -> AttackSetup:
                 known = {**found, BASE: target.base or target}
-                attacker, judge = known.get(self.attacker or ""), known.get(self.judge)
-                return AttackSetup(attacker, judge, self.budget, self.attacker_tokens)
+                attacker, judge, refusal_judge = (known.get(word) for word in self._words.values())
+                return AttackSetup(attacker, judge, refusal_judge, self.budget, self.attacker_tokens)
 
             yield setup
+
+    @property
+    def _words(self) -> dict[str, str | None]:
+        """The word of each option."""
+        refusals = self.judge if self.refusal_judge is None else self.refusal_judge
+        return {"--attacker": self.attacker, "--attack-judge": self.judge, "--attack-refusal-judge": refusals}
 
     def check(self, suites: Sequence[Suite]) -> None:
         """Make sure that there is an attacker for every suite that needs one.
@@ -119,8 +139,9 @@ class AttackChoice:
         for suite in suites:
             if suite.attack and suite.attack.needs_attacker and self.attacker is None:
                 raise DataError(
-                    f"--suite {suite.name}: this attack needs a model that attacks. Add --attacker base, "
-                    'or a server: --attacker "http://localhost:8000/v1 MODEL"'
+                    f"{suite.name}: this attack needs a model that attacks. Add a server, "
+                    '--attacker "http://localhost:8000/v1 MODEL", or --attacker base: the base of a target '
+                    "on this machine."
                 )
 
     def check_base(self, target: Target) -> None:
@@ -129,13 +150,29 @@ class AttackChoice:
         Raises:
             DataError: if the target does not hold its base.
         """
-        given = {"--attacker": self.attacker, "--attack-judge": self.judge}
-        option = next((name for name, word in given.items() if word == BASE), None)
+        option = next((name for name, word in self._words.items() if word == BASE), None)
         if option and not target.holds_base:
             raise DataError(
                 f"{option} base: {target.name} does not contain its base, because all its weights were "
                 f"trained. Name another model: {option} MODEL"
             )
+
+
+def _open(option: str, word: str, progress: Progress) -> Backend:
+    try:
+        found = find(word)
+        check_found(found, progress)
+        return open_later(found, progress)
+    except AlttrainError as error:
+        raise DataError(f"{option}: {error}") from None
+
+
+def _name(judge: Backend | None) -> str:
+    return judge.name if judge else RULE
+
+
+def _judge_identity(judge: Backend | None) -> str:
+    return identity(judge) if judge else f"{RULE} {RuleCaller.version}"
 
 
 def identity(backend: Backend) -> str:

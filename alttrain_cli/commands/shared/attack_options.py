@@ -1,0 +1,97 @@
+"""The options of commands that play attacks: their models, and the budget."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alttrain_cli.commands.shared.rules import Rule
+from alttrain_cli.evaluation.choices import ATTACKER_TOKENS, BASE, RULE
+
+if TYPE_CHECKING:
+    from alttrain_cli.evaluation.attacks.setup import AttackChoice
+    from alttrain_cli.evaluation.suites.attack_spec import AttackSpec
+
+ATTACK_PANEL = "Attack"
+_attack = partial(typer.Option, rich_help_panel=ATTACK_PANEL)
+_ATTACKER = (
+    "Model that attacks the target. base: the target's untrained base, which needs no second model but is "
+    'weak. Also possible: a server ("http://localhost:8000/v1 MODEL"), or any other model. eval needs this '
+    "option for attacks; the default of chat is base."
+)
+_JUDGE = (
+    "Judge that scores each answer for the attacker during a dialogue: rule, base, a server or any other "
+    "model. Default: rule. In eval, --judge decides about the final result."
+)
+_REFUSAL_JUDGE = (
+    "Judge that decides whether an answer refuses, so that the attack takes the turn back: rule, base, a "
+    "server or any other model. Default: the same as --attack-judge."
+)
+_TURNS = "Maximum number of turns per dialogue. Default: the suite's own, for example 8."
+_BACKTRACKS = (
+    "Maximum number of refused turns that an attack takes back; of actors, per question. Default: the "
+    "suite's own, for example 10. The control bare-goal sends its goal once per turn and once per backtrack."
+)
+_STREAMS = "Number of independent attempts per goal, in pair-live. Default: 3."
+_ACTORS = "Number of people or things that the attack actors asks about. Default: 3."
+_TOKENS = f"Maximum number of tokens per message of the attacker. Default: {ATTACKER_TOKENS}."
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """The models of an attack, and its budget."""
+
+    attacker: Annotated[str | None, _attack(metavar="MODEL", help=_ATTACKER)] = None
+    attack_judge: Annotated[str | None, _attack(metavar="MODEL", help=_JUDGE)] = None
+    attack_refusal_judge: Annotated[str | None, _attack(metavar="MODEL", help=_REFUSAL_JUDGE)] = None
+    max_turns: Annotated[int | None, _attack(min=1, max=1000, metavar="N", help=_TURNS)] = None
+    max_backtracks: Annotated[int | None, _attack(min=0, max=1000, metavar="N", help=_BACKTRACKS)] = None
+    streams: Annotated[int | None, _attack(min=1, max=1000, metavar="N", help=_STREAMS)] = None
+    actors: Annotated[int | None, _attack(min=1, max=1000, metavar="N", help=_ACTORS)] = None
+    attacker_max_new_tokens: Annotated[
+        int | None, _attack(min=1, max=1_000_000, metavar="N", help=_TOKENS)
+    ] = None
+
+    def attack_choice(self, attacker: str | None) -> "AttackChoice":
+        """Return the models by their words. Nothing is opened yet."""
+        from alttrain_cli.evaluation.attacks.catalogue import Budget
+        from alttrain_cli.evaluation.attacks.setup import AttackChoice
+
+        return AttackChoice(
+            attacker,
+            self.attack_judge or RULE,
+            self.attack_refusal_judge,
+            Budget(self.max_turns, self.max_backtracks, self.streams, self.actors),
+            self.attacker_max_new_tokens or ATTACKER_TOKENS,
+        )
+
+    def attack_rules(
+        self, attacks: Mapping[str, "AttackSpec"], elsewhere: str = "", *, served: bool = False
+    ) -> list[Rule]:
+        """Return the rules; `elsewhere` is the reason where no live attack is played at all."""
+        specs = attacks.values()
+
+        def has(budget: str) -> bool:
+            return any(getattr(spec, budget) is not None for spec in specs)
+
+        attacked = any(spec.needs_attacker for spec in specs)
+        refusals = any(spec.sees_refusals for spec in specs)
+        quiet = "where no model attacks"
+        given = [  # each option, its value, whether an attack reads it, and why none does
+            ("--attacker", self.attacker, attacked, quiet),
+            ("--attack-judge", self.attack_judge, bool(attacks), ""),
+            ("--attack-refusal-judge", self.attack_refusal_judge, refusals, "which looks for no refusals"),
+            ("--max-turns", self.max_turns, bool(attacks), ""),
+            ("--max-backtracks", self.max_backtracks, has("backtracks"), "which takes no turn back"),
+            ("--streams", self.streams, has("streams"), "which has no streams"),
+            ("--actors", self.actors, has("actors"), "which has no actors"),
+            ("--attacker-max-new-tokens", self.attacker_max_new_tokens, attacked, quiet),
+        ]
+        found = []
+        for option, value, is_read, why in given:
+            words = elsewhere or f"with {' and '.join(attacks)}, {why}"
+            found.append(Rule(option, value is not None, is_read, words))
+            found.append(Rule(f"{option} base", value == BASE, not served, "with a server"))
+        return found
