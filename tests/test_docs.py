@@ -38,7 +38,10 @@ def test_a_link_to_a_page_that_is_not_there_fails_the_build(tmp_path: Path) -> N
     (tmp_path / "docs").mkdir()
     shutil.copytree(DOCS, tmp_path / "docs", dirs_exist_ok=True)
     (tmp_path / "docs" / "extra.md").write_text("[gone](gone.md)\n", encoding="utf-8")
-    assert build_site(tmp_path).returncode != 0
+    done = build_site(tmp_path)
+    assert (done.returncode != 0, "extra.md:1:8" in done.stdout + done.stderr) == (True, True), (
+        done.stdout + done.stderr
+    )
 
 
 def texts_of_the_code() -> str:
