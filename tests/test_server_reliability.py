@@ -55,7 +55,7 @@ def test_one_failure_in_five_costs_a_retry_each_and_loses_nothing() -> None:
         assert len({one["key"] for one in stored()}) == len(stored()) == ITEMS
         asked = prompts(served.requests)
         assert all(asked[prompt] == 1 + failed.count(prompt) for prompt in asked)
-        evaluate(served)
+        assert evaluate(served).exit_code == 0
         assert prompts(served.requests) == asked
 
 
