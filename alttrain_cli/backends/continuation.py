@@ -9,12 +9,9 @@ from alttrain_cli.structure.trace import TraceState, parse
 
 Pieces = Generator[str, None, Completion]
 
-# Request parameters that let servers continue a message. The second is for llama.cpp, which continues every
+# Request parameters that let servers continue a message: vLLM and SGLang; llama.cpp, which continues every
 # assistant's message, but refuses to while the model may think.
-_CONTINUE: Mapping[str, Any] = {
-    "continue_final_message": True,
-    "add_generation_prompt": False,
-}  # vLLM, SGLang
+_CONTINUE: Mapping[str, Any] = {"continue_final_message": True, "add_generation_prompt": False}
 _WITHOUT_THINKING: Mapping[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
 _REFUSALS = (400, 413, 422, 500, 501)  # 500: how llama.cpp reports a template that objects
 

@@ -147,9 +147,7 @@ def _parts(sources: Sequence[SourceConfig], seed: int, progress: Progress) -> li
 
 def _write(parts: Sequence[Part], outputs: Outputs, seed: int, progress: Progress) -> Counter[str]:
     """Write all rows in a seeded order, and the dropped samples; return the reasons."""
-    with RowBuffer(
-        outputs.rows
-    ) as buffer:  # before any request, so that a disk that is not writable costs none
+    with RowBuffer(outputs.rows) as buffer:  # before any request: a disk that is not writable costs none
         for part in parts:
             part.prepare()
         reasons = _make_rows(parts, buffer, outputs, progress)

@@ -41,9 +41,7 @@ class TokenStreamer:
         self._budget = budget
         self._interval = None if budget else interval
         self._parser = template.stream_parser()
-        self._parser.feed(
-            started
-        )  # the start of the completion that is in the prompt, in the family's own markers
+        self._parser.feed(started)  # what of the completion is in the prompt, in the family's own markers
         self._closing = template.encode_text(template.markers.close) if budget else []
         self._thinking = 0
         self._forcing: list[int] | None = None  # the rest of the closing marker, once started

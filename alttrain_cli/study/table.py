@@ -35,19 +35,23 @@ def study_table(grid: Grid) -> StudyTable:
             labels = tuple(str(values[axis]) or "-" for axis in study.rows)
             groups.setdefault(labels, []).append((point, rater_of(study, judge)))
     read = {point: _Read.of(step, point.mode) for point, step in grid.points.items()}
-    lines = tuple(_line(labels, found, read, study.table.columns, paper) for labels, found in groups.items())
+    columns = study.table.columns
+
+    def line(labels: tuple[str, ...], found: Sequence[tuple[Point, Rater]]) -> Line:
+        runs = ([_cell(point, judge, read[point], name, paper) for name in columns] for point, judge in found)
+        return Line(labels, tuple(map(_over_seeds, zip(*runs, strict=True))))
+
     left = tuple(f"{step.kind}: {step.title}" for step in grid.steps if step.status() is not Status.DONE)
-    dots = tuple(_dots(groups, read, study))
     return StudyTable(
         study.title,
         study.rows,
-        study.table.columns,
-        lines,
+        columns,
+        tuple(line(labels, found) for labels, found in groups.items()),
         paper,
         left,
-        dots,
+        tuple(_dots(groups, read, study)),
         _published_dots(groups, study, paper),
-        tuple(_doubts(groups, read, study.table.columns)),
+        tuple(_doubts(groups, read, columns)),
     )
 
 
@@ -131,20 +135,6 @@ def _published_dots(
                 is_trained = study.methods[point.method] is not None
                 found.add(PublishedDot(", ".join(labels), refusal, harm, is_trained))
     return tuple(sorted(found))
-
-
-def _line(
-    labels: tuple[str, ...],
-    found: Sequence[tuple[Point, Rater]],
-    read: Reads,
-    columns: Sequence[str],
-    paper: PublishedPaper | None,
-) -> Line:
-    runs = tuple(
-        tuple(_cell(point, judge, read[point], name, paper) for name in columns) for point, judge in found
-    )
-    cells = tuple(_over_seeds(column) for column in zip(*runs, strict=True))
-    return Line(labels, cells)
 
 
 def _cell(point: Point, judge: Rater, read: _Read | None, column: str, paper: PublishedPaper | None) -> Cell:
