@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from alttrain_cli.engine.model_files import check_model, is_quantised, weight_files
-from alttrain_cli.engine.source import ModelSource, locate
+from alttrain_cli.engine.source import locate
 from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -29,7 +29,8 @@ def check_base(run: Run, recipe: Recipe) -> None:
 def check_mergeable(recipe: Recipe) -> None:
     """Refuse a base model of 4 bits where it cannot be merged; the GPU is looked for only then."""
     source = locate(recipe)
-    if not _is_4bit(source):
+    is_4bit = is_quantised(source.folder) if source.folder else source.name.lower().endswith("-bnb-4bit")
+    if not is_4bit:
         return
     from alttrain_cli.engine.device import has_gpu
 
@@ -66,7 +67,3 @@ def _bytes(recipe: Recipe) -> int:
         return 2 * recipe.model.shape.parameters
     folder = locate(recipe).folder
     return sum(path.stat().st_size for path in weight_files(folder)) if folder else 0
-
-
-def _is_4bit(source: ModelSource) -> bool:
-    return is_quantised(source.folder) if source.folder else source.name.lower().endswith("-bnb-4bit")

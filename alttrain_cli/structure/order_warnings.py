@@ -31,7 +31,8 @@ def order_warnings(trace: Trace) -> dict[str, str]:
 
 @lru_cache(maxsize=4)  # called each time that a screen is drawn
 def _of_thoughts(trace: Trace) -> tuple[tuple[str, str], ...]:
-    late = _late_verdict(trace) if _wants_assessment_first(trace) else Verdict.MISSING
+    wants_assessment_first = not trace.assessment and comes_before(trace.order, "assessment", "reasoning")
+    late = _late_verdict(trace) if wants_assessment_first else Verdict.MISSING
     found = {"understanding": _of_understanding(trace), "assessment": "", "reasoning": _of_reasoning(trace)}
     if late is not Verdict.MISSING:
         found["assessment"] = f"missing: the verdict ({late.value}) comes only in the reasoning"
@@ -43,10 +44,6 @@ def _late_verdict(trace: Trace) -> Verdict:
     """Return the first verdict in the reasoning, where it is too late to be an assessment."""
     verdicts = map(verdict_of, split_sentences(trace.reasoning))
     return next((verdict for verdict in verdicts if verdict is not Verdict.MISSING), Verdict.MISSING)
-
-
-def _wants_assessment_first(trace: Trace) -> bool:
-    return not trace.assessment and comes_before(trace.order, "assessment", "reasoning")
 
 
 def _of_understanding(trace: Trace) -> str:

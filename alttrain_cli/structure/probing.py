@@ -52,17 +52,12 @@ class Probing(NamedTuple):
 def terminator_of(tokenizer: Tokenizer, probing: Probing) -> str:
     """Return the special token that the template writes after an assistant's turn."""
     tail = probing.answered.rpartition(PROBE)[2].strip()
-    known = probing.vocabulary.keys()
-    for token in sorted(known & set(_prefixes(tail)), key=len, reverse=True):
-        return token
-    if tokenizer.eos_token in known:
+    looks_special = re.match(r"<[^<>\s]+>|\[[^\[\]\s]+\]", tail)  # <...> or [...]
+    if looks_special and looks_special.group() in probing.vocabulary:
+        return looks_special.group()
+    if tokenizer.eos_token in probing.vocabulary:
         return str(tokenizer.eos_token)
     raise ModelError("the chat template ends an assistant's turn with no single token.")
-
-
-def _prefixes(text: str) -> list[str]:
-    """Return the beginnings of `text` that look like one special token: <...> or [...]."""
-    return [match.group() for match in re.finditer(r"^(?:<[^<>\s]+>|\[[^\[\]\s]+\])", text)]
 
 
 def check_round_trip(tokenizer: Tokenizer) -> None:
