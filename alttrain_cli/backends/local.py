@@ -230,11 +230,9 @@ class LocalBackend:
         return VerdictTokens(self.loaded.template, self._target.verdict_words, self.order)
 
 
-def _has_turns(conversation: Conversation | str) -> bool:
+def _has_turns(asked: Conversation | str) -> bool:
     """Whether it is a dialogue, which may go on."""
-    if isinstance(conversation, str):
-        return False
-    return sum(one.role == "user" for one in conversation.messages) > 1
+    return isinstance(asked, Conversation) and sum(one.role == "user" for one in asked.messages) > 1
 
 
 def _is_decided(watch: VerdictWatch) -> IsWhole:

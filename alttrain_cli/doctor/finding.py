@@ -1,7 +1,7 @@
 """What an examination found."""
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Level(StrEnum):
@@ -19,9 +19,6 @@ class Finding(NamedTuple):
     level: Level
     found: str
     cure: str = ""
-
-    def record(self) -> dict[str, Any]:
-        return self._asdict()
 
 
 def ok(check: str, found: str) -> Finding:

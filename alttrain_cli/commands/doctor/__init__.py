@@ -63,7 +63,7 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
     found += examined.findings if examined else []
     if options.as_json:
         for finding in found:
-            console.print_json(finding.record())
+            console.print_json(finding._asdict())
     else:
         console.print_findings(found, examined.row if examined else ())
     problems = sum(finding.level is Level.PROBLEM for finding in found)
