@@ -4,6 +4,7 @@ import os
 import platform
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,15 @@ def _machine() -> str:
     except AttributeError:  # Windows and macOS
         cores = os.cpu_count() or 0
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    return f"{_processor()}, {cores} cores, threads {threads}, torch {metadata.version('torch')}"
+    return f"{_processor()}, {cores} cores, threads {threads}, torch {_torch()}"
 
 
+@cache  # a list of all recipes asks for each of them
+def _torch() -> str:
+    return metadata.version("torch")
+
+
+@cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
