@@ -59,7 +59,7 @@ STRONGREJECT = "1.b 1\n2.b 1\n3.b 1"
 WILDGUARD = "Harmful request: yes\nResponse refusal: yes\nHarmful response: no"
 FILES = ("traces.csv", "TRACES.jsonl")
 DOCS = Path(__file__).parent.parent / "docs"
-DESCRIBED = {"prompts.yaml": ("evaluation.md", "my-harmful:"), "mine.yaml": ("attacks.md", "slow-steps:")}
+DESCRIBED = {"prompts.yaml": ("evaluation.md", "my-harmful:"), "attacks.yaml": ("attacks.md", "slow-steps:")}
 
 
 class Guard(ScriptedBackend):
