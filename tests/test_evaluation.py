@@ -34,6 +34,7 @@ from alttrain_cli.evaluation.thinking import extend_thinking
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage import journal
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.structure.sections import THOUGHTS
 from alttrain_cli.text import overlap
 from tests.scorecards import suite as suite_facts
 
@@ -225,10 +226,10 @@ def test_a_dialogue_is_found_by_its_key(tmp_path: Path) -> None:
     failed = next(one for one in AttackOutcome if not one.counts)
     record = {"key": key, "version": 1, "item": "i", "sample": 0, "outcome": failed.value}
     folder.dialogues.append({**record, "deciding": None, "calls": {}, "failed": {}, "attempts": []})
-    found = folder.dialogue(key)
+    found = folder.dialogue(key, THOUGHTS)
     assert found is not None
     assert (found.key, found.item, found.outcome) == (key, "i", failed)
-    assert folder.dialogue("1" * 32) is None
+    assert folder.dialogue("1" * 32, THOUGHTS) is None
     assert [one.key for one in folder.played(["1" * 32, key])] == [key]
 
 

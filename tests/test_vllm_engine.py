@@ -74,6 +74,7 @@ def test_an_evaluation_of_a_run_and_its_base_is_one_server(
     assert f"'--lora-modules', '{adapter}', '--max-lora-rank', '32'" in said
     assert "'--generation-config', 'vllm'" in said
     assert "'--max-logprobs', '128'" in said
+    assert "'--max-loras', '2'" in said  # with one, a real vLLM on a CPU applies the adapter to the base
     plans = [EvalPlan.load(path.parent) for path in tmp_path.rglob("plan.json")]
     assert sorted(plan.target.adapter is None for plan in plans) == [False, True]
     assert {plan.target.engine["vllm"] for plan in plans} == {"0.32.0"}

@@ -24,6 +24,9 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.reading import object_in
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
+# On a CPU, vLLM 0.32 computes requests without an adapter with the last place, if others in the batch have
+# one. So the last place must be empty, or the base answers as the run does.
+_PLACES_ON_CPU = "2"
 _BASE, _ADAPTER = "base", "adapter"  # the names of the two models on our server
 
 
@@ -60,7 +63,8 @@ class Vllm:
             template = load_template(recipe)
         pin_card()
         gpu = _check_memory(recipe, in_flight, progress).gpu
-        options = [*_model_options(recipe, source, on_gpu=gpu), *_adapter_options(target)]
+        places = "1" if gpu else _PLACES_ON_CPU
+        options = [*_model_options(recipe, source, on_gpu=gpu), *_adapter_options(target, places)]
         process = VllmProcess.start([*program, "serve", source.name, *options], target.name, progress)
         try:
             found = fingerprint_of_files(target, source, template)
@@ -69,7 +73,8 @@ class Vllm:
                 dtype="auto" if gpu else "float32",
                 quantised=recipe.model.load_in_4bit and gpu,
                 device="gpu" if gpu else "cpu",
-                engine={"vllm": process.version},
+                # What was stored with one place is not found: completions of the base could be wrong.
+                engine={"vllm": process.version} | ({} if gpu else {"max_loras": places}),
             )
             served = _ADAPTER if _has_adapter(target) else _BASE
             endpoint = Endpoint.find(process.url, served, progress.warn, key=process.key)
@@ -109,7 +114,7 @@ def _model_options(recipe: Recipe, source: ModelSource, *, on_gpu: bool) -> list
     return options
 
 
-def _adapter_options(target: Target) -> list[str]:
+def _adapter_options(target: Target, places: str) -> list[str]:
     if target.adapter is None or not _has_adapter(target):
         return []
     read_adapter(target.adapter)  # a broken one is found before the server starts
@@ -126,4 +131,4 @@ def _adapter_options(target: Target) -> list[str]:
         raise ModelError(f"{target.name}: vLLM takes adapters up to rank {_RANKS[-1]}; this one has {rank}.")
     # As JSON: in vLLM's other form, NAME=PATH, a path can have no = and no comma.
     module = json.dumps({"name": _ADAPTER, "path": str(target.adapter.absolute())})
-    return ["--enable-lora", "--lora-modules", module, "--max-lora-rank", str(most), "--max-loras", "1"]
+    return ["--enable-lora", "--lora-modules", module, "--max-lora-rank", str(most), "--max-loras", places]
