@@ -12,6 +12,7 @@ def install() -> None:
     """Let this process, and those that it forks, measure nothing and leave the cache alone."""
     from alttrain_cli.engine import speed
 
-    _kept.append(TemporaryDirectory())
+    if not _kept:
+        _kept.append(TemporaryDirectory())
     speed.KEPT = Path(_kept[-1].name) / "speed.json"
     speed.ask_torch = lambda *_: {"rates": RATES}

@@ -7,7 +7,6 @@ else is real: parsing, rules, files, servers, judges, scorecards. The real model
 import json
 import random
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.commands.eval import catalogue
 from alttrain_cli.data import published_files, sources
 from alttrain_cli.doctor import machine
-from alttrain_cli.engine import speed
 from alttrain_cli.engine.torch_probe import TorchGpu
 from alttrain_cli.evaluation.suites import published
 from alttrain_cli.evaluation.suites.items import LoadedSuite
@@ -45,6 +43,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.study import launch
 from alttrain_cli.training import job
+from tests import known_speed
 from tests.run_folders import PROBES
 from tests.samples import TRACE, put
 from tests.scripted import ScriptedBackend
@@ -106,10 +105,9 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(serve_command, "take_address", lambda host, port: take_address("127.0.0.1", 0))
     patch.setenv("ALTTRAIN_API_KEY", "secret")
     patch.setattr(launch, "PROGRAM", (sys.executable, str(Path(__file__).with_name("fake_alttrain.py"))))
-    patch.setattr(speed, "KEPT", Path(tempfile.mkdtemp()) / "speed.json")  # else --measure forgets a person's
+    known_speed.install()  # else --measure forgets a person's
     no_gpu = TorchGpu("2.10.0", None, usable=False)
     patch.setattr(machine, "ask_gpu", lambda seconds: no_gpu)  # else torch is imported to ask it
-    patch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 1e11, "2048": 2e11}})
 
 
 def write_files(folder: Path) -> None:
