@@ -14,6 +14,7 @@ import typer
 from alttrain_cli import console, network
 from alttrain_cli.commands.shared.app import App, Command, Group
 from alttrain_cli.commands.shared.examples import COMMANDS
+from alttrain_cli.commands.shared.help import typed_path
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
 from alttrain_cli.text import did_you_mean, quoted, suggest
 
@@ -69,7 +70,8 @@ def _usage(error: Any, ctx: Any) -> Exception:
     message = message.removeprefix("Invalid value: ").removeprefix("Invalid value for ")
     message = f"{message.rstrip('.')}. {near or instead}" if near or instead else message
     end = "" if message.endswith((".", "?")) else "."
-    see = "" if instead else f"{end} See: {command.strip()} --help"  # a command that follows ends the line
+    shown = typed_path(error.ctx) if error.ctx else command.strip()
+    see = "" if instead else f"{end} See: {shown} --help"  # a command that follows ends the line
     console.print_error(f"{_bounded(message)}{see}")
     return typer.Exit(AlttrainError.exit_code)
 

@@ -23,8 +23,7 @@ def parse_json(text: str) -> Any:
             _check_depth(value)
         return value
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise ValueError(f"{error.msg}, {place}") from None
+        raise ValueError(f"{error.msg}, {_place(text, error)}") from None
     except _NotStrictError:
         raise
     except RecursionError:
@@ -39,6 +38,15 @@ def is_object(text: str) -> bool:
         return isinstance(parse_json(text), dict)
     except ValueError:
         return False
+
+
+def _place(text: str, error: json.JSONDecodeError) -> str:
+    """Return where the problem is. The end of a text is in its last line, not in an empty one after it."""
+    ends = not text[error.pos :].strip()
+    last = text.rstrip().count("\n") + 1
+    if ends:
+        return f"at the end, line {last}" if last > 1 else "at the end"
+    return f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
 
 
 class _NotStrictError(ValueError):

@@ -50,6 +50,7 @@ def test_every_suite_is_listed_with_its_size_licence_source_and_needs(
             suite.source.short,
         ):
             assert fact in shown, shown
+    assert any(line.startswith("items ?:") for line in lines)
     for group in GROUPS:
         count = len(find_suites(group))
         assert f"{count} suite{'s' * (count != 1)}:" in next(

@@ -360,7 +360,7 @@ def huge(path: Path) -> Path:
         (table("x.csv", b"prompt\n"), "contains no items"),
         (table("x.csv", b"text\nhello\n"), "no column"),
         (table("x.csv", b"prompt,prompt\na,b\n"), "same name"),
-        (table("x.csv", b"prompt,id\na\n"), "more or fewer fields"),
+        (table("x.csv", b"prompt,id\na\n"), "the row has 1 value for 2 columns"),
         (table("x.csv", b"prompt\n\xff\n"), "not UTF-8"),
         (table("x.csv", "prompt\na\n".encode("utf-16")), "UTF-16"),
         (table("x.csv", b'prompt\n"a\n'), "not valid CSV"),

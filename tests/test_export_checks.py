@@ -96,6 +96,8 @@ def test_a_base_model_with_other_weights(run: Run) -> None:
         (("--format", "onnx"), ("no such format", "adapter, merged, gguf, ollama")),
         (("--format", ""), ("--format is empty",)),
         (("--format", "gguf", "--quantize", "q4_k_x"), ("no such type", "Did you mean 'q4_k_s'?")),
+        (("--format", "gguf", "--quantize", "q4"), ("no such type", "Did you mean 'q4_k_m'?")),
+        (("--format", "gguf", "--quantize", "q3"), ("no such type", "Did you mean 'q3_k_m'?")),
         (("--format", "gguf", "--quantize", "iq2_xxs"), ("no such type",)),
         (("--quantize", "q8_0"), ("--quantize has no effect without --format gguf or ollama",)),
         (("--format", "merged,adapter", "--push", "me/x"), ("--push takes one format",)),

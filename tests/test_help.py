@@ -46,6 +46,16 @@ def test_every_command_has_our_help_with_examples(words: tuple[str, ...]) -> Non
         assert isinstance(context_of(words).command, Command)
 
 
+@pytest.mark.parametrize("name", ["eval", "study", "runs", "recipes"])
+def test_a_group_lists_the_command_that_need_not_be_named(name: str) -> None:
+    group = context_of([name]).parent.command
+    shown = help_of((name,)).partition("Commands:\n")[2].partition("Examples:")[0]
+    assert [line.split()[0] for line in shown.splitlines() if line[2:3].strip()] == list(group.commands)
+    first = " ".join(shown.split(f"\n  {list(group.commands)[1]} ")[0].split())
+    assert first.startswith(f"{group.first} ")
+    assert first.endswith("This word may be left out.")
+
+
 def test_there_are_examples_of_commands_that_exist_only() -> None:
     assert set(EXAMPLES) == {" ".join(words) for words in LINES}
 

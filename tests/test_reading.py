@@ -39,6 +39,9 @@ def nested(levels: int) -> str:
         (nested(100_000), f"nested deeper than {DEEPEST} levels"),
         ("[1,]", r"^[^,]+, column 4$"),
         ("[1,\n2\n3]", "line 3, column 1$"),
+        ("[1,\n2,\n", "^[^,]+, at the end, line 2$"),
+        ("[1,\n\n\n", "^[^,]+, at the end$"),
+        ('{"a": ', "^[^,]+, at the end$"),
     ],
 )
 def test_what_is_not_strict_json_is_named(text: str, message: str) -> None:
@@ -135,7 +138,10 @@ def test_half_a_character_in_a_record_becomes_a_replacement_character(text: byte
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"{", r"^x: not valid JSON \(EOF while parsing an object at line 1 column 1\)\. Do this\.$"),
+        (b"{", r"^x: not valid JSON \(it ends before an object is complete\)\. Do this\.$"),
+        (b'{"key":\n', r"^x: not valid JSON \(it ends before a value is complete\)\. Do this\.$"),
+        (b'{"key": "a\n', r"^x: not valid JSON \(control character .* at the end of line 1\)\. Do this\.$"),
+        (b'{"key": "a",\n}', r"^x: not valid JSON \(trailing comma at line 2 column 1\)\. Do this\.$"),
         (b"[]", r"^x: must be a JSON object\. Do this\.$"),
         (b"{}", r"^x: key: the key is missing\. Do this\.$"),
         (b'{"key": 1, "n": 1}', r"^x: key: .*\. Do this\.$"),
@@ -232,10 +238,11 @@ def rows(path: Path, text: str, **options: Any) -> Iterator[tuple[int, Any]]:
     return read_table(path, **options)
 
 
-def test_a_row_of_a_table_has_the_number_of_its_last_line(tmp_path: Path) -> None:
-    assert list(rows(tmp_path / "a.csv", 'a,b\n1,2\n"x\ny",3\n')) == [
-        (2, {"a": "1", "b": "2"}),
-        (4, {"a": "x\ny", "b": "3"}),
+def test_a_row_of_a_table_has_the_number_of_the_line_where_it_begins(tmp_path: Path) -> None:
+    assert list(rows(tmp_path / "a.csv", '\na,"b"\n1,2\n\n"x\ny",3\n4,5\n')) == [
+        (3, {"a": "1", "b": "2"}),
+        (5, {"a": "x\ny", "b": "3"}),
+        (7, {"a": "4", "b": "5"}),
     ]
     assert list(rows(tmp_path / "a.tsv", "1\t2\n", header=["a", "b"])) == [(1, {"a": "1", "b": "2"})]
     assert list(rows(tmp_path / "a.JSON", '{"rows": [{"a": 1}]}', records="rows")) == [(1, {"a": 1})]
@@ -247,8 +254,10 @@ def test_a_row_of_a_table_has_the_number_of_its_last_line(tmp_path: Path) -> Non
     [
         ("a.csv", "", r"a\.csv: the file is empty\.$"),
         ("a.csv", "a,a\n1,2\n", "two columns have the same name, 'a'; rename one"),
-        ("a.csv", "a,b\n1\n", r"a\.csv:2: the row has more or fewer fields"),
-        ("a.csv", "a,b\n1,2\n1,2,3\n", r"a\.csv:3: the row has more or fewer fields"),
+        ("a.csv", "a,b\n1\n", r"a\.csv:2: the row has 1 value for 2 columns\. Correct"),
+        ("a.csv", "a,b\n1,2\n1,2,3\n", r"a\.csv:3: the row has 3 values for 2 columns\. Correct"),
+        ("a.csv", 'a,b\n"1\n\n1"\n', r"a\.csv:2: the row has 1 value"),
+        ("a.csv", 'a,b\n"1\n1",2\n"x\n"y,3\n', r"a\.csv:4: not valid CSV"),
         ("a.csv", 'a\n"x"y\n', r"a\.csv:2: not valid CSV \(.*\)\.$"),
         ("a.csv", '"a"b\n', r"a\.csv:1: not valid CSV"),
         ("a.csv", 'a\n1\n"x\n2\n3\n', r"a\.csv:3: not valid CSV \(.*\)\. Is a quote not closed\?$"),

@@ -202,6 +202,13 @@ BAD = [
     (("train.set=5",), "train.set: must be a section with keys, not 5."),
     (("title=3",), "title: must be text, not 3."),
     (("models=[r1-9b]",), "No recipe is called 'r1-9b'. Did you mean 'r1-8b'?"),
+    (("wrong.key=1",), "--set wrong.key: unknown key. Choose among: title, models"),
+    (("evl.limt=1",), "--set evl.limt: unknown key. Did you mean 'eval.limit'?"),
+    (
+        ("methods.AltTrain.stle=a",),
+        "--set methods.AltTrain.stle: unknown key. Did you mean 'methods.AltTrain.style'",
+    ),
+    (("seeds=x",), "--set seeds.0: must be a whole number"),
     (
         ("train.set.train.learning_rat=1",),
         "train.learning_rat: unknown key. Did you mean 'train.learning_rate'?",

@@ -117,3 +117,17 @@ def test_a_study_that_is_not_named_gets_the_names() -> None:
     said = " ".join(CliRunner().invoke(app, ["study"], prog_name="alttrain").output.split())
     assert "Shipped studies: ablation, " in said
     assert said.endswith("For example: alttrain study plan smoke")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("eval --bogus", "alttrain eval"),
+        ("eval judge --bogus", "alttrain eval judge"),
+        ("study smoke --bogus", "alttrain study"),
+        ("runs --bogus", "alttrain runs"),
+    ],
+)
+def test_the_help_that_an_error_names_is_that_of_what_was_typed(line: str, shown: str) -> None:
+    said = " ".join(CliRunner().invoke(app, line.split(), prog_name="alttrain").output.split())
+    assert said.endswith(f" See: {shown} --help")

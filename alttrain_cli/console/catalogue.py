@@ -35,6 +35,7 @@ def print_suites(
     counts = {name: sum(name in suite.groups for suite, _ in suites) for name in groups}
     print_lines(
         [
+            *([("items ?:", "counted when the data is read")] * any(suite.n is None for suite, _ in suites)),
             ("here:", "whether the data is on this machine; other data is downloaded when it is used"),
             *((f"needs {word}:", how) for word, how in _NEEDS.items()),
             *(

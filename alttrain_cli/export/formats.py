@@ -34,5 +34,7 @@ def _names(words: Sequence[str], known: Sequence[str], option: str, what: str) -
     names = list(dict.fromkeys(name.strip().lower() for word in words for name in word.split(",")))
     for name in names:
         if name not in known:
-            raise AlttrainError(f"{option} {name!r}: no such {what}. {suggest(name, known)}")
+            longer = [one for one in known if name and one.startswith(name)]  # q4: the best of its types
+            hint = f"Did you mean {longer[0]!r}?" if longer else suggest(name, known)
+            raise AlttrainError(f"{option} {name!r}: no such {what}. {hint}")
     return names

@@ -18,10 +18,9 @@ from alttrain_cli.storage.names import safe_name
 
 PLAIN = ("f32", "f16", "bf16")  # written by the converter itself
 QUANTISED = (
-    *("q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0"),
-    *("q4_k_m", "q4_k_s", "q4_1", "q4_0", "iq4_nl", "iq4_xs"),
-    *("q3_k_l", "q3_k_m", "q3_k_s", "q2_k"),
-)  # those that need no importance matrix
+    *("q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0", "q4_k_m", "q4_k_s", "q4_1", "q4_0"),
+    *("iq4_nl", "iq4_xs", "q3_k_m", "q3_k_l", "q3_k_s", "q2_k"),
+)  # those that need no importance matrix; of each number of bits, first the one that most people use
 DEFAULT = "q8_0"  # half the size, and hardly another text
 _MERGED, _PLAIN = ".merged", ".plain.gguf"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alttrain_cli.errors import DataError, RecipeError
-from alttrain_cli.recipe.overrides import put_overrides
+from alttrain_cli.recipe.overrides import keys_given, put_overrides
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.storage.reading import check_ordinary, is_file, read_text
 from alttrain_cli.storage.shipped_files import shipped
@@ -61,7 +61,7 @@ def merge(layers: list[Layer]) -> tuple[dict[str, Any], dict[KeyPath, str]]:
 
 def override(values: dict[str, Any], sources: dict[KeyPath, str], overrides: Sequence[str]) -> None:
     """Put every `section.key=value` of --set into the values; another model's name drops OF_ONE_COPY."""
-    given = [tuple(one.partition("=")[0].strip().split(".")) for one in overrides]
+    given = keys_given(overrides)
     before = _model_name(values)
     put_overrides(values, overrides)
     if ("model", "name") in given and _model_name(values) != before:

@@ -14,6 +14,7 @@ from alttrain_cli.errors import RecipeError
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.layers import FALLBACK, KeyPath, merge, override, read_layers
+from alttrain_cli.recipe.overrides import keys_given, whole_key
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.recipe.strict import MOST, Positive, StrictSection
@@ -157,8 +158,9 @@ class Recipe(StrictSection):
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
+            given = keys_given(overrides)
             errors = enumerate(error.errors())
-            problems += [_problem(one, with_hint=at < SHOWN_PROBLEMS) for at, one in errors]
+            problems += [_problem(one, given, with_hint=at < SHOWN_PROBLEMS) for at, one in errors]
         if problems:
             raise RecipeError(_listed(path, problems, sources))
         return recipe, sources
@@ -220,29 +222,41 @@ def _is_in(problem: str, given: list[KeyPath]) -> bool:
     return any(one[: len(key)] == key for one in given)
 
 
-def _problem(problem: Any, *, with_hint: bool) -> str:
-    hint = _nearest(problem["loc"]) if with_hint and problem["type"] == "extra_forbidden" else ""
-    return f"{key_of(problem)}: {in_words(problem)}. {hint}".rstrip()
+def _problem(problem: Any, given: list[KeyPath], *, with_hint: bool) -> str:
+    if problem["type"] != "extra_forbidden":
+        return f"{key_of(problem)}: {in_words(problem)}."
+    key = whole_key(problem["loc"], given)
+    return f"{key_of({'loc': key})}: {in_words(problem)}. {_nearest(key) if with_hint else ''}".rstrip()
 
 
-def _nearest(location: tuple[str | int, ...]) -> str:
+def _nearest(key: KeyPath) -> str:
     """Return the key that was probably meant, with its section, or the keys that there are."""
-    *section, typed = map(str, location)
-    word, siblings = OTHER_NAMES.get(typed, typed), _siblings(location)
-    anywhere = {key: f"train.{key}" for key in settings().keys() - RESERVED}
-    anywhere |= {key: f"{name}.{key}" for name in _keys(Recipe) for key in _siblings((name, ""))}
+    *section, typed = key
+    word, siblings = OTHER_NAMES.get(typed, typed), _siblings(key)
+    anywhere = {one.rpartition(".")[2]: one for one in _every_key()}
     near = get_close_matches(word[:100], siblings, n=1, cutoff=0.5)
+    if not siblings and (whole := get_close_matches(".".join(key)[:100], _every_key(), n=1, cutoff=0.7)):
+        return f"Did you mean {whole[0]!r}?"
     if far := get_close_matches(word[:100], anywhere, n=1, cutoff=0.9 if near else 0.7):
         return f"Did you mean {anywhere[far[0]]!r}?"
     if near:
         return f"Did you mean {'.'.join([*section, near[0]])!r}?"
+    if section and not siblings:
+        return _nearest(key[:-1])
     return f"There are {', '.join(siblings)}." if len(siblings) <= SHOWN_KEYS else ""
 
 
-def _siblings(location: tuple[str | int, ...]) -> list[str]:
+def _every_key() -> list[str]:
+    """Return the keys of all sections, with their section."""
+    own = [f"{name}.{key}" for name in _keys(Recipe) for key in _siblings((name, ""))]
+    return [*(f"train.{key}" for key in settings().keys() - RESERVED), *own]
+
+
+def _siblings(key: KeyPath) -> list[str]:
+    """Return the keys of the section of a key; none if there is no such section."""
     model: type[BaseModel] = Recipe
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
+    for part in key[:-1]:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
         inner = [one for one in (annotation, *get_args(annotation)) if _is_section(one)]
         if not inner:
             return []

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from alttrain_cli.errors import RecipeError
@@ -38,6 +38,17 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
             words = shlex.quote(f"{key}={json.dumps(text.strip(), ensure_ascii=False)}")
             raise RecipeError(f"--set {cut_text(override)}: {misread}. Put text in quotes: --set {words}")
         _put(values, key.split("."), value, override)
+
+
+def keys_given(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the key of every `section.key=value`, in its parts."""
+    return [tuple(one.partition("=")[0].strip().split(".")) for one in overrides]
+
+
+def whole_key(place: Sequence[str | int], given: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the key at a place in the values, as it was given: of an unknown section, with its key."""
+    found = tuple(map(str, place))
+    return next((key for key in given if key[: len(found)] == found), found)
 
 
 def _misread(text: str, value: Any) -> str:

@@ -38,7 +38,7 @@ def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
         if not line.strip():
             continue
         found = True
-        value = load_json(line, f"{path}:{number}")
+        value = load_json(line, f"{path}:{number}", "Fix or remove this line.")
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: a JSON object is needed, not {_kind(value)}.")
         yield number, value
@@ -46,12 +46,12 @@ def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
         raise DataError(f"{path}: the file is empty.")
 
 
-def load_json(text: str, where: str) -> Any:
+def load_json(text: str, where: str, next_step: str = "Correct the file.") -> Any:
     """Return the value of a JSON text; a lone surrogate, which no file can contain, becomes U+FFFD."""
     try:
         value = parse_json(text)
     except ValueError as error:
-        raise DataError(f"{where}: not valid JSON ({error}). Fix or remove this line.") from None
+        raise DataError(f"{where}: not valid JSON ({error}). {next_step}") from None
     if "\\ud" in text.lower():
         return json.loads(encodable(json.dumps(value, ensure_ascii=False)))
     return value

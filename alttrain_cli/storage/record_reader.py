@@ -1,6 +1,7 @@
 """Reads records back from our files: a problem is one line with file, key and next step."""
 
 import json
+import re
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -21,6 +22,9 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Many = Annotated[int, Field(ge=1, le=MOST)]
 # Plans, completions and judgements name the same keys: in memory each is there once.
 NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(sys.intern)]
+
+_ENDS = re.compile(r"EOF while parsing (an? \w+) at line \d+ column \d+")
+_LINE_ENDS = re.compile(r"at line (\d+) column 0$")
 
 
 def only(names: Collection[str]) -> BeforeValidator:
@@ -73,8 +77,14 @@ def check_finite(value: Any) -> Any:
 
 def _words(problem: Any) -> str:
     if problem["type"] == "json_invalid":
-        return f"not valid JSON ({problem['msg'].removeprefix('Invalid JSON: ')})"
+        return f"not valid JSON ({_why(problem['msg'].removeprefix('Invalid JSON: '))})"
     key, words = key_of(problem), in_words(problem)
     if not key and problem["type"] == "dict_type":
         return "must be a JSON object"
     return f"{key}: {words}" if key else words
+
+
+def _why(message: str) -> str:
+    """Return why a text is not JSON. pydantic's lines are one too high where a line, or the text, ends."""
+    message = _ENDS.sub(r"it ends before \1 is complete", message)
+    return _LINE_ENDS.sub(lambda found: f"at the end of line {int(found[1]) - 1}", message)

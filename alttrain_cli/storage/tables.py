@@ -118,23 +118,28 @@ def _rows(
     place: str, lines: Iterable[str], delimiter: str, header: Sequence[str] | None
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.DictReader(lines, header, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 1  # where a row begins; it has several lines if a quoted field holds line breaks
     try:
-        names = reader.fieldnames
+        names = header or next(filter(None, reader), None)
         if not names:
             raise DataError(f"{place}: the file is empty.")
         if len(names) == 1:
             _check_delimiter(place, names[0], delimiter)
         _check_columns(place, names)
-        for values in reader:
-            if None in values or None in values.values():
-                raise DataError(
-                    f"{place}:{reader.line_num}: the row has more or fewer fields than the header."
-                )
-            yield reader.line_num, values
+        line = reader.line_num + 1
+        for fields in reader:
+            if fields and len(fields) != len(names):
+                raise DataError(f"{place}:{line}: {_counts(len(fields), len(names))}. Correct this row.")
+            if fields:
+                yield line, dict(zip(names, fields, strict=True))
+            line = reader.line_num + 1
     except csv.Error as error:
-        line = reader.line_num + 1  # where the row starts: the number is that of the row before
         raise DataError(f"{place}:{line}: not valid CSV {_why(str(error))}") from None
+
+
+def _counts(values: int, columns: int) -> str:
+    return f"the row has {values} value{'s' * (values != 1)} for {columns} column{'s' * (columns != 1)}"
 
 
 def _why(error: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,12 @@ from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
 from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.problems import in_words, key_of
-from alttrain_cli.recipe.overrides import put_overrides
+from alttrain_cli.recipe.overrides import keys_given, put_overrides, whole_key
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.recipe.strict import StrictSection
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.storage.shipped_files import shipped_studies
-from alttrain_cli.text import quoted, suggest
+from alttrain_cli.text import did_you_mean, quoted, suggest
 
 UNTRAINED = "untrained"  # the method of a base model
 Axis = Literal["model", "method", "size", "mode", "judge"]
@@ -202,7 +203,10 @@ class StudyFile(_Section):
             return cls.model_validate(values)
         except ValidationError as error:
             wrong = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-            raise DataError(f"{path}: {_problem(wrong[0])}") from None  # a misspelt key before its absence
+            problem, given = wrong[0], keys_given(overrides)  # a misspelt key before its absence
+            key = whole_key(problem["loc"], given)
+            of_set = key and any(key[: len(one)] == one[: len(key)] for one in given)
+            raise DataError(f"{'--set' if of_set else f'{path}:'} {_problem(problem, key)}") from None
 
 
 def find_study(name_or_path: str) -> Path:
@@ -242,22 +246,34 @@ def _values(path: Path) -> dict[str, Any]:
     return values
 
 
-def _problem(problem: Any) -> str:
-    """Return the problem of a file: the key, the reason, and the key that was probably meant."""
-    place = [str(part) for part in problem["loc"]]
-    words = f"{key_of(problem)}: {in_words(problem)}." if place else f"{in_words(problem)}."
-    if problem["type"] != "extra_forbidden":
-        return words
-    return f"{words} {suggest(place[-1], _keys(place))}"
+def _problem(problem: Any, key: Sequence[str]) -> str:
+    """Return the problem of a key, its reason, and the key that was probably meant."""
+    words = f"{key_of({'loc': key})}: {in_words(problem)}." if key else f"{in_words(problem)}."
+    return f"{words} {_nearest(key)}" if problem["type"] == "extra_forbidden" else words
+
+
+def _nearest(key: Sequence[str]) -> str:
+    """Return the key that was probably meant, with its section, or the keys that there are."""
+    *section, typed = key
+    if section and section[0] not in StudyFile.model_fields:
+        every = [f"{name}.{inner}" for name in _SECTIONS for inner in _keys((name, ""))]
+        return did_you_mean(".".join(key), every) or _nearest(section)
+    known = _keys(key)
+    near = get_close_matches(typed[:100], known, n=1)
+    return f"Did you mean {'.'.join([*section, near[0]])!r}?" if near else suggest(typed, known)
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSettings,
+    "train": TrainSettings,
+    "eval": EvalSettings,
+    "judge": JudgeSettings,
+    "table": Table,
+}
 
 
 def _keys(place: Sequence[str]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "data": DataSettings,
-        "train": TrainSettings,
-        "eval": EvalSettings,
-        "judge": JudgeSettings,
-        "table": Table,
-        "methods": TrainSettings if "train" in place[2:-1] else Method,
-    }
-    return list((sections[place[0]] if len(place) > 1 else StudyFile).model_fields)
+    """Return the keys of the section in which a key is."""
+    of_method = TrainSettings if "train" in place[2:-1] else Method
+    section = {**_SECTIONS, "methods": of_method}.get(place[0], StudyFile)
+    return list((section if len(place) > 1 else StudyFile).model_fields)

@@ -142,7 +142,10 @@ OVERRIDES = [
     _set("deep", f"{'a.' * 5000}a=1", "give section.key=value", "..."),
     _set("empty-value", "train.seed=", "train.seed: must be a whole number, not null"),
     _set("equals", "a=b=c", "a: unknown key"),
-    _set("unknown-section", "trian.seed=1", "trian: unknown key", "Did you mean 'train'"),
+    _set("unknown-section", "trian.seed=1", "--set trian.seed: unknown key", "Did you mean 'train.seed'"),
+    _set("unknown-section-and-key", "daat.sede=1", "--set daat.sede: unknown", "Did you mean 'data.seed'"),
+    _set("nothing-near", "wrong.key=1", "--set wrong.key: unknown key", "There are name, model, data"),
+    _set("near-section-alone", "loraa.zzz=1", "--set loraa.zzz: unknown key", "Did you mean 'lora'"),
     _set(
         "unknown-key-of-a-section",
         "learning_rate=1",

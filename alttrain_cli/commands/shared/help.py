@@ -16,6 +16,8 @@ from alttrain_cli.commands.shared.examples import EXAMPLES
 
 _OPTIONS = "Options"
 _HYPHEN = "\u2011"  # replaces - while lines are wrapped, so that no line ends within --base-url
+_PARAGRAPH = "\n\n"
+_NEED_NOT = " This word may be left out."
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
 
 
@@ -41,14 +43,14 @@ class Help:
         parameters = [one for one in self.get_params(ctx) if not one.hidden]
         arguments = [one for one in parameters if one.param_type_name == "argument"]
         words = [one.metavar if one.required else f"[{one.metavar}]" for one in arguments]
-        formatter.write_usage(_path(ctx), " ".join(["[OPTIONS]", *words, *self._usage_end()]))
+        formatter.write_usage(typed_path(ctx), " ".join(["[OPTIONS]", *words, *self._usage_end()]))
         formatter.write_paragraph()
         about = ctx.parent.command.help if _is_default(ctx) else self.help
         formatter.write_text(cleandoc(about or "").replace("-", _HYPHEN))
         _write(formatter, "Arguments", [(one.metavar, one.help or "") for one in arguments])
         _write_options(formatter, [one for one in parameters if one.param_type_name == "option"], ctx)
         _write(formatter, "Commands", _commands(ctx))
-        _write_examples(formatter, EXAMPLES.get(_path(ctx).partition(" ")[2], ()))
+        _write_examples(formatter, EXAMPLES.get(typed_path(ctx).partition(" ")[2], ()))
         return str(formatter.getvalue()).replace(_HYPHEN, "-").rstrip("\n")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -63,21 +65,22 @@ def _is_default(ctx: Any) -> bool:
     return isinstance(group, Help) and group.first == ctx.command.name
 
 
-def _path(ctx: Any) -> str:
-    """Return the words of a command as people type them."""
+def typed_path(ctx: Any) -> str:
+    """Return the words of a command as people type them, without the one that need not be named."""
     return str(ctx.parent.command_path if _is_default(ctx) else ctx.command_path)
 
 
 def _commands(ctx: Any) -> list[tuple[str, str]]:
-    """Return the commands of a group; for its first command, the other commands."""
+    """Return the commands of a group. The one that need not be named is marked."""
     group = ctx.parent.command if _is_default(ctx) else ctx.command
     if not isinstance(group, TyperGroup):
         return []
     found = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
+    first = getattr(group, "first", "")
     return [
-        (name, (one.help or "").split("\n\n")[0])
+        (name, f"{(one.help or '').partition(_PARAGRAPH)[0]}{_NEED_NOT * (name == first)}")
         for name, one in found
-        if one and not one.hidden and one is not ctx.command
+        if one and not one.hidden
     ]
 
 
