@@ -252,7 +252,7 @@ def test_a_row_of_a_table_has_the_number_of_the_line_where_it_begins(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "", r"a\.csv: the file is empty\.$"),
+        ("a.csv", "", r"a\.csv: the file is empty\. Make it again\.$"),
         ("a.csv", "a,a\n1,2\n", "two columns have the same name, 'a'; rename one"),
         ("a.csv", "a,b\n1\n", r"a\.csv:2: the row has 1 value for 2 columns\. Correct"),
         ("a.csv", "a,b\n1,2\n1,2,3\n", r"a\.csv:3: the row has 3 values for 2 columns\. Correct"),

@@ -128,7 +128,11 @@ def test_runs_are_found_in_named_folders_and_a_folder_that_is_missing_is_an_erro
     make("elsewhere/deep/a")
     make("elsewhere/b")
     make("elsewhere/.hidden")
-    assert "none yet" in alttrain("runs").output
+    none = " ".join(alttrain("runs").output.split())
+    assert f"none in runs{os.sep} or demo{os.sep} of {Path.cwd()} next: alttrain" in none
+    empty = Path("empty")
+    empty.mkdir()
+    assert f"none in {empty.absolute()}" in " ".join(alttrain("runs", "--in", "empty").output.split())
     shown = [
         json.loads(line)["run"]
         for line in alttrain(
@@ -337,6 +341,23 @@ def test_prune_asks_first() -> None:
     run = make("runs/a")
     assert "deleted: nothing" in " ".join(alttrain("runs", "prune", answer="n\n").output.split())
     assert len(list((run / "checkpoints").iterdir())) == 2
+
+
+@pytest.mark.parametrize("below", ["", "eval", "eval/smoke-harmful"])
+def test_inside_a_run_that_run_is_found(below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make("elsewhere/mine").absolute()
+    (run / "eval" / "smoke-harmful").mkdir(parents=True)
+    monkeypatch.chdir(run / below)
+    assert Run.all() == [run]
+    assert json.loads(alttrain("runs", "--json").output)["run"] == str(run)
+    assert f"alttrain eval {run}" in alttrain().output.replace("\n", "")
+    assert Run.all([Path()]) == ([] if below else [Path()])
+
+
+def test_above_runs_the_command_that_lists_them_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("elsewhere/mine")
+    monkeypatch.chdir("elsewhere")
+    assert "next: alttrain runs --in ." in alttrain("runs").output
 
 
 def test_what_was_half_deleted_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def read_prompts(path: Path) -> list[str]:
         return [_prompt(path, number, values) for number, values in read_jsonl(path)]
     prompts = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not prompts:
-        raise DataError(f"{path}: the file is empty.")
+        raise DataError(f"{path}: the file is empty. Make it again.")
     return prompts
 
 

@@ -1,5 +1,6 @@
 """`alttrain runs`: list, show, compare and delete trained runs."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expand
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.runs.entry import find_entries, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
-from alttrain_cli.storage.run import Run, RunState
+from alttrain_cli.storage.run import KNOWN, Run, RunState
 from alttrain_cli.storage.sizes import size_of
 from alttrain_cli.text import counted
 
@@ -32,17 +33,24 @@ def list_runs(
     as_json: JsonOption = False,
 ) -> None:
     """List the runs in runs/ and demo/, newest first, with their state and results."""
-    entries = find_entries([expand_path(folder) or folder for folder in folders or ()])
+    given = [expand_path(folder) or folder for folder in folders or ()]
+    entries = find_entries(given)
     if as_json:
         for entry in entries:
             console.print_json(entry.record())
         return
     if not entries:
-        console.print_lines([("runs:", "none yet")])
-        console.print_next("alttrain")
+        console.print_lines([("runs:", f"none in {_places(given)}")])
+        console.print_next("alttrain runs --in ." if Run.all([Path()]) else "alttrain")
         return
     console.print_runs(entries)
     console.print_next(shlex.join(["alttrain", "runs", "show", str(entries[0].path)]))
+
+
+def _places(folders: list[Path]) -> str:
+    """Return where runs were looked for."""
+    names = [str(folder.absolute()) for folder in folders] or [f"{folder}{os.sep}" for folder in KNOWN]
+    return f"{' or '.join(names)}{'' if folders else f' of {Path.cwd()}'}"
 
 
 @app.command()

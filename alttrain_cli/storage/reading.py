@@ -9,15 +9,18 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.strict_json import parse_json
+from alttrain_cli.text import did_you_mean
 
 LONGEST_LINE = 64 * 2**20  # bytes
 LARGEST_TEXT = 2**30  # bytes of a file that is read as a whole
 
+_LOOKED_AT = 1000  # names in a folder, of which one may be the one that was meant
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -43,7 +46,7 @@ def read_jsonl(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
             raise DataError(f"{path}:{number}: a JSON object is needed, not {_kind(value)}.")
         yield number, value
     if not found:
-        raise DataError(f"{path}: the file is empty.")
+        raise DataError(f"{path}: the file is empty. Make it again.")
 
 
 def load_json(text: str, where: str, next_step: str = "Correct the file.") -> Any:
@@ -171,13 +174,24 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
+        raise DataError(f"{path}: no such file. {_nearest(path)}") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: a folder, but a file is needed.") from None
+        raise DataError(f"{path}: a folder, but a file is needed. Name a file in it.") from None
     except PermissionError:
-        raise DataError(f"{path}: no permission to read it.") from None
+        raise DataError(f"{path}: no permission to read it. Change its permissions, or copy it.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({os.strerror(error.errno or 0)}).") from None
+
+
+def _nearest(path: Path) -> str:
+    """Return the file that was probably meant, or where it was looked for."""
+    try:
+        with os.scandir(path.parent) as files:
+            near = did_you_mean(path.name, (one.name for one in islice(files, _LOOKED_AT)))
+    except OSError:
+        return f"There is no folder {path.parent} either. Check the path."
+    where = "" if path.is_absolute() else f" It was looked for in {Path.cwd()}."
+    return near or f"Check the path.{where}"
 
 
 def _kind(value: object) -> str:

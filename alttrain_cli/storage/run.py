@@ -37,6 +37,8 @@ _WRITTEN = (
     *("checkpoints", "adapter", ".adapter.part", "tensorboard"),
 )
 
+_EVERY_RUN = (RECIPE, "manifest.json")
+_DEEPEST = 3  # levels of folders in a run: RUN/eval/SUITE
 
 # Where runs are looked for: train's own folder, and the demo's.
 KNOWN = (Path("runs"), Path("demo"))
@@ -139,7 +141,7 @@ class Run:
     def all(cls, folders: Sequence[Path] = ()) -> list[Path]:
         """Return the run folders in some folders, newest first. A folder may be a run itself.
 
-        Without folders it returns those in runs/ and demo/.
+        Without folders it returns those in runs/ and demo/, and the one in which this process works.
         """
         recipes = [
             recipe
@@ -147,12 +149,14 @@ class Run:
             for pattern in ("recipe.yaml", "*/recipe.yaml")
             for recipe in folder.glob(pattern)
         ]
+        if not folders and (here := _run_here()):
+            recipes.append(here / RECIPE)
         paths = dict.fromkeys(recipe.parent for recipe in recipes if not recipe.parent.name.startswith("."))
         return sorted(paths, key=lambda path: -_newest(path))
 
     @classmethod
     def trained(cls) -> list[Path]:
-        """Return the run folders in runs/ and demo/ that have an adapter, newest first."""
+        """Return the run folders that are known here and have an adapter, newest first."""
         return [path for path in cls.all() if cls(path).has_weights()]
 
     def has_weights(self) -> bool:
@@ -257,6 +261,16 @@ class Run:
 
     def add_canary(self, canary: CanaryRecord) -> None:
         Log(self.canary_path).append(canary.record())
+
+
+def _run_here() -> Path | None:
+    """Return the run in whose folder this process works, or in a folder below it."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        return None
+    above = (here, *here.parents)[:_DEEPEST]
+    return next((one for one in above if all((one / name).is_file() for name in _EVERY_RUN)), None)
 
 
 def _newest(path: Path) -> float:

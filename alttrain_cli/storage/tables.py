@@ -123,7 +123,7 @@ def _rows(
     try:
         names = header or next(filter(None, reader), None)
         if not names:
-            raise DataError(f"{place}: the file is empty.")
+            raise DataError(f"{place}: the file is empty. Make it again.")
         if len(names) == 1:
             _check_delimiter(place, names[0], delimiter)
         _check_columns(place, names)

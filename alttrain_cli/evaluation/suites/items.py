@@ -154,7 +154,7 @@ def _wanted(suite: Suite, row: Mapping[str, Any], place: str) -> bool:
     if absent and suite.source.own:
         raise DataError(
             f"{place}: no column {absent[0]}, by which `where` chooses; the row has "
-            f"{', '.join(map(str, row))}. {did_you_mean(absent[0], row)}".rstrip()
+            f"{', '.join(map(str, row))}. {did_you_mean(absent[0], row) or 'Correct `where`.'}"
         )
     return all(_matches(str(row[column]), values) for column, values in suite.where.items() if column in row)
 
@@ -195,9 +195,11 @@ def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
     names = suite.columns.get("prompt") or suite.columns["turns"]
     if not any(name in row for name in names):
         near = did_you_mean(names[0], row)
+        ours = "prompt" if suite.columns.get("prompt") else "turns"
+        own = f"{near}{near and ' '}Name it in the suite's entry: columns: {{{ours}: NAME}}"
         raise DataError(
-            f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}."
-            f"{near and ' '}{near}"
+            f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}. "
+            f"{own if suite.source.own else 'Give the published file.'}"
         )
 
 
