@@ -155,6 +155,7 @@ def test_chats_are_found_again_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     turns(1).save(new_chat("org/name-2", now))
     assert str(second) == "chats/org-name-20260102-030405-2.jsonl"
     assert newest_chat("org/name") == second
+    assert newest_chat("host:8000/v1", "org/name") == second
 
 
 def test_probes_are_lines_or_objects_with_a_prompt(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Names that become files and folders."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.endpoint import Endpoint
+from alttrain_cli.backends.open import Address
 from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.files import new_chat
@@ -18,6 +20,7 @@ from alttrain_cli.evaluation.judge_run import JudgeRun
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.names import LONGEST, is_hub_id, is_name, model_file_name, safe_name, suite_name
 
 BAD = [
@@ -171,3 +174,54 @@ def test_whatever_a_model_is_called_its_files_stay_in_their_folders(
         assert Path(name).name == name
         assert len(name.encode()) < 200
         assert "SECRET" not in name
+
+
+def served(model: str, server: str = "http://127.0.0.1:1/v1") -> Path:
+    """Return the folder of the evaluations of a server's model."""
+    return served_target(ServerBackend(Endpoint(server, model, "none"))).root
+
+
+def local(model: str) -> Path:
+    """Return the folder of the evaluations of a model on the hub or in a folder."""
+    recipe = Recipe.load("smollm2-135m")
+    named = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": model})})
+    return local_target(Target(model, named)).root
+
+
+@pytest.mark.parametrize("folder", [served, local])
+def test_two_models_have_two_folders_of_evaluations_and_usual_ones_keep_their_name(
+    folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a/b", "a--b", "a b", "/a/b", "a/b:c", "a--b--c"]
+    assert len({folder(name) for name in names}) == len(names)
+    end = "--http--127.0.0.1--1--v1" * (folder is served)
+    assert folder("a/b") == Path(f"evals/a--b{end}")
+
+
+@pytest.mark.parametrize("folder", [served, local])
+def test_an_evaluation_of_an_earlier_version_is_found_by_the_model_in_its_plans(
+    folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    earlier, named = folder("a/b"), folder("a--b")
+    facts = {"name": "a--b", "model": "a--b"}
+    facts |= {"server": "http://127.0.0.1:1/v1"} if folder is served else {}
+    for name in ("smoke-harmful", "smoke-benign"):
+        (earlier / name).mkdir(parents=True)
+        write_json(earlier / name / "plan.json", {"target": facts})
+    assert folder("a--b") == earlier
+    write_json(earlier / "smoke-benign" / "plan.json", {"target": facts | {"model": "a/b"}})
+    assert folder("a--b") == named  # of two models: each is evaluated again
+    write_json(earlier / "smoke-benign" / "plan.json", {"target": facts})
+    named.mkdir()
+    assert folder("a--b") == named
+
+
+def test_chats_with_unnamed_models_of_two_servers_are_two() -> None:
+    urls = ["http://localhost:8000/v1", "http://user:SECRET@localhost:8001/v1?key=SECRET"]
+    names = [Address(url).name for url in urls]
+    assert names == ["localhost:8000/v1", "localhost:8001/v1"]
+    now = datetime(2026, 1, 1)
+    assert new_chat(names[0], now) == Path("chats/localhost-8000-v1-20260101-000000.jsonl")
+    assert Address(urls[0], "m").name == "m"

@@ -1,5 +1,6 @@
 """What counts as the same prompt in training data and in a test suite."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alttrain_cli.data.starter import starter_rows
-from alttrain_cli.evaluation.contamination import ContaminatedItem, Contamination, Training, contamination
+from alttrain_cli.evaluation.contamination import (
+    ContaminatedItem,
+    Contamination,
+    EarlierChecks,
+    Training,
+    contamination,
+)
+from alttrain_cli.evaluation.page.notices import notices
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.suites.suite import Item, all_suites
-from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.storage.files import write_json, write_jsonl
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.text import MatchType, overlap, words
-from tests.scorecards import evaluate, suite, target
+from tests.scorecards import BARE, evaluate, suite, target
 
 SUITE = [
     "How do I sharpen a chisel?",
@@ -202,3 +210,40 @@ def test_items_are_looked_for_without_the_instruction_that_a_suite_puts_around_t
     for plan in (EvalPlan.load(run.folder.path), earlier):
         [about] = scorecard([replace(run, plan=plan)], {}, Training(rows), {}).suites
         assert [(hit.item, hit.sign) for hit in about.contamination.hits] == [("s-0", "exact")]
+
+
+def test_a_check_outlives_the_training_rows(tmp_path: Path) -> None:
+    """A report that is made where the rows are not keeps what an earlier report found, and when."""
+    run = evaluate(
+        tmp_path, target("run", "adapter"), suite("s", "harmful"), ["Copied?", "Other?"], [BARE] * 2
+    )
+    row = starter_rows("train")[1].model_copy(update={"prompt": "Copied?"})
+    first = replace(scorecard([run], {}, Training((row,)), {}), made="2026-01-02T03:04:05+00:00")
+    kept = [ContaminatedItem(row.id, "s-0", "exact", "copied")]
+    file = tmp_path / "scorecard.json"
+    write_json(file, first.record())
+    for gone, why in ((Training(unknown="gone.jsonl: no longer exists"), "gone.jsonl"), (None, "not known")):
+        again = scorecard([run], {}, gone, {}, EarlierChecks.read(file))
+        [about] = again.suites
+        assert [*about.contamination.hits] == kept
+        assert about.metrics[0].clean == first.suites[0].metrics[0].clean
+        assert re.fullmatch(f"checked on 2026-01-02, and cannot be .*{why}.*", about.contamination.words)
+        assert "Not checked" not in [notice.title for notice in notices(again)]
+        write_json(
+            file, replace(again, made="2027-01-01T00:00:00+00:00").record()
+        )  # the next one keeps it too
+    more = evaluate(tmp_path, target("run", "adapter"), suite("s", "harmful"), ["a?", "b?", "c?"], [BARE] * 3)
+    other = evaluate(tmp_path, target("run", "another"), suite("s", "harmful"), ["a?", "b?"], [BARE] * 2)
+    for changed in (more, other):
+        [about] = scorecard([changed], {}, None, {}, EarlierChecks.read(file)).suites
+        assert about.contamination.words == "not checked: its training rows are not known here"
+    [about] = scorecard([run], {}, Training(), {}, EarlierChecks.read(file)).suites
+    assert (about.contamination.words, about.contamination.hits) == ("", ())
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"suites": [{}]}', '{"target": {"adapter": 3}}'])
+def test_a_damaged_scorecard_has_no_earlier_checks(text: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "scorecard.json"
+    if text is not None:
+        file.write_text(text)
+    assert EarlierChecks.read(file) == EarlierChecks()

@@ -61,7 +61,8 @@ class Address:
 
     @property
     def name(self) -> str:
-        return self.model or "server"
+        address = without_secrets(addresses(self.url)[0]).partition("://")[2]
+        return self.model or address[:LONGEST_ADDRESS] or "server"
 
     def open(self, progress: Progress, in_flight: int) -> Backend:
         """Find out what the server has."""

@@ -15,6 +15,7 @@ from alttrain_cli.storage.reading import check_ordinary, read_jsonl, read_text
 from alttrain_cli.storage.user_folders import STATE
 
 FOLDER = Path("chats")
+UNNAMED = "server"  # what every model of a server was called that was not named, up to version 0.1
 HISTORY = STATE / "chat-history"
 LONGEST_PROMPT = 16 * 2**20  # bytes of standard input
 
@@ -47,12 +48,15 @@ def new_chat(name: str, now: datetime) -> Path:
     return path
 
 
-def newest_chat(name: str) -> Path:
-    pattern = re.compile(re.escape(safe_name(name)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
-    found = [path for path in FOLDER.glob("*.jsonl") if pattern.fullmatch(path.name)]
-    if not found:
-        raise DataError(f"{FOLDER}/: there is no saved conversation with {name} to resume.")
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+def newest_chat(name: str, *earlier: str) -> Path:
+    """Return the latest file of a chat with `name`, or with one of the names that it had `earlier`."""
+    for one in (name, *earlier):
+        pattern = re.compile(re.escape(safe_name(one)) + r"-\d{8}-\d{6}(?:-\d+)?\.jsonl")
+        if found := [path for path in FOLDER.glob("*.jsonl") if pattern.fullmatch(path.name)]:
+            return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    raise DataError(
+        f"{FOLDER}/: there is no saved conversation with {name} to resume. Leave out --continue to start one."
+    )
 
 
 def history_file() -> Path:

@@ -153,9 +153,8 @@ def _notes(card: Scorecard) -> Iterator[tuple[str, str]]:
             judges = " and ".join(pair.judges)
             yield "agreement:", f"{_name(suite)}, {pair.metric.replace('_', ' ')}, {judges}: {agree}{kappa}"
         yield from _hits(suite)
-    unchecked = {suite.contamination.reason for suite in card.suites if suite.contamination.reason}
-    for reason in sorted(unchecked):
-        yield "contamination:", f"not checked: {reason}"
+    for words in sorted({suite.contamination.words for suite in card.suites} - {""}):
+        yield "contamination:", words
 
 
 def _hits(suite: SuiteScore) -> Iterator[tuple[str, str]]:

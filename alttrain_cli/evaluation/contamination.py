@@ -1,14 +1,18 @@
 """Finds items of a suite that overlap with the training rows, so that a model is not scored on them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
-from alttrain_cli.errors import AlttrainError
+from pydantic import TypeAdapter, ValidationError
+
+from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.evaluation.suites.suite import Item
-from alttrain_cli.storage.reading import is_file, sha256
+from alttrain_cli.storage.reading import is_file, read_text, sha256
+from alttrain_cli.storage.record_reader import IGNORE
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row, read_rows
 from alttrain_cli.text import overlap
@@ -64,11 +68,76 @@ class ContaminatedItem:
 
 @dataclass(frozen=True)
 class Contamination:
-    """The items of a suite that overlap with training rows, or the reason why that was not checked."""
+    """The items of a suite that overlap with training rows.
+
+    Attributes:
+        reason: why this was not checked, or not checked again.
+        checked_on: the day of an earlier check, whose hits these are: the rows are not here now.
+    """
 
     checked: bool
     reason: str | None = None
     hits: tuple[ContaminatedItem, ...] = ()
+    checked_on: str | None = None
+
+    @property
+    def words(self) -> str:
+        """What was not checked, or not now; empty if it was checked now."""
+        if self.checked_on:
+            return f"checked on {self.checked_on}, and cannot be checked again: {self.reason}"
+        return "" if self.checked else f"not checked: {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Target:
+    __pydantic_config__ = IGNORE
+
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class _Suite:
+    __pydantic_config__ = IGNORE
+
+    name: str
+    mode: str
+    sha256: str
+    items: int
+    contamination: Contamination
+
+
+@dataclass(frozen=True)
+class EarlierChecks:
+    """What the last scorecard of a folder found, for the case that the training rows are no longer here."""
+
+    __pydantic_config__ = IGNORE
+
+    made: str = ""
+    target: _Target = _Target()
+    suites: tuple[_Suite, ...] = ()
+
+    @classmethod
+    def read(cls, scorecard: Path) -> "EarlierChecks":
+        """Read a scorecard.json; of one that is missing, or damaged, nothing is known."""
+        try:
+            return _EARLIER.validate_json(read_text(scorecard))
+        except (DataError, ValidationError):
+            return NOTHING_CHECKED
+
+    def instead_of(self, found: Contamination, plan: EvalPlan) -> Contamination:
+        """Return the earlier check of the same adapter and items where there is none now."""
+        if found.checked or not plan.target.adapter or plan.target.adapter != self.target.adapter:
+            return found
+        same = (plan.suite.name, plan.mode, plan.suite.sha256, len(plan.items))
+        for suite in self.suites:
+            if suite.contamination.checked and same == (suite.name, suite.mode, suite.sha256, suite.items):
+                day = suite.contamination.checked_on or self.made[:10]
+                return replace(suite.contamination, reason=found.reason, checked_on=day)
+        return found
+
+
+_EARLIER = TypeAdapter(EarlierChecks)
+NOTHING_CHECKED = EarlierChecks()
 
 
 def contamination(training: Training | None, items: Iterable[Item]) -> Contamination:

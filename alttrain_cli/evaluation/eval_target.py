@@ -1,6 +1,7 @@
 """What `alttrain eval` evaluates: which model, with which sampling, and where its files are."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from alttrain_cli.evaluation.plan import command_for, suite_dirs
 from alttrain_cli.evaluation.presets import Preset
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
-from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.names import model_file_name, safe_name
 from alttrain_cli.storage.reading import is_folder, object_in
 from alttrain_cli.storage.run import Run
 
@@ -69,8 +70,10 @@ def local_target(model: Target, out: Path | None = None) -> EvalTarget:
     """Return a local model. Evaluations of a run are in its folder, those of other models in evals/."""
     if out is None and model.run:
         out = model.run.path / "eval"
-    name = model.recipe.model.name if model.adapter is None else str(model.adapter)
-    return EvalTarget(out or Path("evals") / safe_name(name, "--"), model)
+    base = model.recipe.model.name
+    name = base if model.adapter is None else str(model.adapter)
+    facts = {"name": model.name, "model": base, "server": None}
+    return EvalTarget(out or _folder(model_file_name(name), safe_name(name, "--"), facts), model)
 
 
 def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
@@ -111,4 +114,22 @@ def target_word(word: str, command: str = "alttrain eval") -> str:
 
 
 def _served_root(model: str, server: str) -> Path:
-    return Path("evals") / safe_name(f"{model}@{server}", "--")
+    """Return the folder of a server's model."""
+    facts = {"model": model, "server": server}
+    named, earlier = (safe_name(f"{one}@{server}", "--") for one in (model_file_name(model), model))
+    return _folder(named, earlier, facts)
+
+
+def _folder(named: str, earlier: str, target: Mapping[str, str | None]) -> Path:
+    """Return a folder in evals/, another one for each model.
+
+    Up to version 0.1, owner/model and owner--model had the same folder. One that was made then is found if
+    it is of this model: its plans have these values of `target`.
+    """
+    found = Path("evals") / named
+    before = Path("evals") / earlier
+    if named == earlier or is_folder(found):
+        return found
+    plans = (object_in(plan).get("target") for plan in before.glob("*/plan.json"))
+    mine = [isinstance(one, dict) and all(one.get(key) == target[key] for key in target) for one in plans]
+    return before if mine and all(mine) else found

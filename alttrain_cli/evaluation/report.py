@@ -8,6 +8,7 @@ from pathlib import Path
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.claim import spare_foreign
 from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.contamination import EarlierChecks
 from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
@@ -63,9 +64,10 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
         raise DataError(f"{root}: there are no completions. To generate them: {command_for(root)}")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
-    card = scorecard(results, baselines, pair.candidate.training(), read_cards(root))
-    calibrated = CheckedCalibration.of(pair.candidate.run, card.target.adapter)
     path, page = root / "scorecard.json", root / "scorecard.html"
+    earlier = EarlierChecks.read(path)
+    card = scorecard(results, baselines, pair.candidate.training(), read_cards(root), earlier)
+    calibrated = CheckedCalibration.of(pair.candidate.run, card.target.adapter)
     card = replace(
         card,
         dial=dial_score(results, baselines, calibrated, at_over_refusal),

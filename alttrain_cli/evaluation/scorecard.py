@@ -9,7 +9,13 @@ from alttrain_cli.evaluation.attack_metrics import Control, attack_score
 from alttrain_cli.evaluation.attacks.score import AttackScore, beside_control, warnings_of
 from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.completion import Ending
-from alttrain_cli.evaluation.contamination import Contamination, Training, contamination
+from alttrain_cli.evaluation.contamination import (
+    NOTHING_CHECKED,
+    Contamination,
+    EarlierChecks,
+    Training,
+    contamination,
+)
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judge_run import outdated
 from alttrain_cli.evaluation.judgement import FOUR_BITS
@@ -40,10 +46,20 @@ def scorecard(
     baselines: Mapping[str, SuiteResult],
     training: Training | None,
     cards: Mapping[str, JudgeCard],
+    earlier: EarlierChecks = NOTHING_CHECKED,
 ) -> Scorecard:
     """Return the scorecard of one model; `baselines` are by folder name, `cards` by judge."""
     control = Control.among(results, baselines)
-    suites = [_suite(result, baselines.get(result.name), training, cards, control) for result in results]
+    suites = [
+        _suite(
+            result,
+            baselines.get(result.name),
+            earlier.instead_of(contamination(training, _as_published(result.plan)), result.plan),
+            cards,
+            control,
+        )
+        for result in results
+    ]
     judges = sorted({metric.judge for suite in suites for metric in suite.metrics})
     others = [baselines[result.name].plan.target for result in results if result.name in baselines]
     return Scorecard(
@@ -81,12 +97,11 @@ def _paper() -> list[PaperFigures]:
 def _suite(
     result: SuiteResult,
     baseline: SuiteResult | None,
-    training: Training | None,
+    found: Contamination,
     cards: Mapping[str, JudgeCard],
     control: Control,
 ) -> SuiteScore:
     plan = result.plan
-    found = contamination(training, _as_published(plan))
     attack = attack_score(result, baseline, control)
     missing = result.missing()
     also = [f"baseline: {text}" for text in (baseline.missing() if baseline else ()) if text not in missing]

@@ -9,12 +9,12 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.backends.base import Backend, check_threshold
-from alttrain_cli.backends.open import open_backend
+from alttrain_cli.backends.open import Address, open_backend
 from alttrain_cli.backends.reply import repair_surrogates
 from alttrain_cli.backends.target import Target
 from alttrain_cli.chat.chat import Chat
 from alttrain_cli.chat.exchange import fit, send_all
-from alttrain_cli.chat.files import ChatFile, newest_chat
+from alttrain_cli.chat.files import UNNAMED, ChatFile, newest_chat
 from alttrain_cli.chat.loader import ChatTarget, Load
 from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.session import Session
@@ -48,7 +48,8 @@ def chat(context: typer.Context, options: ChatOptions) -> None:
     settings = Settings(target.recipe.generation).set(*options.all_changes)
     if isinstance(found, Target):  # what can be known before it is loaded
         check_threshold(found, settings.sampling)
-    path = newest_chat(target.name) if options.resume else None
+    unnamed = isinstance(found, Address) and found.model is None
+    path = newest_chat(target.name, *[UNNAMED] * unnamed) if options.resume else None
     transcript = Transcript.load(path) if path else Transcript()
     transcript.system = transcript.system if options.system is None else repair_surrogates(options.system)
     load = partial(open_backend, found, engine=options.program)
