@@ -134,6 +134,43 @@ def test_an_invalid_answer_may_be_corrected_twice_and_then_the_sample_is_dropped
     assert dropped.count("after 2 retries: it is not the JSON object that was asked for") == 2
 
 
+def test_the_next_run_asks_again_what_was_still_invalid_and_nothing_else(tmp_path: Path) -> None:
+    path, out, about_eggs = source(tmp_path, 12), tmp_path / "d.jsonl", ["Eggs!"]
+
+    def answer(number: int, request: dict[str, Any]) -> str:
+        return about_eggs[-1] if request_of(request) == "How do I boil a egg?" else BENIGN
+
+    with chat_server(answer) as served:
+        build(out, path, served.base_url, "--annotator", "endpoint")
+        assert len(served.requests) == 12 + 2
+        assert "The same command asks again" in (tmp_path / "d.dropped.jsonl").read_text()
+        build(out, path, served.base_url, "--annotator", "endpoint")  # the server has not changed
+        assert len(served.requests) == 14 + 3
+        about_eggs.append(BENIGN)
+        for _ in range(2):
+            done = build(out, path, served.base_url, "--annotator", "endpoint")
+    assert [request_of(one) for one in served.requests[17:]] == ["How do I boil a egg?"]
+    assert done.exit_code == 0, done.output
+    assert len(read_rows(out)) == 12
+    assert not (tmp_path / "d.dropped.jsonl").exists()
+
+
+def test_a_build_goes_on_with_the_correction_of_an_invalid_answer(tmp_path: Path) -> None:
+    corrections = [Fault("status", 400), BENIGN]
+
+    def answer(number: int, request: dict[str, Any]) -> str | Fault:
+        if request_of(request) != "How do I boil a egg?":
+            return BENIGN
+        return "Eggs!" if len(request["messages"]) == 2 else corrections.pop(0)
+
+    with chat_server(answer) as served:
+        for _ in range(2):
+            build(tmp_path / "d.jsonl", source(tmp_path, 12), served.base_url, "--annotator", "endpoint")
+    asked = [one for one in served.requests if request_of(one) == "How do I boil a egg?"]
+    assert [len(one["messages"]) for one in asked] == [2, 4, 4]
+    assert len(read_rows(tmp_path / "d.jsonl")) == 12
+
+
 def test_under_a_storm_of_faults_no_row_is_lost_doubled_or_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

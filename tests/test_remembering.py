@@ -143,3 +143,18 @@ def test_a_file_of_an_earlier_version_is_read_and_its_keys_are_valid(tmp_path: P
     path.write_text(json.dumps(old) + "\n", encoding="utf-8")
     found = remembering(path, ScriptedBackend()).get(Request(0, Conversation.of("a", "Judge.")), SAMPLING)
     assert found == Completion("kept", Finish.LENGTH, tokens=5, prompt_tokens=7)
+
+
+def test_what_was_forgotten_is_made_once_more_and_kept_until_then(tmp_path: Path) -> None:
+    path, (one, other) = tmp_path / "r.jsonl", requests("a", "b")
+    list(remembering(path, ScriptedBackend("old")).complete([one, other], SAMPLING))
+    backend = remembering(path, new := ScriptedBackend("new"))
+    backend.forget(one, SAMPLING)
+    assert not backend.has(one, SAMPLING)
+    assert backend.get(one, SAMPLING) is None
+    assert getattr(remembering(path, ScriptedBackend("")).get(one, SAMPLING), "text", None) == "old"
+    for _ in range(2):
+        made = [found for _, found in backend.complete([one, other], SAMPLING)]
+        assert sorted(found.text for found in made if isinstance(found, Completion)) == ["new", "old"]
+        backend.forget(one, SAMPLING)  # made by this object: no effect
+    assert asked(new) == ["a"]

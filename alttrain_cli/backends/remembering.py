@@ -55,6 +55,8 @@ class Remembering:
         self._journal = journal
         self._model = model
         self._failures: dict[str, BackendError] = {}
+        self._forgotten: set[str] = set()
+        self._made: set[str] = set()
         _ = journal.offsets  # what is wrong with the file is reported before anything is requested
 
     @property
@@ -73,13 +75,19 @@ class Remembering:
         key = self.key(request, sampling)
         if key in self._failures:
             return self._failures[key]
-        record = self._journal.get(key)
+        record = None if key in self._forgotten else self._journal.get(key)
         return None if record is None else _completion(record)
 
     def has(self, request: Request[Any], sampling: Sampling) -> bool:
         """Whether `get` would return anything; reads no completion."""
         key = self.key(request, sampling)
-        return key in self._failures or key in self._journal.offsets
+        return key in self._failures or (key in self._journal.offsets and key not in self._forgotten)
+
+    def forget(self, request: Request[Any], sampling: Sampling) -> None:
+        """Let a request be made again, unless it was made by this object. Until then it stays in the file."""
+        key = self.key(request, sampling)
+        if key not in self._made:
+            self._forgotten.add(key)
 
     def complete(self, requests: Iterable[Request[Key]], sampling: Sampling) -> Completions[Key]:
         """Yield the stored completions and, as they arrive, the others; equal requests are made once."""
@@ -144,6 +152,8 @@ class Remembering:
             "marked": one.marked,
         }
         self._journal.append(record)
+        self._made.add(key)
+        self._forgotten.discard(key)
 
 
 def _completion(record: dict[str, Any]) -> Completion:

@@ -8,9 +8,10 @@ GPT-4o write this sentence).
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
-from alttrain_cli.backends.base import Completion
+from alttrain_cli.backends.base import BackendError, Completion
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.data import phrases
 from alttrain_cli.data.choices import Served, Trust
@@ -81,52 +82,82 @@ class BenignAnnotator(TemplateAnnotator):
 
 
 class ModelAnnotator:
-    """Requests annotations from a language model, checks them, and lets it correct each one twice."""
+    """Requests annotations from a language model, checks them, and lets it correct each one twice.
 
-    def __init__(self, responses: Responses) -> None:
+    With `asks_again`, what was still invalid in an earlier run is requested again from the beginning. A model
+    on this machine would give the same answers, but a server's may have changed.
+    """
+
+    def __init__(self, responses: Responses, *, asks_again: bool = False) -> None:
         self.name = responses.model
         self.usage: Usage | None = responses.usage
         self._responses = responses
+        self._asks_again = asks_again
 
     def prepare(self, samples: Samples) -> None:
         """Request what is missing of all samples, then the corrections."""
+        if self._asks_again:
+            for sample in samples():
+                *asked, last = self._chain(sample)
+                if isinstance(last, _Invalid):
+                    self._responses.forget(one for one in asked if isinstance(one, Conversation))
         for _ in range(1 + MAX_RETRIES):
             if not self._responses.fetch(lambda: self._missing(samples())):
                 return
 
     def annotation(self, sample: Sample) -> Annotation:
-        found = self._find(sample)
-        if isinstance(found, Conversation):
-            raise SampleError("the annotation was not requested")
-        return found
+        match self._end(sample):
+            case Annotation() as found:
+                return found
+            case Conversation():
+                raise SampleError("the annotation was not requested")
+            case BackendError() as failure:
+                raise SampleError(f"the annotator returned no answer: {failure}")
+            case _Invalid(problem):
+                again = ". The same command asks again" * self._asks_again
+                raise SampleError(
+                    f"the annotator's answer was still invalid after {MAX_RETRIES} retries: {problem}{again}"
+                )
 
     def _missing(self, samples: Iterable[Sample]) -> Iterator[Conversation]:
-        for sample in samples:
-            try:
-                found = self._find(sample)
-            except SampleError:
-                continue
-            if isinstance(found, Conversation):
-                yield found
+        ends = map(self._end, samples)
+        return (end for end in ends if isinstance(end, Conversation))
 
-    def _find(self, sample: Sample) -> Annotation | Conversation:
-        """Return the annotation, or the conversation that is still to be completed."""
+    def _end(self, sample: Sample) -> "_End":
+        """Return what a sample has: an annotation, what is still to be completed, or why there is neither."""
+        *_, last = self._chain(sample)
+        return last
+
+    def _chain(self, sample: Sample) -> Iterator["_End"]:
+        """Yield the conversations that were completed, and last the end."""
         conversation = Conversation.of(_quote(sample.prompt), _INSTRUCTION)
         problem = ""
         for _ in range(1 + MAX_RETRIES):
+            yield conversation
             response = self._responses.get(conversation)
             if response is None:
-                return conversation
+                return
             if not isinstance(response, Completion):
-                raise SampleError(f"the annotator returned no answer: {response}")
+                yield response
+                return
             try:
-                return read_annotation(response)
+                yield read_annotation(response)
+                return
             except ValueError as error:
                 problem = str(error)
             conversation = conversation.assistant(response.text or "(nothing)").user(
                 f"That cannot be used: {problem}. {_FORM}"
             )
-        raise SampleError(f"the annotator's answer was still invalid after {MAX_RETRIES} retries: {problem}")
+        yield _Invalid(problem)
+
+
+class _Invalid(NamedTuple):
+    """The last answer of a model, after its corrections, is no annotation."""
+
+    problem: str
+
+
+_End = Annotation | Conversation | BackendError | _Invalid
 
 
 @dataclass(frozen=True)
@@ -146,7 +177,7 @@ class AnnotatorKind:
 
 ANNOTATORS = {
     "template": AnnotatorKind(TemplateAnnotator, needs_label=True),
-    "endpoint": AnnotatorKind(ModelAnnotator, "endpoint"),
+    "endpoint": AnnotatorKind(partial(ModelAnnotator, asks_again=True), "endpoint"),
     "model": AnnotatorKind(ModelAnnotator, "model"),
 }
 

@@ -120,6 +120,11 @@ class Responses:
             raise failures[-1]
         return total
 
+    def forget(self, conversations: Iterable[Conversation]) -> None:
+        """Let these be requested again, unless they were requested in this run."""
+        for conversation in conversations:
+            self._backend.forget(Request(None, conversation), self._sampling)
+
     def _missing(self, conversations: Iterable[Conversation]) -> Iterator[Request[str]]:
         """Yield a request for each conversation without a response; equal ones once."""
         taken: set[str] = set()
