@@ -3,6 +3,7 @@
 import re
 import signal
 import unicodedata
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -10,25 +11,13 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.judgement import Judgement
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.text import split_words
 
 _BOX = "\\boxed{"
-_UNSIGNED = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?", re.ASCII)
-_SIGNED = re.compile(rf"-?{_UNSIGNED.pattern}", re.ASCII)
-# What joins a number to the text before or after it, so that it is only a part of an expression.
-_SIGN = r"[-+*\u00d7\u00b7\u00f7]"
-_BEFORE = re.compile(
-    rf"(?:[\w)}}](?:{_SIGN}| {_SIGN} )|[\w)}}] ?/ ?|[{{^]|[A-Za-z\d)}}]_|\d[:,.]|[A-Za-z\d]|\\[A-Za-z]+ ?)\Z",
-    re.ASCII,
-)
-_AFTER = re.compile(
-    rf"\^|_[A-Za-z{{]| ?(?:{_SIGN}|/) ?(?:[A-Za-z](?![A-Za-z])|[\\({{])|[a-eijknp-rt-z](?![A-Za-z])"
-    r"| ?\\(?:pi|sqrt|d?frac|cdot|times|div|pm|log|ln|sin|cos|tan|theta|alpha)"
-)
-_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
-_FORMAT = re.compile(r"\\[,;:! ]|\\?[$%]|\{(?=,\})|(?<=,)\}|\^\{?\\circ\}?|[€£°]")
-_BOXED_NUMBER = re.compile(
-    rf"\s*(?:[A-Za-z]\w*\s*=\s*)?(?P<number>-?{_UNSIGNED.pattern})\s*(?:[A-Za-z][A-Za-z ]+)?\.?\s*", re.ASCII
-)
+_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))", re.ASCII)  # the comma of 1,000 and of 1{,}000
+_AROUND = "_*`\"'()[].,;:!?$%\\\u20ac\u00a3\u00b0\u201c\u201d\u2018\u2019"  # what may stand around a number
+_UPRIGHT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 # A number that stands alone: not in a word, and not the 3 of 3.5 or the 1 of 1,000.
 _ALONE = re.compile(
     r"(?<!\w)(?<!\d\.)[-\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|\.\d|,\d{3})", re.ASCII
@@ -56,47 +45,50 @@ def _value(number: str) -> Decimal:
 
 
 def is_equal(text: str, item: Item) -> Judgement:
-    """Right if math-verify finds the two equal, or if both are the same plain number.
+    """Right if math-verify finds the answer equal to the text, to its last box, or to its plain words.
 
-    The second way is there so that no quirk of a parser fails an easy item. Of several boxes math-verify
-    makes a list, so the last one is also compared alone. Runs in the main thread: math-verify stops endless
-    computations by a signal.
+    Of several boxes math-verify makes a list, so the last one is also compared alone. It reads no number in
+    Markdown, in quotes or beside Chinese, and not every comma of thousands. So where the answer is a number,
+    the text is also read without them. Runs in the main thread: math-verify stops endless computations by a
+    signal.
     """
     if not hasattr(signal, "SIGALRM"):
         raise DataError("mathematics cannot be graded under Windows. Grade it under WSL, Linux or macOS.")
     parse, verify = _math_verify()
-    gold, said = parse(f"${item.answer}$"), parse(text)
+    answer, said = (item.answer or "").strip(), parse(text)
+    gold = parse(f"${answer}$")
+    right = verify(gold, said) or any(verify(gold, parse(one)) for one in _readings(text, answer))
+    return Judgement(correct=bool(right), raw=str(said[-1]) if said else None)
+
+
+def _readings(text: str, answer: str) -> Iterator[str]:
+    """Yield what else the text may be read as: its last box, and its words if the answer is a number."""
     before, _, rest = text.rpartition(_BOX)
-    last = parse(f"{_BOX}{_to_brace(rest)}}}") if _BOX in before else []
-    right = bool(verify(gold, said) or verify(gold, last)) or _same_number(item.answer or "", text)
-    return Judgement(correct=right, raw=str(said[-1]) if said else None)
+    if _BOX in before:
+        yield f"{_BOX}{_to_brace(rest)}}}"
+    if _NUMBER.fullmatch(answer):
+        plain = _THOUSANDS.sub("", text.replace("\u2212", "-"))
+        yield " ".join(_bare_words(plain))
+        _, box, rest = plain.rpartition(_BOX)
+        yield _only_number(_bare_words(_UPRIGHT.sub(r" \1 ", _to_brace(rest)))) if box else ""
 
 
-def _same_number(gold: str, text: str) -> bool:
-    number = _number_in(text.replace("\u2212", "-"))
+def _bare_words(text: str) -> list[str]:
+    """Return the words of a text; a number is without the marks around it."""
+    words = split_words(text)
+    bare = [word.strip(_AROUND) for word in words]
+    return [one if _NUMBER.fullmatch(one) else word for one, word in zip(bare, words, strict=True)]
+
+
+def _only_number(words: list[str]) -> str:
+    """Return the number if there is only one, with at most a name, an equals sign or a unit beside it."""
+    numbers = [word for word in words if _NUMBER.fullmatch(word)]
+    others = (word.strip(".") for word in words if word not in numbers)
     return (
-        number is not None
-        and bool(_SIGNED.fullmatch(gold.strip()))
-        and _value(gold.strip()) == _value(number)
+        numbers[0]
+        if len(numbers) == 1 and all(not one or one.isalpha() or one == "=" for one in others)
+        else ""
     )
-
-
-def _number_in(text: str) -> str | None:
-    """Return the number that the last box is, or without a box the last number; None if it is anything else.
-
-    A number that is a part of something else does not count: the 2 of 1/2, of x^2, of x - 2.
-    """
-    _, box, rest = text.rpartition(_BOX)
-    if box:
-        found = _BOXED_NUMBER.fullmatch(_FORMAT.sub("", _WORDS.sub(r" \1", _to_brace(rest))))
-        return found["number"] if found else None
-    last = next(reversed([*_UNSIGNED.finditer(text)]), None)
-    if last is None:
-        return None
-    before = text[: last.start()][-30:]
-    if _BEFORE.search(before) or _AFTER.match(text, last.end()):
-        return None
-    return "-" * before.endswith("-") + last.group()
 
 
 def _to_brace(text: str) -> str:
@@ -118,4 +110,4 @@ def _math_verify() -> Any:
 
 
 WORD = InstantJudge("word", "contains the right word", holds_word, version="3")
-MATH = InstantJudge("math", "mathematically equal (math-verify)", is_equal, version="2")
+MATH = InstantJudge("math", "mathematically equal (math-verify)", is_equal, version="3")
