@@ -83,12 +83,8 @@ def _bare_words(text: str) -> list[str]:
 def _only_number(words: list[str]) -> str:
     """Return the number if there is only one, with at most a name, an equals sign or a unit beside it."""
     numbers = [word for word in words if _NUMBER.fullmatch(word)]
-    others = (word.strip(".") for word in words if word not in numbers)
-    return (
-        numbers[0]
-        if len(numbers) == 1 and all(not one or one.isalpha() or one == "=" for one in others)
-        else ""
-    )
+    beside = "".join(word.strip(".=") for word in words if word not in numbers)
+    return numbers[0] if len(numbers) == 1 and (beside.isalpha() or not beside) else ""
 
 
 def _to_brace(text: str) -> str:
