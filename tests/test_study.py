@@ -1,11 +1,14 @@
 """Studies: a file becomes steps, steps become files, files become a table. The program is a stand-in."""
 
+import csv
+import io
 import json
 import os
 import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +183,8 @@ BAD = [
     (("sizes=[x]",), "sizes: x is not a number of rows"),
     (("sizes=[-3]",), "sizes: -3 is not a number of rows"),
     (("mthods=[a]",), "mthods: unknown key. Did you mean 'methods'?"),
-    (("eval.limt=3",), "eval.limt: unknown key. Did you mean 'limit'?"),
-    (("methods.x.stile=no-pu",), "methods.x.stile: unknown key. Did you mean 'style'?"),
+    (("eval.limt=3",), "eval.limt: unknown key. Did you mean 'eval.limit'?"),
+    (("methods.x.stile=no-pu",), "methods.x.stile: unknown key. Did you mean 'methods.x.style'?"),
     (("methods=[nope]",), "methods.nope.style: 'nope' is not known. Did you mean 'no-pu'?"),
     (("suites=[smoke-bening]",), "suites: 'smoke-bening' is not known. Did you mean 'smoke-benign'?"),
     (("judges=[ruler]",), "judges: 'ruler' is not known. Did you mean 'rule'?"),
@@ -785,6 +788,20 @@ def test_signs_of_a_small_rate_are_printed_as_such_in_latex(here: Path) -> None:
     path.write_text(json.dumps(card))
     text = FORMATS["latex"](place.table()[0])
     assert r"$<$1\% (0-50) & $>$99\% (10-100) \\" in text
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\n"])
+def test_a_name_of_another_person_is_no_formula_in_a_spreadsheet(start: str, here: Path) -> None:
+    table, _ = small("methods=[untrained]").table()
+    [line] = table.lines
+    named = replace(table, lines=(replace(line, labels=(f"{start}HYPERLINK(1)",)),), columns=("=1+1",))
+    head, row = csv.reader(io.StringIO(FORMATS["csv"](named)))
+    assert head[-2].startswith("'=1+1_")
+    assert row[0].startswith("'")
+    assert row[0].endswith("HYPERLINK(1)")
+    for plain in ("500", "-5", "-", "AltTrain", "a=b"):
+        same = FORMATS["csv"](replace(table, lines=(replace(line, labels=(plain,)),)))
+        assert same.splitlines()[1].startswith(f"{plain},")
 
 
 def test_every_format_says_partial_until_all_is_done(here: Path) -> None:

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 
 from alttrain_cli.study.table_values import Cell, StudyTable
 from alttrain_cli.text import escape_hidden
 
 TITLES = {"harmful": "harmful", "over_refusal": "over-refusal", "reasoning": "reasoning"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")  # what a formula begins with
+_NUMBER = re.compile(r"[-+]?[0-9.]*")  # and a minus alone
 _LATEX = str.maketrans(
     {**{one: f"\\{one}" for one in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
     | {"^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "|": "$|$"}  # without T1 fonts
@@ -62,10 +65,11 @@ def as_csv(table: StudyTable) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     parts = ("share", "low", "high", "n", "seeds", "spread", "published_percent", "verdict")
-    writer.writerow([*table.axes, *(f"{name}_{part}" for name in table.columns for part in parts), "partial"])
+    columns = (f"{name}_{part}" for name in table.columns for part in parts)
+    writer.writerow([*table.axes, *map(_as_text, columns), "partial"])
     for line in table.lines:
         cells = [value for cell in line.cells for value in _numbers(cell)]
-        writer.writerow([*line.labels, *cells, "yes" if table.missing else "no"])
+        writer.writerow([*map(_as_text, line.labels), *cells, "yes" if table.missing else "no"])
     return file.getvalue()
 
 
@@ -78,6 +82,12 @@ def _numbers(cell: Cell) -> list[object]:
     over = [seeds.n, seeds.spread] if seeds else ["", ""]
     share = "" if cell.share is None else cell.share
     return [share, *interval, *over, "" if cell.published is None else cell.published, cell.verdict]
+
+
+def _as_text(name: str) -> str:
+    """Return a name that no spreadsheet takes for a formula: it may be from another person's file."""
+    name = escape_hidden(name)
+    return f"'{name}" if name.startswith(_FORMULA) and not _NUMBER.fullmatch(name) else name
 
 
 def _rows(table: StudyTable) -> list[list[str]]:
