@@ -12,7 +12,7 @@ from typing import Any, cast
 import typer
 
 from alttrain_cli import console, network
-from alttrain_cli.commands.shared.app import App, Command, Group
+from alttrain_cli.commands.shared.app import App, Command, DefaultGroup, Group
 from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.commands.shared.help import typed_path
 from alttrain_cli.errors import AlttrainError, exit_code, leave_at_once, stop_on_signals
@@ -63,10 +63,13 @@ def _usage(error: Any, ctx: Any) -> Exception:
     if type(error).__name__ == "NoArgsIsHelpError":
         return cast(Exception, error)
     command = error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand or ''}"
-    near, instead = _near(error) or _in_two_words(error), _missing(error, command)
+    near, instead = _near(error) or _in_two_words(error) or _as_option(error), _missing(error, command)
     message = _NOT_A_CHOICE.sub(_not_a_choice, error.format_message()).replace(
         "Input should be", "it must be"
     )
+    message = message.partition(", unable to parse")[0]
+    if "refusal'" in message and message.endswith("less than or equal to 1"):
+        message = f"{message}, for example 0.10 for 10%"
     message = message.removeprefix("Invalid value: ").removeprefix("Invalid value for ")
     message = f"{message.rstrip('.')}. {near or instead}" if near or instead else message
     end = "" if message.endswith((".", "?")) else "."
@@ -78,10 +81,11 @@ def _usage(error: Any, ctx: Any) -> Exception:
 
 def _near(error: Any) -> str:
     """Return the suggestion for an option that does not exist, among those that the help shows."""
-    wrong = getattr(error, "option_name", "") if getattr(error, "possibilities", None) else ""
-    if not wrong:
+    if type(error).__name__ != "NoSuchOption":
         return ""
-    error.possibilities = []
+    wrong, error.possibilities = error.option_name, []
+    if others := _others_with(wrong, error.ctx):
+        return f"It is an option of: {', '.join(others)}."
     names = [
         name
         for option in error.ctx.command.get_params(error.ctx)
@@ -89,6 +93,16 @@ def _near(error: Any) -> str:
         for name in option.opts
     ]
     return did_you_mean(wrong, names)
+
+
+def _others_with(option: str, ctx: Any) -> list[str]:
+    """Return the commands beside this one that have an option."""
+    group = ctx.parent.command if ctx.parent else None
+    if not isinstance(group, DefaultGroup):
+        return []
+    beside = [(name, one) for name, one in group.commands.items() if one is not ctx.command]
+    having = [name for name, one in beside if any(option in par.opts for par in one.params)]
+    return [f"{ctx.parent.command_path} {name}".removesuffix(f" {group.first}") for name in having]
 
 
 def _in_two_words(error: Any) -> str:
@@ -99,6 +113,15 @@ def _in_two_words(error: Any) -> str:
     values = [value for one in options for value in error.ctx.params.get(one.name) or ()]
     key = next((value for value in values if "=" not in value), "")
     return key and f"Write key and value in one word: --set {key}=VALUE"
+
+
+def _as_option(error: Any) -> str:
+    """Return how a model is named, where it was typed alone and the command takes no argument."""
+    found = re.fullmatch(r"Got unexpected extra argument\(s\) \((\S+)\)", str(error.message))
+    parameters = error.ctx.command.params if found and error.ctx else []
+    takes_model = any("--model" in one.opts for one in parameters)
+    takes_word = any(one.param_type_name == "argument" for one in parameters)
+    return f"Give it as an option: --model {found[1]}" if found and takes_model and not takes_word else ""
 
 
 def _missing(error: Any, command: str) -> str:

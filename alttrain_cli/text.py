@@ -34,8 +34,9 @@ _FUNCTION_WORDS = frozenset(_LITTLE.split())
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return a question with the nearest of `words`, or nothing."""
-    near = difflib.get_close_matches(word[:100], list(words), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}?" if near else ""
+    known = {one.casefold(): one for one in words}
+    near = difflib.get_close_matches(word[:100].casefold(), known, n=1, cutoff=0.6)
+    return f"Did you mean {known[near[0]]!r}?" if near else ""
 
 
 def suggest(word: str, known: Iterable[str], to_list: str = "") -> str:

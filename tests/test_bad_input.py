@@ -28,11 +28,11 @@ from alttrain_cli.structure.template import EncodedRow, RenderError
 from alttrain_cli.structure.trace import Trace
 from alttrain_cli.text import escape_hidden
 from alttrain_cli.training.rows import encode_rows
-from tests.bad_input import options, recipes, rows, sources
+from tests.bad_input import confused, options, recipes, rows, sources
 from tests.bad_input.case import CLOSED, HARMFUL, RECIPE, ROW, SAMPLE, Case, lines, recipe
 from tests.servers import Fault, chat_server
 
-CASES: list[Case] = [*recipes.CASES, *rows.CASES, *sources.CASES, *options.CASES]
+CASES: list[Case] = [*recipes.CASES, *rows.CASES, *sources.CASES, *options.CASES, *confused.CASES]
 SECONDS = 5.0  # of computing, which does not depend on what else the machine does
 LONGEST_LINE = 2500  # characters
 LEFT = ("dropped.jsonl",)  # what a command may leave behind: why there is no row

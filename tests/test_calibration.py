@@ -359,3 +359,9 @@ def test_the_roc_curve_in_characters_fits_the_terminal(
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if "█" in line) == min(columns, 46)
     assert max(map(len, lines)) <= columns
+
+
+def test_a_file_of_another_kind_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("prompt,label\na,benign\n")
+    with pytest.raises(DataError, match=r"p\.csv: not JSON Lines\. Each line needs .* must end in \.jsonl"):
+        CalibrationSet.read(tmp_path / "p.csv")

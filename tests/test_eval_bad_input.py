@@ -45,7 +45,7 @@ def test_the_folder_run_is_meant_if_it_is_there_and_nothing_else_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "No model given. For a base model: alttrain eval report smollm2-135m" in run_eval("report")[1]
+    assert "No model given. To evaluate a base model: alttrain eval smollm2-135m" in run_eval("report")[1]
     assert "No model given" in run_eval("run")[1]
     (tmp_path / "run").mkdir()
     for words in (["run"], ["run", "--suite", "smoke"], ["run", "run"]):

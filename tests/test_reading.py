@@ -270,8 +270,8 @@ def test_a_row_of_a_table_has_the_number_of_the_line_where_it_begins(tmp_path: P
             r"a\.jsonl: holds one list of objects\. Rename it: .* \.json\.$",
         ),
         ("a.json", '{"a": 1}\n{"a": 2}\n', r"a\.json: holds an object per line\. Rename it: .* \.jsonl"),
-        ("a.json", "[]", r"a\.json: a list of objects is needed\.$"),
-        ("a.json", '{"a": []}', r"a\.json: a list of objects is needed\.$"),
+        ("a.json", "[]", r"a\.json: a list of objects is needed, as in .*Correct the file\.$"),
+        ("a.json", '{"a": []}', r"a\.json: a list of objects is needed, as in .*Correct the file\.$"),
         ("a.json", '[{"a": 1}, 2]', r"a\.json: item 2: a JSON object is needed"),
         ("a.txt", "a", r"a\.txt: the file name has no known ending"),
     ],
@@ -282,7 +282,7 @@ def test_what_is_wrong_in_a_table_is_named(name: str, text: str, message: str, t
 
 
 def test_a_list_under_another_key_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a list of objects is needed under 'rows'\.$"):
+    with pytest.raises(DataError, match=r"a list of objects is needed under 'rows', as in "):
         list(rows(tmp_path / "a.json", '{"a": [{}]}', records="rows"))
 
 

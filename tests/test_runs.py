@@ -121,6 +121,11 @@ def test_a_run_without_its_adapter_is_damaged_and_one_with_a_wrong_manifest_is_l
     assert {entry.state for entry in map(RunEntry.read, Run.all())} == {RunState.DAMAGED}
     output = " ".join(alttrain("runs").output.split())
     assert "runs/b/manifest.json: status: " in output
+    shown = alttrain("runs", "show", "runs/b").output
+    assert (
+        shown.splitlines()[-1] == "next: alttrain train --recipe runs/b/recipe.yaml"
+    )  # not to show it again
+    assert not any(line.endswith(": ") or "Python  " in line for line in shown.splitlines())
     assert alttrain("runs").exit_code == 0
 
 
@@ -181,7 +186,7 @@ def test_commands_in_messages_about_a_run_with_a_space_in_its_path_work_in_a_she
     run = make("runs/my run", probes=PROBES)
     with pytest.raises(RunError, match="Example: alttrain chat 'runs/my run' -p TEXT"):
         _chosen_run(interactive=False)
-    with pytest.raises(RunError, match="To try it: alttrain chat 'runs/my run' -p"):
+    with pytest.raises(RunError, match=r"To try it: alttrain chat 'runs/my run'$"):
         open_for_resume(run, Recipe.load("smollm2-135m"), "", Path("data.jsonl"))
     write_json(run / "eval" / "scorecard.json", {"schema": 1, "pooled": []})
     assert "alttrain eval report 'runs/my run'" in RunEntry.read(run).problem
@@ -386,7 +391,9 @@ def test_an_option_of_the_list_has_no_effect_before_a_subcommand(command: str) -
 def test_an_interrupted_run_without_its_data_is_shown_and_not_resumed() -> None:
     run = make("runs/a", "started")
     Path("demo/data.jsonl").unlink()
-    assert alttrain("runs", "show", run).output.splitlines()[-1] == f"next: alttrain runs show {run}"
+    assert alttrain("runs", "show", run).output.splitlines()[-1] == (
+        "next: alttrain train --recipe runs/a/recipe.yaml"
+    )
     with pytest.raises(RunError) as error:
         Run.open(run)
     assert str(error.value).endswith(

@@ -60,7 +60,7 @@ def show(run: RunArgument, as_json: JsonOption = False) -> None:
     if as_json:
         console.print_json(entry.record())
     else:
-        console.print_run(entry, entry.next_command)
+        console.print_run(entry, entry.next_after_show)
 
 
 @app.command()

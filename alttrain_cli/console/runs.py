@@ -116,14 +116,17 @@ def _origin(entry: "RunEntry") -> Iterator[tuple[str, object]]:
     if entry.problem:
         yield "problem:", entry.problem
     changes = "".join(f" --set {change}" for change in manifest.overrides)
-    yield "recipe:", f"{manifest.recipe}{changes}"
+    if manifest.recipe:
+        yield "recipe:", f"{manifest.recipe}{changes}"
     if base:
         yield "model:", f"{base.name}{f' at {base.commit}' if base.commit else ''}"
     if data:
         labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
         yield "data:", f"{data.path}: {data.rows:,} rows ({labels}), sha256 {data.sha256[:12]}"
-    yield "started:", manifest.begun.replace("T", " ")
-    yield "software:", f"alttrain {manifest.alttrain}, Python {manifest.python} on {manifest.device or 'cpu'}"
+    if manifest.begun:
+        yield "started:", manifest.begun.replace("T", " ")
+        software = f"alttrain {manifest.alttrain}, Python {manifest.python}"
+        yield "software:", f"{software} on {manifest.device or 'cpu'}"
 
 
 def _training(entry: "RunEntry") -> Iterator[tuple[str, object]]:

@@ -109,8 +109,9 @@ def target_word(word: str, command: str = "alttrain eval") -> str:
     if word:
         return word
     runs = Run.trained()
-    which, what = ("your newest run", str(runs[0])) if runs else ("a base model", "smollm2-135m")
-    raise DataError(f"No model given. For {which}: {command} {shlex.quote(what)}")
+    if not runs:
+        raise DataError("No model given. To evaluate a base model: alttrain eval smollm2-135m")
+    raise DataError(f"No model given. For your newest run: {command} {shlex.quote(str(runs[0]))}")
 
 
 def _served_root(model: str, server: str) -> Path:

@@ -1,5 +1,6 @@
 """The files that a recipe is made of: its own, its base, the base's base. The later ones fill the gaps."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +89,8 @@ def find_recipe(name_or_path: str) -> Path:
         return Path(name_or_path)
     if name_or_path not in names:
         hint = suggest(name_or_path, names, "To list them: alttrain recipes")
+        if is_file(of_run := Path(name_or_path) / "recipe.yaml"):
+            hint = f"It is the folder of a run, whose recipe is: {shlex.quote(str(of_run))}"
         raise RecipeError(f"No recipe is called {quoted(name_or_path)}. {hint}")
     return names[name_or_path]
 
@@ -146,7 +149,8 @@ def _read(path: Path) -> Layer:
         text = read_text(path, LARGEST)
         values = parse_yaml(text)
     except DataError as error:
-        raise RecipeError(str(error)) from None
+        see = f"No recipe is so large. See one: alttrain recipes show {FALLBACK}"
+        raise RecipeError(str(error).replace("Split it.", see)) from None
     except YamlProblem as error:
         raise RecipeError(f"{error.at(path)}. Compare: alttrain recipes show {FALLBACK}") from None
     if not isinstance(values, dict):

@@ -155,7 +155,11 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def _wrong_number(name: str, value: int | float) -> str:
     if name in _MAY_BE_MINUS_ONE:
-        return "" if value == -1 or 0 < value <= _MOST else "at least 1, or -1 for no limit"
+        return (
+            ""
+            if value == -1 or 0 < value <= _MOST
+            else f"a number from 1 to {_MOST:,.0f}, or -1 for no limit"
+        )
     most = 1 if name in _UP_TO_ONE else _MOST
     return "" if 0 <= value <= most else f"a number from 0 to {most:,.0f}"
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.runs.scores import Scores, Tally, read_scores
+from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of
@@ -90,6 +91,16 @@ class RunEntry:
             RunState.TRAINING: ["runs"],
         }
         return shlex.join(["alttrain", *words.get(self.state, ["runs", "show", str(self.path)])])
+
+    @property
+    def next_after_show(self) -> str:
+        """The command that makes most sense to somebody who has seen all of the run: not to see it again."""
+        command = self.next_command
+        if not command.startswith("alttrain runs show "):
+            return command
+        data = self.manifest.data
+        words = ["--data", data.path] if data and is_file(Path(data.path)) else []
+        return shlex.join(["alttrain", "train", "--recipe", str(Run(self.path).recipe_path), *words])
 
 
 def open_entry(path: Path) -> RunEntry:

@@ -146,6 +146,11 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
     """Return bytes that start in line `number` as text, without a byte order mark at the file's start."""
     if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path}: not UTF-8 but UTF-16. Convert the file first: {_iconv('utf-16', path)}")
+    if (at := line.find(b"\0")) >= 0:
+        raise DataError(
+            f"{path}:{number + line.count(10, 0, at)}: holds a NUL character: "
+            "the file is damaged or not a text file. Make it again."
+        )
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -155,11 +160,6 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
             f"{path}:{number + before.count(10)}: not UTF-8 (byte {byte} of the line). "
             f"Convert the file first, for example: {_iconv('windows-1252', path)}"
         ) from None
-    if (at := text.find("\0")) >= 0:
-        raise DataError(
-            f"{path}:{number + text.count(chr(10), 0, at)}: holds a NUL character: "
-            "the file is damaged or not a text file. Make it again."
-        )
     return text
 
 

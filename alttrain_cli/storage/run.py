@@ -121,12 +121,11 @@ class Run:
     def existing(cls, path: Path) -> "Run":
         """Return the run in a folder, also one that is not finished."""
         run = cls(path)
-        if not run.path.is_dir():
-            raise RunError(f"{path}: no such run. To list the runs: alttrain runs")
+        above = _run_above(path.absolute().parent)
+        hint = f"Did you mean {str(above)!r}?" if above else "To list the runs: alttrain runs"
         if not run.recipe_path.is_file():
-            raise RunError(
-                f"{path}: not a run folder (it has no recipe.yaml). To list the runs: alttrain runs"
-            )
+            problem = "not a run folder (it has no recipe.yaml)" if path.is_dir() else "no such run"
+            raise RunError(f"{path}: {problem}. {hint}")
         return run
 
     @classmethod
@@ -265,11 +264,14 @@ class Run:
 
 def _run_here() -> Path | None:
     """Return the run in whose folder this process works, or in a folder below it."""
-    try:
-        here = Path.cwd()
-    except FileNotFoundError:  # it was deleted
-        return None
-    above = (here, *here.parents)[:_DEEPEST]
+    with suppress(FileNotFoundError):  # the folder was deleted
+        return _run_above(Path.cwd())
+    return None
+
+
+def _run_above(folder: Path) -> Path | None:
+    """Return the run that a folder is, or in which it is."""
+    above = (folder, *folder.parents)[:_DEEPEST]
     return next((one for one in above if all((one / name).is_file() for name in _EVERY_RUN)), None)
 
 

@@ -81,7 +81,9 @@ def _read_json(path: Path, records: str | None) -> Iterator[tuple[int, Mapping[s
         values = values.get(records)
     if not isinstance(values, list) or not values:
         under = f" under {records!r}" if records else ""
-        raise DataError(f"{path}: a list of objects is needed{under}.")
+        raise DataError(
+            f"{path}: a list of objects is needed{under}, as in [{{...}}, {{...}}]. Correct the file."
+        )
     for number, value in enumerate(values, 1):
         if not isinstance(value, dict):
             raise DataError(f"{path}: item {number}: a JSON object is needed.")

@@ -48,11 +48,13 @@ def _listed(value: Any) -> Any:
 
 
 def _named(value: Any) -> Any:
-    """Return an axis with the name of each value; a list has values that are their own names."""
+    """Return an axis with the name of each value; a value alone, and those of a list, are their own names."""
+    value = [value] if isinstance(value, str) else value
     return {str(one): one for one in value} if isinstance(value, list) else value
 
 
 def _methods(value: Any) -> Any:
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list):
         return value
     return {str(one): None if one == UNTRAINED else {"style": one} for one in value}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alttrain_cli.engine.machine import Machine, card_ids
-from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.errors import AlttrainError, DataError, RunError
 from alttrain_cli.storage.files import explain_write_errors, write_json
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.reading import is_file
 from alttrain_cli.study.file import StudyFile, find_study
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.launch import Launcher
@@ -89,6 +90,8 @@ def open_study(name: str, overrides: Sequence[str], out: Path | None) -> Place:
     study = StudyFile.load(name, overrides)
     check_names(study, path)
     folder = out or FOLDER / safe_name(path.stem)
+    if is_file(folder):
+        raise DataError(f"{folder}: is a file, and a study needs a folder. Choose another --out.")
     words = [name, *(word for one in overrides for word in ("--set", one))]
     words += ["--out", str(out)] if out else []
     return Place(resolve(study, folder), folder, tuple(words))

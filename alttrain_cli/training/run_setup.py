@@ -81,7 +81,7 @@ def open_for_resume(out: Path, recipe: Recipe, data_sha256: str, data: Path) -> 
     if before.data is None:
         raise RunError(f"{run.manifest_path}: not the manifest of a run. Choose another --out.")
     if before.status == "finished":
-        command = shlex.join(["alttrain", "chat", str(out), "-p", "..."])
+        command = shlex.join(["alttrain", "chat", str(out)])
         raise RunError(f"{out}: this run is already finished. To try it: {command}")
     if before.data.sha256 != data_sha256:
         raise RunError(

@@ -164,8 +164,14 @@ OVERRIDES = [
     _set("alias", "train.seed=*x", "anchors and aliases"),
     _set("huge", f"train.optim={'x' * 60_000}", "characters"),
     _set("bool", "train.learning_rate=true", "must be a number, not true"),
-    _set("max-steps", "train.max_steps=-5", "train.max_steps: must be at least 1, or -1"),
-    _set("max-steps-zero", "train.max_steps=0", "train.max_steps: must be at least 1, or -1"),
+    _set(
+        "max-steps", "train.max_steps=-5", "train.max_steps: must be a number from 1 to 1,000,000,000, or -1"
+    ),
+    _set(
+        "max-steps-zero",
+        "train.max_steps=0",
+        "train.max_steps: must be a number from 1 to 1,000,000,000, or -1",
+    ),
     _set(
         "infinite-extra",
         "train.neftune_noise_alpha=.inf",

@@ -92,7 +92,7 @@ FILES = [
     _file("s.jsonl", "closed", CLOSED, "permission"),
     _file("s.csv", "empty", "", "empty"),
     _file("s.csv", "columns-twice", "prompt,prompt\na,b\n", "'prompt'", "same name"),
-    _file("s.csv", "fields", "prompt,response\na,b\nc\n", ":3", "fields"),
+    _file("s.csv", "fields", "prompt,response\na,b\nc\n", ":3", "1 value for 2 columns"),
     _file("s.csv", "quote", 'prompt,response\na,"b\n', "quote"),
     _file("s.csv", "not-utf8", b"prompt\n\xff\n", ":2", "not UTF-8"),
     _file("s.csv", "fifo", FIFO, "pipe"),

@@ -92,7 +92,7 @@ class DefaultGroup(Group):
         late = "" if self._argument else next((one for one in args[1:] if one in self.commands), "")
         if late and _is_option(args[0]):
             ctx.fail(f"{args[0]} has no effect before {late}. Give options after the command.")
-        if args and not self._argument and self._is_far_from_all(args[0]):  # a run, or a recipe
+        if len(args) == 1 and not self._argument and self._is_far_from_all(args[0]):  # a run, or a recipe
             words = shlex.join(["alttrain", *ctx.command_path.split()[1:], "show", args[0]])
             ctx.fail(f"No such command {quoted(args[0])}. To show it: {words}")
         first = [] if self._names_command(args) else [self.first]

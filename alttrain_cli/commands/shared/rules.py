@@ -90,6 +90,13 @@ def instead_of_missing(parameter: Any, command: str) -> str:
     """Return the next command where a run or a recipe is missing, or nothing."""
     if parameter.metavar == "RUN":
         runs = Run.trained()
+        if command.endswith(" compare"):
+            two = shlex.join(map(str, runs[:2]))
+            return (
+                f"For example: {command} {two}"
+                if len(runs) > 1
+                else "Name two runs. To list them: alttrain runs"
+            )
         if not runs:
             return "There is no run here yet. To make one: alttrain train --recipe smollm2-135m"
         is_one = parameter.nargs == 1
@@ -99,6 +106,8 @@ def instead_of_missing(parameter: Any, command: str) -> str:
     if parameter.metavar == "STUDY":
         names = ", ".join(path.stem for path in shipped_studies())
         return f"Shipped studies: {names}. For example: {command} smoke"
+    if command == "alttrain recipes copy" and parameter.metavar == "FILE":
+        return f"For example: {command} r1-7b own.yaml"
     is_recipe = "--recipe" in parameter.opts or command.startswith("alttrain recipes ")
     return "To list the recipes: alttrain recipes" if is_recipe else ""
 

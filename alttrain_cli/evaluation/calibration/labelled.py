@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from alttrain_cli.errors import DataError
 from alttrain_cli.problems import first_problem
 from alttrain_cli.storage.reading import read_jsonl
+from alttrain_cli.storage.tables import FORMATS
 from alttrain_cli.structure.row import Label, Row
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
+_LINES = "Each line needs a prompt and a label, harmful or benign"
 ALWAYS, NEVER = float("inf"), float("-inf")  # above every threshold, and above none
 
 
@@ -74,16 +76,15 @@ class CalibrationSet:
 
         A prompt counts once: its copies would be no further evidence, and would check what they chose.
         """
+        if path.suffix.lower() in FORMATS and "jsonl" not in path.suffix.lower():
+            raise DataError(f"{path}: not JSON Lines. {_LINES}, and the file must end in .jsonl.")
         found: dict[str, tuple[int, Label]] = {}
         digest = hashlib.sha256()
         for number, value in read_jsonl(path, digest):
             try:
                 line = _Line.model_validate(value)
             except ValidationError as error:
-                wrong = f"{path}:{number}: {first_problem(error)}"
-                raise DataError(
-                    f"{wrong}. Each line needs a prompt and a label, harmful or benign."
-                ) from None
+                raise DataError(f"{path}:{number}: {first_problem(error)}. {_LINES}.") from None
             place, label = found.setdefault(line.prompt, (number, line.label))
             if label != line.label:
                 raise DataError(
