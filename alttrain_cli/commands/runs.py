@@ -1,6 +1,5 @@
 """`alttrain runs`: list, show, compare and delete trained runs."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,9 +12,9 @@ from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.completion import complete_run
 from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expand_path
 from alttrain_cli.errors import AlttrainError, RunError
-from alttrain_cli.runs.entry import find_entries, open_entry
+from alttrain_cli.runs.entry import find_entries, looked_in, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
-from alttrain_cli.storage.run import KNOWN, Run, RunState
+from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.storage.sizes import size_of
 from alttrain_cli.text import counted
 
@@ -40,17 +39,10 @@ def list_runs(
             console.print_json(entry.record())
         return
     if not entries:
-        console.print_lines([("runs:", f"none in {_places(given)}")])
-        console.print_next("alttrain runs --in ." if Run.all([Path()]) else "alttrain")
-        return
+        console.print_lines([("runs:", f"none in {looked_in(given)}")])
+        return console.print_next("alttrain runs --in ." if Run.all([Path()]) else "alttrain")
     console.print_runs(entries)
     console.print_next(shlex.join(["alttrain", "runs", "show", str(entries[0].path)]))
-
-
-def _places(folders: list[Path]) -> str:
-    """Return where runs were looked for."""
-    names = [str(folder.absolute()) for folder in folders] or [f"{folder}{os.sep}" for folder in KNOWN]
-    return f"{' or '.join(names)}{'' if folders else f' of {Path.cwd()}'}"
 
 
 @app.command()

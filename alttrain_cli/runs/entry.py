@@ -1,5 +1,6 @@
 """One run as a list shows it, read from its files alone."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.runs.scores import Scores, Tally, read_scores
 from alttrain_cli.storage.reading import is_file
-from alttrain_cli.storage.run import Run, RunState
+from alttrain_cli.storage.run import KNOWN, Run, RunState
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.storage.sizes import size_of
 
@@ -113,3 +114,9 @@ def find_entries(folders: list[Path]) -> list[RunEntry]:
         if not folder.is_dir():
             raise RunError(f"{folder}: no such folder. To list the runs in runs/ and demo/: alttrain runs")
     return [RunEntry.read(path) for path in Run.all(folders)]
+
+
+def looked_in(folders: list[Path]) -> str:
+    """Return in words where `find_entries` looks."""
+    names = [str(folder.absolute()) for folder in folders] or [f"{folder}{os.sep}" for folder in KNOWN]
+    return f"{' or '.join(names)}{'' if folders else f' of {Path.cwd()}'}"
