@@ -51,14 +51,8 @@ def scorecard(
     """Return the scorecard of one model; `baselines` are by folder name, `cards` by judge."""
     control = Control.among(results, baselines)
     suites = [
-        _suite(
-            result,
-            baselines.get(result.name),
-            earlier.instead_of(contamination(training, _as_published(result.plan)), result.plan),
-            cards,
-            control,
-        )
-        for result in results
+        _suite(one, baselines.get(one.name), _overlap(one.plan, training, earlier), cards, control)
+        for one in results
     ]
     judges = sorted({metric.judge for suite in suites for metric in suite.metrics})
     others = [baselines[result.name].plan.target for result in results if result.name in baselines]
@@ -151,6 +145,10 @@ def _warnings(
         warnings.append(f"{items} of {len(plan.items)} items overlap with the training rows")
     warnings.append(_marked(plan))
     return [text for text in (*warnings, *plan.caveats) if text]
+
+
+def _overlap(plan: EvalPlan, training: Training | None, earlier: EarlierChecks) -> Contamination:
+    return earlier.instead_of(contamination(training, _as_published(plan)), plan)
 
 
 def _as_published(plan: EvalPlan) -> Iterator[Item]:
