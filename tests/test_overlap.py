@@ -232,8 +232,12 @@ def test_a_check_outlives_the_training_rows(tmp_path: Path) -> None:
         write_json(
             file, replace(again, made="2027-01-01T00:00:00+00:00").record()
         )  # the next one keeps it too
-    more = evaluate(tmp_path, target("run", "adapter"), suite("s", "harmful"), ["a?", "b?", "c?"], [BARE] * 3)
-    other = evaluate(tmp_path, target("run", "another"), suite("s", "harmful"), ["a?", "b?"], [BARE] * 2)
+    more = evaluate(
+        tmp_path / "more", target("run", "adapter"), suite("s", "harmful"), ["a?", "b?", "c?"], [BARE] * 3
+    )
+    other = evaluate(
+        tmp_path / "other", target("run", "another"), suite("s", "harmful"), ["a?", "b?"], [BARE] * 2
+    )
     for changed in (more, other):
         [about] = scorecard([changed], {}, None, {}, EarlierChecks.read(file)).suites
         assert about.contamination.words == "not checked: its training rows are not known here"
