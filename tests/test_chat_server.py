@@ -218,8 +218,13 @@ def test_a_server_that_is_not_there_ends_a_chat_before_anything_is_typed(light: 
             assert chat.process.wait(timeout=60) == 2
 
 
-def test_a_chat_shows_the_facts_of_the_server_and_never_those_of_a_recipe(tmp_path: Path) -> None:
-    with chat_server(lambda *_: "Yes.") as served, Terminal("chat", served.base_url, cwd=tmp_path) as chat:
+def test_a_chat_shows_the_facts_of_the_server_and_never_those_of_a_recipe(
+    light: Warm, tmp_path: Path
+) -> None:
+    with (
+        chat_server(lambda *_: "Yes.") as served,
+        Terminal("chat", served.base_url, cwd=tmp_path, warm=light) as chat,
+    ):
         chat.expect(f"Chat with tiny at {served.base_url}.", "/help")
         shown = chat.ask("/show", "thinking_budget", "/help")
         assert re.search(rf"model:?\s+tiny\s+server:?\s+{served.base_url}\s+context:?\s+not reported", shown)

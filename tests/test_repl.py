@@ -258,7 +258,9 @@ def test_a_resize_while_text_streams_leaves_nothing_torn_and_loses_no_word(tmp_p
         assert shown.count(name) == 1
 
 
-def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(tmp_path: Path) -> None:
+def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(
+    light: Warm, tmp_path: Path
+) -> None:
     recipe = Recipe.load("smollm2-135m", ("model.full_finetuning=true",))
     run = Run.create(tmp_path / "mine", recipe.name, recipe.to_yaml())
     run.adapter_path.mkdir()
@@ -268,7 +270,7 @@ def test_a_run_without_an_adapter_cannot_be_compared_and_says_what_can_be_done(t
     assert "mine was fully fine-tuned, so it has no adapter" in done.stderr
     assert "--base" in done.stderr
     assert done.stderr.count("\n") == 1
-    with Terminal("chat", run.path, "--no-save", cwd=tmp_path) as chat:
+    with Terminal("chat", run.path, "--no-save", cwd=tmp_path, warm=light) as chat:
         chat.expect("Loading mine")
         chat.ask("/compare on", "Error: mine was fully fine-tuned")
 
