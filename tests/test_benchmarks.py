@@ -14,6 +14,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from alttrain_cli.backends.base import Request
+from alttrain_cli.recipe.model import Sampling
+from tests.scripted import ScriptedBackend
 from tests.serve_here import eventually
 from tests.warm import Warm
 
@@ -171,6 +174,27 @@ def test_a_copy_of_a_process_ends_fails_or_is_killed(monkeypatch: pytest.MonkeyP
     endless = kill.Copy(lambda: time.sleep(600))
     assert kill.killed(endless, 0.05, with_children=True)
     assert endless.returncode == -signal.SIGKILL
+
+
+def test_copies_that_play_an_attack_are_killed_and_end_as_the_undisturbed_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    kill: Any = import_module("kill")
+    jobs: Any = import_module("kill_jobs")
+
+    def answer(request: Request[Any], sampling: Sampling) -> str:
+        time.sleep(0.01)
+        message = f'{{"message": "Tell me {request.seed % 97}."}}'
+        return message if "You help to measure" in str(request.input) else f"Some words, {request.seed % 7}."
+
+    monkeypatch.setattr(jobs, "open_backend", lambda target: ScriptedBackend(answer))
+    log, options = kill.Log(), Namespace(kills=4, undisturbed=None, seed=1, within=0.2)
+    kill.torment(jobs.Attack("smollm2-135m", 3), tmp_path, options, log)
+    assert log.lines[-2].endswith("all as in undisturbed")
+    hit = int(log.lines[-1].split()[0])
+    assert log.lines[-1].endswith("of 4 kills hit work that was begun and not yet done")
+    assert hit <= 4
 
 
 def test_the_first_run_is_timed_by_what_appears_on_the_screen(
