@@ -115,12 +115,12 @@ TRAIN = [
     _train(
         "stop-nan",
         ("--stop-over-refusal", "nan"),
-        "--stop-over-refusal': it must be less than or equal to 1.",
+        "--stop-over-refusal': it must be less than or equal to 1, for example 0.10",
     ),
     _train(
         "stop-high",
         ("--stop-over-refusal", "1.5"),
-        "--stop-over-refusal': it must be less than or equal to 1.",
+        "--stop-over-refusal': it must be less than or equal to 1, for example 0.10",
     ),
     _train(
         "stop-no-canary",
@@ -129,7 +129,9 @@ TRAIN = [
     ),
     _train("plan-optim", ("--plan", "--set", "train.optim=nope"), "train.optim: 'nope' is not known"),
     _train(
-        "plan-max-steps", ("--plan", "--set", "train.max_steps=-5"), "train.max_steps: must be at least 1"
+        "plan-max-steps",
+        ("--plan", "--set", "train.max_steps=-5"),
+        "train.max_steps: must be a number from 1",
     ),
     _train(
         "plan-batch",
