@@ -74,6 +74,21 @@ def test_the_curve_goes_from_nothing_to_everything() -> None:
     assert svg_points(points) == "0.0,100.0 0.0,50.0 50.0,0.0 100.0,0.0"  # 100 is the lower edge
 
 
+def test_a_curve_of_very_many_scores_has_points_that_can_be_told_apart() -> None:
+    drawn = random.Random(0)
+    positives, negatives = ([drawn.gauss(mean, 0.2) for _ in range(20_000)] for mean in (0.65, 0.45))
+    exact, points = roc(positives, negatives), roc(positives, negatives, 0.001)
+    assert len(exact) == 40_001
+    assert len(points) < 2_001
+    assert (points[0], points[-1]) == (exact[0], exact[-1])
+    assert set(points) <= set(exact)
+    few = [one[:60] for one in (positives, negatives)]
+    assert roc(*few, 0.001) == roc(*few)
+    for cut in few[0][:3]:
+        shares = [sum(score > cut for score in group) / 60 for group in reversed(few)]
+        assert tuple(shares) in roc(*few)
+
+
 def test_the_calibration_curve_counts_every_score_once() -> None:
     bins = reliability([0.0, 0.95, 1.0], [0.2, 0.99])
     assert [str(rate.n) for _, _, rate in bins] == ["1", "1", "0", "0", "3"]
