@@ -19,6 +19,7 @@ from typing import Any
 _TEMPORARY = re.compile(r"^\.(.+)\.[a-z0-9_]{8}$")
 _NUMBERED = (
     (re.compile(r"-\d{8}-\d{6}(-\d+)?"), "-DATE"),
+    (re.compile(r"127\.0\.0\.1-\d+-v1"), "SERVER"),
     (re.compile(r"checkpoint-\d+"), "checkpoint-N"),
 )
 _NAMELESS = getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY

@@ -529,4 +529,4 @@ def test_a_real_model_that_is_no_annotator_loses_no_row(
     before = answers.read_bytes()
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0
-    assert answers.read_bytes() == before  # nothing was asked twice
+    assert answers.read_bytes().startswith(before)  # nothing is lost; what was invalid is asked again
