@@ -6,8 +6,10 @@
 
 There are 25 kills, and 30 of an attack.
 Every kill is SIGKILL, at a moment drawn between the process's start and --within, by default the time of the
-undisturbed one. An attack is played by copies of a process that holds the model. The last line says how many
-kills hit work that was begun and not yet done.
+undisturbed one. An attack is played by copies of a process that holds the model, with one thread unless
+OMP_NUM_THREADS says otherwise: a copy can wait for ever for threads that were not copied. The first line has
+the outcomes of the undisturbed dialogues: if the attacker failed in all of them, no answer was compared. The
+last line says how many kills hit work that was begun and not yet done.
 After each one every JSON file is read, and the same command goes on with what is there; further
 folders follow until all kills are spent. Compared are, bit for bit: of training the losses of all
 steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold;
@@ -35,6 +37,7 @@ from pathlib import Path
 from kill_jobs import Attack, Evaluation, Smoke, Training
 
 KILLS = {"attack": 30}
+TELL = 30.0  # seconds between two lines about an undisturbed run
 THERE = 90.0  # seconds within which a job is killed if its undisturbed end was there already
 
 
@@ -69,9 +72,9 @@ class Copy:
                 time.sleep(0.005)
         return self.returncode
 
-    def communicate(self) -> tuple[str, None]:
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """Wait for the end; what it wrote is on the screen."""
-        self.wait()
+        self.wait(math.inf if timeout is None else timeout)
         return "", None
 
 
@@ -89,9 +92,14 @@ def start(job: Job, folder: Path) -> Process:
     )
 
 
-def finish(process: Process) -> None:
-    """Wait for a process that must end well."""
-    said, _ = process.communicate()
+def finish(process: Process, tell: Callable[[], None] = lambda: None) -> None:
+    """Wait for a process that must end well, and tell how far it is now and then."""
+    while True:
+        try:
+            said, _ = process.communicate(timeout=TELL)
+            break
+        except subprocess.TimeoutExpired:
+            tell()
     if process.returncode:
         raise SystemExit(f"a run failed:\n{said}")
 
@@ -151,9 +159,13 @@ class Log:
 def undisturbed(job: Job, folder: Path, log: Log) -> float:
     """Run a job to its end, and return the seconds that it took."""
     started = time.monotonic()
-    finish(start(job, folder))
+
+    def so_far(word: str) -> str:
+        return f"undisturbed: {job.progress(folder)} {word} {time.monotonic() - started:.1f} s"
+
+    finish(start(job, folder), lambda: print(so_far("after"), flush=True))
     seconds = time.monotonic() - started
-    log.tell(f"undisturbed: {job.progress(folder)} in {seconds:.1f} s")
+    log.tell(so_far("in"))
     return seconds
 
 
@@ -208,6 +220,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     options.kills = options.kills or KILLS.get(options.job, 25)
+    if options.job == "attack":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is loaded
     log = Log()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 from alttrain_cli.backends.open import open_backend
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.comparison import Comparison
@@ -140,8 +142,10 @@ class Attack:
         return sum(map(lines_in, folder.rglob("calls.jsonl")))
 
     def progress(self, folder: Path) -> str:
-        dialogues = sum(map(lines_in, folder.rglob("dialogues.jsonl")))
-        return f"{self.stored(folder)} calls, {dialogues} dialogues"
+        played = [one for path in folder.rglob("dialogues.jsonl") for one in read_lines(path)]
+        ends = Counter(AttackOutcome(one["outcome"]).label for one in played)
+        outcomes = ", ".join(f"{label} {count}" for label, count in ends.items())
+        return f"{self.stored(folder)} calls, {len(played)} dialogues" + f" ({outcomes})" * bool(outcomes)
 
     def outcome(self, folder: Path) -> dict[str, str]:
         calls, played = (
@@ -155,8 +159,8 @@ class Attack:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSONL file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Return the objects of a JSONL file that are in whole lines."""
+    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
 
 
 class Smoke:

@@ -168,7 +168,10 @@ def test_a_job_that_is_killed_must_end_as_the_undisturbed_one(
 def test_a_copy_of_a_process_ends_fails_or_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     kill: Any = import_module("kill")
-    kill.finish(kill.Copy(lambda: None))
+    told: list[str] = []
+    monkeypatch.setattr(kill, "TELL", 0.02)
+    kill.finish(kill.Copy(lambda: time.sleep(0.2)), lambda: told.append("so far"))
+    assert told
     with pytest.raises(SystemExit, match="a run failed"):
         kill.finish(kill.Copy(lambda: sys.exit(2)))
     endless = kill.Copy(lambda: time.sleep(600))
@@ -176,25 +179,48 @@ def test_a_copy_of_a_process_ends_fails_or_is_killed(monkeypatch: pytest.MonkeyP
     assert endless.returncode == -signal.SIGKILL
 
 
+KILLED_AT = (2, 5, 9)  # calls that are stored
+
+
 def test_copies_that_play_an_attack_are_killed_and_end_as_the_undisturbed_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Each copy but the undisturbed one stops at a number of calls, waits for its kill, and goes on in the next."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     kill: Any = import_module("kill")
     jobs: Any = import_module("kill_jobs")
+    left, started = list(KILLED_AT), kill.start
+    stop: dict[Path, int] = {}
 
     def answer(request: Request[Any], sampling: Sampling) -> str:
-        time.sleep(0.01)
+        if any(job.stored(folder) >= calls for folder, calls in stop.items()):
+            time.sleep(600)
         message = f'{{"message": "Tell me {request.seed % 97}."}}'
-        return message if "You help to measure" in str(request.input) else f"Some words, {request.seed % 7}."
+        return message if "You help to test" in str(request.input) else f"Some words, {request.seed % 7}."
 
+    def start(job: Any, folder: Path) -> Any:
+        stop.clear()
+        if left and folder.name != "undisturbed":
+            stop[folder] = left.pop(0)
+        return started(job, folder)
+
+    def killed(process: Any, moment: float, *, with_children: bool) -> bool:
+        [(folder, calls)] = stop.items()
+        eventually(lambda: job.stored(folder) >= calls)
+        return bool(kill_now(process, 0.0, with_children=with_children))
+
+    kill_now = kill.killed
+    monkeypatch.setattr(kill, "start", start)
+    monkeypatch.setattr(kill, "killed", killed)
     monkeypatch.setattr(jobs, "open_backend", lambda target: ScriptedBackend(answer))
-    log, options = kill.Log(), Namespace(kills=4, undisturbed=None, seed=1, within=0.2)
-    kill.torment(jobs.Attack("smollm2-135m", 3), tmp_path, options, log)
+    job = jobs.Attack("smollm2-135m", 3)
+    log, options = kill.Log(), Namespace(kills=len(KILLED_AT), undisturbed=None, seed=1, within=0.2)
+    kill.torment(job, tmp_path, options, log)
+    assert log.lines[0].startswith("undisturbed: 18 calls, 3 dialogues (held 3) in ")
     assert log.lines[-2].endswith("all as in undisturbed")
-    hit = int(log.lines[-1].split()[0])
-    assert log.lines[-1].endswith("of 4 kills hit work that was begun and not yet done")
-    assert hit <= 4
+    assert log.lines[-1] == "3 of 3 kills hit work that was begun and not yet done"
+    [played] = tmp_path.glob("undisturbed/**/dialogues.jsonl")
+    assert sum(one["calls"]["target"] for one in jobs.read_lines(played)) > 0
 
 
 def test_the_first_run_is_timed_by_what_appears_on_the_screen(
