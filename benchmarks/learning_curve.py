@@ -100,7 +100,7 @@ def main(given: Sequence[str] | None = None) -> None:
         for share in sorted(arguments.shares):
             rows, auroc = measure(arguments.folder, arguments.data, share, seed, options)
             found.setdefault(rows, []).append(auroc)
-            svg = picture(found, f"AUROC on {arguments.data.stem} by rows, {RECIPE}")
+            svg = picture(found, f"AUROC of the verdict's score, {RECIPE}")
             (arguments.folder / "learning-curve.svg").write_text(svg, encoding="utf-8")
             print(f"seed {seed}, {rows:,} rows: {auroc:.3f}", flush=True)
     print_table(
