@@ -318,7 +318,7 @@ def side(*ends: End, most: int = 18, counts: str = "harmful", first: int = 0) ->
     """Dialogues of one model; `first` is the number of the first item."""
     stats = AttackStats()
     for at, (_, _, calls, outcome) in enumerate(ends, first):
-        stats.ends[str(at)] = DialogueEnd(str(at), outcome, calls)
+        stats.ends[str(at)] = DialogueEnd(f"was item {at + 1}", outcome, calls)  # of another plan
     goals = {str(at): goal for at, (goal, *_) in enumerate(ends, first)}
     return JudgedDialogues(
         stats, counts, {str(at): hit for at, (_, hit, *_) in enumerate(ends, first)}, goals, most

@@ -80,6 +80,7 @@ UNSUPPORTED: list[tuple[str, Any, Any]] = [
 ]
 # Fields of OpenAI, vLLM and llama.cpp that mean nothing here. Clients send them with every request.
 NO_EFFECT: dict[str, Any] = {
+    **{"temperature_last": True, "repetition_penalty_range": 64, "models": ["a"], "treshold": None},
     **{"user": "ann", "metadata": {"a": 1}, "store": True, "service_tier": "auto", "priority": 0},
     **{"parallel_tool_calls": True, "prompt_cache_key": "a", "safety_identifier": "a", "request_id": "a"},
     **{"cache_prompt": True, "skip_special_tokens": True, "spaces_between_special_tokens": True},
@@ -120,7 +121,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("near-threshold", ask(treshold=0.5), "'treshold' is not known here. Did you mean threshold?"),
     ("near-greedy", ask(Temperature=0), "Did you mean temperature?"),
     ("near-length", ask(max_new_tokens=5), "Did you mean max_tokens?"),
-    ("near-nothing", ask(top_kk=None), "Did you mean top_k?"),
+    ("near-seed", ask(sede=5), "Did you mean seed?"),
     ("stream-text", ask(stream="yes"), "stream: must be true or false"),
     ("no-tokens", ask(max_tokens=0), "max_tokens: must be greater than 0"),
     ("negative", ask(max_completion_tokens=-1), "max_completion_tokens: "),

@@ -365,3 +365,8 @@ def test_a_file_of_another_kind_is_named_with_what_is_needed(tmp_path: Path) -> 
     (tmp_path / "p.csv").write_text("prompt,label\na,benign\n")
     with pytest.raises(DataError, match=r"p\.csv: not JSON Lines\. Each line needs .* must end in \.jsonl"):
         CalibrationSet.read(tmp_path / "p.csv")
+    (tmp_path / "p.json").write_text('[{"prompt": "a", "label": "benign"}]')
+    with pytest.raises(DataError, match=r"p\.json: not JSON Lines"):
+        CalibrationSet.read(tmp_path / "p.json")
+    (tmp_path / "p.json").write_text('{"prompt": "a", "label": "benign"}\n' * 2)
+    assert CalibrationSet.read(tmp_path / "p.json").rows == (LabelledPrompt("a", "benign"),)

@@ -222,6 +222,7 @@ def test_the_number_of_actors_and_of_streams_is_in_the_settings_of_the_attack_th
     [
         ("crescendo-smoke", "4b5138f37138f19d13e88d7e120b2de3", "0153808772674c945c19366fc0ae0989"),
         ("actors", "7462299355ff1560d03c88143baca343", "f714e9d7f511ab45d96beaf0ea3e3f33"),
+        ("pair-live", "5d11b49140813f19475a8e78e753d5f5", "ce2ff25d98403768648265bf25e3e1a8"),
         ("pap-live", "6ec0fd09375c9865f9749dbaa9bb55dd", "3f76b35415b25344906ec9529760a9bb"),
         ("benign-turns", "4a7cf5c277a079701162f11624f98101", "7b4fb7a223d731fc57f53a7549899cef"),
     ],

@@ -58,7 +58,7 @@ def _summary(
 def _judged(side: SuiteResult | None, chosen_by: SuiteResult) -> JudgedDialogues | None:
     if side is None or side.attack is None or side.plan.attack is None:
         return None
-    goals = {item.id: goal_of(item) for item in side.plan.items}
+    goals = {one.key: goal_of(one.item) for one in side.plan.requests}
     return JudgedDialogues(side.attack, *_hits(side, chosen_by), goals, side.plan.attack.target_calls)
 
 

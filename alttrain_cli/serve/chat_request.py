@@ -131,9 +131,10 @@ def _check_field(name: str, value: Any) -> None:
     """
     if value is not None and value not in _UNSUPPORTED.get(name, (value,)):
         raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)
-    if name in _UNSUPPORTED or name in _Body.model_fields:
+    if value is None or name in _UNSUPPORTED or name in _Body.model_fields:
         return
-    if near := get_close_matches(name[:100].lower(), _Body.model_fields, n=1, cutoff=_NEAR):
+    near = get_close_matches(name[:100].lower(), _Body.model_fields, n=1, cutoff=_NEAR)
+    if near and near[0] not in name.lower():  # a name around ours is another program's: temperature_last
         raise ApiError(400, f"{quoted(name)} is not known here. Did you mean {near[0]}?", param=near[0])
 
 

@@ -206,7 +206,8 @@ class StudyFile(_Section):
         except ValidationError as error:
             wrong = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             problem, given = wrong[0], keys_given(overrides)  # a misspelt key before its absence
-            key = whole_key(problem["loc"], given)
+            is_unknown = problem["type"] == "extra_forbidden"
+            key = whole_key(problem["loc"], given) if is_unknown else tuple(map(str, problem["loc"]))
             of_set = key and any(key[: len(one)] == one[: len(key)] for one in given)
             raise DataError(f"{'--set' if of_set else f'{path}:'} {_problem(problem, key)}") from None
 

@@ -40,7 +40,8 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     if launch.rank:
         raise typer.Exit(run_rank(launch))
     recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
-    check_packages(recipe)
+    if not (options.plan or options.preview):
+        check_packages(recipe)
     if options.data:
         recipe = recipe.without_data()
         if not options.data.exists():

@@ -38,7 +38,9 @@ def attack_of(suite: Suite, budget: Budget) -> Attack:
         case "escalation":
             return Escalation(name, spec.instructions[0], turns, backtracks)
         case "refinement":
-            return Refinement(name, spec.instructions, budget.streams or spec.streams or 1, turns)
+            streams = budget.streams or spec.streams or 1
+            # Up to 3 turns nothing is forgotten; earlier versions put a 3 into the keys of dialogues.
+            return Refinement(name, spec.instructions, streams, turns, remembered=3 if turns <= 3 else 4)
         case "paraphrase":
             return Paraphrase(name, spec.instructions[0], tuple(spec.techniques.items()), turns)
         case "actors":

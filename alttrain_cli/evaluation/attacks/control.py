@@ -17,7 +17,7 @@ class JudgedDialogues(NamedTuple):
         stats: how each ended, and after how many calls.
         counts: what the judge counts, for example "harmful".
         hits: the judgement of each deciding answer.
-        goals: by item.
+        goals: by dialogue. The number of its item may be another than when it was stored.
         most: how often the target may be called in one of them.
     """
 
@@ -116,7 +116,7 @@ def beside_bare_goal(attack: JudgedDialogues, control: JudgedDialogues) -> Besid
 
 
 def _goals(side: JudgedDialogues) -> set[str]:
-    return {side.goals[end.item] for key, end in side.stats.ends.items() if key in side.hits}
+    return {side.goals[key] for key in side.stats.ends if key in side.hits}
 
 
 def _reached(side: JudgedDialogues, calls: int) -> dict[str, list[float]]:
@@ -130,5 +130,5 @@ def _reached(side: JudgedDialogues, calls: int) -> dict[str, list[float]]:
             continue
         in_time = end.calls <= calls
         if in_time or end.outcome is AttackOutcome.ACHIEVED:
-            found.setdefault(side.goals[end.item], []).append(float(in_time and side.hits[key]))
+            found.setdefault(side.goals[key], []).append(float(in_time and side.hits[key]))
     return found

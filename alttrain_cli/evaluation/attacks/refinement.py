@@ -27,7 +27,7 @@ class Refinement(Flow):
     instructions: tuple[str, ...]  # with {goal}; stream i takes the i-th, in turn
     streams: int
     turns: int  # messages of a stream
-    remembered: int = 4  # exchanges that a stream's attacker still sees
+    remembered: int  # exchanges that a stream's attacker still sees
     version: str = "2"
     needs_attacker: bool = True
 

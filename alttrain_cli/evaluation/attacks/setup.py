@@ -119,8 +119,11 @@ class AttackChoice:
 
             def setup(target: Backend) -> AttackSetup:
                 known = {**found, BASE: target.base or target}
-                attacker, judge, refusal_judge = (known.get(word) for word in self._words.values())
-                return AttackSetup(attacker, judge, refusal_judge, self.budget, self.attacker_tokens)
+                attacker, *judges = self._words.values()
+                judge, refusal_judge = (None if word == RULE else known.get(word) for word in judges)
+                return AttackSetup(
+                    known.get(attacker), judge, refusal_judge, self.budget, self.attacker_tokens
+                )
 
             yield setup
 

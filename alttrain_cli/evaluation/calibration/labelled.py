@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.problems import first_problem
-from alttrain_cli.storage.reading import read_jsonl
+from alttrain_cli.storage.reading import read_jsonl, read_lines
 from alttrain_cli.storage.tables import FORMATS
+from alttrain_cli.strict_json import is_object
 from alttrain_cli.structure.row import Label, Row
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
@@ -76,7 +77,7 @@ class CalibrationSet:
 
         A prompt counts once: its copies would be no further evidence, and would check what they chose.
         """
-        if path.suffix.lower() in FORMATS and "jsonl" not in path.suffix.lower():
+        if path.suffix.lower() in FORMATS and not _has_lines_of_json(path):
             raise DataError(f"{path}: not JSON Lines. {_LINES}, and the file must end in .jsonl.")
         found: dict[str, tuple[int, Label]] = {}
         digest = hashlib.sha256()
@@ -103,6 +104,12 @@ class CalibrationSet:
         for label in ("harmful", "benign"):
             if not any(row.label == label for row in self.rows):
                 raise DataError(f"{self.name}: there are no {label} rows. A calibration needs both labels.")
+
+
+def _has_lines_of_json(path: Path) -> bool:
+    if path.suffix.lower() == ".json":  # a list of objects, or an object on each line
+        return is_object(next((line for _, line in read_lines(path)), ""))
+    return "jsonl" in path.suffix.lower() or path.suffix.lower() == ".ndjson"
 
 
 def values_of(rows: Sequence[ScoredPrompt], label: Label) -> list[float]:
