@@ -133,8 +133,10 @@ def _check_field(name: str, value: Any) -> None:
         raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)
     if value is None or name in _UNSUPPORTED or name in _Body.model_fields:
         return
-    near = get_close_matches(name[:100].lower(), _Body.model_fields, n=1, cutoff=_NEAR)
-    if near and near[0] not in name.lower():  # a name around ours is another program's: temperature_last
+    lower = name[:100].lower()
+    near = get_close_matches(lower, _Body.model_fields, n=1, cutoff=_NEAR)
+    # A name that holds ours is another program's: temperature_last.
+    if near and (lower == near[0] or near[0] not in lower):
         raise ApiError(400, f"{quoted(name)} is not known here. Did you mean {near[0]}?", param=near[0])
 
 
