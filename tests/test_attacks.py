@@ -100,7 +100,7 @@ def test_an_escalation_keeps_its_turns_and_ends_when_they_are_used_up(name: str)
     assert [call.role for call in calls[:4]] == [Role.ATTACKER, Role.TARGET, Role.REFUSAL, Role.JUDGE]
 
 
-def test_the_paper_s_budget_of_an_escalation_is_eight_turns_and_ten_steps_back() -> None:
+def test_the_budget_of_an_escalation_is_that_of_the_paper_s_program_eight_turns_and_ten_steps_back() -> None:
     assert attack("crescendo").target_calls == 18
     done, calls = play(attack("crescendo"), all_of(Role.REFUSAL, NO))
     assert done.outcome is AttackOutcome.HELD
