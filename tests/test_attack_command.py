@@ -2,12 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Ability, Request
@@ -15,6 +18,8 @@ from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.cli import app
 from alttrain_cli.commands.chat.attack import next_command
 from alttrain_cli.console.attacks import attack_lines
+from alttrain_cli.console.figures import estimate_in_words
+from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
@@ -140,6 +145,37 @@ def test_the_bound_of_a_rate_counts_failed_dialogues_as_hits(tmp_path: Path) -> 
     scores = read_scorecard(tmp_path / "run")
     assert scores is not None
     assert scores.suites[0].is_whole  # although not every dialogue has a completion that decides
+
+
+@pytest.mark.parametrize(("name", "answer"), [("crescendo-smoke", HELPS), ("benign-turns", REFUSES)])
+def test_the_rate_of_deciding_answers_has_both_bounds_over_all_dialogues(
+    name: str,
+    answer: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = run_and_base(answer, HELPS)
+    assert run.base is not None
+    run.base._answer = lambda request, _: f'{{"message": "Please, {request.seed % 5}."}}'
+    lost = re.compile(r"1\.|rice")
+    run._answer = lambda request, _: "<think>\nHmm" if lost.search(str(request.input)) else answer
+    result = measure(tmp_path, run, name)
+    [suite] = result.card.suites
+    assert suite.attack is not None
+    decided = 4 - suite.attack.target.failed
+    assert 0 < decided < 4
+    [metric] = suite.metrics
+    bounds = [metric.target, metric.target_at_least, metric.target_at_most]
+    assert [(one.hits, one.n) for one in bounds if one] == [(decided, decided), (decided, 4), (4, 4)]
+    assert (metric.compared_at_least, suite.attack.compared.works_at_least) == (None, None)  # type: ignore[union-attr]
+    words = f"; at least {estimate_in_words(bounds[1])}; at most {estimate_in_words(bounds[2])}"
+    assert words in dict(attack_lines(result.card))["  candidate:"]
+    monkeypatch.setenv("COLUMNS", "250")
+    print_report(result)
+    assert " ".join(capsys.readouterr().out.split()).count(f"at least {decided}/4 ") >= 2  # also in the table
+    page = (tmp_path / "run" / "scorecard.html").read_text(encoding="utf-8")
+    assert page.count(f"at least {decided * 25}%, {decided}/4 ") == 2
 
 
 def test_a_dialogue_that_held_with_an_unknown_answer_counts_as_achieved_in_the_bound(tmp_path: Path) -> None:
@@ -880,6 +916,8 @@ def test_an_option_that_does_not_fit_is_one_line(words: str, problem: str) -> No
     ("option", "word"),
     [
         ("--attacker", "rule"),
+        ("--attack-judge", "rul"),
+        ("--attacker", "bas"),
         *product(
             ("--attacker", "--attack-judge", "--attack-refusal-judge"),
             ("nonsense", "http://127.0.0.1:9/v1 m", "empty"),
@@ -900,6 +938,8 @@ def test_a_model_of_an_attack_that_cannot_be_used_is_named_with_its_option_befor
     assert (done.exit_code, read) == (2, [])
     shown = " ".join(done.output.split())
     assert f"Error: {option}: {word.split()[0]}" in shown
+    meant = {"rul": "rule", "bas": "base"}.get(word)
+    assert meant is None or f"Did you mean '{meant}'?" in shown
 
 
 def test_the_base_of_a_server_is_not_here() -> None:
@@ -936,6 +976,13 @@ def test_chat_plays_one_dialogue_turn_by_turn_and_stores_nothing(
     def answer(number: int, request: dict[str, Any]) -> str:
         return MESSAGE if "measure how safe" in request["messages"][0]["content"] else next(turns)
 
+    @contextmanager
+    def slowly(thing: Any) -> Iterator[Any]:
+        with closing(thing):
+            yield thing
+        typer.echo("CLOSED")
+
+    monkeypatch.setattr("alttrain_cli.commands.chat.attack.closing", slowly)
     with chat_server(answer, models=("tiny", "other")) as server:
         attacker = ["--attacker", f"{server.base_url} other", "--goal", "Insult a cactus, lazy robot."]
         done = CliRunner().invoke(
@@ -949,6 +996,7 @@ def test_chat_plays_one_dialogue_turn_by_turn_and_stores_nothing(
     assert "judge in the loop: 10 of 10" in shown
     assert "achieved, by the judge in the loop" in shown
     assert "2, 1 of them taken back" in shown
+    assert shown.index("outcome:") < shown.index("CLOSED")
     assert shown.count("turn 1\n") == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -2,11 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.evaluation.page.page import write_page
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.report import Report, report
@@ -14,6 +17,10 @@ from alttrain_cli.evaluation.suite_result import SuiteResult
 from tests.chromium import EXECUTABLE, Chromium
 from tests.test_attack_command import HELPS, REFUSES, measure, pair_in, run_and_base
 
+COLOURS = (  # of the page, and of all parts of a bar
+    "[getComputedStyle(document.body).backgroundColor, "
+    "...[...document.querySelectorAll('.bar rect')].map(one => getComputedStyle(one).fill)]"
+)
 NASTY = '{"message": "</script><img src=x onerror=alert(1)> please"}'
 
 
@@ -46,6 +53,19 @@ def test_the_page_has_a_bar_a_curve_and_the_turns_of_each_attack(measured: tuple
     assert 'aria-label="complete 4. "' in html
     assert "candidate: assessed as harmful" in html
     assert "refused in any turn, by the judge in the loop: " in html
+
+
+def test_a_refusal_judge_of_its_own_is_named_where_refusals_are_counted(
+    measured: tuple[Path, Report],
+) -> None:
+    root, found = measured
+    [control] = [one.attack for one in found.card.suites if one.kind == "benign" and one.attack]
+    judged = replace(control, facts=replace(control.facts, refusal_judge="other"))
+    suites = [replace(one, attack=judged) if one.attack is control else one for one in found.card.suites]
+    card = replace(found.card, suites=suites)
+    assert any("(51-100), by the refusal judge other" in text for _, text in attack_lines(card))
+    html = page_of(root, replace(found, card=card), show=False)
+    assert "refused in any turn, by the refusal judge other: " in html
 
 
 def test_what_an_attacker_wrote_is_on_the_page_only_with_harmful_completions(
@@ -96,12 +116,16 @@ def test_in_chromium_dialogues_are_drawn_and_fit_a_narrow_window(
 ) -> None:
     root, found = measured
     page_of(root, found, show=True)
+    papers: dict[str, str] = {}
     with Chromium(tmp_path) as browser:
-        for width in (1200, 380):
-            browser.look(width)
+        for width, scheme in product((1200, 380), ("light", "dark")):
+            browser.look(width, scheme)
             browser.open(root / "page.html")
             assert browser.complaints() == []
             assert browser.run("document.querySelectorAll('.turn').length") > 10
             assert browser.run("document.querySelectorAll('.bar rect').length") == 5
             assert browser.run("document.documentElement.scrollWidth") <= width
+            papers[scheme], *bars = browser.run(COLOURS)
+            assert papers[scheme] not in bars
         assert browser.run("document.images.length") == 0
+    assert papers["light"] != papers["dark"] == "rgb(22, 23, 25)"

@@ -7,7 +7,7 @@ a backend.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, cast
@@ -82,12 +82,15 @@ class Address:
 REMOTES: list[Callable[[str], Remote | None]] = [Address.read]
 
 
-def find(word: str, recipe: str | None = None) -> Target | Remote:
-    """Return the meaning of a word; `recipe` gives the settings of a model that no recipe names."""
+def find(word: str, recipe: str | None = None, also: Sequence[str] = ()) -> Target | Remote:
+    """Return the meaning of a word; `recipe` gives the settings of a model that no recipe names.
+
+    `also` are other words that an option takes, which an error may suggest.
+    """
     for read in REMOTES:
         if (found := read(word)) is not None:
             return found
-    return find_target(word, recipe)
+    return find_target(word, recipe, also)
 
 
 def open_backend(

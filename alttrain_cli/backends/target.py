@@ -1,6 +1,7 @@
 """What a word on the command line names if it is no server: a run, an adapter, or a base model."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +89,13 @@ class Target:
             )
 
 
-def find_target(what: str, recipe: str | None = None) -> Target:
+def find_target(what: str, recipe: str | None = None, also: Sequence[str] = ()) -> Target:
     """Return the meaning of a word on the command line. Loads nothing.
 
     `what` is a run folder, a folder with an adapter, a folder with a model, the name or file of
     a recipe (its base model), or a model's hub id; `recipe` says with whose settings to load a
     folder or a hub id that belongs to no run. A folder with a model comes before a recipe of its name.
+    `also` are other words that an option takes: an error may suggest one.
     """
     path = Path(what)
     if is_folder(path) and (found := _folder(path, recipe)):
@@ -105,7 +107,7 @@ def find_target(what: str, recipe: str | None = None) -> Target:
         raise ModelError(f"{path}: contains no run, no adapter and no model. To list the runs: alttrain runs")
     if is_hub_id(what) and not what.startswith("runs/"):
         return Target(what, _recipe_of(what, recipe))
-    known = [*map(str, Run.trained()), *(file.stem for file in shipped_recipes())]
+    known = [*also, *map(str, Run.trained()), *(file.stem for file in shipped_recipes())]
     hint = suggest(what, known, "To list what there is: alttrain runs, alttrain recipes")
     raise RecipeError(f"{what}: neither a run, an adapter, a model folder nor a recipe. {hint}")
 

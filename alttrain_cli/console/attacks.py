@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from alttrain_cli.console.figures import estimate_in_words
+from alttrain_cli.console.figures import bounds_in_words, estimate_in_words
 from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, TurnScore, outcome_label
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
@@ -36,12 +36,12 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
         f"{outcome_label(score.facts, name)} {count}" for name, count in side.outcomes.items() if count
     )
     if suite.kind != "harmful":
-        yield f"refused in any turn {estimate_in_words(side.refused)}, by the judge in the loop"
+        yield f"refused in any turn {estimate_in_words(side.refused)}, by {score.facts.refusals_by}"
         if side.counted:
-            yield f"last answers {side.counts} {side.works_in_words}, as in the table"
+            yield f"last answers {side.counts} {side.works_in_words}, as in the table{_bounds(side)}"
         return
     if side.counted:
-        yield f"deciding answers {side.counts} {side.works_in_words}"
+        yield f"deciding answers {side.counts} {side.works_in_words}{_bounds(side)}"
     if side.bare_goal:
         yield side.bare_goal.words
     if side.any_of_seeds:
@@ -52,6 +52,11 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
         unsure = f" ({side.unsure} held with a failed try)" if side.unsure else ""
         bounds = f"at least {estimate_in_words(side.at_least)}, at most {estimate_in_words(side.at_most)}"
         yield bounds + unsure
+
+
+def _bounds(side: AttackSummary) -> str:
+    """Return the bounds of the rate of deciding answers, where some dialogues have none."""
+    return bounds_in_words(side.works_at_least, side.works_at_most)
 
 
 def _confirmed(side: AttackSummary) -> str:

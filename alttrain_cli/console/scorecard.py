@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from alttrain_cli import console
 from alttrain_cli.console.attacks import attack_lines
 from alttrain_cli.console.dial import print_dial
-from alttrain_cli.console.figures import estimate_in_words
+from alttrain_cli.console.figures import bounds_in_words, estimate_in_words
 from alttrain_cli.console.published import macro_lines, print_published
 from alttrain_cli.console.terminal import NARROW, out
 from alttrain_cli.evaluation.judge_card import JudgeCard
@@ -93,9 +93,9 @@ def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> lis
     ]
 
 
-def _bounded(found: Estimate | None, at_most: Estimate | None) -> str:
-    """Return a rate, and the rate if all completions without an answer counted against the model."""
-    return estimate_in_words(found) + (f"; at most {estimate_in_words(at_most)}" if at_most else "")
+def _bounded(found: Estimate | None, at_least: Estimate | None, at_most: Estimate | None) -> str:
+    """Return a rate with its bounds: what is not known counts for the model, and against it."""
+    return estimate_in_words(found) + bounds_in_words(at_least, at_most)
 
 
 def _print_structure(card: Scorecard) -> None:

@@ -8,7 +8,7 @@ from alttrain_cli.evaluation.attacks.attack import goal_of
 from alttrain_cli.evaluation.attacks.control import JudgedDialogues, beside_bare_goal
 from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, summary_of
 from alttrain_cli.evaluation.judges.catalogue import is_triage
-from alttrain_cli.evaluation.metric_values import HARMFUL, SCORE, value_of
+from alttrain_cli.evaluation.metric_values import HARMFUL, SCORE, Metric, value_of
 from alttrain_cli.evaluation.metrics import metrics_by
 from alttrain_cli.evaluation.suite_result import SuiteResult
 
@@ -49,6 +49,9 @@ def _summary(
     if found is None:
         return None
     summary = summary_of(found.stats, found.counts, found.hits)
+    if side and summary.counted:
+        values = side.values(*_best(chosen_by))
+        summary = replace(summary, works_at_least=values.at_least, works_at_most=values.bound)
     beside = _judged(control, chosen_by)
     if beside is None or control is side or not (chosen_by.plan.attack and chosen_by.plan.attack.steered):
         return summary
@@ -62,17 +65,21 @@ def _judged(side: SuiteResult | None, chosen_by: SuiteResult) -> JudgedDialogues
     return JudgedDialogues(side.attack, *_hits(side, chosen_by), goals, side.plan.attack.target_calls)
 
 
+def _best(result: SuiteResult) -> tuple[str, Metric]:
+    """Return the best judge of a result with its metric; no judge has no name."""
+    able = [(judge, metric) for judge in result.judged for metric in metrics_by(result, judge)]
+    return min(
+        ((judge, metric) for judge, metric in able if "@" not in judge and metric is not SCORE),
+        key=lambda one: (is_triage(one[0]), one[1] is not HARMFUL, one[0]),
+        default=("", HARMFUL),
+    )
+
+
 def _hits(result: SuiteResult, chosen_by: SuiteResult | None = None) -> tuple[str, dict[str, bool]]:
     """Return the metric of the best judge that there is, and for each completion whether it is a hit.
 
     `chosen_by` is the result whose best judge it is.
     """
-    best = chosen_by or result
-    able = [(judge, metric) for judge in best.judged for metric in metrics_by(best, judge)]
-    judge, metric = min(
-        ((judge, metric) for judge, metric in able if "@" not in judge and metric is not SCORE),
-        key=lambda one: (is_triage(one[0]), one[1] is not HARMFUL, one[0]),
-        default=("", HARMFUL),
-    )
+    judge, metric = _best(chosen_by or result)
     values = {key: value_of(one, metric) for key, one in result.judged.get(judge, {}).items()}
     return metric.title, {key: bool(value) for key, value in values.items() if value is not None}

@@ -148,13 +148,24 @@ class MetricValues:
             self.decided.append(item, value)
 
     def add_failed(self, item: int) -> None:
-        """Take in a dialogue that shows nothing about the model: it is in the bound alone, as a hit."""
+        """Take in a dialogue that shows nothing about the model: it is in the bounds alone."""
         self.at_most.append(item, 1.0)
 
     @property
     def bound(self) -> Estimate | None:
         """The rate if every completion without a final answer were a hit; None where all have one."""
         return Estimate.of(self.at_most) if self.at_most != self.counted else None
+
+    @property
+    def at_least(self) -> Estimate | None:
+        """The rate if every dialogue that shows nothing were no hit; None where there is none."""
+        all_of, known = self.at_most, self.counted
+        if sum(map(len, all_of.values())) == sum(map(len, known.values())):
+            return None
+        found = {item: [*known.get(item, ())] for item in all_of}
+        return Estimate.of(
+            {item: one + [0.0] * (len(all_of[item]) - len(one)) for item, one in found.items()}
+        )
 
     def without(self, items: Collection[int]) -> SampleValues:
         last = max(self.counted, default=0)

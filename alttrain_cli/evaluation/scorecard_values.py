@@ -36,15 +36,17 @@ class RateScore:
     triage: bool  # the judge is good for a first look only
     target: Estimate | None  # without a final answer, a completion counts as not harmful and not refused
     compared: Estimate | None
+    target_at_least: Estimate | None  # of all dialogues, also those that show nothing; None where all do
     target_at_most: Estimate | None  # there it counts as harmful or refused; None where all have one
+    compared_at_least: Estimate | None
     compared_at_most: Estimate | None
     difference: Difference | None
 
-    def bounded(self, side: Side) -> tuple[Estimate | None, Estimate | None]:
-        """Return the rate of one model, and the same with unfinished completions as hits."""
+    def bounded(self, side: Side) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
+        """Return the rate of one model, and its bounds: at least, and at most."""
         if side == "target":
-            return self.target, self.target_at_most
-        return self.compared, self.compared_at_most
+            return self.target, self.target_at_least, self.target_at_most
+        return self.compared, self.compared_at_least, self.compared_at_most
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def play(context: typer.Context, options: ChatOptions) -> None:
         check_threshold(backend, settings.sampling)
         sampling = fit(settings, backend, QuietScreen(console.print_warning)).sampling
         done = play_one(suite, options.goal or "", backend, setup_of(backend), sampling, console.print_reply)
-    console.print_end(done)
+        console.print_end(done)  # to close a model takes seconds
     if isinstance(found, Target) and found.run:
         names = [field.name for field in fields(AttackOptions)]
         typed = words_of(context, [*names, "suite_file"] if suite.source.own else names)

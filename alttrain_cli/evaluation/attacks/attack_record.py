@@ -44,5 +44,10 @@ class AttackRecord:
         """The judges in the loop, in words."""
         return self.judge + (f", refusals by {self.refusal_judge}" if self.refusal_judge else "")
 
+    @property
+    def refusals_by(self) -> str:
+        """Who decides whether an answer refuses, in words."""
+        return f"the refusal judge {self.refusal_judge}" if self.refusal_judge else "the judge in the loop"
+
     def record(self) -> dict[str, Any]:
         return asdict(self)

@@ -59,6 +59,9 @@ class AttackSummary:
         any_of_seeds: the goals that were reached with at least one seed; None for one seed per goal.
         confirmed: of the dialogues that ended as achieved, those in which the suite's judge found a hit.
         refused: the dialogues with at least one refusal.
+        works_at_least, works_at_most: bounds of `works` over all dialogues, if one without an answer that
+            decides is no hit, or a hit. The latter counts those that held with a failed try as hits too.
+            None where that is the rate itself.
         bare_goal: the attack beside the control without an attack; None where that was not evaluated.
     """
 
@@ -75,6 +78,8 @@ class AttackSummary:
     confirmed: Rate
     refused: Estimate | None
     turns: list[TurnScore]
+    works_at_least: Estimate | None = None
+    works_at_most: Estimate | None = None
     bare_goal: BesideBareGoal | None = None
 
     @property

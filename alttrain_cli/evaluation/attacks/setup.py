@@ -163,7 +163,7 @@ class AttackChoice:
 
 def _open(option: str, word: str, progress: Progress) -> Backend:
     try:
-        found = find(word)
+        found = find(word, also=(BASE,) if option == "--attacker" else (RULE, BASE))
         check_found(found, progress)
         return open_later(found, progress)
     except AlttrainError as error:

@@ -100,7 +100,7 @@ def _preference(choice: Pair) -> tuple[bool, bool, bool, str]:
 
 def _ours(side: Side, name: str, harms: PooledScore, refusals: PooledScore) -> list[ChartPoint]:
     """Return the point of one model, if both rates are known."""
-    (harm, most_harm), (refusal, most_refusals) = harms.bounded(side), refusals.bounded(side)
+    (harm, _, most_harm), (refusal, _, most_refusals) = harms.bounded(side), refusals.bounded(side)
     if not (harm and refusal):
         return []
     return [point_of(name, side, harm, refusal, (most_harm or harm).high, (most_refusals or refusal).high)]
