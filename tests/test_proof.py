@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alttrain_cli import console
 from alttrain_cli.engine.generate import GeneratedText
+from alttrain_cli.export.job import Export
 from alttrain_cli.export.probes import Probes
 from alttrain_cli.export.proof import NEAR_TIE, Proof, prove
 from alttrain_cli.structure.template import Template
@@ -86,6 +89,7 @@ def test_only_two_tokens_that_were_almost_equal_explain_a_difference(lead: float
     assert (first.wanted, first.written) == ("l", "f")
     assert STRUCTURED.index("less") == first.after
     assert bool(proof.problems) is fails
+    assert first.cause.startswith("not explained by rounding" if fails else "rounding of 16 bits: a near tie")
 
 
 def test_a_completion_that_ends_sooner_differs_in_the_token_that_ends_it() -> None:
@@ -112,8 +116,19 @@ def test_the_sections_count_in_the_order_in_which_they_were_trained() -> None:
 
 def test_quantised_weights_explain_a_difference() -> None:
     proof = prove(probes(), Exported(STRUCTURED.replace("Sure", "Yes"), lead=9, quantised=True))
-    assert proof.differences
+    assert proof.differences[0].cause == "quantised weights"
     assert not proof.problems
+
+
+def test_the_cause_of_a_difference_is_shown_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    written = STRUCTURED.replace("harmless", "harmful")
+    proofs = [prove(probes(), Exported(written, quantised=quantised)) for quantised in (False, True)]
+    made = Export(Path("out"), proofs, "")
+    console.print_exports([made])
+    shown = " ".join(capsys.readouterr().out.split())
+    causes = ["rounding of 16 bits: a near tie of less than 0.5 nats", "quantised weights"]
+    assert [shown.count(f"'f' for 'l', 0.10 nats ({cause})") for cause in causes] == [2, 2]
+    assert [one["differences"][0]["cause"] for one in made.record()["proofs"]] == causes
 
 
 def test_the_record_holds_the_problems() -> None:

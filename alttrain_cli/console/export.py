@@ -55,7 +55,7 @@ def _lines(proof: "Proof") -> Iterator[tuple[str, object]]:
     yield ("tokens:", f"{proof.same} of {n} greedy completions equal base and adapter")
     for one in proof.differences[:SHOWN]:
         words = f"{one.written!r} for {one.wanted!r}, {one.lead:.2f} nats"
-        yield ("", f"prompt {one.prompt}, token {one.after + 1}: {words}")
+        yield ("", f"prompt {one.prompt}, token {one.after + 1}: {words} ({one.cause})")
     if (more := len(proof.differences) - SHOWN) > 0:
         yield ("", f"and {more} more, in export.json")
     if proof.unlike_base is not None:

@@ -24,6 +24,7 @@ class FirstDifference:
         after: tokens of the completion that are the same.
         wanted, written: the two tokens as text.
         lead: by how many nats the exported model prefers its own token.
+        cause: what explains the difference, in words.
     """
 
     prompt: int
@@ -31,6 +32,7 @@ class FirstDifference:
     wanted: str
     written: str
     lead: float
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,18 @@ def _difference(
             return None
         ids = [*probes.prompt_ids[number], *wanted.ids[:after]]
         lead = model.lead(ids, other, one)
-        return FirstDifference(number + 1, after, model.decode(one), model.decode(other), round(lead, 3))
+        words = model.decode(one), model.decode(other)
+        cause = _cause(lead, quantised=model.quantised)
+        return FirstDifference(number + 1, after, *words, round(lead, 3), cause)
     return None
+
+
+def _cause(lead: float, *, quantised: bool) -> str:
+    if quantised:
+        return "quantised weights"
+    if lead <= NEAR_TIE:
+        return f"rounding of 16 bits: a near tie of less than {NEAR_TIE:g} nats"
+    return "not explained by rounding: the weights or the template differ"
 
 
 def _ended(written: GeneratedText, stop: int) -> list[int]:
