@@ -22,7 +22,7 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.doctor import hub, machine, packages
 from alttrain_cli.doctor.finding import Finding, Level
 from alttrain_cli.doctor.traps import find_traps
-from alttrain_cli.engine import torch_probe
+from alttrain_cli.engine import embedded, torch_probe
 from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import ModelError
 from tests import families
@@ -210,6 +210,10 @@ def test_a_hub_whose_name_is_looked_up_for_ever_is_given_up(monkeypatch: pytest.
     monkeypatch.setattr(hub, "SECONDS", 0.1)
     assert "no answer" in hub.ask_hub()().found
     never.set()
+
+
+def test_the_doctor_waits_for_the_hub_for_less_than_a_second() -> None:
+    assert hub.SECONDS < 1
 
 
 def test_what_is_no_hub_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,6 +422,39 @@ def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
     assert f"{ROW.answer}⟦<｜end▁of▁sentence｜>⟧" in text
     assert "no shipped recipe names this model" in text
     assert "LEFT []" in text  # so that both can be imported
+
+
+@pytest.mark.model
+def test_the_embedded_model_is_converted_at_its_first_use_in_another_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from alttrain_cli.cli import app\n"
+        "try: app(['doctor', '--model', 'smollm2-135m'])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('LEFT', [one for one in sys.modules if one.partition('.')[0] in ('torch', 'transformers')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "LEFT []" in done.stdout
+    assert "training row" in done.stdout
+    [folder] = (tmp_path / "alttrain" / "models").iterdir()
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {one.name for one in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("raise SystemExit('no room')", "no room"), ("import os; os.abort()", "exit code -6")],
+)
+def test_a_conversion_that_fails_in_another_process_is_a_finding(
+    code: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "convert.py").write_text(code)
+    monkeypatch.setattr(embedded, "__name__", "convert")
+    monkeypatch.setattr(embedded, "CACHE", tmp_path / "cache")
+    lines = alttrain("--model", "smollm2-135m", "--json").stdout.splitlines()
+    [found] = [one for one in map(json.loads, lines) if one["check"] == "model"]
+    assert (found["level"], words in found["found"]) == ("problem", True)
 
 
 @pytest.mark.thorough

@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
+from alttrain_cli.errors import RunError
 from alttrain_cli.export import llama_process, push
 from alttrain_cli.export.gguf import QUANTISED, GgufFormat
+from alttrain_cli.export.preflight import check_room
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import Run
@@ -99,6 +101,7 @@ def test_a_base_model_with_other_weights(run: Run) -> None:
         (("--format", "gguf", "--quantize", "q4"), ("no such type", "Did you mean 'q4_k_m'?")),
         (("--format", "gguf", "--quantize", "q3"), ("no such type", "Did you mean 'q3_k_m'?")),
         (("--format", "gguf", "--quantize", "iq2_xxs"), ("no such type",)),
+        (("--json", "--dry-run"), ("--json has no effect with --dry-run",)),
         (("--quantize", "q8_0"), ("--quantize has no effect without --format gguf or ollama",)),
         (("--format", "merged,adapter", "--push", "me/x"), ("--push takes one format",)),
         (("--push", "my model"), ("not a repository", "OWNER/NAME")),
@@ -119,6 +122,26 @@ def test_a_disk_that_is_too_small(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**20))
     refused(export(run.path), "the disk has 0.0 GiB free", "0.1")
+
+
+@pytest.mark.parametrize(("name", "least"), [("a/b", "2.1"), ("a/b-bnb-4bit", "8.1")])
+def test_a_model_of_the_hub_has_the_size_of_its_files_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, least: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    kept = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("c" * 40)
+    base = base_of(tmp_path / "other")
+    os.truncate(base / "model.safetensors", 2**31)  # it takes no room
+    shutil.move(base, kept / "snapshots" / ("c" * 40))
+    recipe = Recipe.load("smollm2-135m", (f"model.name={name}", *SHAPE))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**30))
+    with pytest.raises(RunError, match=rf"1\.0 GiB free, but this export needs {least}"):
+        check_room(recipe, tmp_path, 1.0)
+    (kept / "snapshots" / ("c" * 40) / "model.safetensors").unlink()
+    check_room(recipe, tmp_path, 1.0)  # the size is unknown
 
 
 @pytest.mark.parametrize(

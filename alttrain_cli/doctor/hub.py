@@ -13,7 +13,7 @@ from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.sizes import size_of
 from alttrain_cli.storage.user_folders import CACHE
 
-SECONDS = 2.0  # for the hub to answer; looking up its name may take longer than any time limit of sockets
+SECONDS = 0.6  # for the hub to answer; looking up its name may take longer than any time limit of sockets
 
 
 def ask_hub() -> Callable[[], Finding]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from alttrain_cli.backends.target import Target
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.doctor.traps import find_traps
-from alttrain_cli.engine.source import locate
+from alttrain_cli.engine.source import prepare
 from alttrain_cli.engine.torch_probe import without_torch
 from alttrain_cli.errors import AlttrainError, ModelError
 from alttrain_cli.library_output import capture_output
@@ -24,8 +24,7 @@ class ModelFindings(NamedTuple):
 def examine_model(target: Target, row: Row) -> ModelFindings:
     """Load a model's tokenizer and render a row. A model that cannot be loaded is a finding."""
     try:
-        with capture_output(None):
-            locate(target.recipe)  # makes the embedded model, which needs torch
+        prepare(target.recipe.model)
         with without_torch():
             return _examined(target, row)
     except AlttrainError as error:

@@ -6,14 +6,8 @@ from typing import Any
 
 from alttrain_cli.engine.device import half_precision, has_gpu, import_unsloth
 from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
-from alttrain_cli.engine.model_files import (
-    CARD,
-    check_model,
-    explain_load_errors,
-    no_weights_missing,
-    weight_files,
-)
-from alttrain_cli.engine.source import ModelSource, require_weights
+from alttrain_cli.engine.model_files import CARD, check_model, explain_load_errors, no_weights_missing
+from alttrain_cli.engine.source import ModelSource, bytes_of_weights, require_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.probing import WireMessage, check_judging
 from alttrain_cli.structure.rendering import render
@@ -119,7 +113,7 @@ def _load_on_gpu(name: str, options: dict[str, Any]) -> tuple[Any, bool]:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     options = {**options, "device_map": {"": 0}}
-    if SPARE * _bytes_of_weights(name) <= free_bytes():
+    if SPARE * bytes_of_weights(name) <= free_bytes():
         try:
             return AutoModelForCausalLM.from_pretrained(name, **options), False
         except (RuntimeError, MemoryError) as error:
@@ -133,15 +127,6 @@ def _load_on_gpu(name: str, options: dict[str, Any]) -> tuple[Any, bool]:
         bnb_4bit_compute_dtype=options["dtype"],
     )
     return AutoModelForCausalLM.from_pretrained(name, **options), True
-
-
-def _bytes_of_weights(name: str) -> int:
-    folder = Path(name)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=FILES))
-    return sum(path.stat().st_size for path in weight_files(folder))
 
 
 def _render(tokenizer: Any, prompt: Sequence[WireMessage] | str) -> list[int]:

@@ -5,16 +5,20 @@ cache, with a corrected tokenizer: its GGUF metadata name <|im_start|> as end of
 """
 
 import importlib.metadata
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from importlib import util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from alttrain_cli.errors import ModelError
+from alttrain_cli.errors import AlttrainError, ModelError
 from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.user_folders import CACHE
 
+SECONDS = 300  # for the conversion in another process, which takes 5 to 20
 _MADE_BY = 2  # part of the cache's name: raise it when the conversion below changes
 EOS, PAD = "<|im_end|>", "<|endoftext|>"
 
@@ -31,10 +35,31 @@ def embedded_model(package: str) -> Path:
     weights = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))
     if not weights:
         raise ModelError(f"The package {package} holds no GGUF file. Reinstall it.")
-    target = CACHE / "models" / f"{package}-{importlib.metadata.version(package)}-{_MADE_BY}"
+    target = _target(package)
     if not target.is_dir():
         _convert(weights[0], target)
     return target
+
+
+def convert_elsewhere(package: str) -> None:
+    """Convert an installed package's model in another process, unless it is done: this one needs no torch."""
+    if _target(package).is_dir():
+        return
+    command = [sys.executable, "-m", __name__, package]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, env=offline
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{package}: was not converted within {SECONDS} s. Try again.") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ModelError(reason)
+
+
+def _target(package: str) -> Path:
+    return CACHE / "models" / f"{package}-{importlib.metadata.version(package)}-{_MADE_BY}"
 
 
 def _spec(package: str) -> ModuleSpec | None:
@@ -83,3 +108,10 @@ def _write_tokenizer(gguf: Path, folder: Path) -> None:
     # transformers writes true for every GGUF; llama.cpp would then convert it as a SentencePiece tokenizer
     tokenizer.backend_tokenizer.model.byte_fallback = False
     tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    try:
+        embedded_model(sys.argv[1])
+    except AlttrainError as error:
+        sys.exit(str(error))

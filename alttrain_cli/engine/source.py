@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from alttrain_cli.engine.embedded import embedded_model, is_installed
+from alttrain_cli.engine.embedded import convert_elsewhere, embedded_model, is_installed
 from alttrain_cli.engine.model_files import INDEX, WHOLE, check_model, weight_files
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
@@ -34,6 +34,12 @@ def is_local(model: Model) -> bool:
     return Path(model.name).is_dir() or bool(model.package and is_installed(model.package))
 
 
+def prepare(model: Model) -> None:
+    """Convert the model of a package, if this is its first use, without importing torch here."""
+    if not Path(model.name).is_dir() and model.package and is_installed(model.package):
+        convert_elsewhere(model.package)
+
+
 def locate(recipe: Recipe) -> ModelSource:
     """Return where the recipe's model is. Of the hub it fetches config.json alone."""
     here = Path(recipe.model.name)
@@ -50,11 +56,17 @@ def locate(recipe: Recipe) -> ModelSource:
 
 def is_in_cache(name: str, commit: str | None = None) -> bool:
     """Whether the weights of a model on the hub are on this machine."""
-    from huggingface_hub import try_to_load_from_cache
+    return _cached_folder(name, commit) is not None
 
-    return any(
-        isinstance(try_to_load_from_cache(name, file, revision=commit), str) for file in (WHOLE, INDEX)
-    )
+
+def bytes_of_weights(name: str, commit: str | None = None) -> int:
+    """Return the size of the weight files of a folder or a model on the hub; 0 if they are not all here."""
+    here = Path(name)
+    folder = here if here.is_dir() else _cached_folder(name, commit)
+    try:
+        return sum(path.stat().st_size for path in weight_files(folder)) if folder else 0
+    except ModelError:  # part of a download
+        return 0
 
 
 def require_weights(name: str, commit: str | None) -> None:
@@ -84,6 +96,13 @@ def check_source(source: ModelSource) -> None:
         check_model(source.folder)
     else:
         require_weights(source.name, source.commit)
+
+
+def _cached_folder(name: str, commit: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(name, file, revision=commit) for file in (WHOLE, INDEX)]
+    return next((Path(path).parent for path in found if isinstance(path, str)), None)
 
 
 def _commit(model: Model) -> str:

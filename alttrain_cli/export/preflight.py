@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from alttrain_cli.engine.model_files import check_model, is_quantised, weight_files
-from alttrain_cli.engine.source import locate
+from alttrain_cli.engine.model_files import check_model, is_quantised
+from alttrain_cli.engine.source import ModelSource, bytes_of_weights, locate
 from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -29,8 +29,7 @@ def check_base(run: Run, recipe: Recipe) -> None:
 def check_mergeable(recipe: Recipe) -> None:
     """Refuse a base model of 4 bits where it cannot be merged; the GPU is looked for only then."""
     source = locate(recipe)
-    is_4bit = is_quantised(source.folder) if source.folder else source.name.lower().endswith("-bnb-4bit")
-    if not is_4bit:
+    if not _is_4bit(source):
         return
     from alttrain_cli.engine.device import has_gpu
 
@@ -65,5 +64,9 @@ def check_room(recipe: Recipe, out: Path, copies: float) -> None:
 def _bytes(recipe: Recipe) -> int:
     if recipe.model.shape:
         return 2 * recipe.model.shape.parameters
-    folder = locate(recipe).folder
-    return sum(path.stat().st_size for path in weight_files(folder)) if folder else 0
+    source = locate(recipe)
+    return (4 if _is_4bit(source) else 1) * bytes_of_weights(source.name, source.commit)
+
+
+def _is_4bit(source: ModelSource) -> bool:
+    return is_quantised(source.folder) if source.folder else source.name.lower().endswith("-bnb-4bit")
