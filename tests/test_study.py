@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.engine import machine as machines
@@ -671,12 +671,20 @@ def test_a_published_figure_is_inside_outside_or_not_comparable_for_a_reason(her
     assert found["3K rows", "rule"] == ["not comparable: rule is a judge for a first look"] * 2
 
 
+def run_table(place: Place, *options: str) -> Result:
+    return CliRunner().invoke(app, ["study", "table", *place.words, *options])
+
+
 def test_a_cell_of_which_the_paper_has_no_figure_says_so_in_every_format(here: Path) -> None:
     place = open_study("baselines", ["methods=[untrained]"], None)
     place.run(1, Events())
     table, page = place.table()
     assert [cell.published for cell in table.lines[0].cells] == [None, 0.8, None]
-    terminal = CliRunner().invoke(app, ["study", "table", *place.words]).output
+    terminal = run_table(place).output
+    as_json = [run_table(place, *words).output for words in (["--json"], ["--format", "json"])]
+    assert as_json[0] == as_json[1]
+    assert json.loads(as_json[0])["rows"]
+    assert "--format has no effect with --json" in run_table(place, "--json", "--format", "csv").stderr
     texts = [*(form(table) for form in FORMATS.values()), page.read_text(encoding="utf-8"), terminal]
     for text in (" ".join(text.split()) for text in texts):
         assert "not comparable: no" in text

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.commands.shared.options import RunArgument, expand_path, take_options
+from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expand_path, take_options
 from alttrain_cli.commands.shared.rules import Rule, check, typed_again
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.export.formats import FORMATS, choose_formats
@@ -38,6 +38,7 @@ class ExportOptions:
     out: Annotated[Path | None, typer.Option(metavar="DIR", help=_OUT, callback=expand_path)] = None
     push: Annotated[str | None, typer.Option(metavar="REPO", help=_PUSH)] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False
+    as_json: JsonOption = False
 
 
 @take_options(ExportOptions)
@@ -48,7 +49,12 @@ def export(context: typer.Context, options: ExportOptions) -> None:
     """
     formats = choose_formats(options.format or ["merged"], options.quantize or [])
     has_gguf = any(one.library == "gguf" for one in formats)
-    check([Rule("--quantize", bool(options.quantize), has_gguf, "without --format gguf or ollama")])
+    check(
+        [
+            Rule("--quantize", bool(options.quantize), has_gguf, "without --format gguf or ollama"),
+            Rule("--json", options.as_json, not options.dry_run, "with --dry-run"),
+        ]
+    )
     run = Run.open(options.run)
     rows = starter_rows("heldout")
     prompts = [row.prompt for row in rows[:: max(1, len(rows) // PROBES)][:PROBES]]
@@ -62,8 +68,13 @@ def export(context: typer.Context, options: ExportOptions) -> None:
         return
     with console.Reporter() as reporter:
         exports = start(job, reporter)
-    console.print_exports(exports)
+    if options.as_json:
+        for one in exports:
+            console.print_json({"folder": str(one.folder), **one.record()})
+    else:
+        console.print_exports(exports)
     check_proofs(exports)
     with console.status("Uploading ...") if options.push else nullcontext():
         address = push_proved(job, exports)
-    console.print_export_end(exports, address)
+    if not options.as_json:
+        console.print_export_end(exports, address)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alttrain_cli.engine.licence import licence_of
 from alttrain_cli.engine.source import locate
@@ -42,6 +42,10 @@ class Export:
     @property
     def problems(self) -> list[str]:
         return [f"{proof.export}: {problem}" for proof in self.proofs for problem in proof.problems]
+
+    def record(self) -> dict[str, Any]:
+        """Return what `export.json` holds."""
+        return {"proofs": [proof.record() for proof in self.proofs]}
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def _publish(
 ) -> Export:
     """Add proof, card and recipe, and give the folder its name: a marked one if a proof failed."""
     made = Export(job.out / one.name, proofs, one.next_step(job.out / one.name))
-    write_json(hidden / PROOF, {"proofs": [proof.record() for proof in proofs]})
+    write_json(hidden / PROOF, made.record())
     lines = [line for proof in proofs for line in proof.in_words()]
     ModelCard.of(job.run, job.recipe, one.library, licence, lines).save(hidden)
     if made.problems:

@@ -11,6 +11,7 @@ from alttrain_cli.commands.study.options import (
     StudyRunOptions,
     StudyTableOptions,
     run_rules,
+    table_rules,
 )
 from alttrain_cli.storage.shipped_files import shipped_studies
 
@@ -65,9 +66,10 @@ def table(context: typer.Context, options: StudyTableOptions) -> None:
     """Show the table of the finished steps, and write it as a page."""
     from alttrain_cli.study.formats import FORMATS
 
+    check(table_rules(context, options))
     place = options.open()
     found, page = place.table()
-    if options.form == "json":
+    if options.as_json or options.form == "json":
         console.print_json(found.record())
     elif options.form in FORMATS:
         typer.echo(FORMATS[options.form](found), nl=False)

@@ -76,6 +76,11 @@ class StudyTableOptions(StudyOptions):
         Literal["terminal", "markdown", "latex", "csv", "json"],
         typer.Option("--format", metavar="NAME", help=_FORMAT),
     ] = "terminal"
+    as_json: JsonOption = False  # the same as --format json
+
+
+def table_rules(context: typer.Context, options: StudyTableOptions) -> Iterator[Rule]:
+    yield rule_of(context, "form", not options.as_json or options.form == "json", "with --json")
 
 
 def run_rules(context: typer.Context, on: str) -> Iterator[Rule]:
