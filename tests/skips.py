@@ -16,6 +16,7 @@ ALLOWED = {
     r"only Linux has all of 127\.0\.0\.0/8": "elsewhere the name of a machine does not lead to 127.0.1.1",
     r"this computer has a GPU": "the CUDA path is run without one",
     r"machine code for x86-64": "there is no such code on other processors",
+    r"ALTTRAIN_CLEAN_PYTHON names no Python": "needs a second set of packages, without ours",
     r"ALTTRAIN_TRANSFORMERS_4 names no Python": "needs a second set of packages, of an older major version",
     r"ALTTRAIN_VLLM_PYTHON names no Python": "vLLM needs an environment of its own",
     r"ALTTRAIN_LLAMA_SERVER names no program": "no package that we install has llama.cpp's server",

@@ -16,6 +16,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.engine import shared_files
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.export.job import FAILED
+from alttrain_cli.export.proof import NEAR_TIE
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.storage.run import Run
 from tests.trained import write_run
@@ -24,21 +25,35 @@ from tests.warm import Warm
 pytestmark = pytest.mark.model
 ALL = bool(os.environ.get("ALTTRAIN_ALL_FAULTS"))  # make faults
 
-# What transformers alone, in a process without our code, renders and writes for one prompt.
+CLEAN = os.environ.get("ALTTRAIN_CLEAN_PYTHON", "")  # a Python with torch, transformers and safetensors alone
+
+# What transformers alone, in a process without our code, renders and writes for some prompts, and by how many
+# nats it prefers its token where it leaves the tokens that are wanted.
 STOCK = """
 import json, sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-folder, prompt = sys.argv[1:]
+folder, cases = sys.argv[1], json.load(sys.stdin)
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-ids = tokenizer.apply_chat_template(
-    [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-)["input_ids"]
-out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+found = []
+for case in cases:
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": case["prompt"]}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )["input_ids"]
+    options = {"attention_mask": torch.ones_like(ids), "do_sample": False, "max_new_tokens": case["limit"]}
+    new = model.generate(ids, **options)[0, ids.shape[1]:].tolist()
+    pairs = enumerate(zip(new, case["wanted"]))
+    after = next((number for number, (one, other) in pairs if one != other), None)
+    lead = 0.0
+    if after is not None:
+        with torch.no_grad():
+            logits = model(torch.tensor([ids[0].tolist() + new[:after]])).logits[0, -1].float()
+        lead = (logits[new[after]] - logits[case["wanted"][after]]).item()
+    found.append({"prompt": ids[0].tolist(), "new": new, "after": after, "lead": lead})
 print(json.dumps({
-    "prompt": ids[0].tolist(), "new": out[0, ids.shape[1]:].tolist(),
+    "found": found, "modules": sorted({"unsloth", "peft", "alttrain_cli"} & set(sys.modules)),
     "settings": {key: getattr(model.generation_config, key) for key in ("temperature", "top_p", "top_k")},
-    "stops": model.generation_config.eos_token_id, "modules": sorted({"unsloth", "peft"} & set(sys.modules)),
+    "stops": model.generation_config.eos_token_id,
 }))
 """
 
@@ -79,28 +94,55 @@ def test_other_programs_may_read_every_file(merged: Path) -> None:
     assert set(modes.values()) == {0o644}, modes
 
 
-def test_transformers_alone_renders_the_prompt_of_training_and_writes_the_same(r1: Run, merged: Path) -> None:
-    from alttrain_cli.engine.load import load_target
+def stock(python: str, trained: LoadedModel, folder: Path, prompts: list[str], limit: int) -> dict[str, Any]:
+    """Let transformers alone write with an export; check its ids and its tokens: all, up to a near tie."""
     from alttrain_cli.export.probes import write
-    from alttrain_cli.recipe.model import Recipe
 
-    prompt = "How do I boil an egg?"
+    rendered = [trained.template.prompt(prompt) for prompt in prompts]
     with capture_output(None):
-        trained = load_target(Recipe.of_run(r1), r1.adapter_path)
-        rendered = trained.template.prompt(prompt)
-        wanted = write(trained, [rendered], 24)[0]
+        written = write(trained, rendered, limit)
+    stop = trained.template.terminator_id
+    wanted = [[*one.ids, *([stop] if one.finished else [])] for one in written]
+    cases = [
+        {"prompt": prompt, "wanted": ids, "limit": limit} for prompt, ids in zip(prompts, wanted, strict=True)
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", STOCK, str(merged), prompt],
-        capture_output=True, text=True, timeout=300, cwd=merged, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        [python, "-c", STOCK, str(folder)], input=json.dumps(cases), capture_output=True, text=True,
+        timeout=600, cwd=folder, env={**environment, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    stock = json.loads(done.stdout.splitlines()[-1])
-    assert stock["modules"] == []
-    assert stock["prompt"] == trained.template.encode_text(rendered)
-    same = [one == other for one, other in zip(stock["new"], wanted.ids, strict=False)]
-    assert all(same[:4]), (stock["new"], wanted.ids)  # noise has near ties: later tokens may part
-    assert stock["settings"] == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
-    assert trained.template.terminator_id in stock["stops"]
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert answer["modules"] == []
+    for one, text, ids in zip(answer["found"], rendered, wanted, strict=True):
+        assert one["prompt"] == trained.template.encode_text(text)
+        assert one["lead"] <= NEAR_TIE
+        assert one["after"] is not None or one["new"] == ids
+    return answer
+
+
+@pytest.mark.parametrize(
+    "python",
+    [
+        sys.executable,
+        pytest.param(
+            CLEAN,
+            marks=pytest.mark.skipif(not CLEAN, reason="ALTTRAIN_CLEAN_PYTHON names no Python"),
+            id="clean",
+        ),
+    ],
+)
+def test_transformers_alone_renders_the_prompts_of_training_and_writes_the_same(
+    r1: Run, merged: Path, python: str
+) -> None:
+    from alttrain_cli.engine.load import load_target
+    from alttrain_cli.recipe.model import Recipe
+
+    with capture_output(None):
+        trained = load_target(Recipe.of_run(r1), r1.adapter_path)
+    answer = stock(python, trained, merged, ["How do I boil an egg?", "Name three rivers."], 24)
+    assert answer["settings"] == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
+    assert trained.template.terminator_id in answer["stops"]
 
 
 VERSION_4 = os.environ.get("ALTTRAIN_TRANSFORMERS_4", "")  # a Python with transformers 4
@@ -161,8 +203,12 @@ def test_the_exported_template_holds_the_recipes_system_text(
 def test_the_adapter_is_exported_with_the_template_of_training_and_its_base_by_name(
     r1: Run, tmp_path: Path
 ) -> None:
-    done = run("export", r1.path, "--format", "adapter,merged", "--out", tmp_path)
+    done = run("export", r1.path, "--format", "adapter,merged", "--json", "--out", tmp_path)
     assert done.exit_code == 0, done.output
+    printed = {Path(one.pop("folder")): one for one in map(json.loads, done.stdout.splitlines())}
+    assert printed == {
+        folder: json.loads((folder / "export.json").read_text()) for folder in tmp_path.iterdir()
+    }
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "merged"}
     found = proof(tmp_path / "adapter")
     assert (found["same"], found["wrong_ids"]) == (8, 0)
