@@ -30,21 +30,31 @@ class Forked:
     def __init__(self, process: Process, log: Path) -> None:
         self._process = process
         self._log = log
+        self._is_noted = False
 
     def poll(self) -> int | None:
         code = self._process.poll()
-        if code is not None and not self._log.exists():
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            self._log.write_text("".join(self._process.communicate(0)), encoding="utf-8")
-            for file in self._process._output:
-                file.close()
+        if code is not None:
+            self._note()
         return code
+
+    def _note(self) -> None:
+        """Add its output to the log, as the step of a study does, and close the files that hold it."""
+        if self._is_noted:
+            return
+        self._is_noted = True
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write("".join(self._process.communicate(0)))
+        for file in self._process._output:
+            file.close()
 
     def stop(self) -> None:
         pass
 
     def wait(self) -> None:
         self._process.wait(300)
+        self._note()
 
 
 class WarmLauncher:

@@ -148,6 +148,7 @@ class Warm:
         socket.send_fds(self._door, [b"\0"], handles)
         self._door.sendall(json.dumps(order).encode() + b"\n")
         theirs.close()
+        given.close()
         pid = ours.recv(8)
         assert pid, "the warm process has ended: see warm.txt"
         return Process(int.from_bytes(pid, "big"), ours, (out, err))
