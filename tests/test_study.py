@@ -465,6 +465,37 @@ def test_a_step_that_an_earlier_process_still_does_is_waited_for(
     assert max(running[3:]) <= 1  # with one job, what was left behind has the place until it ends
 
 
+def test_a_study_that_is_stopped_half_way_and_moved_goes_on_in_its_new_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stops(Events):
+        def started(self, plan: Any, at: int, total: int) -> None:
+            if at == 4:
+                while len(calls()) < 7:  # three steps to their ends, and the start of the fourth
+                    time.sleep(0.01)
+                raise KeyboardInterrupt
+
+    def made(what: str, since: int = 0) -> list[str]:
+        folders = [words[words.index("--out") + 1] for kind, words in calls()[since:] if kind == what]
+        return ["/".join(Path(one).parts[-2:]) for one in folders]
+
+    monkeypatch.setenv("PAUSE", "0.3")
+    place = small()
+    with pytest.raises(KeyboardInterrupt):
+        place.run(1, Stops())
+    half, finished = len(calls()), made("end")
+    assert len(finished) == 3
+    monkeypatch.setenv("PAUSE", "0")
+    place.folder.rename("moved")
+    moved = open_study("smoke", SMALL, Path("moved"))
+    assert moved.run(1, Events()) == []
+    assert not {*finished} & {*made("start", half)}
+    assert len(made("end", half)) == 4
+    table, page = moved.table()
+    assert (table.missing, page) == ((), Path("moved/table.html"))
+    assert not place.folder.exists()
+
+
 # --- the plan
 
 
@@ -601,6 +632,39 @@ def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:
     assert all(one.took > 0 for one in plan.totals)
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_step_that_is_done_shows_its_time_beside_the_expected_one_in_the_plan_and_on_the_page(
+    columns: int, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    place = small()
+    first, *_, last = [step for step in place.grid.steps if step.kind == "eval"]
+    for step, seconds, whole in ((first, 33, True), (last, 12, False)):
+        step.out.mkdir(parents=True)
+        write_card(step.out, dict.fromkeys(("smoke-harmful", "smoke-benign"), ""), ["rule"])
+        history_of(place.folder).append(ended(step.key, "eval", seconds, expected=38, whole=whole).record())
+    given = ("study", "plan", *place.words, "--price", "0.40")
+    output = CliRunner().invoke(app, [*given, "--jobs", "2"]).output
+    lines = output.partition("\nfolder:")[0].splitlines()
+    assert max(map(len, lines)) <= columns
+    if columns == 80:  # in two lines of a cell
+        assert lines[0].split() == ["step", "what", "state", "time", "memory", "disk", "money"]
+        said = ["33 s ", "(38 s expected)", "12 s ", "(resumed)"]
+    else:
+        said = ["33 s (38 s expected)", "12 s (resumed)"]
+    places = [" ".join(output.split()).find(one) for one in said]
+    assert -1 not in places
+    assert places == sorted(places)
+    page = " ".join(place.table()[1].read_text(encoding="utf-8").split())
+    assert "<td>38 s</td><td>33 s</td>" in page
+    assert "<td>38 s</td><td>12 s, resumed</td>" in page
+    records = [json.loads(line) for line in CliRunner().invoke(app, [*given, "--json"]).stdout.splitlines()]
+    assert {one["money"] for one in records if one["status"] == "done"} == {0.0}
+    for one in records:
+        if one["status"] == "missing":
+            assert one["money"] == pytest.approx(one["expected_seconds"] / 3600 * 0.4)
+
+
 def test_a_misspelt_key_is_named_before_the_key_that_is_missing_for_it(here: Path) -> None:
     (here / "mine.yaml").write_text("title: t\nmodells: [smollm2-135m]\n")
     with pytest.raises(DataError, match=r"modells: unknown key\. Did you mean .models."):
@@ -626,6 +690,8 @@ def test_money_is_time_times_price(here: Path) -> None:
         sum(one.expected or 0 for one in plan_study(open_study("main", (), None).grid, Path("x"), CARD).steps)
         / 3600
     )
+    column = [line.split()[-1] for line in done.output.splitlines() if " missing " in line]
+    assert sum(float(one.replace("<", "")) for one in column) == pytest.approx(hours * 0.4, abs=0.2)
     said = " ".join(done.output.split())
     assert f"money: {hours * 0.4:.2f}, for {hours:.1f} hours at 0.4 each" in said
 
@@ -761,7 +827,26 @@ def test_a_rate_over_other_suites_than_the_study_has_is_no_figure(
     path.write_text(json.dumps(card))
     table, _ = place.table()
     assert table.lines[0].cells[0].ours == shown
-    assert bool(table.dots) == ("over" not in shown)
+    left_out = f"smollm2-135m: its rate of harmful prompts is {shown}"
+    assert table.undrawn == ((left_out,) if "over" in shown else ())
+    assert len(table.dots) == 1 - len(table.undrawn)
+
+
+def test_a_run_without_both_rates_is_named_below_the_plot(here: Path) -> None:
+    place = small()
+    place.run(1, Events())
+    _, page = place.table()
+    assert "every run of this study</b>" in page.read_text(encoding="utf-8")
+    _, changed, gone = [step.out / "scorecard.json" for step in place.grid.steps if step.kind == "eval"]
+    card = json.loads(changed.read_text())
+    del card["pooled"]["over_refusal"]
+    changed.write_text(json.dumps(card))
+    gone.unlink()
+    table, page = place.table()
+    assert table.undrawn == ("alttrain: no rate of benign prompts by rule", "no-ha: not evaluated")
+    text = page.read_text(encoding="utf-8")
+    assert "every run of this study that has both rates</b>" in text
+    assert f"Not in the plot: {'; '.join(table.undrawn)}." in text
 
 
 def test_a_rate_that_lacks_a_suite_of_the_study_is_no_figure(here: Path) -> None:
@@ -816,13 +901,16 @@ def test_a_name_of_another_person_is_no_formula_in_a_spreadsheet(start: str, her
 def test_every_format_says_partial_until_all_is_done(here: Path) -> None:
     place = small()
     table, page = place.table()
-    says = {"markdown": "(PARTIAL)", "latex": "% PARTIAL", "csv": ",yes\n"}
+    row = r"\multicolumn{3}{l}{\textbf{PARTIAL: 7 steps are not done.}} \\"  # no comment: it is typeset
+    says = {"markdown": "(PARTIAL)", "latex": f"\\toprule\n{row}\n\\midrule\n", "csv": ",yes\n"}
     assert [says[name] in form(table) for name, form in FORMATS.items()] == [True] * 3
     assert "PARTIAL" in page.read_text(encoding="utf-8")
     place.run(1, Events())
     table, page = place.table()
     assert [says[name] in form(table) for name, form in FORMATS.items()] == [False] * 3
-    assert "PARTIAL" not in page.read_text(encoding="utf-8")
+    for text in (page.read_text(encoding="utf-8"), FORMATS["latex"](table)):
+        assert "PARTIAL" not in text
+    assert replace(table, missing=("one",)).to_do == "1 step is not done"
 
 
 def test_a_papers_mean_of_one_seed_and_a_rate_over_fewer_suites_of_another_are_not_averaged(

@@ -22,7 +22,7 @@ _KINDS = {"build": "build-data", "train": "train", "eval": "eval", "judge": "eva
 
 
 def print_study_plan(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> None:
-    """Print the steps of a study, and their sums.
+    """Print the steps of a study, and their sums. Steps at the same time share the price.
 
     Args:
         plan: all steps.
@@ -30,8 +30,11 @@ def print_study_plan(plan: "StudyPlan", folder: Path, jobs: int, price: float | 
         jobs: steps at the same time.
         price: of the machine, per hour.
     """
-    names = ("step", "what", "state", "time", "memory", "disk")
-    print_table(names, [_planned(one) for one in plan.steps], left=(0, 1, 2))
+    names, rows = ["step", "what", "state", "time", "memory", "disk"], [_planned(one) for one in plan.steps]
+    if price is not None:
+        names.append("money")
+        rows = [[*row, _money(one, price / jobs)] for row, one in zip(rows, plan.steps, strict=True)]
+    print_table(names, rows, left=(0, 1, 2))
     print_lines(_sums(plan, folder, jobs, price))
 
 
@@ -111,18 +114,33 @@ def _cell(cell: "Cell") -> str:
 
 
 def _planned(one: "PlannedStep") -> list[str]:
-    time = about_time(one.expected) if one.expected is not None else "unknown"
-    if one.status is Status.DONE:
-        time = about_time(one.took.seconds) if one.took else "-"
     disk = one.cost.disk_gib
     return [
         _KINDS[one.step.kind],
         one.step.title,
         one.status.value,
-        time,
+        _time(one),
         f"{one.cost.memory_gib:.1f} GiB" if one.cost.memory_gib else "unknown",
         f"{disk:.1f} GiB" if disk >= 0.05 else f"{disk * 1024:.0f} MiB",
     ]
+
+
+def _time(one: "PlannedStep") -> str:
+    """Return what a step will take; if it is done, what it took next to what was expected."""
+    if one.status is not Status.DONE:
+        return about_time(one.expected) if one.expected is not None else "unknown"
+    if one.took is None:
+        return "-"
+    took, expected = about_time(one.took.seconds), one.took.expected
+    beside = "resumed" if not one.took.whole else f"{about_time(expected)} expected" if expected else ""
+    return f"{took}\n({beside})" if beside else took
+
+
+def _money(one: "PlannedStep", price: float) -> str:
+    money = one.money(price)
+    if one.status is Status.DONE or money is None:
+        return "unknown" if money is None else "-"
+    return f"{money:.2f}" if money >= 0.005 else "<0.01"
 
 
 def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> Iterator[tuple[str, object]]:

@@ -42,14 +42,14 @@ def latex(table: StudyTable) -> str:
         return " & ".join(escape_hidden(one).translate(_LATEX) for one in cells) + r" \\"
 
     columns = "l" * len(table.axes) + "r" * len(table.columns)
-    notes = [f"% {note}" for note in _notes(table)]
-    partial = ["% PARTIAL"] if table.missing else []
+    notes = [f"% {note}" for note in table.notes]
+    partial = [rf"\multicolumn{{{len(columns)}}}{{l}}{{\textbf{{{text}}}}} \\" for text in _partial(table)]
     return "\n".join(
         [
-            *partial,
             *notes,
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
+            *(f"{row}\n\\midrule" for row in partial),
             line([*table.axes, *map(title_of, table.columns)]),
             r"\midrule",
             *map(line, _rows(table)),
@@ -95,8 +95,11 @@ def _rows(table: StudyTable) -> list[list[str]]:
 
 
 def _notes(table: StudyTable) -> list[str]:
-    partial = [f"PARTIAL: {len(table.missing)} steps are not done."] if table.missing else []
-    return [*table.notes, *partial]
+    return [*table.notes, *_partial(table)]
+
+
+def _partial(table: StudyTable) -> list[str]:
+    return [f"PARTIAL: {table.to_do}."] if table.missing else []
 
 
 def _escaped(text: str) -> str:

@@ -38,6 +38,11 @@ def history_of(folder: Path) -> Log:
     return Log(folder / "journal.jsonl", _ENDED)
 
 
+def last_ends(history: Iterable[StepEnd]) -> dict[str, StepEnd]:
+    """Return the latest end of each step that was done here, by its key."""
+    return {one.key: one for one in history if one.exit_code == 0}
+
+
 class Corrections:
     """By what the arithmetic is multiplied: the median of what finished steps took over their arithmetic.
 

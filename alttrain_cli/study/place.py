@@ -13,6 +13,7 @@ from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.study.file import StudyFile, find_study
 from alttrain_cli.study.grid import Grid, resolve
+from alttrain_cli.study.history import history_of, last_ends
 from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.name_check import check_names
 from alttrain_cli.study.page import write_page
@@ -79,7 +80,7 @@ class Place:
 
     def table(self) -> tuple[StudyTable, Path]:
         """Return the table of what is there, and its page, which is written."""
-        found = study_table(self.grid)
+        found = study_table(self.grid, last_ends(history_of(self.folder)))
         page = self.folder / "table.html"
         write_page(page, found)
         return found, page

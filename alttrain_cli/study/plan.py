@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.study.cost import Cost, cost_of
 from alttrain_cli.study.grid import Grid
-from alttrain_cli.study.history import Corrections, StepEnd, history_of, parts_of
+from alttrain_cli.study.history import Corrections, StepEnd, history_of, last_ends, parts_of
 from alttrain_cli.study.steps import Status, Step, StepKind
 
 
@@ -25,7 +25,11 @@ class PlannedStep(NamedTuple):
         """The seconds that it still takes, if it starts from its beginning."""
         return 0.0 if self.status is Status.DONE else self.expected
 
-    def record(self) -> dict[str, Any]:
+    def money(self, price: float | None) -> float | None:
+        """What it still costs at a price per hour; None if the price or its time is not known."""
+        return None if price is None or self.left is None else self.left / 3600 * price
+
+    def record(self, price: float | None = None) -> dict[str, Any]:
         return {
             "kind": self.step.kind,
             "key": self.step.key,
@@ -36,6 +40,7 @@ class PlannedStep(NamedTuple):
             **self.cost.record(),
             "expected_seconds": self.expected,
             "took_seconds": self.took and self.took.seconds,
+            "money": self.money(price),
         }
 
     def ended(self, machine: str, seconds: float, exit_code: int) -> StepEnd:
@@ -131,7 +136,7 @@ def plan_step(step: Step, grid: Grid, folder: Path, machine: Machine) -> Planned
 
 def _planned(steps: Sequence[Step], grid: Grid, folder: Path, machine: Machine) -> list[PlannedStep]:
     history = list(history_of(folder))
-    done = {one.key: one for one in history if one.exit_code == 0}
+    done = last_ends(history)
     needed = {step.key for step in steps} | done.keys()
     costs = {step.key: cost_of(step, machine) for step in grid.steps if step.key in needed}
     corrections = Corrections(machine.name, history, {key: cost.parts for key, cost in costs.items()})

@@ -12,6 +12,7 @@ from alttrain_cli.runs.scores import ScoreMacro, ScoreMetric, Scores, read_score
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, Point, rater_of
+from alttrain_cli.study.history import StepEnd
 from alttrain_cli.study.steps import EvalStep, Rater, Status
 from alttrain_cli.study.table_values import Cell, Dot, Line, PublishedDot, Seeds, StudyTable
 
@@ -24,8 +25,8 @@ GRADED = "right answers"  # the judge of suites that have them
 Groups = dict[tuple[str, ...], list[tuple[Point, Rater]]]  # the points of each row, by its labels
 
 
-def study_table(grid: Grid) -> StudyTable:
-    """Return the table of what is there."""
+def study_table(grid: Grid, ends: Mapping[str, StepEnd]) -> StudyTable:
+    """Return the table of what is there; `ends` are those of the steps that were done here, by key."""
     study = grid.study
     paper = find_published(study.table.published) if study.table.published else None
     groups: Groups = {}
@@ -41,17 +42,20 @@ def study_table(grid: Grid) -> StudyTable:
         runs = ([_cell(point, judge, read[point], name, paper) for name in columns] for point, judge in found)
         return Line(labels, tuple(map(_over_seeds, zip(*runs, strict=True))))
 
-    left = tuple(f"{step.kind}: {step.title}" for step in grid.steps if step.status() is not Status.DONE)
+    left = {step.key: f"{step.kind}: {step.title}" for step in grid.steps if step.status() is not Status.DONE}
+    plotted = [*_dots(groups, read, study)]
     return StudyTable(
         study.title,
         study.rows,
         columns,
         tuple(line(labels, found) for labels, found in groups.items()),
         paper,
-        left,
-        tuple(_dots(groups, read, study)),
+        tuple(left.values()),
+        tuple(one for one in plotted if isinstance(one, Dot)),
         _published_dots(groups, study, paper),
         tuple(_doubts(groups, read, columns)),
+        tuple(one for one in plotted if isinstance(one, str)),
+        tuple(ends[step.key] for step in grid.steps if step.key in ends and step.key not in left),
     )
 
 
@@ -105,22 +109,29 @@ def _doubts(groups: Groups, read: Reads, columns: Sequence[str]) -> Iterator[str
                 )
 
 
-def _dots(groups: Groups, read: Reads, study: StudyFile) -> Iterator[Dot]:
-    """Yield every run of which both rates of the plot are known."""
+def _dots(groups: Groups, read: Reads, study: StudyFile) -> Iterator[Dot | str]:
+    """Yield every run as a point of the plot, or in words why it is not in it."""
     for labels, found in groups.items():
         for point, judge in found:
-            one = read[point]
-            if one is None:
-                continue
-            harm, refusal = (one.best(pool, judge) for pool in ("harmful", "over_refusal"))
-            if harm is None or harm.target is None or refusal is None or refusal.target is None:
-                continue
-            if one.other_suites("harmful", harm) or one.other_suites("over_refusal", refusal):
-                continue
             seed = [f"seed {point.seed}"] if len(found) > 1 and point.seed is not None else []
             is_trained = study.methods[point.method] is not None
-            label = ", ".join([*labels, *seed])
-            yield Dot(label, harm.target, refusal.target, harm.metric == "harmful", is_trained)
+            yield _dot(", ".join([*labels, *seed]), judge, read[point], is_trained=is_trained)
+
+
+def _dot(label: str, judge: Rater, read: _Read | None, *, is_trained: bool) -> Dot | str:
+    """Return a run as a point, or in words which of its two rates it lacks."""
+    if read is None:
+        return f"{label}: not evaluated"
+    found = []
+    for pool, kind in KINDS.items():
+        rate = read.best(pool, judge)
+        if rate is None or rate.target is None:
+            return f"{label}: no rate of {kind} prompts by {judge.name}"
+        if why := read.other_suites(pool, rate):
+            return f"{label}: its rate of {kind} prompts is {why}"
+        found.append((rate.target, rate.metric))
+    (harm, metric), (refusal, _) = found
+    return Dot(label, harm, refusal, metric == "harmful", is_trained)
 
 
 def _published_dots(

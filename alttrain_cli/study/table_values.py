@@ -7,6 +7,8 @@ from alttrain_cli.evaluation.published_tables import PublishedPaper
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent, span
 from alttrain_cli.study.file import Axis
+from alttrain_cli.study.history import StepEnd
+from alttrain_cli.text import counted
 
 SEEDS = "Over several seeds: the mean, and the standard deviation in points."
 NO_HARM = "Where no judge measured harm, the column harmful counts answers that do not refuse."
@@ -92,6 +94,14 @@ class StudyTable:
     dots: tuple[Dot, ...]
     published_dots: tuple[PublishedDot, ...]
     doubts: tuple[str, ...] = ()  # what is in no rate
+    undrawn: tuple[str, ...] = ()  # the runs that are not in the plot, and why
+    ended: tuple[StepEnd, ...] = ()  # the steps that were done here, with their times
+
+    @property
+    def to_do(self) -> str:
+        """In words how many steps are missing; empty if none is."""
+        count = len(self.missing)
+        return f"{counted(count, 'step')} {'is' if count == 1 else 'are'} not done" if count else ""
 
     @property
     def notes(self) -> list[str]:

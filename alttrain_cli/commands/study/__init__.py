@@ -35,7 +35,7 @@ def plan(context: typer.Context, options: StudyPlanOptions) -> None:
         planned = plan_study(place.grid, place.folder, machine)
     if options.as_json:
         for step in planned.steps:
-            console.print_json(step.record())
+            console.print_json(step.record(options.price_of_step))
         return
     console.print_study_plan(planned, place.folder, options.jobs, options.price)
     console.print_next(place.command("table" if planned.is_done else "run"))

@@ -50,6 +50,11 @@ class StudyPlanOptions(StudyOptions):
     )
     as_json: JsonOption = False
 
+    @property
+    def price_of_step(self) -> float | None:
+        """The price of an hour of one step: steps at the same time share the machine."""
+        return None if self.price is None else self.price / self.jobs
+
 
 @dataclass(frozen=True)
 class StudyRunOptions(StudyOptions):
