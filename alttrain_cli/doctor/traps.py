@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from alttrain_cli.doctor.finding import Finding, note, ok, problem
+from alttrain_cli.doctor.finding import Finding, Level, note, ok, problem
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.structure.probing import (
@@ -32,7 +32,8 @@ def find_traps(tokenizer: Tokenizer, system: str | None, row: Row) -> list[Findi
         probing = Probing.of(tokenizer)
     except ModelError as error:
         return [*found, problem("chat template", str(error), _OTHER_COPY)]
-    found += _dropped(tokenizer, probing, system)
+    if found[0].level is Level.OK:  # else what the tokenizer loses would look dropped by the template
+        found += _dropped(tokenizer, probing, system)
     found += _turn(tokenizer, probing)
     found += _thinking(tokenizer, probing)
     found += _start(tokenizer, probing)
