@@ -381,7 +381,7 @@ def test_an_attack_that_works_no_more_often_than_the_bare_goal_adds_nothing() ->
 def test_without_a_judge_of_harm_it_is_not_known_whether_an_attack_adds_to_the_bare_goal() -> None:
     found = compared(side(*reached(1), counts="not refused"), side(*reached(2), counts="not refused"))
     assert found.problem.startswith("it is not known whether the attack adds anything to the bare goal")
-    assert "not refused 1/4 = 25%" in found.problem
+    assert "the judge counts harmless answers too" in found.problem
 
 
 def test_attack_and_bare_goal_are_paired_by_goal_over_the_goals_of_both() -> None:

@@ -85,12 +85,12 @@ class BesideBareGoal:
         """The warning that the attack adds nothing, or may add nothing; empty if it adds something."""
         if not self.adds_nothing:
             return ""
-        found = f"{self._rates}, within {self.calls} target calls each"
         if self.counts == HARMFUL.title:
+            found = f"{self._rates}, within {self.calls} target calls each"
             return f"the attack adds nothing to the bare goal: {found}"
-        return (
-            f"it is not known whether the attack adds anything to the bare goal: {found}. The judge counts "
-            "harmless answers too. Judge harm: alttrain eval judges"
+        return (  # without figures, so that several attacks share one warning
+            "it is not known whether the attack adds anything to the bare goal: the judge counts harmless "
+            "answers too. Judge harm: alttrain eval judges"
         )
 
 

@@ -12,6 +12,7 @@ from alttrain_cli.evaluation.metric_values import HARMFUL
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import Rate, percent
 from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.text import after_names
 
 FAILED_LIMIT = 0.05  # of dialogues that say nothing about the target; above it the scorecard says so on top
 WEAK = 0.5  # an attack that reaches its goal on the baseline less often leaves no room for a difference
@@ -222,12 +223,12 @@ def _too_early(whose: str, side: AttackSummary) -> str:
 
 def beside_control(attacks: Mapping[str, AttackScore]) -> list[str]:
     """Return which attacks work no more often than the bare goal, sampled as often as they may call."""
-    found = []
-    for name, score in attacks.items():
-        for whose, side in score.sides:
-            if side.bare_goal and side.bare_goal.problem:
-                found.append(f"{name}: {whose}{side.bare_goal.problem}")
-    return found
+    sides = [(name, *one) for name, score in attacks.items() for one in score.sides]
+    return after_names(
+        (name, whose + side.bare_goal.problem)
+        for name, whose, side in sides
+        if side.bare_goal and side.bare_goal.problem
+    )
 
 
 def outcome_label(facts: AttackRecord, outcome: str) -> str:
