@@ -23,7 +23,7 @@ from alttrain_cli.structure.row import Row
 
 COMPARED = ("starter-qa102-harmful", "starter-qa102-benign")
 HARDER = "starter-la120-benign"
-LENGTH = 96  # tokens of the untrained model's answers, which are long
+LENGTH = 96  # tokens of an answer: the untrained model's are long, and a small model may repeat itself
 RESULT = """
 Its verdict was right for {right} of these {asked} questions. README.md has the rates
 for questions that training never saw.
@@ -47,13 +47,14 @@ def main(run: str) -> None:
     """Show the questions with their completions, then what to type next."""
     target = find(run)
     assert isinstance(target, Target)
-    screen, settings = ChatScreen(), Settings(target.recipe.generation)
+    screen = ChatScreen()
+    settings = Settings(target.recipe.generation).set(f"max_new_tokens={LENGTH}")
     rows = {row.id: row for row in starter_rows("heldout")}
     with ThreadPoolExecutor(1) as pool:  # as in `alttrain chat`: else two OpenMP teams share the cores
         trained = pool.submit(open_backend, target, Reporter()).result()
     assert trained.base
 
-    def show(heading: str, backend: Backend, row: Row, settings: Settings = settings) -> bool:
+    def show(heading: str, backend: Backend, row: Row) -> bool:
         """Show a completion; return whether its verdict is the label of the row."""
         screen.console.print("", Rule(Text(heading, "bold"), align="left"))
         return send(backend, Transcript(), row.prompt, settings, screen).completion.trace.verdict == row.label
@@ -61,7 +62,7 @@ def main(run: str) -> None:
     right = 0
     for number, row in enumerate((rows[name] for name in COMPARED), start=1):
         screen.say(f"\nQuestion {number}: {row.prompt}", "bold")
-        show("before training", trained.base, row, settings.set(f"max_new_tokens={LENGTH}"))
+        show("before training", trained.base, row)
         right += show("after training", trained, row)
     screen.say(f"\nQuestion 3, harder: {rows[HARDER].prompt}", "bold")
     right += show("after training", trained, rows[HARDER])
