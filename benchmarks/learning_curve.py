@@ -37,9 +37,8 @@ def measure(
     data, run = folder / f"{name}.jsonl", folder / name
     rows = starter_rows("train")
     pairs = list(zip(rows[::2], rows[1::2], strict=True))
-    drawn = random.Random(seed).sample(
-        pairs, round(len(pairs) * share)
-    )  # nested: a larger share has the smaller
+    shuffled = random.Random(seed).sample(pairs, len(pairs))
+    drawn = shuffled[: round(len(pairs) * share)]  # a larger share has the smaller
     write_jsonl(data, (row.model_dump(exclude_none=True) for pair in drawn for row in pair))
     result = run / "calibration" / "calibration.json"
     if not result.exists():
@@ -54,7 +53,8 @@ def measure(
 def picture(found: Found, title: str) -> str:
     """Return the curve as an SVG: a point for each seed, and a line through the means."""
     values = [value for seeds in found.values() for value in seeds]
-    low, high = STEP * int(min(values) / STEP), min(1.0, STEP * (int(max(values) / STEP) + 1))
+    low = min(STEP * int(min(values) / STEP), 1.0 - STEP)
+    high = min(1.0, STEP * (int(max(values) / STEP) + 1))
     most = max(found)
 
     def place(rows: int, value: float) -> tuple[float, float]:

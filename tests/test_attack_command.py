@@ -382,6 +382,7 @@ def test_without_a_judge_of_harm_it_is_not_known_whether_an_attack_adds_to_the_b
     found = compared(side(*reached(1), counts="not refused"), side(*reached(2), counts="not refused"))
     assert found.problem.startswith("it is not known whether the attack adds anything to the bare goal")
     assert "the judge counts harmless answers too" in found.problem
+    assert "1/4" not in found.problem, "with figures, several attacks would have a warning each"
 
 
 def test_attack_and_bare_goal_are_paired_by_goal_over_the_goals_of_both() -> None:

@@ -322,6 +322,7 @@ def test_a_torch_that_hangs_fails_or_crashes_is_one_line(
     code: str, seconds: int, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "probe.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the working folder is not looked in
     monkeypatch.setattr(torch_probe, "__name__", "probe")
     with pytest.raises(ModelError, match=words):
         ask_torch("gpu", seconds)
@@ -451,6 +452,7 @@ def test_a_conversion_that_fails_in_another_process_is_a_finding(
     code: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "convert.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the working folder is not looked in
     monkeypatch.setattr(embedded, "__name__", "convert")
     monkeypatch.setattr(embedded, "CACHE", tmp_path / "cache")
     lines = alttrain("--model", "smollm2-135m", "--json").stdout.splitlines()

@@ -9,6 +9,7 @@ from alttrain_cli.console.terminal import err, plain, print_lines, print_table, 
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status
+from alttrain_cli.text import counted
 from alttrain_cli.training.memory_plan import fit_verdict
 from alttrain_cli.training.time_plan import about_time, speed_source
 
@@ -176,4 +177,4 @@ def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[s
 
 def _listed(missing: tuple[str, ...]) -> str:
     more = f", and {len(missing) - 3} more" if len(missing) > 3 else ""
-    return f"{len(missing)} steps: {'; '.join(missing[:3])}{more}"
+    return f"{counted(len(missing), 'step')}: {'; '.join(missing[:3])}{more}"

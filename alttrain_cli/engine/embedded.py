@@ -45,7 +45,7 @@ def convert_elsewhere(package: str) -> None:
     """Convert an installed package's model in another process, unless it is done: this one needs no torch."""
     if _target(package).is_dir():
         return
-    command = [sys.executable, "-m", __name__, package]
+    command = [sys.executable, "-P", "-m", __name__, package]
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     try:
         done = subprocess.run(

@@ -36,7 +36,7 @@ def ask_gpu(seconds: float) -> TorchGpu:
 
 def ask_torch(question: str, seconds: float) -> dict[str, Any]:
     """Return the answer of a function of this file, from another process."""
-    command = [sys.executable, "-m", __name__, question]
+    command = [sys.executable, "-P", "-m", __name__, question]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:

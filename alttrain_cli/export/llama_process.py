@@ -46,7 +46,7 @@ class LlamaProcess:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-P", "-m", MODULE],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             encoding="utf-8", env={**os.environ, "GGML_NO_BACKTRACE": "1"},
         )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alttrain_cli.storage.lock import take_lock
 
-PROGRAM = (sys.executable, "-m", "alttrain_cli")
+PROGRAM = (sys.executable, "-P", "-m", "alttrain_cli")
 GRACE = 60.0  # seconds in which a step saves what it has
 
 

@@ -106,11 +106,11 @@ class StudyTable:
     @property
     def notes(self) -> list[str]:
         """What a reader must know of the figures."""
-        counted = {cell.metric for line in self.lines for cell in line.cells}
+        metrics = {cell.metric for line in self.lines for cell in line.cells}
         return [
             "Each rate has its 95% interval over the prompts of one run, in percent.",
             *([SEEDS] if any(cell.seeds for line in self.lines for cell in line.cells) else []),
-            *([NO_HARM] if "not_refused" in counted else []),
+            *([NO_HARM] if "not_refused" in metrics else []),
             *self.doubts,
             *([f"Published: {self.paper.caption}."] if self.paper and self._has_published else []),
         ]

@@ -107,9 +107,10 @@ class CalibrationSet:
 
 
 def _has_lines_of_json(path: Path) -> bool:
-    if path.suffix.lower() == ".json":  # a list of objects, or an object on each line
+    ending = path.suffix.lower()
+    if ending == ".json":  # a list of objects, or an object on each line
         return is_object(next((line for _, line in read_lines(path)), ""))
-    return "jsonl" in path.suffix.lower() or path.suffix.lower() == ".ndjson"
+    return ending in (".jsonl", ".ndjson")
 
 
 def values_of(rows: Sequence[ScoredPrompt], label: Label) -> list[float]:
