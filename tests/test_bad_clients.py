@@ -121,6 +121,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("near-threshold", ask(treshold=0.5), "'treshold' is not known here. Did you mean threshold?"),
     ("near-greedy", ask(Temperature=0), "Did you mean temperature?"),
     ("near-length", ask(max_new_tokens=5), "Did you mean max_tokens?"),
+    ("near-stop", ask(stopp="x"), "Did you mean stop?"),
     ("near-seed", ask(seeed=5), "Did you mean seed?"),
     ("stream-text", ask(stream="yes"), "stream: must be true or false"),
     ("no-tokens", ask(max_tokens=0), "max_tokens: must be greater than 0"),

@@ -135,8 +135,9 @@ def _check_field(name: str, value: Any) -> None:
         return
     lower = name[:100].lower()
     near = get_close_matches(lower, _Body.model_fields, n=1, cutoff=_NEAR)
-    # A name that holds ours is another program's: temperature_last.
-    if near and (lower == near[0] or near[0] not in lower):
+    # A name with ours as a part is another program's (temperature_last), and so is a list of models.
+    is_anothers = lower == "models" or any(f"_{one}_" in f"_{lower}_" for one in near)
+    if near and (lower == near[0] or not is_anothers):
         raise ApiError(400, f"{quoted(name)} is not known here. Did you mean {near[0]}?", param=near[0])
 
 
