@@ -12,6 +12,9 @@ AGAIN := (echo "Once more, alone. What passes now is flaky and must be fixed:"; 
 LOCK := pip compile --universal --no-config --fork-strategy fewest --python-version 3.11 --all-extras \
 	--no-annotate --custom-compile-command "make lock" --output-file constraints.txt
 
+# Some machines tell Python to keep no bytecode. Then each process compiles torch and what stands on it again: 18 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check lint types tests thorough faults docs resolve lock format clean
 
 ## demo: teach a real 135M model the structure, and compare its answers before and after

@@ -139,7 +139,8 @@ def main() -> int:
         cache = home / "uv" if arguments.cold else usual
         warm = cache.is_dir()
         environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "UV_CACHE_DIR": str(cache)}
-        environment.pop("VIRTUAL_ENV", None)
+        for own in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):  # of this machine alone
+            environment.pop(own, None)
         command = f"git clone --quiet {ROOT} alttrain && cd alttrain && {arguments.command}"
         load = os.getloadavg()[0]
         pieces, code = run(command, Path(scratch), environment, cores=arguments.cores)

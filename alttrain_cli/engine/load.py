@@ -1,6 +1,7 @@
 """Loads a recipe's base model, with or without an adapter, through Unsloth."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from alttrain_cli.engine.model_files import (
     no_weights_missing,
     read_adapter,
 )
-from alttrain_cli.engine.source import ModelSource, check_source, is_local, locate
+from alttrain_cli.engine.source import ModelSource, check_source, is_local, locate, prepare
 from alttrain_cli.errors import ModelError, first_line
 from alttrain_cli.network import leave_hub
 from alttrain_cli.recipe.model import Recipe
@@ -49,9 +50,15 @@ class LoadedModel:
 
 
 def start(recipe: Recipe) -> None:
-    """Import what loading this recipe's model needs: seconds that are worth a message of their own."""
+    """Import what loading this recipe's model needs: seconds that are worth a message of their own.
+
+    A package's model is converted at its first use, in another process at the same time.
+    """
     _stay_offline(recipe)
-    import_unsloth()
+    with ThreadPoolExecutor(1) as pool:
+        converted = pool.submit(prepare, recipe.model)
+        import_unsloth()
+        converted.result()
 
 
 @contextmanager
