@@ -1,10 +1,10 @@
-"""Kills a training, evaluation, attack or study at random and resumes it. Its end must be the usual one.
+"""Kills a training, evaluation, attack, study or export at random and repeats it: its end must be the same.
 
-    python benchmarks/kill.py train|eval|attack|study [--kills N] [--rows 16] [--recipe smollm2-135m]
+    python benchmarks/kill.py train|eval|attack|study|export [--kills N] [--rows 16] [--recipe smollm2-135m]
                               [--seed 1] [--log kill.log] [--undisturbed FOLDER] [--within SECONDS]
-                              [--set KEY=VALUE]
+                              [--set KEY=VALUE] [--run RUN]
 
-There are 25 kills, and 30 of an attack.
+There are 25 kills, 30 of an attack, and 10 of an export of --run to GGUF files.
 Every kill is SIGKILL, at a moment drawn between the process's start and --within, by default the time of the
 undisturbed one. An attack is played by copies of a process that holds the model, with one thread unless
 OMP_NUM_THREADS says otherwise: a copy can wait for ever for threads that were not copied. The first line has
@@ -14,7 +14,8 @@ After each one every JSON file is read, and the same command goes on with what i
 folders follow until all kills are spent. Compared are, bit for bit: of training the losses of all
 steps and the adapter's weights; of an evaluation every file but the page, which shows what they hold;
 of an attack its dialogues with their outcomes, and that no answered call was made again;
-of the study `smoke` its table, and that no step that was done at a kill was done again.
+of the study `smoke` its table, and that no step that was done at a kill was done again; of an export
+all of its files. A folder without a hidden name that a killed export leaves must be whole.
 --set changes a key of the study. --undisturbed takes an undisturbed end that is there already, for example
 one of benchmarks/study.py.
 """
@@ -34,9 +35,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kill_jobs import Attack, Evaluation, Smoke, Training
+from kill_jobs import Attack, Evaluation, Export, Smoke, Training
 
-KILLS = {"attack": 30}
+KILLS = {"attack": 30, "export": 10}
 TELL = 30.0  # seconds between two lines about an undisturbed run
 THERE = 90.0  # seconds within which a job is killed if its undisturbed end was there already
 
@@ -79,7 +80,7 @@ class Copy:
 
 
 Process = subprocess.Popen[str] | Copy
-Job = Training | Evaluation | Attack | Smoke
+Job = Training | Evaluation | Attack | Smoke | Export
 
 
 def start(job: Job, folder: Path) -> Process:
@@ -209,7 +210,7 @@ def torment(job: Job, place: Path, options: argparse.Namespace, log: Log) -> Non
 def main() -> None:
     """Kill, go on, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("job", choices=("train", "eval", "attack", "study"))
+    parser.add_argument("job", choices=("train", "eval", "attack", "study", "export"))
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--kills", type=int)
     parser.add_argument("--rows", type=int, default=16, help="rows to train, or prompts a suite")
@@ -218,6 +219,7 @@ def main() -> None:
     parser.add_argument("--undisturbed", type=Path)
     parser.add_argument("--within", type=float)
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--run", type=Path, default=Path("demo") / "run", help="what is exported")
     options = parser.parse_args()
     options.kills = options.kills or KILLS.get(options.job, 25)
     if options.job == "attack":
@@ -230,6 +232,7 @@ def main() -> None:
             "eval": lambda: Evaluation(options.recipe, options.rows),
             "attack": lambda: Attack(options.recipe, options.rows),
             "study": lambda: Smoke(options.set),
+            "export": lambda: Export(options.run),
         }
         torment(jobs[options.job](), place, options, log)
     if options.log:

@@ -200,6 +200,44 @@ class Smoke:
         return open_study("smoke", self._sets, folder)
 
 
+class Export:
+    """An export of a run to GGUF files. It is not resumed: the same command makes it again.
+
+    What a killed one leaves has a hidden name, and is gone after the next one. `outcome` has every file, so a
+    folder that looks whole and is not differs.
+    """
+
+    stages = ("nothing written", "loaded", "merging", "converting", "quantising or proving", "named")
+
+    def __init__(self, run: Path, kinds: str = "f16,q4_k_m") -> None:
+        self._run = run
+        self._kinds = kinds
+
+    def command(self, folder: Path) -> list[str]:
+        types = ["--format", "ollama", "--quantize", self._kinds]
+        return ["export", str(self._run), *types, "--out", str(folder)]
+
+    def finished(self, folder: Path) -> bool:
+        return bool(list(folder.glob("[!.]*")))
+
+    def stored(self, folder: Path) -> int:
+        """Return the stage of the export."""
+        if self.finished(folder):
+            return 5
+        if not (hidden := list(folder.glob(".gguf.part*"))):
+            return 0
+        [part] = hidden
+        has_merged, has_files = (part / ".merged").is_dir(), bool(list(part.glob("*.gguf")))
+        return 4 if has_files and not has_merged else 3 if has_files else 2 if has_merged else 1
+
+    def progress(self, folder: Path) -> str:
+        return self.stages[self.stored(folder)]
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): digest(path) for path in files}
+
+
 def without_time_and_place(card: Any) -> Any:
     """Return a scorecard's numbers, without when and in which folder they were put together."""
     if isinstance(card, dict):

@@ -179,6 +179,27 @@ def test_a_copy_of_a_process_ends_fails_or_is_killed(monkeypatch: pytest.MonkeyP
     assert endless.returncode == -signal.SIGKILL
 
 
+def test_the_stage_of_a_killed_export_and_every_file_of_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    job = import_module("kill_jobs").Export(Path("run"))
+    part, found = tmp_path / ".gguf.part1", [job.progress(tmp_path)]
+    for step in (part, part / ".merged", part / "run-F16.gguf", None):
+        if step is None:
+            (part / ".merged").rmdir()
+        elif step.suffix == ".gguf":
+            step.touch()
+        else:
+            step.mkdir()
+        found.append(job.progress(tmp_path))
+    assert not job.finished(tmp_path)
+    part.rename(tmp_path / "gguf")
+    assert (*found, job.progress(tmp_path)) == job.stages
+    assert job.finished(tmp_path)
+    assert list(job.outcome(tmp_path)) == ["gguf/run-F16.gguf"]
+
+
 KILLED_AT = (2, 5, 9)  # calls that are stored
 
 

@@ -183,6 +183,8 @@ def test_a_folder_appears_whole_and_others_may_read_it(tmp_path: Path) -> None:
     place.mkdir()
     with hidden_folder(place) as hidden:
         assert (hidden.parent, list(hidden.iterdir()), list(place.iterdir())) == (place.parent, [], [])
+        assert hidden.name != left.name  # what the killed process started may still write there
+        assert not left.exists()
         (hidden / "inner").mkdir(mode=0o700)
         (hidden / "inner" / "weights").touch(mode=0o600)
         publish(hidden, place)

@@ -1,6 +1,7 @@
 """A folder that appears only when it is whole."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,16 +30,26 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder next to `folder`, with a hidden name, and remove it at the end.
 
     `publish` gives it its name before that. A process that is killed leaves only the hidden folder,
-    which the next one removes. Others are kept out by the caller (`storage.lock`).
+    which the next one removes. Others are kept out by the caller (`storage.lock`). A program that the
+    killed process had started may still write to its folder by name: so the next one has another name.
     """
-    hidden = folder.with_name(f".{folder.name}.part")
+    left = _left(folder)
+    hidden = folder.with_name(f".{folder.name}.part{max(left.values()) + 1 if left else ''}")
     try:
         with explain_write_errors(hidden):
-            shutil.rmtree(hidden, ignore_errors=True)
+            for path in left:
+                shutil.rmtree(path, ignore_errors=True)
             hidden.mkdir(parents=True)
         yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _left(folder: Path) -> dict[Path, int]:
+    """Return what earlier processes have left, each with its number; the first one has none."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.part(\d*)")
+    found = ((path, name.fullmatch(path.name)) for path in folder.parent.glob(".*.part*"))
+    return {path: int(match[1] or 0) for path, match in found if match}
 
 
 def publish(hidden: Path, folder: Path) -> None:
