@@ -8,13 +8,13 @@ from rich.cells import cell_len
 
 from alttrain_cli.console.figures import estimate_in_words, size_in_words
 from alttrain_cli.console.terminal import duration, out, print_lines, print_next, print_table
+from alttrain_cli.runs.scores import HeldOutTally, Tally
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.sizes import size_of
 
 if TYPE_CHECKING:
     from alttrain_cli.runs.comparison import ScorePair, Setting
     from alttrain_cli.runs.entry import RunEntry
-    from alttrain_cli.runs.scores import Tally
 
 _COLUMNS = ("run", "state", "loss", "all\nsections", "harmful\nrefused", "benign\nrefused", "size")
 _RESULTS = ("state", "started", *_COLUMNS[2:], "tokens/s", "training time", "peak memory")
@@ -31,7 +31,10 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
     long = dict.fromkeys(entry.path.parent for entry in entries if cell_len(str(entry.path)) > _ROOM)
     print_lines(("in:", folder.absolute()) for folder in long)
     print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
-    _print_counts(entries)
+    tallies = [tally for entry in entries for tally in _tallies(entry) if tally]
+    if any(isinstance(tally, HeldOutTally) for tally in tallies):
+        evaluated = not all(isinstance(tally, HeldOutTally) for tally in tallies)
+        print_lines([("counts:", f"from the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
 
 
 def print_run(entry: "RunEntry", next_step: str) -> None:
@@ -56,7 +59,6 @@ def print_comparison(
     values = [(entry.state, _begun(entry), *_figures(entry), *_speed(entry)) for entry in entries]
     results = [name.replace("\n", " ") for name in _RESULTS]
     print_table(("result", *names), zip(results, *values, strict=True))
-    _print_counts(entries)
     if scores:
         out().print()
         rows = [
@@ -69,13 +71,6 @@ def print_comparison(
 def print_sizes(what: Sequence[tuple[Path, int]]) -> None:
     """Print the folders to delete, with their sizes."""
     print_lines((f"{size_in_words(count)}:", path) for path, count in what)
-
-
-def _print_counts(entries: Sequence["RunEntry"]) -> None:
-    """Print what counts in brackets are, if there are any."""
-    if any(entry.structure and not entry.scores for entry in entries):
-        evaluated = any(entry.scores for entry in entries)
-        print_lines([("counts:", f"from the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
 
 
 def _names(entry: "RunEntry") -> str:
@@ -92,18 +87,22 @@ def _begun(entry: "RunEntry") -> str:
 
 def _figures(entry: "RunEntry") -> tuple[str, ...]:
     loss = entry.manifest.loss
-    tallies = (entry.structure, entry.refused("harmful"), entry.refused("benign"))
     return (
         f"{loss.last:.2f}" if loss else "",
-        *(_tally(one, evaluated=entry.scores is not None) for one in tallies),
+        *map(_tally, _tallies(entry)),
         size_in_words(entry.bytes),
     )
 
 
-def _tally(tally: "Tally | None", *, evaluated: bool) -> str:
+def _tallies(entry: "RunEntry") -> tuple[Tally | None, ...]:
+    return (entry.structure, entry.refused("harmful"), entry.refused("benign"))
+
+
+def _tally(tally: Tally | None) -> str:
     if tally is None:
         return ""
-    return f"{tally.hits}/{tally.n}" if evaluated else f"({tally.hits}/{tally.n})"
+    shown = f"{tally.hits}/{tally.n}"
+    return f"({shown})" if isinstance(tally, HeldOutTally) else shown
 
 
 def _speed(entry: "RunEntry") -> tuple[str, ...]:
@@ -148,8 +147,6 @@ def _training(entry: "RunEntry") -> Iterator[tuple[str, object]]:
         yield "canary:", f"step {counts.step}: {counts.in_words()}"
     if manifest.probes:
         yield "held-out:", manifest.probes.in_words()
-        if manifest.probes.advice:
-            yield "advice:", manifest.probes.advice
 
 
 def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:

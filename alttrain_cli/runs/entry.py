@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.runs.scores import Scores, Tally, read_scores
+from alttrain_cli.runs.scores import HeldOutTally, Scores, Tally, read_scores
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run import KNOWN, Run, RunState
 from alttrain_cli.storage.run_records import Manifest
@@ -46,19 +46,21 @@ class RunEntry:
     @property
     def structure(self) -> Tally | None:
         """The completions with all required sections: of the evaluation, else of the held-out prompts."""
-        if self.scores:
+        if self.scores and self.scores.structure:
             return self.scores.structure
         probes = self.manifest.probes
-        return Tally(probes.structured, probes.n) if probes else None
+        return HeldOutTally(probes.structured, probes.n) if probes else None
 
     def refused(self, label: PromptLabel) -> Tally | None:
         """The prompts of a label that were refused: in the evaluation, else of the held-out prompts."""
-        if self.scores:
-            return self.scores.refused_harmful if label == "harmful" else self.scores.refused_benign
+        scores = self.scores
+        found = scores and (scores.refused_harmful if label == "harmful" else scores.refused_benign)
+        if found:
+            return found
         probes = self.manifest.probes
         if probes is None or label not in probes.asked:
             return None
-        return Tally(probes.refused.get(label, 0), probes.asked[label])
+        return HeldOutTally(probes.refused.get(label, 0), probes.asked[label])
 
     @cached_property
     def bytes(self) -> int:

@@ -129,6 +129,10 @@ class Tally(NamedTuple):
     n: int
 
 
+class HeldOutTally(Tally):
+    """A tally of the held-out prompts after training, not of an evaluation."""
+
+
 class Scores(Record):
     """The scorecard of one run."""
 
