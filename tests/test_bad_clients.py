@@ -151,6 +151,9 @@ def test_a_request_that_cannot_be_meant_is_refused_in_one_line(here: Here, body:
     assert reply.status_code == 400
     assert words in message_of(reply)
     assert reply.json()["error"]["type"] == "invalid_request_error"
+    param = reply.json()["error"]["param"]
+    if isinstance(body, dict) and "missing" not in words:  # the field that was sent
+        assert param.split(".")[0] in body
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -21,9 +21,11 @@ _LINE = 10.0  # seconds between plain lines
 def print_server(address: str, models: Sequence[str], *, key_from: str | None) -> None:
     """Print the address, the models, and how to connect. `key_from`: the variable that holds the key."""
     name = models[0]
-    body = json.dumps({"model": name, "messages": [{"role": "user", "content": "Hi."}]})
-    key = f' -H "Authorization: Bearer ${key_from}"' if key_from else ""
-    curl = f"curl {address}/chat/completions -H 'Content-Type: application/json'{key} -d {shlex.quote(body)}"
+    message = {"role": "user", "content": "Hi."}
+    body = json.dumps({"model": name, "messages": [message]}, separators=(",", ":"))
+    options = [f"curl {address}/chat/completions", "-H 'Content-Type: application/json'"]
+    options += [f'-H "Authorization: Bearer ${key_from}"'] if key_from else []
+    curl = " \\\n    ".join([f"\n  {options[0]}", *options[1:], f"-d {shlex.quote(body)}"])
     given = f'os.environ["{key_from}"]' if key_from else '"none"'
     described = (
         [name] if len(models) == 1 else [f"{name} (fine-tuned)", f"{models[1]} (adapter switched off)"]
@@ -35,7 +37,7 @@ def print_server(address: str, models: Sequence[str], *, key_from: str | None) -
         "Python": f'OpenAI(base_url="{address}", api_key={given})',
         "Open WebUI": f"Admin Settings > Connections > OpenAI API: {address}",
     }
-    for label, text in lines.items():  # each stays one line, which can be copied
+    for label, text in lines.items():  # no line is wrapped, so that it can be copied
         out().print(Text(f"{label:<12}", "muted") + plain(text), soft_wrap=True)
     err().print(Text("Ctrl-C stops the server.", "muted"))
 

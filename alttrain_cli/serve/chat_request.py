@@ -12,7 +12,7 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.recipe.strict import MOST
 from alttrain_cli.serve.api_error import ApiError
 from alttrain_cli.strict_json import parse_json
-from alttrain_cli.text import quoted
+from alttrain_cli.text import escape_hidden, quoted
 
 # Fields that would change the completion and are not supported, each with the values that change nothing:
 # OpenAI's own, and those of vLLM, llama.cpp and hosted models.
@@ -138,7 +138,8 @@ def _check_field(name: str, value: Any) -> None:
     # A name with ours as a part is another program's (temperature_last), and so is a list of models.
     is_anothers = lower == "models" or any(f"_{one}_" in f"_{lower}_" for one in near)
     if near and (lower == near[0] or not is_anothers):
-        raise ApiError(400, f"{quoted(name)} is not known here. Did you mean {near[0]}?", param=near[0])
+        sent = escape_hidden(name)[:100]
+        raise ApiError(400, f"{quoted(name)} is not known here. Did you mean {near[0]}?", param=sent)
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -178,7 +179,8 @@ def _conversation(body: _Body) -> Conversation:
     if continues and len(messages) == 1:
         raise ApiError(400, "messages: there is none before the assistant's.", param="messages")
     if body.add_generation_prompt not in (None, not continues):
-        raise ApiError(400, "add_generation_prompt is not supported here. Leave it out.")
+        name = "add_generation_prompt"
+        raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)
     return conversation
 
 
