@@ -155,6 +155,8 @@ def test_chat_names_what_is_not_there(tmp_path: Path) -> None:
         run("chat", tmp_path / "none", "-p", "Hi"), "neither a run, an adapter, a model folder nor a recipe"
     )
     fails(run("chat", tmp_path, "-p", "Hi"), "contains no run, no adapter and no model")
+    (tmp_path / "x-F16.gguf").touch()
+    fails(run("chat", tmp_path, "-p", "Hi"), "holds GGUF files, for llama.cpp", "export to merged")
     fails(run("chat", "smollm2-135", "-p", "Hi"), "Did you mean 'smollm2-135m'")
 
 

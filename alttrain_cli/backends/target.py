@@ -103,6 +103,8 @@ def find_target(what: str, recipe: str | None = None, also: Sequence[str] = ()) 
     if what.endswith((".yaml", ".yml")) or what in {file.stem for file in shipped_recipes()}:
         named = Recipe.load(what)
         return Target(named.name, named)
+    if is_folder(path) and any(path.glob("*.gguf")):
+        raise ModelError(f"{path}: holds GGUF files, for llama.cpp. Name the run, or an export to merged.")
     if is_folder(path):
         raise ModelError(f"{path}: contains no run, no adapter and no model. To list the runs: alttrain runs")
     if is_hub_id(what) and not what.startswith("runs/"):

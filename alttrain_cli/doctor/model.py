@@ -1,5 +1,6 @@
 """Examines a model by its tokenizer alone: how it renders one row of training."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from alttrain_cli.backends.target import Target
@@ -9,6 +10,7 @@ from alttrain_cli.engine.source import prepare
 from alttrain_cli.engine.torch_probe import without_torch
 from alttrain_cli.errors import AlttrainError, ModelError
 from alttrain_cli.library_output import capture_output
+from alttrain_cli.storage.run import EXPORTED_RECIPE
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.spans import Span, spans
 from alttrain_cli.structure.template import RenderError, Template
@@ -38,7 +40,9 @@ def _examined(target: Target, row: Row) -> ModelFindings:
 
         tokenizer, source = load_tokenizer(recipe)
     found = [ok("model", f"{recipe.model.name}, tokenizer from {source.name}")]
-    if recipe.name == recipe.model.name.rpartition("/")[2]:
+    if (Path(recipe.model.name) / EXPORTED_RECIPE).is_file():
+        found.append(ok("recipe", f"{EXPORTED_RECIPE}, with which it was trained"))
+    elif recipe.name == recipe.model.name.rpartition("/")[2]:
         found.append(note("recipe", _NO_RECIPE, "Write one: alttrain recipes copy r1-7b mine.yaml"))
     found += find_traps(tokenizer, recipe.model.system, row)
     try:
